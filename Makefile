@@ -1,0 +1,52 @@
+# make bench       a first sweep and its report
+# make test        lint, types and tests
+# make benchmarks  the timed suites
+# Everything is installed into .venv, nothing outside it.
+
+PYTHON ?= python3
+WORKERS ?= 2
+SWEEP ?= +experiment=quick
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --no-input --compile -c constraints.txt
+
+# The pins also hold for the isolated environment that builds the package: pip before 25.3 reads the
+# first variable there, later ones the second.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without bytecode every benchmarked process spends three times as long on its imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: bench test benchmarks lint types clean
+
+bench: .venv/installed
+	$(BIN)/python -m bench $(SWEEP)
+
+test: lint types
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+benchmarks: .venv/installed-test
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+
+types: .venv/installed-test
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is younger than pyproject.toml and constraints.txt exactly when what they ask for is there.
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e .
+	touch $@
+
+.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[test]'
+	touch $@ .venv/installed
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv

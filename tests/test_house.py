@@ -1,0 +1,338 @@
+"""The rules of the house: who may import whom, how long a file may be, what no file may name.
+
+Every rule is a pure function from a tree of files to a list of violations. Each is run twice: on this
+repository, where it must look at something and find nothing, and on a small planted violation, which
+it must find.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("core", "bench", "reports", "conf")
+
+MAX_LINES = 400
+LONG_FILE_REASON = "Longer than 400 lines because"
+
+# What the files of one package may never import, at any depth.
+FORBIDDEN_IMPORTS = {
+    "core": {"bench", "reports", "hydra", "omegaconf", "pandas"},
+    "bench": {"reports"},
+    "reports": {"core", "bench", "jax", "brainstate", "braintools", "brainunit"},
+}
+
+# Inside core a module may import modules of its own rank or below, and within the same rank only its
+# own package's base. Ranks are by the first part of the name below `core`.
+CORE_RANKS = {"data": 0, "errors": 0, "graph": 1, "step": 2, "traces": 3, "algorithms": 4}
+
+# Folders whose files are plug-ins, and the modules there that plug-ins may share.
+PLUGIN_FOLDERS = {
+    "core/algorithms": {"base"},
+    "bench/models": {"base"},
+    "bench/tasks": {"base"},
+    "bench/backends": {"base"},
+    "bench/metrics": {"base"},
+    "reports/plots": {"base", "svg", "style"},
+}
+
+# The process that a person starts: it must answer quickly and may never hold a JAX backend.
+PARENT_MODULES = ("__main__", "cli", "launch", "cell", "record")
+JAX_STACK = {"jax", "jaxlib", "brainstate", "braintools", "brainunit", "brainpy", "braintrace", "core"}
+
+MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:work|root|home|Users|tmp)/\w")
+ADDRESS = re.compile(r"https?://|file://|git\+|@\s*\w+://|--(?:extra-)?index-url|--find-links")
+
+
+class Import:
+    """One imported module: its absolute dotted name, its line, and whether it runs at module level."""
+
+    def __init__(self, name: str, line: int, at_module_level: bool) -> None:
+        self.name = name
+        self.line = line
+        self.at_module_level = at_module_level
+
+
+def python_files(root: Path, *folders: str) -> list[Path]:
+    """All Python files below the given folders of `root`, sorted."""
+    return sorted(file for folder in folders for file in (root / folder).rglob("*.py"))
+
+
+def module_parts(root: Path, file: Path) -> tuple[str, ...]:
+    """The dotted name of a file as a tuple; a package is named by its folder."""
+    parts = file.relative_to(root).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imports_of(root: Path, file: Path) -> Iterator[Import]:
+    """Every import in a file, relative ones resolved, `from a import b` reported as `a.b`.
+
+    Imports under `if TYPE_CHECKING:` are left out: they never run.
+    """
+    own = module_parts(root, file)
+    package = own if file.name == "__init__.py" else own[:-1]
+
+    def visit(node: ast.AST, at_module_level: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(alias.name, child.lineno, at_module_level)
+            elif isinstance(child, ast.ImportFrom):
+                base = package[: len(package) - child.level + 1] if child.level else ()
+                prefix = [*base, *((child.module or "").split(".") if child.module else [])]
+                for alias in child.names:
+                    yield Import(".".join([*prefix, alias.name]), child.lineno, at_module_level)
+            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            yield from visit(child, at_module_level and not inside)
+
+    yield from visit(ast.parse(file.read_text(encoding="utf-8")), True)
+
+
+def forbidden_imports(root: Path) -> tuple[int, list[str]]:
+    """`bench -> core`, `reports -> files only`, `core` knows neither."""
+    looked, found = 0, []
+    for package, forbidden in FORBIDDEN_IMPORTS.items():
+        for file in python_files(root, package):
+            for imported in imports_of(root, file):
+                looked += 1
+                if imported.name.split(".")[0] in forbidden:
+                    found.append(f"{file.relative_to(root)}:{imported.line} imports {imported.name}")
+    return looked, found
+
+
+def core_order(root: Path) -> tuple[int, list[str]]:
+    """Inside core: data/errors <- graph <- step <- traces <- algorithms."""
+    looked, found = 0, []
+    for file in python_files(root, "core"):
+        parts = module_parts(root, file)
+        rank = CORE_RANKS.get(parts[1]) if len(parts) > 1 else None
+        if rank is None:
+            continue
+        for imported in imports_of(root, file):
+            name = imported.name.split(".")
+            if name[0] != "core":
+                continue
+            looked += 1
+            if len(name) < 2 or CORE_RANKS.get(name[1], -1) > rank:
+                found.append(f"{file.relative_to(root)}:{imported.line} imports {imported.name}")
+    return looked, found
+
+
+def plugin_imports(root: Path) -> tuple[int, list[str]]:
+    """Plug-ins in one folder never import each other."""
+    looked, found = 0, []
+    for folder, shared in PLUGIN_FOLDERS.items():
+        prefix = folder.replace("/", ".") + "."
+        siblings = {f.stem for f in (root / folder).glob("*.py")} - {"__init__"}
+        siblings |= {f.parent.name for f in (root / folder).glob("*/__init__.py")}
+        for file in python_files(root, folder):
+            own = file.relative_to(root / folder).parts[0].removesuffix(".py")
+            if own in shared | {"__init__"}:
+                continue
+            looked += 1
+            for imported in imports_of(root, file):
+                other = imported.name.removeprefix(prefix).split(".")[0]
+                if imported.name.startswith(prefix) and other in siblings - shared - {own}:
+                    found.append(f"{file.relative_to(root)}:{imported.line} imports {imported.name}")
+    return looked, found
+
+
+def parent_without_jax(root: Path) -> tuple[int, list[str]]:
+    """The parent process of a sweep imports no jax: not its own modules, and not what they import."""
+    looked, found = 0, []
+    queue = [root / "bench" / "__init__.py"]
+    queue += [root / "bench" / f"{name}.py" for name in PARENT_MODULES]
+    seen: set[Path] = set()
+    while queue:
+        file = queue.pop()
+        if file in seen or not file.is_file():
+            continue
+        seen.add(file)
+        looked += 1
+        for imported in imports_of(root, file):
+            if not imported.at_module_level:
+                continue
+            if imported.name.split(".")[0] in JAX_STACK:
+                found.append(f"{file.relative_to(root)}:{imported.line} imports {imported.name}")
+            if imported.name.split(".")[0] == "bench":
+                parts = imported.name.split(".")
+                for length in range(1, len(parts) + 1):
+                    target = root.joinpath(*parts[:length])
+                    queue += [target.with_suffix(".py"), target / "__init__.py"]
+    return looked, found
+
+
+def long_files(root: Path) -> tuple[int, list[str]]:
+    """A file of more than 400 lines states its reason."""
+    looked, found = 0, []
+    for file in python_files(root, *PACKAGES, "tests"):
+        looked += 1
+        text = file.read_text(encoding="utf-8")
+        lines = text.count("\n")
+        if lines > MAX_LINES and LONG_FILE_REASON not in text:
+            found.append(f"{file.relative_to(root)} has {lines} lines: split it, or write a comment "
+                         f"{LONG_FILE_REASON!r} ...")
+    return looked, found
+
+
+def packages_without_init(root: Path) -> tuple[int, list[str]]:
+    """Every folder that holds Python files is a package: a namespace package can be shadowed."""
+    folders = {file.parent for file in python_files(root, *PACKAGES)}
+    folders |= {root / package for package in PACKAGES}
+    without = [f for f in sorted(folders) if not (f / "__init__.py").is_file()]
+    return len(folders), [f"{folder.relative_to(root)} has no __init__.py" for folder in without]
+
+
+def text_files(root: Path) -> Iterator[Path]:
+    """What is kept under version control and read by people or tools, from the folders we own."""
+    suffixes = {".py", ".yaml", ".yml", ".toml", ".txt", ".md", ".json", ".cfg", ".sh"}
+    for folder in (*PACKAGES, "tests", "docs", "examples", ".github", ".ci"):
+        for file in sorted((root / folder).rglob("*")):
+            if file.is_file() and (file.suffix in suffixes or file.parent.name == ".ci"):
+                yield file
+    for file in sorted(root.iterdir()):
+        if file.is_file() and (file.suffix in suffixes or file.name == "Makefile"):
+            yield file
+
+
+def machine_paths(root: Path) -> tuple[int, list[str]]:
+    """No file names a folder of somebody's machine."""
+    looked, found = 0, []
+    for file in text_files(root):
+        looked += 1
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if MACHINE_PATH.search(line):
+                found.append(f"{file.relative_to(root)}:{number} {line.strip()}")
+    return looked, found
+
+
+def addresses(root: Path) -> tuple[int, list[str]]:
+    """Pins and package metadata name versions, never a registry."""
+    looked, found = 0, []
+    for name in ("constraints.txt", "pyproject.toml", "Makefile", ".ci/run"):
+        file = root / name
+        if not file.is_file():
+            continue
+        looked += 1
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if ADDRESS.search(line):
+                found.append(f"{name}:{number} {line.strip()}")
+    return looked, found
+
+
+RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
+    # rule: (function, planted file, planted text)
+    "reports imports files only": (forbidden_imports, "reports/load.py", "import bench.record\n"),
+    "reports imports no jax": (forbidden_imports, "reports/load.py", "def f():\n    import jax.numpy\n"),
+    "bench never imports reports": (forbidden_imports, "bench/cli.py", "from reports import load\n"),
+    "core knows no pandas": (forbidden_imports, "core/graph.py", "import pandas as pd\n"),
+    "core never imports bench": (forbidden_imports, "core/step.py", "from bench.cell import Cell\n"),
+    "core order": (core_order, "core/step.py", "from .traces import attach\n"),
+    "core order, package": (core_order, "core/graph/ops.py", "from core.algorithms import D_RTRL\n"),
+    "plug-ins are strangers": (plugin_imports, "core/algorithms/bptt.py", "from . import d_rtrl\n"),
+    "parent without jax": (parent_without_jax, "bench/launch.py", "import jax\n"),
+    "parent without core": (parent_without_jax, "bench/cell.py", "from core import D_RTRL\n"),
+    "long files": (long_files, "reports/html.py", "x = 1\n" * (MAX_LINES + 1)),
+    "packages": (packages_without_init, "bench/tasks/digits.py", "x = 1\n"),
+    "machine paths": (machine_paths, "docs/method.md", "see /" + "home/me/runs\n"),
+    "addresses": (addresses, "constraints.txt", "jax @ https" + "://example.org/jax.whl\n"),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_repository_keeps_the_rule(rule: str) -> None:
+    looked, found = RULES[rule][0](ROOT)
+    assert looked > 0, f"the rule {rule!r} looked at nothing"
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_finds_a_planted_violation(rule: str, tmp_path: Path) -> None:
+    function, name, text = RULES[rule]
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "core" / "algorithms").mkdir()
+    (tmp_path / "core" / "algorithms" / "__init__.py").touch()
+    (tmp_path / "core" / "algorithms" / "d_rtrl.py").touch()
+    assert function(tmp_path)[1] == []
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    found = function(tmp_path)[1]
+    assert len(found) == 1
+    assert found[0].startswith(Path(name).parent.as_posix() if rule == "packages" else name)
+
+
+def test_a_stated_reason_allows_a_long_file(tmp_path: Path) -> None:
+    (tmp_path / "core").mkdir()
+    text = f"# {LONG_FILE_REASON} the table is one table.\n" + "x = 1\n" * MAX_LINES
+    (tmp_path / "core" / "table.py").write_text(text, encoding="utf-8")
+    assert long_files(tmp_path) == (1, [])
+
+
+def pinned(constraints: str) -> dict[str, str]:
+    """name -> version of a constraints file in which every line is an exact pin."""
+    pins = {}
+    for line in constraints.splitlines():
+        if line and not line.startswith("#"):
+            name, version = line.split("==")
+            pins[canonicalize_name(name)] = version
+    return pins
+
+
+def unpinned(requirements: list[str], pins: dict[str, str]) -> tuple[int, list[str]]:
+    """What the requirements drag in, all the way down, that no pin fixes."""
+    queue = [Requirement(text) for text in requirements]
+    seen: set[tuple[str, str]] = set()
+    found: list[str] = []
+    while queue:
+        requirement = queue.pop()
+        name = canonicalize_name(requirement.name)
+        extras = sorted(requirement.extras) or [""]
+        for extra in extras:
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            if name != "etrace-bench" and name not in pins:
+                found.append(name)
+            try:
+                texts = metadata.requires(name) or []
+            except metadata.PackageNotFoundError:
+                found.append(f"{name} (not installed)")
+                continue
+            for text in texts:
+                dependency = Requirement(text)
+                if dependency.marker is None or dependency.marker.evaluate({"extra": extra}):
+                    queue.append(dependency)
+    return len(seen), sorted(set(found))
+
+
+def project_requirements() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    everything = [*project["project"]["dependencies"], *extras["test"], *extras["peers"]]
+    return [text for text in everything if not text.startswith("etrace-bench")]
+
+
+def test_everything_that_is_installed_is_pinned() -> None:
+    pins = pinned((ROOT / "constraints.txt").read_text(encoding="utf-8"))
+    looked, found = unpinned(project_requirements(), pins)
+    assert looked > 50
+    assert found == []
+
+
+def test_a_missing_pin_is_found() -> None:
+    pins = pinned((ROOT / "constraints.txt").read_text(encoding="utf-8"))
+    del pins["jaxlib"]
+    assert unpinned(["jax"], pins)[1] == ["jaxlib"]
