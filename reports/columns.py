@@ -1,0 +1,106 @@
+"""The columns of a results table: their order, units, meaning and which direction is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Column:
+    """One documented column.
+
+    Args:
+        name: the column's name in ``results.parquet``.
+        unit: the unit of its numbers, "" for words and for ratios.
+        title: a short heading for people.
+        words: one sentence that says what it is.
+        better: which direction is an improvement; None where neither is.
+    """
+
+    name: str
+    unit: str
+    title: str
+    words: str
+    better: Literal["low", "high"] | None = None
+
+
+IDENTITY = (
+    Column("key", "", "key", "hash of configuration, code and environment; names the record file"),
+    Column("experiment", "", "experiment", "the shipped sweep this cell belongs to"),
+    Column("backend", "", "backend", "library that ran the cell"),
+    Column("algo", "", "algorithm", "the gradient algorithm"),
+    Column("batching", "", "batching", "single, manual (batch in the state) or vmap"),
+    Column("model", "", "model", "the network"),
+    Column("task", "", "task", "the data and the loss"),
+    Column("batch_size", "", "batch", "sequences in one training step, B"),
+    Column("n_hidden", "", "width", "hidden neurons in one layer, H"),
+    Column("n_layers", "", "layers", "recurrent layers"),
+    Column("n_steps", "", "steps", "time steps in one sequence, T"),
+    Column("device", "", "device", "cpu or gpu"),
+    Column("seed", "", "seed", "seed of weights and data"),
+    Column("repeat", "", "repeat", "which fresh process of the same cell"),
+    Column("status", "", "status", "ok, skipped, oom, timeout, crashed or invalid"),
+    Column("reason", "", "reason", "why the status is not ok"),
+    Column("health", "", "health", "a warning about the training itself; empty when there is none"),
+)
+
+METRICS = (
+    Column("step_time_ms", "ms", "step time",
+           "median time of one training step: forward, gradient and update of one batch", "low"),
+    Column("timesteps_per_s", "1/s", "time steps per second",
+           "batch size times steps divided by the step time", "high"),
+    Column("sequences_per_s", "1/s", "sequences per second",
+           "batch size divided by the step time", "high"),
+    Column("trace_s", "s", "trace", "time to trace the program to a jaxpr", "low"),
+    Column("lower_s", "s", "lower", "time to lower the jaxpr", "low"),
+    Column("compile_s", "s", "compile", "time of XLA's compilation", "low"),
+    Column("first_call_s", "s", "first call", "first call after compilation", "low"),
+    Column("memory_xla_mib", "MiB", "memory by XLA",
+           "arguments + outputs + temporaries - aliases of the compiled step", "low"),
+    Column("memory_temp_mib", "MiB", "temporaries", "XLA's temporaries alone", "low"),
+    Column("memory_peak_mib", "MiB", "peak memory",
+           "measured rise of the process's (or device's) peak over the run", "low"),
+    Column("etrace_mib", "MiB", "eligibility traces", "bytes carried as traces", "low"),
+    Column("flops_per_step", "", "operations per step",
+           "floating-point operations of one training step, scans counted through", "low"),
+    Column("limit_ratio", "", "times the floor",
+           "step time over this machine's own floor for that work", "low"),
+    Column("loss_first", "", "first loss", "mean training loss of the first epoch"),
+    Column("loss_final", "", "final loss", "mean training loss of the last epoch", "low"),
+    Column("accuracy", "", "accuracy", "share of right answers on the training data", "high"),
+    Column("grad_cosine", "", "gradient cosine",
+           "cosine between this gradient and BPTT's on the same batch", "high"),
+    Column("grad_rel_error", "", "gradient error",
+           "norm of the difference from BPTT's gradient over BPTT's norm", "low"),
+    Column("grad_norm", "", "gradient norm", "norm of the gradient before clipping"),
+    Column("firing_rate", "", "firing rate", "spikes per neuron and step"),
+)
+
+EXTRA_METRICS = (
+    Column("test_accuracy", "", "test accuracy", "share of right answers on held-out data", "high"),
+    Column("time_to_target_s", "s", "time to target",
+           "training time, evaluation excluded, until the target loss", "low"),
+    Column("n_compilations", "", "compilations", "compilations of the training step", "low"),
+    Column("bytes_per_step", "B", "bytes per step", "bytes moved in one training step", "low"),
+)
+
+# Settings that make two cells different experiments; seed and repeat are replications of one.
+SETTINGS = ("backend", "algo", "batching", "model", "task", "batch_size", "n_hidden", "n_layers",
+            "n_steps", "device")
+REPLICATION = ("seed", "repeat")
+SIZES = ("n_steps", "n_hidden", "batch_size")
+
+BY_NAME: dict[str, Column] = {c.name: c for c in (*IDENTITY, *METRICS, *EXTRA_METRICS)}
+CONTRACT: tuple[str, ...] = tuple(c.name for c in (*IDENTITY, *METRICS))
+
+
+def describe(name: str) -> Column:
+    """The documentation of a column; columns nobody documented describe themselves."""
+    return BY_NAME.get(name) or Column(name, "", name.replace("_", " "), "recorded by this sweep")
+
+
+def heading(name: str) -> str:
+    """A heading with its unit, such as "step time (ms)"."""
+    column = describe(name)
+    return f"{column.title} ({column.unit})" if column.unit else column.title

@@ -1,0 +1,24 @@
+"""Rebuild tables, plots and the report of one or several sweeps (the default)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a sweep's folder")
+    parser.add_argument("--out", type=Path, help="where to write (default: the sweep's own folder, "
+                        "or `merged` beside the first of several)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0, also where cells failed: the report says so."""
+    from reports.build import build
+
+    built = build(arguments.folders, arguments.out)
+    for file, why in built.sweeps.corrupt:
+        print(f"reports: left out {file}: {why}", file=sys.stderr)
+    print(built.page)
+    return 0

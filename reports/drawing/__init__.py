@@ -1,0 +1,1 @@
+"""How plots are painted: canvas, palette, lines. The kinds of plots are in `reports.plots`."""

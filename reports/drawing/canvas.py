@@ -1,0 +1,137 @@
+"""What every plot shares: its type, its style, and how a figure becomes SVG and PNG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# The width of one column of a paper; on a screen and on a phone the drawing scales.
+SIZE_IN = (3.5, 2.6)
+PNG_DPI = 220
+# Greys that the page replaces by its own colours, so that one drawing serves light and dark.
+INK, FAINT, PAPER = "#1b1b1f", "#c9c9cf", "#fefefe"
+
+STYLE: dict[str, Any] = {
+    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
+    "font.family": "sans-serif", "font.size": 7.5, "axes.titlesize": 8, "axes.labelsize": 7.5,
+    "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.edgecolor": FAINT, "axes.linewidth": 0.7, "grid.color": FAINT, "grid.linewidth": 0.4,
+    "axes.grid": True, "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
+    "xtick.major.width": 0.5, "ytick.major.width": 0.5, "xtick.minor.size": 0, "ytick.minor.size": 0,
+    "lines.linewidth": 1.4, "lines.markersize": 3.6, "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text: searchable, small, in the reader's own font
+}
+
+
+class NotDrawn(Exception):
+    """The records hold too little for this plot; the text says what is lacking."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One drawing with the table of what it shows.
+
+    Args:
+        name: file name without its ending.
+        section: the heading it stands under; several plots share one.
+        title: what this one shows in particular, such as its slice.
+        caption: how to read it.
+        data: the numbers drawn, as the reader may copy them.
+        draw: paints onto an empty axes.
+    """
+
+    name: str
+    section: str
+    title: str
+    caption: str
+    data: pd.DataFrame
+    draw: Callable[[Axes], None]
+
+    def save(self, folder: Path, stem: str) -> str:
+        """Writes stem.svg and stem.png into the folder; returns the SVG for the page."""
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        with matplotlib.rc_context({**STYLE, "svg.hashsalt": stem}):
+            figure = Figure(figsize=SIZE_IN, layout="constrained")
+            FigureCanvasAgg(figure)
+            self.draw(figure.add_subplot())
+            svg = _svg(figure)
+            figure.savefig(folder / f"{stem}.png", dpi=PNG_DPI)
+        (folder / f"{stem}.svg").write_text(svg, encoding="utf-8")
+        return inline(svg, self.title or self.section)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def inline(svg: str, label: str) -> str:
+    """The drawing for a page: no prologue, no fixed size, the page's colours and font."""
+    from html import escape
+
+    body = svg[svg.index("<svg"):]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    # Matplotlib numbers its groups anew in each drawing; several drawings share this page.
+    body = re.sub(r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib\.axis|legend'
+                  r'|PathCollection|LineCollection|QuadMesh|FillBetweenPolyCollection)_\d+"', "", body)
+    body = re.sub(r' (?:width|height)="[\d.]+pt"', "", body, count=2)
+    body = body.replace("<svg ", f'<svg role="img" aria-label="{escape(label, quote=True)}" ', 1)
+    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
+    body = re.sub(r"font-family: [^;\"]*;?", "", body)
+    for grey, variable in ((INK, "--ink"), (FAINT, "--line"), (PAPER, "--paper")):
+        body = body.replace(grey, f"var({variable})")
+    return re.sub(r"\n\s*", "\n", body)
+
+
+def log_ticks(axes: Axes, which: str, values: pd.Series) -> None:
+    """A logarithmic axis; sizes that were swept (few, whole) are the ticks."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    swept = np.unique(values.dropna().to_numpy(dtype=float))
+    if which == "x" and len(swept) <= 7:
+        axis.set_ticks(list(swept))
+    else:
+        decades = np.log10(swept.max() / swept.min()) if len(swept) else 1
+        axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if decades < 1.7 else (1,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def plain(value: float) -> str:
+    """A tick's number: 0.01, 200, 5k, 20M."""
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            scale = 1e3 if suffix == "k" else limit
+            return f"{value / scale:g}{suffix}"
+    return f"{value:.3g}"
+
+
+def legend(axes: Axes, columns: int = 2) -> None:
+    """A legend below the drawing, where it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) < 2:
+        return
+    longest = max(len(label) for label in labels)
+    columns = 1 if longest > 30 else columns if longest > 16 else 3
+    figure = axes.get_figure()
+    assert figure is not None
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.2,
+                  columnspacing=1.2, labelspacing=0.3)

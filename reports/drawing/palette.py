@@ -1,0 +1,33 @@
+"""One colour per variant and one marker per batching, the same in every plot of a report.
+
+Colours are Okabe and Ito's, which stay apart under the common forms of colour blindness; line style
+and marker repeat the distinction for print in grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Yellow (#F0E442) is left out: it vanishes on white. The last is the text colour (see canvas.INK).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b1b1f")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
+    (0, ()), (0, (4, 2)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
+
+
+@dataclass(frozen=True)
+class Look:
+    colour: str
+    marker: str
+    dash: tuple[int, tuple[float, ...]]
+
+
+def looks(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
+    """A look for every (variant, way of batching) pair; order decides, so sort before."""
+    variants = list(dict.fromkeys(v for v, _ in pairs))
+    ways = list(dict.fromkeys(w for _, w in pairs))
+    return {(v, w): Look(COLOURS[variants.index(v) % len(COLOURS)],
+                         MARKERS[(ways.index(w) + variants.index(v) // len(COLOURS)) % len(MARKERS)],
+                         DASHES[ways.index(w) % len(DASHES)])
+            for v, w in pairs}

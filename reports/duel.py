@@ -1,0 +1,77 @@
+"""The verdict of a duel in words: ``python -m reports.duel DIR``.
+
+Reads ``duel.json``; writes ``verdict.json`` for programs, ``verdict.txt`` for a terminal and
+``verdict.md`` for a pull request.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reports.sequential import FASTER, SLOWER, decide
+
+
+def as_text(decision: dict[str, Any]) -> str:
+    """The verdict for a terminal, one line a cell and one for all."""
+    width = max(len(cell["name"]) for cell in decision["cells"])
+    lines = [f"{c['name']:<{width}}  {c['verdict']:<11}  {_effect(c)}" for c in decision["cells"]]
+    return "\n".join([*lines, _sentence(decision), ""])
+
+
+def as_markdown(decision: dict[str, Any], state: dict[str, Any]) -> str:
+    """The verdict for a pull request."""
+    sides = [
+        f"{s} `{state[s]['asked']}` ({(state[s]['commit'] or 'no commit')[:10]}"
+        f"{', changed' if state[s]['dirty'] else ''})"
+        for s in ("base", "head")
+    ]
+    rows = [f"| `{c['name']}` | **{c['verdict']}** | {_effect(c)} |" for c in decision["cells"]]
+    return "\n".join(
+        [
+            f"### Timing: {_sentence(decision)}",
+            "",
+            f"{sides[1]} against {sides[0]}, {state['column']}.",
+            "",
+            "| cell | verdict | head against base |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _effect(cell: dict[str, Any]) -> str:
+    if cell["estimate"] is None:
+        return cell["reason"] or "not measured"
+    change, lo, hi, bar = (100 * math.expm1(cell[key]) for key in ("estimate", "lo", "hi", "bar"))
+    text = f"{change:+.1f} % [{lo:+.1f}, {hi:+.1f}], {cell['pairs']} pairs, bar {bar:.1f} %"
+    return f"{text} ({cell['reason']})" if cell["reason"] else text
+
+
+def _sentence(decision: dict[str, Any]) -> str:
+    count = {
+        v: sum(c["verdict"] == v for c in decision["cells"])
+        for v in (SLOWER, FASTER, "same", "cannot tell")
+    }
+    said = [f"{number} {verdict}" for verdict, number in count.items() if number]
+    return f"{', '.join(said)} of {len(decision['cells'])} cells"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``python -m reports.duel DIR``."""
+    folder = Path(arguments[0])
+    state = json.loads((folder / "duel.json").read_text(encoding="utf-8"))
+    decision = decide(state)
+    (folder / "verdict.json").write_text(json.dumps(decision, indent=1), encoding="utf-8")
+    (folder / "verdict.txt").write_text(as_text(decision), encoding="utf-8")
+    (folder / "verdict.md").write_text(as_markdown(decision, state), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,103 @@
+"""A document as one HTML page: style, script and drawings inside, nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from importlib.resources import files
+
+import pandas as pd
+
+from reports import document as d
+from reports.html.cells import results
+from reports.html.elements import Html, join, table, tag
+from reports.text import short
+
+
+def render(document: d.Document) -> str:
+    """The page. Its policy forbids every request and every script but its own."""
+    style, script = _asset("style.css"), _asset("app.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+    head = tag(
+        "head", tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="color-scheme", content="light dark"),
+        # An icon of its own, empty: without one a browser asks a server for /favicon.ico.
+        tag("link", rel="icon", href="data:,"),
+        tag("title", document.title), tag("style", Html(style)))
+    body = tag(
+        "body", tag("a", "Skip to the verdict", href="#verdict", class_="skip"),
+        tag("header", tag("p", document.subtitle, class_="eyebrow"), tag("h1", document.title)),
+        _contents(document.sections), tag("main", map(_section, document.sections)),
+        tag("footer", tag("p", "Made from record files alone by python -m reports. The same numbers are "
+                          "in results.csv and results.parquet, the drawings as SVG and PNG beside "
+                          "this file.")),
+        tag("script", Html(script)))
+    return "<!doctype html>\n" + tag("html", head, body, lang="en")
+
+
+def _asset(name: str) -> str:
+    return (files("reports.html") / name).read_text(encoding="utf-8")
+
+
+def _contents(sections: Iterable[d.Section]) -> Html:
+    return tag("nav", tag("ul", (
+        tag("li", tag("a", s.title, tag("span", s.alert, class_="count") if s.alert else None,
+                      href=f"#{s.id}")) for s in sections)), aria_label="Sections")
+
+
+def _section(section: d.Section) -> Html:
+    parts: list[Html] = []
+    figures: list[Html] = []
+    for block in section.blocks:
+        if isinstance(block, d.Figure):
+            figures.append(_figure(block))
+            continue
+        parts += _gallery(figures)
+        figures = []
+        parts.append(_block(block))
+    parts += _gallery(figures)
+    return tag("section", tag("h2", section.title), parts, id=section.id,
+               aria_labelledby=None)
+
+
+def _gallery(figures: list[Html]) -> list[Html]:
+    return [tag("div", figures, class_="gallery")] if figures else []
+
+
+def _block(block: d.Block) -> Html:
+    match block:
+        case d.Words(text, lead):
+            return tag("p", rich(text), class_="lead" if lead else None)
+        case d.Items(texts):
+            return tag("ul", (tag("li", rich(text)) for text in texts), class_="sentences")
+        case d.Heading(text):
+            return tag("h3", text)
+        case d.Table(head, rows, numeric, caption, folded):
+            made = table(head, rows, numeric=numeric, caption=caption or None)
+            return tag("details", tag("summary", folded), made) if folded else made
+        case d.Results(cells):
+            return results(cells)
+    raise TypeError(f"no HTML for {type(block).__name__}")
+
+
+def rich(text: str) -> Html:
+    """Text in which ``**`` opens and closes bold; everything is escaped first."""
+    return join(tag("strong", part) if i % 2 else part for i, part in enumerate(text.split("**")))
+
+
+def _figure(figure: d.Figure) -> Html:
+    plot = figure.plot
+    return tag("figure", Html(figure.svg),
+               tag("figcaption", plot.caption),
+               tag("details", tag("summary", "The numbers"), data_table(plot.data)))
+
+
+def data_table(data: pd.DataFrame) -> Html:
+    """The numbers of a drawing."""
+    numeric = [i for i, c in enumerate(data.columns) if pd.api.types.is_numeric_dtype(data[c])]
+    rows = ([short(v) for v in row] for row in data.itertuples(index=False, name=None))
+    return table(map(str, data.columns), rows, numeric=numeric)

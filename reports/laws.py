@@ -1,0 +1,113 @@
+"""The scaling laws of a study: exponents of memory and time in T, B and H, beside what theory says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import pandas as pd
+
+from reports.columns import SETTINGS, SIZES
+from reports.scaling import CrossOver, PowerLaw, cross_over, fit
+from reports.study import Slice, Study
+
+# What grows how, for large sizes: (metric, axis) -> algorithm -> exponent. BPTT keeps the states of
+# every step; D-RTRL's trace is B I H with I ~ H for a recurrent layer; ES-D-RTRL's is B (I + H). Work is
+# one product per step for all three, D-RTRL's with a trace of the weights' size beside it.
+_FLAT = {"d_rtrl": 0.0, "es_d_rtrl": 0.0}
+THEORY: dict[tuple[str, str], dict[str, float]] = {
+    ("memory_peak_mib", "n_steps"): {"bptt": 1.0, "bptt_checkpointed": 0.5, "bptt_truncated": 0.0, **_FLAT},
+    ("memory_temp_mib", "n_steps"): {"bptt": 1.0, "bptt_checkpointed": 0.5, "bptt_truncated": 0.0, **_FLAT},
+    ("memory_peak_mib", "batch_size"): {"bptt": 1.0, "d_rtrl": 1.0, "es_d_rtrl": 1.0},
+    ("memory_peak_mib", "n_hidden"): {"bptt": 1.0, "d_rtrl": 2.0, "es_d_rtrl": 1.0},
+    ("etrace_mib", "n_steps"): _FLAT,
+    ("etrace_mib", "batch_size"): {"d_rtrl": 1.0, "es_d_rtrl": 1.0},
+    ("etrace_mib", "n_hidden"): {"d_rtrl": 2.0, "es_d_rtrl": 1.0},
+    ("step_time_ms", "n_steps"): {"bptt": 1.0, "d_rtrl": 1.0, "es_d_rtrl": 1.0},
+    ("step_time_ms", "batch_size"): {"bptt": 1.0, "d_rtrl": 1.0, "es_d_rtrl": 1.0},
+    ("step_time_ms", "n_hidden"): {"bptt": 2.0, "d_rtrl": 2.0, "es_d_rtrl": 2.0},
+}
+METRICS = ("memory_peak_mib", "memory_temp_mib", "etrace_mib", "step_time_ms")
+_SERIES = ["variant", "algo", "batching", "backend", "model", "task", "device"]
+
+
+@dataclass(frozen=True)
+class Law:
+    """One fitted exponent of a study, with what theory expects and the rows behind it."""
+
+    metric: str
+    axis: str
+    algo: str
+    series: str
+    law: PowerLaw
+    theory: float | None
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where two series of a slice cost the same: `first` is cheaper below, `second` above."""
+
+    metric: str
+    axis: str
+    slice: str
+    first: str
+    second: str
+    cross: CrossOver
+    keys: tuple[str, ...]
+
+
+def laws(study: Study) -> list[Law]:
+    """An exponent for each metric, axis and series that has three sizes with all else equal."""
+    found = []
+    for metric in METRICS:
+        for axis in SIZES:
+            slices = study.slices(axis, metric, points=3)
+            if not slices:
+                continue
+            cells = pd.concat([s.cells for s in slices])
+            cells = cells[cells[metric] > 0]
+            for _, points in cells.groupby(_SERIES, sort=True):
+                if points[axis].nunique() >= 3:
+                    found.append(_law(study, metric, axis, points))
+    return found
+
+
+def _law(study: Study, metric: str, axis: str, points: pd.DataFrame) -> Law:
+    held = [s for s in SETTINGS if s not in (axis, "algo", "batching", "backend")]
+    slices = points.groupby(held, dropna=False).ngroup()
+    first = points.iloc[0]
+    varied = study.varied()
+    names = [study.name(first), *(str(first[s]) for s in ("model", "task", "device") if s in varied)]
+    return Law(metric=metric, axis=axis, algo=str(first["algo"]), series=" · ".join(names),
+               law=fit(points[axis], points[metric], slices),
+               theory=THEORY.get((metric, axis), {}).get(str(first["algo"])),
+               keys=tuple(k for keys in points["keys"] for k in keys))
+
+
+def meetings(study: Study) -> list[Meeting]:
+    """Cross-overs inside the measured range, for each pair of series with three sizes in one slice."""
+    found = []
+    for metric in ("memory_peak_mib", "step_time_ms"):
+        for axis in SIZES:
+            for piece in study.slices(axis, metric, points=3):
+                found += _meetings(study, metric, axis, piece)
+    return found
+
+
+def _meetings(study: Study, metric: str, axis: str, piece: Slice) -> list[Meeting]:
+    cells = piece.cells[piece.cells[metric] > 0]
+    series = [points for _, points in cells.groupby(["variant", "batching", "backend"], sort=True)
+              if points[axis].nunique() >= 3]
+    found = []
+    for a, b in combinations(series, 2):
+        if a["batching"].iloc[0] != b["batching"].iloc[0]:
+            continue  # two ways of batching one algorithm run nearly parallel; they are compared as such
+        cross = cross_over(a[axis], a[metric], b[axis], b[metric])
+        if cross is not None and cross.inside:
+            gap = fit(a[axis], a[metric]).exponent - fit(b[axis], b[metric]).exponent
+            flatter, steeper = (b, a) if gap > 0 else (a, b)
+            found.append(Meeting(metric, axis, piece.title, study.name(steeper.iloc[0]),
+                                 study.name(flatter.iloc[0]), cross,
+                                 tuple(k for part in (a, b) for ks in part["keys"] for k in ks)))
+    return found

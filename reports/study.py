@@ -1,0 +1,186 @@
+"""A table of cells, ready to be asked: which variants there are, what varies, what one cell measured.
+
+Replications of a cell (its seeds and repeats) are merged into one figure with an interval; everything
+else that was set differently keeps cells apart, so that two decays never share a line in a plot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from reports.columns import BY_NAME, METRICS, EXTRA_METRICS, SETTINGS, SIZES
+from reports.records import Record, Sweeps
+from reports.tables import frame
+from reports.text import short
+
+# Where a sweep lives and how it was launched does not change what a cell measures.
+_NOT_SETTINGS = ("cfg.seed", "cfg.repeat", "cfg.repeats", "cfg.out", "cfg.resume", "cfg.plan",
+                 "cfg.experiment", "cfg.question", "cfg.hydra", "cfg.limits", "cfg.timing",
+                 "cfg.measure")
+_SYMBOLS = {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Cells that differ only in one axis, in algorithm and in batching.
+
+    Args:
+        title: the settings that hold in the whole slice, such as "gru · digits · H 64".
+        cells: rows of `Study.cells`.
+    """
+
+    title: str
+    cells: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Study:
+    """One or several sweeps as a table, with the questions that reports ask of it."""
+
+    sweeps: Sweeps
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per record (`tables.load`), plus `variant`: the algorithm and what else was set."""
+        table = frame(self.sweeps.records)
+        extras = varying_within(table, SETTINGS)
+        return table.assign(variant=_variants(table, extras))
+
+    @cached_property
+    def by_key(self) -> dict[str, Record]:
+        return {record["key"]: record for record in self.sweeps.records}
+
+    @cached_property
+    def ok(self) -> pd.DataFrame:
+        return self.table[self.table["status"].eq("ok")]
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row per cell: replications merged, each metric with `_lo`, `_hi`, and `n`, `keys`."""
+        return merge_replications(self.ok, [*SETTINGS, "variant"])
+
+    def varied(self) -> list[str]:
+        """The settings with more than one value among the ok cells."""
+        return [s for s in SETTINGS if self.ok[s].nunique() > 1]
+
+    def name(self, cell: pd.Series, *, batching: bool = True) -> str:
+        """What people call this cell's way of computing: variant, batching, backend where they vary."""
+        parts = [str(cell["variant"])]
+        parts += [str(cell[s]) for s in ("batching", "backend")
+                  if s in self.varied() and (batching or s != "batching")]
+        return " · ".join(parts)
+
+    def setting(self, cell: pd.Series | dict, leave_out: Sequence[str] = ()) -> str:
+        """The model, task and sizes of a cell in words; what never varies is left to the caption."""
+        names = [s for s in ("model", "task", "device") if s in self.varied()]
+        words = [str(cell[s]) for s in names if s not in leave_out]
+        sizes = [s for s in ("n_layers", *SIZES) if s in self.varied() and s not in leave_out]
+        return " · ".join(words + [f"{_SYMBOLS.get(s, s)} {cell[s]}" for s in sizes])
+
+    def constants(self) -> str:
+        """What is the same in every ok cell, in words."""
+        if self.ok.empty:
+            return ""
+        first, varied = self.ok.iloc[0], self.varied()
+        words = [str(first[s]) for s in ("model", "task", "batching", "backend", "device")
+                 if s not in varied]
+        return ", ".join(words + [f"{_SYMBOLS.get(s, s)} = {first[s]}"
+                                  for s in ("n_layers", *SIZES) if s not in varied])
+
+    def slices(self, axis: str, metric: str, points: int = 2) -> list[Slice]:
+        """Slices in which some series has `metric` at `points` or more values of `axis`, richest first."""
+        cells = self.cells
+        if metric not in cells or cells.empty:
+            return []
+        cells = cells[cells[metric].notna()]
+        held = [s for s in SETTINGS if s not in (axis, "algo", "batching", "backend")]
+        found = []
+        for values, group in cells.groupby(held, dropna=False, sort=True):
+            counts = group.groupby(["variant", "batching", "backend"])[axis].transform("nunique")
+            group = group[counts >= points]
+            if not group.empty:
+                title = self.setting(dict(zip(held, values, strict=True)), (axis,))
+                found.append(Slice(title, group.sort_values(axis)))
+        return sorted(found, key=lambda s: -len(s.cells))
+
+
+def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """Settings and configuration leaves that take several values inside one group of `by`."""
+    if table.empty:
+        return []
+    candidates = [c for c in table.columns
+                  if (c in SETTINGS or (c.startswith("cfg.") and not c.startswith(_NOT_SETTINGS)))
+                  and c not in by and table[c].nunique(dropna=False) > 1]
+    if not candidates:
+        return []
+    counts = table.groupby(list(by), dropna=False)[candidates].nunique(dropna=False)
+    return [c for c in candidates if (counts[c] > 1).any()]
+
+
+def merge_replications(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """One row per group: median of each metric over its processes, and a 95 % interval.
+
+    From three processes on, the interval is Student's t over processes (on logarithms where every value
+    is positive); below that it is the widest interval that one of them recorded from its own samples.
+    """
+    known = [c.name for c in (*METRICS, *EXTRA_METRICS)]
+    metrics = [c for c in rows.columns if c in known or _is_further_metric(c)]
+    if rows.empty:
+        return rows.reindex(columns=[*by, *metrics, "n", "keys", "health"])
+    groups = rows.groupby(list(by), dropna=False, sort=False)
+    merged = {"n": groups.size(), "keys": groups["key"].agg(list),
+              "health": groups["health"].agg(lambda h: "; ".join(sorted({x for x in h if x})))}
+    n_by_cell = groups.ngroups
+    single = n_by_cell == len(rows)
+    for metric in metrics:
+        centre = groups[metric].median()
+        low, high = _recorded_bounds(rows, groups, metric, centre)
+        if not single:
+            t_low, t_high, enough = _t_interval(rows, by, metric)
+            low, high = low.where(~enough, t_low), high.where(~enough, t_high)
+        merged |= {metric: centre, f"{metric}_lo": low, f"{metric}_hi": high}
+    return pd.DataFrame(merged).reset_index()
+
+
+def _is_further_metric(name: str) -> bool:
+    plain = not name.startswith("cfg.") and not name.endswith(("_lo", "_hi"))
+    return plain and name not in BY_NAME and name != "variant"
+
+
+def _recorded_bounds(rows: pd.DataFrame, groups: "pd.api.typing.DataFrameGroupBy", metric: str,
+                     centre: pd.Series) -> tuple[pd.Series, pd.Series]:
+    nothing = pd.Series(np.nan, index=centre.index)
+    if f"{metric}_lo" not in rows or f"{metric}_hi" not in rows:
+        return nothing, nothing
+    return groups[f"{metric}_lo"].min(), groups[f"{metric}_hi"].max()
+
+
+def _t_interval(rows: pd.DataFrame, by: Sequence[str], metric: str,
+                ) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """(low, high, whether there were three values) of a t interval over the processes of each group."""
+    values = rows[metric].astype("float64")
+    logs = bool((values.dropna() > 0).all())
+    scaled = np.log(values) if logs else values
+    groups = scaled.groupby([rows[b] for b in by], dropna=False, sort=False)
+    count, mean, spread = groups.count(), groups.mean(), groups.std()
+    half = stdtrit(np.maximum(count - 1, 1), 0.975) * spread / np.sqrt(np.maximum(count, 1))
+    low, high = mean - half, mean + half
+    return (np.exp(low), np.exp(high), count >= 3) if logs else (low, high, count >= 3)
+
+
+def _variants(table: pd.DataFrame, extras: Iterable[str]) -> list[str]:
+    """The algorithm of each row with every further setting that tells cells apart."""
+    names = table["algo"].astype(str).tolist()
+    for column in extras:
+        leaf = column.rsplit(".", 1)[-1]
+        # A leaf that only other algorithms have says nothing about this one.
+        names = [name if value is None or value is pd.NA or value != value
+                 else f"{name} {leaf}={short(value)}"
+                 for name, value in zip(names, table[column], strict=True)]
+    return names

@@ -1,0 +1,130 @@
+"""Records to data frames: the results table, its files on disk, and pivots of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.columns import CONTRACT, EXTRA_METRICS, METRICS
+from reports.errors import InputError
+from reports.records import Record, read_sweeps
+
+_WHOLE = ("batch_size", "n_hidden", "n_layers", "n_steps", "seed", "repeat")
+_WORDS = ("key", "experiment", "backend", "algo", "batching", "model", "task", "device",
+          "status", "reason", "health")
+
+
+def load(*folders: str | Path) -> pd.DataFrame:
+    """One row per record of the given sweeps, for notebooks.
+
+    Columns: the contract's (null where a record lacks them), every further metric, ``<metric>_lo`` and
+    ``<metric>_hi`` where intervals were recorded, and each leaf of the composed configuration as
+    ``cfg.<path>``. Units and meanings: ``reports.columns``.
+
+    Raises:
+        InputError: a folder is not a sweep, has no usable record, or mixes schema versions.
+    """
+    return frame(read_sweeps(folders).records)
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per record; see `load` for the columns."""
+    rows = []
+    for record in records:
+        row = {name: record.get(name) for name in ("key", "experiment", "status", "reason", "health")}
+        row.update(record["row"])
+        row.update({name: _number(value) for name, value in record["metrics"].items()})
+        row.update(("cfg." + path, leaf) for path, leaf in leaves(record.get("config") or {}))
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table = table.reindex(columns=_ordered(table.columns))
+    # Converted all at once: adding a hundred columns one by one fragments the frame.
+    return pd.DataFrame({name: _typed(name, table[name]) for name in table.columns})
+
+
+def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every leaf of a nested configuration as (dotted path, value); lists become JSON text."""
+    if isinstance(config, dict):
+        return [leaf for name, value in config.items()
+                for leaf in leaves(value, f"{prefix}.{name}" if prefix else str(name))]
+    return [(prefix, json.dumps(config) if isinstance(config, list) else config)]
+
+
+def write(table: pd.DataFrame, folder: Path) -> None:
+    """Writes ``results.parquet`` and ``results.csv`` into the folder, each replaced as a whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, save in (("results.parquet", table.to_parquet), ("results.csv", table.to_csv)):
+        part = folder / f".{name}.{os.getpid()}.part"
+        save(part, index=False)
+        part.replace(folder / name)
+
+
+def pivot(table: pd.DataFrame, rows: str, cols: str, values: str) -> pd.DataFrame:
+    """Medians of one metric over the ok cells, one table row per value of `rows`.
+
+    Raises:
+        InputError: a column that the table lacks, or a metric that no row has.
+    """
+    for name in (rows, cols, values):
+        if name not in table.columns:
+            raise InputError("a column of the results", repr(name),
+                             f"Close to it: {', '.join(_close(name, table.columns)) or 'none'}.")
+    numbers = pd.to_numeric(table[values], errors="coerce").astype("float64")
+    usable = table["status"].eq("ok") & numbers.notna()
+    if not usable.any():
+        raise InputError(f"ok rows with a number in {values!r}", "none",
+                         "Choose another metric, or run cells that record this one.")
+    return (table[usable].assign(**{values: numbers[usable]})
+            .pivot_table(index=rows, columns=cols, values=values, aggfunc="median", observed=True))
+
+
+def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
+    """Contract first (also what no record has), intervals beside their metric, configuration last."""
+    documented = [*CONTRACT, *(c.name for c in EXTRA_METRICS)]
+    present = [str(c) for c in columns]
+    settings = sorted(c for c in present if c.startswith("cfg."))
+    further = [c for c in present if c not in documented and not c.startswith("cfg.")]
+    bounds = {c for c in further if c.endswith(("_lo", "_hi"))}
+    order: list[str] = []
+    for name in [*documented, *(c for c in further if c not in bounds)]:
+        order += [name, *(b for b in (f"{name}_lo", f"{name}_hi") if b in bounds)]
+    return [*order, *sorted(bounds - set(order)), *settings]
+
+
+def _typed(name: str, values: pd.Series) -> pd.Series:
+    """One type a column, so that parquet takes it: whole numbers, floats, booleans or text."""
+    if name in _WHOLE:
+        return pd.to_numeric(values, errors="coerce").astype("Int64")
+    if name in _WORDS:
+        return values.astype("string").fillna("")
+    if name in _METRIC_NAMES or not name.startswith("cfg."):
+        return pd.to_numeric(values, errors="coerce").astype("float64")
+    kinds = {type(v) for v in values if v is not None and v == v}
+    if kinds <= {bool}:
+        return values.astype("boolean")
+    if kinds <= {int}:
+        return values.astype("Int64")
+    if kinds <= {int, float}:
+        return pd.to_numeric(values).astype("float64")
+    return values.map(lambda v: None if v is None or v != v else str(v)).astype("string")
+
+
+_METRIC_NAMES = frozenset(c.name for c in (*METRICS, *EXTRA_METRICS))
+
+
+def _number(value: Any) -> float | None:
+    """A finite float, or None: a record may hold null, and a foreign writer NaN."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if np.isfinite(value) else None
+
+
+def _close(name: str, columns: Iterable[str]) -> list[str]:
+    import difflib
+    return difflib.get_close_matches(name, [str(c) for c in columns], n=3, cutoff=0.4)

@@ -1,0 +1,75 @@
+"""Tables and numbers as text: Markdown, LaTeX, and three significant figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.columns import describe
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """A GitHub table of a pivot; pipes in names are escaped."""
+    head = [escape_markdown(table.index.name), *(escape_markdown(c) for c in table.columns)]
+    lines = [line(head), line(["---"] + ["---:"] * len(table.columns))]
+    lines += [line([escape_markdown(index), *(short(v) for v in values)])
+              for index, values in zip(table.index, table.to_numpy(), strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: pd.DataFrame, values: str) -> str:
+    """A booktabs table of a pivot with the metric and its unit in the caption."""
+    column = describe(values)
+    head = [_latex(table.index.name), *(_latex(c) for c in table.columns)]
+    body = [" & ".join([_latex(index), *(short(v) for v in row)]) + r" \\"
+            for index, row in zip(table.index, table.to_numpy(), strict=True)]
+    unit = f" ({column.unit})" if column.unit else ""
+    return "\n".join([
+        r"\begin{table}", r"\centering", rf"\caption{{{_latex(column.title + unit)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule",
+        " & ".join(head) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
+        r"\end{table}"]) + "\n"
+
+
+def short(value: Any) -> str:
+    """Three significant figures, an en dash for nothing, no exponent where digits will do."""
+    if value is None or value is pd.NA or value != value:
+        return "–"
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
+        return str(value)
+    if value == 0:
+        return "0"
+    if float(value).is_integer() and abs(value) < 1e6:
+        return f"{int(value)}"
+    if 1e-3 <= abs(value) < 1e6:
+        text = f"{value:.3g}"
+        return f"{float(text):.0f}" if "e" in text else text
+    return f"{value:.2e}"
+
+
+def line(cells: Iterable[str]) -> str:
+    """One row of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def escape_markdown(value: Any) -> str:
+    """Text that cannot end a table cell, open a tag or make a link."""
+    text = "" if value is None else str(value)
+    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("](", "]\\("), ("\n", " ")):
+        text = text.replace(mark, safe)
+    return text
+
+
+def _latex(value: Any) -> str:
+    escapes = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#",
+               "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+               "^": r"\textasciicircum{}"}
+    return "".join(escapes.get(c, c) for c in str(value if value is not None else ""))
+
+
+def times(ratio: float) -> str:
+    """A ratio as people read it: 0.62×, 1.4×, 12×."""
+    return f"{short(float(f'{ratio:.2g}') if ratio < 10 else float(f'{ratio:.3g}'))}×"

@@ -1,0 +1,214 @@
+"""The duel's statistics: exact p-values, no false alarms, and slowdowns that are found."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.duel import as_markdown, as_text
+from reports.sequential import (
+    ALPHA,
+    LEAST_PAIRS,
+    LOOKS,
+    aa_noise,
+    decide,
+    level_of_a_look,
+    looks,
+)
+from reports.signflip import bootstrap_interval, sign_flip_p
+
+values = st.lists(st.floats(-10, 10).map(lambda v: round(v, 3)), min_size=1, max_size=9)
+
+
+@given(values)
+def test_p_value_equals_the_enumeration_of_all_signs(x: list[float]) -> None:
+    sums = [np.dot(signs, x) for signs in itertools.product([1, -1], repeat=len(x))]
+    expected = np.mean([s >= sum(x) - 1e-9 for s in sums])
+    assert sign_flip_p(x, "greater") == pytest.approx(expected)
+
+
+@given(values)
+def test_less_is_greater_of_the_mirror_image(x: list[float]) -> None:
+    assert sign_flip_p(x, "less") == sign_flip_p([-v for v in x], "greater")
+
+
+def test_smallest_p_value_is_one_in_two_to_the_n() -> None:
+    assert sign_flip_p([0.1] * 7, "greater") == 2**-7
+    assert sign_flip_p([0.1] * 7, "two-sided") == 2**-6
+    assert sign_flip_p([], "greater") == 1.0
+
+
+def test_p_values_are_uniform_under_the_null_whatever_the_noise() -> None:
+    rng = np.random.default_rng(0)
+    # Cauchy: the mean does not even exist.
+    p = np.array([sign_flip_p(rng.standard_cauchy(12), "greater") for _ in range(4000)])
+    for level in (0.01, 0.05, 0.25, 0.5, 0.9):
+        assert np.mean(p <= level) == pytest.approx(level, abs=4 * math.sqrt(level / 4000))
+
+
+def test_beyond_forty_pairs_the_drawn_p_value_agrees_with_the_normal_limit() -> None:
+    x = np.random.default_rng(0).normal(0.25, 1, 60)
+    z = x.sum() / np.sqrt((x**2).sum())
+    assert sign_flip_p(x, "greater") == pytest.approx(0.5 * math.erfc(z / math.sqrt(2)), rel=0.15)
+
+
+def test_bootstrap_interval_of_the_median_covers_it() -> None:
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(1000):
+        lo, hi = bootstrap_interval(rng.normal(0.3, 1, 20), draws=400)
+        held += lo <= 0.3 <= hi
+    assert 920 <= held <= 980
+
+
+def test_noise_of_equal_versions_is_what_equal_versions_differ_by() -> None:
+    rng = np.random.default_rng(2)
+    base = np.exp(rng.normal(0, 0.1, 400))
+    # The median of n normal differences has a standard deviation of 1.2533 sqrt(2) 0.1 / sqrt(n).
+    assert aa_noise(base) == pytest.approx(1.96 * 1.2533 * 0.1 * math.sqrt(2 / 400), rel=0.1)
+
+
+@pytest.mark.parametrize("cells", [1, 3, 12, 40])
+def test_an_alarm_is_possible_at_the_first_look(cells: int) -> None:
+    first = looks(cells)[0]
+    assert first >= LEAST_PAIRS
+    assert sign_flip_p([0.1] * first, "greater") <= level_of_a_look(cells)
+    assert first == LEAST_PAIRS or 2.0 ** -(first - 1) > level_of_a_look(cells)
+
+
+def test_the_levels_of_all_looks_and_cells_add_up_to_alpha() -> None:
+    assert LOOKS * 12 * level_of_a_look(12) == pytest.approx(ALPHA)
+    assert len(looks(12)) == LOOKS
+
+
+def blank(cells: int = 1) -> dict[str, Any]:
+    """A duel before its first pair."""
+    side = {"asked": "main", "commit": "0123456789abcdef", "dirty": False}
+    return {
+        "column": "step_time_ms",
+        "cells": [f"algo={n}" for n in range(cells)],
+        "pairs": [],
+        "over": False,
+        "base": side,
+        "head": side,
+    }
+
+
+def outcome(value: float | None) -> dict[str, Any]:
+    status = "ok" if value is not None else "crashed"
+    return {"status": status, "value": value, "reason": "" if value is not None else "signal 9"}
+
+
+def played(
+    effect: float, sigma: float, rng: np.random.Generator, cells: int = 1, budget: int = 10**6
+) -> dict[str, Any]:
+    """The decision on a simulated duel: processes drift together and jump now and then.
+
+    Args:
+        effect: true log-ratio of the first cell; the other cells are equal.
+        sigma: standard deviation of one process' log-time.
+        rng: source of the noise.
+        cells: number of cells.
+        budget: pairs that may be run.
+    """
+    state = blank(cells)
+    drift = 0.0
+    while wanted := decide(state)["wanted"]:
+        for want in wanted:
+            for _ in range(want["pairs"]):
+                if len(state["pairs"]) >= budget:
+                    state["over"] = True
+                    return decide(state)
+                drift = 0.9 * drift + rng.normal(0, sigma)
+                jumps = 0.3 * (rng.random(2) < 0.05)
+                noise = drift + rng.normal(0, sigma, 2) + jumps
+                true = effect if want["cell"] == 0 else 0.0
+                base, head = np.exp(noise + [0.0, true])
+                pair = {"cell": want["cell"], "round": want["round"]}
+                state["pairs"].append({**pair, "base": outcome(base), "head": outcome(head)})
+    return decide(state)
+
+
+@pytest.mark.parametrize("cells", [1, 6])
+def test_equal_versions_raise_an_alarm_in_at_most_one_duel_of_a_hundred(cells: int) -> None:
+    rng = np.random.default_rng(3)
+    duels = 200
+    alarms = sum(bool(played(0.0, 0.08, rng, cells)["worse"]) for _ in range(duels))
+    assert alarms <= duels // 100
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.03])
+def test_ten_percent_slower_is_found_in_at_least_95_of_100_duels(sigma: float) -> None:
+    rng = np.random.default_rng(4)
+    duels = 100
+    found = sum(bool(played(math.log(1.1), sigma, rng)["worse"]) for _ in range(duels))
+    assert found >= 95
+
+
+def test_faster_is_reported_as_better() -> None:
+    decision = played(-math.log(1.25), 0.02, np.random.default_rng(5), cells=2)
+    assert decision["better"] == ["algo=0"]
+    assert [cell["verdict"] for cell in decision["cells"]] == ["better", "same"]
+
+
+def test_two_percent_is_no_difference_however_sure() -> None:
+    decision = played(math.log(1.02), 0.001, np.random.default_rng(6))
+    assert decision["cells"][0]["verdict"] == "same"
+
+
+def test_a_spent_budget_is_cannot_tell() -> None:
+    decision = played(math.log(1.5), 0.001, np.random.default_rng(7), budget=6)
+    assert [cell["verdict"] for cell in decision["cells"]] == ["cannot tell"]
+    assert decision["wanted"] == []
+
+
+def test_an_alarm_that_fresh_pairs_do_not_repeat_is_not_raised() -> None:
+    state = blank()
+    for turn, ratio in [("first", 1.2)] * 7 + [("second", 1.0)] * 7:
+        state["pairs"].append(
+            {"cell": 0, "round": turn, "base": outcome(1.0), "head": outcome(ratio)}
+        )
+    (cell,) = decide(state)["cells"]
+    assert cell["verdict"] == "cannot tell"
+    assert cell["reason"] == "worse at first, not so in fresh pairs"
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "verdict"),
+    [(1.0, None, "worse"), (None, 1.0, "cannot tell"), (None, None, "cannot tell")],
+)
+def test_a_side_that_keeps_failing_is_named(
+    base: float | None, head: float | None, verdict: str
+) -> None:
+    state = blank()
+    pair = {"cell": 0, "round": "first", "base": outcome(base), "head": outcome(head)}
+    state["pairs"] = [pair, pair]
+    decision = decide(state)
+    assert decision["cells"][0]["verdict"] == verdict
+    assert "crashed, signal 9" in decision["cells"][0]["reason"]
+    assert decision["wanted"] == []
+
+
+def test_one_failure_is_replaced_by_another_pair() -> None:
+    state = blank()
+    good = {"cell": 0, "round": "first", "base": outcome(1.0), "head": outcome(1.0)}
+    state["pairs"] = [good] * 6 + [{**good, "head": outcome(None)}]
+    assert decide(state)["wanted"] == [{"cell": 0, "round": "first", "pairs": 1}]
+    state["pairs"].append(good)
+    assert decide(state)["cells"][0]["verdict"] == "same"
+
+
+def test_words_carry_the_figures() -> None:
+    decision = played(math.log(1.2), 0.002, np.random.default_rng(8), cells=2)
+    text = as_text(decision)
+    assert "algo=0  worse" in text
+    assert text.rstrip().endswith("1 worse, 1 same of 2 cells")
+    markdown = as_markdown(decision, blank(2))
+    assert markdown.startswith("### Timing: 1 worse, 1 same of 2 cells\n")
+    assert "| `algo=0` | **worse** | +2" in markdown
