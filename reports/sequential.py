@@ -6,11 +6,11 @@ test is exact whatever the noise is like. The rest keeps that error while lookin
 
 - alpha is spent in equal parts over the planned looks, and each part is shared by all cells;
 - the first look comes when an alarm is possible at all: n pairs cannot say less than 2^-n;
-- an alarm is raised only when a second round of as many fresh pairs says the same.
+- an alarm is raised only when a second round of fresh pairs, by the same rule, says so too.
 
 A version is slower when that holds and the estimate is past the bar: 5 %, or what this machine
-makes of two equal versions, whichever is larger. It is the same when the interval lies inside the
-bar. Everything else is "cannot tell".
+makes of two equal versions, whichever is larger. It is the same when the interval lies inside 5 %.
+Everything else is "cannot tell".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from reports.signflip import bootstrap_interval, sign_flip_p
+from reports.signflip import bootstrap_interval, bounded, sign_flip_p
 
 ALPHA = 0.05
 LOOKS = 4
@@ -30,7 +30,7 @@ GROWTH = 1.5
 BAR = math.log(1.05)
 LEVEL = 0.95
 FAILURES = 2
-AA_DRAWS = 2000
+DRAWS = 1000
 
 SLOWER, FASTER = "worse", "better"
 
@@ -44,7 +44,7 @@ class Evidence(NamedTuple):
         pairs: number of pairs.
         estimate, lo, hi: median log-ratio and its bootstrap interval; NaN without pairs.
         bar: log-ratio below which a difference does not count.
-        p_slower, p_faster: one-sided sign-flip p-values.
+        p_slower, p_faster: one-sided p-values of the sign-flip test on bounded log-ratios.
     """
 
     pairs: int
@@ -80,34 +80,34 @@ def evidence(base: Sequence[float], head: Sequence[float]) -> Evidence:
     ratios = np.log(np.asarray(head, float)) - np.log(np.asarray(base, float))
     if not len(ratios):
         return Evidence(0, math.nan, math.nan, math.nan, BAR, 1.0, 1.0)
-    lo, hi = bootstrap_interval(ratios, level=LEVEL)
+    lo, hi = bootstrap_interval(ratios, LEVEL, DRAWS)
     return Evidence(
         pairs=len(ratios),
         estimate=float(np.median(ratios)),
         lo=lo,
         hi=hi,
-        bar=max(BAR, aa_noise(base)),
-        p_slower=sign_flip_p(ratios, alternative="greater"),
-        p_faster=sign_flip_p(ratios, alternative="less"),
+        bar=max(BAR, aa_noise(ratios)),
+        p_slower=sign_flip_p(bounded(ratios), "greater"),
+        p_faster=sign_flip_p(bounded(ratios), "less"),
     )
 
 
-def aa_noise(base: Sequence[float]) -> float:
-    """What ``LEVEL`` of the estimates stay below when both sides are the base.
+def aa_noise(ratios: np.ndarray) -> float:
+    """What the estimate would stay below in ``LEVEL`` of duels of two equal versions.
 
-    Pairs are drawn with replacement from the base's own processes, so the slow drift that real
-    pairs share counts as noise here: the bar errs on the side of silence.
+    The pairs' own scatter tells: their distances from the middle, each with a random sign, are what
+    pairs of equal versions would look like here and now.
 
     Args:
-        base: [N] times of the base's processes.
+        ratios: [N] log-ratios of the pairs.
 
     Returns:
         A log-ratio.
     """
-    log = np.log(np.asarray(base, float))
     rng = np.random.default_rng(0)
-    draws = rng.choice(log, size=(2, AA_DRAWS, len(log)))
-    return float(np.quantile(np.abs(np.median(draws[0] - draws[1], axis=-1)), LEVEL))
+    size = (DRAWS, len(ratios))
+    equal = rng.choice(ratios - np.median(ratios), size=size) * rng.choice([-1.0, 1.0], size=size)
+    return float(np.quantile(np.abs(np.median(equal, axis=1)), LEVEL))
 
 
 def direction(found: Evidence, level: float) -> str:
@@ -116,7 +116,8 @@ def direction(found: Evidence, level: float) -> str:
         return SLOWER
     if found.pairs and found.p_faster <= level and found.estimate < -found.bar:
         return FASTER
-    if found.pairs and -found.bar < found.lo and found.hi < found.bar:
+    # Not within a bar that noise has raised: then nothing is known.
+    if found.pairs and found.lo > -BAR and found.hi < BAR:
         return "same"
     return "undecided"
 
@@ -143,30 +144,32 @@ def decide(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cell(state: dict[str, Any], number: int, plan: list[int]) -> tuple[dict[str, Any], Want]:
-    """One cell: first round by the planned looks, then as many fresh pairs to confirm."""
-    name, cells = state["cells"][number], len(state["cells"])
+    """One cell: two rounds by the same rule, the second only to confirm a difference."""
+    name = state["cells"][number]
     pairs = [pair for pair in state["pairs"] if pair["cell"] == number]
     failed = [p for p in pairs if p["base"]["value"] is None or p["head"]["value"] is None]
     if len(failed) >= FAILURES:
         return _failed(name, failed), None
     # A lone failure is bad luck: its pair says nothing about time, and another one is run.
     pairs = [pair for pair in pairs if pair not in failed]
-    first, second = _evidence(pairs, "first"), _evidence(pairs, "second")
-    # Looks are only at the planned numbers: a duel that ended between two has not decided.
-    said = direction(first, level_of_a_look(cells)) if first.pairs in plan else "undecided"
-    if said == "undecided":
-        later = [count - first.pairs for count in plan if count > first.pairs]
-        want = {"cell": number, "round": "first", "pairs": later[0]} if later else None
-        return _told(name, "cannot tell", first), want
-    if said == "same":
-        return _told(name, "same", first), None
-    if second.pairs < first.pairs:
-        want = {"cell": number, "round": "second", "pairs": first.pairs - second.pairs}
-        return _told(name, "cannot tell", first, f"{said}, not confirmed yet"), want
-    # One look at fresh pairs: the whole of alpha is theirs.
-    if direction(second, ALPHA / cells) == said:
-        return _told(name, said, _evidence(pairs, "first", "second")), None
-    return _told(name, "cannot tell", second, f"{said} at first, not so in fresh pairs"), None
+    said = ""
+    for turn in ("first", "second"):
+        found = _evidence(pairs, turn)
+        # Looks are only at the planned numbers: a duel that ended between two has not decided.
+        verdict = "undecided"
+        if found.pairs in plan:
+            verdict = direction(found, level_of_a_look(len(state["cells"])))
+        if verdict == "undecided":
+            later = [count - found.pairs for count in plan if count > found.pairs]
+            want = {"cell": number, "round": turn, "pairs": later[0]} if later else None
+            reason = f"{said} at first, not confirmed" if said else ""
+            return _told(name, "cannot tell", _evidence(pairs, "first", "second"), reason), want
+        if verdict == "same" and not said:
+            return _told(name, "same", found), None
+        if said and verdict != said:
+            return _told(name, "cannot tell", found, f"{said} at first, {verdict} later"), None
+        said = verdict
+    return _told(name, said, _evidence(pairs, "first", "second")), None
 
 
 def _evidence(pairs: list[dict[str, Any]], *rounds: str) -> Evidence:

@@ -192,8 +192,8 @@ def long_files(root: Path) -> tuple[int, list[str]]:
 
 
 def packages_without_init(root: Path) -> tuple[int, list[str]]:
-    """Every folder that holds Python files is a package: a namespace package can be shadowed."""
-    folders = {file.parent for file in python_files(root, *PACKAGES)}
+    """Every folder with Python files is a package: otherwise `tests/core` would shadow `core`."""
+    folders = {file.parent for file in python_files(root, *PACKAGES, "tests")}
     folders |= {root / package for package in PACKAGES}
     without = [f for f in sorted(folders) if not (f / "__init__.py").is_file()]
     return len(folders), [f"{folder.relative_to(root)} has no __init__.py" for folder in without]
@@ -266,6 +266,7 @@ RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
     "parent without core": (parent_without_jax, "bench/cell.py", "from core import D_RTRL\n"),
     "long files": (long_files, "reports/html.py", "x = 1\n" * (MAX_LINES + 1)),
     "packages": (packages_without_init, "bench/tasks/digits.py", "x = 1\n"),
+    "test packages": (packages_without_init, "tests/core/test_step.py", "x = 1\n"),
     "machine paths": (machine_paths, "docs/method.md", "see /" + "home/me/runs\n"),
     "addresses": (addresses, "constraints.txt", "jax @ https" + "://example.org/jax.whl\n"),
 }
@@ -292,7 +293,7 @@ def test_rule_finds_a_planted_violation(rule: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     found = function(tmp_path)[1]
     assert len(found) == 1
-    assert found[0].startswith(Path(name).parent.as_posix() if rule == "packages" else name)
+    assert found[0].startswith(Path(name).parent.as_posix() if "packages" in rule else name)
 
 
 def test_a_stated_reason_allows_a_long_file(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""A duel from the command line: check, run pairs until the verdict stands, tell it."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from bench.duel import process
+from bench.duel.options import USAGE, Options, parse
+from bench.duel.trees import Tree, checked_out
+from bench.errors import BadInput
+from bench.record import write_json
+
+SCHEMA = 1
+CELL_TIMEOUT_S = 900.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the duel that the command line asks for; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(USAGE, end="")
+        return 0
+    try:
+        return duel(parse(arguments))
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the pairs that finished are kept", file=sys.stderr)
+        return 130
+
+
+def duel(options: Options) -> int:
+    """Times both trees until every cell is decided or the budget is spent.
+
+    Returns:
+        0 when nothing got slower or the data cannot tell, 1 when something did.
+    """
+    folder = options.out
+    if (folder / "duel.json").exists():
+        raise BadInput(
+            "out",
+            expected="a folder without a duel in it",
+            came=str(folder),
+            do="Name another one, or delete it.",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput("out", expected="a folder that can be written", came=str(error)) from None
+    with ExitStack() as stack:
+        sides = {
+            side: stack.enter_context(checked_out(side, asked))
+            for side, asked in (("base", options.base), ("head", options.head))
+        }
+        for overrides in options.cells:
+            for side, tree in sides.items():
+                process.check(tree, overrides, folder / "plan" / side)
+        seed = random.randrange(2**32) if options.order_seed is None else options.order_seed
+        state: dict[str, Any] = {
+            "schema": SCHEMA,
+            "column": process.COLUMN,
+            "budget_s": options.budget_s,
+            "order_seed": seed,
+            **{side: tree.described() for side, tree in sides.items()},
+            "cells": [" ".join(overrides) or "defaults" for overrides in options.cells],
+            "pairs": [],
+            "over": False,
+        }
+        _run_pairs(options, sides, state, random.Random(seed))
+    verdict = _decide(folder, state)
+    print((folder / "verdict.txt").read_text(encoding="utf-8"), end="")
+    return 1 if verdict["worse"] else 0
+
+
+def _run_pairs(
+    options: Options, sides: dict[str, Tree], state: dict[str, Any], order: random.Random
+) -> None:
+    """Asks for a decision, runs the pairs that it wants, and again; marks the state as over."""
+    started, done = time.monotonic(), 0
+    while wanted := _decide(options.out, state)["wanted"]:
+        batch = [want for want in wanted for _ in range(want["pairs"])]
+        order.shuffle(batch)
+        for want in batch:
+            elapsed = time.monotonic() - started
+            if done and elapsed + elapsed / done > options.budget_s:
+                state["over"] = True
+                return
+            number = len(state["pairs"])
+            pair = _pair(options, sides, want["cell"], number, order)
+            state["pairs"].append({**pair, "round": want["round"]})
+            done += 1
+            _tell(state, elapsed, options.budget_s)
+            write_json(options.out / "duel.json", state)
+    state["over"] = True
+
+
+def _pair(
+    options: Options, sides: dict[str, Tree], cell: int, number: int, order: random.Random
+) -> dict[str, Any]:
+    """One process of each side, in random order."""
+    names = list(sides)
+    order.shuffle(names)
+    pair: dict[str, Any] = {"cell": cell, "first": names[0]}
+    for name in names:
+        into = options.out / "pairs" / f"{number:04d}-{name}"
+        outcome = process.run(sides[name], options.cells[cell], into, CELL_TIMEOUT_S)
+        pair[name] = outcome._asdict()
+    return pair
+
+
+def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """What the statistics say of the pairs so far: verdicts, and the pairs that are still wanted.
+
+    The statistics belong to the reports, which are asked as any reader of files is: by a command.
+    """
+    write_json(folder / "duel.json", state)
+    done = subprocess.run(
+        [sys.executable, "-m", "reports.duel", str(folder)],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"no decision could be made:\n{done.stderr}")
+    decision: dict[str, Any] = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+    return decision
+
+
+def _tell(state: dict[str, Any], elapsed: float, budget_s: float) -> None:
+    pair = state["pairs"][-1]
+    values = [pair[side]["value"] for side in ("base", "head")]
+    if None in values:
+        said = ", ".join(f"{side} {pair[side]['status']}" for side in ("base", "head"))
+    else:
+        base, head = values
+        said = f"base {base:.4g} ms, head {head:.4g} ms ({100 * (head / base - 1):+.1f} %)"
+    count = len(state["pairs"])
+    print(
+        f"[{elapsed:5.0f} of {budget_s:.0f} s] pair {count}, {pair['round']} round, "
+        f"{state['cells'][pair['cell']]}: {said}",
+        flush=True,
+    )
+

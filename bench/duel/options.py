@@ -1,0 +1,117 @@
+"""The command line of a duel: its own keys, and the cells that the rest asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from bench.errors import BadInput
+
+USAGE = """\
+usage: python -m bench.duel base=REF_OR_PATH head=REF_OR_PATH [KEY=VALUE...]
+
+Times two versions of this project against each other: interleaved fresh processes in random
+order, until every cell is decided or the budget is spent.
+
+  base, head    a git revision or a folder; head defaults to the working tree (.)
+  budget_s      seconds the duel may take (default 1800)
+  out           folder for the records and the verdict (default runs/duel)
+  order_seed    seed of the random order (default: from the system)
+  KEY=VALUE     what `python -m bench -m` takes; A=x,y makes one cell of each value
+
+Exit status: 0 nothing got slower, or the data cannot tell; 1 something did; 2 bad input.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """A checked command line.
+
+    Attributes:
+        base, head: what names the two trees.
+        budget_s: wall-clock seconds for all processes together.
+        out: folder of the duel.
+        order_seed: seed of the random order, None for one from the system.
+        cells: overrides of each cell.
+    """
+
+    base: str
+    head: str
+    budget_s: float
+    out: Path
+    order_seed: int | None
+    cells: tuple[tuple[str, ...], ...]
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The options that a command line asks for.
+
+    Raises:
+        BadInput: on a missing base, a value that is no number or an override that cannot be read.
+    """
+    own = {"base": "", "head": ".", "budget_s": "1800", "out": "runs/duel", "order_seed": ""}
+    rest = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in own:
+            own[key] = value
+        else:
+            rest.append(argument)
+    if not own["base"]:
+        raise BadInput(
+            "base",
+            expected="a git revision or a folder",
+            came="nothing",
+            do="For example: python -m bench.duel base=main algo=d_rtrl",
+        )
+    return Options(
+        base=own["base"],
+        head=own["head"],
+        budget_s=_seconds(own["budget_s"]),
+        out=Path(own["out"]).resolve(),
+        order_seed=_seed(own["order_seed"]),
+        cells=tuple(cells(rest)),
+    )
+
+
+def cells(overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """One tuple of overrides a cell: the product over all sweeps, in the order typed.
+
+    Args:
+        overrides: Hydra overrides; ``a=1,2`` and ``a=range(1,3)`` are sweeps.
+    """
+    choices: list[list[str]] = []
+    for text in overrides:
+        try:
+            (override,) = OverridesParser.create().parse_overrides([text])
+        except HydraException as error:
+            raise BadInput(text, expected="KEY=VALUE", came=text, do=str(error)) from None
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            choices.append([text])
+    return list(product(*choices))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise BadInput(
+            "budget_s", expected="a number of seconds above 0", came=text, do="Try budget_s=1800."
+        )
+    return value
+
+
+def _seed(text: str) -> int | None:
+    if text and not text.isdigit():
+        raise BadInput("order_seed", expected="a whole number", came=text, do="Try order_seed=0.")
+    return int(text) if text else None

@@ -1,0 +1,120 @@
+"""One fresh process of one side: what it measured, read from the record that it wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.duel.trees import Tree
+from bench.errors import BadInput
+
+# What decides is the median training step; the other measurements would only cost time.
+MEASURE = ("metric=[timing]", "repeats=1", "resume=false")
+COLUMN = "step_time_ms"
+
+
+class Outcome(NamedTuple):
+    """One process.
+
+    Attributes:
+        status: status of its record; ``crashed`` where it left none.
+        value: median time of a training step in ms; None unless the status is ``ok``.
+        reason: why there is no value.
+        row: the columns that identify the cell; empty where there is no record.
+    """
+
+    status: str
+    value: float | None
+    reason: str
+    row: dict[str, Any]
+
+
+def run(tree: Tree, overrides: Sequence[str], folder: Path, timeout_s: float) -> Outcome:
+    """Runs one cell with the tree's own code and reads its record.
+
+    Args:
+        tree: the side.
+        overrides: what the cell is.
+        folder: where the process keeps its record; must be new.
+        timeout_s: seconds after which the whole process group is ended.
+
+    Raises:
+        BadInput: when the tree refuses the overrides.
+    """
+    done = _finish(_start(tree, [*overrides, *MEASURE, *_into(folder)]), timeout_s)
+    if done is None:
+        return Outcome("timeout", None, f"not finished after {timeout_s:.0f} s", {})
+    returncode, said = done
+    if returncode == 2:
+        _refused(tree, overrides, said)
+    records = sorted((folder / "cells").glob("*.json"))
+    if not records:
+        last = said.strip().splitlines()[-1:] or [f"exit status {returncode}"]
+        return Outcome("crashed", None, last[0], {})
+    record = json.loads(records[0].read_text(encoding="utf-8"))
+    value = record["metrics"].get(COLUMN) if record["status"] == "ok" else None
+    status = record["status"] if value is not None or record["status"] != "ok" else "invalid"
+    return Outcome(status, value, record.get("reason", ""), record["row"])
+
+
+def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
+    """Asks the tree to plan the cell, so that a typing error is told before anything is timed.
+
+    Raises:
+        BadInput: with what the tree says about the overrides, or when they are several cells.
+    """
+    arguments = [*overrides, *MEASURE, *_into(folder), "plan=true"]
+    done = _finish(_start(tree, arguments), timeout_s=120)
+    if done is not None and done[0] != 0:
+        _refused(tree, overrides, done[1])
+
+
+def _into(folder: Path) -> list[str]:
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return [f"out='{quoted}'"]
+
+
+def _refused(tree: Tree, overrides: Sequence[str], said: str) -> None:
+    raise BadInput(
+        " ".join(overrides) or "the default cell",
+        expected=f"overrides that {tree.asked} knows",
+        came=f"its refusal\n{said.strip()}\n",
+        do="Both sides must know every key.",
+    )
+
+
+def _start(tree: Tree, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=tree.root,
+        env=tree.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _finish(process: subprocess.Popen[str], timeout_s: float) -> tuple[int, str] | None:
+    """Exit status and output; None when it had to be ended. Nothing of it is left running."""
+    try:
+        said, _ = process.communicate(timeout=timeout_s)
+        return process.returncode, said
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            # First a chance to end its own child, which has a process group of its own.
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()

@@ -1,0 +1,176 @@
+"""The duel on small planted projects whose "benchmark" answers at once with a known time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.duel import cli, options
+from bench.duel.trees import checked_out
+from bench.errors import BadInput
+
+# Stands in for `python -m bench`: same arguments, same record, a planted time.
+PLANTED = """
+import json, pathlib, random, sys
+arguments = dict(a.split("=", 1) for a in sys.argv[1:])
+if "typo" in arguments:
+    print("error: typo: expected a key of the configuration, got typo.")
+    sys.exit(2)
+if "plan" in arguments:
+    sys.exit(0)
+if "MODE" == "crash":
+    sys.exit("signal 9")
+folder = pathlib.Path(arguments["out"].strip("'")) / "cells"
+folder.mkdir(parents=True)
+step = (2.0 if arguments.get("algo") == "bptt" else 1.0) * random.gauss(SPEED, 0.005)
+record = {"status": "ok", "reason": "", "row": {"algo": arguments.get("algo")},
+          "metrics": {"step_time_ms": step}}
+(folder / "0.json").write_text(json.dumps(record))
+"""
+
+
+def plant(root: Path, speed: float, mode: str = "") -> Path:
+    """A project whose training step takes ``speed`` ms."""
+    for package in ("core", "bench"):
+        (root / package).mkdir(parents=True)
+        (root / package / "__init__.py").touch()
+    text = PLANTED.replace("SPEED", str(speed)).replace("MODE", mode)
+    (root / "bench" / "__main__.py").write_text(text, encoding="utf-8")
+    return root
+
+
+def run(tmp_path: Path, base: Path, head: Path, *more: str) -> int:
+    out = f"out={tmp_path / 'duel'}"
+    return cli.main([f"base={base}", f"head={head}", out, "order_seed=0", "algo=d_rtrl", *more])
+
+
+def verdict(tmp_path: Path) -> dict[str, str]:
+    decision = json.loads((tmp_path / "duel" / "verdict.json").read_text(encoding="utf-8"))
+    return {cell["name"]: cell["verdict"] for cell in decision["cells"]}
+
+
+def test_a_slower_head_is_worse_and_exits_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.2)
+    assert run(tmp_path, base, head) == 1
+    assert verdict(tmp_path) == {"algo=d_rtrl": "worse"}
+    said = capsys.readouterr().out
+    assert "pair 14, second round, algo=d_rtrl" in said
+    assert said.rstrip().endswith("1 worse of 1 cells")
+    state = json.loads((tmp_path / "duel" / "duel.json").read_text(encoding="utf-8"))
+    assert len(state["pairs"]) == 14
+    assert {pair["first"] for pair in state["pairs"]} == {"base", "head"}
+    assert state["base"]["core"].startswith(str(base))
+    assert state["head"]["core"].startswith(str(head))
+    assert (tmp_path / "duel" / "verdict.md").read_text(encoding="utf-8").startswith("### Timing")
+
+
+def test_equal_trees_are_the_same_and_exit_0(tmp_path: Path) -> None:
+    base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0)
+    assert run(tmp_path, base, head) == 0
+    assert verdict(tmp_path) == {"algo=d_rtrl": "same"}
+
+
+def test_a_head_that_crashes_is_worse(tmp_path: Path) -> None:
+    base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0, "crash")
+    assert run(tmp_path, base, head) == 1
+    decision = json.loads((tmp_path / "duel" / "verdict.json").read_text(encoding="utf-8"))
+    assert decision["cells"][0]["reason"] == "fails on head: crashed, signal 9"
+
+
+def test_a_spent_budget_cannot_tell(tmp_path: Path) -> None:
+    base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.2)
+    assert run(tmp_path, base, head, "budget_s=0.01") == 0
+    assert verdict(tmp_path) == {"algo=d_rtrl": "cannot tell"}
+
+
+def test_revisions_are_checked_out_and_removed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = plant(tmp_path / "repository", 1.0)
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    monkeypatch.chdir(repository)
+    with checked_out("base", "HEAD") as tree:
+        assert tree.root != repository
+        assert (tree.root / "bench" / "__main__.py").is_file()
+        assert tree.commit is not None
+        assert len(tree.commit) == 40
+        assert Path(tree.core) == tree.root / "core" / "__init__.py"
+        root = tree.root
+    assert not root.exists()
+    listed = subprocess.run(["git", "worktree", "list"], cwd=repository, capture_output=True)
+    assert len(listed.stdout.splitlines()) == 1
+    with checked_out("head", ".") as tree:
+        assert tree.root == repository
+        assert not tree.dirty
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["algo=d_rtrl"], "base: expected a git revision or a folder, got nothing."),
+        (["base=no-such-thing"], "base: expected a git revision of this repository or a folder"),
+        (["base=.", "budget_s=soon"], "budget_s: expected a number of seconds above 0, got soon."),
+        (["base=.", "order_seed=x"], "order_seed: expected a whole number, got x."),
+        (["base=.", "--fast"], "--fast: expected KEY=VALUE, got --fast."),
+    ],
+)
+def test_bad_input_is_one_message_and_exits_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    text: str,
+) -> None:
+    monkeypatch.chdir(plant(tmp_path / "project", 1.0))
+    assert cli.main([*arguments, f"out={tmp_path / 'duel'}"]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_what_a_tree_refuses_is_told_before_anything_is_timed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0)
+    assert run(tmp_path, base, head, "typo=1") == 2
+    assert "error: typo: expected a key of the configuration" in capsys.readouterr().err
+    assert not (tmp_path / "duel" / "pairs").exists()
+
+
+def test_a_folder_with_a_duel_in_it_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "duel").mkdir()
+    (tmp_path / "duel" / "duel.json").write_text("{}", encoding="utf-8")
+    tree = plant(tmp_path / "a", 1.0)
+    assert run(tmp_path, tree, tree) == 2
+    assert "out: expected a folder without a duel in it" in capsys.readouterr().err
+
+
+def test_sweeps_become_one_cell_a_value() -> None:
+    assert options.cells(["algo=a,b", "lr=1e-3", "seed=range(0,2)"]) == [
+        ("algo=a", "lr=1e-3", "seed=0"),
+        ("algo=a", "lr=1e-3", "seed=1"),
+        ("algo=b", "lr=1e-3", "seed=0"),
+        ("algo=b", "lr=1e-3", "seed=1"),
+    ]
+    assert options.cells([]) == [()]
+
+
+def test_a_tree_without_the_packages_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    with pytest.raises(BadInput, match="base: expected a tree with a package bench"):
+        checked_out("base", str(tmp_path)).__enter__()
+
+
+def test_help_needs_no_tree() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "bench.duel", "--help"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == options.USAGE
