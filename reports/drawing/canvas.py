@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The width of one column of a paper; on a screen and on a phone the drawing scales.
 SIZE_IN = (3.5, 2.6)
-PNG_DPI = 220
+PNG_DPI = 200
 # Greys that the page replaces by its own colours, so that one drawing serves light and dark.
 INK, FAINT, PAPER = "#1b1b1f", "#c9c9cf", "#fefefe"
 
@@ -96,23 +96,37 @@ def inline(svg: str, label: str) -> str:
     body = re.sub(r"font-family: [^;\"]*;?", "", body)
     for grey, variable in ((INK, "--ink"), (FAINT, "--line"), (PAPER, "--paper")):
         body = body.replace(grey, f"var({variable})")
-    return re.sub(r"\n\s*", "\n", body)
+    body = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", body)
+    return re.sub(r"\s*\n\s*", " ", re.sub(r"<!--.*?-->", "", body, flags=re.S))
 
 
 def log_ticks(axes: Axes, which: str, values: pd.Series) -> None:
-    """A logarithmic axis; sizes that were swept (few, whole) are the ticks."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    """A logarithmic axis with few, round ticks; sizes that were swept are ticks themselves."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     swept = np.unique(values.dropna().to_numpy(dtype=float))
-    if which == "x" and len(swept) <= 7:
-        axis.set_ticks(list(swept))
-    else:
-        decades = np.log10(swept.max() / swept.min()) if len(swept) else 1
-        axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if decades < 1.7 else (1,)))
+    whole = bool((swept == np.round(swept)).all())
+    if len(swept):
+        low, high = swept.min() / 1.15, swept.max() * 1.15
+        axis.set_ticks(swept if which == "x" and whole and len(swept) <= 7 else round_ticks(low, high))
+        (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def round_ticks(low: float, high: float) -> np.ndarray:
+    """Three to seven round numbers between two positive ends, evenly spread on a logarithmic axis."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    inside = decades
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), np.arange(1, 10, 0.5),
+                   np.arange(1, 10, 0.1)):
+        ticks = np.outer(decades, digits).ravel()
+        inside = ticks[(ticks >= low) & (ticks <= high)]
+        if len(inside) >= 3:
+            break
+    return inside[::int(np.ceil(len(inside) / 7))]
 
 
 def plain(value: float) -> str:
@@ -126,7 +140,11 @@ def plain(value: float) -> str:
 
 def legend(axes: Axes, columns: int = 2) -> None:
     """A legend below the drawing, where it covers nothing."""
+    from matplotlib.container import ErrorbarContainer
+
     handles, labels = axes.get_legend_handles_labels()
+    # Of a line with bars only the line: in the small key the bars are clutter.
+    handles = [h.lines[0] if isinstance(h, ErrorbarContainer) else h for h in handles]
     if len(handles) < 2:
         return
     longest = max(len(label) for label in labels)

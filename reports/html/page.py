@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from importlib.resources import files
+from itertools import groupby
 
 import pandas as pd
 
@@ -51,21 +52,19 @@ def _contents(sections: Iterable[d.Section]) -> Html:
 
 def _section(section: d.Section) -> Html:
     parts: list[Html] = []
-    figures: list[Html] = []
-    for block in section.blocks:
-        if isinstance(block, d.Figure):
-            figures.append(_figure(block))
-            continue
-        parts += _gallery(figures)
-        figures = []
-        parts.append(_block(block))
-    parts += _gallery(figures)
+    for is_figure, blocks in groupby(section.blocks, lambda block: isinstance(block, d.Figure)):
+        parts += [_gallery(list(blocks))] if is_figure else map(_block, blocks)
     return tag("section", tag("h2", section.title), parts, id=section.id,
                aria_labelledby=None)
 
 
-def _gallery(figures: list[Html]) -> list[Html]:
-    return [tag("div", figures, class_="gallery")] if figures else []
+def _gallery(figures: list[d.Figure]) -> Html:
+    """Drawings side by side; a caption that all share is said once."""
+    captions = {figure.plot.caption for figure in figures}
+    shared = captions.pop() if len(captions) == 1 else None
+    return join([tag("p", shared, class_="caption") if shared else None,
+                 tag("div", (_figure(figure, shared is None) for figure in figures),
+                     class_="gallery")])
 
 
 def _block(block: d.Block) -> Html:
@@ -89,10 +88,10 @@ def rich(text: str) -> Html:
     return join(tag("strong", part) if i % 2 else part for i, part in enumerate(text.split("**")))
 
 
-def _figure(figure: d.Figure) -> Html:
+def _figure(figure: d.Figure, with_caption: bool) -> Html:
     plot = figure.plot
     return tag("figure", Html(figure.svg),
-               tag("figcaption", plot.caption),
+               tag("figcaption", plot.caption) if with_caption else None,
                tag("details", tag("summary", "The numbers"), data_table(plot.data)))
 
 

@@ -1,0 +1,107 @@
+"""Loss and accuracy against epochs and against training time, one line a variant, mean over seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from reports.columns import SETTINGS
+from reports.drawing.canvas import NotDrawn, Plot, legend
+from reports.drawing.palette import looks
+from reports.drawing.series import MOST_SERIES
+from reports.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ORDER = 20
+TITLE = "Loss and accuracy against epochs and training time"
+CURVES = {"loss": "training loss", "test_accuracy": "test accuracy", "accuracy": "accuracy"}
+MOST_SETTINGS = 2
+_WAYS = ("algo", "batching", "backend")
+
+
+def make(study: Study) -> list[Plot]:
+    """Raises NotDrawn when no record holds a curve of at least three epochs."""
+    points = curves(study)
+    if points.empty:
+        raise NotDrawn("no record holds a learning curve of three epochs or more")
+    held = [s for s in SETTINGS if s not in _WAYS]
+    groups = sorted(points.groupby(held, dropna=False),
+                    key=lambda g: (-g[1]["variant"].nunique(), -g[1]["epoch"].max()))
+    y_names = [y for y in ("loss", "test_accuracy", "accuracy") if points[y].notna().any()][:2]
+    drawn = []
+    for y in y_names:
+        for x in ("epoch", "train_time_s"):
+            for number, (values, group) in enumerate(groups[:MOST_SETTINGS], 1):
+                title = study.setting(dict(zip(held, values, strict=True)))
+                drawn += _plots(group, x, y, title, number)
+    return drawn
+
+
+def curves(study: Study) -> pd.DataFrame:
+    """One row per epoch of each ok record, of one way of batching: the losses are the same in all."""
+    rows = []
+    order = {"manual": 0, "vmap": 1, "single": 2}
+    for row in study.ok.to_dict("records"):
+        curve = study.by_key[row["key"]].get("curves") or {}
+        epochs = curve.get("epoch") or []
+        for i, epoch in enumerate(epochs if len(epochs) >= 3 else []):
+            values = {name: curve[name][i] if i < len(curve.get(name) or []) else None
+                      for name in (*CURVES, "train_time_s")}
+            rows.append({**{s: row[s] for s in (*SETTINGS, "variant", "seed")}, "epoch": epoch,
+                         **values})
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return table
+    held = [s for s in (*SETTINGS, "variant") if s != "batching"]
+    rank = table["batching"].map(order).fillna(9)
+    return table[rank.eq(rank.groupby([table[h] for h in held], dropna=False).transform("min"))]
+
+
+def _plots(group: pd.DataFrame, x: str, y: str, title: str, number: int) -> list[Plot]:
+    group = group[pd.to_numeric(group[y], errors="coerce").notna() & group[x].notna()]
+    variants = sorted(group["variant"].unique())
+    out = []
+    for start in range(0, len(variants), MOST_SERIES):
+        chosen = variants[start:start + MOST_SERIES]
+        data = mean_curve(group[group["variant"].isin(chosen)], x, y)
+        if not data.empty:
+            out.append(Plot(
+                name=f"{y}_vs_{x}_{number}" + (f"_{start // MOST_SERIES + 1}" if start else ""),
+                section=f"{CURVES[y].capitalize()} against "
+                        f"{'epochs' if x == 'epoch' else 'training time'}",
+                title=title,
+                caption="Mean over seeds; from three seeds on the band is the 95 % interval of the mean."
+                        + ("" if x == "epoch" else " Evaluation is not counted as training time."),
+                data=data, draw=lambda axes, data=data: _draw(axes, data, x, y, title, variants)))
+    return out
+
+
+def mean_curve(group: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """Per variant and epoch: mean x, mean y over seeds, and Student's interval from three seeds on."""
+    group = group.astype({y: "float64", x: "float64"})
+    by = group.groupby(["variant", "epoch"], sort=True)
+    n, mean, spread = by[y].count(), by[y].mean(), by[y].std()
+    half = (stdtrit(np.maximum(n - 1, 1), 0.975) * spread / np.sqrt(n)).where(n >= 3)
+    named = pd.DataFrame({y: mean, f"{y}_lo": mean - half, f"{y}_hi": mean + half, "n": n})
+    if x != "epoch":
+        named.insert(0, x, by[x].mean())
+    return named.reset_index()
+
+
+def _draw(axes: Axes, data: pd.DataFrame, x: str, y: str, title: str, variants: list[str]) -> None:
+    styles = looks([(v, "") for v in variants])
+    for variant, points in data.groupby("variant", sort=True):
+        colour = styles[str(variant), ""].colour
+        axes.plot(points[x], points[y], color=colour, label=str(variant))
+        if points[f"{y}_lo"].notna().any():
+            axes.fill_between(points[x], points[f"{y}_lo"], points[f"{y}_hi"], color=colour,
+                              alpha=0.18, linewidth=0)
+    axes.set_xlabel("epoch" if x == "epoch" else "training time (s)")
+    axes.set_ylabel(CURVES[y])
+    axes.set_title(title, loc="left")
+    legend(axes)
