@@ -1,6 +1,8 @@
 # make bench       a first sweep and its report
 # make test        lint, types and tests
 # make benchmarks  the timed suites
+# make gate        what no clock has a part in, against the committed baseline
+# make baseline    makes that baseline anew, on purpose
 # Everything is installed into .venv, nothing outside it.
 
 PYTHON ?= python3
@@ -18,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without bytecode every benchmarked process spends three times as long on its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test benchmarks lint types clean
+.PHONY: bench test benchmarks gate baseline lint types clean
 
 bench: .venv/installed
 	$(BIN)/python -m bench $(SWEEP)
@@ -28,6 +30,12 @@ test: lint types
 
 benchmarks: .venv/installed-test
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+gate: .venv/installed
+	$(BIN)/python .ci/exact_gate.py check
+
+baseline: .venv/installed
+	$(BIN)/python .ci/exact_gate.py renew
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -1,19 +1,11 @@
-"""The verdict of a duel in words: ``python -m reports.duel DIR``.
-
-Reads ``duel.json``; writes ``verdict.json`` for programs, ``verdict.txt`` for a terminal and
-``verdict.md`` for a pull request.
-"""
+"""The verdict of a duel in words."""
 
 from __future__ import annotations
 
-import json
 import math
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from reports.sequential import FASTER, SLOWER, decide
+from reports.sequential import FASTER, SLOWER
 
 
 def as_text(decision: dict[str, Any]) -> str:
@@ -60,18 +52,3 @@ def _sentence(decision: dict[str, Any]) -> str:
     }
     said = [f"{number} {verdict}" for verdict, number in count.items() if number]
     return f"{', '.join(said)} of {len(decision['cells'])} cells"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """``python -m reports.duel DIR``."""
-    folder = Path(arguments[0])
-    state = json.loads((folder / "duel.json").read_text(encoding="utf-8"))
-    decision = decide(state)
-    (folder / "verdict.json").write_text(json.dumps(decision, indent=1), encoding="utf-8")
-    (folder / "verdict.txt").write_text(as_text(decision), encoding="utf-8")
-    (folder / "verdict.md").write_text(as_markdown(decision, state), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

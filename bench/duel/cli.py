@@ -124,13 +124,13 @@ def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
     """
     write_json(folder / "duel.json", state)
     done = subprocess.run(
-        [sys.executable, "-m", "reports.duel", str(folder)],
+        [sys.executable, "-m", "reports", "duel", str(folder)],
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode != 0:
+    if done.returncode not in (0, 1):
         raise RuntimeError(f"no decision could be made:\n{done.stderr}")
     decision: dict[str, Any] = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     return decision

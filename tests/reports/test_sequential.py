@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reports.cli import main
 from reports.duel import as_markdown, as_text
 from reports.sequential import (
     ALPHA,
@@ -225,3 +227,10 @@ def test_words_carry_the_figures() -> None:
     markdown = as_markdown(decision, blank(2))
     assert markdown.startswith("### Timing: 1 worse, 1 same of 2 cells\n")
     assert "| `algo=0` | **worse** | +19.9 %" in markdown
+
+
+def test_a_folder_without_a_duel_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["duel", str(tmp_path)]) == 2
+    assert "expected the folder of a duel" in capsys.readouterr().err
