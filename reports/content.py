@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from reports import document as d
+from reports.claims import answer_all
 from reports.columns import METRICS, EXTRA_METRICS, SIZES, heading
 from reports.laws import Law, laws, meetings
 from reports.study import Study
@@ -21,7 +22,7 @@ def build(study: Study, figures: Iterable[d.Figure], not_drawn: Iterable[tuple[s
     experiments = sorted(set(study.table["experiment"]) - {""})
     n = len(study.table)
     sections = [verdict(study), elsewhere(study), plots(figures, not_drawn), scaling(study),
-                results(study), method(study), environment(study), problems(study)]
+                claims(study), results(study), method(study), environment(study), problems(study)]
     return d.Document(
         title=_question(study),
         subtitle=" · ".join(filter(None, [", ".join(experiments[:4]), f"{n} cells" if n != 1 else
@@ -130,6 +131,16 @@ def _bounds(low: float, high: float, digits: int | None = None) -> str:
 
 def _axis(axis: str) -> str:
     return {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}.get(axis, axis)
+
+
+def claims(study: Study) -> d.Section:
+    answers = answer_all(study)
+    counts = Counter(a.finding.verdict for a in answers)
+    told = ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
+    return d.Section("claims", "Claims", [
+        d.Words(f"What the tutorials say, in our words, and what these records say to it: {told}. "
+                "Brackets are 95 % intervals; the keys name the rows behind each answer."),
+        d.Claims(sorted(answers, key=lambda a: a.finding.verdict == "not tested here"))])
 
 
 def results(study: Study) -> d.Section:

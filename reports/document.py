@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from reports.claims.base import Answered
 from reports.drawing.canvas import Plot
 
 
@@ -46,6 +47,13 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Claims:
+    """The tutorials' claims with what the records say to each."""
+
+    answers: Sequence[Answered]
+
+
+@dataclass(frozen=True)
 class Results:
     """The table of all cells, to be filtered and sorted."""
 
@@ -57,7 +65,7 @@ class Heading:
     text: str
 
 
-Block = Words | Items | Table | Figure | Results | Heading
+Block = Words | Items | Table | Figure | Claims | Results | Heading
 
 
 @dataclass(frozen=True)

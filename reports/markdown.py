@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports import document as d
+from reports.claims.base import Answered
 from reports.text import escape_markdown, line, short
 
 MOST_ROWS = 60  # of the table of all cells; the files beside it have the rest
@@ -36,6 +37,8 @@ def _block(block: d.Block) -> str:
         case d.Figure(plot, _, file):
             name = escape_markdown(" ".join(filter(None, [plot.section, plot.title])))
             return f"![{name}]({Path(file).name}.svg)\n\n{escape_markdown(plot.caption)}"
+        case d.Claims(answers):
+            return claims(answers)
         case d.Results(cells):
             shown = cells[[c for c in _SHOWN if c in cells]].head(MOST_ROWS)
             rows = [[short(v) for v in row] for row in shown.itertuples(index=False, name=None)]
@@ -43,6 +46,18 @@ def _block(block: d.Block) -> str:
                     if len(cells) > MOST_ROWS else "")
             return table(list(shown.columns), rows, frozenset()) + more
     raise TypeError(f"no Markdown for {type(block).__name__}")
+
+
+def claims(answers: Sequence[Answered]) -> str:
+    """The claims as a table; of many keys the first are shown."""
+    return table(["claim", "tutorial", "verdict", "figure", "rows"],
+                 [[a.claim.words, " / ".join(a.claim.tutorials), f"**{a.finding.verdict}**",
+                   a.finding.figure, keys(a.finding.keys)] for a in answers], frozenset())
+
+
+def keys(names: Sequence[str], most: int = 4) -> str:
+    """Some keys, and how many there are in all."""
+    return ", ".join(names[:most]) + (f" … ({len(names)} rows)" if len(names) > most else "")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int]) -> str:

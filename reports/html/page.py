@@ -11,6 +11,7 @@ from itertools import groupby
 import pandas as pd
 
 from reports import document as d
+from reports.claims.base import Answered
 from reports.html.cells import results
 from reports.html.elements import Html, join, table, tag
 from reports.text import short
@@ -78,9 +79,26 @@ def _block(block: d.Block) -> Html:
         case d.Table(head, rows, numeric, caption, folded):
             made = table(head, rows, numeric=numeric, caption=caption or None)
             return tag("details", tag("summary", folded), made) if folded else made
+        case d.Claims(answers):
+            return tag("dl", map(_claim, answers), class_="claims")
         case d.Results(cells):
             return results(cells)
     raise TypeError(f"no HTML for {type(block).__name__}")
+
+
+_VERDICTS = {"holds": "holds", "does not hold": "fails", "not tested here": "untested"}
+
+
+def _claim(answered: Answered) -> Html:
+    claim, finding = answered.claim, answered.finding
+    rows = f"{len(finding.keys)} {'row' if len(finding.keys) == 1 else 'rows'}"
+    return tag(
+        "div", tag("dt", tag("span", finding.verdict, class_=f"badge {_VERDICTS[finding.verdict]}"),
+                   " ", claim.words),
+        tag("dd", finding.figure, tag("div", " · ".join(claim.tutorials), class_="source")),
+        tag("dd", tag("details", tag("summary", rows), tag("p", ", ".join(finding.keys),
+                                                           class_="keys")))
+        if finding.keys else None, id=f"claim-{claim.id}")
 
 
 def rich(text: str) -> Html:
