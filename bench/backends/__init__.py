@@ -1,0 +1,1 @@
+"""Implementations of the algorithms: one file per library."""

@@ -1,0 +1,78 @@
+"""What a backend offers: an implementation of the algorithms, behind one small interface.
+
+Backend modules are also imported by the parent process, which must stay free of jax: import a
+library inside the methods that need it, never at the top.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import brainstate
+    import jax
+
+    Arrays = dict[Any, Any]
+
+
+class StepResult(NamedTuple):
+    """What a training step or an evaluation gives back.
+
+    Attributes:
+        losses: mean loss of each time step, [T].
+        correct: fraction of the sequences whose label is the largest logit at each step, [T].
+        grad_norm: global norm of the summed gradient before clipping; 0 for an evaluation.
+    """
+
+    losses: jax.Array
+    correct: jax.Array
+    grad_norm: jax.Array
+
+
+class Trainee(abc.ABC):
+    """A model under one algorithm of one backend. Its methods are traced by jax, never called bare.
+
+    Attributes:
+        model: the brainstate model.
+        weights: its trainable states by path.
+    """
+
+    model: brainstate.nn.Module
+    weights: Mapping[Any, brainstate.ParamState]
+
+    @abc.abstractmethod
+    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        """One training step from fresh states: ``xs`` [T, B, I], ``ys`` [B]; updates the weights."""
+
+    @abc.abstractmethod
+    def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[Arrays, StepResult]:
+        """The gradient of the loss summed over steps, by the paths of ``weights``, and the losses.
+
+        ``xs`` is [T, B, I], or [T, I] with a scalar ``ys`` for the single-sample batching.
+        """
+
+    @abc.abstractmethod
+    def apply(self, gradient: Arrays) -> jax.Array:
+        """Clips a gradient, updates the weights with it, returns its norm before clipping."""
+
+    @abc.abstractmethod
+    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        """Losses and accuracy of [T, N, I] without a gradient."""
+
+    @abc.abstractmethod
+    def trace_bytes(self, xs: jax.Array) -> dict[str, int]:
+        """Bytes of what is carried from step to step for credit, by name, for this batch."""
+
+
+class Backend(abc.ABC):
+    """A library that implements some of the algorithms; built from its YAML's scalars."""
+
+    def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+        """Why this backend cannot run a cell, or an empty string. Imports nothing heavy."""
+        return ""
+
+    @abc.abstractmethod
+    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+        """Puts ``model`` under the algorithm that ``config["algo"]`` describes."""

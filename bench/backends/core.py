@@ -1,0 +1,110 @@
+"""This project's own core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.backends.base import Backend, StepResult, Trainee
+
+if TYPE_CHECKING:
+    import jax
+
+
+class Core(Backend):
+    """Algorithms of ``core``, built from their ``_target_``."""
+
+    def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+        if config["batching"]["mode"] == "single" and config["update_every"] != "sequence":
+            return ("batching=single sums the gradients of whole sequences; "
+                    "update_every needs batching=manual or vmap")
+        return ""
+
+    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+        return CoreTrainee(model, config)
+
+
+class CoreTrainee(Trainee):
+    """A model under one of the core's algorithms.
+
+    Args:
+        model: any brainstate model.
+        config: composed configuration of the cell.
+    """
+
+    def __init__(self, model: Any, config: Mapping[str, Any]) -> None:
+        import brainstate
+        import braintools
+
+        self.model = model
+        self.weights = model.states(brainstate.ParamState)
+        self._config = config
+        self._mode = config["batching"]["mode"]
+        # A single-sample call sees one of B sequences, and the loss is a mean over all of them.
+        self._share = 1.0 / config["batch_size"] if self._mode == "single" else 1.0
+        self._optimizer = braintools.optim.Adam(lr=config["lr"])
+        self._optimizer.register_trainable_weights(self.weights)
+
+    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        import core
+
+        result = core.train(
+            self._started(xs, self._mode), self._loss, xs, ys, self._optimizer, has_aux=True,
+            update_every=self._config["update_every"], clip_norm=self._config["clip_norm"],
+        )
+        return StepResult(result.losses, result.aux, _norm(result.grads))
+
+    def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
+        import core
+
+        result = core.gradient(self._started(xs, self._mode), self._loss, xs, ys, has_aux=True)
+        return result.grads, StepResult(result.losses, result.aux, _norm(result.grads))
+
+    def apply(self, gradient: dict[Any, Any]) -> jax.Array:
+        import brainstate
+
+        norm = _norm(gradient)
+        self._optimizer.update(
+            brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"])
+        )
+        return norm
+
+    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        import core
+        import jax.numpy as jnp
+
+        result = core.evaluate(self._started(xs, "manual"), self._loss, xs, ys, has_aux=True)
+        return StepResult(result.losses, result.aux, jnp.zeros(()))
+
+    def trace_bytes(self, xs: jax.Array) -> dict[str, int]:
+        return dict(self._started(xs, self._mode).trace_bytes)
+
+    def _started(self, xs: jax.Array, mode: str) -> Any:
+        """The algorithm with fresh states and traces for this batch."""
+        import core
+        from bench.instantiate import instantiate
+
+        algo = instantiate(self._config["algo"], self.model)
+        core.initialise(algo, xs[0], batching=mode)
+        return algo
+
+    def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean cross entropy of logits [B, O] or [O], and the fraction that is right."""
+        import braintools
+        import jax.numpy as jnp
+
+        loss = braintools.metric.softmax_cross_entropy_with_integer_labels(out, target).mean()
+        right = (jnp.argmax(out, axis=-1) == target).mean()
+        single = out.ndim == 1
+        return (loss * self._share, right * self._share) if single else (loss, right)
+
+
+def _norm(gradient: Any) -> jax.Array:
+    """Global norm of a tree of gradients, units left out."""
+    import brainunit as u
+    import jax
+    import jax.numpy as jnp
+
+    leaves = [u.get_magnitude(g) for g in
+              jax.tree.leaves(gradient, is_leaf=lambda g: isinstance(g, u.Quantity))]
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in leaves))

@@ -1,0 +1,102 @@
+"""From a job to a compiled cell: data, model, algorithm, and the phases of the first call."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import brainstate
+import brainunit as u
+import jax
+import numpy as np
+
+from bench.backends.base import Backend, Trainee
+from bench.compilations import Compilations
+from bench.errors import Skip
+from bench.instantiate import instantiate
+from bench.metrics.base import Run
+from bench.stepper import stepper_of
+from bench.tasks.base import Task
+
+DT_MS = 1.0
+
+
+def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run, dict[str, Any]]:
+    """Builds, compiles and calls a cell's training step once.
+
+    Args:
+        job: ``config``, ``choices``, ``floor`` and ``memory_bytes`` of the cell.
+        on_phase: told the name of every phase as it begins.
+
+    Returns:
+        The cell for the metrics, and the first parts of its record.
+
+    Raises:
+        Skip: when the backend does not support the cell.
+        MemoryError: when the compiled step asks for more than the cap.
+    """
+    config, choices = job["config"], job["choices"]
+    on_phase("build")
+    set_up(config)
+    backend: Backend = instantiate(config["backend"])
+    if reason := backend.unsupported(config, choices):
+        raise Skip(reason)
+    task: Task = instantiate(config["task"], n_steps=config["n_steps"],
+                             batch_size=config["batch_size"], seed=config["seed"])
+    first, *_ = itertools.islice(task.batches(0), 1)
+    xs, ys = first[0].astype(config["dtype"]), first[1]
+    trainee = backend.trainee(model_of(config, task), config, choices)
+    weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
+    with Compilations() as compilations:
+        stepper = stepper_of(trainee, config["batching"]["mode"], xs, ys, on_phase)
+        _refuse_too_large(stepper.calls, job["memory_bytes"])
+        on_phase("first_call")
+        initial = jax.tree.map(np.array, stepper.values())
+        values, batch = stepper.values(), stepper.prepare(xs, ys)
+        started = time.perf_counter()
+        jax.block_until_ready(stepper(values, batch))
+        first_call = time.perf_counter() - started
+
+    def again(other: Mapping[str, Any]) -> Trainee:
+        model = model_of(other, task)
+        for path, state in model.states(brainstate.ParamState).items():
+            state.value = jax.tree.map(lambda leaf: leaf.astype(other["dtype"]), weights[path])
+        return instantiate(other["backend"]).trainee(model, other, choices)
+
+    run = Run(config=config, choices=choices, task=task, trainee=trainee, stepper=stepper,
+              initial=initial, batch=(xs, ys), build=again, floor=job.get("floor", {}))
+    return run, {
+        "metrics": {**stepper.seconds, "first_call_s": first_call,
+                    "n_compilations": len(stepper.calls), "n_weights": _count(weights)},
+        "provenance": {"device": str(jax.devices()[0].device_kind),
+                       "backend_compilations": compilations.count},
+    }
+
+
+def set_up(config: Mapping[str, Any]) -> None:
+    """Precision, time step and seed of this process."""
+    jax.config.update("jax_enable_x64", config["dtype"] == "float64")
+    brainstate.environ.set(dt=DT_MS * u.ms, precision=64 if config["dtype"] == "float64" else 32)
+
+
+def model_of(config: Mapping[str, Any], task: Task) -> Any:
+    """The cell's model with the weights of its seed."""
+    brainstate.random.seed(config["seed"])
+    return instantiate(config["model"], n_in=task.n_in, n_hidden=config["n_hidden"],
+                       n_out=task.n_out, n_layers=config["n_layers"])
+
+
+def _count(weights: Mapping[Any, Any]) -> int:
+    return sum(int(np.size(u.get_magnitude(leaf))) for leaf in jax.tree.leaves(weights))
+
+
+def _refuse_too_large(calls: list[Any], memory_bytes: int) -> None:
+    """Names the need of a step that cannot fit before it takes the machine down."""
+    for program, _ in calls:
+        account = program.memory()
+        need = account["argument"] + account["output"] + account["temp"] - account["alias"]
+        if need * 2**20 > memory_bytes:
+            raise MemoryError(f"the compiled step asks for {need:,.0f} MiB, "
+                              f"the memory cap is {memory_bytes / 2**20:,.0f} MiB")

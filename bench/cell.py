@@ -1,0 +1,200 @@
+"""The typed description of one cell, checked before any cell runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench import signature
+from bench.errors import BadInput, suggest
+
+GROUPS = ("algo", "batching", "model", "task", "backend", "device")
+AXES = ("batch_size", "n_hidden", "n_layers", "n_steps")
+
+# What a cell measures does not depend on where it is kept or how it was started.
+NOT_IN_KEY = ("out", "plan", "resume", "experiment", "question", "repeats")
+
+# Arguments that the worker passes to a group's target by itself.
+GIVEN = {
+    "algo": ("model",),
+    "model": ("n_in", "n_hidden", "n_out", "n_layers"),
+    "task": ("n_steps", "batch_size", "seed"),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a sweep: the composed configuration and which option each group took.
+
+    Attributes:
+        config: the whole composed configuration, resolved, without Hydra's own part.
+        choices: option chosen in each group, ``{"algo": "d_rtrl", ...}``.
+        repeat: which of the fresh processes of this point, from 0.
+    """
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    repeat: int = 0
+
+    def row(self) -> dict[str, Any]:
+        """The identifying columns of the cell's row."""
+        return {
+            **{group: self.choices[group] for group in GROUPS},
+            **{axis: self.config[axis] for axis in AXES},
+            "seed": self.config["seed"],
+            "repeat": self.repeat,
+        }
+
+    def identity(self, environment: Mapping[str, Any]) -> str:
+        """Hash of configuration, repeat and environment: equal for two versions of the code."""
+        config = {k: v for k, v in self.config.items() if k not in NOT_IN_KEY}
+        return digest([config, self.choices, self.repeat, environment])
+
+    def key(self, environment: Mapping[str, Any], code: str) -> str:
+        """Hash that names the cell's record: its identity and the code that measured it."""
+        return digest([self.identity(environment), code])
+
+    def repeated(self, repeat: int) -> Cell:
+        """The same cell in another fresh process."""
+        return replace(self, repeat=repeat)
+
+    def title(self) -> str:
+        """One short line for people."""
+        c = self.config
+        axes = f"B{c['batch_size']} H{c['n_hidden']} T{c['n_steps']}"
+        parts = [self.choices["algo"], self.choices["batching"], self.choices["model"], axes]
+        return " ".join([*parts, f"r{self.repeat}"] if self.repeat else parts)
+
+
+def digest(value: Any) -> str:
+    """16 hexadecimal digits that stand for a JSON-like value."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def checked(config: dict[str, Any], choices: dict[str, str], known: set[str]) -> Cell:
+    """A cell from a composed configuration.
+
+    Args:
+        config: composed and resolved configuration.
+        choices: option chosen in each group.
+        known: top-level keys that a configuration may have.
+
+    Raises:
+        BadInput: on the first value that cannot be used.
+    """
+    for key in config:
+        if key not in known:
+            raise BadInput(key, expected="a key of the configuration", came=key,
+                           do=suggest(key, known))
+    for key, rule in RULES.items():
+        config[key] = rule(key, config[key])
+    for group in GROUPS:
+        if "_target_" in config[group]:
+            signature.check(group, config[group], GIVEN.get(group, ()))
+    for name, metric in config["metric"].items():
+        signature.check(f"metric.{name}", metric)
+    _check_steps(config, choices["task"])
+    return Cell(config, choices)
+
+
+def _check_steps(config: Mapping[str, Any], task: str) -> None:
+    steps = config["n_steps"]
+    multiple = config["task"].get("steps_multiple_of", 1)
+    if steps % multiple:
+        nearest = max(multiple, multiple * round(steps / multiple))
+        raise BadInput("n_steps", expected=f"a multiple of {multiple} on {task}", came=str(steps),
+                       do=f"Try n_steps={nearest}.")
+    every = config["update_every"]
+    if every != "sequence" and every > steps:
+        raise BadInput("update_every", expected=f"at most n_steps={steps}", came=str(every),
+                       do="Use update_every=sequence for one update a sequence.")
+
+
+def _whole(minimum: int, example: int) -> Callable[[str, Any], int]:
+    def rule(key: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise BadInput(key, expected=f"a whole number of at least {minimum}", came=str(value),
+                           do=f"Try {key}={example}.")
+        return value
+
+    return rule
+
+
+def _positive(key: str, value: Any) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise BadInput(key, expected="a number above 0", came=str(value), do=f"Try {key}=1e-3.")
+    return float(value)
+
+
+def _one_of(*options: Any) -> Callable[[str, Any], Any]:
+    def rule(key: str, value: Any) -> Any:
+        if not any(value is option or value == option and type(value) is type(option)
+                   for option in options):
+            words = [str(option).lower() if isinstance(option, bool) else str(option)
+                     for option in options]
+            raise BadInput(key, expected=f"one of {', '.join(words)}", came=str(value),
+                           do=suggest(str(value), words))
+        return value
+
+    return rule
+
+
+def _update_every(key: str, value: Any) -> int | str:
+    if value == "sequence":
+        return "sequence"
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BadInput(key, expected="sequence, or a whole number of steps of at least 1",
+                       came=str(value), do=suggest(str(value), ["sequence"]))
+    return value
+
+
+def _interpreter(key: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    found = shutil.which(os.path.expanduser(str(value)))
+    if found is None:
+        raise BadInput(key, expected="the path of a Python interpreter", came=str(value),
+                       do="Give the path of the python in a virtual environment.")
+    return found
+
+
+def _limits(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadInput(key, expected="deadline_s and memory_gib", came=str(value),
+                       do=f"Try {key}.deadline_s=600.")
+    for name in value:
+        if name not in ("deadline_s", "memory_gib"):
+            raise BadInput(f"{key}.{name}", expected="deadline_s or memory_gib", came=name,
+                           do=suggest(name, ["deadline_s", "memory_gib"]))
+    deadline = _positive(f"{key}.deadline_s", value["deadline_s"])
+    memory = value["memory_gib"]
+    memory = None if memory is None else _positive(f"{key}.memory_gib", memory)
+    return {"deadline_s": deadline, "memory_gib": memory}
+
+
+RULES: dict[str, Callable[[str, Any], Any]] = {
+    "batch_size": _whole(1, 64),
+    "n_hidden": _whole(1, 64),
+    "n_layers": _whole(1, 1),
+    "n_steps": _whole(1, 16),
+    "seed": _whole(0, 0),
+    "repeats": _whole(1, 3),
+    "epochs": _whole(1, 5),
+    "devices": _whole(1, 1),
+    "lr": _positive,
+    "clip_norm": _positive,
+    "dtype": _one_of("float32", "float64"),
+    "plan": _one_of(True, False),
+    "resume": _one_of(True, False, "retry"),
+    "update_every": _update_every,
+    "python": _interpreter,
+    "limits": _limits,
+}

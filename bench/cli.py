@@ -1,0 +1,79 @@
+"""The command line: compose, check, then run; every bad input is one message and exit status 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra._internal.utils import _run_hydra, get_args_parser
+
+from bench import plan, sweep
+from bench.cell import Cell, checked
+from bench.compose import CONF, Composer, arguments_of
+from bench.errors import BadInput
+from bench.folder import Folder, default
+
+BAD_INPUT = 2
+
+# Hydra answers these by itself; none of them runs a cell.
+HYDRA_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the cells that the arguments ask for.
+
+    Args:
+        argv: arguments without the program's name; None reads the command line.
+
+    Returns:
+        0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 130 when interrupted.
+    """
+    parser = get_args_parser()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    namespace, unknown = parser.parse_known_args(arguments)
+    if any(getattr(namespace, flag) for flag in HYDRA_FLAGS):
+        namespace.overrides = arguments_of(namespace)
+        _run_hydra(args=namespace, args_parser=parser, task_function=_never_runs,
+                   config_path=str(CONF), config_name="config")
+        return 0
+    try:
+        if unknown:
+            raise BadInput("argument", expected="KEY=VALUE", came=unknown[0],
+                           do="See python -m bench --help.")
+        return run(namespace.config_dir, arguments_of(namespace), namespace.multirun)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
+    """Composes and checks every cell, then plans or runs them."""
+    cells = cells_of(config_dir, overrides, multirun)
+    first = cells[0].config
+    path = Path(first["out"]) if first["out"] else default(first["experiment"], overrides)
+    if first["plan"]:
+        plan.show(cells, Folder(path))
+        return 0
+    about = {"experiment": first["experiment"] or "", "question": first["question"],
+             "overrides": overrides}
+    return sweep.run(cells, Folder.open(path), about)
+
+
+def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> list[Cell]:
+    """The checked cells of a command in the order they run, repeats included.
+
+    Raises:
+        BadInput: for the first thing that cannot be used.
+    """
+    composer = Composer(config_dir)
+    cells = [checked(point.config, point.choices, composer.known)
+             for point in composer.points(overrides, multirun)]
+    if not cells:
+        raise BadInput("sweep", expected="at least one cell", came="an empty list of values")
+    sweep.refuse_missing_device(cells)
+    return sweep.with_repeats(cells)
+
+
+def _never_runs(_: object) -> None:
+    raise AssertionError("Hydra's own flags do not run a task")

@@ -1,0 +1,202 @@
+"""From command-line arguments to the composed points of a sweep.
+
+Hydra is used as a library: its parser, its search path and its composition. Every point is composed
+and checked before anything runs, and the points are then handed to the harness' own loop, which
+interleaves repeats and resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.cell import GROUPS
+from bench.errors import BadInput, suggest
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+# An option that names a group, or adds or removes a default, needs a composition of its own.
+_STRUCTURAL = re.compile(r"^[+~]|^hydra[./]|@|/")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One composed point: plain configuration, options chosen, experiment (or None)."""
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+    experiment: str | None
+
+
+class Composer:
+    """Composes points against ``conf/`` and the folders the user adds to the search path."""
+
+    def __init__(self, config_dir: str | None = None) -> None:
+        GlobalHydra.instance().clear()
+        # An absolute path: a relative one is resolved against modules, and a foreign package named
+        # conf would silently replace the configuration.
+        path = create_config_search_path(str(CONF))
+        if config_dir is not None:
+            if not Path(config_dir).is_dir():
+                raise BadInput("--config-dir", expected="a folder of YAML files", came=config_dir)
+            # Hydra wants its own schema source to stay last.
+            path.prepend("command-line", f"file://{Path(config_dir).resolve()}",
+                         SearchPathQuery(provider="schema", path=None))
+        self._hydra = Hydra.create_main_hydra2(task_name="bench", config_search_path=path)
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    @cached_property
+    def known(self) -> set[str]:
+        """Top-level keys of a configuration."""
+        return {str(key) for key in self._compose([])} - {"hydra"}
+
+    def points(self, arguments: list[str], multirun: bool) -> Iterator[Point]:
+        """Every point the arguments ask for, in the order of the sweep.
+
+        Args:
+            arguments: Hydra overrides, as typed.
+            multirun: whether ``-m`` was given; a shipped experiment needs none.
+
+        Raises:
+            BadInput: on anything Hydra refuses, in one sentence.
+        """
+        overrides = self._parse(arguments)
+        experiments = [o for o in overrides if o.key_or_group == "experiment"]
+        if len(experiments) > 1:
+            raise BadInput("experiment", expected="one experiment", came=str(len(experiments)))
+        for experiment in _choices(experiments[0]) if experiments else [None]:
+            fixed = [f"+experiment={experiment}"] if experiment else []
+            rest = [o for o in overrides if o.key_or_group != "experiment"]
+            swept = self._swept(fixed, rest)
+            if not multirun and not experiment:
+                _refuse_sweep(rest)
+            for combination in itertools.product(*swept.values()):
+                yield self._point([*fixed, *combination], experiment)
+
+    def _swept(self, fixed: list[str], rest: list[Override]) -> dict[str, list[str]]:
+        """Choices per key: the experiment's own axes first, then what was typed over them."""
+        base = self._compose([*fixed, *[_text(o) for o in rest if not o.is_sweep_override()]])
+        params = base.hydra.sweeper.get("params") or {}
+        axes = self._parse([f"{key}={value}" for key, value in params.items()])
+        return {o.get_key_element(): _expanded(o) for o in [*axes, *rest]}
+
+    def _point(self, overrides: list[str], experiment: str | None) -> Point:
+        structural = tuple(o for o in overrides if self._is_structural(o))
+        if structural not in self._bases:
+            self._bases[structural] = self._compose(list(structural))
+        config = copy.deepcopy(self._bases[structural])
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config(
+                self._parse([o for o in overrides if o not in structural]), config
+            )
+            runtime = config.hydra.runtime.choices
+            choices = {group: str(runtime[group]) for group in GROUPS}
+            OmegaConf.set_struct(config, False)
+            config.pop("hydra")
+            plain = OmegaConf.to_container(config, resolve=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise self._friendly(error) from error
+        assert isinstance(plain, dict)
+        plain["experiment"] = experiment
+        return Point({str(k): v for k, v in plain.items()}, choices, experiment)
+
+    def _is_structural(self, override: str) -> bool:
+        key = override.split("=", 1)[0]
+        return bool(_STRUCTURAL.search(key)) or key in (*GROUPS, "metric")
+
+    def _parse(self, arguments: list[str]) -> list[Override]:
+        parser = OverridesParser.create(config_loader=self._hydra.config_loader)
+        parsed = []
+        for argument in arguments:
+            try:
+                parsed += parser.parse_overrides([argument])
+            except HydraException as error:
+                raise BadInput("argument", expected="KEY=VALUE", came=argument,
+                               do="Put quotes around a value with special characters.") from error
+        return parsed
+
+    def _compose(self, overrides: list[str]) -> DictConfig:
+        try:
+            return self._hydra.compose_config(
+                config_name="config", overrides=overrides, run_mode=RunMode.RUN,
+                with_log_configuration=False, from_shell=False,
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise self._friendly(error) from error
+
+    def _friendly(self, error: Exception) -> BadInput:
+        """Hydra's complaint in the form of the harness, with the closest name that exists."""
+        if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+            group, _, name = str(error.missing_cfg_file).rpartition("/")
+            options = sorted(error.options or self._hydra.config_loader.list_groups(group))
+            return BadInput(group, expected=f"one of {', '.join(options)}", came=name,
+                            do=suggest(name, options))
+        text = str(error)
+        key = re.search(r"Could not (?:override|append|delete)[^']*'([^'@=]+)", text)
+        if isinstance(error, ConfigCompositionException) and key is not None:
+            return self._unknown_key(key[1], text)
+        return BadInput("configuration", expected="values that Hydra can compose",
+                        came=text.strip().splitlines()[0].rstrip("."))
+
+    def _unknown_key(self, key: str, text: str) -> BadInput:
+        parent, _, name = key.rpartition(".")
+        default = self._compose([])
+        node = OmegaConf.select(default, parent) if parent else default
+        if not isinstance(node, DictConfig):
+            return BadInput(key, expected="a key of the configuration", came=key,
+                            do=suggest(key, self.known))
+        options = sorted({str(k) for k in node} - {"hydra", "_target_"})
+        if name in options:
+            return BadInput(key, expected=f"{key}=VALUE", came="+ or ~ before a key that exists",
+                            do=text.strip().splitlines()[0])
+        return BadInput(key, expected=f"one of {', '.join(options)}" if options
+                        else "no hyperparameter", came=name, do=suggest(name, options))
+
+
+def arguments_of(namespace: argparse.Namespace) -> list[str]:
+    """The overrides typed, with ``experiment=NAME`` accepted for ``+experiment=NAME``."""
+    return [f"+{a}" if a.startswith("experiment=") else a for a in namespace.overrides]
+
+
+def _text(override: Override) -> str:
+    return str(override.input_line)
+
+
+def _choices(override: Override) -> list[str]:
+    return [text.split("=", 1)[1] for text in _expanded(override)]
+
+
+def _expanded(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [_text(override)]
+    if not override.is_discrete_sweep():
+        raise BadInput(override.key_or_group, expected="a list of values, range(...) or glob(...)",
+                       came=_text(override), do="An interval has no finite list of points.")
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _refuse_sweep(overrides: list[Override]) -> None:
+    for override in overrides:
+        if override.is_sweep_override():
+            raise BadInput(override.key_or_group, expected="one value for a single cell",
+                           came=_text(override).split("=", 1)[1], do="Add -m to sweep over several.")

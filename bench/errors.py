@@ -1,0 +1,31 @@
+"""Errors about what the caller asked for: what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BadInput(ValueError):
+    """The command line or a configuration cannot be used; the message says why and what to do."""
+
+    def __init__(self, what: str, *, expected: str, came: str, do: str = "") -> None:
+        message = f"{what}: expected {expected}, got {came}."
+        super().__init__(f"{message} {do}" if do else message)
+
+
+class Skip(Exception):
+    """A cell that a part of the harness declares it does not support; the text is the reason."""
+
+
+def suggest(name: str, options: Iterable[str]) -> str:
+    """``Did you mean ...?`` for the option closest to ``name``, or an empty string.
+
+    Args:
+        name: what was typed.
+        options: what could have been typed.
+    """
+    # Separators are what people forget (drtrl, batchsize), so they do not count as a difference.
+    plain = {option.replace("_", "").lower(): option for option in options}
+    close = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.6)
+    return f"Did you mean {plain[close[0]]}?" if close else ""

@@ -1,0 +1,52 @@
+"""This machine's own limits: the rates of one large product and one large copy.
+
+``python -m bench.floor DTYPE`` measures them in a process of its own and prints them as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+PRODUCT_SIZE = 2048
+COPY_BYTES = 128 << 20
+TRIALS = 7
+
+
+def measure(dtype: str) -> dict[str, float]:
+    """The best of several trials of each.
+
+    Args:
+        dtype: float32 or float64.
+
+    Returns:
+        ``product_flops_per_s`` of a square matrix product, and ``copy_bytes_per_s`` of an
+        element-wise pass over an array far larger than any cache: bytes read and written.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    matrix = jnp.ones((PRODUCT_SIZE, PRODUCT_SIZE), dtype)
+    vector = jnp.ones(COPY_BYTES // matrix.dtype.itemsize, dtype)
+    product_s = _best(jax.jit(lambda a: a @ a), matrix)
+    copy_s = _best(jax.jit(lambda a: a + 1), vector)
+    return {"product_flops_per_s": 2.0 * PRODUCT_SIZE**3 / product_s,
+            "copy_bytes_per_s": 2.0 * COPY_BYTES / copy_s}
+
+
+def _best(fun: Callable[[Any], Any], argument: Any) -> float:
+    fun(argument).block_until_ready()
+    times = []
+    for _ in range(TRIALS):
+        started = time.perf_counter()
+        fun(argument).block_until_ready()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1])))

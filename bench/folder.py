@@ -1,0 +1,121 @@
+"""The folder of a sweep: its records, its list of planned cells, and one lock per running cell."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import record
+from bench.cell import digest
+from bench.errors import BadInput
+
+RUNS = Path("runs")
+
+# Overrides that do not change what a sweep measures, so they do not change where it lives.
+_ELSEWHERE = ("out=", "plan=", "resume=", "hydra.", "hydra/")
+
+
+def default(experiment: str | None, overrides: list[str]) -> Path:
+    """``runs/<experiment, or a hash of the overrides>``: the same command finds its records."""
+    if experiment:
+        return RUNS / experiment
+    asked = sorted(o for o in overrides if not o.startswith(_ELSEWHERE))
+    return RUNS / digest(asked)
+
+
+class Folder:
+    """``DIR/cells/*.json`` and ``DIR/sweep.json``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cells = path / "cells"
+
+    @classmethod
+    def open(cls, path: Path) -> Folder:
+        """The folder at ``path``, made if missing.
+
+        Raises:
+            BadInput: when it cannot be written.
+        """
+        folder = cls(path)
+        try:
+            folder.cells.mkdir(parents=True, exist_ok=True)
+            record.write_json(folder.cells / ".writable", {})
+            (folder.cells / ".writable").unlink()
+        except OSError as error:
+            raise BadInput("out", expected="a folder that can be written", came=str(path),
+                           do=f"{error.strerror or error}. Try out=DIR with another folder.",
+                           ) from error
+        return folder
+
+    def link_latest(self) -> None:
+        """Points ``runs/latest`` to this folder; a file system without links is no failure."""
+        link = RUNS / "latest"
+        with contextlib.suppress(OSError):
+            RUNS.mkdir(exist_ok=True)
+            fresh = RUNS / f".latest-{os.getpid()}"
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(os.path.relpath(self.path.resolve(), RUNS.resolve()))
+            os.replace(fresh, link)
+
+    def plan(self, about: Mapping[str, Any], planned: list[Mapping[str, Any]]) -> None:
+        """Writes what this sweep is going to do, so that a cell without a record is still seen."""
+        record.write_json(self.path / "sweep.json",
+                          {"schema": record.SCHEMA, **about, "planned": planned})
+
+    def load(self, key: str) -> dict[str, Any] | None:
+        """The record of a cell; a corrupt one is named, set aside and counts as missing."""
+        path = self.cells / f"{key}.json"
+        try:
+            return record.read(path)
+        except record.Corrupt as error:
+            print(f"corrupt record, the cell runs again: {error}", file=sys.stderr)
+            with contextlib.suppress(OSError):
+                os.replace(path, path.with_suffix(".corrupt"))
+            return None
+
+    def save(self, value: Mapping[str, Any]) -> None:
+        """Writes a record, and retires the ones that older code made of the same cell."""
+        record.write_json(self.cells / f"{value['key']}.json", value)
+        identity = value["provenance"].get("identity")
+        index = self.cells / f".{identity}.key"
+        old = index.read_text(encoding="utf-8") if index.exists() else value["key"]
+        if old != value["key"]:
+            for suffix in (".json", ".log"):
+                (self.cells / f"{old}{suffix}").unlink(missing_ok=True)
+        index.write_text(value["key"], encoding="utf-8")
+
+    def durations(self) -> dict[str, float]:
+        """Wall-clock seconds that past cells took, by the name of their algorithm and batching."""
+        found: dict[str, list[float]] = {}
+        for path in self.cells.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                value = json.loads(path.read_text(encoding="utf-8"))
+                kind = f"{value['row']['algo']} {value['row']['batching']} {value['row']['model']}"
+                found.setdefault(kind, []).append(value["provenance"]["wall_s"])
+        return {kind: sum(times) / len(times) for kind, times in found.items()}
+
+    @contextlib.contextmanager
+    def lock(self, key: str) -> Iterator[bool]:
+        """Holds a cell's lock while the block runs; yields False when another sweep holds it.
+
+        The kernel frees the lock when its process ends, also by signal 9.
+        """
+        path = self.cells / f".{key}.lock"
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,246 @@
+"""One cell = one fresh process: deadline, memory cap, log, and a result whatever happens to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from bench import processes
+from bench.provenance import ROOT
+
+POLL_S = 0.1
+LOG_HEAD_BYTES = 1 << 20
+LOG_TAIL_BYTES = 1 << 16
+COMPILE_PHASES = ("start", "build", "trace", "lower", "compile")
+
+
+@dataclass
+class Outcome:
+    """What came back from a cell's process.
+
+    Attributes:
+        status: one of the record's statuses.
+        reason: why it is not ok, in words.
+        parts: the record's parts that were measured before the process ended.
+        phase: what the process was doing last.
+        wall_s: seconds from start to end of the process.
+    """
+
+    status: str = "crashed"
+    reason: str = ""
+    parts: dict[str, Any] = field(default_factory=dict)
+    phase: str = "start"
+    wall_s: float = 0.0
+
+
+def run_cell(
+    job: Mapping[str, Any],
+    log: Path,
+    *,
+    deadline_s: float,
+    memory_bytes: int,
+    on_phase: Callable[[str], None] = lambda phase: None,
+) -> Outcome:
+    """Runs one cell in a fresh process group and ends whatever is left of it.
+
+    Args:
+        job: what the worker needs: ``config``, ``choices``, ``repeat``, ``floor``.
+        log: file that gets the process' output, its middle left out when it is very long.
+        deadline_s: seconds after which the process is ended.
+        memory_bytes: bytes that the process and its children may hold together.
+        on_phase: told the name of every phase as it begins.
+
+    Returns:
+        The outcome; this function raises only when it is interrupted itself.
+    """
+    processes.adopt_orphans()
+    known = processes.children()
+    read_end, write_end = os.pipe()
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [job["config"]["python"] or sys.executable, "-P", "-m", "bench.worker",
+         str(write_end), str(os.getpid())],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        pass_fds=[write_end], start_new_session=True, env=environment(job["config"]),
+    )
+    os.close(write_end)
+    outcome = Outcome()
+    watch = _Watch(process, read_end, _Log(log), outcome, on_phase)
+    try:
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps({**job, "memory_bytes": memory_bytes}).encode())
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it ended before it read its job; the exit status says how
+        ended = watch.until_end(started + deadline_s, memory_bytes)
+    finally:
+        processes.end_tree(process.pid)
+        process.wait()
+        processes.end_adopted(known)
+        watch.close()
+        outcome.wall_s = time.monotonic() - started
+    _conclude(outcome, ended, process.returncode, watch.log.tail_text(), deadline_s)
+    return outcome
+
+
+class _Log:
+    """The first and the last part of a stream, so that a chatty cell cannot fill the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    def write(self, chunk: bytes) -> None:
+        room = LOG_HEAD_BYTES - len(self._head)
+        self._head += chunk[:room]
+        self._tail += chunk[room:] if room < len(chunk) else b""
+        surplus = len(self._tail) - LOG_TAIL_BYTES
+        if surplus > 0:
+            del self._tail[:surplus]
+            self._dropped += surplus
+
+    def tail_text(self) -> str:
+        return bytes((self._head + self._tail)[-LOG_TAIL_BYTES:]).decode(errors="replace")
+
+    def save(self) -> None:
+        gap = f"\n[{self._dropped} bytes left out]\n".encode() if self._dropped else b""
+        try:
+            self._path.write_bytes(bytes(self._head) + gap + bytes(self._tail))
+        except OSError as error:
+            print(f"log {self._path.name} could not be written: {error}", file=sys.stderr)
+
+
+class _Watch:
+    """Reads a process' reports and output while it keeps to its deadline and memory."""
+
+    def __init__(self, process: subprocess.Popen[bytes], report: int, log: _Log,
+                 outcome: Outcome, on_phase: Callable[[str], None]) -> None:
+        assert process.stdout is not None
+        self.log = log
+        self._process = process
+        self._report: IO[bytes] = os.fdopen(report, "rb", buffering=0)
+        self._pending = b""
+        self._outcome = outcome
+        self._on_phase = on_phase
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._report, selectors.EVENT_READ, self._on_report)
+        self._selector.register(process.stdout, selectors.EVENT_READ, log.write)
+
+    def until_end(self, deadline: float, memory_bytes: int) -> str:
+        """Waits; returns why it stopped: ``exit``, ``deadline`` or ``memory ...``."""
+        next_look = 0.0
+        while self._process.poll() is None:
+            self._pump(POLL_S)
+            now = time.monotonic()
+            if now > deadline:
+                return "deadline"
+            if now > next_look:
+                held = processes.resident_bytes(self._process.pid)
+                if held > memory_bytes:
+                    return f"memory {held}"
+                next_look = time.monotonic() + 2 * POLL_S
+        while self._pump(0):
+            pass
+        return "exit"
+
+    def close(self) -> None:
+        """Reads what is left, saves the log and closes the pipes."""
+        while self._pump(0):
+            pass
+        self._selector.close()
+        self._report.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self.log.save()
+
+    def _pump(self, timeout: float) -> bool:
+        """Handles what can be read now; False when there was nothing."""
+        handled = False
+        if not self._selector.get_map():
+            time.sleep(timeout)
+            return False
+        for key, _ in self._selector.select(timeout):
+            chunk = os.read(key.fd, 1 << 16)
+            if chunk:
+                key.data(chunk)
+                handled = True
+            else:
+                self._selector.unregister(key.fileobj)
+        return handled
+
+    def _on_report(self, chunk: bytes) -> None:
+        *lines, self._pending = (self._pending + chunk).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "phase" in message:
+                self._outcome.phase = message["phase"]
+                self._on_phase(message["phase"])
+            self._outcome.parts = merge(self._outcome.parts, message.get("parts", {}))
+            if "status" in message:
+                self._outcome.status = message["status"]
+                self._outcome.reason = message["reason"]
+
+
+def merge(into: dict[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
+    """``into`` with ``parts`` laid over it, dictionaries merged one level deep."""
+    for name, value in parts.items():
+        both = isinstance(value, dict) and isinstance(into.get(name), dict)
+        into[name] = {**into[name], **value} if both else value
+    return into
+
+
+def _conclude(outcome: Outcome, ended: str, code: int, tail: str, deadline_s: float) -> None:
+    """Sets status and reason of a process that did not report its own end."""
+    if outcome.reason or outcome.status != "crashed":
+        return
+    where = f"at {'compile' if outcome.phase in COMPILE_PHASES else 'run'} (phase {outcome.phase})"
+    if ended == "deadline":
+        outcome.status = "timeout"
+        outcome.reason = f"no result after {deadline_s:g} s (deadline), {where}"
+    elif ended.startswith("memory"):
+        held = int(ended.split()[1]) / 2**30
+        outcome.status = "oom"
+        outcome.reason = f"held {held:.2f} GiB, above the memory cap, {where}"
+    elif code == -signal.SIGABRT and ("bad_alloc" in tail or "out of memory" in tail.lower()):
+        outcome.status = "oom"
+        outcome.reason = f"{_last_line(tail)}, {where}"
+    elif code < 0:
+        outcome.reason = f"ended by signal {-code} ({signal.Signals(-code).name}), {where}"
+        if code == -signal.SIGKILL:
+            outcome.reason += "; the kernel does this when memory runs out"
+    else:
+        outcome.reason = f"exited with status {code} and no result, {where}: {_last_line(tail)}"
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip()[:300] if lines else "no output"
+
+
+def environment(config: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of a cell's process."""
+    env = dict(os.environ)
+    # Without bytecode files every cell would compile the libraries it imports anew.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    # A warm compilation cache would turn compile_s into the time of a file read.
+    env.pop("JAX_COMPILATION_CACHE_DIR", None)
+    env["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    # Read once, at the first import of jax.
+    env["JAX_PLATFORMS"] = "cuda" if config["device"]["platform"] == "gpu" else "cpu"
+    env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    # This project's packages first, then whatever the user's plug-ins need.
+    paths = [str(ROOT), env.get("PYTHONPATH", ""), os.getcwd()]
+    env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return env

@@ -1,0 +1,1 @@
+"""What is measured in a cell: one file per metric."""

@@ -1,0 +1,58 @@
+"""What a metric is given and what it gives back."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench.backends.base import Trainee
+from bench.stepper import Stepper
+from bench.tasks.base import Task
+
+
+@dataclass
+class Run:
+    """A built and compiled cell, as the metrics see it.
+
+    Attributes:
+        config: the composed configuration.
+        choices: option chosen in each group.
+        task: the data.
+        trainee: model and algorithm; its states hold the initial values unless a metric stored
+            others, and a metric that does puts them back.
+        stepper: the compiled training step.
+        initial: values of weights and optimizer before any training, on the host.
+        batch: the first training batch on the host, [T, B, I] and [B].
+        build: builds another trainee, ``build(config)``, with the same initial weights.
+        floor: rates of this machine, ``{"product_flops_per_s", "copy_bytes_per_s"}``.
+        trained: values of weights and optimizer after the learning pass; None before it.
+        parts: the record's parts so far, those of earlier metrics included.
+    """
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    task: Task
+    trainee: Trainee
+    stepper: Stepper
+    initial: Any
+    batch: tuple[np.ndarray, np.ndarray]
+    build: Callable[[Mapping[str, Any]], Trainee]
+    floor: Mapping[str, float]
+    trained: Any = None
+    parts: dict[str, Any] = field(default_factory=dict)
+
+
+class Metric(abc.ABC):
+    """One pass over a cell; built from its YAML's scalars."""
+
+    @abc.abstractmethod
+    def measure(self, run: Run) -> dict[str, Any]:
+        """Parts of the record: ``{"metrics": {...}, "samples": {...}, "curves": {...}, ...}``.
+
+        ``metrics`` are numbers or None, each named with its unit. An entry ``"invalid"`` holds the
+        reason why the cell's numbers cannot be used.
+        """

@@ -1,0 +1,103 @@
+"""Whether a cell's numbers mean anything: spikes, gradients, losses and weights that move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bench.metrics.base import Metric, Run
+from bench.program import Program
+from bench.trees import flat
+
+
+class Health(Metric):
+    """Words about what is wrong; an empty string when nothing is.
+
+    Args:
+        stuck_within: a final loss within this fraction of ln(classes) is the loss of guessing.
+    """
+
+    def __init__(self, stuck_within: float = 0.01) -> None:
+        self._stuck_within = stuck_within
+
+    def measure(self, run: Run) -> dict[str, Any]:
+        before = _weights(run)
+        if run.trained is not None:
+            run.stepper.store(run.trained)
+        rates = firing_rates(run)
+        after = _weights(run)
+        run.stepper.store(run.initial)
+        metrics = run.parts.get("metrics", {})
+        words = [
+            *(f"layer {name} never spikes" for name, rate in rates.items() if rate == 0),
+            *gradient_words(metrics.get("grad_norm"), "grad_norm" in metrics),
+            *self.loss_words(run.parts.get("curves", {}).get("loss", []), run.task.n_out),
+        ]
+        if run.trained is not None:
+            words += [f"{name} never moves" for name in never_moved(before, after)]
+        return {
+            "metrics": {
+                "firing_rate": float(np.mean(list(rates.values()))) if rates else None,
+                **{f"firing_rate_{layer}": rate for layer, rate in enumerate(rates.values())
+                   if len(rates) > 1},
+            },
+            "health": "; ".join(words),
+        }
+
+    def loss_words(self, losses: list[float], n_out: int) -> list[str]:
+        """What is wrong with a curve of mean training losses over ``n_out`` classes."""
+        if not losses:
+            return []
+        if not all(math.isfinite(loss) for loss in losses):
+            return ["loss is not finite"]
+        chance = math.log(n_out)
+        if abs(losses[-1] - chance) <= self._stuck_within * chance:
+            return [f"loss stuck at ln({n_out}) = {chance:.4f}"]
+        return []
+
+
+def gradient_words(norm: float | None, measured: bool) -> list[str]:
+    """What is wrong with a gradient of this norm."""
+    if not measured:
+        return []
+    if norm is None or not math.isfinite(norm):
+        return ["gradient is not finite"]
+    return ["gradient is zero"] if norm == 0 else []
+
+
+def never_moved(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the weights that are the same, bit for bit, before and after training."""
+    return [name for name in before if np.array_equal(before[name], after[name])]
+
+
+def _weights(run: Run) -> dict[str, np.ndarray]:
+    return flat({path: state.value for path, state in run.trainee.weights.items()})
+
+
+def firing_rates(run: Run) -> dict[str, float]:
+    """Spikes per neuron and step of each spiking layer on the first batch, by the layer's name."""
+    model = run.trainee.model
+    layers = {".".join(map(str, path)): node for path, node in model.nodes().items()
+              if hasattr(node, "get_spike")}
+    if not layers:
+        return {}
+
+    def rates(xs: jax.Array) -> dict[str, jax.Array]:
+        brainstate.nn.init_all_states(model, batch_size=xs.shape[1])
+
+        def step(x: jax.Array) -> dict[str, jax.Array]:
+            model(x)
+            return {name: jnp.mean(node.get_spike()) for name, node in layers.items()}
+
+        per_step = brainstate.transform.for_loop(step, xs)
+        return {name: rate.mean() for name, rate in per_step.items()}
+
+    program = Program(rates, run.batch[0], reads_only=True)
+    found = program(program.values(), run.batch[0])[1]
+    return {name: float(rate) for name, rate in found.items()}

@@ -1,0 +1,104 @@
+"""Memory of a training step: XLA's account, the measured peak, and the eligibility traces."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bench.metrics.base import Metric, Run
+
+MIB = 2**20
+
+
+class Memory(Metric):
+    """A pass of its own: one step from arguments to outputs above an idle baseline.
+
+    Args:
+        disagree_above: fraction by which the measured peak may differ from XLA's account.
+        slack_mib: MiB by which they may always differ.
+    """
+
+    def __init__(self, disagree_above: float = 0.25, slack_mib: float = 8.0) -> None:
+        self._disagree_above = disagree_above
+        self._slack_mib = slack_mib
+
+    def measure(self, run: Run) -> dict[str, Any]:
+        # The programs of a step run one after the other: the largest one is the step's need.
+        accounts = [program.memory() for program, _ in run.stepper.calls]
+        account = max(accounts, key=_total)
+        total = _total(account)
+        peak, source = _peak_of_step(run)
+        peak_mib = None if peak is None else peak / MIB
+        traces = run.trainee.trace_bytes(_first(run))
+        return {
+            "metrics": {
+                "memory_xla_mib": total,
+                "memory_temp_mib": account["temp"],
+                "memory_peak_mib": peak_mib,
+                "etrace_mib": sum(traces.values()) / MIB,
+            },
+            "traces": traces,
+            "memory": {"source": source, "xla": account, "peak_mib": peak_mib,
+                       "disagreement": self._disagreement(peak_mib, total)},
+        }
+
+    def _disagreement(self, peak: float | None, account: float) -> str:
+        if peak is None:
+            return ""
+        allowed = max(self._slack_mib, self._disagree_above * account)
+        if abs(peak - account) <= allowed:
+            return ""
+        return f"measured peak {peak:.1f} MiB, XLA's account {account:.1f} MiB"
+
+
+def _total(account: dict[str, float]) -> float:
+    return account["argument"] + account["output"] + account["temp"] - account["alias"]
+
+
+def _first(run: Run) -> np.ndarray:
+    """Inputs like those one call gets: [T, B, I], or [T, I] sample by sample."""
+    xs = run.batch[0]
+    return xs[:, 0] if run.config["batching"]["mode"] == "single" else xs
+
+
+def _peak_of_step(run: Run) -> tuple[int | None, str]:
+    """Bytes that one step holds at most, arguments included, and where the number comes from."""
+    device = jax.devices()[0]
+    statistics = device.memory_stats()
+    if statistics is not None:
+        # There is no reset: the peak of the fresh process since its start.
+        return int(statistics["peak_bytes_in_use"]), "device peak of the process"
+    if not sys.platform.startswith("linux"):
+        return None, "not measured on this system"
+    gc.collect()
+    _trim()
+    # Resets the high-water mark to what is resident now.
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    baseline = _status_bytes("VmRSS")
+    # The arguments are made here, as copies, so that they count above the baseline.
+    values = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), run.initial)
+    batch = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), run.stepper.prepare(*run.batch))
+    outputs = run.stepper(values, batch)
+    jax.block_until_ready(outputs)
+    return max(0, _status_bytes("VmHWM") - baseline), "VmHWM above VmRSS before the step"
+
+
+def _status_bytes(name: str) -> int:
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {name}")
+
+
+def _trim() -> None:
+    """Gives free heap back, which would otherwise be reused without being seen."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)

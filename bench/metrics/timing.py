@@ -1,0 +1,117 @@
+"""Steady-state time of a training step, and the phases before it."""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from bench.compilations import Compilations
+from bench.metrics.base import Metric, Run
+from bench.statistics import bootstrap_interval, narrow_enough, steady
+
+BLOCK_STEPS = 3
+BLOCK_S = 0.1
+
+
+class Timing(Metric):
+    """Warm-up until two blocks of steps agree, then steps until the median is known well enough.
+
+    Each sample is one step, blocked on all of its outputs. Garbage collection waits meanwhile.
+
+    Args:
+        warmup_s: longest warm-up in seconds.
+        steady_within: two successive blocks agree when their medians differ by this fraction.
+        ci_width: sampling stops when the 95 % interval of the median is this fraction of it wide.
+        min_samples: fewest samples.
+        max_samples: most samples.
+        budget_s: longest sampling in seconds, once there are ``min_samples``; a step so slow that
+            these do not fit three times into it stops at the budget with what there is.
+    """
+
+    def __init__(self, warmup_s: float = 5.0, steady_within: float = 0.1, ci_width: float = 0.05,
+                 min_samples: int = 15, max_samples: int = 500, budget_s: float = 4.0) -> None:
+        self._warmup_s = warmup_s
+        self._steady_within = steady_within
+        self._ci_width = ci_width
+        self._min_samples = min_samples
+        self._max_samples = max_samples
+        self._budget_s = budget_s
+
+    def measure(self, run: Run) -> dict[str, Any]:
+        batch = run.stepper.prepare(*run.batch)
+        self._values = run.stepper.values()
+        warm, settled = self._warm_up(run, batch)
+        gc.collect()
+        gc.disable()
+        try:
+            with Compilations() as compilations:
+                samples = self._sample(run, batch)
+        finally:
+            gc.enable()
+        del self._values
+        median = float(np.median(samples))
+        low, high = bootstrap_interval(samples)
+        sequences = run.config["batch_size"]
+        steps = sequences * run.config["n_steps"]
+        parts: dict[str, Any] = {
+            "metrics": {
+                "step_time_ms": 1e3 * median,
+                "step_time_ms_lo": 1e3 * low,
+                "step_time_ms_hi": 1e3 * high,
+                "step_time_iqr_ms": 1e3 * float(np.subtract(*np.quantile(samples, [0.75, 0.25]))),
+                "timesteps_per_s": steps / median,
+                "timesteps_per_s_lo": steps / high,
+                "timesteps_per_s_hi": steps / low,
+                "sequences_per_s": sequences / median,
+                "sequences_per_s_lo": sequences / high,
+                "sequences_per_s_hi": sequences / low,
+                "warmup_steps": len(warm),
+                "timed_steps": len(samples),
+                "steady": float(settled),
+            },
+            "samples": {"step_time_ms": [1e3 * s for s in samples]},
+        }
+        if compilations.count:
+            parts["invalid"] = (f"{compilations.count} compilations inside the timed region: "
+                                "its times are not those of a step")
+        return parts
+
+    def _step_s(self, run: Run, batch: Any) -> float:
+        started = time.perf_counter()
+        self._values, result = run.stepper(self._values, batch)
+        jax.block_until_ready((self._values, result))
+        return time.perf_counter() - started
+
+    def _warm_up(self, run: Run, batch: Any) -> tuple[list[float], bool]:
+        began = time.perf_counter()
+        every: list[float] = []
+        earlier: list[float] = []
+        while True:
+            block: list[float] = []
+            while len(block) < BLOCK_STEPS or sum(block) < BLOCK_S:
+                block.append(self._step_s(run, batch))
+                # A slow step is warm after a few, whatever the blocks say.
+                if len(every) + len(block) > 1 and time.perf_counter() - began > self._warmup_s:
+                    return every + block, False
+            every += block
+            if earlier and steady(earlier, block, self._steady_within):
+                return every, True
+            earlier = block
+
+    def _sample(self, run: Run, batch: Any) -> list[float]:
+        began = time.perf_counter()
+        samples: list[float] = []
+        while len(samples) < self._max_samples:
+            samples.append(self._step_s(run, batch))
+            spent = time.perf_counter() - began
+            if len(samples) < self._min_samples:
+                if spent > 3 * self._budget_s:
+                    break
+                continue
+            if spent > self._budget_s or narrow_enough(samples, self._ci_width):
+                break
+        return samples

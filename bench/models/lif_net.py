@@ -1,0 +1,47 @@
+"""Leaky integrate-and-fire layers with delta synapses and a leaky readout."""
+
+from __future__ import annotations
+
+import brainpy.state
+import brainstate
+import braintools
+import brainunit as u
+import jax
+
+
+class LIFNet(brainstate.nn.Module):
+    """Recurrent spiking layers: input and own spikes jump the voltage; a leaky readout of spikes.
+
+    Args:
+        n_in: inputs per step, I.
+        n_hidden: neurons of each layer, H.
+        n_out: classes, O.
+        n_layers: recurrent layers, each reading the spikes of the one below.
+        tau_mem: membrane time constant in ms.
+        tau_out: time constant of the readout in ms.
+    """
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
+                 tau_mem: float = 5.0, tau_out: float = 5.0) -> None:
+        super().__init__()
+        init = braintools.init.KaimingNormal(unit=u.mV)
+        self.neurons, self.synapses = [], []
+        for layer in range(n_layers):
+            below = n_in if layer == 0 else n_hidden
+            neuron = brainpy.state.LIF(n_hidden, tau=tau_mem * u.ms)
+            # Each part is scaled by its own fan-in, as if it were a projection of its own.
+            weight = u.math.concatenate(
+                [init((below, n_hidden)), init((n_hidden, n_hidden))], axis=0
+            )
+            comm = brainstate.nn.Linear(below + n_hidden, n_hidden, w_init=weight,
+                                        b_init=braintools.init.ZeroInit(unit=u.mV))
+            self.neurons.append(neuron)
+            self.synapses.append(brainpy.state.DeltaProj(comm=comm, post=neuron))
+        self.readout = brainpy.state.LeakyRateReadout(n_hidden, n_out, tau=tau_out * u.ms)
+
+    def update(self, x: jax.Array) -> jax.Array:
+        """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
+        for neuron, synapse in zip(self.neurons, self.synapses, strict=True):
+            synapse(u.math.concatenate([x, neuron.get_spike()], axis=-1))
+            x = neuron()
+        return self.readout(x)

@@ -1,0 +1,41 @@
+"""What a sweep would do, shown without running anything."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from bench.cell import Cell
+from bench.folder import Folder
+from bench.progress import console
+from bench.sweep import key_of, why_skipped
+
+
+def show(cells: list[Cell], folder: Folder) -> None:
+    """Prints every cell, whether it would run, and the time that the sweep may take.
+
+    Args:
+        cells: the checked cells of the sweep.
+        folder: where it would live; it need not exist.
+    """
+    table = Table(show_edge=False)
+    for name in ("cell", "seed", "state", "estimated s"):
+        table.add_column(name, no_wrap=name != "state")
+    past = folder.durations()
+    known = list(past.values())
+    total = 0.0
+    for cell in cells:
+        reason = why_skipped(cell)
+        recorded = folder.load(key_of(cell)) is not None
+        row = cell.row()
+        kind = f"{row['algo']} {row['batching']} {row['model']}"
+        guess = past.get(kind, sum(known) / len(known) if known else None)
+        runs = not reason and not recorded
+        if runs:
+            total += guess or 0.0
+        state = f"skipped: {reason}" if reason else "recorded" if recorded else "runs"
+        table.add_row(cell.title(), str(row["seed"]), state,
+                      f"{guess:.0f}" if runs and guess else "")
+    out = console()
+    out.print(table)
+    when = f"about {total:.0f} s from past records" if total else "no past records to estimate from"
+    out.print(f"{len(cells)} cells in {folder.path}; {when}", soft_wrap=True)

@@ -1,0 +1,119 @@
+"""What a person sees while a sweep runs: a bar on a terminal, otherwise one line per cell."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bench.cell import Cell
+
+SHOWN_ROWS = 40
+PIPE_WIDTH = 160
+STYLE = {"ok": "green", "skipped": "dim", "invalid": "yellow"}
+COLUMNS = ("step_time_ms", "memory_peak_mib", "loss_final", "accuracy", "test_accuracy")
+
+
+def console() -> Console:
+    """Standard output; wide when it is a file or a pipe, whose lines nobody wraps."""
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+class Watcher:
+    """Progress over the cells of a sweep; use as a context manager.
+
+    Args:
+        total: cells that will run.
+        expected_s: seconds that cells took in earlier sweeps, to guess from.
+    """
+
+    def __init__(self, total: int, expected_s: list[float]) -> None:
+        self.console = console()
+        self._durations = list(expected_s)
+        self._done = 0
+        self._total = total
+        self._began = 0.0
+        self._title = ""
+        self._bar = Progress(
+            TextColumn("[bold]cells"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[cell]}"), console=self.console, transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("cells", total=total, cell="")
+
+    def __enter__(self) -> Watcher:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def begin(self, cell: Cell) -> None:
+        """A cell starts."""
+        self._title = cell.title()
+        self._began = time.monotonic()
+        self.phase("start")
+
+    def phase(self, phase: str) -> None:
+        """The running cell enters a phase."""
+        spent = time.monotonic() - self._began
+        left = max(0.0, self._guess() - spent)
+        eta = f", about {left:.0f} s left" if self._durations else ""
+        self._bar.update(self._task, cell=f"{self._title}: {phase}{eta}")
+
+    def end(self, cell: Cell, record: Mapping[str, Any]) -> None:
+        """A cell has its record."""
+        self._done += 1
+        self._durations.append(time.monotonic() - self._began)
+        self._bar.update(self._task, advance=1)
+        self.say(f"[{self._done}/{self._total}] {outcome_line(cell, record)}"
+                 f"  {self._durations[-1]:.1f} s")
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def _guess(self) -> float:
+        return statistics.median(self._durations) if self._durations else 0.0
+
+
+def outcome_line(cell: Cell, record: Mapping[str, Any]) -> str:
+    """Status and the first thing one wants to know about a cell."""
+    parts = [f"{record['status']:8}", cell.title()]
+    step = record["metrics"].get("step_time_ms")
+    if step is not None:
+        parts.append(f"{step:.3g} ms/step")
+    parts += [text for text in (record["reason"], record["health"]) if text]
+    return "  ".join(parts)
+
+
+def closing_table(records: list[Mapping[str, Any]]) -> Table:
+    """The rows of a sweep as a table, or its counts when there are many."""
+    table = Table(show_edge=False)
+    if len(records) > SHOWN_ROWS:
+        table.add_column("status")
+        table.add_column("cells", justify="right")
+        statuses = [record["status"] for record in records]
+        for status in sorted(set(statuses)):
+            table.add_row(status, str(statuses.count(status)))
+        return table
+    identity = ("algo", "batching", "model", "batch_size", "n_hidden", "n_steps", "seed")
+    for name in (*identity, "status", *COLUMNS):
+        table.add_column(name, justify="right" if name in COLUMNS else "left", no_wrap=True)
+    for record in records:
+        status = record["status"]
+        row = record["row"]
+        table.add_row(*[str(row[name]) for name in identity],
+                      f"[{STYLE.get(status, 'red')}]{status}[/]",
+                      *[_number(record["metrics"].get(name)) for name in COLUMNS])
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

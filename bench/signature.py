@@ -1,0 +1,181 @@
+"""What a ``_target_`` accepts, read from its source without importing it.
+
+The parent process must not import jax, and nearly every target does. The constructor's signature is
+still the only registry of hyperparameters, so it is read from the syntax tree.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadInput, suggest
+
+SCALARS = {"int": int, "float": (int, float), "str": str, "bool": bool, "None": type(None)}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Names and annotations of a constructor's arguments; ``open`` when it takes ``**kwargs``."""
+
+    annotations: dict[str, ast.expr | None]
+    open: bool
+
+
+def check(group: str, node: Mapping[str, Any], given: Iterable[str] = ()) -> None:
+    """Refuses hyperparameters that the target of ``node`` does not have, or of another type.
+
+    Args:
+        group: the config group, for messages (``algo``).
+        node: the composed group, with its ``_target_``.
+        given: arguments that the harness itself passes.
+
+    Raises:
+        BadInput: on a target that does not exist, a misspelt name or a value of a wrong type.
+    """
+    target = str(node["_target_"])
+    signature = read(target)
+    if signature is None:
+        return
+    options = sorted(set(signature.annotations) - set(given))
+    for name, value in node.items():
+        if name == "_target_":
+            continue
+        if name not in signature.annotations and not signature.open:
+            raise BadInput(
+                f"{group}.{name}",
+                expected=f"one of {', '.join(options)}" if options else "no hyperparameter",
+                came=name,
+                do=suggest(name, options),
+            )
+        annotation = signature.annotations.get(name)
+        if annotation is not None and not _fits(value, annotation):
+            raise BadInput(
+                f"{group}.{name}", expected=ast.unparse(annotation).replace("'", ""), came=str(value)
+            )
+
+
+@cache
+def read(target: str) -> Signature | None:
+    """The signature of ``package.module.Name``; None when its source cannot be read.
+
+    Raises:
+        BadInput: when the module is there but has no such name.
+    """
+    module, _, name = target.rpartition(".")
+    path = source_of(module)
+    if path is None:
+        raise BadInput(
+            "_target_",
+            expected="package.module.Name of something importable",
+            came=target,
+            do="Check the spelling, or put its folder on PYTHONPATH.",
+        )
+    if path.suffix != ".py":
+        return None
+    return _find(path, module, name, target)
+
+
+def source_of(module: str) -> Path | None:
+    """The file of ``module``, found without importing any package on the way."""
+    head, _, rest = module.partition(".")
+    if not head:
+        return None
+    # find_spec of a top-level name runs no code; of a dotted one it imports the parents.
+    spec = None if head in sys.builtin_module_names else importlib.util.find_spec(head)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin)
+    for part in rest.split(".") if rest else []:
+        folder = path.parent
+        path = folder / f"{part}.py"
+        if not path.exists():
+            path = folder / part / "__init__.py"
+        if not path.exists():
+            return None
+    return path
+
+
+def _find(path: Path, module: str, name: str, target: str) -> Signature | None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return _of_class(node, tree, path, module, target)
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return _of_function(node, skip=0)
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return read(f"{_absolute(node, module, path)}.{alias.name}")
+    defined = [n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+    imported = [a.asname or a.name for n in tree.body if isinstance(n, ast.ImportFrom)
+                for a in n.names]
+    if any(isinstance(n, ast.Assign | ast.AnnAssign) and name in ast.dump(n) for n in tree.body):
+        return None
+    raise BadInput(
+        "_target_", expected=f"a class or function of {module}", came=target,
+        do=suggest(name, defined + imported),
+    )
+
+
+def _absolute(node: ast.ImportFrom, module: str, path: Path) -> str:
+    if not node.level:
+        return str(node.module)
+    package = module.split(".")
+    drop = node.level - (path.name == "__init__.py")
+    base = package[: len(package) - drop]
+    return ".".join([*base, node.module] if node.module else base)
+
+
+def _of_class(
+    node: ast.ClassDef, tree: ast.Module, path: Path, module: str, target: str
+) -> Signature | None:
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            return _of_function(item, skip=1)
+    if any("dataclass" in ast.dump(d) for d in node.decorator_list):
+        fields = [n for n in node.body if isinstance(n, ast.AnnAssign)]
+        return Signature(
+            {f.target.id: f.annotation for f in fields if isinstance(f.target, ast.Name)}, False
+        )
+    for base in node.bases:
+        if isinstance(base, ast.Name):
+            return _find(path, module, base.id, target)
+    return None if node.bases else Signature({}, open=False)
+
+
+def _of_function(node: ast.FunctionDef, skip: int) -> Signature:
+    arguments = node.args.posonlyargs + node.args.args
+    return Signature(
+        {a.arg: a.annotation for a in [*arguments[skip:], *node.args.kwonlyargs]},
+        open=node.args.kwarg is not None,
+    )
+
+
+def _fits(value: Any, annotation: ast.expr) -> bool:
+    """Whether ``value`` can be of the annotated type; what is not understood fits."""
+    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
+        return _fits(value, annotation.left) or _fits(value, annotation.right)
+    if isinstance(annotation, ast.Constant):
+        if annotation.value is None:
+            return value is None
+        if isinstance(annotation.value, str):
+            return _fits(value, ast.parse(annotation.value, mode="eval").body)
+    if isinstance(annotation, ast.Name) and annotation.id in SCALARS:
+        if isinstance(value, bool) and annotation.id != "bool":
+            return False
+        return isinstance(value, SCALARS[annotation.id])  # type: ignore[arg-type]
+    if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
+        if annotation.value.id == "Literal":
+            options = annotation.slice
+            elements = options.elts if isinstance(options, ast.Tuple) else [options]
+            return any(isinstance(e, ast.Constant) and e.value == value for e in elements)
+        if annotation.value.id in ("tuple", "list", "Sequence"):
+            return isinstance(value, list | tuple)
+    return True

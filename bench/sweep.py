@@ -1,0 +1,231 @@
+"""Runs the cells of a sweep, one record each, and closes with tables and the report."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import launch, processes, provenance, record
+from bench.cell import Cell
+from bench.errors import BadInput
+from bench.folder import Folder
+from bench.progress import Watcher, closing_table
+
+INTERRUPTED = 130
+LOCK_WAIT_S = 0.5
+
+
+def with_repeats(cells: list[Cell]) -> list[Cell]:
+    """Every cell ``repeats`` times, a whole round after the other, without duplicates.
+
+    A machine that slows down for a while then touches all cells alike, not all repeats of one.
+    """
+    rounds = max(cell.config["repeats"] for cell in cells)
+    expanded = [cell.repeated(r) for r in range(rounds) for cell in cells
+                if r < cell.config["repeats"]]
+    return list({key_of(cell): cell for cell in expanded}.values())
+
+
+def key_of(cell: Cell) -> str:
+    """The name of the cell's record here and now."""
+    return cell.key(_environment(cell), provenance.code_hash(provenance.targets_of(cell)))
+
+
+def refuse_missing_device(cells: list[Cell]) -> None:
+    """Refuses a sweep none of whose cells has its device here.
+
+    Raises:
+        BadInput: with the reason; when some cells can run, the others become skipped rows instead.
+    """
+    reasons = [provenance.missing_device(cell.config["device"]["platform"]) for cell in cells]
+    if all(reasons):
+        raise BadInput("device", expected="a device of this machine",
+                       came=cells[0].choices["device"], do=f"{reasons[0]}. Try device=cpu.")
+
+
+def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any]) -> int:
+    """Runs what is missing or stale, then builds tables and report.
+
+    Args:
+        cells: checked cells in order, repeats included.
+        folder: where their records live.
+        about: experiment, question and overrides, for ``sweep.json``.
+
+    Returns:
+        0 when every cell is ok or skipped, 1 when some failed, 130 when interrupted.
+    """
+    keys = {key_of(cell): cell for cell in cells}
+    folder.plan(about, [{"key": key, "row": cell.row()} for key, cell in keys.items()])
+    folder.link_latest()
+    todo = {key: cell for key, cell in keys.items() if not _finished(folder, key, cell)}
+    unsaved: list[str] = []
+    try:
+        with _terminable(), Watcher(len(todo), list(folder.durations().values())) as watcher:
+            if len(todo) < len(keys):
+                watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
+            _run_all(todo, folder, watcher, unsaved)
+    except KeyboardInterrupt:
+        done = sum(folder.load(key) is not None for key in keys)
+        print(f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; "
+              "the same command runs the others", file=sys.stderr)
+        return INTERRUPTED
+    return _close(keys, folder, unsaved)
+
+
+def _run_all(todo: dict[str, Cell], folder: Folder, watcher: Watcher, unsaved: list[str]) -> None:
+    queue = deque(todo.items())
+    waited = 0
+    while queue:
+        key, cell = queue.popleft()
+        with folder.lock(key) as mine:
+            if not mine:
+                # Another sweep in this folder runs it: look again when the others are done.
+                queue.append((key, cell))
+                waited += 1
+                if waited >= len(queue):
+                    time.sleep(LOCK_WAIT_S)
+                    waited = 0
+                continue
+            waited = 0
+            watcher.begin(cell)
+            # The other sweep may have finished it since this one looked.
+            fresh = folder.load(key) if cell.config["resume"] is True else None
+            result = fresh or run_cell(cell, key, folder, watcher)
+            try:
+                if fresh is None:
+                    folder.save(result)
+            except OSError as error:
+                unsaved.append(key)
+                watcher.say(f"record of {cell.title()} could not be written: {error}")
+            watcher.end(cell, result)
+        gc.collect()
+
+
+def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
+    """The record of one cell, run in a process of its own unless it is skipped."""
+    result = record.blank(key, cell.config["experiment"], cell.row(), cell.config)
+    gpu = cell.config["device"]["platform"] == "gpu"
+    result["provenance"] = {**provenance.describe(cell), "identity": cell.identity(
+        provenance.environment(cell.config["python"], gpu)), "load_before": _load()}
+    reason = why_skipped(cell)
+    if reason:
+        result["provenance"]["wall_s"] = 0.0
+        return {**result, "status": "skipped", "reason": reason}
+    limits = cell.config["limits"]
+    outcome = launch.run_cell(
+        {"config": cell.config, "choices": cell.choices, "repeat": cell.repeat,
+         "floor": machine_floor(folder, cell)},
+        folder.cells / f"{key}.log",
+        deadline_s=limits["deadline_s"],
+        memory_bytes=memory_cap(limits),
+        on_phase=watcher.phase,
+    )
+    launch.merge(result, outcome.parts)
+    result["provenance"].update(load_after=_load(), wall_s=round(outcome.wall_s, 3))
+    reason = outcome.reason
+    if outcome.status not in record.FINE:
+        reason = f"{reason} [log: {result['log']}]"
+    return {**result, "status": outcome.status, "reason": reason}
+
+
+def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
+    """Rates of a large product and a large copy here, measured once a sweep; empty if that fails.
+
+    They are kept in ``floor.json`` by machine and precision, so that a resumed sweep and merged
+    folders use the rates of the machine that a cell ran on.
+    """
+    path = folder.path / "floor.json"
+    name = f"{provenance.fingerprint(cell)} {cell.choices['device']} {cell.config['dtype']}"
+    known: dict[str, dict[str, float]] = {}
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(path.read_text(encoding="utf-8"))
+    if name not in known:
+        answer = subprocess.run(
+            [cell.config["python"] or sys.executable, "-P", "-m", "bench.floor",
+             cell.config["dtype"]],
+            env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, check=False)
+        known[name] = json.loads(answer.stdout) if answer.returncode == 0 else {}
+        with contextlib.suppress(OSError):
+            record.write_json(path, known)
+    return known[name]
+
+
+def why_skipped(cell: Cell) -> str:
+    """Why this cell cannot run here, as far as can be told without starting it."""
+    return provenance.missing_device(cell.config["device"]["platform"])
+
+
+def memory_cap(limits: Mapping[str, Any]) -> int:
+    """Bytes that a cell may hold."""
+    asked = limits["memory_gib"]
+    return int(asked * 2**30 if asked else 0.8 * processes.memory_available_bytes())
+
+
+def _environment(cell: Cell) -> dict[str, Any]:
+    gpu = cell.config["device"]["platform"] == "gpu"
+    return provenance.environment(cell.config["python"], gpu)
+
+
+def _finished(folder: Folder, key: str, cell: Cell) -> bool:
+    if cell.config["resume"] is False:
+        return False
+    found = folder.load(key)
+    retry = cell.config["resume"] == "retry"
+    return found is not None and not (retry and found["status"] not in record.FINE)
+
+
+def _close(keys: Mapping[str, Cell], folder: Folder, unsaved: list[str]) -> int:
+    report = build_report(folder.path)
+    records = [found for key in keys if (found := folder.load(key)) is not None]
+    watcher = Watcher(0, [])
+    watcher.console.print(closing_table(records))
+    failed = [r for r in records if r["status"] not in record.FINE]
+    missing = len(keys) - len(records)
+    if failed or missing:
+        watcher.say(f"{len(failed)} of {len(keys)} cells failed, {missing} have no record")
+    watcher.say(f"records: {folder.path}")
+    watcher.say(f"report:  {report}")
+    return 1 if failed or missing or unsaved else 0
+
+
+def build_report(path: Path) -> str:
+    """Runs ``python -m reports`` on a folder; returns the report's path, or why there is none."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(
+        [str(provenance.ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+    answer = subprocess.run([sys.executable, "-P", "-m", "reports", str(path)], env=env,
+                            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    page = path / "report" / "index.html"
+    if answer.returncode == 0 and page.exists():
+        return str(page)
+    lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
+    return f"none (python -m reports ended with status {answer.returncode}: {lines[-1]})"
+
+
+def _load() -> float | None:
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Ends a sweep on SIGTERM and SIGHUP as on Ctrl-C: the running cell is ended, records stay."""
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    handled = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, interrupt) for number in handled]
+    try:
+        yield
+    finally:
+        for number, handler in zip(handled, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,65 @@
+"""What a task offers, and the data that several tasks draw on."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+
+import numpy as np
+
+# Axes of a batch: T steps, B sequences, I inputs. Labels are one class per sequence.
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+class Task(abc.ABC):
+    """Sequences to classify.
+
+    A task is built with ``n_steps``, ``batch_size``, ``seed`` and its own hyperparameters, and is
+    a pure function of them: the same epoch gives the same batches in every process.
+
+    Attributes:
+        n_in: inputs per step, I.
+        n_out: classes, O.
+    """
+
+    n_in: int
+    n_out: int
+
+    @abc.abstractmethod
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Training batches of an epoch: inputs [T, B, I] float32 and labels [B] int32."""
+
+    @abc.abstractmethod
+    def test(self) -> Batch | None:
+        """Held-out sequences, [T, N, I] and [N]; None when the labels are random anyway."""
+
+
+def digit_images(n_test: int) -> tuple[Batch, Batch]:
+    """scikit-learn's handwritten digits as (training, test) pairs of images [N, 8, 8] and labels.
+
+    The split is the same for every seed: a held-out image never trains in any repeat.
+
+    Args:
+        n_test: images held out, from 1 to 1,796.
+
+    Raises:
+        ValueError: when nothing is left to train or to test on.
+    """
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    if not 1 <= n_test < len(images):
+        raise ValueError(f"n_test: expected 1 to {len(images) - 1} of the {len(images)} images, "
+                         f"got {n_test}.")
+    order = np.random.default_rng(0).permutation(len(images))
+    images = (images[order].reshape(-1, 8, 8) / 16.0).astype(np.float32)
+    labels = labels[order].astype(np.int32)
+    return (images[n_test:], labels[n_test:]), (images[:n_test], labels[:n_test])
+
+
+def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Indices of an epoch's batches, every one full; a small set is repeated to fill one batch."""
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    if batch_size > n:
+        return [np.resize(order, batch_size)]
+    return [order[i * batch_size : (i + 1) * batch_size] for i in range(n // batch_size)]

@@ -1,0 +1,24 @@
+"""Trees of arrays that may carry units, by readable names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainunit as u
+import jax
+import numpy as np
+
+
+def flat(tree: Any) -> dict[str, np.ndarray]:
+    """The arrays of a tree by a dotted path, copied to the host, units left out."""
+    leaves = jax.tree_util.tree_leaves_with_path(
+        tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity))
+    return {_name(path): np.array(u.get_magnitude(leaf)) for path, leaf in leaves}
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    parts: list[str] = []
+    for entry in path:
+        key = getattr(entry, "key", getattr(entry, "idx", entry))
+        parts += [str(k) for k in key] if isinstance(key, tuple) else [str(key)]
+    return ".".join(parts)

@@ -1,0 +1,120 @@
+"""Inside a cell's process: build, compile, measure, and report each part as soon as it is there.
+
+Started as ``python -m bench.worker FD PARENT``: the job comes as JSON on standard input, reports go
+as JSON lines to the file descriptor FD, and the process dies with PARENT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import processes
+from bench.errors import Skip
+from bench.launch import COMPILE_PHASES, merge
+from bench.record import finite
+
+# Address space that the libraries reserve without using it counts as data for the kernel.
+RESERVED_BYTES = 4 << 30
+
+
+class Reporter:
+    """Writes phases, parts and the end of a cell to the parent."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+        self.current = "start"
+
+    def phase(self, name: str) -> None:
+        """The cell enters a phase."""
+        self.current = name
+        self._send({"phase": name})
+
+    def parts(self, parts: Mapping[str, Any]) -> None:
+        """Parts of the record that are final."""
+        self._send({"parts": finite(parts)})
+
+    def end(self, status: str, reason: str = "") -> None:
+        """The cell is done."""
+        self._send({"status": status, "reason": reason})
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(message) + "\n")
+        self._file.flush()
+
+
+def main() -> None:
+    """Runs the job on standard input; every outcome is reported, none is raised."""
+    processes.die_with_parent(int(sys.argv[2]))
+    reporter = Reporter(int(sys.argv[1]))
+    job = json.load(sys.stdin)
+    _cap_memory(job["memory_bytes"])
+    try:
+        invalid = measure(job, reporter)
+        reporter.end("invalid" if invalid else "ok", invalid)
+    except Skip as reason:
+        reporter.end("skipped", str(reason))
+    except Exception as error:
+        traceback.print_exc()
+        reporter.end(*failure(error, reporter.current))
+
+
+def measure(job: Mapping[str, Any], reporter: Reporter) -> str:
+    """Builds and measures a cell; returns why its numbers cannot be used, or an empty string."""
+    # Imported here so that a failing import is a row like any other failure.
+    from bench.build import build
+    from bench.instantiate import instantiate
+
+    _refuse_foreign_packages()
+    run, parts = build(job, reporter.phase)
+    reporter.parts(parts)
+    run.parts = merge({}, parts)
+    invalid = []
+    for name, node in job["config"]["metric"].items():
+        reporter.phase(name)
+        found = instantiate(node).measure(run)
+        invalid += [found.pop("invalid")] if "invalid" in found else []
+        merge(run.parts, found)
+        reporter.parts(found)
+    return "; ".join(invalid)
+
+
+def failure(error: Exception, phase: str) -> tuple[str, str]:
+    """Status and reason of a cell that raised, told from the error's own words."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
+    where = "compile" if phase in COMPILE_PHASES else "run"
+    full = isinstance(error, MemoryError) or any(
+        word in str(error) for word in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory"))
+    if full:
+        return "oom", f"out of memory at {where} (phase {phase}): {text}"
+    return "crashed", f"{text} (phase {phase})"
+
+
+def _cap_memory(cap_bytes: int) -> None:
+    """Makes allocations beyond the cap fail with an error that says how much was asked for."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = cap_bytes + RESERVED_BYTES
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def _refuse_foreign_packages() -> None:
+    import core
+
+    here = Path(__file__).resolve().parents[1]
+    origin = Path(str(core.__file__)).resolve().parents[1]
+    if origin != here:
+        raise ImportError(f"core: expected the one beside bench, got {origin}. "
+                          "Use the project's own virtual environment.")
+
+
+if __name__ == "__main__":
+    main()
