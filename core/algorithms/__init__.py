@@ -1,0 +1,1 @@
+"""One algorithm a file; each file holds its own equations."""

@@ -1,0 +1,352 @@
+"""What every algorithm shares: compile the graph once, keep the traces, run windows.
+
+An algorithm is a brainstate module around the user's model. Its mathematics is in pure functions
+of (params, carry, inputs); `update` only reads and writes the States around them. Calls work under
+`brainstate.transform.{jit, grad, scan, vmap_new_states}` and `brainstate.nn.Vmap`.
+"""
+
+from __future__ import annotations
+
+import abc
+from functools import partial
+from typing import Any, NamedTuple
+
+import brainstate
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from core.build import build_graph
+from core.data import split_steps
+from core.errors import InvalidArgument, NotCompiled
+from core.graph import Graph
+from core.step import prelude
+from core.traces import EligibilityTrace, trace_bytes
+from core.window import Derivatives, Perturbation, Record, derivatives, push, run
+
+__all__ = ["Carry", "OnlineAlgorithm", "WindowedAlgorithm"]
+
+
+class Carry(NamedTuple):
+    """What passes from window to window."""
+
+    hidden: tuple[Any, ...]  # one array per Graph.hidden
+    others: tuple[Any, ...]  # written states without gradient
+    constants: dict[int, Any]  # states that a step only reads, by variable
+    traces: Any  # the algorithm's own
+
+
+class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
+    """A model together with the rule that credits its weights.
+
+    Subclasses implement `init_traces` and `window`, both pure.
+    """
+
+    def __init__(self, model: Any, mode: Any = None) -> None:
+        super().__init__()
+        if not isinstance(model, brainstate.nn.Module):
+            raise InvalidArgument(
+                "a brainstate.nn.Module as model", type(model).__name__,
+                "Derive the model from brainstate.nn.Module.",
+            )
+        del mode  # batch axes are read off the shapes
+        self.model = model
+        self._graph: Graph | None = None
+        self._example: Any = None
+
+    # -- set-up
+
+    def compile_graph(self, *args: Any) -> None:
+        """Trace the model for one step's input and create zero traces.
+
+        Call it after the model's states are initialised; again whenever their shapes change.
+
+        Args:
+          args: one step's input, `[B, I]` with batched states, `[I]` for single samples.
+        """
+        args, n_steps = split_steps(args)
+        if n_steps is not None:
+            args = jax.tree.map(lambda a: a[0], args)
+        self._graph = build_graph(self.model, args)
+        self._example = jax.tree.map(jax.typeof, args)
+        self.trace = EligibilityTrace(self.init_traces(self._graph))
+
+    @property
+    def graph(self) -> Graph:
+        """Which operation feeds which state, and what its trace costs; print it."""
+        if self._graph is None:
+            raise NotCompiled(
+                "a compiled algorithm", f"{type(self).__name__} before compile_graph",
+                "Call algo.compile_graph(x) with one step's input after initialising the states.",
+            )
+        return self._graph
+
+    @property
+    def trace_bytes(self) -> dict[str, int]:
+        """Bytes of the eligibility traces carried from step to step, by name."""
+        self.graph  # noqa: B018  raises before compile_graph
+        return trace_bytes(self.trace.value)
+
+    def reset_traces(self) -> None:
+        """Zero the traces and their step counters; the model's states are the model's to reset."""
+        self.trace.value = jax.tree.map(jnp.zeros_like, self.trace.value)
+
+    # -- running
+
+    def update(self, *args: Any) -> Any:
+        """Advance one step, or one window for `MultiStepData`, and return the output(s).
+
+        Differentiate a loss of the output with respect to the model's ParamStates to get the
+        algorithm's gradient of this step (or window).
+        """
+        inputs, n_steps = split_steps(args)
+        leaves = self.input_leaves(inputs, n_steps is not None)
+        if n_steps is None:
+            leaves = tuple(leaf[None] for leaf in leaves)
+        outs, carry = self.window(self.params(), self.carry(), leaves)
+        self.set_carry(carry)
+        if n_steps is None:
+            outs = tuple(o[0] for o in outs)
+        return jax.tree.unflatten(self.graph.out_tree, outs)
+
+    def input_leaves(self, args: Any, multi_step: bool) -> tuple[Any, ...]:
+        """Flatten inputs and check them against the compiled shapes."""
+        graph = self.graph
+        leaves, tree = jax.tree.flatten(args)
+        expected, expected_tree = jax.tree.flatten(self._example)
+        shapes = [jnp.shape(leaf)[1 if multi_step else 0 :] for leaf in leaves]
+        if tree != expected_tree or shapes != [e.shape for e in expected]:
+            raise InvalidArgument(
+                f"inputs of the compiled shapes {[e.shape for e in expected]} per step",
+                f"{shapes}",
+                "Call compile_graph again for new shapes, or brainstate.nn.Vmap for a batch.",
+            )
+        return tuple(
+            jnp.asarray(leaf, graph.program.avals[v].dtype)
+            for leaf, v in zip(leaves, graph.arg_vars, strict=True)
+        )
+
+    def params(self) -> tuple[Any, ...]:
+        """The parameter arrays in the graph's order."""
+        graph = self.graph
+        known = self._state_leaves()
+        return tuple(known[v] for v in graph.param_vars)
+
+    def carry(self) -> Carry:
+        """The present states and traces."""
+        graph, known = self.graph, self._state_leaves()
+        hidden = tuple(known.pop(h.var) for h in graph.hidden)
+        others = tuple(known.pop(v) for v, _ in graph.others)
+        for v in graph.param_vars:
+            known.pop(v)
+        return Carry(hidden, others, known, self.trace.value)
+
+    def set_carry(self, carry: Carry) -> None:
+        """Write states and traces back."""
+        graph = self.graph
+        new = dict(zip((h.var for h in graph.hidden), carry.hidden, strict=True))
+        new.update(zip((v for v, _ in graph.others), carry.others, strict=True))
+        for state, variables in zip(graph.states, graph.state_vars, strict=True):
+            if any(v in new for v in variables):
+                tree = jax.tree.structure(state.value)
+                state.value = jax.tree.unflatten(tree, [new[v] for v in variables])
+        self.trace.value = carry.traces
+
+    def _state_leaves(self) -> dict[int, Any]:
+        graph = self.graph
+        return {
+            v: leaf
+            for state, variables in zip(graph.states, graph.state_vars, strict=True)
+            for v, leaf in zip(variables, jax.tree.leaves(state.value), strict=True)
+        }
+
+    # -- the algorithm
+
+    @abc.abstractmethod
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        """Zero traces by name."""
+
+    @abc.abstractmethod
+    def window(
+        self,
+        params: tuple[Any, ...],
+        carry: Carry,
+        args: tuple[Any, ...],
+        *,
+        fresh: bool = False,
+        keep: bool = True,
+    ) -> tuple[tuple[Any, ...], Carry]:
+        """Run the steps in `args` [K, ...].
+
+        Args:
+          params: parameter arrays; the outputs are differentiable with respect to them.
+          carry: states and traces at the start.
+          args: leaves of the input.
+          fresh: the traces are known to be zero.
+          keep: whether the traces are wanted at the end.
+
+        Returns:
+          The leaves of the output [K, ...] and the next carry.
+        """
+
+    def forward(self, params: tuple[Any, ...], carry: Carry, args: tuple[Any, ...]) -> Any:
+        """As `window`, but only forward: traces stand still."""
+        graph = self.graph
+        values = prelude(graph, params, carry.constants)
+        outs, hidden, others, _ = run(graph, values, carry.hidden, carry.others, args)
+        return outs, carry._replace(hidden=hidden, others=others)
+
+    @abc.abstractmethod
+    def steps_per_window(self, n_steps: int, batch: int) -> int:
+        """How many steps the sequence driver should give to one `window`, at most `n_steps`.
+
+        `batch` is the number of samples mapped over the compiled shapes (1 when they hold it).
+        """
+
+
+class WindowedAlgorithm(OnlineAlgorithm):
+    """Algorithms whose gradient is the derivative of a linear recurrence over the window.
+
+    Subclasses say how a change of the weights moves the states (`direction`) and what is left of
+    the past at the end (`unfold`).
+
+    Args:
+      model: any brainstate module.
+      window: steps per window of the sequence driver: a number, "sequence", or "auto": as many as
+        keep the step buffers below max(a quarter of the traces, 8 MiB), so that memory is flat in
+        the length of the sequence. It changes speed and memory, never the gradient.
+      mode: accepted for compatibility; the shapes tell.
+    """
+
+    def __init__(self, model: Any, *, window: int | str = "auto", mode: Any = None) -> None:
+        super().__init__(model, mode)
+        self.window_size = check_window(window, ("auto", "sequence"))
+
+    def steps_per_window(self, n_steps: int, batch: int) -> int:
+        if self.window_size == "sequence":
+            return n_steps
+        if self.window_size != "auto":
+            return min(int(self.window_size), n_steps)
+        budget = max(sum(self.trace_bytes.values()) / 4, 8 * 2**20)
+        most = max(1, int(budget / (self.graph.step_bytes() * batch)))
+        if most >= n_steps:
+            return n_steps
+        # A window that divides the sequence needs one compiled body instead of two.
+        divisors = [k for k in range(1, most + 1) if n_steps % k == 0]
+        return divisors[-1] if 2 * divisors[-1] > most else most
+
+    def window(
+        self,
+        params: tuple[Any, ...],
+        carry: Carry,
+        args: tuple[Any, ...],
+        *,
+        fresh: bool = False,
+        keep: bool = True,
+    ) -> tuple[tuple[Any, ...], Carry]:
+        graph = self.graph
+        values = prelude(graph, params, carry.constants)
+        weights = tuple(values[v] for v in graph.weights)
+        fixed = lax.stop_gradient(values)
+        start = lax.stop_gradient(carry)
+        outs, hidden, others, record = run(
+            graph, fixed, start.hidden, start.others, lax.stop_gradient(args)
+        )
+        local = derivatives(graph, fixed, record)
+        past, traces = self.unfold(graph, local, None if fresh else start.traces, keep)
+        real = [jnp.issubdtype(o.dtype, jnp.inexact) for o in outs]
+        credited = iter(
+            _credit(
+                partial(_tangent, self, graph, real),
+                tuple(o for o, r in zip(outs, real, strict=True) if r),
+                (fixed, record, local, past), weights, args,
+            )
+        )
+        outs = tuple(next(credited) if r else o for o, r in zip(outs, real, strict=True))
+        traces = start.traces if traces is None else traces
+        return outs, Carry(hidden, others, start.constants, traces)
+
+    @abc.abstractmethod
+    def unfold(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+        """From the traces at the start (None: zero), what `direction` needs of the past, and the
+        traces at the end (None unless `keep`)."""
+
+    @abc.abstractmethod
+    def direction(
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> tuple[dict[int, Any], list[Any]]:
+        """How a change of the weights moves the network, linear in `d_weights`.
+
+        Args:
+          d_weights: by weight variable; a weight that does not change is missing.
+
+        Returns:
+          dh_tm1 by hidden array, [K, lead, n]; dy by source, [K, lead, width].
+        """
+
+
+def _tangent(
+    algorithm: WindowedAlgorithm,
+    graph: Graph,
+    real: list[bool],
+    residual: Any,
+    d_weights: dict[int, Any],
+    d_args: tuple[Any, ...] | None,
+) -> tuple[Any, ...]:
+    values, record, local, past = residual
+    dh, dq = algorithm.direction(graph, local, past, d_weights)
+    n_ops = len(graph.sources) - len(graph.parameters)
+    operations = [op for op in graph.operations if op.trainable]
+    direction = Perturbation(
+        tuple(dh[i].reshape(record.hidden[i].shape) for i in graph.live),
+        tuple(op.native_y(q) for op, q in zip(operations, dq[:n_ops], strict=True)),
+        tuple(
+            q.reshape(record.n_steps, *p.shape)
+            for p, q in zip(graph.parameters, dq[n_ops:], strict=True)
+        ),
+        tuple(d_weights.get(v, jnp.zeros_like(values[v])) for v in graph.plain),
+    )
+    out = push(graph, values, record, direction, d_args)
+    return tuple(o for o, r in zip(out, real, strict=True) if r)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _credit(tangent: Any, outs: Any, residual: Any, weights: Any, args: Any) -> Any:
+    """Outputs already computed, with the derivative that the algorithm defines."""
+    return outs
+
+
+def _credit_jvp(tangent: Any, primals: Any, tangents: Any) -> Any:
+    outs, residual, weights, args = primals
+    _, _, d_weights, d_args = tangents
+    zero = jax.custom_derivatives.SymbolicZero
+    graph = tangent.args[1]
+    moved = {
+        v: d for v, d in zip(graph.weights, d_weights, strict=True) if not isinstance(d, zero)
+    }
+    steady = all(isinstance(d, zero) for d in d_args)
+    d_args = None if steady else tuple(
+        jnp.zeros(d.shape, d.dtype) if isinstance(d, zero) else d for d in d_args
+    )
+    return outs, tangent(residual, moved, d_args)
+
+
+_credit.defjvp(_credit_jvp, symbolic_zeros=True)
+
+
+def check_window(window: Any, words: tuple[str, ...]) -> int | str:
+    """A positive number of steps or one of `words`.
+
+    Raises:
+      InvalidArgument: for anything else.
+    """
+    valid = window in words if isinstance(window, str) else (
+        isinstance(window, int) and not isinstance(window, bool) and window >= 1
+    )
+    if not valid:
+        raise InvalidArgument(
+            "window to be a positive number of steps"
+            + (f" or one of {', '.join(words)}" if words else ""),
+            repr(window), "Set window accordingly.",
+        )
+    return window

@@ -1,0 +1,122 @@
+"""BPTT: the exact gradient, by reverse-mode differentiation of the whole sequence.
+
+    g = sum_t dl_t/dW   through every path, h_t = F(h_{t-1}, x_t, W) unrolled over all T steps.
+
+- `BPTT` stores every step: memory O(T).
+- `CheckpointedBPTT` stores the state at the start of each segment and runs the segment again on the
+  way back: the same gradient, memory O(T / segment + segment), least at segment = sqrt(T).
+- `TruncatedBPTT` cuts the gradient between windows of K steps: memory O(K), a different gradient.
+
+References: Werbos, Proc. IEEE 78 (1990); Chen et al., arXiv:1604.06174 (checkpointing);
+Williams & Peng, Neural Computation 2 (1990) (truncation).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+from jax import lax
+
+from core.algorithms.base import Carry, OnlineAlgorithm, check_window
+from core.graph import Graph
+from core.step import prelude
+from core.window import run
+
+__all__ = ["BPTT", "CheckpointedBPTT", "TruncatedBPTT"]
+
+
+class BPTT(OnlineAlgorithm):
+    """Backpropagation through time. States keep their gradient from call to call."""
+
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        """BPTT carries none."""
+        return {}
+
+    def steps_per_window(self, n_steps: int, batch: int) -> int:
+        return n_steps
+
+    def window(
+        self,
+        params: tuple[Any, ...],
+        carry: Carry,
+        args: tuple[Any, ...],
+        *,
+        fresh: bool = False,
+        keep: bool = True,
+    ) -> tuple[tuple[Any, ...], Carry]:
+        return self.forward(params, carry, args)
+
+
+class CheckpointedBPTT(BPTT):
+    """BPTT that recomputes segments instead of storing every step.
+
+    Args:
+      model: any brainstate module.
+      segment: steps per segment, or "auto": the square root of the length.
+      mode: accepted for compatibility.
+    """
+
+    def __init__(self, model: Any, *, segment: int | str = "auto", mode: Any = None) -> None:
+        super().__init__(model, mode)
+        self.segment = check_window(segment, ("auto",))
+
+    def window(
+        self,
+        params: tuple[Any, ...],
+        carry: Carry,
+        args: tuple[Any, ...],
+        *,
+        fresh: bool = False,
+        keep: bool = True,
+    ) -> tuple[tuple[Any, ...], Carry]:
+        n_steps = args[0].shape[0]
+        segment = math.isqrt(n_steps) if self.segment == "auto" else min(int(self.segment), n_steps)
+        graph, values = self.graph, prelude(self.graph, params, carry.constants)
+
+        @jax.checkpoint
+        def one(state: Any, values: Any, args: Any) -> Any:
+            outs, hidden, others, _ = run(graph, values, *state, args)
+            return (hidden, others), outs
+
+        whole = n_steps // segment * segment
+        body = jax.tree.map(
+            lambda a: a[:whole].reshape(-1, segment, *a.shape[1:]), args
+        )
+        state, outs = lax.scan(
+            lambda state, chunk: one(state, values, chunk), (carry.hidden, carry.others), body
+        )
+        outs = jax.tree.map(lambda o: o.reshape(whole, *o.shape[2:]), outs)
+        if whole < n_steps:
+            state, rest = one(state, values, jax.tree.map(lambda a: a[whole:], args))
+            outs = jax.tree.map(lambda a, b: jax.numpy.concatenate([a, b]), outs, rest)
+        return outs, carry._replace(hidden=state[0], others=state[1])
+
+
+class TruncatedBPTT(BPTT):
+    """BPTT inside windows; no gradient passes from one window to the next. A call is a window.
+
+    Args:
+      model: any brainstate module.
+      window: steps per window.
+      mode: accepted for compatibility.
+    """
+
+    def __init__(self, model: Any, *, window: int, mode: Any = None) -> None:
+        super().__init__(model, mode)
+        self.window_size = check_window(window, ())
+
+    def steps_per_window(self, n_steps: int, batch: int) -> int:
+        return min(int(self.window_size), n_steps)
+
+    def window(
+        self,
+        params: tuple[Any, ...],
+        carry: Carry,
+        args: tuple[Any, ...],
+        *,
+        fresh: bool = False,
+        keep: bool = True,
+    ) -> tuple[tuple[Any, ...], Carry]:
+        return self.forward(params, lax.stop_gradient(carry), args)

@@ -1,0 +1,388 @@
+"""Build a `Graph` from any brainstate model: trace `model.update` once and analyse its equations.
+
+A *parametric operation* is a `dot_general` with one operand from the prelude. Other operands from
+the prelude are element-wise parameters when they reach a state, and plain parameters otherwise.
+What D-RTRL cannot represent is refused here, by name, before anything is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from core.errors import NotRepresentable
+from core.graph import Graph, Group, Hidden
+from core.labels import NONE, carries_gradient, propagate
+from core.operation import Block, Operation, Parameter
+from core.program import Equation, Program, flatten_jaxpr, needed
+from core.step import credited_states
+
+__all__ = ["build_graph"]
+
+Sources = Mapping[int, frozenset[Any]]
+
+
+def build_graph(model: Any, args: tuple[Any, ...]) -> Graph:
+    """Trace `model.update(*args)` and find what feeds what.
+
+    Args:
+      model: any brainstate module whose states are initialised.
+      args: example inputs of one step.
+
+    Raises:
+      NotRepresentable: a structure for which D-RTRL has no right gradient; it names the operation,
+        the user's line and the remedy.
+    """
+    graph = _split(model, args)
+    fixed_y = _dependencies(graph)
+    _check_other_states(graph)
+    labels = [_labels(graph, h, fixed_y) for h in graph.hidden]
+    graph = _with_groups(graph, labels, fixed_y)
+    graph = _with_blocks(graph, labels)
+    graph = _with_cuts(graph)
+    return _with_components(graph)
+
+
+# -- tracing
+
+
+def _split(model: Any, args: tuple[Any, ...]) -> Graph:
+    """The step's equations, split into prelude and body, with its operations found."""
+    function = brainstate.transform.StatefulFunction(model.update, name="update")
+    function.make_jaxpr(*args)
+    states = tuple(function.get_states(*args))
+    program = flatten_jaxpr(function.get_jaxpr(*args))
+    out, new_states = jax.tree.unflatten(function.get_out_treedef(*args), program.outputs)
+    n_args = len(jax.tree.leaves(args))
+    arg_vars, rest = program.inputs[:n_args], list(program.inputs[n_args:])
+    paths = {id(s): ".".join(map(str, path)) for path, s in model.states().items()}
+
+    names: dict[int, str] = {}
+    state_vars, params, hidden, others = [], [], [], []
+    for state, new in zip(states, new_states, strict=True):
+        keys = [k for k, _ in jax.tree_util.tree_leaves_with_path(state.value)]
+        variables, rest = tuple(rest[: len(keys)]), rest[len(keys) :]
+        state_vars.append(variables)
+        after = jax.tree.leaves(new) if new is not None else [None] * len(keys)
+        for var, key, new_var in zip(variables, keys, after, strict=True):
+            names[var] = name = _path(paths.get(id(state), type(state).__name__), key)
+            aval = program.avals[var]
+            if isinstance(state, brainstate.ParamState):
+                params.append(var)
+            elif new is None:
+                continue  # only read: a constant
+            elif isinstance(state, brainstate.HiddenState) and _real(aval):
+                hidden.append(Hidden(name, var, new_var, aval.shape, aval.dtype))
+            else:
+                others.append((var, new_var))
+
+    data = {*arg_vars, *(h.var for h in hidden), *(v for v, _ in others)}
+    trainable = {v for v in params if _real(program.avals[v])}
+    prelude, body = [], []
+    for eqn in program.equations:
+        if data.intersection(eqn.variables):
+            data.update(eqn.outputs)
+            body.append(eqn)
+            continue
+        prelude.append(eqn)
+        from_params = [v for v in eqn.variables if v in trainable]
+        if from_params and carries_gradient(eqn, program.avals):
+            trainable.update(eqn.outputs)
+            joined = " + ".join(dict.fromkeys(names[v] for v in from_params))
+            names.update(dict.fromkeys(eqn.outputs, joined))
+    operations = _find_operations(body, program, data, trainable, names)
+    own = {id(op.eqn) for op in operations}
+    used = [v for eqn in body if id(eqn) not in own for v in eqn.variables]
+    used += [a for a in jax.tree.leaves(out) if isinstance(a, int)]
+    plain = tuple(dict.fromkeys(v for v in used if v in trainable and v not in data))
+    return Graph(
+        program, tuple(prelude), tuple(body), states, tuple(state_vars), arg_vars,
+        tuple(jax.tree.leaves(out)), jax.tree.structure(out), tuple(params), tuple(hidden),
+        tuple(others), operations, (), plain, (), names,
+    )
+
+
+def _find_operations(
+    body: list[Equation],
+    program: Program,
+    data: set[int],
+    trainable: set[int],
+    names: Mapping[int, str],
+) -> tuple[Operation, ...]:
+    operations: list[Operation] = []
+    for eqn in body:
+        if eqn.name != "dot_general" or len(eqn.variables) != 2:
+            continue
+        left, right = eqn.variables
+        batched = eqn.params["dimension_numbers"][1][0]
+        if (left in data) == (right in data) or batched or not _real(program.avals[eqn.outputs[0]]):
+            continue
+        x, w = (left, right) if left in data else (right, left)
+        name = names.get(w, "a constant matrix")
+        same = sum(op.name == name for op in operations)
+        operations.append(
+            Operation(
+                eqn, x, w, name, f"{name} (use {same + 1})" if same else name, w in trainable,
+                x_first=left in data, x_shape=program.avals[x].shape, w_shape=program.avals[w].shape,
+            )
+        )
+    return tuple(operations)
+
+
+# -- what depends on what
+
+
+def _flow(graph: Graph, sources: Sources, through_operations: bool) -> dict[int, frozenset[Any]]:
+    """Which sources reach each variable by differentiable paths. Without `through_operations`,
+    an operation's output is a source of its own, ("y", its variable)."""
+    reached = dict(sources)
+    operations = {id(op.eqn) for op in graph.operations}
+    for eqn in graph.body:
+        if not through_operations and id(eqn) in operations:
+            reached[eqn.outputs[0]] = frozenset([("y", eqn.outputs[0])])
+        elif carries_gradient(eqn, graph.program.avals):
+            found = frozenset[Any]().union(*(reached.get(v, ()) for v in eqn.variables))
+            reached.update((v, found) for v in eqn.outputs if _real(graph.program.avals[v]))
+    return reached
+
+
+def _dependencies(graph: Graph) -> dict[int, frozenset[Any]]:
+    """Sources of each variable while every y is held fixed, as D requires."""
+    sources = {h.var: frozenset([("h", i)]) for i, h in enumerate(graph.hidden)}
+    sources |= {v: frozenset([("p", v)]) for v in graph.plain}
+    return _flow(graph, sources, through_operations=False)
+
+
+def _check_other_states(graph: Graph) -> None:
+    """A state of another kind may exist; it may not carry a gradient from step to step."""
+    credit = frozenset(["credit"])
+    sources: dict[int, frozenset[Any]] = {h.var: credit for h in graph.hidden}
+    sources |= {op.w: credit for op in graph.operations if op.trainable}
+    sources |= {v: credit for v in graph.plain}
+    sources |= {v: frozenset([v]) for v, _ in graph.others if _real(graph.program.avals[v])}
+    reached = _flow(graph, sources, through_operations=True)
+    used = frozenset[Any]().union(
+        *(reached.get(a, ()) for a in [*graph.out_atoms, *(h.new for h in graph.hidden)])
+    )
+    for var, new in graph.others:
+        if var in used and "credit" in reached.get(new, ()):
+            raise NotRepresentable(
+                "that only HiddenStates carry a gradient from step to step",
+                f"the state {graph.names[var]}, which is of another kind and carries one",
+                "Make it a brainstate.HiddenState, or stop the gradient where it is written.",
+            )
+
+
+def _labels(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
+    """Which neuron of `h` each element of each variable feeds."""
+    ys = {op.y for op in graph.operations}
+    equations = needed(graph.body, [h.new], given=ys)
+    seed = {h.new: np.arange(math.prod(h.shape)).reshape(h.shape)}
+    return propagate(
+        equations, graph.program.avals, seed, h.name,
+        relevant=lambda v: bool(fixed_y.get(v)), stretch=lambda v: v in graph.plain,
+    )
+
+
+# -- groups, blocks, cuts
+
+
+def _with_groups(graph: Graph, labels: list[dict[int, np.ndarray]], fixed_y: Sources) -> Graph:
+    couplings = set()
+    for s, new in enumerate(graph.hidden):
+        for p, previous in enumerate(graph.hidden):
+            label = labels[s].get(previous.var)
+            if ("h", p) not in fixed_y.get(new.new, ()) or label is None or (label == NONE).all():
+                continue
+            position = np.arange(label.size).reshape(label.shape)
+            aligned = label.size == math.prod(new.shape)
+            if not aligned or ((label != position) & (label != NONE)).any():
+                raise NotRepresentable(
+                    f"that each neuron of {new.name} reads its own {previous.name}",
+                    "a path that reads another neuron's",
+                    "Mix neurons through a weight matrix, or train with core.BPTT.",
+                )
+            couplings.add((s, p))
+    groups = []
+    for states in _components(len(graph.hidden), couplings):
+        leads = {op.lead for op in graph.operations for s in states if op.y in labels[s]}
+        if len(leads) > 1:
+            raise NotRepresentable(
+                f"operations of one batch shape into {graph.hidden[states[0]].name}",
+                f"shapes {sorted(leads)}", "Give the operands of all of them the same batch axes.",
+            )
+        lead = leads.pop() if leads else ()
+        reads = {(states.index(s), states.index(p)) for s, p in couplings if s in states}
+        n = math.prod(graph.hidden[states[0]].shape) // math.prod(lead)
+        groups.append(Group(tuple(states), lead, n, frozenset(reads)))
+    return replace(graph, groups=tuple(groups))
+
+
+def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
+    operations = []
+    for op in graph.operations:
+        blocks = _blocks(graph, op.y, op.name, labels, op.canonical_y)
+        operations.append(replace(op, blocks=blocks))
+    parameters, plain = [], []
+    for var in graph.plain:
+        found = [label[var] for label in labels if var in label]
+        if not found:
+            plain.append(var)
+            continue
+        shapes = {label.shape for label in found}
+        if len(shapes) > 1:
+            raise NotRepresentable(
+                f"one broadcast shape of the parameter {graph.names[var]}",
+                f"shapes {sorted(shapes)}", "Use one parameter for each use.",
+            )
+        (shape,) = shapes
+        group = next(g for g in graph.groups for s in g.states if var in labels[s])
+        blocks = _blocks(graph, var, graph.names[var], labels, lambda label: label)
+        users = [eqn.name for eqn in graph.body if var in eqn.variables]
+        aval = graph.program.avals[var]
+        same = sum(p.name == graph.names[var] for p in parameters)
+        label = f"{graph.names[var]} (use {same + 1})" if same else graph.names[var]
+        additive = set(users) <= {"add", "sub", "add_any"}
+        parameters.append(
+            Parameter(
+                var, graph.names[var], label, shape, group.lead, aval.dtype, additive, blocks
+            )
+        )
+    return replace(
+        graph, operations=tuple(operations), parameters=tuple(parameters), plain=tuple(plain)
+    )
+
+
+def _blocks(
+    graph: Graph, var: int, name: str, labels: list[dict[int, np.ndarray]], canonical: Any
+) -> tuple[Block, ...]:
+    """Cut the outputs of a source into runs that feed consecutive neurons of a group.
+
+    The blocks' components are the states fed in the same step; `_with_components` completes them.
+    """
+    blocks = []
+    for g, group in enumerate(graph.groups):
+        found = {
+            k: labels[s][var] for k, s in enumerate(group.states) if var in labels[s]
+        }
+        if all((label == NONE).all() for label in found.values()):
+            continue
+        merged = np.maximum.reduce(list(found.values()))
+        rows = canonical(merged).reshape(math.prod(group.lead), -1)
+        first = rows[0]
+        offsets = group.n * np.arange(len(rows))[:, None]
+        expected = np.where(first == NONE, NONE, first + offsets)
+        agree = all((label == merged)[label != NONE].all() for label in found.values())
+        if not agree or (rows != expected).any() or first.max() >= group.n:
+            raise NotRepresentable(
+                f"that {name} feeds {', '.join(graph.hidden[s].name for s in group.states)}"
+                " neuron by neuron, sample by sample, in one order",
+                "a path that mixes or reorders them",
+                "Keep batch and neuron axes in the order of the state.",
+            )
+        for columns, start in _runs(first):
+            fed = tuple(
+                k for k, label in found.items()
+                if (canonical(label).reshape(len(rows), -1)[0, columns] != NONE).any()
+            )
+            blocks.append(Block(g, columns, slice(start, start + columns.stop - columns.start), fed))
+    return tuple(blocks)
+
+
+def _with_cuts(graph: Graph) -> Graph:
+    """An operation's x is cut from its own groups and from every group downstream of them."""
+    sources = {
+        graph.hidden[s].var: frozenset([g]) for g, group in enumerate(graph.groups)
+        for s in group.states
+    }
+    reached = _flow(graph, sources, through_operations=True)
+    below: dict[int, set[int]] = {g: set() for g in range(len(graph.groups))}
+    for op in graph.operations:
+        for g in reached.get(op.x, ()):
+            below[g].update(b.group for b in op.blocks)
+    downstream = {g: _closure({g}, lambda h: below[h]) for g in below}
+    return replace(
+        graph,
+        operations=tuple(
+            replace(op, cut=frozenset().union(*(downstream[b.group] for b in op.blocks)))
+            for op in graph.operations
+        ),
+    )
+
+
+def _with_components(graph: Graph) -> Graph:
+    """Spend traces only on states whose previous value carries credit anywhere."""
+    credited = credited_states(graph)
+    groups = []
+    for group in graph.groups:
+        start = {k for k, s in enumerate(group.states) if s in credited}
+        live = _closure(start, lambda s, group=group: {p for q, p in group.reads if q == s})
+        groups.append(replace(group, live=tuple(sorted(live))))
+    graph = replace(graph, groups=tuple(groups))
+
+    def covered(source: Any) -> Any:
+        blocks = []
+        for block in source.blocks:
+            group = graph.groups[block.group]
+            touched = _closure(
+                set(block.components), lambda p, group=group: {q for q, r in group.reads if r == p}
+            )
+            components = tuple(s for s in group.live if s in touched)
+            blocks.append(replace(block, components=components))
+        return replace(source, blocks=tuple(blocks))
+
+    return replace(
+        graph,
+        operations=tuple(covered(op) for op in graph.operations),
+        parameters=tuple(covered(p) for p in graph.parameters),
+    )
+
+
+# -- small tools
+
+
+def _real(aval: Any) -> bool:
+    return jnp.issubdtype(aval.dtype, jnp.inexact)
+
+
+def _path(state: str, key: tuple[Any, ...]) -> str:
+    parts = [getattr(k, "key", getattr(k, "name", getattr(k, "idx", None))) for k in key]
+    return ".".join([state, *(str(p) for p in parts if isinstance(p, str) and p != "mantissa")])
+
+
+def _runs(neurons: np.ndarray) -> list[tuple[slice, int]]:
+    """Maximal runs of columns whose neuron numbers rise by one, with the first number."""
+    apart = (np.diff(neurons) != 1) | (neurons[:-1] == NONE)
+    breaks = [0, *(np.flatnonzero(apart) + 1), len(neurons)]
+    return [
+        (slice(int(a), int(b)), int(neurons[a]))
+        for a, b in zip(breaks, breaks[1:], strict=False)
+        if neurons[a] != NONE
+    ]
+
+
+def _components(n: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Connected components of an undirected graph on 0..n-1, each sorted."""
+    near: dict[int, set[int]] = {i: {i} for i in range(n)}
+    for a, b in edges:
+        near[a].add(b)
+        near[b].add(a)
+    found = {frozenset(_closure({i}, lambda k: near[k])) for i in range(n)}
+    return sorted(sorted(c) for c in found)
+
+
+def _closure(start: set[int], step: Any) -> set[int]:
+    """Everything reachable from `start`, itself included."""
+    seen, stack = set(start), list(start)
+    while stack:
+        new = step(stack.pop()) - seen
+        seen |= new
+        stack += new
+    return seen

@@ -1,0 +1,184 @@
+"""The graph of one model step: which weight feeds which state. `core.build` makes it.
+
+The equations of `model.update` are split in two: the *prelude* depends on parameters and constants
+alone (masks, scalings, concatenations); the *body* sees data. Hidden states that are coupled
+element by element from step to step, with the outputs y of all operations held fixed, form a
+*group* (a voltage and its adaptation).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax.numpy as jnp
+
+from core.operation import Operation, Parameter
+from core.program import Equation, Program
+
+__all__ = ["Graph", "Group", "Hidden"]
+
+
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """One array of a HiddenState: its variable before and after the step."""
+
+    name: str
+    var: int
+    new: int
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hidden arrays coupled by D; each is [lead, n]."""
+
+    states: tuple[int, ...]  # indices into Graph.hidden
+    lead: tuple[int, ...]
+    n: int
+    reads: frozenset[tuple[int, int]]  # (s, p): new state s depends on previous state p
+    live: tuple[int, ...] = ()  # positions in `states` whose previous value carries credit
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """What one step of a model computes, as far as credit is concerned. Print it."""
+
+    program: Program
+    prelude: tuple[Equation, ...]
+    body: tuple[Equation, ...]
+    states: tuple[Any, ...]  # brainstate States in the order of the program's inputs
+    state_vars: tuple[tuple[int, ...], ...]  # the variables of each state's arrays
+    arg_vars: tuple[int, ...]
+    out_atoms: tuple[Any, ...]
+    out_tree: Any
+    param_vars: tuple[int, ...]
+    hidden: tuple[Hidden, ...]
+    others: tuple[tuple[int, Any], ...]  # (before, after) of written states without gradient
+    operations: tuple[Operation, ...]
+    parameters: tuple[Parameter, ...]  # element-wise, reaching a state
+    plain: tuple[int, ...]  # other uses of parameters: gradient within the step only
+    groups: tuple[Group, ...]
+    names: Mapping[int, str]
+
+    @cached_property
+    def sources(self) -> tuple[Operation | Parameter, ...]:
+        """What traces belong to: trainable operations, then element-wise parameters."""
+        return (*(op for op in self.operations if op.trainable), *self.parameters)
+
+    @cached_property
+    def weights(self) -> tuple[int, ...]:
+        """Variables through which gradients reach the parameters, each once (tied weights)."""
+        return tuple(dict.fromkeys([*(source.w for source in self.sources), *self.plain]))
+
+    @cached_property
+    def live(self) -> tuple[int, ...]:
+        """Hidden arrays whose previous value carries credit, group by group."""
+        return tuple(g.states[s] for g in self.groups for s in g.live)
+
+    @cached_property
+    def cut_sets(self) -> tuple[frozenset[int], ...]:
+        """The cuts of all operations, closed under union, without the empty one."""
+        closed = {op.cut for op in self.operations if op.cut}
+        while more := {a | b for a in closed for b in closed} - closed:
+            closed |= more
+        return tuple(sorted(closed, key=lambda c: (len(c), sorted(c))))
+
+    def dtype(self, group: int, state: int) -> Any:
+        """The dtype of a state of a group."""
+        return self.hidden[self.groups[group].states[state]].dtype
+
+    def with_parameters(self, values: Mapping[int, Any], thetas: Iterable[Any]) -> dict[int, Any]:
+        """`values` with other element-wise parameters."""
+        return {**values, **dict(zip((p.w for p in self.parameters), thetas, strict=True))}
+
+    def zero_flow(self, n_steps: int | None) -> list[dict[int, Any]]:
+        """Zeros by group and live state: [K, lead, n], or [lead, n] without steps."""
+        front = () if n_steps is None else (n_steps,)
+        return [
+            {s: jnp.zeros((*front, *group.lead, group.n), self.dtype(g, s)) for s in group.live}
+            for g, group in enumerate(self.groups)
+        ]
+
+    def step_bytes(self) -> int:
+        """Bytes that one step of a window keeps: states, operands, outputs and derivatives."""
+        total = 0
+        for group_index, group in enumerate(self.groups):
+            for s in range(len(group.states)):
+                size = math.prod(group.lead) * group.n
+                total += size * (1 + len(group.live)) * self.dtype(group_index, s).itemsize
+        for source in self.sources:
+            lead, covered = math.prod(source.lead), [b.width * len(b.components)
+                                                     for b in source.blocks]
+            row = source.width + sum(covered) + sum(source.trace_axes)
+            total += lead * row * self.program.avals[source.w].dtype.itemsize
+        return total
+
+    # -- for people
+
+    def trace_shapes(self) -> dict[str, list[tuple[int, ...]]]:
+        """Shapes of a full trace (D-RTRL's) by source."""
+        return {
+            source.label: [
+                (*source.lead, *source.trace_axes, block.width)
+                for block in source.blocks
+                for _ in block.components
+            ]
+            for source in self.sources
+        }
+
+    def __str__(self) -> str:
+        lines = ["groups of hidden states (coupled element by element from step to step)"]
+        for g, group in enumerate(self.groups):
+            names = [self.hidden[s].name for s in group.states]
+            silent = [n for k, n in enumerate(names) if k not in group.live]
+            lines.append(
+                f"  [{g}] {', '.join(names)}   lead {list(group.lead)} x {group.n} neurons"
+                + (f"; no credit in time through {', '.join(silent)}" if silent else "")
+            )
+        lines.append("operations y = x W")
+        for op in self.operations:
+            kind = "" if op.trainable else "   constant: cut like a trained weight"
+            lines.append(f"  {op.name}  [{op.n_in} x {op.width}]{kind}")
+            lines += self._explain(op)
+        lines.append("element-wise parameters")
+        for p in self.parameters:
+            lines.append(f"  {p.name}" + ("   additive (a bias)" if p.additive else ""))
+            lines += self._explain(p)
+        lines += [
+            f"  {self.names[v]}   no trace: reaches no state element by element; exact gradient"
+            " within the step" for v in self.plain
+        ]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _explain(self, source: Operation | Parameter) -> list[str]:
+        shapes = iter(self.trace_shapes().get(source.label, []))
+        lines = []
+        for block in source.blocks:
+            group = self.groups[block.group]
+            columns = "" if block.width == source.width else (
+                f" (outputs {block.columns.start}:{block.columns.stop})"
+            )
+            if not block.components:
+                feeds = ", ".join(self.hidden[s].name for s in group.states)
+                lines.append(f"    -> {feeds}{columns}: no trace, no credit passes in time")
+            for s in block.components if isinstance(source, Parameter) or source.trainable else ():
+                shape = next(shapes)
+                size = math.prod(shape) * jnp.dtype(self.dtype(block.group, s)).itemsize
+                name = self.hidden[group.states[s]].name
+                lines.append(f"    -> {name}{columns}: trace {list(shape)}, {size:,} bytes")
+        covered = sum(block.width for block in source.blocks)
+        if covered < source.width:
+            which = "its outputs" if not source.blocks else "the other outputs"
+            lines.append(
+                f"    no trace: {which} reach no state but through another operation;"
+                " exact gradient within the step"
+            )
+        return lines

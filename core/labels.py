@@ -1,0 +1,208 @@
+"""Which neuron does each element of a variable feed? Proves that a path is element-wise.
+
+D-RTRL needs dh_t/dy_t and dh_t/dh_{t-1} to be one number per neuron. Every element of a new state
+is labelled with its own position and the labels are carried backwards through the equations:
+element-wise operations pass them on, data movement (slice, reshape, concatenate, ...) permutes
+them, and an element that would need two labels, or an operation that mixes elements, is refused.
+The result is exact and independent of values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from core.errors import NotRepresentable
+from core.program import Constant, Equation, flatten_jaxpr
+
+__all__ = ["ELEMENTWISE", "NONE", "carries_gradient", "propagate"]
+
+NONE = -1  # the element feeds no neuron
+
+# Operations that treat every element alike. The last two come from braintools and brainunit.
+ELEMENTWISE = frozenset(
+    """abs acos acosh add add_any asin asinh atan atan2 atanh cbrt clamp convert_element_type copy
+    copy_p cos cosh digamma div erf erf_inv erfc exp exp2 expm1 integer_pow lgamma log log1p
+    logistic max min mul neg nextafter pow real reduce_precision rem rsqrt select_n sign sin sinh
+    sqrt square sub tan tanh
+    heaviside_surrogate_gradient exprel""".split()
+)
+
+# Operations that only move elements; each is run once on element numbers to learn where they go.
+MOVEMENT = frozenset(
+    """broadcast_in_dim concatenate dynamic_slice expand_dims gather pad reshape rev slice split
+    squeeze transpose""".split()
+)
+
+# Operations through which no gradient flows, whatever their dtype.
+BLOCKING = frozenset(
+    """stop_gradient floor ceil round sign is_finite eq ne lt le gt ge argmax argmin""".split()
+)
+
+_CUSTOM_CALLS = {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
+
+_REMEDY = (
+    "Keep the path from a weight's output to the state, and from state to state, element-wise; "
+    "or put the mixing inside the operand of a weight, where it costs nothing; "
+    "or train this model with core.BPTT."
+)
+
+
+def carries_gradient(eqn: Equation, avals: Mapping[int, Any]) -> bool:
+    """Whether differentiation passes through this equation at all."""
+    if eqn.name in BLOCKING:
+        return False
+    return any(jnp.issubdtype(avals[v].dtype, jnp.inexact) for v in eqn.outputs)
+
+
+def propagate(
+    equations: Iterable[Equation],
+    avals: Mapping[int, Any],
+    labels: dict[int, np.ndarray],
+    state: str,
+    *,
+    relevant: Callable[[int], bool],
+    stretch: Callable[[int], bool],
+) -> dict[int, np.ndarray]:
+    """Carry `labels` (variable -> int array of its shape) backwards; returns the same dict, filled.
+
+    Args:
+      equations: in execution order.
+      labels: the labelled new states to start from.
+      state: the state's name, for messages.
+      relevant: whether a variable's gradient matters (it depends on a state, an operation's output
+        or an element-wise parameter).
+      stretch: whether a variable may be broadcast: true of element-wise parameters, which have one
+        trace per neuron and receive the label array of the shape they are broadcast to.
+
+    Raises:
+      NotRepresentable: naming the primitive and the user's line.
+    """
+    for eqn in reversed(list(equations)):
+        outs = [labels.get(v) for v in eqn.outputs]
+        if all(o is None for o in outs) or not carries_gradient(eqn, avals):
+            continue
+        operands = [
+            a
+            for a in eqn.inputs
+            if isinstance(a, int)
+            and jnp.issubdtype(avals[a].dtype, jnp.inexact)
+            and relevant(a)
+        ]
+        if not operands:
+            continue
+        filled = [
+            np.full(avals[v].shape, NONE) if o is None else o
+            for v, o in zip(eqn.outputs, outs, strict=True)
+        ]
+        if eqn.name in ELEMENTWISE:
+            found = {a: _elementwise(a, filled[0], avals, stretch, eqn, state) for a in operands}
+        elif eqn.name in MOVEMENT:
+            found = _movement(eqn, filled, avals, state)
+            found = {a: found[a] for a in operands}
+        elif eqn.name in _CUSTOM_CALLS:
+            found = _custom_call(eqn, filled, operands, state)
+        else:
+            raise NotRepresentable(
+                f"an element-wise path into the state {state}",
+                f"the operation '{eqn.name}' at {eqn.source}",
+                _REMEDY,
+            )
+        for a, label in found.items():
+            labels[a] = _merge(labels.get(a), label, eqn, state)
+    return labels
+
+
+def _elementwise(
+    a: int,
+    out: np.ndarray,
+    avals: Mapping[int, Any],
+    stretch: Callable[[int], bool],
+    eqn: Equation,
+    state: str,
+) -> np.ndarray:
+    shape = avals[a].shape
+    if shape == out.shape or stretch(a):
+        return out
+    # Operands of size one along an axis are broadcast: one element feeds many neurons.
+    padded = (1,) * (out.ndim - len(shape)) + tuple(shape)
+    axes = tuple(i for i, (s, o) in enumerate(zip(padded, out.shape, strict=True)) if s != o)
+    if (out.max(axis=axes) != out.min(axis=axes)).any():
+        raise _mixing(eqn, state)
+    return out.max(axis=axes).reshape(shape)
+
+
+def _movement(
+    eqn: Equation, outs: list[np.ndarray], avals: Mapping[int, Any], state: str
+) -> dict[int, np.ndarray]:
+    """Number the elements of all operands, move the numbers, and send the labels back."""
+    operands: list[Any] = []
+    ranges: list[tuple[int, int, int]] = []
+    start = 1  # zero is left for padding and other constants
+    for position, a in enumerate(eqn.inputs):
+        is_index = position > 0 and eqn.name in ("dynamic_slice", "gather", "pad")
+        if isinstance(a, Constant) or is_index:
+            if not isinstance(a, Constant) and eqn.name != "pad":
+                raise NotRepresentable(
+                    f"fixed indices on the path into the state {state}",
+                    f"'{eqn.name}' with computed indices at {eqn.source}",
+                    "Index with Python integers or slices.",
+                )
+            value = np.asarray(a.value) if isinstance(a, Constant) else np.zeros(())
+            operands.append(value if is_index and eqn.name != "pad" else np.zeros_like(value, int))
+            continue
+        shape = avals[a].shape
+        size = int(np.prod(shape))
+        operands.append(np.arange(start, start + size).reshape(shape))
+        ranges.append((a, start, size))
+        start += size
+    with jax.ensure_compile_time_eval():
+        moved = eqn.primitive.bind(
+            *(jnp.asarray(o, jnp.int32) for o in operands), **eqn.primitive.get_bind_params(eqn.params)
+        )
+    moved = moved if eqn.primitive.multiple_results else [moved]
+    table = np.full(start, NONE)
+    for numbers, label in zip(moved, outs, strict=True):
+        numbers, label = np.asarray(numbers).ravel(), label.ravel()
+        keep = label != NONE
+        table[numbers[keep]] = label[keep]
+        if (table[numbers[keep]] != label[keep]).any():
+            raise _mixing(eqn, state)
+    return {a: table[s : s + n].reshape(avals[a].shape) for a, s, n in ranges}
+
+
+def _custom_call(
+    eqn: Equation, outs: list[np.ndarray], operands: list[int], state: str
+) -> dict[int, np.ndarray]:
+    """Look inside a function with its own derivative rule: its primal shows whether it mixes."""
+    inner = flatten_jaxpr(eqn.params[_CUSTOM_CALLS[eqn.name]])
+    seeds = {v: o for v, o in zip(inner.outputs, outs, strict=True) if isinstance(v, int)}
+    result = propagate(
+        inner.equations, inner.avals, seeds, state,
+        relevant=lambda _: True, stretch=lambda _: False,
+    )
+    return {
+        a: result.get(v, np.full(inner.avals[v].shape, NONE))
+        for a, v in zip(eqn.inputs, inner.inputs, strict=True)
+        if isinstance(a, int) and a in operands
+    }
+
+
+def _merge(old: np.ndarray | None, new: np.ndarray, eqn: Equation, state: str) -> np.ndarray:
+    if old is None:
+        return new
+    if old.shape != new.shape or ((old != new) & (old != NONE) & (new != NONE)).any():
+        raise _mixing(eqn, state)
+    return np.where(old == NONE, new, old)
+
+
+def _mixing(eqn: Equation, state: str) -> NotRepresentable:
+    return NotRepresentable(
+        f"that each element feeds one neuron of the state {state}",
+        f"an element that feeds several, at the operation '{eqn.name}', {eqn.source}",
+        _REMEDY,
+    )

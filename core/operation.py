@@ -1,0 +1,165 @@
+"""Sources of traces: parametric operations y = x W, and element-wise parameters.
+
+Axes: lead (batch, or none for a single sample), I inputs, H outputs; [...] are axes in front,
+such as steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+
+from core.program import Equation, bind
+
+__all__ = ["Block", "Operation", "Parameter"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of consecutive outputs of a source that feeds consecutive neurons of a group.
+
+    A GRU's fused gates y = [r, z] have one block: the second half feeds h, the first none.
+    """
+
+    group: int
+    columns: slice  # within the last axis of y
+    neurons: slice  # within the neurons of the group
+    components: tuple[int, ...] = ()  # the group's states that the block's trace covers
+
+    @property
+    def width(self) -> int:
+        return self.columns.stop - self.columns.start
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """y = x W: a `dot_general` with one operand that depends on parameters and constants alone.
+
+    Canonical order of axes is x [lead, I], W [I, H], y [lead, H]; the equation may use another.
+    """
+
+    eqn: Equation
+    x: int
+    w: int
+    name: str
+    label: str  # unique among the sources of a graph
+    trainable: bool
+    x_first: bool
+    x_shape: tuple[int, ...]
+    w_shape: tuple[int, ...]
+    blocks: tuple[Block, ...] = ()
+    cut: frozenset[int] = frozenset()  # groups whose previous states x must not pass credit to
+
+    @property
+    def y(self) -> int:
+        return self.eqn.outputs[0]
+
+    @property
+    def _contracting(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Contracted axes of x and of W."""
+        (left, right), _ = self.eqn.params["dimension_numbers"]
+        return (tuple(left), tuple(right)) if self.x_first else (tuple(right), tuple(left))
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        return tuple(s for i, s in enumerate(self.x_shape) if i not in self._contracting[0])
+
+    @property
+    def _w_free(self) -> tuple[int, ...]:
+        return tuple(s for i, s in enumerate(self.w_shape) if i not in self._contracting[1])
+
+    @property
+    def n_in(self) -> int:
+        return math.prod(self.x_shape[i] for i in self._contracting[0])
+
+    @property
+    def width(self) -> int:
+        return math.prod(self._w_free)
+
+    @property
+    def trace_axes(self) -> tuple[int, ...]:
+        """Axes of a trace between lead and the columns."""
+        return (self.n_in,)
+
+    def apply(self, x: Any, w: Any) -> Any:
+        """The equation itself, native order of axes."""
+        return bind(self.eqn, [x, w] if self.x_first else [w, x])[0]
+
+    def canonical_x(self, x: Any) -> Any:
+        """[..., native] -> [..., lead, I]."""
+        moved = _contracted_last(x, self._contracting[0], len(self.x_shape))
+        return moved.reshape(*x.shape[: x.ndim - len(self.x_shape)], *self.lead, self.n_in)
+
+    def canonical_w(self, w: Any) -> Any:
+        """Native -> [I, H]."""
+        contract = self._contracting[1]
+        free = [i for i in range(w.ndim) if i not in contract]
+        return w.transpose(*contract, *free).reshape(self.n_in, self.width)
+
+    def canonical_y(self, y: Any) -> Any:
+        """[..., native] -> [..., lead, H]."""
+        front = y.ndim - len(self.lead) - len(self._w_free)
+        if not self.x_first:
+            middle = front + len(self._w_free)
+            y = y.transpose(*range(front), *range(middle, y.ndim), *range(front, middle))
+        return y.reshape(*y.shape[:front], *self.lead, self.width)
+
+    def native_y(self, y: Any) -> Any:
+        """[..., lead, H] -> [..., native]."""
+        front = y.ndim - len(self.lead) - 1
+        y = y.reshape(*y.shape[:front], *self.lead, *self._w_free)
+        if self.x_first:
+            return y
+        middle = front + len(self.lead)
+        return y.transpose(*range(front), *range(middle, y.ndim), *range(front, middle))
+
+    def drive(self, x: Any, dw: Any, n_steps: int) -> Any:
+        """dy = x dW, [K, lead, H]; zero when the weight does not move."""
+        if dw is None:
+            return jnp.zeros((n_steps, *self.lead, self.width), x.dtype)
+        return x @ self.canonical_w(dw)
+
+    def contract(self, eps: Any, dw: Any, columns: slice) -> Any:
+        """dh [lead, width] = sum_i eps [lead, I, width] dW [I, width]."""
+        return (eps * self.canonical_w(dw)[:, columns]).sum(axis=-2)
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter:
+    """A bias, gain or time constant that reaches a state element by element."""
+
+    w: int
+    name: str
+    label: str
+    shape: tuple[int, ...]  # as broadcast against the data
+    lead: tuple[int, ...]
+    dtype: Any
+    additive: bool  # only ever added: a weight on the constant input one
+    blocks: tuple[Block, ...]
+
+    @property
+    def width(self) -> int:
+        return math.prod(self.shape) // math.prod(self.lead)
+
+    @property
+    def trace_axes(self) -> tuple[int, ...]:
+        return ()
+
+    def drive(self, x: None, dw: Any, n_steps: int) -> Any:
+        """d theta, [K, lead, width]; zero when the parameter does not move."""
+        full = jnp.zeros(self.shape, self.dtype) if dw is None else jnp.broadcast_to(dw, self.shape)
+        full = full.reshape(*self.lead, self.width)
+        return jnp.broadcast_to(full, (n_steps, *full.shape))
+
+    def contract(self, eps: Any, dw: Any, columns: slice) -> Any:
+        """dh [lead, width] = eps d theta."""
+        return eps * self.drive(None, dw, 1)[0][..., columns]
+
+
+def _contracted_last(x: Any, axes: tuple[int, ...], ndim: int) -> Any:
+    """Move `axes` of the trailing `ndim` axes to the end."""
+    last = [x.ndim - ndim + a for a in axes]
+    return x.transpose(*(i for i in range(x.ndim) if i not in last), *last)

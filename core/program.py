@@ -1,0 +1,160 @@
+"""A jaxpr in the few words that the analysis needs: variables are integers, calls are inlined.
+
+A `Program` is what `model.update` computes, flat: no nested jit, no dead equation. Evaluating it
+takes ten lines, so the other modules run parts of it, replace variables and cut gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.extend import core as jex
+from jax._src import source_info_util as source_info_util_private  # user_frames has no public name
+from jax.extend import source_info_util
+
+__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr"]
+
+# Call primitives that only wrap a jaxpr. custom_jvp_call stays: it carries a surrogate gradient.
+_CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "named_call"}
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A literal operand."""
+
+    value: Any
+
+
+Atom = int | Constant
+
+
+@dataclass(frozen=True, eq=False)
+class Equation:
+    """One primitive application: `outputs = primitive(*inputs, **params)`."""
+
+    primitive: Any
+    inputs: tuple[Atom, ...]
+    outputs: tuple[int, ...]
+    params: Mapping[str, Any]
+    source_info: Any
+
+    @property
+    def name(self) -> str:
+        return self.primitive.name
+
+    @property
+    def source(self) -> str:
+        """`file:line (function)` of the innermost frame outside installed packages."""
+        frames = source_info_util_private.user_frames(self.source_info.traceback)
+        own = [f for f in frames if "site-packages" not in f.file_name]
+        for f in own:
+            return f"{f.file_name}:{f.start_line} ({f.function_name})"
+        return source_info_util.summarize(self.source_info)
+
+    @property
+    def variables(self) -> tuple[int, ...]:
+        """The operands that are variables."""
+        return tuple(a for a in self.inputs if isinstance(a, int))
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """`outputs = program(inputs)`; `avals[v]` has the shape and dtype of variable `v`."""
+
+    inputs: tuple[int, ...]
+    equations: tuple[Equation, ...]
+    outputs: tuple[Atom, ...]
+    constants: Mapping[int, Any]
+    avals: Mapping[int, jax.core.ShapedArray]
+
+
+def bind(eqn: Equation, operands: Sequence[Any]) -> list[Any]:
+    """Apply an equation's primitive to concrete or traced operands."""
+    out = eqn.primitive.bind(*operands, **eqn.primitive.get_bind_params(eqn.params))
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def flatten_jaxpr(closed: Any) -> Program:
+    """Inline every call of a closed jaxpr and drop what no output needs."""
+    avals: dict[int, Any] = {}
+    constants: dict[int, Any] = {}
+    equations: list[Equation] = []
+
+    def fresh(aval: Any) -> int:
+        avals[len(avals)] = aval
+        return len(avals) - 1
+
+    def inline(jaxpr: Any, env: dict[Any, Atom]) -> list[Atom]:
+        def read(atom: Any) -> Atom:
+            return Constant(atom.val) if isinstance(atom, jex.Literal) else env[atom]
+
+        for eqn in jaxpr.eqns:
+            inputs = [read(a) for a in eqn.invars]
+            inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+            if eqn.primitive.name in _CALLS and inner is not None:
+                body, consts = (
+                    (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, [])
+                )
+                inner_env: dict[Any, Atom] = dict(zip(body.invars, inputs, strict=True))
+                for var, value in zip(body.constvars, consts, strict=True):
+                    inner_env[var] = new_constant(var.aval, value)
+                env.update(zip(eqn.outvars, inline(body, inner_env), strict=True))
+                continue
+            outputs = tuple(fresh(v.aval) for v in eqn.outvars)
+            env.update(zip(eqn.outvars, outputs, strict=True))
+            equations.append(
+                Equation(eqn.primitive, tuple(inputs), outputs, eqn.params, eqn.source_info)
+            )
+        return [read(a) for a in jaxpr.outvars]
+
+    def new_constant(aval: Any, value: Any) -> int:
+        var = fresh(aval)
+        constants[var] = value
+        return var
+
+    jaxpr = closed.jaxpr
+    env: dict[Any, Atom] = {v: fresh(v.aval) for v in jaxpr.invars}
+    inputs = tuple(v for v in env.values() if isinstance(v, int))
+    for var, value in zip(jaxpr.constvars, closed.consts, strict=True):
+        env[var] = new_constant(var.aval, value)
+    outputs = tuple(inline(jaxpr, env))
+    return Program(inputs, tuple(needed(equations, outputs)), outputs, constants, avals)
+
+
+def needed(
+    equations: Iterable[Equation], outputs: Iterable[Atom], given: Iterable[int] = ()
+) -> list[Equation]:
+    """The equations, in order, that `outputs` need when the variables `given` are known."""
+    known = set(given)
+    wanted = {a for a in outputs if isinstance(a, int)} - known
+    kept = []
+    for eqn in reversed(list(equations)):
+        if wanted.intersection(eqn.outputs):
+            kept.append(eqn)
+            wanted.update(v for v in eqn.variables if v not in known)
+    return kept[::-1]
+
+
+def evaluate(
+    equations: Iterable[Equation],
+    env: dict[int, Any],
+    replace: Callable[[Equation, dict[int, Any]], list[Any] | None] | None = None,
+) -> dict[int, Any]:
+    """Run equations in `env` (updated in place). Variables already in `env` are not recomputed;
+    `replace(eqn, env)` may supply an equation's outputs instead of its primitive."""
+    for eqn in equations:
+        if all(v in env for v in eqn.outputs):
+            continue
+        out = replace(eqn, env) if replace else None
+        if out is None:
+            out = bind(eqn, [read(env, a) for a in eqn.inputs])
+        env.update(zip(eqn.outputs, out, strict=True))
+    return env
+
+
+def read(env: Mapping[int, Any], atom: Atom) -> Any:
+    """The value of an operand."""
+    return atom.value if isinstance(atom, Constant) else env[atom]

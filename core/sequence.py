@@ -1,0 +1,343 @@
+"""Run an algorithm over sequences: gradients, training, evaluation.
+
+Nobody writes the scan-and-accumulate loop by hand:
+
+    core.initialise(algo, xs[0], batching="vmap")
+    grads, losses, *_ = core.gradient(algo, loss, xs, targets)
+
+Sequences are [T, B, ...] ([T, ...] for single samples). An algorithm compiled for single samples
+is mapped over B; one compiled for a batch takes it whole. The shapes tell which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import brainstate
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from core.algorithms.base import Carry, OnlineAlgorithm
+from core.errors import InvalidArgument
+
+__all__ = ["Result", "evaluate", "gradient", "initialise", "train"]
+
+Loss = Callable[..., Any]
+
+
+class Result(NamedTuple):
+    """What a pass over a sequence gives.
+
+    grads: by the path of each ParamState, as `model.states(ParamState)`; empty when evaluating.
+    losses: [T], before masking.
+    outputs: the model's outputs [T, ...], or None when not asked for.
+    aux: what the loss returned beside its value, stacked over T, or None.
+    """
+
+    grads: dict[Any, Any]
+    losses: Any
+    outputs: Any
+    aux: Any
+
+
+def initialise(algo: OnlineAlgorithm, x: Any, batching: str = "manual") -> None:
+    """Initialise the model's states for a batch and compile the graph.
+
+    Args:
+      algo: the algorithm.
+      x: one step's input: [B, ...] for "manual" and "vmap", without B for "single".
+      batching: "manual" (states hold the batch), "vmap" (single-sample states, mapped), "single".
+
+    Raises:
+      InvalidArgument: an unknown batching.
+    """
+    if batching == "manual":
+        brainstate.nn.init_all_states(algo.model, batch_size=_leading(x))
+        algo.compile_graph(x)
+    elif batching == "vmap":
+
+        @brainstate.transform.vmap_new_states(state_tag="new", axis_size=_leading(x))
+        def init() -> None:
+            brainstate.nn.init_all_states(algo.model)
+            algo.compile_graph(jax.tree.map(lambda a: a[0], x))
+
+        init()
+    elif batching == "single":
+        brainstate.nn.init_all_states(algo.model)
+        algo.compile_graph(x)
+    else:
+        raise InvalidArgument(
+            "batching to be one of manual, vmap, single", repr(batching), "Choose one of them."
+        )
+
+
+def gradient(
+    algo: OnlineAlgorithm,
+    loss: Loss,
+    xs: Any,
+    targets: Any = None,
+    *,
+    per_step_targets: bool = False,
+    reduce: str = "sum",
+    mask: Any = None,
+    fresh: bool = True,
+    has_aux: bool = False,
+    outputs: bool = False,
+) -> Result:
+    """The algorithm's gradient of a sequence.
+
+    Args:
+      algo: compiled algorithm; its model's states say where the sequence starts and are left where
+        it ends.
+      loss: `loss(out_t, target)` -> scalar, or (scalar, aux) with `has_aux`.
+      xs: input, [T, B, ...].
+      targets: passed to the loss; constant over time unless `per_step_targets` ([T, ...]).
+      reduce: "sum" or "mean" of the per-step gradients.
+      mask: [T], weight of each step's loss.
+      fresh: the sequence stands alone: traces start at zero and are not kept. Otherwise they
+        continue from the last call and are kept for the next.
+      has_aux: whether the loss returns (scalar, aux).
+      outputs: whether to return the outputs.
+
+    Returns:
+      Result with gradients summed (or averaged) over the steps.
+    """
+    stepper = _Stepper(algo, xs)
+    n_steps = stepper.n_steps
+    if reduce not in ("sum", "mean"):
+        raise InvalidArgument("reduce to be sum or mean", repr(reduce), "Choose one of them.")
+    weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
+    if weight.shape != (n_steps,):
+        raise InvalidArgument(
+            f"a mask of shape ({n_steps},), one weight a step", f"shape {weight.shape}",
+            "Mask samples inside the loss.",
+        )
+    if reduce == "mean":
+        weight = weight / weight.sum()
+    size = algo.steps_per_window(n_steps, stepper.batch)
+    alone = fresh and size >= n_steps
+
+    losses_of = _over_steps(loss, per_step_targets)
+
+    def window_loss(params: Any, carry: Carry, inputs: Any) -> Any:
+        args, targets_w, weight_w = inputs
+        outs, carry = stepper.window(params, carry, args, fresh=alone, keep=not alone)
+        out = jax.tree.unflatten(algo.graph.out_tree, outs)
+        values = losses_of(out, targets_w if per_step_targets else targets)
+        values, aux = values if has_aux else (values, None)
+        total = (values * weight_w.astype(values.dtype)).sum()
+        return total, (carry, values, aux, out if outputs else None)
+
+    def tick(state: Any, inputs: Any) -> Any:
+        carry, grads = state
+        new, (carry, *stacked) = jax.grad(window_loss, has_aux=True)(params, carry, inputs)
+        return (lax.stop_gradient(carry), jax.tree.map(jnp.add, grads, new)), tuple(stacked)
+
+    params = stepper.params
+    start = stepper.carry
+    if fresh:
+        start = start._replace(traces=jax.tree.map(jnp.zeros_like, start.traces))
+    inputs = (stepper.args, targets if per_step_targets else None, weight)
+    state = (lax.stop_gradient(start), jax.tree.map(jnp.zeros_like, params))
+    (carry, grads), (losses, aux, outs) = _over_windows(tick, state, inputs, size)
+    algo.set_carry(carry)
+    return Result(stepper.named(grads), losses, outs, aux)
+
+
+def train(
+    algo: OnlineAlgorithm,
+    loss: Loss,
+    xs: Any,
+    targets: Any,
+    optimizer: Any,
+    *,
+    update_every: int | str = "sequence",
+    clip_norm: float | None = 1.0,
+    per_step_targets: bool = False,
+    reduce: str = "sum",
+    mask: Any = None,
+    has_aux: bool = False,
+) -> Result:
+    """As `gradient`, and update the parameters, once a sequence or every k steps.
+
+    Args:
+      optimizer: braintools optimizer with the model's ParamStates registered.
+      update_every: "sequence", or a number of steps: after each, the gradient of those steps is
+        clipped and applied, while states and traces go on. BPTT then sees these steps only.
+      clip_norm: global norm, None for no clipping.
+
+    Returns:
+      Result; its gradients are those of the last update, before clipping.
+    """
+    options: dict[str, Any] = {"reduce": reduce, "has_aux": has_aux}
+
+    def apply(grads: dict[Any, Any]) -> None:
+        if clip_norm is not None:
+            grads = brainstate.nn.clip_grad_norm(grads, clip_norm)
+        optimizer.update(grads)
+
+    if update_every == "sequence":
+        result = gradient(
+            algo, loss, xs, targets, per_step_targets=per_step_targets, mask=mask, **options
+        )
+        apply(result.grads)
+        return result
+    n_steps = _leading(xs)
+    if not isinstance(update_every, int) or not 1 <= update_every <= n_steps:
+        raise InvalidArgument(
+            f'update_every to be "sequence" or 1 to {n_steps} steps', repr(update_every),
+            "Choose a number of steps within the sequence.",
+        )
+    algo.reset_traces()
+    weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
+
+    def chunk(inputs: Any) -> Any:
+        x, y, w = inputs
+        result = gradient(
+            algo, loss, x, y if per_step_targets else targets,
+            per_step_targets=per_step_targets, mask=w, fresh=False, **options,
+        )
+        apply(result.grads)
+        return result.losses, result.aux, result.grads
+
+    def over_chunks(inputs: Any, size: int) -> Any:
+        folded = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), inputs)
+        losses, aux, grads = brainstate.transform.for_loop(chunk, folded)
+        unfold = lambda a: a.reshape(-1, *a.shape[2:])  # noqa: E731
+        return (*jax.tree.map(unfold, (losses, aux)), jax.tree.map(lambda g: g[-1], grads))
+
+    inputs = (xs, targets if per_step_targets else None, weight)
+    whole = n_steps // update_every * update_every
+    losses, aux, grads = over_chunks(jax.tree.map(lambda a: a[:whole], inputs), update_every)
+    if whole < n_steps:
+        rest = jax.tree.map(lambda a: a[whole:], inputs)
+        last_losses, last_aux, grads = chunk(rest)
+        losses, aux = jax.tree.map(
+            lambda a, b: jnp.concatenate([a, b]), (losses, aux), (last_losses, last_aux)
+        )
+    return Result(grads, losses, None, aux)
+
+
+def evaluate(
+    algo: OnlineAlgorithm,
+    loss: Loss,
+    xs: Any,
+    targets: Any = None,
+    *,
+    per_step_targets: bool = False,
+    has_aux: bool = False,
+) -> Result:
+    """Losses and outputs of a sequence, without gradient; traces stand still."""
+    stepper = _Stepper(algo, xs)
+    outs, carry = stepper.forward(stepper.params, stepper.carry, stepper.args)
+    out = jax.tree.unflatten(algo.graph.out_tree, outs)
+    values = _over_steps(loss, per_step_targets)(out, targets)
+    values, aux = values if has_aux else (values, None)
+    algo.set_carry(carry)
+    return Result({}, values, out, aux)
+
+
+class _Stepper:
+    """An algorithm's pure functions, mapped over the batch when it was compiled for one sample."""
+
+    def __init__(self, algo: OnlineAlgorithm, xs: Any) -> None:
+        self.algo = algo
+        self.params, self.carry = algo.params(), algo.carry()
+        leaves = jax.tree.leaves(xs)
+        compiled = [algo.graph.program.avals[v].ndim for v in algo.graph.arg_vars]
+        mapped = [jnp.ndim(leaf) - 1 - n for leaf, n in zip(leaves, compiled, strict=False)]
+        self.n_steps = _leading(xs)
+        if any(m != mapped[0] for m in mapped) or mapped[0] not in (0, 1):
+            raise InvalidArgument(
+                f"input axes [T, ...] or [T, B, ...] over the compiled {compiled} axes a step",
+                f"shapes {[jnp.shape(leaf) for leaf in leaves]}",
+                "Put time first, then the batch.",
+            )
+        self.mapped = mapped[0] == 1
+        self.batch = leaves[0].shape[1] if self.mapped else 1
+        sample = jax.tree.map(lambda a: a[:, 0], xs) if self.mapped else xs
+        self.args = algo.input_leaves((sample,), True)
+        if self.mapped:
+            self.args = tuple(
+                jnp.asarray(leaf, arg.dtype) for leaf, arg in zip(leaves, self.args, strict=True)
+            )
+            self._axes = self._carry_axes()
+
+    def _carry_axes(self) -> Carry:
+        """0 where a state holds the batch; None where all samples share it."""
+        graph = self.algo.graph
+        avals = graph.program.avals
+
+        def axis(var: int, value: Any) -> int | None:
+            return 0 if jnp.ndim(value) > avals[var].ndim else None
+
+        carry = self.carry
+        shared = [graph.names[v] for (v, _), value in zip(graph.others, carry.others, strict=True)
+                  if axis(v, value) is None]
+        if shared:
+            raise InvalidArgument(
+                "every state that a step writes to hold the batch",
+                f"{', '.join(shared)}, which the samples share",
+                "Create it inside vmap_new_states (core.initialise does), or batch manually.",
+            )
+        return Carry(
+            tuple(0 for _ in carry.hidden), tuple(0 for _ in carry.others),
+            {v: axis(v, value) for v, value in carry.constants.items()},
+            jax.tree.map(lambda _: 0, carry.traces),
+        )
+
+    def window(self, params: Any, carry: Carry, args: Any, *, fresh: bool, keep: bool) -> Any:
+        def one(params: Any, carry: Carry, args: Any) -> Any:
+            return self.algo.window(params, carry, args, fresh=fresh, keep=keep)
+
+        return self._map(one)(params, carry, args)
+
+    def forward(self, params: Any, carry: Carry, args: Any) -> Any:
+        return self._map(self.algo.forward)(params, carry, args)
+
+    def _map(self, f: Any) -> Any:
+        if not self.mapped:
+            return f
+        return jax.vmap(f, in_axes=(None, self._axes, 1), out_axes=(1, self._axes))
+
+    def named(self, grads: tuple[Any, ...]) -> dict[Any, Any]:
+        """Gradient arrays as the values of the model's ParamStates."""
+        graph = self.algo.graph
+        by_var = dict(zip(graph.param_vars, grads, strict=True))
+        by_state = {
+            id(state): jax.tree.unflatten(
+                jax.tree.structure(state.value), [by_var[v] for v in variables]
+            )
+            for state, variables in zip(graph.states, graph.state_vars, strict=True)
+            if isinstance(state, brainstate.ParamState)
+        }
+        return {
+            path: by_state.get(id(state), jax.tree.map(jnp.zeros_like, state.value))
+            for path, state in self.algo.model.states(brainstate.ParamState).items()
+        }
+
+
+def _over_windows(tick: Any, state: Any, inputs: Any, size: int) -> Any:
+    """Fold `tick` over windows of `size` steps; a shorter one takes what is left."""
+    n_steps = _leading(inputs)
+    whole = n_steps // size * size
+    body = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), inputs)
+    if whole == size:
+        state, stacked = tick(state, jax.tree.map(lambda a: a[0], body))
+    else:
+        state, stacked = lax.scan(tick, state, body)
+        stacked = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), stacked)
+    if whole < n_steps:
+        state, last = tick(state, jax.tree.map(lambda a: a[whole:], inputs))
+        stacked = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), stacked, last)
+    return state, stacked
+
+
+def _over_steps(loss: Loss, per_step_targets: bool) -> Loss:
+    return jax.vmap(loss, in_axes=(0, 0 if per_step_targets else None))
+
+
+def _leading(x: Any) -> int:
+    return int(jax.tree.leaves(x)[0].shape[0])

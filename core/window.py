@@ -1,0 +1,232 @@
+"""A window of K steps: run it once, then linearise every step of it at the same time.
+
+Only the forward run is sequential. Given h_{t-1} and y_t of every step, the derivatives
+D_t = dh_t/dh_{t-1}, f_t = dh_t/dy_t and the within-step map to the outputs are independent of one
+another, so they are computed for all t at once; what remains sequential is the element-wise
+recurrence dh_t = D_t dh_{t-1} + u_t. Axes: K steps, lead (batch), n neurons, I inputs, H outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from core.graph import Graph
+from core.step import StepInput, carry_run, forward, operands, output_run
+
+__all__ = [
+    "Derivatives", "Perturbation", "Record", "accumulate", "derivatives", "push", "run", "scan",
+]
+
+
+class Record(NamedTuple):
+    """What the forward run leaves behind; every leaf has a leading axis K."""
+
+    hidden: tuple[Any, ...]  # h_{t-1}, one per Graph.hidden
+    ys: tuple[Any, ...]  # y_t, one per Graph.operations
+    step: StepInput
+
+    @property
+    def n_steps(self) -> int:
+        return int(jax.tree.leaves(self)[0].shape[0])
+
+
+def run(
+    graph: Graph,
+    values: Mapping[int, Any],
+    hidden: tuple[Any, ...],
+    others: tuple[Any, ...],
+    args: tuple[Any, ...],
+) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], Record]:
+    """Forward over `args` [K, ...]: outputs [K, ...], last hidden and other states, record."""
+
+    def tick(carry: Any, args_t: Any) -> Any:
+        hidden_tm1, others_tm1 = carry
+        step = StepInput(args_t, others_tm1)
+        out = forward(graph, values, hidden_tm1, step)
+        return (out.hidden, out.others), (out.outs, hidden_tm1, out.ys, others_tm1)
+
+    (hidden, others), (outs, h_prev, ys, o_prev) = scan(tick, (hidden, others), args)
+    return outs, hidden, others, Record(h_prev, ys, StepInput(args, o_prev))
+
+
+@partial(jax.tree_util.register_dataclass, meta_fields=["n_steps"],
+         data_fields=["transition", "f", "x"])
+@dataclass(frozen=True)
+class Derivatives:
+    """Element-wise derivatives at every step.
+
+    transition[g][s, p]: dh[s]/dh_tm1[p], [K, lead, n], for live states s, p of group g.
+    f[k][b][s]: dh[s]/dy of block b of the k-th source, [K, lead, width]; y is an operation's output
+      or an element-wise parameter.
+    x[k]: the operand of the k-th source, [K, lead, I]; None for an element-wise parameter.
+    """
+
+    transition: tuple[dict[tuple[int, int], Any], ...]
+    f: tuple[tuple[dict[int, Any], ...], ...]
+    x: tuple[Any, ...]
+    n_steps: int
+
+
+def derivatives(graph: Graph, values: Mapping[int, Any], record: Record) -> Derivatives:
+    """Pull ones on each component of h_t back through `carry_run`, for all t at once."""
+    n_steps = record.n_steps
+    thetas = stretched(graph, values, n_steps)
+
+    def carry(hidden: Any, ys: Any, thetas: Any) -> Any:
+        def one(h: Any, y: Any, theta: Any, step: StepInput) -> Any:
+            return carry_run(graph, graph.with_parameters(values, theta), h, y, step)
+
+        return over_time(one)(hidden, ys, thetas, record.step)
+
+    new, pull = jax.vjp(carry, record.hidden, record.ys, thetas)
+    transition: list[dict[tuple[int, int], Any]] = [{} for _ in graph.groups]
+    f: list[tuple[dict[int, Any], ...]] = [
+        tuple({} for _ in source.blocks) for source in graph.sources
+    ]
+    for rank in range(max((len(g.live) for g in graph.groups), default=0)):
+        # Groups do not meet in `carry_run`: one pull serves one state of each of them.
+        pulled = {g: grp.live[rank] for g, grp in enumerate(graph.groups) if rank < len(grp.live)}
+        chosen = {graph.groups[g].states[s] for g, s in pulled.items()}
+        ones = tuple(
+            jnp.ones_like(h) if i in chosen else jnp.zeros_like(h) for i, h in enumerate(new)
+        )
+        d_hidden, d_ys, d_thetas = pull(ones)
+        for g, s in pulled.items():
+            group = graph.groups[g]
+            for p in group.live:
+                if (s, p) in group.reads:
+                    d = d_hidden[group.states[p]]
+                    transition[g][s, p] = d.reshape(n_steps, *group.lead, group.n)
+        d_by_source = [
+            op.canonical_y(d)
+            for op, d in zip(graph.operations, d_ys, strict=True)
+            if op.trainable
+        ] + [
+            d.reshape(n_steps, *p.lead, p.width)
+            for p, d in zip(graph.parameters, d_thetas, strict=True)
+        ]
+        for source, blocks, d in zip(graph.sources, f, d_by_source, strict=True):
+            for block, into in zip(source.blocks, blocks, strict=True):
+                s = pulled.get(block.group)
+                if s in block.components:
+                    into[s] = d[..., block.columns]
+    x = over_time(lambda h, y, step: operands(graph, values, h, y, step))(*record)
+    return Derivatives(tuple(transition), tuple(f), (*x, *(None for _ in graph.parameters)), n_steps)
+
+
+def stretched(graph: Graph, values: Mapping[int, Any], n_steps: int) -> tuple[Any, ...]:
+    """Every element-wise parameter, one copy per step, sample and neuron."""
+    return tuple(jnp.broadcast_to(values[p.w], (n_steps, *p.shape)) for p in graph.parameters)
+
+
+class Perturbation(NamedTuple):
+    """A direction in which the outputs are differentiated; steps lead every array but `plain`."""
+
+    hidden: tuple[Any, ...]  # dh_tm1 of the live states, in the order of Graph.live
+    ys: tuple[Any, ...]  # dy of the trainable operations, native order of axes
+    thetas: tuple[Any, ...]  # d of the element-wise parameters, as broadcast
+    plain: tuple[Any, ...]  # d of the plain weights
+
+
+def push(
+    graph: Graph,
+    values: Mapping[int, Any],
+    record: Record,
+    direction: Perturbation,
+    d_args: tuple[Any, ...] | None,
+) -> tuple[Any, ...]:
+    """d outputs [K, ...] along `direction` (and along the input), within each step only.
+
+    Linear in its last two arguments; jax transposes it into the within-step gradient.
+    """
+
+    def outputs(direction: Perturbation, args: tuple[Any, ...]) -> Any:
+        def one(live: Any, ys: Any, thetas: Any, h: Any, y: Any, a: Any, others: Any) -> Any:
+            h, y = list(h), list(y)
+            for i, value in zip(graph.live, live, strict=True):
+                h[i] = value
+            trained = iter(ys)
+            y = [next(trained) if op.trainable else v
+                 for op, v in zip(graph.operations, y, strict=True)]
+            own = graph.with_parameters(values, thetas)
+            own.update(zip(graph.plain, direction.plain, strict=True))
+            return output_run(graph, own, h, y, StepInput(a, others))
+
+        return over_time(one)(
+            direction.hidden, direction.ys, direction.thetas, record.hidden, record.ys, args,
+            record.step.others,
+        )
+
+    here = Perturbation(
+        tuple(record.hidden[i] for i in graph.live),
+        tuple(y for op, y in zip(graph.operations, record.ys, strict=True) if op.trainable),
+        stretched(graph, values, record.n_steps),
+        tuple(values[v] for v in graph.plain),
+    )
+    args = record.step.args
+    if d_args is None:
+        return jax.linearize(lambda d: outputs(d, args), here)[1](direction)
+    return jax.linearize(outputs, here, args)[1](direction, d_args)
+
+
+def accumulate(
+    transition: Mapping[tuple[int, int], Any],
+    components: Sequence[int],
+    start: Mapping[int, Any] | None,
+    inflow: Mapping[int, Any],
+    reverse: bool = False,
+) -> tuple[dict[int, Any], dict[int, Any]]:
+    """The recurrence z_t[s] = sum_p D_t[s, p] z_{t-1}[p] + u_t[s] over a window.
+
+    Args:
+      transition: D, [K, ...] for each pair that is not zero.
+      components: the s.
+      start: z_0, zero when None.
+      inflow: u, [K, ...].
+      reverse: run the adjoint, z_{t-1}[p] = sum_s D_t[s, p] z_t[s] + u_t, from the end.
+
+    Returns:
+      z before each step, [K, ...] (z_{t-1}; in reverse, z_t before it passes D_t), and the last z.
+    """
+    shapes = {s: (inflow[s].shape[1:], inflow[s].dtype) for s in components}
+    start = start or {s: jnp.zeros(*shapes[s]) for s in components}
+
+    def tick(z: Any, inputs: Any) -> Any:
+        d, u = inputs
+        new = dict(u)
+        for (s, p), value in d.items():
+            source, target = (s, p) if reverse else (p, s)
+            new[target] = new[target] + value * z[source]
+        return new, z
+
+    last, before = scan(tick, {s: start[s] for s in components}, (dict(transition), dict(inflow)),
+                        reverse=reverse)
+    return before, last
+
+
+def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False) -> Any:
+    """`lax.scan`, without the loop when there is one step."""
+    n_steps = jax.tree.leaves(xs)[0].shape[0]
+    if n_steps > 1:
+        return lax.scan(tick, carry, xs, reverse=reverse)
+    carry, ys = tick(carry, jax.tree.map(lambda x: x[0], xs))
+    return carry, jax.tree.map(lambda y: y[None], ys)
+
+
+def over_time(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Map a function of one step over the leading axis of all arguments."""
+
+    def mapped(*args: Any) -> Any:
+        if jax.tree.leaves(args)[0].shape[0] > 1:
+            return jax.vmap(f)(*args)
+        out = f(*jax.tree.map(lambda x: x[0], args))
+        return jax.tree.map(lambda y: y[None], out)
+
+    return mapped
