@@ -22,7 +22,7 @@ NOT_IN_KEY = ("out", "plan", "resume", "experiment", "question", "repeats")
 
 # Arguments that the worker passes to a group's target by itself.
 GIVEN = {
-    "algo": ("model",),
+    "algo": ("model", "mode"),
     "model": ("n_in", "n_hidden", "n_out", "n_layers"),
     "task": ("n_steps", "batch_size", "seed"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +78,21 @@ def _peak_of_step(run: Run) -> tuple[int | None, str]:
         return int(statistics["peak_bytes_in_use"]), "device peak of the process"
     if not sys.platform.startswith("linux"):
         return None, "not measured on this system"
+    # Once unmeasured: copies and conversions compile small programs the first time.
+    _one_step(run)
     gc.collect()
     _trim()
     # Resets the high-water mark to what is resident now.
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     baseline = _status_bytes("VmRSS")
-    # The arguments are made here, as copies, so that they count above the baseline.
-    values = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), run.initial)
-    batch = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), run.stepper.prepare(*run.batch))
-    outputs = run.stepper(values, batch)
-    jax.block_until_ready(outputs)
+    _one_step(run)
     return max(0, _status_bytes("VmHWM") - baseline), "VmHWM above VmRSS before the step"
+
+
+def _one_step(run: Run) -> None:
+    """A step on arguments made here, as copies, so that they count above the baseline."""
+    copy = partial(jax.tree.map, lambda leaf: jnp.array(leaf, copy=True))
+    jax.block_until_ready(run.stepper(copy(run.initial), copy(run.stepper.prepare(*run.batch))))
 
 
 def _status_bytes(name: str) -> int:
