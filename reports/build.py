@@ -35,7 +35,7 @@ def build(folders: list[Path], out: Path | None = None) -> Built:
     target = out or (sweeps.folders[0] if len(sweeps.folders) == 1 else
                      sweeps.folders[0].resolve().parent / "merged")
     study = Study(sweeps)
-    write(study.table.drop(columns="variant"), target)
+    write(study.everything, target, sweeps.records)
     report = target / "report"
     report.mkdir(parents=True, exist_ok=True)
     for old in [*report.glob("*.svg"), *report.glob("*.png")]:

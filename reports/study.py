@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from reports.columns import BY_NAME, METRICS, EXTRA_METRICS, SETTINGS, SIZES
+from reports.columns import BY_NAME, METRICS, EXTRA_METRICS, REPLICATION, SETTINGS, SIZES
 from reports.records import Record, Sweeps
 from reports.tables import frame
 from reports.text import short
@@ -46,10 +46,23 @@ class Study:
     sweeps: Sweeps
 
     @cached_property
+    def everything(self) -> pd.DataFrame:
+        """One row per record, as in `tables.load`."""
+        return frame(self.sweeps.records)
+
+    @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per record (`tables.load`), plus `variant`: the algorithm and what else was set."""
-        table = frame(self.sweeps.records)
+        """The newest row of every cell, with `variant`: the algorithm and what else was set.
+
+        A cell measured again after its code changed has two records; the older one is history, and
+        would pass for a repeat of the newer. Machines, when there are several, stay apart.
+        """
+        table = self.everything.assign(machine=[_machine(r) for r in self.sweeps.records])
         extras = varying_within(table, SETTINGS)
+        newest = ~table.duplicated([*SETTINGS, *extras, *REPLICATION, "machine"], keep="last")
+        table = table[newest].reset_index(drop=True)
+        if table["machine"].nunique() > 1:
+            extras.append("machine")
         return table.assign(variant=_variants(table, extras))
 
     @cached_property
@@ -110,13 +123,22 @@ class Study:
         return sorted(found, key=lambda s: -len(s.cells))
 
 
+def _machine(record: Record) -> str:
+    """A short name of the machine that a record was made on."""
+    return str((record.get("provenance") or {}).get("fingerprint") or "")[:8]
+
+
+def is_setting(column: str) -> bool:
+    """Whether a column is a configuration leaf that may change what a cell measures."""
+    return column.startswith("cfg.") and not column.startswith(_NOT_SETTINGS)
+
+
 def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
     """Settings and configuration leaves that take several values inside one group of `by`."""
     if table.empty:
         return []
     candidates = [c for c in table.columns
-                  if (c in SETTINGS or (c.startswith("cfg.") and not c.startswith(_NOT_SETTINGS)))
-                  and c not in by and table[c].nunique(dropna=False) > 1]
+                  if (c in SETTINGS or is_setting(c)) and c not in by and table[c].nunique(dropna=False) > 1]
     if not candidates:
         return []
     counts = table.groupby(list(by), dropna=False)[candidates].nunique(dropna=False)
@@ -150,7 +172,7 @@ def merge_replications(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 def _is_further_metric(name: str) -> bool:
     plain = not name.startswith("cfg.") and not name.endswith(("_lo", "_hi"))
-    return plain and name not in BY_NAME and name != "variant"
+    return plain and name not in BY_NAME and name not in ("variant", "machine")
 
 
 def _recorded_bounds(rows: pd.DataFrame, groups: "pd.api.typing.DataFrameGroupBy", metric: str,

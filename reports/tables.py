@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,76 @@ def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return [(prefix, json.dumps(config) if isinstance(config, list) else config)]
 
 
-def write(table: pd.DataFrame, folder: Path) -> None:
-    """Writes ``results.parquet`` and ``results.csv`` into the folder, each replaced as a whole."""
+def write(table: pd.DataFrame, folder: Path, records: Sequence[Record]) -> None:
+    """Writes ``results.parquet`` and ``results.csv`` into the folder, each replaced as a whole.
+
+    The parquet file carries, in its metadata, where each row was measured (`environments`), so that a
+    comparison can be made from it without the records.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     folder.mkdir(parents=True, exist_ok=True)
-    for name, save in (("results.parquet", table.to_parquet), ("results.csv", table.to_csv)):
-        part = folder / f".{name}.{os.getpid()}.part"
-        save(part, index=False)
-        part.replace(folder / name)
+    data = pa.Table.from_pandas(table, preserve_index=False)
+    metadata = {**(data.schema.metadata or {}), _ENVIRONMENTS: json.dumps(_by_environment(records))}
+    with _replacing(folder / "results.parquet") as part:
+        pq.write_table(data.replace_schema_metadata(metadata), part)
+    with _replacing(folder / "results.csv") as part:
+        table.to_csv(part, index=False)
+
+
+_ENVIRONMENTS = b"environments"
+# What decides whether two numbers may be compared; the load and the time of day do not.
+_COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
+
+
+def environments(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
+    """key -> where the row was measured."""
+    return {r["key"]: {name: (r.get("provenance") or {}).get(name) for name in _COMPARED}
+            for r in records}
+
+
+def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """The table that `write` wrote, and key -> where the row was measured.
+
+    Raises:
+        InputError: the file is not a results table.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        data = pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError("a results.parquet or a sweep's folder", f"{file} ({error})",
+                         "Rebuild it with python -m reports DIR.") from None
+    missing = [c for c in CONTRACT if c not in data.column_names]
+    if missing:
+        raise InputError("a results table with the contract's columns",
+                         f"{file} without {', '.join(missing[:5])}",
+                         "Rebuild it with python -m reports DIR.")
+    stored = json.loads((data.schema.metadata or {}).get(_ENVIRONMENTS, b"[]"))
+    return data.to_pandas(), {key: group["environment"] for group in stored for key in group["keys"]}
+
+
+def _by_environment(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Each distinct environment once, with the keys measured in it."""
+    groups: dict[str, dict[str, Any]] = {}
+    for key, environment in environments(records).items():
+        name = json.dumps(environment, sort_keys=True)
+        groups.setdefault(name, {"environment": environment, "keys": []})["keys"].append(key)
+    return list(groups.values())
+
+
+@contextmanager
+def _replacing(file: Path) -> Iterator[Path]:
+    """A temporary path beside `file` that takes its place when it is complete."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def pivot(table: pd.DataFrame, rows: str, cols: str, values: str) -> pd.DataFrame:

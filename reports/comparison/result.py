@@ -1,0 +1,90 @@
+"""What a comparison found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+# "changed" is an alarm too: a seeded loss that moves either way means that the mathematics did.
+Verdict = Literal["same", "better", "worse", "changed", "cannot tell"]
+ALARMS = ("worse", "changed")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of one cell on both sides.
+
+    Args:
+        cell: the configuration in words.
+        metric: column name.
+        gate: "exact" (no clock, compared digit by digit) or "measured" (statistics).
+        base, head: the medians.
+        change: head / base - 1; None where base is zero or a side is missing.
+        low, high: 95 % interval of the change; None for exact metrics.
+        p: p-value after Holm's correction over all measured lines.
+        detectable: the smallest change that these repeats could have shown.
+        note: why, in words.
+        keys: records behind it, base's then head's.
+    """
+
+    cell: str
+    metric: str
+    gate: Literal["exact", "measured"]
+    verdict: Verdict
+    base: float | None
+    head: float | None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    detectable: float | None = None
+    note: str = ""
+    keys: tuple[str, ...] = ()
+
+    @property
+    def alarm(self) -> bool:
+        return self.verdict in ALARMS
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All lines, the cells without a partner, and what is to be known about both sides.
+
+    Args:
+        missing: cells that base has and head has not.
+        failing: cells that were ok in base and are not in head, with the reason.
+        added: cells that only head has; no alarm.
+        fixed: cells that failed in base and are ok in head.
+        notes: differing machines, versions and settings.
+        bar: the share that a change in a measured metric has to exceed.
+    """
+
+    base: str
+    head: str
+    lines: list[Line]
+    missing: list[str] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    fixed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    bar: float = 0.05
+
+    @property
+    def alarms(self) -> list[Line]:
+        return [line for line in self.lines if line.alarm]
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 for a regression, a newly failing or a missing cell."""
+        return 1 if self.alarms or self.failing or self.missing else 0
+
+    def count(self, verdict: Verdict) -> int:
+        return sum(line.verdict == verdict for line in self.lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: no NaN, no infinity."""
+        data = asdict(self)
+        data["lines"] = [{k: None if isinstance(v, float) and not math.isfinite(v) else v
+                          for k, v in line.items()} for line in data["lines"]]
+        return {"status": self.status, "alarms": len(self.alarms), **data}
