@@ -120,8 +120,8 @@ def _check_steps(config: Mapping[str, Any], task: str) -> None:
 def _whole(minimum: int, example: int) -> Callable[[str, Any], int]:
     def rule(key: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise BadInput(key, expected=f"a whole number of at least {minimum}", came=str(value),
-                           do=f"Try {key}={example}.")
+            raise BadInput(key, expected=f"a whole number of at least {minimum}",
+                           came=str(value) or "nothing", do=f"Try {key}={example}.")
         return value
 
     return rule
@@ -136,7 +136,7 @@ def _positive(key: str, value: Any) -> float:
 
 def _one_of(*options: Any) -> Callable[[str, Any], Any]:
     def rule(key: str, value: Any) -> Any:
-        if not any(value is option or value == option and type(value) is type(option)
+        if not any((value, type(value)) == (option, type(option))
                    for option in options):
             words = [str(option).lower() if isinstance(option, bool) else str(option)
                      for option in options]

@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None reads the command line.
 
     Returns:
-        0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 130 when interrupted.
+        0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 130 when
+        interrupted.
     """
     parser = get_args_parser()
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -31,8 +31,8 @@ class Compilations:
         _active.remove(self)
 
 
-def _heard(event: str, duration: float, **_: Any) -> None:
+def _heard(event: str, duration_secs: float, **_: Any) -> None:
     if event == _EVENT:
         for counter in _active:
             counter.count += 1
-            counter.seconds += duration
+            counter.seconds += duration_secs

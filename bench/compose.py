@@ -67,7 +67,7 @@ class Composer:
     @cached_property
     def known(self) -> set[str]:
         """Top-level keys of a configuration."""
-        return {str(key) for key in self._compose([])} - {"hydra"}
+        return {str(key) for key in self._compose([])} - {"hydra", "cases"}
 
     def points(self, arguments: list[str], multirun: bool) -> Iterator[Point]:
         """Every point the arguments ask for, in the order of the sweep.
@@ -86,18 +86,23 @@ class Composer:
         for experiment in _choices(experiments[0]) if experiments else [None]:
             fixed = [f"+experiment={experiment}"] if experiment else []
             rest = [o for o in overrides if o.key_or_group != "experiment"]
-            swept = self._swept(fixed, rest)
             if not multirun and not experiment:
                 _refuse_sweep(rest)
-            for combination in itertools.product(*swept.values()):
-                yield self._point([*fixed, *combination], experiment)
+            for swept in self._swept(fixed, rest):
+                for combination in itertools.product(*swept.values()):
+                    yield self._point([*fixed, *combination], experiment)
 
-    def _swept(self, fixed: list[str], rest: list[Override]) -> dict[str, list[str]]:
-        """Choices per key: the experiment's own axes first, then what was typed over them."""
+    def _swept(self, fixed: list[str], rest: list[Override]) -> Iterator[dict[str, list[str]]]:
+        """Choices per key, for each of the experiment's cases (one when it has none).
+
+        The experiment's axes come first, then its case's, then what was typed over them.
+        """
         base = self._compose([*fixed, *[_text(o) for o in rest if not o.is_sweep_override()]])
         params = base.hydra.sweeper.get("params") or {}
         axes = self._parse([f"{key}={value}" for key, value in params.items()])
-        return {o.get_key_element(): _expanded(o) for o in [*axes, *rest]}
+        for case in base.cases or [""]:
+            overrides = [*axes, *self._parse(str(case).split()), *rest]
+            yield {o.get_key_element(): _expanded(o) for o in overrides}
 
     def _point(self, overrides: list[str], experiment: str | None) -> Point:
         structural = tuple(o for o in overrides if self._is_structural(o))
@@ -112,6 +117,7 @@ class Composer:
             choices = {group: str(runtime[group]) for group in GROUPS}
             OmegaConf.set_struct(config, False)
             config.pop("hydra")
+            config.pop("cases")
             plain = OmegaConf.to_container(config, resolve=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise self._friendly(error) from error
@@ -147,7 +153,7 @@ class Composer:
         """Hydra's complaint in the form of the harness, with the closest name that exists."""
         if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
             group, _, name = str(error.missing_cfg_file).rpartition("/")
-            options = sorted(error.options or self._hydra.config_loader.list_groups(group))
+            options = sorted(self._hydra.config_loader.get_group_options(group))
             return BadInput(group, expected=f"one of {', '.join(options)}", came=name,
                             do=suggest(name, options))
         text = str(error)
@@ -164,7 +170,7 @@ class Composer:
         if not isinstance(node, DictConfig):
             return BadInput(key, expected="a key of the configuration", came=key,
                             do=suggest(key, self.known))
-        options = sorted({str(k) for k in node} - {"hydra", "_target_"})
+        options = sorted({str(k) for k in node} - {"hydra", "cases", "_target_"})
         if name in options:
             return BadInput(key, expected=f"{key}=VALUE", came="+ or ~ before a key that exists",
                             do=text.strip().splitlines()[0])
@@ -199,4 +205,5 @@ def _refuse_sweep(overrides: list[Override]) -> None:
     for override in overrides:
         if override.is_sweep_override():
             raise BadInput(override.key_or_group, expected="one value for a single cell",
-                           came=_text(override).split("=", 1)[1], do="Add -m to sweep over several.")
+                           came=_text(override).split("=", 1)[1],
+                           do="Add -m to sweep over several.")

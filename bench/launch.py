@@ -49,6 +49,7 @@ def run_cell(
     deadline_s: float,
     memory_bytes: int,
     on_phase: Callable[[str], None] = lambda phase: None,
+    module: str = "bench.worker",
 ) -> Outcome:
     """Runs one cell in a fresh process group and ends whatever is left of it.
 
@@ -58,6 +59,7 @@ def run_cell(
         deadline_s: seconds after which the process is ended.
         memory_bytes: bytes that the process and its children may hold together.
         on_phase: told the name of every phase as it begins.
+        module: what runs in the process; it speaks the protocol of ``bench.worker``.
 
     Returns:
         The outcome; this function raises only when it is interrupted itself.
@@ -67,7 +69,7 @@ def run_cell(
     read_end, write_end = os.pipe()
     started = time.monotonic()
     process = subprocess.Popen(
-        [job["config"]["python"] or sys.executable, "-P", "-m", "bench.worker",
+        [job["config"]["python"] or sys.executable, "-P", "-m", module,
          str(write_end), str(os.getpid())],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         pass_fds=[write_end], start_new_session=True, env=environment(job["config"]),

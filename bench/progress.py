@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -93,7 +93,7 @@ def outcome_line(cell: Cell, record: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def closing_table(records: list[Mapping[str, Any]]) -> Table:
+def closing_table(records: Sequence[Mapping[str, Any]]) -> Table:
     """The rows of a sweep as a table, or its counts when there are many."""
     table = Table(show_edge=False)
     if len(records) > SHOWN_ROWS:

@@ -57,7 +57,8 @@ def check(group: str, node: Mapping[str, Any], given: Iterable[str] = ()) -> Non
         annotation = signature.annotations.get(name)
         if annotation is not None and not _fits(value, annotation):
             raise BadInput(
-                f"{group}.{name}", expected=ast.unparse(annotation).replace("'", ""), came=str(value)
+                f"{group}.{name}", came=str(value),
+                expected=ast.unparse(annotation).replace("'", ""),
             )
 
 

@@ -58,6 +58,6 @@ def narrow_enough(samples: list[float], width: float) -> bool:
 
 
 def steady(earlier: list[float], later: list[float], within: float) -> bool:
-    """Whether two blocks of timings agree: their medians differ by at most a fraction ``within``."""
+    """Whether the medians of two blocks of timings differ by at most a fraction ``within``."""
     a, b = float(np.median(earlier)), float(np.median(later))
     return abs(a - b) <= within * max(a, b)

@@ -44,7 +44,7 @@ class Trainee(abc.ABC):
 
     @abc.abstractmethod
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        """One training step from fresh states: ``xs`` [T, B, I], ``ys`` [B]; updates the weights."""
+        """Trains once from fresh states on ``xs`` [T, B, I], ``ys`` [B]."""
 
     @abc.abstractmethod
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[Arrays, StepResult]:
@@ -62,7 +62,7 @@ class Trainee(abc.ABC):
         """Losses and accuracy of [T, N, I] without a gradient."""
 
     @abc.abstractmethod
-    def trace_bytes(self, xs: jax.Array) -> dict[str, int]:
+    def trace_bytes(self, xs: Any) -> dict[str, int]:
         """Bytes of what is carried from step to step for credit, by name, for this batch."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.backends.base import Backend, StepResult, Trainee
+from bench.instantiate import instantiate
 
 if TYPE_CHECKING:
     import jax
@@ -70,19 +71,19 @@ class CoreTrainee(Trainee):
         return norm
 
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        import core
         import jax.numpy as jnp
+
+        import core
 
         result = core.evaluate(self._started(xs, "manual"), self._loss, xs, ys, has_aux=True)
         return StepResult(result.losses, result.aux, jnp.zeros(()))
 
-    def trace_bytes(self, xs: jax.Array) -> dict[str, int]:
+    def trace_bytes(self, xs: Any) -> dict[str, int]:
         return dict(self._started(xs, self._mode).trace_bytes)
 
-    def _started(self, xs: jax.Array, mode: str) -> Any:
+    def _started(self, xs: Any, mode: str) -> Any:
         """The algorithm with fresh states and traces for this batch."""
         import core
-        from bench.instantiate import instantiate
 
         algo = instantiate(self._config["algo"], self.model)
         core.initialise(algo, xs[0], batching=mode)

@@ -71,4 +71,4 @@ def _gradient(run: Run, config: dict[str, Any], xs: np.ndarray, ys: np.ndarray
     program = Program(trainee.gradient, xs[:, 0], ys[0], reads_only=True)
     values = program.values()
     parts = [flat(program(values, xs[:, b], ys[b])[1][0]) for b in range(len(ys))]
-    return {path: sum(part[path] for part in parts) for path in parts[0]}
+    return {path: np.sum([part[path] for part in parts], axis=0) for path in parts[0]}

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.metrics.base import Metric, Run
 from bench.program import Program
+from bench.tasks.base import Batch
 
 
 class Learning(Metric):
@@ -27,7 +28,12 @@ class Learning(Metric):
 
     def measure(self, run: Run) -> dict[str, Any]:
         test = run.task.test()
-        evaluate = None if test is None else Program(run.trainee.evaluate, *test, reads_only=True)
+        if test is not None:
+            evaluate = Program(run.trainee.evaluate, *test, reads_only=True)
+
+        def accuracy_on(held_out: Batch) -> float:
+            return float(evaluate(evaluate.values(), *held_out)[1].correct[-1])
+
         curves: dict[str, list[Any]] = {name: [] for name in (
             "epoch", "loss", "accuracy", "test_accuracy", "train_time_s")}
         values = run.stepper.values()
@@ -50,9 +56,7 @@ class Learning(Metric):
             # The evaluation reads the weights from the states.
             run.stepper.store(values)
             values = run.stepper.values()
-            curves["test_accuracy"].append(
-                None if evaluate is None else float(evaluate(evaluate.values(), *test)[1].correct[-1])
-            )
+            curves["test_accuracy"].append(accuracy_on(test) if test is not None else None)
         run.trained = jax.tree.map(np.array, values)
         run.stepper.store(run.initial)
         return {"metrics": self._metrics(curves, norms), "curves": curves}

@@ -1,4 +1,4 @@
-"""Current-driven spiking layers that do spike: one step of the neurons a step, gain to threshold."""
+"""Current-driven spiking layers that do spike: neurons stepped once, gain up to threshold."""
 
 from __future__ import annotations
 
