@@ -107,17 +107,10 @@ def against(revision: str) -> int:
 
 
 def compare(base: Path, head: Path) -> int:
-    """Lets the reports decide; their words are kept in ``compare.md`` too."""
-    command = [
-        sys.executable,
-        "-m",
-        "reports",
-        "compare",
-        str(base),
-        str(head),
-        "--markdown",
-        str(RUNS / "compare.md"),
-    ]
+    """Lets the reports decide; their words for a pull request are kept in ``compare.md``."""
+    command = [sys.executable, "-m", "reports", "compare", str(base), str(head)]
+    markdown = ["--format", "markdown", "--out", str(RUNS / "compare.md")]
+    subprocess.run([*command, *markdown], cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

@@ -63,7 +63,7 @@ def duel(options: Options) -> int:
         }
         for overrides in options.cells:
             for side, tree in sides.items():
-                process.check(tree, overrides, folder / "plan" / side)
+                process.check(tree, overrides, folder / side)
         seed = random.randrange(2**32) if options.order_seed is None else options.order_seed
         state: dict[str, Any] = {
             "schema": SCHEMA,
@@ -111,8 +111,10 @@ def _pair(
     order.shuffle(names)
     pair: dict[str, Any] = {"cell": cell, "first": names[0]}
     for name in names:
-        into = options.out / "pairs" / f"{number:04d}-{name}"
-        outcome = process.run(sides[name], options.cells[cell], into, CELL_TIMEOUT_S)
+        keep = options.out / "pairs" / f"{number:04d}-{name}.json"
+        outcome = process.run(
+            sides[name], options.cells[cell], options.out / name, keep, CELL_TIMEOUT_S
+        )
         pair[name] = outcome._asdict()
     return pair
 

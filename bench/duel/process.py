@@ -35,19 +35,22 @@ class Outcome(NamedTuple):
     row: dict[str, Any]
 
 
-def run(tree: Tree, overrides: Sequence[str], folder: Path, timeout_s: float) -> Outcome:
+def run(
+    tree: Tree, overrides: Sequence[str], folder: Path, keep: Path, timeout_s: float
+) -> Outcome:
     """Runs one cell with the tree's own code and reads its record.
 
     Args:
         tree: the side.
         overrides: what the cell is.
-        folder: where the process keeps its record; must be new.
+        folder: sweep folder of the side, so that what is measured once a sweep is measured once.
+        keep: where the record goes.
         timeout_s: seconds after which the whole process group is ended.
 
     Raises:
         BadInput: when the tree refuses the overrides.
     """
-    done = _finish(_start(tree, [*overrides, *MEASURE, *_into(folder)]), timeout_s)
+    done = _finish(_start(tree, [*overrides, *MEASURE], folder), timeout_s)
     if done is None:
         return Outcome("timeout", None, f"not finished after {timeout_s:.0f} s", {})
     returncode, said = done
@@ -57,7 +60,9 @@ def run(tree: Tree, overrides: Sequence[str], folder: Path, timeout_s: float) ->
     if not records:
         last = said.strip().splitlines()[-1:] or [f"exit status {returncode}"]
         return Outcome("crashed", None, last[0], {})
-    record = json.loads(records[0].read_text(encoding="utf-8"))
+    keep.parent.mkdir(exist_ok=True)
+    records[0].replace(keep)
+    record = json.loads(keep.read_text(encoding="utf-8"))
     value = record["metrics"].get(COLUMN) if record["status"] == "ok" else None
     status = record["status"] if value is not None or record["status"] != "ok" else "invalid"
     return Outcome(status, value, record.get("reason", ""), record["row"])
@@ -69,15 +74,9 @@ def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
     Raises:
         BadInput: with what the tree says about the overrides, or when they are several cells.
     """
-    arguments = [*overrides, *MEASURE, *_into(folder), "plan=true"]
-    done = _finish(_start(tree, arguments), timeout_s=120)
+    done = _finish(_start(tree, [*overrides, *MEASURE, "plan=true"], folder), timeout_s=120)
     if done is not None and done[0] != 0:
         _refused(tree, overrides, done[1])
-
-
-def _into(folder: Path) -> list[str]:
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return [f"out='{quoted}'"]
 
 
 def _refused(tree: Tree, overrides: Sequence[str], said: str) -> None:
@@ -89,10 +88,13 @@ def _refused(tree: Tree, overrides: Sequence[str], said: str) -> None:
     )
 
 
-def _start(tree: Tree, arguments: Sequence[str]) -> subprocess.Popen[str]:
+def _start(tree: Tree, arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    # Started in the sweep's folder: a package in the caller's folder would come before the tree's.
     return subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        cwd=tree.root,
+        [sys.executable, "-m", "bench", *arguments, f"out='{quoted}'"],
+        cwd=folder,
         env=tree.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
