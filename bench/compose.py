@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.cell import GROUPS
-from bench.errors import BadInput, suggest
+from bench.errors import BadInput, one_of, suggest
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -153,8 +153,8 @@ class Composer:
         """Hydra's complaint in the form of the harness, with the closest name that exists."""
         if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
             group, _, name = str(error.missing_cfg_file).rpartition("/")
-            options = sorted(self._hydra.config_loader.get_group_options(group))
-            return BadInput(group, expected=f"one of {', '.join(options)}", came=name,
+            options = self._hydra.config_loader.get_group_options(group)
+            return BadInput(group, expected=one_of(options), came=name,
                             do=suggest(name, options))
         text = str(error)
         key = re.search(r"Could not (?:override|append|delete)[^']*'([^'@=]+)", text)
@@ -170,12 +170,12 @@ class Composer:
         if not isinstance(node, DictConfig):
             return BadInput(key, expected="a key of the configuration", came=key,
                             do=suggest(key, self.known))
-        options = sorted({str(k) for k in node} - {"hydra", "cases", "_target_"})
+        options = {str(k) for k in node} - {"hydra", "cases", "_target_"}
         if name in options:
             return BadInput(key, expected=f"{key}=VALUE", came="+ or ~ before a key that exists",
                             do=text.strip().splitlines()[0])
-        return BadInput(key, expected=f"one of {', '.join(options)}" if options
-                        else "no hyperparameter", came=name, do=suggest(name, options))
+        return BadInput(key, expected=one_of(options, "no hyperparameter"), came=name,
+                        do=suggest(name, options))
 
 
 def arguments_of(namespace: argparse.Namespace) -> list[str]:

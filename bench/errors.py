@@ -29,3 +29,11 @@ def suggest(name: str, options: Iterable[str]) -> str:
     plain = {option.replace("_", "").lower(): option for option in options}
     close = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.6)
     return f"Did you mean {plain[close[0]]}?" if close else ""
+
+
+def one_of(options: Iterable[str], otherwise: str = "nothing") -> str:
+    """The options as an expectation: ``one of a, b``, the only one, or ``otherwise``."""
+    names = sorted(options)
+    if len(names) < 2:
+        return names[0] if names else otherwise
+    return f"one of {', '.join(names)}"

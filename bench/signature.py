@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput, suggest
+from bench.errors import BadInput, one_of, suggest
 
 SCALARS = {"int": int, "float": (int, float), "str": str, "bool": bool, "None": type(None)}
 
@@ -43,14 +43,14 @@ def check(group: str, node: Mapping[str, Any], given: Iterable[str] = ()) -> Non
     signature = read(target)
     if signature is None:
         return
-    options = sorted(set(signature.annotations) - set(given))
+    options = set(signature.annotations) - set(given)
     for name, value in node.items():
         if name == "_target_":
             continue
         if name not in signature.annotations and not signature.open:
             raise BadInput(
                 f"{group}.{name}",
-                expected=f"one of {', '.join(options)}" if options else "no hyperparameter",
+                expected=one_of(options, "no hyperparameter"),
                 came=name,
                 do=suggest(name, options),
             )

@@ -61,6 +61,10 @@ class Trainee(abc.ABC):
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         """Losses and accuracy of [T, N, I] without a gradient."""
 
+    def comparable(self, names: list[str]) -> list[str]:
+        """Those of the named weights whose gradient follows the core's definition exactly."""
+        return names
+
     @abc.abstractmethod
     def trace_bytes(self, xs: Any) -> dict[str, int]:
         """Bytes of what is carried from step to step for credit, by name, for this batch."""

@@ -25,7 +25,7 @@ if "plan" in arguments:
 if "MODE" == "crash":
     sys.exit("signal 9")
 folder = pathlib.Path(arguments["out"].strip("'")) / "cells"
-folder.mkdir(parents=True)
+folder.mkdir(parents=True, exist_ok=True)
 step = (2.0 if arguments.get("algo") == "bptt" else 1.0) * random.gauss(SPEED, 0.005)
 record = {"status": "ok", "reason": "", "row": {"algo": arguments.get("algo")},
           "metrics": {"step_time_ms": step}}

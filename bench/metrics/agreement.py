@@ -1,0 +1,40 @@
+"""Agreement before speed: another library's gradient against the core's of the same definition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.gradients import EXACT, float64_gradients, joined, relative_error
+from bench.metrics.base import Metric, Run
+
+
+class Agreement(Metric):
+    """Relative error to the core's gradient on the weights that the backend says it trains alike.
+
+    Two implementations that compute different things cannot be raced: beyond the tolerance the
+    cell is invalid.
+
+    Args:
+        tolerance: largest relative error, in float64.
+        max_samples: sequences of the first batch that are compared.
+    """
+
+    def __init__(self, tolerance: float = 1e-8, max_samples: int = 8) -> None:
+        self._tolerance = tolerance
+        self._max_samples = max_samples
+
+    def measure(self, run: Run) -> dict[str, Any]:
+        if run.choices["backend"] == "core":
+            return {}
+        core = {"backend": EXACT["backend"]}
+        theirs, ours = float64_gradients(run, {}, core, max_samples=self._max_samples)
+        names = sorted(run.trainee.comparable(list(ours)))
+        if not names:
+            return {"invalid": "no weight is trained by the same definition as the core's"}
+        error = relative_error(joined(theirs, names), joined(ours, names))
+        parts: dict[str, Any] = {"metrics": {"agreement_rel_error": error,
+                                             "agreement_weights": len(names)}}
+        if error is None or not error <= self._tolerance:
+            parts["invalid"] = (f"gradient differs from the core's by {error} on "
+                                f"{', '.join(names)}: not the same computation")
+        return parts

@@ -1,0 +1,76 @@
+"""A cell's process with a planted fault, speaking the worker's protocol without importing jax."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from bench import processes
+from bench.worker import Reporter, _cap_memory, failure
+
+
+def allocate_without_end() -> None:
+    held = []
+    while True:
+        held.append(bytearray(b"x") * (32 << 20))
+        time.sleep(0.01)
+
+
+def ask_for_too_much() -> None:
+    bytearray(1 << 50)
+
+
+def sleep_for_ever() -> None:
+    time.sleep(3600)
+
+
+def kill_itself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raise_in_the_middle() -> None:
+    raise RuntimeError("planted\nwith a second line")
+
+
+def print_megabytes() -> None:
+    for _ in range(200):
+        print("x" * 100_000)
+    print("the end")
+
+
+def leave_a_child_behind() -> None:
+    # In a session of its own, out of reach of a signal to the process group.
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"],
+                             start_new_session=True)
+    print(f"child {child.pid}")
+
+
+def exit_without_a_word() -> None:
+    os._exit(3)
+
+
+def do_nothing_wrong() -> None:
+    pass
+
+
+def main() -> None:
+    processes.die_with_parent(int(sys.argv[2]))
+    reporter = Reporter(int(sys.argv[1]))
+    job = json.load(sys.stdin)
+    _cap_memory(job["memory_bytes"])
+    reporter.phase("compile")
+    reporter.parts({"metrics": {"trace_s": 1.0, "loss_final": float("nan")}})
+    reporter.phase("timing")
+    try:
+        globals()[job["fault"]]()
+        reporter.end("ok")
+    except Exception as error:
+        reporter.end(*failure(error, reporter.current))
+
+
+if __name__ == "__main__":
+    main()

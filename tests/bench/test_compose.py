@@ -1,0 +1,131 @@
+"""Composition: every YAML composes, experiments expand, and what is typed wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench import cli
+from bench.cell import GROUPS, Cell, checked
+from bench.compose import CONF, Composer, Point
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+OPTIONS = sorted((path.parent.name, path.stem) for group in (*GROUPS, "metric")
+                 for path in (CONF / group).glob("*.yaml"))
+
+
+def points(*arguments: str, multirun: bool = False) -> list[Point]:
+    return list(Composer().points(list(arguments), multirun))
+
+
+def test_there_is_something_to_compose() -> None:
+    assert {group for group, _ in OPTIONS} == {*GROUPS, "metric"}
+    assert len(EXPERIMENTS) >= 11
+
+
+@pytest.mark.parametrize(("group", "name"), OPTIONS)
+def test_every_option_composes_and_passes_the_checks(group: str, name: str) -> None:
+    composer = Composer()
+    value = f"[{name}]" if group == "metric" else name
+    point, = composer.points([f"{group}={value}"], False)
+    cell = checked(point.config, point.choices, composer.known)
+    assert cell.choices.get(group, name) == name
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_states_its_question_and_time_and_composes(name: str) -> None:
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    package, comment = text.splitlines()[:2]
+    assert package == "# @package _global_"
+    assert "?" in comment
+    assert "minutes" in comment
+    assert yaml.safe_load(text)["question"].endswith("?")
+    cells = cli.cells_of(None, [f"+experiment={name}"], multirun=False)
+    assert len(cells) > 1
+    assert {cell.config["experiment"] for cell in cells} == {name}
+
+
+def test_quick_is_twelve_cells() -> None:
+    cells = cli.cells_of(None, ["+experiment=quick"], multirun=False)
+    found = {(c.choices["algo"], c.choices["batching"], c.config["n_hidden"]) for c in cells}
+    assert len(cells) == len(found) == 12
+    assert {c.choices["task"] for c in cells} == {"digits"}
+
+
+def test_a_sweep_is_the_product_in_the_order_typed() -> None:
+    found = [(p.choices["algo"], p.config["n_hidden"])
+             for p in points("algo=bptt,d_rtrl", "n_hidden=8,16", multirun=True)]
+    assert found == [("bptt", 8), ("bptt", 16), ("d_rtrl", 8), ("d_rtrl", 16)]
+
+
+def test_what_is_typed_wins_over_the_experiment() -> None:
+    found = points("+experiment=quick", "n_hidden=8", "epochs=1", "algo=bptt")
+    assert {(p.config["n_hidden"], p.config["epochs"]) for p in found} == {(8, 1)}
+    assert len(found) == 2
+
+
+def test_a_key_of_an_algorithm_and_a_key_that_is_swept_both_arrive() -> None:
+    found = points("algo=d_rtrl", "algo.window=1,sequence", multirun=True)
+    assert [p.config["algo"]["window"] for p in found] == [1, "sequence"]
+
+
+def test_cases_are_sweeps_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "two.yaml").write_text(
+        "# @package _global_\ncases:\n  - algo=d_rtrl algo.window=1,2\n  - algo=bptt\n"
+        "hydra:\n  sweeper:\n    params:\n      seed: 0,1\n")
+    composer = Composer(str(tmp_path))
+    found = [(p.choices["algo"], p.config["seed"], p.config["algo"].get("window"))
+             for p in composer.points(["+experiment=two"], False)]
+    assert found == [("d_rtrl", 0, 1), ("d_rtrl", 0, 2), ("d_rtrl", 1, 1), ("d_rtrl", 1, 2),
+                     ("bptt", 0, None), ("bptt", 1, None)]
+
+
+def test_repeats_are_rounds() -> None:
+    cells = cli.cells_of(None, ["repeats=3", "n_hidden=8,16"], multirun=True)
+    assert [(c.repeat, c.config["n_hidden"]) for c in cells] == [
+        (0, 8), (0, 16), (1, 8), (1, 16), (2, 8), (2, 16)]
+
+
+def test_duplicate_points_run_once() -> None:
+    assert len(cli.cells_of(None, ["n_hidden=8,8,16"], multirun=True)) == 2
+
+
+def test_a_foreign_conf_package_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "__init__.py").touch()
+    (tmp_path / "conf" / "config.yaml").write_text("foreign: 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "foreign" not in points("algo=bptt")[0].config
+
+
+def cell(*arguments: str) -> Cell:
+    found, = cli.cells_of(None, list(arguments), multirun=False)
+    return found
+
+
+def test_key_covers_what_is_measured_and_nothing_else() -> None:
+    environment = {"python": "3"}
+    key = cell().key(environment, "code")
+    assert key == cell("out=elsewhere", "resume=retry", "plan=true").key(environment, "code")
+    different = [
+        cell("lr=1").key(environment, "code"), cell("seed=1").key(environment, "code"),
+        cell("limits.deadline_s=5").key(environment, "code"),
+        cell("algo.window=3").key(environment, "code"),
+        cell().repeated(1).key(environment, "code"), cell().key({"python": "4"}, "code"),
+        cell().key(environment, "other code"),
+    ]
+    assert len({key, *different}) == 1 + len(different)
+
+
+def test_row_names_the_cell() -> None:
+    assert cell("n_hidden=32", "seed=3", "model=gru").row() == {
+        "algo": "d_rtrl", "batching": "manual", "model": "gru", "task": "digits",
+        "backend": "core", "device": "cpu", "batch_size": 64, "n_hidden": 32, "n_layers": 1,
+        "n_steps": 8, "seed": 3, "repeat": 0,
+    }

@@ -1,0 +1,86 @@
+"""Signatures read from source: names, types, inheritance, and no import of the target."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import signature
+from bench.errors import BadInput
+from bench.provenance import ROOT
+
+SOURCE = '''
+import nothing_that_exists
+
+class Base:
+    def __init__(self, model, *, window: int | str = "auto"): ...
+
+class Child(Base):
+    pass
+
+class Pair:
+    def __init__(self, decay: float | tuple[float, float], kind: Literal["a", "b"] = "a",
+                 n: "int | None" = None, unknown: Something = 1): ...
+
+class Open:
+    def __init__(self, **kwargs): ...
+'''
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted_plugin.py").write_text(SOURCE)
+    package = tmp_path / "planted_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("from planted_package.inner import Inner as Outer\n")
+    (package / "inner.py").write_text("from planted_plugin import Base\nclass Inner(Base): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    signature.read.cache_clear()
+
+
+def check(target: str, **hyperparameters: object) -> None:
+    signature.check("algo", {"_target_": target, **hyperparameters}, given=("model",))
+
+
+@pytest.mark.parametrize("target", [
+    "planted_plugin.Base", "planted_plugin.Child", "planted_package.Outer"])
+def test_names_are_found_through_bases_and_imports(target: str) -> None:
+    check(target, window=3)
+    with pytest.raises(BadInput, match=r"algo\.windo: expected window, got windo\. "
+                                       r"Did you mean window\?"):
+        check(target, windo=3)
+
+
+def test_open_signatures_take_anything() -> None:
+    check("planted_plugin.Open", anything=1)
+
+
+@pytest.mark.parametrize("hyperparameters", [
+    {"decay": 0.9}, {"decay": 1}, {"decay": [0.9, 0.5]}, {"kind": "b"}, {"n": None}, {"n": 3},
+    {"unknown": object()}])
+def test_values_that_fit(hyperparameters: dict[str, object]) -> None:
+    check("planted_plugin.Pair", **hyperparameters)
+
+
+@pytest.mark.parametrize("hyperparameters", [
+    {"decay": "high"}, {"decay": True}, {"decay": None}, {"kind": "c"}, {"n": "3"}])
+def test_values_that_do_not(hyperparameters: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match="expected"):
+        check("planted_plugin.Pair", **hyperparameters)
+
+
+@pytest.mark.parametrize("target", ["no_such_module.X", "planted_plugin.Bass", "Bare"])
+def test_targets_that_are_not_there(target: str) -> None:
+    with pytest.raises(BadInput, match="_target_: expected"):
+        check(target)
+
+
+def test_the_parent_process_never_imports_jax() -> None:
+    program = ("import sys; from bench import cli; cli.cells_of(None, ['+experiment=quick'], False);"
+               "print(sorted({'jax', 'core', 'brainstate', 'reports'} & set(sys.modules)))")
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True,
+                            text=True, check=True)
+    assert answer.stdout == "[]\n"
