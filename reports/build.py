@@ -32,8 +32,11 @@ def build(folders: list[Path], out: Path | None = None) -> Built:
         InputError: the folders hold nothing that can be reported.
     """
     sweeps = read_sweeps(folders)
-    target = out or (sweeps.folders[0] if len(sweeps.folders) == 1 else
-                     sweeps.folders[0].resolve().parent / "merged")
+    target = out or (
+        sweeps.folders[0]
+        if len(sweeps.folders) == 1
+        else sweeps.folders[0].resolve().parent / "merged"
+    )
     study = Study(sweeps)
     write(study.everything, target, sweeps.records)
     report = target / "report"

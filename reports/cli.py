@@ -1,4 +1,6 @@
-"""The command line: ``python -m reports DIR...`` and its subcommands, one a file in `reports.commands`."""
+"""The command line: ``python -m reports DIR...`` and its subcommands, one a file in
+`reports.commands`.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,15 @@ DEFAULT = "report"
 
 def main(arguments: list[str]) -> int:
     """Runs one command; returns the exit status (2 for input that cannot be used)."""
-    modules = {m.name: importlib.import_module(f"reports.commands.{m.name}")
-               for m in pkgutil.iter_modules(commands.__path__)}
+    modules = {
+        m.name: importlib.import_module(f"reports.commands.{m.name}")
+        for m in pkgutil.iter_modules(commands.__path__)
+    }
     parser = argparse.ArgumentParser(
         prog="python -m reports",
         description="Tables, plots and verdicts from the record files of sweeps. Without a command, "
-                    "`report DIR...` is meant.")
+        "`report DIR...` is meant.",
+    )
     subparsers = parser.add_subparsers(dest="command", required=True)
     for name, module in sorted(modules.items()):
         summary = (module.__doc__ or "").splitlines()[0]

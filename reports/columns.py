@@ -46,48 +46,108 @@ IDENTITY = (
 )
 
 METRICS = (
-    Column("step_time_ms", "ms", "step time",
-           "median time of one training step: forward, gradient and update of one batch", "low"),
-    Column("timesteps_per_s", "1/s", "time steps per second",
-           "batch size times steps divided by the step time", "high"),
-    Column("sequences_per_s", "1/s", "sequences per second",
-           "batch size divided by the step time", "high"),
+    Column(
+        "step_time_ms",
+        "ms",
+        "step time",
+        "median time of one training step: forward, gradient and update of one batch",
+        "low",
+    ),
+    Column(
+        "timesteps_per_s",
+        "1/s",
+        "time steps per second",
+        "batch size times steps divided by the step time",
+        "high",
+    ),
+    Column(
+        "sequences_per_s",
+        "1/s",
+        "sequences per second",
+        "batch size divided by the step time",
+        "high",
+    ),
     Column("trace_s", "s", "trace", "time to trace the program to a jaxpr", "low"),
     Column("lower_s", "s", "lower", "time to lower the jaxpr", "low"),
     Column("compile_s", "s", "compile", "time of XLA's compilation", "low"),
     Column("first_call_s", "s", "first call", "first call after compilation", "low"),
-    Column("memory_xla_mib", "MiB", "memory by XLA",
-           "arguments + outputs + temporaries - aliases of the compiled step", "low"),
+    Column(
+        "memory_xla_mib",
+        "MiB",
+        "memory by XLA",
+        "arguments + outputs + temporaries - aliases of the compiled step",
+        "low",
+    ),
     Column("memory_temp_mib", "MiB", "temporaries", "XLA's temporaries alone", "low"),
-    Column("memory_peak_mib", "MiB", "peak memory",
-           "measured rise of the process's (or device's) peak over the run", "low"),
+    Column(
+        "memory_peak_mib",
+        "MiB",
+        "peak memory",
+        "measured rise of the process's (or device's) peak over the run",
+        "low",
+    ),
     Column("etrace_mib", "MiB", "eligibility traces", "bytes carried as traces", "low"),
-    Column("flops_per_step", "", "operations per step",
-           "floating-point operations of one training step, scans counted through", "low"),
-    Column("limit_ratio", "", "times the floor",
-           "step time over this machine's own floor for that work", "low"),
+    Column(
+        "flops_per_step",
+        "",
+        "operations per step",
+        "floating-point operations of one training step, scans counted through",
+        "low",
+    ),
+    Column(
+        "limit_ratio",
+        "",
+        "times the floor",
+        "step time over this machine's own floor for that work",
+        "low",
+    ),
     Column("loss_first", "", "first loss", "mean training loss of the first epoch"),
     Column("loss_final", "", "final loss", "mean training loss of the last epoch", "low"),
     Column("accuracy", "", "accuracy", "share of right answers on the training data", "high"),
-    Column("grad_cosine", "", "gradient cosine",
-           "cosine between this gradient and BPTT's on the same batch", "high"),
-    Column("grad_rel_error", "", "gradient error",
-           "norm of the difference from BPTT's gradient over BPTT's norm", "low"),
+    Column(
+        "grad_cosine",
+        "",
+        "gradient cosine",
+        "cosine between this gradient and BPTT's on the same batch",
+        "high",
+    ),
+    Column(
+        "grad_rel_error",
+        "",
+        "gradient error",
+        "norm of the difference from BPTT's gradient over BPTT's norm",
+        "low",
+    ),
     Column("grad_norm", "", "gradient norm", "norm of the gradient before clipping"),
     Column("firing_rate", "", "firing rate", "spikes per neuron and step"),
 )
 
 EXTRA_METRICS = (
     Column("test_accuracy", "", "test accuracy", "share of right answers on held-out data", "high"),
-    Column("time_to_target_s", "s", "time to target",
-           "training time, evaluation excluded, until the target loss", "low"),
+    Column(
+        "time_to_target_s",
+        "s",
+        "time to target",
+        "training time, evaluation excluded, until the target loss",
+        "low",
+    ),
     Column("n_compilations", "", "compilations", "compilations of the training step", "low"),
     Column("bytes_per_step", "B", "bytes per step", "bytes moved in one training step", "low"),
 )
 
 # Settings that make two cells different experiments; seed and repeat are replications of one.
-SETTINGS = ("backend", "algo", "batching", "model", "task", "batch_size", "n_hidden", "n_layers",
-            "n_steps", "device")
+SETTINGS = (
+    "backend",
+    "algo",
+    "batching",
+    "model",
+    "task",
+    "batch_size",
+    "n_hidden",
+    "n_layers",
+    "n_steps",
+    "device",
+)
 REPLICATION = ("seed", "repeat")
 SIZES = ("n_steps", "n_hidden", "batch_size")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Records or arguments that cannot be used; the text says what was expected, what came, what to do.
+    """Records or arguments that cannot be used; the text says what was expected, what came, what
+    to do.
 
     The command line prints it without a traceback and exits with status 2.
     """

@@ -1,4 +1,6 @@
-"""The scaling laws of a study: exponents of memory and time in T, B and H, beside what theory says."""
+"""The scaling laws of a study: exponents of memory and time in T, B and H, beside what theory
+says.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,23 @@ from reports.scaling import CrossOver, PowerLaw, cross_over, fit
 from reports.study import Slice, Study
 
 # What grows how, for large sizes: (metric, axis) -> algorithm -> exponent. BPTT keeps the states of
-# every step; D-RTRL's trace is B I H with I ~ H for a recurrent layer; ES-D-RTRL's is B (I + H). Work is
+# every step; D-RTRL's trace is B I H with I ~ H for a recurrent layer; ES-D-RTRL's is B (I + H).
+# Work is
 # one product per step for all three, D-RTRL's with a trace of the weights' size beside it.
 _FLAT = {"d_rtrl": 0.0, "es_d_rtrl": 0.0}
 THEORY: dict[tuple[str, str], dict[str, float]] = {
-    ("memory_peak_mib", "n_steps"): {"bptt": 1.0, "bptt_checkpointed": 0.5, "bptt_truncated": 0.0, **_FLAT},
-    ("memory_temp_mib", "n_steps"): {"bptt": 1.0, "bptt_checkpointed": 0.5, "bptt_truncated": 0.0, **_FLAT},
+    ("memory_peak_mib", "n_steps"): {
+        "bptt": 1.0,
+        "bptt_checkpointed": 0.5,
+        "bptt_truncated": 0.0,
+        **_FLAT,
+    },
+    ("memory_temp_mib", "n_steps"): {
+        "bptt": 1.0,
+        "bptt_checkpointed": 0.5,
+        "bptt_truncated": 0.0,
+        **_FLAT,
+    },
     ("memory_peak_mib", "batch_size"): {"bptt": 1.0, "d_rtrl": 1.0, "es_d_rtrl": 1.0},
     ("memory_peak_mib", "n_hidden"): {"bptt": 1.0, "d_rtrl": 2.0, "es_d_rtrl": 1.0},
     ("etrace_mib", "n_steps"): _FLAT,
@@ -77,16 +90,26 @@ def _law(study: Study, metric: str, axis: str, points: pd.DataFrame) -> Law:
     held = [s for s in SETTINGS if s not in (axis, "algo", "batching", "backend")]
     slices = points.groupby(held, dropna=False).ngroup()
     first = points.iloc[0]
-    varied = study.varied()
-    names = [study.name(first), *(str(first[s]) for s in ("model", "task", "device") if s in varied)]
-    return Law(metric=metric, axis=axis, algo=str(first["algo"]), series=" · ".join(names),
-               law=fit(points[axis], points[metric], slices),
-               theory=THEORY.get((metric, axis), {}).get(str(first["algo"])),
-               keys=tuple(k for keys in points["keys"] for k in keys))
+    varied = study.varied
+    names = [
+        study.name(first),
+        *(str(first[s]) for s in ("model", "task", "device") if s in varied),
+    ]
+    return Law(
+        metric=metric,
+        axis=axis,
+        algo=str(first["algo"]),
+        series=" · ".join(names),
+        law=fit(points[axis], points[metric], slices),
+        theory=THEORY.get((metric, axis), {}).get(str(first["algo"])),
+        keys=tuple(k for keys in points["keys"] for k in keys),
+    )
 
 
 def meetings(study: Study) -> list[Meeting]:
-    """Cross-overs inside the measured range, for each pair of series with three sizes in one slice."""
+    """Cross-overs inside the measured range, for each pair of series with three sizes in one
+    slice.
+    """
     found = []
     for metric in ("memory_peak_mib", "step_time_ms"):
         for axis in SIZES:
@@ -97,17 +120,29 @@ def meetings(study: Study) -> list[Meeting]:
 
 def _meetings(study: Study, metric: str, axis: str, piece: Slice) -> list[Meeting]:
     cells = piece.cells[piece.cells[metric] > 0]
-    series = [points for _, points in cells.groupby(["variant", "batching", "backend"], sort=True)
-              if points[axis].nunique() >= 3]
+    series = [
+        points
+        for _, points in cells.groupby(["variant", "batching", "backend"], sort=True)
+        if points[axis].nunique() >= 3
+    ]
     found = []
     for a, b in combinations(series, 2):
         if a["batching"].iloc[0] != b["batching"].iloc[0]:
-            continue  # two ways of batching one algorithm run nearly parallel; they are compared as such
+            continue  # two ways of batching one algorithm run nearly parallel; they are compared
+            as such
         cross = cross_over(a[axis], a[metric], b[axis], b[metric])
         if cross is not None and cross.inside:
             gap = fit(a[axis], a[metric]).exponent - fit(b[axis], b[metric]).exponent
             flatter, steeper = (b, a) if gap > 0 else (a, b)
-            found.append(Meeting(metric, axis, piece.title, study.name(steeper.iloc[0]),
-                                 study.name(flatter.iloc[0]), cross,
-                                 tuple(k for part in (a, b) for ks in part["keys"] for k in ks)))
+            found.append(
+                Meeting(
+                    metric,
+                    axis,
+                    piece.title,
+                    study.name(steeper.iloc[0]),
+                    study.name(flatter.iloc[0]),
+                    cross,
+                    tuple(k for part in (a, b) for ks in part["keys"] for k in ks),
+                )
+            )
     return found

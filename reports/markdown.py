@@ -10,8 +10,19 @@ from reports.claims.base import Answered
 from reports.text import escape_markdown, line, short
 
 MOST_ROWS = 60  # of the table of all cells; the files beside it have the rest
-_SHOWN = ("variant", "batching", "batch_size", "n_hidden", "n_steps", "status", "step_time_ms",
-          "memory_peak_mib", "etrace_mib", "loss_final", "grad_cosine")
+_SHOWN = (
+    "variant",
+    "batching",
+    "batch_size",
+    "n_hidden",
+    "n_steps",
+    "status",
+    "step_time_ms",
+    "memory_peak_mib",
+    "etrace_mib",
+    "loss_final",
+    "grad_cosine",
+)
 
 
 def render(document: d.Document) -> str:
@@ -42,17 +53,31 @@ def _block(block: d.Block) -> str:
         case d.Results(cells):
             shown = cells[[c for c in _SHOWN if c in cells]].head(MOST_ROWS)
             rows = [[short(v) for v in row] for row in shown.itertuples(index=False, name=None)]
-            more = (f"\n\nThe first {MOST_ROWS} of {len(cells)}; results.csv has all."
-                    if len(cells) > MOST_ROWS else "")
+            more = (
+                f"\n\nThe first {MOST_ROWS} of {len(cells)}; results.csv has all."
+                if len(cells) > MOST_ROWS
+                else ""
+            )
             return table(list(shown.columns), rows, frozenset()) + more
     raise TypeError(f"no Markdown for {type(block).__name__}")
 
 
 def claims(answers: Sequence[Answered]) -> str:
     """The claims as a table; of many keys the first are shown."""
-    return table(["claim", "tutorial", "verdict", "figure", "rows"],
-                 [[a.claim.words, " / ".join(a.claim.tutorials), f"**{a.finding.verdict}**",
-                   a.finding.figure, keys(a.finding.keys)] for a in answers], frozenset())
+    return table(
+        ["claim", "tutorial", "verdict", "figure", "rows"],
+        [
+            [
+                a.claim.words,
+                " / ".join(a.claim.tutorials),
+                f"**{a.finding.verdict}**",
+                a.finding.figure,
+                keys(a.finding.keys),
+            ]
+            for a in answers
+        ],
+        frozenset(),
+    )
 
 
 def keys(names: Sequence[str], most: int = 4) -> str:
@@ -63,5 +88,10 @@ def keys(names: Sequence[str], most: int = 4) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int]) -> str:
     """A table; `right` columns are flush right."""
     rule = ["---:" if i in right else "---" for i in range(len(head))]
-    return "\n".join([line(map(escape_markdown, head)), line(rule),
-                      *(line(escape_markdown(str(c)) for c in row) for row in rows)])
+    return "\n".join(
+        [
+            line(map(escape_markdown, head)),
+            line(rule),
+            *(line(escape_markdown(str(c)) for c in row) for row in rows),
+        ]
+    )

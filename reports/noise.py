@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-
-from reports.columns import SETTINGS
-from reports.study import Study
 
 LEAST_BAR = 0.05  # below 5 % a difference in time is not called one, however quiet the machine was
 
@@ -28,24 +26,32 @@ class Noise:
     probe: bool
 
 
-def noise(study: Study, metric: str = "step_time_ms") -> Noise | None:
-    """The floor from the noise experiment where there is one, else from any repeats; None without pairs."""
-    rows = study.ok[study.ok[metric].gt(0)]
+def noise(rows: pd.DataFrame, metric: str, cell: Sequence[str]) -> Noise | None:
+    """The floor from the noise experiment where there is one, else from any repeats; None without
+    pairs.
+
+    Args:
+        rows: ok rows of a results table.
+        cell: the columns that two processes of one cell share.
+    """
+    rows = rows[rows[metric].gt(0)]
     probe = rows[rows["experiment"].eq("noise")]
     for chosen, is_probe in ((probe, True), (rows, False)):
-        gaps = pair_gaps(chosen, metric)
+        gaps = pair_gaps(chosen, metric, cell)
         if len(gaps):
             return Noise(float(np.expm1(np.quantile(gaps, 0.95))), len(gaps), is_probe)
     return None
 
 
-def pair_gaps(rows: pd.DataFrame, metric: str) -> np.ndarray:
-    """|log ratio| of every pair of processes that ran the same cell with the same seed."""
+def pair_gaps(rows: pd.DataFrame, metric: str, cell: Sequence[str]) -> np.ndarray:
+    """|log ratio| of every pair of processes of one cell."""
     gaps = []
-    for _, group in rows.groupby([*SETTINGS, "variant", "seed"], dropna=False):
-        values = np.log(group[metric].to_numpy(dtype=float))
-        first, second = np.triu_indices(len(values), k=1)
-        gaps.append(np.abs(values[first] - values[second]))
+    for _, values in np.log(rows[metric].astype("float64")).groupby(
+        [rows[c] for c in cell], dropna=False
+    ):
+        logs = values.to_numpy()
+        first, second = np.triu_indices(len(logs), k=1)
+        gaps.append(np.abs(logs[first] - logs[second]))
     return np.concatenate(gaps) if gaps else np.empty(0)
 
 

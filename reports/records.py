@@ -68,10 +68,17 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
         folders=paths,
         records=newest,
         corrupt=corrupt,
-        missing=[cell for folder, m in manifests for cell in _planned(m, folder)
-                 if cell["key"] not in known],
-        questions={str(m.get("experiment") or ""): str(m["question"])
-                   for _, m in manifests if m.get("question")},
+        missing=[
+            cell
+            for folder, m in manifests
+            for cell in _planned(m, folder)
+            if cell["key"] not in known
+        ],
+        questions={
+            str(m.get("experiment") or ""): str(m["question"])
+            for _, m in manifests
+            if m.get("question")
+        },
         superseded=superseded,
     )
 
@@ -79,12 +86,17 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
 def _cell_files(folder: Path) -> list[Path]:
     cells = folder / "cells"
     if not folder.exists():
-        raise InputError("a folder that holds a sweep", f"{folder}, which does not exist",
-                         "Check the path; sweeps are in runs/ unless out=DIR said otherwise.")
+        raise InputError(
+            "a folder that holds a sweep",
+            f"{folder}, which does not exist",
+            "Check the path; sweeps are in runs/ unless out=DIR said otherwise.",
+        )
     if not cells.is_dir():
-        raise InputError("a folder that holds a sweep (cells/*.json inside)",
-                         f"{folder}, which has no cells/",
-                         "Give the folder itself, such as runs/latest, not its parent or its report.")
+        raise InputError(
+            "a folder that holds a sweep (cells/*.json inside)",
+            f"{folder}, which has no cells/",
+            "Give the folder itself, such as runs/latest, not its parent or its report.",
+        )
     return sorted(cells.glob("*.json"))
 
 
@@ -112,8 +124,10 @@ def _check_schema(records: list[Record]) -> None:
         return
     shown = ", ".join(f"{n} of schema {v}" for v, n in sorted(versions.items()))
     raise InputError(
-        f"records of schema {SCHEMA} only", shown,
-        "Report each version with the release that wrote it, or run the older cells again.")
+        f"records of schema {SCHEMA} only",
+        shown,
+        "Report each version with the release that wrote it, or run the older cells again.",
+    )
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -128,9 +142,15 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 def _planned(manifest: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     cells = []
     for entry in manifest.get("planned") or []:
-        entry = entry if isinstance(entry, dict) else {"key": entry}
-        row = entry.get("row") if isinstance(entry.get("row"), dict) else entry
-        cells.append({**row, "key": str(entry.get("key")), "folder": str(folder)})
+        cell = entry if isinstance(entry, dict) else {"key": entry}
+        row = cell.get("row")
+        cells.append(
+            {
+                **(row if isinstance(row, dict) else cell),
+                "key": str(cell.get("key")),
+                "folder": str(folder),
+            }
+        )
     return cells
 
 

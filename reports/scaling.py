@@ -1,7 +1,8 @@
 """Power laws fitted to sizes that were swept, with intervals, and where two of them cross.
 
-Least squares on logarithms, log y = a_s + p log x + e: one intercept a_s for each slice s of the other
-settings, one exponent p for the series. With independent, equally spread errors the Student interval
+Least squares on logarithms, log y = a_s + p log x + e: one intercept a_s for each slice s of the
+other settings, one exponent p for the series. With independent, equally spread errors the Student
+interval
 of p is exact whatever the number of points (Draper and Smith, Applied Regression Analysis, ch. 1).
 """
 
@@ -43,8 +44,9 @@ class PowerLaw:
     x: tuple[float, ...]
 
 
-def fit(x: ArrayLike, y: ArrayLike, slices: ArrayLike | None = None,
-        confidence: float = 0.95) -> PowerLaw:
+def fit(
+    x: ArrayLike, y: ArrayLike, slices: ArrayLike | None = None, confidence: float = 0.95
+) -> PowerLaw:
     """Fits one exponent to positive x and y.
 
     Args:
@@ -64,14 +66,24 @@ def fit(x: ArrayLike, y: ArrayLike, slices: ArrayLike | None = None,
     residual = v - exponent * u
     degrees = len(u) - (int(labels.max()) + 1) - 1
     spread = math.sqrt(float(residual @ residual) / degrees) if degrees > 0 else math.nan
-    half = float(stdtrit(degrees, 0.5 + confidence / 2)) * spread / math.sqrt(s_xx) \
-        if degrees > 0 else math.nan
+    half = (
+        float(stdtrit(degrees, 0.5 + confidence / 2)) * spread / math.sqrt(s_xx)
+        if degrees > 0
+        else math.nan
+    )
     first = labels == labels[0]
     return PowerLaw(
-        exponent=exponent, low=exponent - half, high=exponent + half,
+        exponent=exponent,
+        low=exponent - half,
+        high=exponent + half,
         intercept=float(log_y[first].mean() - exponent * log_x[first].mean()),
-        spread=spread, degrees=degrees, points=len(u), top=_top(log_x, log_y, labels),
-        bent=_bent(log_x, labels, residual, degrees), x=tuple(np.unique(np.exp(log_x)).tolist()))
+        spread=spread,
+        degrees=degrees,
+        points=len(u),
+        top=_top(log_x, log_y, labels),
+        bent=_bent(log_x, labels, residual, degrees),
+        x=tuple(np.unique(np.exp(log_x)).tolist()),
+    )
 
 
 def _log(values: ArrayLike, name: str) -> np.ndarray:
@@ -118,7 +130,8 @@ def _bent(log_x: np.ndarray, labels: np.ndarray, residual: np.ndarray, degrees: 
 class CrossOver:
     """The size at which two power laws meet, with a 95 % interval.
 
-    `low` is 0 or `high` is infinite where the data do not bound it on that side; both are nan where they
+    `low` is 0 or `high` is infinite where the data do not bound it on that side; both are nan
+    where they
     bound it nowhere. `inside` says whether `at` lies between the sizes that were measured.
     """
 
@@ -128,12 +141,13 @@ class CrossOver:
     inside: bool
 
 
-def cross_over(x_a: ArrayLike, y_a: ArrayLike, x_b: ArrayLike, y_b: ArrayLike,
-               confidence: float = 0.95) -> CrossOver | None:
+def cross_over(
+    x_a: ArrayLike, y_a: ArrayLike, x_b: ArrayLike, y_b: ArrayLike, confidence: float = 0.95
+) -> CrossOver | None:
     """Where the fitted laws of a and b meet; None when they are parallel.
 
-    The interval holds each x at which a difference of zero is not rejected: Fieller's (1954) set, with
-    variances of their own for a and b and Welch's degrees of freedom.
+    The interval holds each x at which a difference of zero is not rejected: Fieller's (1954) set,
+    with variances of their own for a and b and Welch's degrees of freedom.
 
     Raises:
         ValueError: as `fit`.
@@ -146,7 +160,7 @@ def cross_over(x_a: ArrayLike, y_a: ArrayLike, x_b: ArrayLike, y_b: ArrayLike,
     spans = [(line.log_x.min(), line.log_x.max()) for line in lines]
     inside = max(s[0] for s in spans) <= at <= min(s[1] for s in spans)
     low, high = _fieller(lines[0], lines[1], at, confidence)
-    return CrossOver(*(_exp(v) for v in (at, low, high)), inside=bool(inside))
+    return CrossOver(_exp(at), _exp(low), _exp(high), bool(inside))
 
 
 def _exp(value: float) -> float:
@@ -164,16 +178,22 @@ class _Line:
     @classmethod
     def of(cls, x: ArrayLike, y: ArrayLike) -> _Line:
         law = fit(x, y)
-        return cls(_log(x, "x"), float(_log(y, "y").mean()), law.exponent,
-                   law.spread**2 if law.degrees > 0 else math.nan, law.degrees)
+        return cls(
+            _log(x, "x"),
+            float(_log(y, "y").mean()),
+            law.exponent,
+            law.spread**2 if law.degrees > 0 else math.nan,
+            law.degrees,
+        )
 
     def height(self, at: float) -> float:
         return self.mean_y + self.slope * (at - float(self.log_x.mean()))
 
     def variance_at(self, at: float) -> float:
         centred = self.log_x - self.log_x.mean()
-        return self.variance * (1 / len(centred)
-                                + (at - float(self.log_x.mean()))**2 / float(centred @ centred))
+        return self.variance * (
+            1 / len(centred) + (at - float(self.log_x.mean())) ** 2 / float(centred @ centred)
+        )
 
 
 def _fieller(a: _Line, b: _Line, at: float, confidence: float) -> tuple[float, float]:
@@ -183,11 +203,13 @@ def _fieller(a: _Line, b: _Line, at: float, confidence: float) -> tuple[float, f
     if a.variance == b.variance == 0:
         return at, at
     v_a, v_b = a.variance_at(at), b.variance_at(at)
-    degrees = (v_a + v_b)**2 / (v_a**2 / a.degrees + v_b**2 / b.degrees)
+    degrees = (v_a + v_b) ** 2 / (v_a**2 / a.degrees + v_b**2 / b.degrees)
     t = float(stdtrit(degrees, 0.5 + confidence / 2))
     # gap(x)^2 <= t^2 var(x) is a quadratic in x; expand around `at`, where the gap is zero.
     slope = a.slope - b.slope
-    curvature = [line.variance / float(np.sum((line.log_x - line.log_x.mean())**2)) for line in (a, b)]
+    curvature = [
+        line.variance / float(np.sum((line.log_x - line.log_x.mean()) ** 2)) for line in (a, b)
+    ]
     offset = [at - float(line.log_x.mean()) for line in (a, b)]
     square = slope**2 - t**2 * sum(curvature)
     linear = -2 * t**2 * sum(c * o for c, o in zip(curvature, offset, strict=True))

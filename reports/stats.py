@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-_EXACT_FLIPS = 18        # 2^18 sign patterns are still quick to enumerate
+_EXACT_FLIPS = 18  # 2^18 sign patterns are still quick to enumerate
 _EXACT_SPLITS = 200_000  # ways to deal two samples anew that are enumerated
 _DRAWS = 20_000
 
@@ -28,12 +28,17 @@ class Interval:
     high: float
 
 
-def bootstrap_interval(values: ArrayLike, statistic: Callable[..., np.ndarray] = np.mean,
-                       confidence: float = 0.95, draws: int = 4000, seed: int = 0) -> Interval:
+def bootstrap_interval(
+    values: ArrayLike,
+    statistic: Callable[..., np.ndarray] = np.mean,
+    confidence: float = 0.95,
+    draws: int = 4000,
+    seed: int = 0,
+) -> Interval:
     """Percentile bootstrap with the small-sample correction of Hesterberg (2015, section 3.1).
 
-    The plain percentile interval of n values is too short by about sqrt((n-1)/n) z/t; the percentiles
-    are moved outwards by just that.
+    The plain percentile interval of n values is too short by about sqrt((n-1)/n) z/t; the
+    percentiles are moved outwards by just that.
 
     Args:
         values: [N] independent values, N >= 2.
@@ -58,8 +63,8 @@ def bootstrap_interval(values: ArrayLike, statistic: Callable[..., np.ndarray] =
 def sign_flip_p(differences: ArrayLike, seed: int = 0) -> float:
     """Two-sided p of "the differences are symmetric around zero", by flipping their signs.
 
-    Exact (all 2^N patterns) up to 18 differences, sampled beyond with the observed pattern counted in,
-    so that it is never too small. N differences cannot give less than 2^(1-N).
+    Exact (all 2^N patterns) up to 18 differences, sampled beyond with the observed pattern counted
+    in, so that it is never too small. N differences cannot give less than 2^(1-N).
     """
     d = _finite(differences)
     if not len(d):
@@ -78,11 +83,14 @@ def sign_flip_p(differences: ArrayLike, seed: int = 0) -> float:
 def permutation_p(a: ArrayLike, b: ArrayLike, seed: int = 0) -> float:
     """Two-sided p of "a and b come from one distribution", by dealing the values anew.
 
-    Exact while there are at most 200,000 ways to deal, sampled beyond with the observed one counted in.
+    Exact while there are at most 200,000 ways to deal, sampled beyond with the observed one
+    counted in.
     """
     a, b = _finite(a), _finite(b)
     if not (len(a) and len(b)):
-        raise ValueError(f"a permutation test needs values on both sides; got {len(a)} and {len(b)}")
+        raise ValueError(
+            f"a permutation test needs values on both sides; got {len(a)} and {len(b)}"
+        )
     pooled = np.concatenate([a, b])
     n, total = len(a), pooled.sum()
 
@@ -120,13 +128,16 @@ def welch_error(base: ArrayLike, head: ArrayLike) -> tuple[float, float]:
     v_a, v_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     if v_a + v_b == 0:
         return 0.0, float(len(a) + len(b) - 2)
-    degrees = (v_a + v_b)**2 / (v_a**2 / (len(a) - 1) + v_b**2 / (len(b) - 1))
+    degrees = (v_a + v_b) ** 2 / (v_a**2 / (len(a) - 1) + v_b**2 / (len(b) - 1))
     return math.sqrt(v_a + v_b), float(degrees)
 
 
-def detectable(error: float, degrees: float, bar: float = 0.0, power: float = 0.8,
-               confidence: float = 0.95) -> float:
-    """The smallest true difference that is called with the given power when it must exceed `bar`."""
+def detectable(
+    error: float, degrees: float, bar: float = 0.0, power: float = 0.8, confidence: float = 0.95
+) -> float:
+    """The smallest true difference that is called with the given power when it must exceed
+    `bar`.
+    """
     reach = float(stdtrit(degrees, 0.5 + confidence / 2) + stdtrit(degrees, power))
     return bar + reach * error
 
@@ -139,7 +150,9 @@ def t_p(difference: float, error: float, degrees: float) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the given order: the chance of any false alarm stays below alpha."""
+    """Holm's adjusted p-values, in the given order: the chance of any false alarm stays below
+    alpha.
+    """
     order = sorted(range(len(p)), key=lambda i: p[i])
     adjusted = [0.0] * len(p)
     running = 0.0
@@ -161,16 +174,18 @@ def alpha_spending(fractions: Sequence[float], alpha: float = 0.05) -> list[floa
     Raises:
         ValueError: fractions that do not increase within (0, 1].
     """
-    increasing = all(a < b for a, b in zip(fractions, fractions[1:], strict=False))
+    increasing = all(a < b for a, b in pairwise(fractions))
     if not fractions or not increasing or fractions[0] <= 0 or fractions[-1] > 1 + 1e-12:
         raise ValueError(f"looks need increasing fractions within (0, 1]; got {list(fractions)}")
     z = float(ndtri(1 - alpha / 2))
     spent = [float(2 - 2 * ndtr(z / math.sqrt(min(f, 1.0)))) for f in fractions]
-    return [spent[0], *(b - a for a, b in zip(spent, spent[1:], strict=False))]
+    return [spent[0], *(b - a for a, b in pairwise(spent))]
 
 
 def pairs_needed(comparisons: int, alpha: float = 0.05) -> int:
-    """The fewest pairs with which a sign-flip test can raise an alarm at all after Holm's correction."""
+    """The fewest pairs with which a sign-flip test can raise an alarm at all after Holm's
+    correction.
+    """
     n = 1
     while comparisons * 2.0 ** (1 - n) > alpha:
         n += 1

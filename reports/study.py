@@ -1,6 +1,8 @@
-"""A table of cells, ready to be asked: which variants there are, what varies, what one cell measured.
+"""A table of cells, ready to be asked: which variants there are, what varies, what one cell
+measured.
 
-Replications of a cell (its seeds and repeats) are merged into one figure with an interval; everything
+Replications of a cell (its seeds and repeats) are merged into one figure with an interval;
+everything
 else that was set differently keeps cells apart, so that two decays never share a line in a plot.
 """
 
@@ -8,21 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from reports.columns import BY_NAME, METRICS, EXTRA_METRICS, REPLICATION, SETTINGS, SIZES
+from reports.columns import BY_NAME, EXTRA_METRICS, METRICS, REPLICATION, SETTINGS, SIZES
+from reports.noise import Noise, noise
 from reports.records import Record, Sweeps
 from reports.tables import frame
 from reports.text import short
 
 # Where a sweep lives and how it was launched does not change what a cell measures.
-_NOT_SETTINGS = ("cfg.seed", "cfg.repeat", "cfg.repeats", "cfg.out", "cfg.resume", "cfg.plan",
-                 "cfg.experiment", "cfg.question", "cfg.hydra", "cfg.limits", "cfg.timing",
-                 "cfg.measure")
+_NOT_SETTINGS = (
+    "cfg.seed",
+    "cfg.repeat",
+    "cfg.repeats",
+    "cfg.out",
+    "cfg.resume",
+    "cfg.plan",
+    "cfg.experiment",
+    "cfg.question",
+    "cfg.hydra",
+    "cfg.limits",
+    "cfg.timing",
+    "cfg.measure",
+)
 _SYMBOLS = {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}
 
 
@@ -39,9 +53,12 @@ class Slice:
     cells: pd.DataFrame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
-    """One or several sweeps as a table, with the questions that reports ask of it."""
+    """One or several sweeps as a table, with the questions that reports ask of it.
+
+    Compared by identity, so that what is worked out once for a study can be kept.
+    """
 
     sweeps: Sweeps
 
@@ -63,7 +80,7 @@ class Study:
         table = table[newest].reset_index(drop=True)
         if table["machine"].nunique() > 1:
             extras.append("machine")
-        return table.assign(variant=_variants(table, extras))
+        return table.assign(variant=variants(table, extras))
 
     @cached_property
     def by_key(self) -> dict[str, Record]:
@@ -78,36 +95,61 @@ class Study:
         """One row per cell: replications merged, each metric with `_lo`, `_hi`, and `n`, `keys`."""
         return merge_replications(self.ok, [*SETTINGS, "variant"])
 
+    @cached_property
+    def noise(self) -> Noise | None:
+        """How far two processes of one cell lie apart in time; None where nothing was repeated."""
+        return noise(self.ok, "step_time_ms", [*SETTINGS, "variant", "seed"])
+
+    @cached_property
     def varied(self) -> list[str]:
         """The settings with more than one value among the ok cells."""
         return [s for s in SETTINGS if self.ok[s].nunique() > 1]
 
     def name(self, cell: pd.Series, *, batching: bool = True) -> str:
-        """What people call this cell's way of computing: variant, batching, backend where they vary."""
+        """What people call this cell's way of computing: variant, batching, backend where they
+        vary.
+        """
         parts = [str(cell["variant"])]
-        parts += [str(cell[s]) for s in ("batching", "backend")
-                  if s in self.varied() and (batching or s != "batching")]
+        parts += [
+            str(cell[s])
+            for s in ("batching", "backend")
+            if s in self.varied and (batching or s != "batching")
+        ]
         return " · ".join(parts)
 
     def setting(self, cell: pd.Series | dict, leave_out: Sequence[str] = ()) -> str:
-        """The model, task and sizes of a cell in words; what never varies is left to the caption."""
-        names = [s for s in ("model", "task", "device") if s in self.varied()]
+        """The model, task and sizes of a cell in words; what never varies is left to the
+        caption.
+        """
+        names = [s for s in ("model", "task", "device") if s in self.varied]
         words = [str(cell[s]) for s in names if s not in leave_out]
-        sizes = [s for s in ("n_layers", *SIZES) if s in self.varied() and s not in leave_out]
+        sizes = [s for s in ("n_layers", *SIZES) if s in self.varied and s not in leave_out]
         return " · ".join(words + [f"{_SYMBOLS.get(s, s)} {cell[s]}" for s in sizes])
 
     def constants(self) -> str:
         """What is the same in every ok cell, in words."""
         if self.ok.empty:
             return ""
-        first, varied = self.ok.iloc[0], self.varied()
-        words = [str(first[s]) for s in ("model", "task", "batching", "backend", "device")
-                 if s not in varied]
-        return ", ".join(words + [f"{_SYMBOLS.get(s, s)} = {first[s]}"
-                                  for s in ("n_layers", *SIZES) if s not in varied])
+        first, varied = self.ok.iloc[0], self.varied
+        words = [
+            str(first[s])
+            for s in ("model", "task", "batching", "backend", "device")
+            if s not in varied
+        ]
+        return ", ".join(
+            words
+            + [
+                f"{_SYMBOLS.get(s, s)} = {first[s]}"
+                for s in ("n_layers", *SIZES)
+                if s not in varied
+            ]
+        )
 
+    @lru_cache(maxsize=64)  # noqa: B019  (a study lives as long as the process)
     def slices(self, axis: str, metric: str, points: int = 2) -> list[Slice]:
-        """Slices in which some series has `metric` at `points` or more values of `axis`, richest first."""
+        """Slices in which some series has `metric` at `points` or more values of `axis`, richest
+        first.
+        """
         cells = self.cells
         if metric not in cells or cells.empty:
             return []
@@ -137,8 +179,11 @@ def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
     """Settings and configuration leaves that take several values inside one group of `by`."""
     if table.empty:
         return []
-    candidates = [c for c in table.columns
-                  if (c in SETTINGS or is_setting(c)) and c not in by and table[c].nunique(dropna=False) > 1]
+    candidates = [
+        c
+        for c in table.columns
+        if (c in SETTINGS or is_setting(c)) and c not in by and table[c].nunique(dropna=False) > 1
+    ]
     if not candidates:
         return []
     counts = table.groupby(list(by), dropna=False)[candidates].nunique(dropna=False)
@@ -148,16 +193,20 @@ def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
 def merge_replications(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """One row per group: median of each metric over its processes, and a 95 % interval.
 
-    From three processes on, the interval is Student's t over processes (on logarithms where every value
-    is positive); below that it is the widest interval that one of them recorded from its own samples.
+    From three processes on, the interval is Student's t over processes (on logarithms where every
+    value is positive); below that it is the widest interval that one of them recorded from its own
+    samples.
     """
     known = [c.name for c in (*METRICS, *EXTRA_METRICS)]
     metrics = [c for c in rows.columns if c in known or _is_further_metric(c)]
     if rows.empty:
         return rows.reindex(columns=[*by, *metrics, "n", "keys", "health"])
     groups = rows.groupby(list(by), dropna=False, sort=False)
-    merged = {"n": groups.size(), "keys": groups["key"].agg(list),
-              "health": groups["health"].agg(lambda h: "; ".join(sorted({x for x in h if x})))}
+    merged = {
+        "n": groups.size(),
+        "keys": groups["key"].agg(list),
+        "health": groups["health"].agg(lambda h: "; ".join(sorted({x for x in h if x}))),
+    }
     n_by_cell = groups.ngroups
     single = n_by_cell == len(rows)
     for metric in metrics:
@@ -175,17 +224,23 @@ def _is_further_metric(name: str) -> bool:
     return plain and name not in BY_NAME and name not in ("variant", "machine")
 
 
-def _recorded_bounds(rows: pd.DataFrame, groups: "pd.api.typing.DataFrameGroupBy", metric: str,
-                     centre: pd.Series) -> tuple[pd.Series, pd.Series]:
+def _recorded_bounds(
+    rows: pd.DataFrame, groups: pd.api.typing.DataFrameGroupBy, metric: str, centre: pd.Series
+) -> tuple[pd.Series, pd.Series]:
     nothing = pd.Series(np.nan, index=centre.index)
     if f"{metric}_lo" not in rows or f"{metric}_hi" not in rows:
         return nothing, nothing
     return groups[f"{metric}_lo"].min(), groups[f"{metric}_hi"].max()
 
 
-def _t_interval(rows: pd.DataFrame, by: Sequence[str], metric: str,
-                ) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """(low, high, whether there were three values) of a t interval over the processes of each group."""
+def _t_interval(
+    rows: pd.DataFrame,
+    by: Sequence[str],
+    metric: str,
+) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """(low, high, whether there were three values) of a t interval over the processes of each
+    group.
+    """
     values = rows[metric].astype("float64")
     logs = bool((values.dropna() > 0).all())
     scaled = np.log(values) if logs else values
@@ -196,13 +251,16 @@ def _t_interval(rows: pd.DataFrame, by: Sequence[str], metric: str,
     return (np.exp(low), np.exp(high), count >= 3) if logs else (low, high, count >= 3)
 
 
-def _variants(table: pd.DataFrame, extras: Iterable[str]) -> list[str]:
+def variants(table: pd.DataFrame, extras: Iterable[str]) -> list[str]:
     """The algorithm of each row with every further setting that tells cells apart."""
     names = table["algo"].astype(str).tolist()
     for column in extras:
         leaf = column.rsplit(".", 1)[-1]
         # A leaf that only other algorithms have says nothing about this one.
-        names = [name if value is None or value is pd.NA or value != value
-                 else f"{name} {leaf}={short(value)}"
-                 for name, value in zip(names, table[column], strict=True)]
+        names = [
+            name
+            if value is None or value is pd.NA or value != value
+            else f"{name} {leaf}={short(value)}"
+            for name, value in zip(names, table[column], strict=True)
+        ]
     return names

@@ -17,14 +17,26 @@ from reports.errors import InputError
 from reports.records import Record, read_sweeps
 
 _WHOLE = ("batch_size", "n_hidden", "n_layers", "n_steps", "seed", "repeat")
-_WORDS = ("key", "experiment", "backend", "algo", "batching", "model", "task", "device",
-          "status", "reason", "health")
+_WORDS = (
+    "key",
+    "experiment",
+    "backend",
+    "algo",
+    "batching",
+    "model",
+    "task",
+    "device",
+    "status",
+    "reason",
+    "health",
+)
 
 
 def load(*folders: str | Path) -> pd.DataFrame:
     """One row per record of the given sweeps, for notebooks.
 
-    Columns: the contract's (null where a record lacks them), every further metric, ``<metric>_lo`` and
+    Columns: the contract's (null where a record lacks them), every further metric, ``<metric>_lo``
+    and
     ``<metric>_hi`` where intervals were recorded, and each leaf of the composed configuration as
     ``cfg.<path>``. Units and meanings: ``reports.columns``.
 
@@ -38,7 +50,9 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row per record; see `load` for the columns."""
     rows = []
     for record in records:
-        row = {name: record.get(name) for name in ("key", "experiment", "status", "reason", "health")}
+        row = {
+            name: record.get(name) for name in ("key", "experiment", "status", "reason", "health")
+        }
         row.update(record["row"])
         row.update({name: _number(value) for name, value in record["metrics"].items()})
         row.update(("cfg." + path, leaf) for path, leaf in leaves(record.get("config") or {}))
@@ -52,16 +66,19 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
     """Every leaf of a nested configuration as (dotted path, value); lists become JSON text."""
     if isinstance(config, dict):
-        return [leaf for name, value in config.items()
-                for leaf in leaves(value, f"{prefix}.{name}" if prefix else str(name))]
+        return [
+            leaf
+            for name, value in config.items()
+            for leaf in leaves(value, f"{prefix}.{name}" if prefix else str(name))
+        ]
     return [(prefix, json.dumps(config) if isinstance(config, list) else config)]
 
 
 def write(table: pd.DataFrame, folder: Path, records: Sequence[Record]) -> None:
     """Writes ``results.parquet`` and ``results.csv`` into the folder, each replaced as a whole.
 
-    The parquet file carries, in its metadata, where each row was measured (`environments`), so that a
-    comparison can be made from it without the records.
+    The parquet file carries, in its metadata, where each row was measured (`environments`), so
+    that a comparison can be made from it without the records.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -82,8 +99,10 @@ _COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit"
 
 def environments(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
     """key -> where the row was measured."""
-    return {r["key"]: {name: (r.get("provenance") or {}).get(name) for name in _COMPARED}
-            for r in records}
+    return {
+        r["key"]: {name: (r.get("provenance") or {}).get(name) for name in _COMPARED}
+        for r in records
+    }
 
 
 def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
@@ -98,15 +117,22 @@ def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
     try:
         data = pq.read_table(file)
     except (OSError, pa.ArrowException) as error:
-        raise InputError("a results.parquet or a sweep's folder", f"{file} ({error})",
-                         "Rebuild it with python -m reports DIR.") from None
+        raise InputError(
+            "a results.parquet or a sweep's folder",
+            f"{file} ({error})",
+            "Rebuild it with python -m reports DIR.",
+        ) from None
     missing = [c for c in CONTRACT if c not in data.column_names]
     if missing:
-        raise InputError("a results table with the contract's columns",
-                         f"{file} without {', '.join(missing[:5])}",
-                         "Rebuild it with python -m reports DIR.")
+        raise InputError(
+            "a results table with the contract's columns",
+            f"{file} without {', '.join(missing[:5])}",
+            "Rebuild it with python -m reports DIR.",
+        )
     stored = json.loads((data.schema.metadata or {}).get(_ENVIRONMENTS, b"[]"))
-    return data.to_pandas(), {key: group["environment"] for group in stored for key in group["keys"]}
+    return data.to_pandas(), {
+        key: group["environment"] for group in stored for key in group["keys"]
+    }
 
 
 def _by_environment(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -137,19 +163,30 @@ def pivot(table: pd.DataFrame, rows: str, cols: str, values: str) -> pd.DataFram
     """
     for name in (rows, cols, values):
         if name not in table.columns:
-            raise InputError("a column of the results", repr(name),
-                             f"Close to it: {', '.join(_close(name, table.columns)) or 'none'}.")
+            raise InputError(
+                "a column of the results",
+                repr(name),
+                f"Close to it: {', '.join(_close(name, table.columns)) or 'none'}.",
+            )
     numbers = pd.to_numeric(table[values], errors="coerce").astype("float64")
     usable = table["status"].eq("ok") & numbers.notna()
     if not usable.any():
-        raise InputError(f"ok rows with a number in {values!r}", "none",
-                         "Choose another metric, or run cells that record this one.")
-    return (table[usable].assign(**{values: numbers[usable]})
-            .pivot_table(index=rows, columns=cols, values=values, aggfunc="median", observed=True))
+        raise InputError(
+            f"ok rows with a number in {values!r}",
+            "none",
+            "Choose another metric, or run cells that record this one.",
+        )
+    return (
+        table[usable]
+        .assign(**{values: numbers[usable]})
+        .pivot_table(index=rows, columns=cols, values=values, aggfunc="median", observed=True)
+    )
 
 
 def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
-    """Contract first (also what no record has), intervals beside their metric, configuration last."""
+    """Contract first (also what no record has), intervals beside their metric, configuration
+    last.
+    """
     documented = [*CONTRACT, *(c.name for c in EXTRA_METRICS)]
     present = [str(c) for c in columns]
     settings = sorted(c for c in present if c.startswith("cfg."))
@@ -191,4 +228,5 @@ def _number(value: Any) -> float | None:
 
 def _close(name: str, columns: Iterable[str]) -> list[str]:
     import difflib
+
     return difflib.get_close_matches(name, [str(c) for c in columns], n=3, cutoff=0.4)

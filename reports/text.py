@@ -15,8 +15,10 @@ def to_markdown(table: pd.DataFrame) -> str:
     """A GitHub table of a pivot; pipes in names are escaped."""
     head = [escape_markdown(table.index.name), *(escape_markdown(c) for c in table.columns)]
     lines = [line(head), line(["---"] + ["---:"] * len(table.columns))]
-    lines += [line([escape_markdown(index), *(short(v) for v in values)])
-              for index, values in zip(table.index, table.to_numpy(), strict=True)]
+    lines += [
+        line([escape_markdown(index), *(short(v) for v in values)])
+        for index, values in zip(table.index, table.to_numpy(), strict=True)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -24,30 +26,44 @@ def to_latex(table: pd.DataFrame, values: str) -> str:
     """A booktabs table of a pivot with the metric and its unit in the caption."""
     column = describe(values)
     head = [_latex(table.index.name), *(_latex(c) for c in table.columns)]
-    body = [" & ".join([_latex(index), *(short(v) for v in row)]) + r" \\"
-            for index, row in zip(table.index, table.to_numpy(), strict=True)]
+    body = [
+        " & ".join([_latex(index), *(short(v) for v in row)]) + r" \\"
+        for index, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
     unit = f" ({column.unit})" if column.unit else ""
-    return "\n".join([
-        r"\begin{table}", r"\centering", rf"\caption{{{_latex(column.title + unit)}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule",
-        " & ".join(head) + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
-        r"\end{table}"]) + "\n"
+    return (
+        "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{_latex(column.title + unit)}}}",
+                rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+                r"\toprule",
+                " & ".join(head) + r" \\",
+                r"\midrule",
+                *body,
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+            ]
+        )
+        + "\n"
+    )
 
 
 def short(value: Any) -> str:
     """Three significant figures, an en dash for nothing, no exponent where digits will do."""
     if value is None or value is pd.NA or value != value:
         return "–"
-    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return str(value)
-    if value == 0:
-        return "0"
-    if float(value).is_integer() and abs(value) < 1e6:
-        return f"{int(value)}"
-    if 1e-3 <= abs(value) < 1e6:
-        text = f"{value:.3g}"
+    number = float(value)
+    if number.is_integer() and abs(number) < 1e6:
+        return f"{int(number)}"
+    if 1e-3 <= abs(number) < 1e6:
+        text = f"{number:.3g}"
         return f"{float(text):.0f}" if "e" in text else text
-    return f"{value:.2e}"
+    return f"{number:.2e}"
 
 
 def line(cells: Iterable[str]) -> str:
@@ -58,15 +74,31 @@ def line(cells: Iterable[str]) -> str:
 def escape_markdown(value: Any) -> str:
     """Text that cannot end a table cell, open a tag or make a link."""
     text = "" if value is None else str(value)
-    for mark, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("](", "]\\("), ("\n", " ")):
+    for mark, safe in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        (">", "&gt;"),
+        ("|", "\\|"),
+        ("](", "]\\("),
+        ("\n", " "),
+    ):
         text = text.replace(mark, safe)
     return text
 
 
 def _latex(value: Any) -> str:
-    escapes = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#",
-               "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-               "^": r"\textasciicircum{}"}
+    escapes = {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
     return "".join(escapes.get(c, c) for c in str(value if value is not None else ""))
 
 

@@ -1,15 +1,18 @@
-"""The first screen: which algorithm and batching to use, in sentences, and the one table behind them."""
+"""The first screen: which algorithm and batching to use, in sentences, and the one table behind
+them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
 from reports.columns import SETTINGS, SIZES, heading
-from reports.noise import bar, noise
+from reports.noise import bar
 from reports.study import Study
 from reports.text import short, times
 
@@ -58,18 +61,33 @@ def answer(study: Study) -> Answer | None:
     choice = choices[0]
     cells = choice.cells.sort_values("step_time_ms")
     head = ["use", heading("step_time_ms"), "times the fastest", heading(choice.memory)]
-    shown = [m for m in ("grad_cosine", "test_accuracy", "accuracy", "loss_final")
-             if cells[m].notna().any()][:3]
-    rows = [[study.name(c), interval(c, "step_time_ms"),
-             short(c["step_time_ms"] / choice.fast["step_time_ms"]), interval(c, choice.memory),
-             *(interval(c, m) for m in shown), badges(study, choice, c)] for _, c in cells.iterrows()]
+    shown = [
+        m
+        for m in ("grad_cosine", "test_accuracy", "accuracy", "loss_final")
+        if cells[m].notna().any()
+    ][:3]
+    rows = [
+        [
+            study.name(c),
+            interval(c, "step_time_ms"),
+            short(c["step_time_ms"] / choice.fast["step_time_ms"]),
+            interval(c, choice.memory),
+            *(interval(c, m) for m in shown),
+            badges(study, choice, c),
+        ]
+        for _, c in cells.iterrows()
+    ]
     return Answer(
         setting=", ".join(filter(None, [study.setting(choice.cells.iloc[0]), study.constants()])),
         sentences=[*_choice_sentences(study, choice), *_batching_sentences(study)],
-        head=[*head, *map(heading, shown), "best at"], rows=rows, keys=cells["keys"].tolist(),
-        note=_note(study, choice))
+        head=[*head, *map(heading, shown), "best at"],
+        rows=rows,
+        keys=cells["keys"].tolist(),
+        note=_note(study, choice),
+    )
 
 
+@lru_cache(maxsize=2)
 def settings(study: Study) -> list[Choice]:
     """The settings under which algorithms can be compared, the richest and largest first."""
     cells = study.cells
@@ -77,15 +95,18 @@ def settings(study: Study) -> list[Choice]:
         return []
     timed = cells[cells["step_time_ms"].gt(0)]
     groups = [group for _, group in timed.groupby(HELD, dropna=False)]
-    size = [(g["variant"].nunique(), len(g), np.prod([float(g[s].iloc[0]) for s in SIZES]))
-            for g in groups]
+    size = [
+        (g["variant"].nunique(), len(g), np.prod([float(g[s].iloc[0]) for s in SIZES]))
+        for g in groups
+    ]
     order = sorted(range(len(groups)), key=lambda i: size[i], reverse=True)
     return [_choose(groups[i]) for i in order]
 
 
 def _choose(cells: pd.DataFrame) -> Choice:
-    memory = next((m for m in ("memory_peak_mib", "memory_xla_mib") if cells[m].gt(0).all()),
-                  "memory_xla_mib")
+    memory = next(
+        (m for m in ("memory_peak_mib", "memory_xla_mib") if cells[m].gt(0).all()), "memory_xla_mib"
+    )
     healthy = cells[cells["health"].eq("")]
     pool = healthy if len(healthy) else cells
     fast = pool.loc[pool["step_time_ms"].idxmin()]
@@ -100,17 +121,26 @@ def _choose(cells: pd.DataFrame) -> Choice:
 
 def _choice_sentences(study: Study, choice: Choice) -> list[str]:
     start, fast, lean = choice.start, choice.fast, choice.lean
-    out = [f"**Start with {study.name(start)}**: {interval(start, 'step_time_ms')} ms a training step"
-           f"{_memory(start, choice.memory)}{_fidelity(start)}."]
+    out = [
+        f"**Start with {study.name(start)}**: {interval(start, 'step_time_ms')} ms a training step"
+        f"{_memory(start, choice.memory)}{_fidelity(start)}."
+    ]
     if fast.name != start.name:
-        out.append(f"**If an approximate gradient will do, {study.name(fast)}** takes "
-                   f"{_ratio(fast, start, 'step_time_ms')} that time{_fidelity(fast)}.")
+        out.append(
+            f"**If an approximate gradient will do, {study.name(fast)}** takes "
+            f"{_ratio(fast, start, 'step_time_ms')} that time{_fidelity(fast)}."
+        )
     else:
         out[0] = out[0][:-1] + "; nothing was faster here."
-    if lean.name not in (start.name, fast.name) and lean[choice.memory] < 0.95 * start[choice.memory]:
-        out.append(f"**If memory binds, {study.name(lean)}** needs {short(lean[choice.memory])} MiB, "
-                   f"{_ratio(lean, start, choice.memory)} what {study.name(start)} does, at "
-                   f"{_ratio(lean, start, 'step_time_ms')} its time{_fidelity(lean)}.")
+    if (
+        lean.name not in (start.name, fast.name)
+        and lean[choice.memory] < 0.95 * start[choice.memory]
+    ):
+        out.append(
+            f"**If memory binds, {study.name(lean)}** needs {short(lean[choice.memory])} MiB, "
+            f"{_ratio(lean, start, choice.memory)} what {study.name(start)} does, at "
+            f"{_ratio(lean, start, 'step_time_ms')} its time{_fidelity(lean)}."
+        )
     out += _against_bptt(study, choice)
     return out
 
@@ -121,12 +151,16 @@ def _against_bptt(study: Study, choice: Choice) -> list[str]:
     if bptt.empty or others.empty:
         return []
     base = bptt.loc[bptt["step_time_ms"].idxmin()]
-    parts = [f"{name} takes {_ratio(best, base, 'step_time_ms')} its time and "
-             f"{_ratio(best, base, choice.memory)} its memory"
-             for name, group in others.groupby("variant")
-             for best in [group.loc[group["step_time_ms"].idxmin()]]]
-    return [f"Against BPTT's best ({interval(base, 'step_time_ms')} ms, "
-            f"{short(base[choice.memory])} MiB): {'; '.join(parts[:4])}."]
+    parts = [
+        f"{name} takes {_ratio(best, base, 'step_time_ms')} its time and "
+        f"{_ratio(best, base, choice.memory)} its memory"
+        for name, group in others.groupby("variant")
+        for best in [group.loc[group["step_time_ms"].idxmin()]]
+    ]
+    return [
+        f"Against BPTT's best ({interval(base, 'step_time_ms')} ms, "
+        f"{short(base[choice.memory])} MiB): {'; '.join(parts[:4])}."
+    ]
 
 
 def _batching_sentences(study: Study) -> list[str]:
@@ -136,11 +170,13 @@ def _batching_sentences(study: Study) -> list[str]:
         found = batching_ratio(study, other)
         if found:
             centre, low, high, pairs = found
-            alike = bar(noise(study))
+            alike = bar(study.noise)
             tail = ": no difference worth having" if abs(np.log(centre)) < np.log1p(alike) else ""
-            out.append(f"Batching with **{words}** takes {times(centre)} manual's time"
-                       f"{f' [{short(low)}, {short(high)}]' if low == low else ''} "
-                       f"over {pairs} {'pair' if pairs == 1 else 'pairs'} of cells{tail}.")
+            out.append(
+                f"Batching with **{words}** takes {times(centre)} manual's time"
+                f"{f' [{short(low)}, {short(high)}]' if low == low else ''} "
+                f"over {pairs} {'pair' if pairs == 1 else 'pairs'} of cells{tail}."
+            )
     return out
 
 
@@ -154,15 +190,20 @@ def batching_ratio(study: Study, other: str) -> tuple[float, float, float, int] 
     logs = np.log((ways[other] / ways["manual"]).dropna().to_numpy(dtype=float))
     if not len(logs):
         return None
-    half = (stdtrit(len(logs) - 1, 0.975) * logs.std(ddof=1) / np.sqrt(len(logs))
-            if len(logs) > 1 else np.nan)
-    return (*(float(np.exp(v)) for v in (logs.mean(), logs.mean() - half, logs.mean() + half)),
-            len(logs))
+    half = (
+        stdtrit(len(logs) - 1, 0.975) * logs.std(ddof=1) / np.sqrt(len(logs))
+        if len(logs) > 1
+        else np.nan
+    )
+    centre, low, high = (
+        float(np.exp(v)) for v in (logs.mean(), logs.mean() - half, logs.mean() + half)
+    )
+    return centre, low, high, len(logs)
 
 
 def badges(study: Study, choice: Choice, cell: pd.Series) -> str:
     """What this cell is best at, ties within the noise included."""
-    near = 1 + bar(noise(study))
+    near = 1 + bar(study.noise)
     found = []
     if cell["step_time_ms"] <= near * choice.fast["step_time_ms"]:
         found.append("speed")
@@ -196,13 +237,19 @@ def _fidelity(cell: pd.Series) -> str:
 
 
 def _note(study: Study, choice: Choice) -> str:
-    found = noise(study)
-    floor = (f"Two processes of one cell differ by up to {found.ratio:.1%} in time (95 % of "
-             f"{found.pairs} pairs), so times within {bar(found):.0%} count as alike."
-             if found else "No cell was repeated, so this machine's noise is unknown and times within "
-             f"{bar(found):.0%} count as alike; repeats=5 would tell.")
+    found = study.noise
+    floor = (
+        f"Two processes of one cell differ by up to {found.ratio:.1%} in time (95 % of "
+        f"{found.pairs} pairs), so times within {bar(found):.0%} count as alike."
+        if found
+        else "No cell was repeated, so this machine's noise is unknown and times within "
+        f"{bar(found):.0%} count as alike; repeats=5 would tell."
+    )
     n = int(choice.cells["n"].min())
-    return (f"One row per way of computing, each from {n} {'process' if n == 1 else 'processes'}; "
-            "brackets are 95 % intervals"
-            f"{' inside that one process' if n == 1 else ''}. To start with: the fastest whose gradient "
-            f"has cosine {FAITHFUL} or more to BPTT's and whose training is healthy. {floor}")
+    return (
+        f"One row per way of computing, each from {n} {'process' if n == 1 else 'processes'}; "
+        "brackets are 95 % intervals"
+        f"{' inside that one process' if n == 1 else ''}. To start with: the fastest whose "
+        f"gradient "
+        f"has cosine {FAITHFUL} or more to BPTT's and whose training is healthy. {floor}"
+    )

@@ -1,4 +1,5 @@
-"""What the tutorials claim, answered from records; each file of this folder holds the claims of a topic.
+"""What the tutorials claim, answered from records; each file of this folder holds the claims of a
+topic.
 
 A file has `ORDER` and `CLAIMS`; it is found by being here.
 """
@@ -17,10 +18,16 @@ if TYPE_CHECKING:
 
 def all_claims() -> list[Claim]:
     """Every claim of every topic, in order."""
-    modules = [importlib.import_module(f"{__name__}.{m.name}")
-               for m in pkgutil.iter_modules(__path__) if m.name != "base"]
-    return [claim for module in sorted(modules, key=lambda m: (m.ORDER, m.__name__))
-            for claim in module.CLAIMS]
+    modules = [
+        importlib.import_module(f"{__name__}.{m.name}")
+        for m in pkgutil.iter_modules(__path__)
+        if m.name != "base"
+    ]
+    return [
+        claim
+        for module in sorted(modules, key=lambda m: (m.ORDER, m.__name__))
+        for claim in module.CLAIMS
+    ]
 
 
 def answer_all(study: Study) -> list[Answered]:

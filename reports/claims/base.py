@@ -82,7 +82,9 @@ class Growth:
         if self.law.low == self.law.low:
             text += f" [{self.law.low:.2f}, {self.law.high:.2f}]"
         text += f" in {axis} from {self.low:g} to {self.high:g}"
-        return text + (f", {self.law.top:.2f} between the two largest" if theory is not None else "")
+        return text + (
+            f", {self.law.top:.2f} between the two largest" if theory is not None else ""
+        )
 
     def is_about(self, theory: float) -> bool:
         """Whether theory lies in the interval, or the curve is heading there within 0.15."""
@@ -90,9 +92,12 @@ class Growth:
         return inside or min(abs(self.law.exponent - theory), abs(self.law.top - theory)) <= 0.15
 
 
-def growth(study: Study, algos: Iterable[str], metric: str, axis: str,
-           **fixed: object) -> Growth | None:
-    """The common exponent of some algorithms over all slices with three sizes; None without such."""
+def growth(
+    study: Study, algos: Iterable[str], metric: str, axis: str, **fixed: object
+) -> Growth | None:
+    """The common exponent of some algorithms over all slices with three sizes; None without
+    such.
+    """
     wanted = set(algos)
     pieces = [s.cells for s in study.slices(axis, metric, points=3)]
     if not pieces:
@@ -106,8 +111,9 @@ def growth(study: Study, algos: Iterable[str], metric: str, axis: str,
     held = [*(s for s in SETTINGS if s != axis), "variant"]
     slices = cells.groupby(held, dropna=False).ngroup()
     sizes = cells[axis].astype(float)
-    return Growth(fit(sizes, cells[metric], slices), sizes.min(), sizes.max(),
-                  tuple(keys_of(cells)))
+    return Growth(
+        fit(sizes, cells[metric], slices), sizes.min(), sizes.max(), tuple(keys_of(cells))
+    )
 
 
 @dataclass(frozen=True)
@@ -122,12 +128,15 @@ class Ratio:
 
     def words(self) -> str:
         interval = f" [{self.low:.3g}, {self.high:.3g}]" if self.low == self.low else ""
-        return f"{self.centre:.3g}{interval} over {self.pairs} {'pair' if self.pairs == 1 else 'pairs'}"
+        return f"{self.centre:.3g}×{interval} over {self.pairs} {'pair' if self.pairs == 1 else 'pairs'}"
 
 
-def ratio(cells: pd.DataFrame, of: pd.Series, to: pd.Series, metric: str,
-          vary: Iterable[str]) -> Ratio | None:
-    """The ratio of `metric` between cells chosen by `of` and by `to` that are equal but in `vary`."""
+def ratio(
+    cells: pd.DataFrame, of: pd.Series, to: pd.Series, metric: str, vary: Iterable[str]
+) -> Ratio | None:
+    """The ratio of `metric` between cells chosen by `of` and by `to` that are equal but in
+    `vary`.
+    """
     from scipy.special import stdtrit
 
     dropped = set(vary)
@@ -139,10 +148,14 @@ def ratio(cells: pd.DataFrame, of: pd.Series, to: pd.Series, metric: str,
     if pairs.empty:
         return None
     logs = np.log(pairs[metric] / pairs[f"{metric}_base"]).to_numpy(dtype=float)
-    half = (float(stdtrit(len(logs) - 1, 0.975)) * logs.std(ddof=1) / np.sqrt(len(logs))
-            if len(logs) > 1 else np.nan)
-    centre, low, high = (float(np.exp(v)) for v in (logs.mean(), logs.mean() - half,
-                                                    logs.mean() + half))
+    half = (
+        float(stdtrit(len(logs) - 1, 0.975)) * logs.std(ddof=1) / np.sqrt(len(logs))
+        if len(logs) > 1
+        else np.nan
+    )
+    centre, low, high = (
+        float(np.exp(v)) for v in (logs.mean(), logs.mean() - half, logs.mean() + half)
+    )
     keys = [k for column in ("keys", "keys_base") for ks in pairs[column] for k in ks]
     return Ratio(centre, low, high, len(logs), tuple(keys))
 
@@ -154,6 +167,8 @@ def by_rank(study: Study) -> pd.DataFrame:
         return pd.DataFrame()
     rank = {row["key"]: row[column] for _, row in study.ok.iterrows() if row["algo"] == "es_d_rtrl"}
     cells = study.cells[study.cells["algo"].eq("es_d_rtrl")]
-    values = pd.to_numeric(pd.Series([rank.get(keys[0]) for keys in cells["keys"]],
-                                     index=cells.index, dtype=object), errors="coerce")
+    values = pd.to_numeric(
+        pd.Series([rank.get(keys[0]) for keys in cells["keys"]], index=cells.index, dtype=object),
+        errors="coerce",
+    )
     return cells.assign(rank=values)[values.ge(1)]

@@ -17,17 +17,24 @@ def learns(model: str, task: str, algo: str) -> Check:
     """A check that a tutorial's network, task and algorithm lower the loss."""
 
     def check(study: Study) -> Finding:
-        rows = study.ok[study.ok["model"].eq(model) & study.ok["task"].eq(task)
-                        & study.ok["algo"].eq(algo)].dropna(subset=["loss_first", "loss_final"])
+        rows = study.ok[
+            study.ok["model"].eq(model) & study.ok["task"].eq(task) & study.ok["algo"].eq(algo)
+        ].dropna(subset=["loss_first", "loss_final"])
         if rows.empty:
             return untested(f"model={model} task={task} algo={algo}, trained")
         fall = (rows["loss_first"] - rows["loss_final"]) / rows["loss_first"]
         sick = sorted(set(rows["health"]) - {""})
-        text = (f"The loss goes from {short(rows['loss_first'].mean())} to "
-                f"{short(rows['loss_final'].mean())}, a fall of {fall.mean():.1%}{_interval(fall)} over "
-                f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}")
-        return judged(bool(fall.mean() > 0.02) and not sick,
-                      text + (f"; health: {'; '.join(sick)}" if sick else "") + ".", rows["key"])
+        text = (
+            f"The loss goes from {short(rows['loss_first'].mean())} to "
+            f"{short(rows['loss_final'].mean())}, a fall of {fall.mean():.1%}{_interval(fall)} "
+            f"over "
+            f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}"
+        )
+        return judged(
+            bool(fall.mean() > 0.02) and not sick,
+            text + (f"; health: {'; '.join(sick)}" if sick else "") + ".",
+            rows["key"],
+        )
 
     return check
 
@@ -42,23 +49,40 @@ def _interval(fall: pd.Series) -> str:
 def exchangeable(study: Study) -> Finding:
     held = [s for s in SETTINGS if s != "algo"]
     rows = study.ok[study.ok["algo"].isin(["d_rtrl", "es_d_rtrl"])]
-    both = rows[rows.groupby(held, dropna=False)["algo"].transform("nunique").eq(2)] if len(rows) \
+    both = (
+        rows[rows.groupby(held, dropna=False)["algo"].transform("nunique").eq(2)]
+        if len(rows)
         else rows
+    )
     if both.empty:
         return untested("D-RTRL and ES-D-RTRL on the same network")
     n = both.groupby(held, dropna=False).ngroups
-    return judged(True, f"Both ran on the same network in {n} {'setting' if n == 1 else 'settings'}; "
-                  "only algo= differed.", both["key"])
+    return judged(
+        True,
+        f"Both ran on the same network in {n} {'setting' if n == 1 else 'settings'}; "
+        "only algo= differed.",
+        both["key"],
+    )
 
 
 CLAIMS = [
-    Claim("lif-learns", BATCHING,
-          "The LIF network with delta synapses learns the random classification task under ES-D-RTRL "
-          "(the printed loss halves in ten epochs).", learns("lif_net", "random_classification",
-                                                            "es_d_rtrl")),
-    Claim("snn-learns", SNN,
-          "The spiking network with a leaky readout learns under ES-D-RTRL.",
-          learns("lif_snn", "random_spikes", "es_d_rtrl")),
-    Claim("exchangeable", SNN,
-          "Going from D-RTRL to ES-D-RTRL changes one line and nothing else.", exchangeable),
+    Claim(
+        "lif-learns",
+        BATCHING,
+        "The LIF network with delta synapses learns the random classification task under ES-D-RTRL "
+        "(the printed loss halves in ten epochs).",
+        learns("lif_net", "random_classification", "es_d_rtrl"),
+    ),
+    Claim(
+        "snn-learns",
+        SNN,
+        "The spiking network with a leaky readout learns under ES-D-RTRL.",
+        learns("lif_snn", "random_spikes", "es_d_rtrl"),
+    ),
+    Claim(
+        "exchangeable",
+        SNN,
+        "Going from D-RTRL to ES-D-RTRL changes one line and nothing else.",
+        exchangeable,
+    ),
 ]

@@ -27,16 +27,21 @@ FLAT = 1.10  # a growth below 10 % over the whole range counts as constant
 
 
 def flat_in_time(study: Study) -> Finding:
-    parts, keys, holds = [], [], True
+    parts: list[str] = []
+    keys: list[str] = []
+    holds = True
     for algo in ONLINE:
         # The temporaries leave out the input sequence itself, which is T long for any algorithm.
-        found = growth(study, [algo], "memory_temp_mib", "n_steps") or \
-            growth(study, [algo], "memory_peak_mib", "n_steps")
+        found = growth(study, [algo], "memory_temp_mib", "n_steps") or growth(
+            study, [algo], "memory_peak_mib", "n_steps"
+        )
         if found:
             grown = (found.high / found.low) ** found.law.exponent
             holds &= grown <= FLAT
-            parts.append(f"{algo}: {grown:.2f}× from T = {found.low:g} to {found.high:g}, "
-                         + found.words("T"))
+            parts.append(
+                f"{algo}: {grown:.2f}× from T = {found.low:g} to {found.high:g}, "
+                + found.words("T")
+            )
             keys += found.keys
     if not parts:
         return untested("an online algorithm at three lengths with everything else equal")
@@ -44,8 +49,9 @@ def flat_in_time(study: Study) -> Finding:
 
 
 def bptt_grows(study: Study) -> Finding:
-    found = growth(study, ["bptt"], "memory_temp_mib", "n_steps") or \
-        growth(study, ["bptt"], "memory_peak_mib", "n_steps")
+    found = growth(study, ["bptt"], "memory_temp_mib", "n_steps") or growth(
+        study, ["bptt"], "memory_peak_mib", "n_steps"
+    )
     if not found:
         return untested("BPTT at three lengths with everything else equal")
     return judged(found.law.top > 0.5, found.words("T", 1.0) + ".", found.keys)
@@ -58,8 +64,11 @@ def trace_grows(algo: str, axis: str, symbol: str, theory: float) -> Check:
         found = growth(study, [algo], "etrace_mib", axis)
         if not found:
             return untested(f"{algo} at three values of {symbol} with everything else equal")
-        return judged(found.is_about(theory), f"The trace has {found.words(symbol, theory)}; "
-                      f"{theory:g} is claimed.", found.keys)
+        return judged(
+            found.is_about(theory),
+            f"The trace has {found.words(symbol, theory)}; {theory:g} is claimed.",
+            found.keys,
+        )
 
     return check
 
@@ -71,8 +80,11 @@ def both(first: Check, second: Check) -> Check:
         found = [f for f in (first(study), second(study)) if f.verdict != "not tested here"]
         if not found:
             return first(study)
-        return judged(all(f.verdict == "holds" for f in found), " ".join(f.figure for f in found),
-                      [k for f in found for k in f.keys])
+        return judged(
+            all(f.verdict == "holds" for f in found),
+            " ".join(f.figure for f in found),
+            [k for f in found for k in f.keys],
+        )
 
     return check
 
@@ -85,9 +97,12 @@ def n_to_the_fourth(study: Study) -> Finding:
     widest = cells.sort_values("n_hidden").iloc[-1]
     width, batch = float(widest["n_hidden"]), float(widest["batch_size"])
     entries = widest["etrace_mib"] * 2**20 / 4 / batch
-    return judged(found.is_about(4.0), f"The trace has {found.words('N', 4.0)}. At N = {width:g} it holds "
-                  f"{short(entries)} numbers a sample (4 bytes each); N⁴ would be {width**4:.3g}.",
-                  [*found.keys, *widest["keys"]])
+    return judged(
+        found.is_about(4.0),
+        f"The trace has {found.words('N', 4.0)}. At N = {width:g} it holds "
+        f"{short(entries)} numbers a sample (4 bytes each); N⁴ would be {width**4:.3g}.",
+        [*found.keys, *widest["keys"]],
+    )
 
 
 def rank_memory(study: Study) -> Finding:
@@ -95,12 +110,19 @@ def rank_memory(study: Study) -> Finding:
     cells = cells[cells["etrace_mib"].gt(0)] if len(cells) else cells
     if cells.empty or cells["rank"].nunique() < 3:
         return untested("ES-D-RTRL in rank form at three ranks with everything else equal")
-    law = fit(cells["rank"], cells["etrace_mib"],
-              cells.groupby([*HELD, "batching", "backend"], dropna=False).ngroup())
+    law = fit(
+        cells["rank"],
+        cells["etrace_mib"],
+        cells.groupby([*HELD, "batching", "backend"], dropna=False).ngroup(),
+    )
     holds = law.low <= 1 <= law.high or min(abs(law.exponent - 1), abs(law.top - 1)) <= 0.15
-    return judged(holds, f"The trace grows with the rank to the power {law.exponent:.2f} "
-                  f"[{law.low:.2f}, {law.high:.2f}] from {cells['rank'].min():g} to "
-                  f"{cells['rank'].max():g}.", keys_of(cells))
+    return judged(
+        holds,
+        f"The trace grows with the rank to the power {law.exponent:.2f} "
+        f"[{law.low:.2f}, {law.high:.2f}] from {cells['rank'].min():g} to "
+        f"{cells['rank'].max():g}.",
+        keys_of(cells),
+    )
 
 
 def decay_memory(study: Study) -> Finding:
@@ -113,49 +135,89 @@ def decay_memory(study: Study) -> Finding:
         swept = rows[groups["decay"].transform("nunique") > 1]
         if len(swept):
             spread = (groups["etrace_mib"].max() / groups["etrace_mib"].min()).max()
-            return judged(spread < 1.001, f"{swept['decay'].nunique()} decays from "
-                          f"{swept['decay'].min():g} to {swept['decay'].max():g}: largest trace over "
-                          f"smallest {spread:.3f}.", swept["key"])
+            return judged(
+                spread < 1.001,
+                f"{swept['decay'].nunique()} decays from "
+                f"{swept['decay'].min():g} to {swept['decay'].max():g}: largest trace over "
+                f"smallest {spread:.3f}.",
+                swept["key"],
+            )
     return untested("ES-D-RTRL at two decays with everything else equal")
 
 
 def one_allocation(study: Study) -> Finding:
     rows = study.ok[study.ok["batch_size"].ge(128)]
     if "calls_per_step" not in rows or rows["calls_per_step"].dropna().empty:
-        return untested("records that count the compiled calls of a training step "
-                        "(calls_per_step) for batches of 128")
+        return untested(
+            "records that count the compiled calls of a training step "
+            "(calls_per_step) for batches of 128"
+        )
     batched = rows[rows["batching"].ne("single") & rows["calls_per_step"].notna()]
     single = rows[rows["batching"].eq("single") & rows["calls_per_step"].notna()]
     if batched.empty or single.empty:
         return untested("a batch of 128 or more both batched and one sample at a time")
-    return judged(bool(batched["calls_per_step"].eq(1).all())
-                  and bool((single["calls_per_step"] >= single["batch_size"]).all()),
-                  f"Calls of the compiled program, each with one block for its temporaries: "
-                  f"{short(batched['calls_per_step'].max())} batched, "
-                  f"{short(single['calls_per_step'].min())} or more one at a time.",
-                  [*batched["key"], *single["key"]])
+    return judged(
+        bool(batched["calls_per_step"].eq(1).all())
+        and bool((single["calls_per_step"] >= single["batch_size"]).all()),
+        f"Calls of the compiled program, each with one block for its temporaries: "
+        f"{short(batched['calls_per_step'].max())} batched, "
+        f"{short(single['calls_per_step'].min())} or more one at a time.",
+        [*batched["key"], *single["key"]],
+    )
 
 
 CLAIMS = [
-    Claim("flat-in-time", SNN,
-          "Online learning needs the same memory however long the sequence is.", flat_in_time),
-    Claim("bptt-grows", SNN,
-          "BPTT has to keep the whole sequence, so its memory grows with the length.", bptt_grows),
-    Claim("d-rtrl-memory", SNN,
-          "D-RTRL's memory is O(B θ): linear in the batch and in the number of parameters (so quadratic "
-          "in the width).", both(trace_grows("d_rtrl", "batch_size", "B", 1.0),
-                                 trace_grows("d_rtrl", "n_hidden", "H", 2.0))),
-    Claim("es-d-rtrl-memory", SNN,
-          "ES-D-RTRL's memory is O(B (I + O)): linear in the batch and in the width.",
-          both(trace_grows("es_d_rtrl", "batch_size", "B", 1.0),
-               trace_grows("es_d_rtrl", "n_hidden", "H", 1.0))),
-    Claim("n-to-the-fourth", SNN,
-          "For a recurrent matrix of N × N, D-RTRL's trace has N⁴ entries a sample.", n_to_the_fourth),
-    Claim("rank-memory", SNN,
-          "In rank form ES-D-RTRL's memory is O(B r (I + O)): linear in the rank.", rank_memory),
-    Claim("decay-memory", SNN,
-          "In decay form the memory does not depend on the decay.", decay_memory),
-    Claim("one-allocation", BATCHING,
-          "A batch of 128 takes one allocation where a loop over its samples takes 128.",
-          one_allocation),
+    Claim(
+        "flat-in-time",
+        SNN,
+        "Online learning needs the same memory however long the sequence is.",
+        flat_in_time,
+    ),
+    Claim(
+        "bptt-grows",
+        SNN,
+        "BPTT has to keep the whole sequence, so its memory grows with the length.",
+        bptt_grows,
+    ),
+    Claim(
+        "d-rtrl-memory",
+        SNN,
+        "D-RTRL's memory is O(B θ): linear in the batch and in the number of parameters (so "
+        "quadratic "
+        "in the width).",
+        both(
+            trace_grows("d_rtrl", "batch_size", "B", 1.0),
+            trace_grows("d_rtrl", "n_hidden", "H", 2.0),
+        ),
+    ),
+    Claim(
+        "es-d-rtrl-memory",
+        SNN,
+        "ES-D-RTRL's memory is O(B (I + O)): linear in the batch and in the width.",
+        both(
+            trace_grows("es_d_rtrl", "batch_size", "B", 1.0),
+            trace_grows("es_d_rtrl", "n_hidden", "H", 1.0),
+        ),
+    ),
+    Claim(
+        "n-to-the-fourth",
+        SNN,
+        "For a recurrent matrix of N × N, D-RTRL's trace has N⁴ entries a sample.",
+        n_to_the_fourth,
+    ),
+    Claim(
+        "rank-memory",
+        SNN,
+        "In rank form ES-D-RTRL's memory is O(B r (I + O)): linear in the rank.",
+        rank_memory,
+    ),
+    Claim(
+        "decay-memory", SNN, "In decay form the memory does not depend on the decay.", decay_memory
+    ),
+    Claim(
+        "one-allocation",
+        BATCHING,
+        "A batch of 128 takes one allocation where a loop over its samples takes 128.",
+        one_allocation,
+    ),
 ]

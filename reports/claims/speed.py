@@ -18,7 +18,7 @@ from reports.claims.base import (
     ratio,
     untested,
 )
-from reports.noise import bar, noise
+from reports.noise import bar
 from reports.study import Study
 from reports.text import short, times
 
@@ -37,32 +37,46 @@ def manual_is_faster(study: Study) -> Finding:
     found = _ways(study, "vmap", "manual")
     if not found:
         return untested("the same cells with manual batching and with vmap")
-    least = 1 + bar(noise(study))
-    return judged(found.centre > least and not found.low <= 1,
-                  f"vmap's time over manual's: {found.words()} (from {least:.2f} on it would count).",
-                  found.keys)
+    least = 1 + bar(study.noise)
+    return judged(
+        found.centre > least and not found.low <= 1,
+        f"vmap's time over manual's: {found.words()} (from {least:.2f} on it would count).",
+        found.keys,
+    )
 
 
 def vmap_is_efficient(study: Study) -> Finding:
     found = _ways(study, "vmap", "manual")
     if not found:
         return untested("the same cells with manual batching and with vmap")
-    most = 1 + bar(noise(study))
-    return judged(found.centre <= most,
-                  f"vmap's time over manual's: {found.words()} (up to {most:.2f} counts as the same).",
-                  found.keys)
+    most = 1 + bar(study.noise)
+    return judged(
+        found.centre <= most,
+        f"vmap's time over manual's: {found.words()} (up to {most:.2f} counts as the same).",
+        found.keys,
+    )
 
 
 def loop_costs_b(study: Study) -> Finding:
-    found = growth(study, study.ok["algo"].unique(), TIME, "batch_size", batching="single", device="cpu")
+    found = growth(
+        study, study.ok["algo"].unique(), TIME, "batch_size", batching="single", device="cpu"
+    )
     if not found:
         return untested("one sample at a time on a CPU at three batch sizes")
     cells = study.cells[study.cells["batching"].eq("single") & study.cells["device"].eq("cpu")]
-    one = ratio(cells.assign(per_sample=cells[TIME] / cells["batch_size"].astype(float)),
-                cells["batch_size"].gt(1), cells["batch_size"].eq(1), "per_sample", ["batch_size"])
-    each = f" A sample of a batch takes {one.words()} times a sample alone." if one else ""
-    return judged(found.is_about(1.0), f"The time has {found.words('B')}; 1 is claimed.{each}",
-                  [*found.keys, *(one.keys if one else ())])
+    one = ratio(
+        cells.assign(per_sample=cells[TIME] / cells["batch_size"].astype(float)),
+        cells["batch_size"].gt(1),
+        cells["batch_size"].eq(1),
+        "per_sample",
+        ["batch_size"],
+    )
+    each = f" A sample of a batch takes {one.words()} the time of a sample alone." if one else ""
+    return judged(
+        found.is_about(1.0),
+        f"The time has {found.words('B')}; 1 is claimed.{each}",
+        [*found.keys, *(one.keys if one else ())],
+    )
 
 
 def batching_pays(study: Study) -> Finding:
@@ -70,40 +84,66 @@ def batching_pays(study: Study) -> Finding:
     large = cells[cells["batch_size"].ge(16)] if len(cells) else cells
     if large.empty:
         return untested("batches of 16 or more, one sample at a time and batched")
-    found = ratio(large, large["batching"].eq("single"), large["batching"].eq("manual"), TIME,
-                  ["batching"])
+    found = ratio(
+        large, large["batching"].eq("single"), large["batching"].eq("manual"), TIME, ["batching"]
+    )
     if not found:
         return untested("batches of 16 or more, one sample at a time and batched")
-    return judged(found.centre > 1 + bar(noise(study)) and not found.low <= 1,
-                  f"One at a time over batched, in batches of 16 or more: {found.words()}.", found.keys)
+    return judged(
+        found.centre > 1 + bar(study.noise) and not found.low <= 1,
+        f"One at a time over batched, in batches of 16 or more: {found.words()}.",
+        found.keys,
+    )
 
 
 def free_on_gpu(study: Study) -> Finding:
     cells = study.cells
-    gpu = cells[cells["device"].eq("gpu") & cells["batching"].isin(["manual", "vmap"])] \
-        if len(cells) else cells
+    gpu = (
+        cells[cells["device"].eq("gpu") & cells["batching"].isin(["manual", "vmap"])]
+        if len(cells)
+        else cells
+    )
     one, many = gpu[gpu["batch_size"].eq(1)], gpu[gpu["batch_size"].ge(64)]
     if one.empty or many.empty:
         return untested("a GPU, with batches of 1 and of 64 or more")
     found = ratio(gpu, gpu["batch_size"].ge(64), gpu["batch_size"].eq(1), TIME, ["batch_size"])
     if not found:
         return untested("the same cell on a GPU with batches of 1 and of 64 or more")
-    return judged(found.centre <= 1.5, f"The time of a batch of 64 or more over that of one sample: "
-                  f"{found.words()} (up to 1.5 counts as about the same).", found.keys)
+    return judged(
+        found.centre <= 1.5,
+        f"The time of a batch of 64 or more over that of one sample: "
+        f"{found.words()} (up to 1.5 counts as about the same).",
+        found.keys,
+    )
 
 
 def es_is_cheaper(study: Study) -> Finding:
     cells = study.cells
     wide = cells[cells["n_hidden"].ge(100)] if len(cells) else cells
-    found = [] if wide.empty else [
-        (words, r) for words, metric in (("time", TIME), ("traces", "etrace_mib"))
-        if (r := ratio(wide, wide["algo"].eq("es_d_rtrl"), wide["algo"].eq("d_rtrl"), metric,
-                       ["algo", "variant"]))]
+    found = (
+        []
+        if wide.empty
+        else [
+            (words, r)
+            for words, metric in (("time", TIME), ("traces", "etrace_mib"))
+            if (
+                r := ratio(
+                    wide,
+                    wide["algo"].eq("es_d_rtrl"),
+                    wide["algo"].eq("d_rtrl"),
+                    metric,
+                    ["algo", "variant"],
+                )
+            )
+        ]
+    )
     if not found:
         return untested("D-RTRL and ES-D-RTRL on the same network of 100 neurons or more")
-    return judged(all(r.centre < 1 for _, r in found),
-                  "; ".join(f"ES-D-RTRL's {words} over D-RTRL's: {r.words()}" for words, r in found)
-                  + ".", [k for _, r in found for k in r.keys])
+    return judged(
+        all(r.centre < 1 for _, r in found),
+        "; ".join(f"ES-D-RTRL's {words} over D-RTRL's: {r.words()}" for words, r in found) + ".",
+        [k for _, r in found for k in r.keys],
+    )
 
 
 def under_100_neurons(study: Study) -> Finding:
@@ -112,14 +152,24 @@ def under_100_neurons(study: Study) -> Finding:
     if tried.empty:
         return untested("D-RTRL with 100 neurons or more")
     if ran.empty:
-        return judged(True, f"None of {len(tried)} cells with 100 neurons or more ran.", tried["key"])
+        return judged(
+            True, f"None of {len(tried)} cells with 100 neurons or more ran.", tried["key"]
+        )
     widest = ran.sort_values(["n_hidden", "batch_size"]).iloc[-1]
     failed = tried[tried["status"].isin(["oom", "timeout"])]
-    return judged(False, f"It ran with {widest['n_hidden']} neurons at a batch of "
-                  f"{widest['batch_size']}: traces of {short(widest['etrace_mib'])} MiB, "
-                  f"{short(widest[TIME])} ms a training step"
-                  + (f"; {len(failed)} of {len(tried)} cells with 100 or more ran out of memory or time"
-                     if len(failed) else "") + ".", [*ran["key"], *failed["key"]])
+    return judged(
+        False,
+        f"It ran with {widest['n_hidden']} neurons at a batch of "
+        f"{widest['batch_size']}: traces of {short(widest['etrace_mib'])} MiB, "
+        f"{short(widest[TIME])} ms a training step"
+        + (
+            f"; {len(failed)} of {len(tried)} cells with 100 or more ran out of memory or time"
+            if len(failed)
+            else ""
+        )
+        + ".",
+        [*ran["key"], *failed["key"]],
+    )
 
 
 def es_scales(study: Study) -> Finding:
@@ -127,8 +177,13 @@ def es_scales(study: Study) -> Finding:
     if tried.empty:
         return untested("ES-D-RTRL with 1000 neurons or more")
     ran = tried[tried["status"].eq("ok")]
-    return judged(len(ran) > 0, f"{len(ran)} of {len(tried)} cells with 1000 neurons or more ran"
-                  + (f", up to {ran['n_hidden'].max()}" if len(ran) else "") + ".", tried["key"])
+    return judged(
+        len(ran) > 0,
+        f"{len(ran)} of {len(tried)} cells with 1000 neurons or more ran"
+        + (f", up to {ran['n_hidden'].max()}" if len(ran) else "")
+        + ".",
+        tried["key"],
+    )
 
 
 def compiles_once(study: Study) -> Finding:
@@ -137,30 +192,59 @@ def compiles_once(study: Study) -> Finding:
     if cells.empty:
         return untested("cells whose tracing and compilation were timed")
     steps = (cells[columns].sum(axis=1) * 1e3 / cells[TIME]).to_numpy(dtype=float)
-    return judged(bool(np.median(steps) > 2),
-                  f"Tracing, compiling and the first call take as long as {times(float(np.median(steps)))[:-1]} "
-                  f"training steps (median; {short(float(steps.min()))} to {short(float(steps.max()))}).",
-                  keys_of(cells))
+    return judged(
+        bool(np.median(steps) > 2),
+        f"Tracing, compiling and the first call take as long as "
+        f"{times(float(np.median(steps)))[:-1]} "
+        f"training steps (median; {short(float(steps.min()))} to {short(float(steps.max()))}).",
+        keys_of(cells),
+    )
 
 
 CLAIMS = [
-    Claim("manual-faster", BATCHING, "Manual batching performs better than vmap.", manual_is_faster),
-    Claim("vmap-efficient", STRATEGIES,
-          "vmap over a single-sample model reaches efficient batch parallelism: nothing is lost against "
-          "a batch written by hand.", vmap_is_efficient),
-    Claim("loop-costs-b", BATCHING,
-          "On a CPU, one sample after another costs B times one sample.", loop_costs_b),
-    Claim("batching-pays", BATCHING,
-          "Batching is much faster than one sample after another.", batching_pays),
-    Claim("free-on-gpu", BATCHING,
-          "On a GPU a batch takes about as long as one sample.", free_on_gpu),
-    Claim("es-cheaper", SNN,
-          "For larger networks ES-D-RTRL is the cheaper of the two, in memory and in time.",
-          es_is_cheaper),
-    Claim("under-100", SNN,
-          "Memory limits D-RTRL to networks of fewer than 100 neurons.", under_100_neurons),
-    Claim("es-scales", SNN,
-          "ES-D-RTRL scales to hundreds and thousands of neurons.", es_scales),
-    Claim("compiles-once", SNN,
-          "The first epoch is slower than the others, because of compilation.", compiles_once),
+    Claim(
+        "manual-faster", BATCHING, "Manual batching performs better than vmap.", manual_is_faster
+    ),
+    Claim(
+        "vmap-efficient",
+        STRATEGIES,
+        "vmap over a single-sample model reaches efficient batch parallelism: nothing is lost "
+        "against "
+        "a batch written by hand.",
+        vmap_is_efficient,
+    ),
+    Claim(
+        "loop-costs-b",
+        BATCHING,
+        "On a CPU, one sample after another costs B times one sample.",
+        loop_costs_b,
+    ),
+    Claim(
+        "batching-pays",
+        BATCHING,
+        "Batching is much faster than one sample after another.",
+        batching_pays,
+    ),
+    Claim(
+        "free-on-gpu", BATCHING, "On a GPU a batch takes about as long as one sample.", free_on_gpu
+    ),
+    Claim(
+        "es-cheaper",
+        SNN,
+        "For larger networks ES-D-RTRL is the cheaper of the two, in memory and in time.",
+        es_is_cheaper,
+    ),
+    Claim(
+        "under-100",
+        SNN,
+        "Memory limits D-RTRL to networks of fewer than 100 neurons.",
+        under_100_neurons,
+    ),
+    Claim("es-scales", SNN, "ES-D-RTRL scales to hundreds and thousands of neurons.", es_scales),
+    Claim(
+        "compiles-once",
+        SNN,
+        "The first epoch is slower than the others, because of compilation.",
+        compiles_once,
+    ),
 ]

@@ -1,1 +1,3 @@
-"""Commands of ``python -m reports``: each file has `add_arguments(parser)` and `run(arguments) -> int`."""
+"""Commands of ``python -m reports``: each file has `add_arguments(parser)` and `run(arguments) ->
+int`.
+"""

@@ -21,14 +21,31 @@ def run(arguments: argparse.Namespace) -> int:
 
     answers = answer_all(Study(read_sweeps(arguments.folders)))
     if arguments.format == "json":
-        print(json.dumps([{"id": a.claim.id, "claim": a.claim.words, "tutorials": a.claim.tutorials,
-                           "verdict": a.finding.verdict, "figure": a.finding.figure,
-                           "keys": a.finding.keys} for a in answers], indent=1, ensure_ascii=False))
+        print(
+            json.dumps(
+                [
+                    {
+                        "id": a.claim.id,
+                        "claim": a.claim.words,
+                        "tutorials": a.claim.tutorials,
+                        "verdict": a.finding.verdict,
+                        "figure": a.finding.figure,
+                        "keys": a.finding.keys,
+                    }
+                    for a in answers
+                ],
+                indent=1,
+                ensure_ascii=False,
+            )
+        )
     elif arguments.format == "markdown":
         print(markdown.claims(answers))
     else:
         for a in answers:
             print(f"{a.finding.verdict.upper():<16}{a.claim.words}\n{'':<16}{a.finding.figure}")
-            print(f"{'':<16}from {' / '.join(a.claim.tutorials)}"
-                  + (f"; rows: {markdown.keys(a.finding.keys)}" if a.finding.keys else "") + "\n")
+            print(
+                f"{'':<16}from {' / '.join(a.claim.tutorials)}"
+                + (f"; rows: {markdown.keys(a.finding.keys)}" if a.finding.keys else "")
+                + "\n"
+            )
     return 0

@@ -1,7 +1,7 @@
 """Decide whether HEAD regressed from BASE: exact quantities first, then time.
 
-Exit status: 0 no regression (also where the data cannot tell), 1 some regression, a newly failing or a
-missing cell, 2 input that cannot be used.
+Exit status: 0 no regression (also where the data cannot tell), 1 some regression, a newly failing
+or a missing cell, 2 input that cannot be used.
 """
 
 from __future__ import annotations
@@ -16,10 +16,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("head", type=Path, metavar="HEAD", help=side)
     parser.add_argument("--format", choices=("text", "markdown", "json", "junit"), default="text")
     parser.add_argument("--out", type=Path, help="write it there instead of to standard output")
-    parser.add_argument("--measured", default="step_time_ms", metavar="A,B",
-                        help="metrics judged by statistics (default: %(default)s)")
-    parser.add_argument("--bar", type=float, metavar="SHARE", help="the least change that counts "
-                        "(default: 0.05, or the machine's A/A noise where that is larger)")
+    parser.add_argument(
+        "--measured",
+        default="step_time_ms",
+        metavar="A,B",
+        help="metrics judged by statistics (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bar",
+        type=float,
+        metavar="SHARE",
+        help="the least change that counts "
+        "(default: 0.05, or the machine's A/A noise where that is larger)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,10 +37,15 @@ def run(arguments: argparse.Namespace) -> int:
     from reports.errors import InputError
 
     if arguments.bar is not None and not 0 <= arguments.bar < 10:
-        raise InputError("--bar to be a share such as 0.05", f"{arguments.bar}",
-                         "5 % is written 0.05.")
-    found = compare(arguments.base, arguments.head,
-                    [m for m in arguments.measured.split(",") if m], arguments.bar)
+        raise InputError(
+            "--bar to be a share such as 0.05", f"{arguments.bar}", "5 % is written 0.05."
+        )
+    found = compare(
+        arguments.base,
+        arguments.head,
+        [m for m in arguments.measured.split(",") if m],
+        arguments.bar,
+    )
     made = FORMATS[arguments.format](found)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,12 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a sweep's folder")
-    parser.add_argument("--out", type=Path, help="where to write (default: the sweep's own folder, "
-                        "or `merged` beside the first of several)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="where to write (default: the sweep's own folder, "
+        "or `merged` beside the first of several)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

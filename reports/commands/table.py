@@ -25,7 +25,12 @@ def run(arguments: argparse.Namespace) -> int:
     merged = varying_within(table[table["status"].eq("ok")], [arguments.rows, arguments.cols])
     if merged:
         print(f"reports: medians over different {', '.join(merged)}", file=sys.stderr)
-    print({"markdown": lambda: text.to_markdown(made),
-           "latex": lambda: text.to_latex(made, arguments.values),
-           "csv": made.to_csv}[arguments.format](), end="")
+    print(
+        {
+            "markdown": lambda: text.to_markdown(made),
+            "latex": lambda: text.to_latex(made, arguments.values),
+            "csv": made.to_csv,
+        }[arguments.format](),
+        end="",
+    )
     return 0

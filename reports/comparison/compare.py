@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from reports.columns import SETTINGS
 from reports.comparison.exact import exact_lines
 from reports.comparison.measured import decide, measured_line
 from reports.comparison.result import Comparison, Line
 from reports.comparison.sides import Side, pair, read_side
-from reports.noise import LEAST_BAR
+from reports.noise import LEAST_BAR, noise
 
 MEASURED = ("step_time_ms",)
 
 
-def compare(base: Path, head: Path, measured: Sequence[str] = MEASURED,
-            bar: float | None = None) -> Comparison:
+def compare(
+    base: Path, head: Path, measured: Sequence[str] = MEASURED, bar: float | None = None
+) -> Comparison:
     """Compares two sweeps, each a folder with records or a results.parquet.
 
     Args:
         measured: metrics judged by statistics; the exact ones are always compared.
-        bar: the least change that counts; None: 5 %, or this machine's A/A noise where it is larger.
+        bar: the least change that counts; None: 5 %, or this machine's A/A noise where it is
+        larger.
 
     Raises:
         InputError: a side cannot be read, or they have no cell in common.
@@ -46,34 +48,48 @@ def compare(base: Path, head: Path, measured: Sequence[str] = MEASURED,
         is_ok = h["status"].eq("ok")
         if was_ok.any() and not is_ok.all() and is_ok.mean() < was_ok.mean():
             worst = h[~is_ok].iloc[0]
-            failing.append(f"{cell}: {worst['status']}" + (f", {worst['reason']}" if worst["reason"]
-                                                           else ""))
+            failing.append(
+                f"{cell}: {worst['status']}" + (f", {worst['reason']}" if worst["reason"] else "")
+            )
         if not was_ok.any():
             fixed += [cell] if is_ok.any() else []
         if was_ok.any() and is_ok.any():
             exact += exact_lines(cell, b[was_ok], h[is_ok], sides)
-            timed += [line for metric in measured
-                      if (line := measured_line(cell, metric, b[was_ok], h[is_ok], sides, bar))]
-    return Comparison(str(base), str(head), [*exact, *decide(timed, bar)], missing, failing, added,
-                      fixed, [*pairing.notes, *_notes(sides)], bar)
+            timed += [
+                line
+                for metric in measured
+                if (line := measured_line(cell, metric, b[was_ok], h[is_ok], sides, bar))
+            ]
+    return Comparison(
+        str(base),
+        str(head),
+        [*exact, *decide(timed, bar)],
+        missing,
+        failing,
+        added,
+        fixed,
+        [*pairing.notes, *_notes(sides)],
+        bar,
+    )
 
 
 def aa_noise(rows: pd.DataFrame) -> float:
-    """The share by which 95 % of pairs of processes differ in the noise experiment; 0 without one."""
-    probe = rows[rows["experiment"].eq("noise") & rows["status"].eq("ok") & rows["step_time_ms"].gt(0)]
-    values = np.log(probe["step_time_ms"].to_numpy(dtype=float))
-    if len(values) < 4:
-        return 0.0
-    first, second = np.triu_indices(len(values), k=1)
-    return float(np.expm1(np.quantile(np.abs(values[first] - values[second]), 0.95)))
+    """The share by which 95 % of pairs of processes differ in the noise experiment; 0 without
+    one.
+    """
+    probe = rows[rows["experiment"].eq("noise") & rows["status"].eq("ok")]
+    found = noise(probe, "step_time_ms", [*SETTINGS, "seed"])
+    return found.ratio if found else 0.0
 
 
 def _notes(sides: tuple[Side, Side]) -> list[str]:
     base, head = sides
     notes = []
     if base.values("fingerprint") != head.values("fingerprint"):
-        notes.append(f"The machines differ: {_list(base, 'processor')} ({_list(base, 'fingerprint')}) and "
-                     f"{_list(head, 'processor')} ({_list(head, 'fingerprint')}); times are not compared.")
+        notes.append(
+            f"The machines differ: {_list(base, 'processor')} ({_list(base, 'fingerprint')}) and "
+            f"{_list(head, 'processor')} ({_list(head, 'fingerprint')}); times are not compared."
+        )
     if set(base.rows["key"]) == set(head.rows["key"]):
         notes.append("Both sides hold the same records: an A/A comparison.")
     return notes

@@ -19,7 +19,8 @@ class Exact:
     Args:
         better: which way is an improvement; None: any change is an alarm.
         relative, absolute: how far apart two values may be and still be the same; one is enough.
-        processor: whether another processor may rightly give another value (rounding, vector width).
+        processor: whether another processor may rightly give another value (rounding, vector
+        width).
     """
 
     metric: str
@@ -42,8 +43,12 @@ GATES = (
 )
 
 
-def exact_lines(cell: str, base: pd.DataFrame, head: pd.DataFrame, sides: tuple[Side, Side],
-                ) -> list[Line]:
+def exact_lines(
+    cell: str,
+    base: pd.DataFrame,
+    head: pd.DataFrame,
+    sides: tuple[Side, Side],
+) -> list[Line]:
     """One line for each exact metric that both sides have."""
     lines = []
     versions = difference(base, head, sides, ("python", "versions"))
@@ -58,13 +63,19 @@ def exact_lines(cell: str, base: pd.DataFrame, head: pd.DataFrame, sides: tuple[
         verdict, note = _judge(gate, b, h, versions, processor)
         before, after = (float(v.median()) if len(v) else None for v in (b, h))
         change = after / before - 1 if before and after is not None else None
-        lines.append(Line(cell, gate.metric, "exact", verdict, before, after, change, note=note,
-                          keys=keys))
+        lines.append(
+            Line(cell, gate.metric, "exact", verdict, before, after, change, note=note, keys=keys)
+        )
     return lines
 
 
-def _judge(gate: Exact, base: pd.Series, head: pd.Series, versions: str, processor: str,
-           ) -> tuple[Verdict, str]:
+def _judge(
+    gate: Exact,
+    base: pd.Series,
+    head: pd.Series,
+    versions: str,
+    processor: str,
+) -> tuple[Verdict, str]:
     if head.empty:
         return "cannot tell", "head does not record it"
     if base.empty:
@@ -75,8 +86,10 @@ def _judge(gate: Exact, base: pd.Series, head: pd.Series, versions: str, process
         return "cannot tell", processor
     for name, values in (("base", base), ("head", head)):
         if not _alike(gate, float(values.min()), float(values.max())):
-            return "cannot tell", (f"repeats of {name} differ among themselves: "
-                                   f"{short(values.min())} to {values.max():.9g}")
+            return "cannot tell", (
+                f"repeats of {name} differ among themselves: "
+                f"{short(values.min())} to {values.max():.9g}"
+            )
     before, after = float(base.median()), float(head.median())
     if _alike(gate, before, after):
         return "same", ""
@@ -90,14 +103,25 @@ def _alike(gate: Exact, a: float, b: float) -> bool:
     return abs(a - b) <= max(gate.absolute, gate.relative * max(abs(a), abs(b)))
 
 
-def difference(base: pd.DataFrame, head: pd.DataFrame, sides: tuple[Side, Side],
-               names: tuple[str, ...]) -> str:
-    """In words, how the environments of two cells differ in the named facts; "" where they do not."""
-    known = [[side.environment.get(key, {}) for key in rows["key"]]
-             for side, rows in zip(sides, (base, head), strict=True)]
+def difference(
+    base: pd.DataFrame, head: pd.DataFrame, sides: tuple[Side, Side], names: tuple[str, ...]
+) -> str:
+    """In words, how the environments of two cells differ in the named facts; "" where they do
+    not.
+    """
+    known = [
+        [side.environment.get(key, {}) for key in rows["key"]]
+        for side, rows in zip(sides, (base, head), strict=True)
+    ]
     for name in names:
-        values = [{str(e[name]) if not isinstance(e[name], dict) else str(sorted(e[name].items()))
-                   for e in environments if e.get(name) is not None} for environments in known]
+        values = [
+            {
+                str(e[name]) if not isinstance(e[name], dict) else str(sorted(e[name].items()))
+                for e in environments
+                if e.get(name) is not None
+            }
+            for environments in known
+        ]
         if not values[0] or not values[1]:
             return f"{name} not recorded on {'both sides' if not any(values) else 'one side'}"
         if values[0] != values[1]:
@@ -108,7 +132,10 @@ def difference(base: pd.DataFrame, head: pd.DataFrame, sides: tuple[Side, Side],
 def _told(name: str, known: list[list[dict]]) -> str:
     first, second = (environments[0][name] for environments in known)
     if isinstance(first, dict) and isinstance(second, dict):
-        moved = [f"{library} {first.get(library, 'absent')} and {second.get(library, 'absent')}"
-                 for library in sorted({*first, *second}) if first.get(library) != second.get(library)]
+        moved = [
+            f"{library} {first.get(library, 'absent')} and {second.get(library, 'absent')}"
+            for library in sorted({*first, *second})
+            if first.get(library) != second.get(library)
+        ]
         return f"different versions: {', '.join(moved[:4])}" if moved else "different versions"
     return f"different {name}: {first} and {second}"

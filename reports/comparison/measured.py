@@ -1,8 +1,9 @@
 """The gate with a clock: is a difference between processes larger than chance and than the noise?
 
-The two sweeps ran one after the other, so a machine that changed its pace in between looks like a change
-of the code. An alarm therefore needs the whole interval beyond the bar, not only a small p-value; an
-interleaved duel can do with less.
+The two sweeps ran one after the other, so a machine that changed its pace in between looks like a
+change
+of the code. An alarm therefore needs the whole interval beyond the bar, not only a small p-value;
+an interleaved duel can do with less.
 """
 
 from __future__ import annotations
@@ -23,17 +24,29 @@ ALPHA = 0.05
 LEAST_PROCESSES = 3  # on each side; fewer say nothing about the spread between processes
 
 
-def measured_line(cell: str, metric: str, base: pd.DataFrame, head: pd.DataFrame,
-                  sides: tuple[Side, Side], bar: float) -> Line | None:
+def measured_line(
+    cell: str,
+    metric: str,
+    base: pd.DataFrame,
+    head: pd.DataFrame,
+    sides: tuple[Side, Side],
+    bar: float,
+) -> Line | None:
     """The line of one metric, its p-value not corrected yet; None where neither side has it."""
     if metric not in base or metric not in head:
         return None
     b, h = (rows[metric].dropna().to_numpy(dtype=float) for rows in (base, head))
     if not (len(b) or len(h)):
         return None
-    line = Line(cell, metric, "measured", "cannot tell",
-                float(np.median(b)) if len(b) else None, float(np.median(h)) if len(h) else None,
-                keys=(*base["key"], *head["key"]))
+    line = Line(
+        cell,
+        metric,
+        "measured",
+        "cannot tell",
+        float(np.median(b)) if len(b) else None,
+        float(np.median(h)) if len(h) else None,
+        keys=(*base["key"], *head["key"]),
+    )
     if not (len(b) and len(h)) or min(b.min(), h.min()) <= 0:
         return replace(line, note="not measured on both sides")
     line = replace(line, change=float(np.exp(np.log(h).mean() - np.log(b).mean()) - 1))
@@ -41,14 +54,21 @@ def measured_line(cell: str, metric: str, base: pd.DataFrame, head: pd.DataFrame
     if machine:
         return replace(line, note=f"different machines ({machine.removeprefix('different ')})")
     if min(len(b), len(h)) < LEAST_PROCESSES:
-        return replace(line, note=f"{min(len(b), len(h))} process(es) a side; repeats="
-                       f"{LEAST_PROCESSES} or more can tell")
+        return replace(
+            line,
+            note=f"{min(len(b), len(h))} process(es) a side; repeats="
+            f"{LEAST_PROCESSES} or more can tell",
+        )
     log_b, log_h = np.log(b), np.log(h)
     error, degrees = stats.welch_error(log_b, log_h)
     interval = stats.welch_interval(log_b, log_h)
-    return replace(line, low=math.expm1(interval.low), high=math.expm1(interval.high),
-                   p=stats.permutation_p(log_b, log_h),
-                   detectable=math.expm1(stats.detectable(error, degrees, math.log1p(bar))))
+    return replace(
+        line,
+        low=math.expm1(interval.low),
+        high=math.expm1(interval.high),
+        p=stats.permutation_p(log_b, log_h),
+        detectable=math.expm1(stats.detectable(error, degrees, math.log1p(bar))),
+    )
 
 
 def decide(lines: list[Line], bar: float) -> list[Line]:
@@ -62,7 +82,9 @@ def decide(lines: list[Line], bar: float) -> list[Line]:
 
 
 def _decided(line: Line, bar: float, comparisons: int) -> Line:
-    assert line.low is not None and line.high is not None and line.p is not None
+    assert line.low is not None
+    assert line.high is not None
+    assert line.p is not None
     up, down = math.log1p(bar), -math.log1p(bar)
     low, high = math.log1p(line.low), math.log1p(line.high)
     higher_is_worse = describe(line.metric).better != "high"
@@ -73,6 +95,9 @@ def _decided(line: Line, bar: float, comparisons: int) -> Line:
     if low >= down and high <= up:
         return replace(line, verdict="same")
     if line.p > ALPHA and (low > up or high < down):
-        return replace(line, note=f"beyond the bar, but not beyond chance among {comparisons} "
-                       "comparisons; more repeats can tell")
+        return replace(
+            line,
+            note=f"beyond the bar, but not beyond chance among {comparisons} "
+            "comparisons; more repeats can tell",
+        )
     return replace(line, note="the interval reaches across the bar; more repeats can tell")

@@ -20,15 +20,20 @@ def headline(found: Comparison) -> str:
     parts = []
     if alarms:
         exact = sum(line.gate == "exact" for line in alarms)
-        parts.append(f"{len(alarms)} regression{'s' if len(alarms) != 1 else ''} "
-                     f"({exact} exact, {len(alarms) - exact} in time)")
+        parts.append(
+            f"{len(alarms)} regression{'s' if len(alarms) != 1 else ''} "
+            f"({exact} exact, {len(alarms) - exact} in time)"
+        )
     if found.failing:
-        parts.append(f"{len(found.failing)} newly failing cell{'s' if len(found.failing) != 1 else ''}")
+        parts.append(
+            f"{len(found.failing)} newly failing cell{'s' if len(found.failing) != 1 else ''}"
+        )
     if found.missing:
         parts.append(f"{len(found.missing)} missing cell{'s' if len(found.missing) != 1 else ''}")
     verdict = ", ".join(parts) or "No regression"
-    counts = ", ".join(f"{found.count(v)} {v}" for v in ("same", "better", "cannot tell")
-                       if found.count(v))
+    counts = ", ".join(
+        f"{found.count(v)} {v}" for v in ("same", "better", "cannot tell") if found.count(v)
+    )
     return f"{verdict}. Of {len(found.lines)} comparisons: {counts or 'none else'}."
 
 
@@ -37,8 +42,11 @@ def text(found: Comparison) -> str:
     out = [headline(found), *found.notes]
     for title, lines in _groups(found):
         out.append(f"\n{title}")
-        out += [f"  {line.cell}  {line.metric}: {_numbers(line)}"
-                + (f"  ({line.note})" if line.note else "") for line in lines[:MOST]]
+        out += [
+            f"  {line.cell}  {line.metric}: {_numbers(line)}"
+            + (f"  ({line.note})" if line.note else "")
+            for line in lines[:MOST]
+        ]
         if len(lines) > MOST:
             out.append(f"  … and {len(lines) - MOST} more")
     for title, cells in _cells(found):
@@ -48,9 +56,12 @@ def text(found: Comparison) -> str:
 
 def markdown(found: Comparison) -> str:
     """For a pull request: alarms in the open, the rest folded."""
-    out = [f"### {escape_markdown(headline(found))}",
-           f"Base `{found.base}`, head `{found.head}`. A change in time counts from "
-           f"{found.bar:.0%} on.", *(escape_markdown(note) for note in found.notes)]
+    out = [
+        f"### {escape_markdown(headline(found))}",
+        f"Base `{found.base}`, head `{found.head}`. A change in time counts from "
+        f"{found.bar:.0%} on.",
+        *(escape_markdown(note) for note in found.notes),
+    ]
     for title, cells in _cells(found):
         out += [f"**{title}**", "\n".join(f"- {escape_markdown(cell)}" for cell in cells[:MOST])]
     for title, lines in _groups(found):
@@ -59,7 +70,9 @@ def markdown(found: Comparison) -> str:
         if lines[0].alarm:
             out += [f"**{title}**", made + more]
         else:
-            out.append(f"<details><summary>{title} ({len(lines)})</summary>\n\n{made}{more}\n\n</details>")
+            out.append(
+                f"<details><summary>{title} ({len(lines)})</summary>\n\n{made}{more}\n\n</details>"
+            )
     return "\n\n".join(out) + "\n"
 
 
@@ -70,11 +83,17 @@ def to_json(found: Comparison) -> str:
 def junit(found: Comparison) -> str:
     """One test case a line; alarms fail, what cannot be told is skipped."""
     suite = ElementTree.Element(
-        "testsuite", name="compare", tests=str(len(found.lines) + len(found.failing) + len(found.missing)),
-        failures=str(len(found.alarms) + len(found.failing) + len(found.missing)), errors="0",
-        skipped=str(found.count("cannot tell")))
+        "testsuite",
+        name="compare",
+        tests=str(len(found.lines) + len(found.failing) + len(found.missing)),
+        failures=str(len(found.alarms) + len(found.failing) + len(found.missing)),
+        errors="0",
+        skipped=str(found.count("cannot tell")),
+    )
     for line in found.lines:
-        case = ElementTree.SubElement(suite, "testcase", classname=_xml(line.cell), name=line.metric)
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=_xml(line.cell), name=line.metric
+        )
         words = _xml(f"{_numbers(line)} {line.note}".strip())
         if line.alarm:
             ElementTree.SubElement(case, "failure", message=words, type=line.verdict).text = words
@@ -85,23 +104,36 @@ def junit(found: Comparison) -> str:
             case = ElementTree.SubElement(suite, "testcase", classname=_xml(cell), name="status")
             ElementTree.SubElement(case, "failure", message=kind, type=kind)
     ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, "unicode") + "\n"
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, "unicode") + "\n"
+    )
 
 
 FORMATS = {"text": text, "markdown": markdown, "json": to_json, "junit": junit}
 
 
 def _groups(found: Comparison) -> list[tuple[str, list[Line]]]:
-    titles = {"worse": "Worse", "changed": "Changed", "better": "Better", "cannot tell": "Cannot tell",
-              "same": "Same"}
-    groups = [(title, [line for line in found.lines if line.verdict == verdict])
-              for verdict, title in titles.items()]
+    titles = {
+        "worse": "Worse",
+        "changed": "Changed",
+        "better": "Better",
+        "cannot tell": "Cannot tell",
+        "same": "Same",
+    }
+    groups = [
+        (title, [line for line in found.lines if line.verdict == verdict])
+        for verdict, title in titles.items()
+    ]
     return [(title, lines) for title, lines in groups if lines]
 
 
 def _cells(found: Comparison) -> list[tuple[str, list[str]]]:
-    groups = [("Newly failing", found.failing), ("Missing in head", found.missing),
-              ("Only in head", found.added), ("Works again", found.fixed)]
+    groups = [
+        ("Newly failing", found.failing),
+        ("Missing in head", found.missing),
+        ("Only in head", found.added),
+        ("Works again", found.fixed),
+    ]
     return [(title, cells) for title, cells in groups if cells]
 
 
@@ -117,12 +149,21 @@ def _numbers(line: Line) -> str:
 
 
 def _row(line: Line) -> list[str]:
-    interval = f"[{line.low:+.1%}, {line.high:+.1%}]" \
-        if line.low is not None and line.high is not None else "–"
-    return [line.cell, heading(line.metric), short(line.base), short(line.head),
-            "–" if line.change is None else f"{line.change:+.2%}", interval,
-            "–" if line.detectable is None else f"{line.detectable:.0%}",
-            line.verdict + (f": {line.note}" if line.note else "")]
+    interval = (
+        f"[{line.low:+.1%}, {line.high:+.1%}]"
+        if line.low is not None and line.high is not None
+        else "–"
+    )
+    return [
+        line.cell,
+        heading(line.metric),
+        short(line.base),
+        short(line.head),
+        "–" if line.change is None else f"{line.change:+.2%}",
+        interval,
+        "–" if line.detectable is None else f"{line.detectable:.0%}",
+        line.verdict + (f": {line.note}" if line.note else ""),
+    ]
 
 
 def _xml(words: str) -> str:

@@ -85,6 +85,11 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: no NaN, no infinity."""
         data = asdict(self)
-        data["lines"] = [{k: None if isinstance(v, float) and not math.isfinite(v) else v
-                          for k, v in line.items()} for line in data["lines"]]
+        data["lines"] = [
+            {
+                k: None if isinstance(v, float) and not math.isfinite(v) else v
+                for k, v in line.items()
+            }
+            for line in data["lines"]
+        ]
         return {"status": self.status, "alarms": len(self.alarms), **data}

@@ -48,8 +48,9 @@ def read_side(path: Path) -> Side:
     if path.is_file():
         rows, environment = read_parquet(path)
         if rows.empty:
-            raise InputError("a results table with rows", f"{path}, which has none",
-                             "Run a sweep first.")
+            raise InputError(
+                "a results table with rows", f"{path}, which has none", "Run a sweep first."
+            )
         return Side(str(path), rows, environment)
     sweeps = read_sweeps([path])
     return Side(str(path), frame(sweeps.records), environments(sweeps.records))
@@ -66,18 +67,23 @@ def pair(base: Side, head: Side) -> Pairing:
     """
     leaves = [{c for c in side.rows.columns if is_setting(c)} for side in (base, head)]
     shared = sorted(leaves[0] & leaves[1])
-    notes = [f"Only {side.name} has the settings {', '.join(sorted(own)[:6])}; cells were paired "
-             "without them." for side, own in ((base, leaves[0] - leaves[1]),
-                                               (head, leaves[1] - leaves[0])) if own]
+    notes = [
+        f"Only {side.name} has the settings {', '.join(sorted(own)[:6])}; cells were paired "
+        "without them."
+        for side, own in ((base, leaves[0] - leaves[1]), (head, leaves[1] - leaves[0]))
+        if own
+    ]
     by = [*SETTINGS, *shared, "seed"]
     groups = [_groups(side.rows, by) for side in (base, head)]
     names = _names(pd.concat([base.rows[by], head.rows[by]]), by)
     identities = list(dict.fromkeys([*groups[0], *groups[1]]))
     if not set(groups[0]) & set(groups[1]):
-        raise InputError("two sweeps with cells in common",
-                         f"{base.name} and {head.name}, which share none of their "
-                         f"{len(groups[0])} and {len(groups[1])} cells",
-                         "Run the same KEY=VALUE settings on both.")
+        raise InputError(
+            "two sweeps with cells in common",
+            f"{base.name} and {head.name}, which share none of their "
+            f"{len(groups[0])} and {len(groups[1])} cells",
+            "Run the same KEY=VALUE settings on both.",
+        )
     return Pairing([(names[i], groups[0].get(i), groups[1].get(i)) for i in identities], notes)
 
 
@@ -85,14 +91,22 @@ def _groups(rows: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], pd.DataF
     identity = _identities(rows, by)
     # Of a cell that was measured again in the same place the later record counts.
     rows = rows.assign(_id=identity).drop_duplicates(["_id", "repeat"], keep="last")
-    return {key: group for key, group in rows.groupby("_id", sort=False)}
+    return dict(iter(rows.groupby("_id", sort=False)))
 
 
 def _identities(rows: pd.DataFrame, by: list[str]) -> list[tuple[str, ...]]:
     """Values as text, the way both sides write them: 1 and 1.0 are one number."""
-    columns = [[short(v) if isinstance(v, float) and v == v and not float(v).is_integer()
-                else str(int(v)) if isinstance(v, float) and v == v else str(v)
-                for v in rows[name].tolist()] for name in by]
+    columns = [
+        [
+            short(v)
+            if isinstance(v, float) and v == v and not float(v).is_integer()
+            else str(int(v))
+            if isinstance(v, float) and v == v
+            else str(v)
+            for v in rows[name].tolist()
+        ]
+        for name in by
+    ]
     return list(zip(*columns, strict=True))
 
 
@@ -105,8 +119,11 @@ def _names(rows: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], str]:
     for identity in identities:
         seen.setdefault("|".join(identity[i] for i in main), set()).add("|".join(identity))
     ambiguous = any(len(values) > 1 for values in seen.values())
-    varied = {name for i, name in enumerate(by) if len({v[i] for v in identities}) > 1
-              and (not name.startswith("cfg.") or ambiguous)}
+    varied = {
+        name
+        for i, name in enumerate(by)
+        if len({v[i] for v in identities}) > 1 and (not name.startswith("cfg.") or ambiguous)
+    }
     names = {}
     for identity in dict.fromkeys(identities):
         words = []

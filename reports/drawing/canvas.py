@@ -23,14 +23,35 @@ PNG_DPI = 200
 INK, FAINT, PAPER = "#1b1b1f", "#c9c9cf", "#fefefe"
 
 STYLE: dict[str, Any] = {
-    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
-    "font.family": "sans-serif", "font.size": 7.5, "axes.titlesize": 8, "axes.labelsize": 7.5,
-    "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7,
-    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
-    "axes.edgecolor": FAINT, "axes.linewidth": 0.7, "grid.color": FAINT, "grid.linewidth": 0.4,
-    "axes.grid": True, "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
-    "xtick.major.width": 0.5, "ytick.major.width": 0.5, "xtick.minor.size": 0, "ytick.minor.size": 0,
-    "lines.linewidth": 1.4, "lines.markersize": 3.6, "legend.frameon": False,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "font.family": "sans-serif",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.7,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.4,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.6,
+    "legend.frameon": False,
     "svg.fonttype": "none",  # text stays text: searchable, small, in the reader's own font
 }
 
@@ -69,6 +90,8 @@ class Plot:
             figure = Figure(figsize=SIZE_IN, layout="constrained")
             FigureCanvasAgg(figure)
             self.draw(figure.add_subplot())
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # laid out once; both files below keep it
             svg = _svg(figure)
             figure.savefig(folder / f"{stem}.png", dpi=PNG_DPI)
         (folder / f"{stem}.svg").write_text(svg, encoding="utf-8")
@@ -85,11 +108,15 @@ def inline(svg: str, label: str) -> str:
     """The drawing for a page: no prologue, no fixed size, the page's colours and font."""
     from html import escape
 
-    body = svg[svg.index("<svg"):]
+    body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
     # Matplotlib numbers its groups anew in each drawing; several drawings share this page.
-    body = re.sub(r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib\.axis|legend'
-                  r'|PathCollection|LineCollection|QuadMesh|FillBetweenPolyCollection)_\d+"', "", body)
+    body = re.sub(
+        r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib\.axis|legend'
+        r'|PathCollection|LineCollection|QuadMesh|FillBetweenPolyCollection)_\d+"',
+        "",
+        body,
+    )
     body = re.sub(r' (?:width|height)="[\d.]+pt"', "", body, count=2)
     body = body.replace("<svg ", f'<svg role="img" aria-label="{escape(label, quote=True)}" ', 1)
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
@@ -110,23 +137,33 @@ def log_ticks(axes: Axes, which: str, values: pd.Series) -> None:
     whole = bool((swept == np.round(swept)).all())
     if len(swept):
         low, high = swept.min() / 1.15, swept.max() * 1.15
-        axis.set_ticks(swept if which == "x" and whole and len(swept) <= 7 else round_ticks(low, high))
+        axis.set_ticks(
+            swept if which == "x" and whole and len(swept) <= 7 else round_ticks(low, high)
+        )
         (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
 def round_ticks(low: float, high: float) -> np.ndarray:
-    """Three to seven round numbers between two positive ends, evenly spread on a logarithmic axis."""
+    """Three to seven round numbers between two positive ends, evenly spread on a logarithmic
+    axis.
+    """
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     inside = decades
-    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), np.arange(1, 10, 0.5),
-                   np.arange(1, 10, 0.1)):
+    for digits in (
+        (1,),
+        (1, 3),
+        (1, 2, 5),
+        (1, 1.5, 2, 3, 5, 7),
+        np.arange(1, 10, 0.5),
+        np.arange(1, 10, 0.1),
+    ):
         ticks = np.outer(decades, digits).ravel()
         inside = ticks[(ticks >= low) & (ticks <= high)]
         if len(inside) >= 3:
             break
-    return inside[::int(np.ceil(len(inside) / 7))]
+    return inside[:: int(np.ceil(len(inside) / 7))]
 
 
 def plain(value: float) -> str:
@@ -151,5 +188,12 @@ def legend(axes: Axes, columns: int = 2) -> None:
     columns = 1 if longest > 30 else columns if longest > 16 else 3
     figure = axes.get_figure()
     assert figure is not None
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=2.2,
-                  columnspacing=1.2, labelspacing=0.3)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        handlelength=2.2,
+        columnspacing=1.2,
+        labelspacing=0.3,
+    )

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b1b1f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
-    (0, ()), (0, (4, 2)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
+    (0, ()),
+    (0, (4, 2)),
+    (0, (1, 1.5)),
+    (0, (6, 1.5, 1, 1.5)),
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,11 @@ def looks(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
     """A look for every (variant, way of batching) pair; order decides, so sort before."""
     variants = list(dict.fromkeys(v for v, _ in pairs))
     ways = list(dict.fromkeys(w for _, w in pairs))
-    return {(v, w): Look(COLOURS[variants.index(v) % len(COLOURS)],
-                         MARKERS[(ways.index(w) + variants.index(v) // len(COLOURS)) % len(MARKERS)],
-                         DASHES[ways.index(w) % len(DASHES)])
-            for v, w in pairs}
+    return {
+        (v, w): Look(
+            COLOURS[variants.index(v) % len(COLOURS)],
+            MARKERS[(ways.index(w) + variants.index(v) // len(COLOURS)) % len(MARKERS)],
+            DASHES[ways.index(w) % len(DASHES)],
+        )
+        for v, w in pairs
+    }

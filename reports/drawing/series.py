@@ -24,7 +24,7 @@ def split(piece: Slice) -> list[Slice]:
     for batching, cells in piece.cells.groupby("batching", sort=True):
         names = sorted({tuple(row) for row in cells[KEYS].to_numpy()})
         for start in range(0, len(names), MOST_SERIES):
-            chosen = set(names[start:start + MOST_SERIES])
+            chosen = set(names[start : start + MOST_SERIES])
             inside = [tuple(row) in chosen for row in cells[KEYS].to_numpy()]
             part = f" ({start // MOST_SERIES + 1})" if len(names) > MOST_SERIES else ""
             title = " · ".join(filter(None, [piece.title, f"{batching}{part}"]))
@@ -33,11 +33,15 @@ def split(piece: Slice) -> list[Slice]:
 
 
 def styled(study: Study, cells: pd.DataFrame) -> list[tuple[str, Look, pd.DataFrame]]:
-    """(name, look, its cells) of every series; looks are those of the whole study, in every plot."""
+    """(name, look, its cells) of every series; looks are those of the whole study, in every
+    plot.
+    """
     everywhere = sorted({tuple(map(str, row)) for row in study.cells[KEYS].to_numpy()})
     look = looks([(variant, f"{batching} {backend}") for variant, batching, backend in everywhere])
-    return [(study.name(points.iloc[0]), look[str(variant), f"{batching} {backend}"], points)
-            for (variant, batching, backend), points in cells.groupby(KEYS, sort=True)]
+    return [
+        (study.name(points.iloc[0]), look[str(variant), f"{batching} {backend}"], points)
+        for (variant, batching, backend), points in cells.groupby(KEYS, sort=True)
+    ]
 
 
 def line(axes: Axes, points: pd.DataFrame, x: str, y: str, look: Look, label: str) -> None:
@@ -45,6 +49,15 @@ def line(axes: Axes, points: pd.DataFrame, x: str, y: str, look: Look, label: st
     at, middle = points[x].astype(float).to_numpy(), points[y].to_numpy()
     low = points[f"{y}_lo"].fillna(points[y]).clip(upper=points[y]).to_numpy()
     high = points[f"{y}_hi"].fillna(points[y]).clip(lower=points[y]).to_numpy()
-    axes.errorbar(at, middle, yerr=[middle - low, high - middle], color=look.colour,
-                  marker=look.marker, linestyle=look.dash, elinewidth=0.8, capsize=1.6,
-                  markeredgewidth=0, label=label)
+    axes.errorbar(
+        at,
+        middle,
+        yerr=[middle - low, high - middle],
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.dash,
+        elinewidth=0.8,
+        capsize=1.6,
+        markeredgewidth=0,
+        label=label,
+    )

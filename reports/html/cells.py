@@ -9,11 +9,46 @@ import pandas as pd
 from reports.columns import heading
 from reports.html.elements import Html, tag
 
-FILTERS = ("variant", "batching", "batch_size", "n_hidden", "n_steps", "device", "backend", "status")
-SHOWN = ("variant", "batching", "model", "task", "batch_size", "n_hidden", "n_steps", "device", "backend",
-         "seed", "repeat", "status", "step_time_ms", "timesteps_per_s", "memory_peak_mib",
-         "memory_xla_mib", "etrace_mib", "compile_s", "limit_ratio", "loss_final", "accuracy",
-         "test_accuracy", "grad_cosine", "grad_rel_error", "firing_rate", "health", "reason", "key")
+FILTERS = (
+    "variant",
+    "batching",
+    "batch_size",
+    "n_hidden",
+    "n_steps",
+    "device",
+    "backend",
+    "status",
+)
+SHOWN = (
+    "variant",
+    "batching",
+    "model",
+    "task",
+    "batch_size",
+    "n_hidden",
+    "n_steps",
+    "device",
+    "backend",
+    "seed",
+    "repeat",
+    "status",
+    "step_time_ms",
+    "timesteps_per_s",
+    "memory_peak_mib",
+    "memory_xla_mib",
+    "etrace_mib",
+    "compile_s",
+    "limit_ratio",
+    "loss_final",
+    "accuracy",
+    "test_accuracy",
+    "grad_cosine",
+    "grad_rel_error",
+    "firing_rate",
+    "health",
+    "reason",
+    "key",
+)
 _TITLES = {"variant": "algorithm", "batch_size": "B", "n_hidden": "H", "n_steps": "T"}
 
 
@@ -21,26 +56,78 @@ def results(table: pd.DataFrame) -> Html:
     """Filters, a search field, the table's frame, and its rows as data for the script."""
     shown = [c for c in SHOWN if c in FILTERS or _says_something(table, c)]
     return tag(
-        "div", tag("form", (_filter(table, name) for name in FILTERS),
-                   tag("label", "search", tag("input", type="search", name="search",
-                                              placeholder="any text", autocomplete="off")),
-                   tag("button", "Show all", type="reset"), class_="filters", autocomplete="off"),
+        "div",
+        tag(
+            "form",
+            (_filter(table, name) for name in FILTERS),
+            tag(
+                "label",
+                "search",
+                tag(
+                    "input",
+                    type="search",
+                    name="search",
+                    placeholder="any text",
+                    autocomplete="off",
+                ),
+            ),
+            tag("button", "Show all", type="reset"),
+            class_="filters",
+            autocomplete="off",
+        ),
         tag("p", f"{len(table)} cells", class_="shown", role="status", aria_live="polite"),
-        tag("div", tag("table", tag("thead", tag("tr", (
-            tag("th", tag("button", _title(name), type="button"), scope="col", data_column=name,
-                aria_sort="none", class_="num" if _numeric(table, name) else None)
-            for name in shown))), tag("tbody"), class_="results"),
-            class_="scroll tall", tabindex="0", role="region", aria_label="All cells"),
+        tag(
+            "div",
+            tag(
+                "table",
+                tag(
+                    "thead",
+                    tag(
+                        "tr",
+                        (
+                            tag(
+                                "th",
+                                tag("button", _title(name), type="button"),
+                                scope="col",
+                                data_column=name,
+                                aria_sort="none",
+                                class_="num" if _numeric(table, name) else None,
+                            )
+                            for name in shown
+                        ),
+                    ),
+                ),
+                tag("tbody"),
+                class_="results",
+            ),
+            class_="scroll tall",
+            tabindex="0",
+            role="region",
+            aria_label="All cells",
+        ),
         tag("p", tag("button", "Show more", type="button", class_="more", hidden=True)),
-        tag("noscript", tag("p", "Sorting and filtering need JavaScript; results.csv has every row.")),
-        tag("script", _json(table, shown), type="application/json", class_="data"), class_="cells")
+        tag(
+            "noscript",
+            tag("p", "Sorting and filtering need JavaScript; results.csv has every row."),
+        ),
+        tag("script", _json(table, shown), type="application/json", class_="data"),
+        class_="cells",
+    )
 
 
 def _filter(table: pd.DataFrame, name: str) -> Html:
     values = sorted(table[name].dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
-    return tag("label", _title(name), tag("select", tag("option", "all", value=""), (
-        tag("option", str(v) or "(none)", value=str(v)) for v in values), name=name,
-        disabled=len(values) < 2))
+    return tag(
+        "label",
+        _title(name),
+        tag(
+            "select",
+            tag("option", "all", value=""),
+            (tag("option", str(v) or "(none)", value=str(v)) for v in values),
+            name=name,
+            disabled=len(values) < 2,
+        ),
+    )
 
 
 def _title(name: str) -> str:
@@ -52,13 +139,28 @@ def _numeric(table: pd.DataFrame, name: str) -> bool:
 
 
 def _says_something(table: pd.DataFrame, name: str) -> bool:
-    return name in table and bool(table[name].notna().any()) and not table[name].astype(str).eq("").all()
+    return (
+        name in table
+        and bool(table[name].notna().any())
+        and not table[name].astype(str).eq("").all()
+    )
 
 
 def _json(table: pd.DataFrame, shown: list[str]) -> Html:
-    columns = [[None if v is pd.NA or v != v else float(f"{v:.5g}") if isinstance(v, float) else v
-                for v in table[name].tolist()] for name in shown]
-    text = json.dumps({"columns": shown, "numeric": [_numeric(table, c) for c in shown],
-                       "rows": list(zip(*columns, strict=True))}, separators=(",", ":"))
+    columns = [
+        [
+            None if v is pd.NA or v != v else float(f"{v:.5g}") if isinstance(v, float) else v
+            for v in table[name].tolist()
+        ]
+        for name in shown
+    ]
+    text = json.dumps(
+        {
+            "columns": shown,
+            "numeric": [_numeric(table, c) for c in shown],
+            "rows": list(zip(*columns, strict=True)),
+        },
+        separators=(",", ":"),
+    )
     # Inside a script element only "<" can end the data early; JSON may spell it otherwise.
     return Html(text.replace("<", "\\u003c"))

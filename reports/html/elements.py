@@ -48,19 +48,34 @@ def join(children: Iterable[Child]) -> Html:
     return Html("".join(out))
 
 
-def table(head: Iterable[Child], rows: Iterable[Iterable[Child]], *, numeric: Iterable[int] = (),
-          caption: str | None = None, class_: str | None = None) -> Html:
+def table(
+    head: Iterable[Child],
+    rows: Iterable[Iterable[Child]],
+    *,
+    numeric: Iterable[int] = (),
+    caption: str | None = None,
+    class_: str | None = None,
+) -> Html:
     """A table in a box that scrolls sideways; `numeric` columns are set flush right."""
     right = frozenset(numeric)
 
     def cells(name: str, row: Iterable[Child], **attributes: object) -> list[Html]:
-        return [tag(name, cell, class_="num" if i in right else None, **attributes)
-                for i, cell in enumerate(row)]
+        return [
+            tag(name, cell, class_="num" if i in right else None, **attributes)
+            for i, cell in enumerate(row)
+        ]
 
-    return tag("div", tag(
-        "table",
-        tag("caption", caption) if caption else None,
-        tag("thead", tag("tr", cells("th", head, scope="col"))),
-        tag("tbody", (tag("tr", cells("td", row)) for row in rows)),
-        class_=class_), class_="scroll", tabindex="0", role="region",
-        aria_label=caption or "table")
+    return tag(
+        "div",
+        tag(
+            "table",
+            tag("caption", caption) if caption else None,
+            tag("thead", tag("tr", cells("th", head, scope="col"))),
+            tag("tbody", (tag("tr", cells("td", row)) for row in rows)),
+            class_=class_,
+        ),
+        class_="scroll",
+        tabindex="0",
+        role="region",
+        aria_label=caption or "table",
+    )

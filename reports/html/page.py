@@ -23,21 +23,33 @@ def render(document: d.Document) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
     head = tag(
-        "head", tag("meta", charset="utf-8"),
+        "head",
+        tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="color-scheme", content="light dark"),
         # An icon of its own, empty: without one a browser asks a server for /favicon.ico.
         tag("link", rel="icon", href="data:,"),
-        tag("title", document.title), tag("style", Html(style)))
+        tag("title", document.title),
+        tag("style", Html(style)),
+    )
     body = tag(
-        "body", tag("a", "Skip to the verdict", href="#verdict", class_="skip"),
+        "body",
+        tag("a", "Skip to the verdict", href="#verdict", class_="skip"),
         tag("header", tag("p", document.subtitle, class_="eyebrow"), tag("h1", document.title)),
-        _contents(document.sections), tag("main", map(_section, document.sections)),
-        tag("footer", tag("p", "Made from record files alone by python -m reports. The same numbers are "
-                          "in results.csv and results.parquet, the drawings as SVG and PNG beside "
-                          "this file.")),
-        tag("script", Html(script)))
+        _contents(document.sections),
+        tag("main", map(_section, document.sections)),
+        tag(
+            "footer",
+            tag(
+                "p",
+                "Made from record files alone by python -m reports. The same numbers are "
+                "in results.csv and results.parquet, the drawings as SVG and PNG beside "
+                "this file.",
+            ),
+        ),
+        tag("script", Html(script)),
+    )
     return "<!doctype html>\n" + tag("html", head, body, lang="en")
 
 
@@ -46,26 +58,48 @@ def _asset(name: str) -> str:
 
 
 def _contents(sections: Iterable[d.Section]) -> Html:
-    return tag("nav", tag("ul", (
-        tag("li", tag("a", s.title, tag("span", s.alert, class_="count") if s.alert else None,
-                      href=f"#{s.id}")) for s in sections)), aria_label="Sections")
+    return tag(
+        "nav",
+        tag(
+            "ul",
+            (
+                tag(
+                    "li",
+                    tag(
+                        "a",
+                        s.title,
+                        tag("span", s.alert, class_="count") if s.alert else None,
+                        href=f"#{s.id}",
+                    ),
+                )
+                for s in sections
+            ),
+        ),
+        aria_label="Sections",
+    )
 
 
 def _section(section: d.Section) -> Html:
     parts: list[Html] = []
     for is_figure, blocks in groupby(section.blocks, lambda block: isinstance(block, d.Figure)):
-        parts += [_gallery(list(blocks))] if is_figure else map(_block, blocks)
-    return tag("section", tag("h2", section.title), parts, id=section.id,
-               aria_labelledby=None)
+        parts += (
+            [_gallery([b for b in blocks if isinstance(b, d.Figure)])]
+            if is_figure
+            else map(_block, blocks)
+        )
+    return tag("section", tag("h2", section.title), parts, id=section.id, aria_labelledby=None)
 
 
 def _gallery(figures: list[d.Figure]) -> Html:
     """Drawings side by side; a caption that all share is said once."""
     captions = {figure.plot.caption for figure in figures}
     shared = captions.pop() if len(captions) == 1 else None
-    return join([tag("p", shared, class_="caption") if shared else None,
-                 tag("div", (_figure(figure, shared is None) for figure in figures),
-                     class_="gallery")])
+    return join(
+        [
+            tag("p", shared, class_="caption") if shared else None,
+            tag("div", (_figure(figure, shared is None) for figure in figures), class_="gallery"),
+        ]
+    )
 
 
 def _block(block: d.Block) -> Html:
@@ -93,12 +127,22 @@ def _claim(answered: Answered) -> Html:
     claim, finding = answered.claim, answered.finding
     rows = f"{len(finding.keys)} {'row' if len(finding.keys) == 1 else 'rows'}"
     return tag(
-        "div", tag("dt", tag("span", finding.verdict, class_=f"badge {_VERDICTS[finding.verdict]}"),
-                   " ", claim.words),
+        "div",
+        tag(
+            "dt",
+            tag("span", finding.verdict, class_=f"badge {_VERDICTS[finding.verdict]}"),
+            " ",
+            claim.words,
+        ),
         tag("dd", finding.figure, tag("div", " · ".join(claim.tutorials), class_="source")),
-        tag("dd", tag("details", tag("summary", rows), tag("p", ", ".join(finding.keys),
-                                                           class_="keys")))
-        if finding.keys else None, id=f"claim-{claim.id}")
+        tag(
+            "dd",
+            tag("details", tag("summary", rows), tag("p", ", ".join(finding.keys), class_="keys")),
+        )
+        if finding.keys
+        else None,
+        id=f"claim-{claim.id}",
+    )
 
 
 def rich(text: str) -> Html:
@@ -108,9 +152,12 @@ def rich(text: str) -> Html:
 
 def _figure(figure: d.Figure, with_caption: bool) -> Html:
     plot = figure.plot
-    return tag("figure", Html(figure.svg),
-               tag("figcaption", plot.caption) if with_caption else None,
-               tag("details", tag("summary", "The numbers"), data_table(plot.data)))
+    return tag(
+        "figure",
+        Html(figure.svg),
+        tag("figcaption", plot.caption) if with_caption else None,
+        tag("details", tag("summary", "The numbers"), data_table(plot.data)),
+    )
 
 
 def data_table(data: pd.DataFrame) -> Html:

@@ -1,7 +1,7 @@
 """Plots, one kind a file; a file in this folder is found by being here.
 
-A plot file has `ORDER` (a number), `TITLE`, and `make(study) -> list[Plot]`, which raises `NotDrawn`
-with the reason when the records hold too little for it.
+A plot file has `ORDER` (a number), `TITLE`, and `make(study) -> list[Plot]`, which raises
+`NotDrawn` with the reason when the records hold too little for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def make_all(study: Study) -> tuple[list[Plot], list[tuple[str, str]]]:
     """Every plot the records allow, and (title, reason) of each kind that they do not."""
-    modules = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    modules = [
+        importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
+    ]
     drawn: list[Plot] = []
     missing: list[tuple[str, str]] = []
     for module in sorted(modules, key=lambda m: (m.ORDER, m.__name__)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 ORDER = 60
 TITLE = "Maps over two axes"
 METRICS = ("timesteps_per_s", "memory_peak_mib")
-MOST_MAPS = 3  # of one metric
+MOST_MAPS = 2  # of one metric
 _SYMBOLS = {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}
 
 
@@ -29,8 +30,10 @@ def make(study: Study) -> list[Plot]:
     for metric in METRICS:
         maps = [found for x, y in combinations(SIZES, 2) for found in grids(study, x, y, metric)]
         maps = sorted(maps, key=lambda m: -int(m[1].notna().sum().sum()))[:MOST_MAPS]
-        drawn += [plot(metric, title, grid, f"map_{metric.rsplit('_', 1)[0]}_{i}")
-                  for i, (title, grid) in enumerate(maps, 1)]
+        drawn += [
+            plot(metric, title, grid, f"map_{metric.rsplit('_', 1)[0]}_{i}")
+            for i, (title, grid) in enumerate(maps, 1)
+        ]
     if not drawn:
         raise NotDrawn("no variant was run at two or more values of two axes at once")
     return drawn
@@ -46,18 +49,23 @@ def grids(study: Study, x: str, y: str, metric: str) -> list[tuple[str, pd.DataF
     for _, group in cells[cells[metric].notna()].groupby(held, dropna=False, sort=True):
         grid = group.pivot_table(index=y, columns=x, values=metric, aggfunc="median")
         if min(grid.shape) >= 2 and grid.notna().to_numpy().sum() >= 4:
-            title = " · ".join(filter(None, [study.name(group.iloc[0]),
-                                             study.setting(group.iloc[0], (x, y))]))
+            title = " · ".join(
+                filter(None, [study.name(group.iloc[0]), study.setting(group.iloc[0], (x, y))])
+            )
             found.append((title, grid.sort_index().sort_index(axis=1)))
     return found
 
 
 def plot(metric: str, title: str, grid: pd.DataFrame, name: str) -> Plot:
     """One map of any metric over any two axes."""
-    return Plot(name=name, section=f"{heading(metric)[0].upper()}{heading(metric)[1:]} over two axes",
-                title=title, caption="Darker is less (logarithmic). An empty square was not measured.",
-                data=grid.reset_index().rename(columns=str),
-                draw=lambda axes: _draw(axes, grid, title))
+    return Plot(
+        name=name,
+        section=f"{heading(metric)[0].upper()}{heading(metric)[1:]} over two axes",
+        title=title,
+        caption="Darker is less (logarithmic). An empty square was not measured.",
+        data=grid.reset_index().rename(columns=str),
+        draw=partial(_draw, grid=grid, title=title),
+    )
 
 
 def _draw(axes: Axes, grid: pd.DataFrame, title: str) -> None:
@@ -70,8 +78,15 @@ def _draw(axes: Axes, grid: pd.DataFrame, title: str) -> None:
     axes.pcolormesh(np.ma.masked_invalid(values), cmap="cividis", norm=norm, linewidth=0)
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            axes.text(j + 0.5, i + 0.5, short(value), ha="center", va="center", fontsize=6.5,
-                      color="#ffffff" if norm(value) < 0.5 else "#111111")
+            axes.text(
+                j + 0.5,
+                i + 0.5,
+                short(value),
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color="#ffffff" if norm(value) < 0.5 else "#111111",
+            )
     for axis, labels in ((axes.xaxis, grid.columns), (axes.yaxis, grid.index)):
         axis.set_ticks(np.arange(len(labels)) + 0.5, [str(v) for v in labels])
     axes.grid(False)

@@ -1,7 +1,10 @@
-"""Loss and accuracy against epochs and against training time, one line a variant, mean over seeds."""
+"""Loss and accuracy against epochs and against training time, one line a variant, mean over
+seeds.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +33,10 @@ def make(study: Study) -> list[Plot]:
     if points.empty:
         raise NotDrawn("no record holds a learning curve of three epochs or more")
     held = [s for s in SETTINGS if s not in _WAYS]
-    groups = sorted(points.groupby(held, dropna=False),
-                    key=lambda g: (-g[1]["variant"].nunique(), -g[1]["epoch"].max()))
+    groups = sorted(
+        points.groupby(held, dropna=False),
+        key=lambda g: (-g[1]["variant"].nunique(), -g[1]["epoch"].max()),
+    )
     y_names = [y for y in ("loss", "test_accuracy", "accuracy") if points[y].notna().any()][:2]
     drawn = []
     for y in y_names:
@@ -43,17 +48,22 @@ def make(study: Study) -> list[Plot]:
 
 
 def curves(study: Study) -> pd.DataFrame:
-    """One row per epoch of each ok record, of one way of batching: the losses are the same in all."""
+    """One row per epoch of each ok record, of one way of batching: the losses are the same in
+    all.
+    """
     rows = []
     order = {"manual": 0, "vmap": 1, "single": 2}
     for row in study.ok.to_dict("records"):
         curve = study.by_key[row["key"]].get("curves") or {}
         epochs = curve.get("epoch") or []
         for i, epoch in enumerate(epochs if len(epochs) >= 3 else []):
-            values = {name: curve[name][i] if i < len(curve.get(name) or []) else None
-                      for name in (*CURVES, "train_time_s")}
-            rows.append({**{s: row[s] for s in (*SETTINGS, "variant", "seed")}, "epoch": epoch,
-                         **values})
+            values = {
+                name: curve[name][i] if i < len(curve.get(name) or []) else None
+                for name in (*CURVES, "train_time_s")
+            }
+            rows.append(
+                {**{s: row[s] for s in (*SETTINGS, "variant", "seed")}, "epoch": epoch, **values}
+            )
     table = pd.DataFrame(rows)
     if table.empty:
         return table
@@ -67,22 +77,27 @@ def _plots(group: pd.DataFrame, x: str, y: str, title: str, number: int) -> list
     variants = sorted(group["variant"].unique())
     out = []
     for start in range(0, len(variants), MOST_SERIES):
-        chosen = variants[start:start + MOST_SERIES]
+        chosen = variants[start : start + MOST_SERIES]
         data = mean_curve(group[group["variant"].isin(chosen)], x, y)
         if not data.empty:
-            out.append(Plot(
-                name=f"{y}_vs_{x}_{number}" + (f"_{start // MOST_SERIES + 1}" if start else ""),
-                section=f"{CURVES[y].capitalize()} against "
-                        f"{'epochs' if x == 'epoch' else 'training time'}",
-                title=title,
-                caption="Mean over seeds; from three seeds on the band is the 95 % interval of the mean."
-                        + ("" if x == "epoch" else " Evaluation is not counted as training time."),
-                data=data, draw=lambda axes, data=data: _draw(axes, data, x, y, title, variants)))
+            out.append(
+                Plot(
+                    name=f"{y}_vs_{x}_{number}" + (f"_{start // MOST_SERIES + 1}" if start else ""),
+                    section=TITLE,
+                    title=title,
+                    caption="Mean over seeds; from three seeds on the band is the 95 % interval of the mean. "
+                    "Evaluation is not counted as training time.",
+                    data=data,
+                    draw=partial(_draw, data=data, x=x, y=y, title=title, variants=variants),
+                )
+            )
     return out
 
 
 def mean_curve(group: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Per variant and epoch: mean x, mean y over seeds, and Student's interval from three seeds on."""
+    """Per variant and epoch: mean x, mean y over seeds, and Student's interval from three seeds
+    on.
+    """
     group = group.astype({y: "float64", x: "float64"})
     by = group.groupby(["variant", "epoch"], sort=True)
     n, mean, spread = by[y].count(), by[y].mean(), by[y].std()
@@ -99,8 +114,14 @@ def _draw(axes: Axes, data: pd.DataFrame, x: str, y: str, title: str, variants: 
         colour = styles[str(variant), ""].colour
         axes.plot(points[x], points[y], color=colour, label=str(variant))
         if points[f"{y}_lo"].notna().any():
-            axes.fill_between(points[x], points[f"{y}_lo"], points[f"{y}_hi"], color=colour,
-                              alpha=0.18, linewidth=0)
+            axes.fill_between(
+                points[x],
+                points[f"{y}_lo"],
+                points[f"{y}_hi"],
+                color=colour,
+                alpha=0.18,
+                linewidth=0,
+            )
     axes.set_xlabel("epoch" if x == "epoch" else "training time (s)")
     axes.set_ylabel(CURVES[y])
     axes.set_title(title, loc="left")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 ORDER = 50
 TITLE = "Time by phase"
-PHASES = {"trace_s": "trace", "lower_s": "lower", "compile_s": "compile", "first_call_s": "first call"}
+PHASES = {
+    "trace_s": "trace",
+    "lower_s": "lower",
+    "compile_s": "compile",
+    "first_call_s": "first call",
+}
 STEPS = 100  # training steps set beside the phases that are paid once
 MOST_SETTINGS = 2
 MOST_BARS = 10
@@ -29,15 +35,24 @@ def make(study: Study) -> list[Plot]:
         cells = choice.cells.dropna(subset=list(PHASES)).nsmallest(MOST_BARS, "step_time_ms")
         if cells.empty:
             continue
-        data = pd.DataFrame({
-            "way": [study.name(cell) for _, cell in cells.iterrows()],
-            **{words: cells[column].to_numpy() for column, words in PHASES.items()},
-            f"{STEPS} steps": cells["step_time_ms"].to_numpy() * STEPS / 1e3})
+        data = pd.DataFrame(
+            {
+                "way": [study.name(cell) for _, cell in cells.iterrows()],
+                **{words: cells[column].to_numpy() for column, words in PHASES.items()},
+                f"{STEPS} steps": cells["step_time_ms"].to_numpy() * STEPS / 1e3,
+            }
+        )
         title = study.setting(cells.iloc[0])
-        drawn.append(Plot(
-            name=f"phases_{number}", section=TITLE, title=title,
-            caption=f"Seconds paid once, beside {STEPS} training steps in the steady state.", data=data,
-            draw=lambda axes, data=data, title=title: _draw(axes, data, title)))
+        drawn.append(
+            Plot(
+                name=f"phases_{number}",
+                section=TITLE,
+                title=title,
+                caption=f"Seconds paid once, beside {STEPS} training steps in the steady state.",
+                data=data,
+                draw=partial(_draw, data=data, title=title),
+            )
+        )
     if not drawn:
         raise NotDrawn("no cell has tracing, lowering, compiling and the first call recorded")
     return drawn

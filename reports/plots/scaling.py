@@ -1,7 +1,10 @@
-"""Memory and throughput against steps, width and batch, one drawing per slice of the other settings."""
+"""Memory and throughput against steps, width and batch, one drawing per slice of the other
+settings.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -17,8 +20,11 @@ if TYPE_CHECKING:
 ORDER = 10
 TITLE = "Memory and throughput against steps, width and batch"
 METRICS = ("memory_peak_mib", "timesteps_per_s")
-AXES = {"n_steps": "steps in a sequence, T", "n_hidden": "hidden neurons, H",
-        "batch_size": "batch size, B"}
+AXES = {
+    "n_steps": "steps in a sequence, T",
+    "n_hidden": "hidden neurons, H",
+    "batch_size": "batch size, B",
+}
 MOST_SLICES = 3  # of one metric against one axis; the others are in the results table
 
 
@@ -28,28 +34,37 @@ def make(study: Study) -> list[Plot]:
     for axis in SIZES:
         for metric in METRICS:
             slices = study.slices(axis, metric)
-            note = (f" The {MOST_SLICES} richest of {len(slices)} slices are drawn; the table of all "
-                    "cells has the others.") if len(slices) > MOST_SLICES else ""
+            note = (
+                (
+                    f" The {MOST_SLICES} richest of {len(slices)} slices are drawn; the table of "
+                    f"all "
+                    "cells has the others."
+                )
+                if len(slices) > MOST_SLICES
+                else ""
+            )
             panels = [panel for s in slices[:MOST_SLICES] for panel in split(s)]
             drawn += [_plot(study, axis, metric, panel, i, note) for i, panel in enumerate(panels)]
     if not drawn:
-        raise NotDrawn("no algorithm has results at two widths, batch sizes or lengths "
-                       "with everything else equal")
+        raise NotDrawn(
+            "no algorithm has results at two widths, batch sizes or lengths "
+            "with everything else equal"
+        )
     return drawn
 
 
 def _plot(study: Study, axis: str, metric: str, piece: Slice, number: int, note: str) -> Plot:
     columns = [*KEYS, axis, metric, f"{metric}_lo", f"{metric}_hi", "n"]
     data = piece.cells[columns].sort_values(["variant", "batching", axis]).reset_index(drop=True)
-    title = heading(metric)
     return Plot(
         name=f"{metric.rsplit('_', 1)[0]}_vs_{axis}_{number + 1}",
-        section=f"{title[0].upper()}{title[1:]} against {AXES[axis]}",
+        section=f"Memory and throughput against {AXES[axis]}",
         title=piece.title,
         caption="Both axes are logarithmic: a straight line is a power law. Bars are 95 % intervals."
-                + note,
+        + note,
         data=data,
-        draw=lambda axes: _draw(axes, study, data, axis, metric, piece.title))
+        draw=partial(_draw, study=study, data=data, axis=axis, metric=metric, title=piece.title),
+    )
 
 
 def _draw(axes: Axes, study: Study, data: pd.DataFrame, axis: str, metric: str, title: str) -> None:

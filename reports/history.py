@@ -1,0 +1,153 @@
+"""Cells over many commits: one series per machine, cell and metric, and where its level changed.
+
+Change points by PELT on logarithms (Killick, Fearnhead and Eckley, 2012) through `ruptures`, with a
+penalty in units of the series' own noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reports.columns import SETTINGS
+from reports.errors import InputError
+from reports.records import Sweeps, read_sweeps
+from reports.study import variants, varying_within
+from reports.tables import frame
+
+METRICS = ("step_time_ms", "memory_xla_mib", "etrace_mib")
+LEAST_COMMITS = 6  # before and after a change the level needs three points each
+LEAST_CHANGE = 0.02  # smaller steps are not reported, however still the series
+_LEVEL = 3  # points that make a level
+
+
+@dataclass(frozen=True)
+class Change:
+    """A level that moved: from the commit before to the first commit with the new level."""
+
+    before: str
+    after: str
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric of one cell on one machine.
+
+    Args:
+        points: one row a commit in order of time: commit, created, value, n (processes), keys.
+    """
+
+    machine: str
+    cell: str
+    metric: str
+    points: pd.DataFrame
+    changes: list[Change]
+
+
+def sweeps_below(folders: Iterable[Path]) -> list[Path]:
+    """The given sweeps and all sweeps in folders below: a history is a folder of sweeps.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = [
+        folder
+        for top in folders
+        for folder in sorted({top, *(c.parent for c in top.rglob("cells") if c.is_dir())})
+        if (folder / "cells").is_dir()
+    ]
+    if not found:
+        raise InputError(
+            "a sweep, or a folder with sweeps below it",
+            ", ".join(map(str, folders)) or "nothing",
+            "Keep one folder per commit, such as history/<commit>/cells/*.json.",
+        )
+    return list(dict.fromkeys(found))
+
+
+def read_history(folders: Iterable[Path]) -> Sweeps:
+    return read_sweeps(sweeps_below(folders))
+
+
+def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[Series]:
+    """Every series with at least two commits, those with changes first."""
+    rows = frame(sweeps.records)
+    provenance = [r.get("provenance") or {} for r in sweeps.records]
+    rows = rows.assign(
+        commit=[
+            str(p.get("commit") or "")[:10] + ("+" if p.get("dirty") else "") for p in provenance
+        ],
+        machine=[str(p.get("fingerprint") or "") for p in provenance],
+        created=[str(r.get("created") or "") for r in sweeps.records],
+    )
+    rows = rows[rows["status"].eq("ok")]
+    rows = rows.assign(variant=variants(rows, varying_within(rows, SETTINGS)))
+    found = []
+    for (machine, *values), group in rows.groupby(["machine", *SETTINGS, "variant"], dropna=False):
+        cell = dict(zip([*SETTINGS, "variant"], values, strict=True))
+        name = (
+            f"{cell['variant']} {cell['batching']} {cell['model']} {cell['task']} "
+            f"B={cell['batch_size']} H={cell['n_hidden']} T={cell['n_steps']}"
+        )
+        for metric in metrics:
+            points = _points(group, metric)
+            if len(points) >= 2:
+                found.append(Series(str(machine), name, metric, points, _changes(points)))
+    return sorted(found, key=lambda s: (not s.changes, s.machine, s.cell, s.metric))
+
+
+def change_points(values: np.ndarray, penalty: float = 4.0) -> list[int]:
+    """Indices at which a new level starts.
+
+    Args:
+        values: [N] positive numbers in order of time.
+        penalty: what a change costs, in variances of the noise times log N. The noise is read from
+            differences of neighbours, which a few steps in level do not inflate.
+    """
+    logs = np.log(values)
+    if len(logs) < LEAST_COMMITS:
+        return []
+    import ruptures
+
+    steps = np.abs(np.diff(logs))
+    # Median absolute difference of neighbours, scaled to a standard deviation of one point.
+    noise = max(float(np.median(steps)) / (0.6745 * np.sqrt(2)), LEAST_CHANGE / 10)
+    ends = (
+        ruptures.Pelt(model="l2", min_size=_LEVEL, jump=1)
+        .fit(logs[:, None])
+        .predict(pen=penalty * noise**2 * np.log(len(logs)))
+    )
+    return [int(end) for end in ends[:-1]]
+
+
+def _points(group: pd.DataFrame, metric: str) -> pd.DataFrame:
+    usable = group[group[metric].gt(0)]
+    by = usable.groupby("commit", sort=False)
+    points = pd.DataFrame(
+        {
+            "created": by["created"].min(),
+            "value": by[metric].median(),
+            "n": by.size(),
+            "keys": by["key"].agg(list),
+        }
+    )
+    return points.sort_values("created").reset_index()
+
+
+def _changes(points: pd.DataFrame) -> list[Change]:
+    values = points["value"].to_numpy(dtype=float)
+    starts = change_points(values)
+    edges = [0, *starts, len(values)]
+    changes = []
+    for i, start in enumerate(starts):
+        ratio = float(np.median(values[start : edges[i + 2]]) / np.median(values[edges[i] : start]))
+        if abs(np.log(ratio)) >= np.log1p(LEAST_CHANGE):
+            changes.append(
+                Change(str(points["commit"][start - 1]), str(points["commit"][start]), ratio)
+            )
+    return changes

@@ -1,0 +1,78 @@
+"""A metric over commits on one machine, with the levels between its change points."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reports.columns import heading
+from reports.drawing.canvas import INK, NotDrawn, Plot
+from reports.drawing.palette import COLOURS
+from reports.history import Series, history
+from reports.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ORDER = 70
+TITLE = "History over commits"
+LEAST = 3  # commits that make a history worth drawing
+MOST_SERIES = 9
+
+
+def make(study: Study) -> list[Plot]:
+    """Raises NotDrawn when no cell was measured at three commits on one machine."""
+    commits = {str((r.get("provenance") or {}).get("commit")) for r in study.sweeps.records}
+    several = len(commits) >= LEAST
+    series = [s for s in history(study.sweeps) if len(s.points) >= LEAST] if several else []
+    if not series:
+        raise NotDrawn(f"no cell was measured at {LEAST} commits on one machine")
+    # Constant series say nothing in a drawing; those with changes come first.
+    moving = [s for s in series if s.points["value"].nunique() > 1] or series
+    note = f" The first {MOST_SERIES} of {len(moving)}." if len(moving) > MOST_SERIES else ""
+    return [
+        Plot(
+            name=f"history_{i}",
+            section=TITLE,
+            title=s.cell,
+            caption=_caption(s) + note,
+            data=s.points.drop(columns="keys"),
+            draw=partial(_draw, series=s),
+        )
+        for i, s in enumerate(moving[:MOST_SERIES], 1)
+    ]
+
+
+def _caption(series: Series) -> str:
+    told = (
+        "; ".join(f"{c.ratio - 1:+.1%} at {c.after}" for c in series.changes) or "no change point"
+    )
+    return f"{series.cell} on {series.machine}: {told}."
+
+
+def _draw(axes: Axes, series: Series) -> None:
+    values = series.points["value"].to_numpy(dtype=float)
+    commits = series.points["commit"].tolist()
+    axes.plot(values, "o", color=COLOURS[0], markeredgewidth=0)
+    starts = [commits.index(c.after) for c in series.changes]
+    for start, end in zip([0, *starts], [*starts, len(values)], strict=True):
+        axes.hlines(np.median(values[start:end]), start - 0.4, end - 0.6, color=COLOURS[0])
+    for start, change in zip(starts, series.changes, strict=True):
+        axes.axvline(start - 0.5, color=COLOURS[1], linestyle=(0, (3, 2)), linewidth=1)
+        axes.annotate(
+            f"{change.ratio - 1:+.0%}",
+            (start - 0.5, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, -2),
+            textcoords="offset points",
+            va="top",
+            fontsize=6.5,
+            color=INK,
+        )
+    shown = np.unique(np.linspace(0, len(commits) - 1, min(len(commits), 6)).round().astype(int))
+    axes.set_xticks(shown, [commits[i][:7] for i in shown], rotation=30, ha="right")
+    axes.set_ylim(0, values.max() * 1.15)
+    axes.set_ylabel(heading(series.metric))
+    axes.set_title(series.cell[:58], loc="left", fontsize=6.5)
