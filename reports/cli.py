@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> int:
     }
     parser = argparse.ArgumentParser(
         prog="python -m reports",
-        description="Tables, plots and verdicts from the record files of sweeps. Without a command, "
-        "`report DIR...` is meant.",
+        description="Tables, plots and verdicts from the record files of sweeps. "
+        "Without a command, `report DIR...` is meant.",
     )
     subparsers = parser.add_subparsers(dest="command", required=True)
     for name, module in sorted(modules.items()):

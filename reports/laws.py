@@ -127,9 +127,9 @@ def _meetings(study: Study, metric: str, axis: str, piece: Slice) -> list[Meetin
     ]
     found = []
     for a, b in combinations(series, 2):
+        # Two ways of batching run nearly parallel: where they cross is chance.
         if a["batching"].iloc[0] != b["batching"].iloc[0]:
-            continue  # two ways of batching one algorithm run nearly parallel; they are compared
-            as such
+            continue
         cross = cross_over(a[axis], a[metric], b[axis], b[metric])
         if cross is not None and cross.inside:
             gap = fit(a[axis], a[metric]).exponent - fit(b[axis], b[metric]).exponent

@@ -128,7 +128,8 @@ class Ratio:
 
     def words(self) -> str:
         interval = f" [{self.low:.3g}, {self.high:.3g}]" if self.low == self.low else ""
-        return f"{self.centre:.3g}×{interval} over {self.pairs} {'pair' if self.pairs == 1 else 'pairs'}"
+        pairs = "1 pair" if self.pairs == 1 else f"{self.pairs} pairs"
+        return f"{self.centre:.3g}×{interval} over {pairs}"
 
 
 def ratio(

@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from importlib.resources import files
-from itertools import groupby
 
 import pandas as pd
 
@@ -21,7 +20,10 @@ def render(document: d.Document) -> str:
     """The page. Its policy forbids every request and every script but its own."""
     style, script = _asset("style.css"), _asset("app.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+    policy = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{digest}'"
+    )
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -81,17 +83,20 @@ def _contents(sections: Iterable[d.Section]) -> Html:
 
 def _section(section: d.Section) -> Html:
     parts: list[Html] = []
-    for is_figure, blocks in groupby(section.blocks, lambda block: isinstance(block, d.Figure)):
-        parts += (
-            [_gallery([b for b in blocks if isinstance(b, d.Figure)])]
-            if is_figure
-            else map(_block, blocks)
-        )
-    return tag("section", tag("h2", section.title), parts, id=section.id, aria_labelledby=None)
+    figures: list[d.Figure] = []  # neighbours share a gallery
+    for block in section.blocks:
+        if isinstance(block, d.Figure):
+            figures.append(block)
+            continue
+        parts += [_gallery(figures), _block(block)]
+        figures = []
+    return tag("section", tag("h2", section.title), parts, _gallery(figures), id=section.id)
 
 
 def _gallery(figures: list[d.Figure]) -> Html:
     """Drawings side by side; a caption that all share is said once."""
+    if not figures:
+        return Html("")
     captions = {figure.plot.caption for figure in figures}
     shared = captions.pop() if len(captions) == 1 else None
     return join(

@@ -34,7 +34,8 @@ def make(study: Study) -> list[Plot]:
                 name=f"fidelity_{len(drawn) + 1}",
                 section=TITLE,
                 title=title,
-                caption="Cosine between this gradient and BPTT's on the same batch, median over processes; "
+                caption="Cosine between this gradient and BPTT's on the same batch, "
+                "median over processes; "
                 "1 is the same direction. The line spans them.",
                 data=data,
                 draw=partial(_draw, data=data, title=title),

@@ -46,7 +46,8 @@ def make(study: Study) -> list[Plot]:
                 name=f"frontier_{number}",
                 section=TITLE,
                 title=title,
-                caption="Down and left is better. The number at a point is the cosine of its gradient to "
+                caption="Down and left is better. The number at a point is the cosine of "
+                "its gradient to "
                 "BPTT's; the grey line joins the ways that nothing beats in both time and memory."
                 + (f" Out of memory here: {', '.join(failed)}." if failed else ""),
                 data=data,

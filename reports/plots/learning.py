@@ -85,7 +85,8 @@ def _plots(group: pd.DataFrame, x: str, y: str, title: str, number: int) -> list
                     name=f"{y}_vs_{x}_{number}" + (f"_{start // MOST_SERIES + 1}" if start else ""),
                     section=TITLE,
                     title=title,
-                    caption="Mean over seeds; from three seeds on the band is the 95 % interval of the mean. "
+                    caption="Mean over seeds; from three seeds on the band is the 95 % interval "
+                    "of the mean. "
                     "Evaluation is not counted as training time.",
                     data=data,
                     draw=partial(_draw, data=data, x=x, y=y, title=title, variants=variants),

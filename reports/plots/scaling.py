@@ -60,8 +60,8 @@ def _plot(study: Study, axis: str, metric: str, piece: Slice, number: int, note:
         name=f"{metric.rsplit('_', 1)[0]}_vs_{axis}_{number + 1}",
         section=f"Memory and throughput against {AXES[axis]}",
         title=piece.title,
-        caption="Both axes are logarithmic: a straight line is a power law. Bars are 95 % intervals."
-        + note,
+        caption="Both axes are logarithmic: a straight line is a power law. "
+        "Bars are 95 % intervals." + note,
         data=data,
         draw=partial(_draw, study=study, data=data, axis=axis, metric=metric, title=piece.title),
     )

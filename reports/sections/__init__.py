@@ -1,0 +1,1 @@
+"""The parts of a report; `reports.content` puts them in order."""

@@ -1,0 +1,29 @@
+"""The claims of the tutorials."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from reports import document as d
+from reports.claims import answer_all
+from reports.study import Study
+
+
+def claims(study: Study) -> d.Section:
+    answers = answer_all(study)
+    counts = Counter(a.finding.verdict for a in answers)
+    told = (
+        f"{counts['holds']} hold, {counts['does not hold']} do not, "
+        f"{counts['not tested here']} were not tested here"
+    )
+    return d.Section(
+        "claims",
+        "Claims",
+        [
+            d.Words(
+                f"What the tutorials say, in our words, and what these records say to it: {told}. "
+                "Brackets are 95 % intervals; the keys name the rows behind each answer."
+            ),
+            d.Claims(sorted(answers, key=lambda a: a.finding.verdict == "not tested here")),
+        ],
+    )

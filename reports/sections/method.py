@@ -1,0 +1,96 @@
+"""How it was measured, and on what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from reports import document as d
+from reports.columns import EXTRA_METRICS, METRICS
+from reports.study import Study
+from reports.text import short
+
+
+def method(study: Study) -> d.Section:
+    used = [
+        c
+        for c in (*METRICS, *EXTRA_METRICS)
+        if c.name in study.table and study.table[c.name].notna().any()
+    ]
+    first = study.sweeps.records[0]
+    sources = sorted(
+        {str((r.get("memory") or {}).get("source") or "") for r in study.sweeps.records} - {""}
+    )
+    disagreements = [
+        str((r.get("memory") or {}).get("disagreement"))
+        for r in study.sweeps.records
+        if (r.get("memory") or {}).get("disagreement")
+    ]
+    texts = [
+        "Every cell ran in a fresh process. Times are medians of steady-state training steps after "
+        "warm-up; tracing, lowering and compilation are measured apart. Intervals are 95 %.",
+        "Seeds and repeats of one cell are merged: the median of the processes, with Student's "
+        "interval from three processes on; below that with the interval of one process's samples, "
+        "which knows nothing of the differences between processes.",
+    ]
+    if sources:
+        texts.append(f"Peak memory was read from: {', '.join(sources)}.")
+    if disagreements:
+        texts.append(
+            f"In {len(disagreements)} cells the sources of memory disagree, such as: "
+            f"{disagreements[0]}."
+        )
+    if first.get("config"):
+        texts.append("The whole configuration of every cell is in results.csv as cfg.<path>.")
+    return d.Section(
+        "method",
+        "How it was measured",
+        [
+            d.Items(texts),
+            d.Table(
+                ["column", "unit", "what it is"],
+                [[c.name, c.unit or "–", c.words] for c in used],
+                folded="The columns",
+            ),
+        ],
+    )
+
+
+def environment(study: Study) -> d.Section:
+    """What the machines were, each distinct value once."""
+    rows: dict[str, Counter[str]] = {}
+    for record in study.sweeps.records:
+        for name, value in (record.get("provenance") or {}).items():
+            if name == "versions" and isinstance(value, dict):
+                for library, version in value.items():
+                    rows.setdefault(str(library), Counter())[str(version)] += 1
+            else:
+                rows.setdefault(name, Counter())[_flat(value)] += 1
+    return d.Section(
+        "environment",
+        "Environment",
+        [d.Table(["what", "value"], [[name, _values(counts)] for name, counts in rows.items()])]
+        if rows
+        else [],
+    )
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, float):
+        return short(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _values(counts: Counter[str]) -> str:
+    if len(counts) <= 3:
+        return "; ".join(
+            f"{value or '–'} ({n} cells)" if len(counts) > 1 else value or "–"
+            for value, n in counts.most_common()
+        )
+    try:
+        numbers = sorted(float(v) for v in counts)
+    except ValueError:
+        return f"{len(counts)} different values"
+    return f"{short(numbers[0])} to {short(numbers[-1])}"

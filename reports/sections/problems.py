@@ -1,0 +1,66 @@
+"""Failures, health warnings, missing and unreadable records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports import document as d
+from reports.columns import SIZES
+from reports.study import Study
+
+
+def problems(study: Study) -> d.Section:
+    table, sweeps = study.table, study.sweeps
+    failed = table[~table["status"].isin(["ok"])]
+    sick = table[table["health"].ne("") & table["status"].eq("ok")]
+    blocks: list[d.Block] = []
+    label = ["variant", "batching", "batch_size", "n_hidden", "n_steps", "seed", "repeat"]
+    head = ["variant", "batching", "B", "H", "T", "seed", "repeat"]
+    for title, rows, column in (
+        ("Cells without a result", failed, "reason"),
+        ("Health warnings", sick, "health"),
+    ):
+        if len(rows):
+            shown = rows.head(200)
+            blocks += [
+                d.Heading(title),
+                d.Table(
+                    [*head, "status", column, "key"],
+                    [
+                        [
+                            *(_cell(row[c]) for c in label),
+                            row["status"],
+                            row[column] or "–",
+                            row["key"],
+                        ]
+                        for _, row in shown.iterrows()
+                    ],
+                    caption=f"The first 200 of {len(rows)}." if len(rows) > 200 else "",
+                ),
+            ]
+    if sweeps.missing:
+        blocks += [
+            d.Heading("Planned cells that have no record"),
+            d.Words("The sweep was interrupted, or is still running; the same command resumes it."),
+            d.Table(
+                ["key", *SIZES],
+                [[c["key"], *(str(c.get(s, "–")) for s in SIZES)] for c in sweeps.missing[:50]],
+            ),
+        ]
+    if sweeps.corrupt:
+        blocks += [
+            d.Heading("Files that are not records"),
+            d.Table(["file", "problem"], [[str(file), why] for file, why in sweeps.corrupt]),
+        ]
+    if not blocks:
+        blocks = [d.Words("None: every cell gave a result and no health check spoke up.")]
+    return d.Section(
+        "problems",
+        "Problems",
+        blocks,
+        alert=len(failed[failed["status"].ne("skipped")]) + len(sick) + len(sweeps.corrupt),
+    )
+
+
+def _cell(value: Any) -> str:
+    return "–" if value is None or value != value or str(value) == "<NA>" else str(value)

@@ -1,0 +1,112 @@
+"""Exponents beside theory, and where two series cross."""
+
+from __future__ import annotations
+
+from reports import document as d
+from reports.columns import describe, heading
+from reports.laws import Law, laws, meetings
+from reports.study import Study
+from reports.text import short
+
+# The peak holds these; they are told apart on demand.
+_FOLDED = ("memory_temp_mib",)
+
+
+def scaling(study: Study) -> d.Section:
+    found, crossings = laws(study), meetings(study)
+    if not found:
+        return d.Section(
+            "scaling",
+            "Scaling laws",
+            [
+                d.Words(
+                    "No algorithm ran at three sizes of any axis with everything else equal, so "
+                    "no exponent "
+                    "can be fitted with an interval."
+                )
+            ],
+        )
+    blocks: list[d.Block] = [
+        d.Words(
+            "Each exponent p says that the quantity grows as size to the power p over the sizes "
+            "measured "
+            "(least squares on logarithms, 95 % Student intervals). Theory speaks of large "
+            "sizes; at small "
+            "ones fixed costs flatten a curve, which the exponent between the two largest sizes "
+            "shows."
+        )
+    ]
+    for metric in dict.fromkeys(law.metric for law in found):
+        rows = [_law_row(law) for law in found if law.metric == metric]
+        blocks.append(
+            d.Table(
+                [
+                    "series",
+                    "in",
+                    "exponent",
+                    "95 % interval",
+                    "at the top",
+                    "theory",
+                    "reading",
+                    "points",
+                ],
+                rows,
+                numeric=(2, 3, 4, 5, 7),
+                caption="" if metric in _FOLDED else heading(metric),
+                folded=f"The same for {describe(metric).title}" if metric in _FOLDED else "",
+            )
+        )
+    if crossings:
+        blocks += [
+            d.Heading("Where two of them cost the same"),
+            d.Table(
+                ["of", "setting", "cheaper below", "cheaper above", "crosses at", "95 % interval"],
+                [
+                    [
+                        heading(m.metric),
+                        m.slice,
+                        m.first,
+                        m.second,
+                        f"{_axis(m.axis)} = {short(m.cross.at)}",
+                        _bounds(m.cross.low, m.cross.high),
+                    ]
+                    for m in crossings
+                ],
+                numeric=(5,),
+            ),
+        ]
+    return d.Section("scaling", "Scaling laws", blocks)
+
+
+def _law_row(law: Law) -> list[str]:
+    fit = law.law
+    if law.theory is None:
+        reading = ""
+    elif fit.low <= law.theory <= fit.high or abs(fit.exponent - law.theory) < 0.05:
+        reading = "as theory says"
+    elif abs(fit.top - law.theory) < 0.15:
+        reading = "heading there"
+    else:
+        reading = "less than theory" if fit.exponent < law.theory else "more than theory"
+    return [
+        law.series,
+        _axis(law.axis),
+        f"{fit.exponent:.2f}",
+        _bounds(fit.low, fit.high, 2),
+        f"{fit.top:.2f}",
+        "" if law.theory is None else f"{law.theory:g}",
+        reading + ("; bent" if fit.bent else ""),
+        str(fit.points),
+    ]
+
+
+def _bounds(low: float, high: float, digits: int | None = None) -> str:
+    if low != low:
+        return "–"
+    show = (lambda v: f"{v:.{digits}f}") if digits is not None else short
+    left = "…" if low == 0 and digits is None else show(low)
+    return f"[{left}, {'…' if high == float('inf') else show(high)}]"
+
+
+def _axis(axis: str) -> str:
+    return {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}.get(axis, axis)

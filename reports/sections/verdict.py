@@ -1,0 +1,92 @@
+"""The first screen, and the same choice at the other settings."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from reports import document as d
+from reports.study import Study
+from reports.verdict import answer, interval, settings
+
+MOST_SETTINGS = 12  # rows of the table of other settings
+
+
+def verdict(study: Study) -> d.Section:
+    found = answer(study)
+    if found is None:
+        counts = Counter(study.table["status"])
+        told = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+        return d.Section(
+            "verdict",
+            "Verdict",
+            [
+                d.Words(
+                    f"**No answer: none of the {len(study.table)} cells was timed** ({told}). "
+                    "The reasons are under Problems.",
+                    lead=True,
+                )
+            ],
+        )
+    alone = len(found.rows) == 1
+    first = [d.Words(f"For {found.setting}.")]
+    sentences = (
+        [
+            "**Only one way of computing was measured here, so there is nothing to choose "
+            f"between**: {found.rows[0][0]} takes {found.rows[0][1]} ms a training step."
+        ]
+        if alone
+        else found.sentences
+    )
+    table = d.Table(
+        found.head,
+        found.rows,
+        numeric=range(1, len(found.head) - 1),
+        caption="Which one should I use?",
+    )
+    return d.Section(
+        "verdict",
+        "Verdict",
+        [
+            *first,
+            d.Words(sentences[0], lead=True),
+            *([d.Items(sentences[1:])] if sentences[1:] else []),
+            table,
+            d.Words(found.note),
+        ],
+    )
+
+
+def elsewhere(study: Study) -> d.Section:
+    """The winners at each of the other settings."""
+    choices = settings(study)
+    choices = [c for c in choices if len(c.cells) > 1]
+    if len(choices) < 2:
+        return d.Section("settings", "At other sizes")
+    rows = [
+        [
+            study.setting(c.cells.iloc[0]) or "this sweep",
+            study.name(c.start),
+            interval(c.start, "step_time_ms"),
+            study.name(c.fast),
+            interval(c.fast, "step_time_ms"),
+            study.name(c.lean),
+            interval(c.lean, c.memory),
+        ]
+        for c in choices
+    ]
+    more = f" The {MOST_SETTINGS} largest of {len(rows)}." if len(rows) > MOST_SETTINGS else ""
+    return d.Section(
+        "settings",
+        "At other sizes",
+        [
+            d.Words(
+                "The same choice at every setting where more than one way of computing was timed: "
+                "what to start with, the fastest, and the one that needs the least memory." + more
+            ),
+            d.Table(
+                ["setting", "start with", "ms", "fastest", "ms", "least memory", "MiB"],
+                rows[:MOST_SETTINGS],
+                numeric=(2, 4, 6),
+            ),
+        ],
+    )
