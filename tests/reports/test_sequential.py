@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from reports.cli import main
 from reports.duel import as_markdown, as_text
@@ -19,61 +16,21 @@ from reports.sequential import (
     LEAST_PAIRS,
     LOOKS,
     aa_noise,
+    bounded,
     decide,
+    evidence,
     level_of_a_look,
     looks,
 )
-from reports.signflip import bootstrap_interval, bounded, sign_flip_p
-
-values = st.lists(st.floats(-10, 10).map(lambda v: round(v, 3)), min_size=1, max_size=9)
-
-
-@given(values)
-def test_p_value_equals_the_enumeration_of_all_signs(x: list[float]) -> None:
-    sums = [np.dot(signs, x) for signs in itertools.product([1, -1], repeat=len(x))]
-    expected = np.mean([s >= sum(x) - 1e-9 for s in sums])
-    assert sign_flip_p(x, "greater") == pytest.approx(expected)
-
-
-@given(values)
-def test_less_is_greater_of_the_mirror_image(x: list[float]) -> None:
-    assert sign_flip_p(x, "less") == sign_flip_p([-v for v in x], "greater")
-
-
-def test_smallest_p_value_is_one_in_two_to_the_n() -> None:
-    assert sign_flip_p([0.1] * 7, "greater") == 2**-7
-    assert sign_flip_p([0.1] * 7, "two-sided") == 2**-6
-    assert sign_flip_p([], "greater") == 1.0
-
-
-def test_p_values_are_uniform_under_the_null_whatever_the_noise() -> None:
-    rng = np.random.default_rng(0)
-    # Cauchy: the mean does not even exist.
-    p = np.array([sign_flip_p(rng.standard_cauchy(12), "greater") for _ in range(4000)])
-    for level in (0.01, 0.05, 0.25, 0.5, 0.9):
-        assert np.mean(p <= level) == pytest.approx(level, abs=4 * math.sqrt(level / 4000))
+from reports.stats import sign_flip_p
 
 
 def test_bounded_scores_stay_valid_under_the_null() -> None:
     rng = np.random.default_rng(9)
-    p = np.array([sign_flip_p(bounded(rng.standard_cauchy(12)), "greater") for _ in range(4000)])
+    # Cauchy: the mean does not even exist.
+    p = np.array([sign_flip_p(bounded(rng.standard_cauchy(12))) for _ in range(2000)])
     for level in (0.01, 0.05, 0.25):
-        assert np.mean(p <= level) <= level + 4 * math.sqrt(level / 4000)
-
-
-def test_beyond_forty_pairs_the_drawn_p_value_agrees_with_the_normal_limit() -> None:
-    x = np.random.default_rng(0).normal(0.25, 1, 60)
-    z = x.sum() / np.sqrt((x**2).sum())
-    assert sign_flip_p(x, "greater") == pytest.approx(0.5 * math.erfc(z / math.sqrt(2)), rel=0.15)
-
-
-def test_bootstrap_interval_of_the_median_covers_it() -> None:
-    rng = np.random.default_rng(1)
-    held = 0
-    for _ in range(1000):
-        lo, hi = bootstrap_interval(rng.normal(0.3, 1, 20), draws=400)
-        held += lo <= 0.3 <= hi
-    assert 920 <= held <= 980
+        assert np.mean(p <= level) <= level + 4 * math.sqrt(level / 2000)
 
 
 def test_noise_of_equal_versions_is_what_equal_versions_differ_by() -> None:
@@ -83,16 +40,16 @@ def test_noise_of_equal_versions_is_what_equal_versions_differ_by() -> None:
 
 
 def test_one_wild_pair_does_not_outweigh_the_others() -> None:
-    ratios = [0.1] * 10 + [-3.0]
-    assert sign_flip_p(ratios, "greater") > 0.4
-    assert sign_flip_p(bounded(ratios), "greater") == 12 / 2**11
+    ratios = np.array([0.1] * 10 + [-3.0])
+    assert sign_flip_p(ratios) > 0.4
+    assert sign_flip_p(bounded(ratios)) == 24 / 2**11
 
 
 @pytest.mark.parametrize("cells", [1, 3, 12, 40])
 def test_an_alarm_is_possible_at_the_first_look(cells: int) -> None:
     first = looks(cells)[0]
     assert first >= LEAST_PAIRS
-    assert sign_flip_p([0.1] * first, "greater") <= level_of_a_look(cells)
+    assert evidence([1.0] * first, [1.2] * first).p <= level_of_a_look(cells)
     assert first == LEAST_PAIRS or 2.0 ** -(first - 1) > level_of_a_look(cells)
 
 
@@ -149,7 +106,7 @@ def played(
     return decide(state)
 
 
-@pytest.mark.parametrize(("cells", "duels"), [(1, 200), (6, 30)])
+@pytest.mark.parametrize(("cells", "duels"), [(1, 100), (6, 15)])
 def test_equal_versions_raise_an_alarm_in_at_most_one_duel_of_a_hundred(
     cells: int, duels: int
 ) -> None:
@@ -161,9 +118,9 @@ def test_equal_versions_raise_an_alarm_in_at_most_one_duel_of_a_hundred(
 @pytest.mark.parametrize("sigma", [0.01, 0.03, 0.05])
 def test_ten_percent_slower_is_found_in_at_least_95_of_100_duels(sigma: float) -> None:
     rng = np.random.default_rng(4)
-    duels = 100
+    duels = 40
     found = sum(bool(played(math.log(1.1), sigma, rng)["worse"]) for _ in range(duels))
-    assert found >= 95
+    assert found >= 38
 
 
 def test_faster_is_reported_as_better() -> None:
