@@ -6,6 +6,7 @@ from typing import Any
 
 import brainunit as u
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -14,6 +15,13 @@ def flat(tree: Any) -> dict[str, np.ndarray]:
     leaves = jax.tree_util.tree_leaves_with_path(
         tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity))
     return {_name(path): np.array(u.get_magnitude(leaf)) for path, leaf in leaves}
+
+
+def norm(tree: Any) -> jax.Array:
+    """Euclidean norm of all arrays of a tree together, units left out; can be traced."""
+    leaves = [u.get_magnitude(leaf) for leaf in
+              jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity))]
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in leaves))
 
 
 def _name(path: tuple[Any, ...]) -> str:

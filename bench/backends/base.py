@@ -61,8 +61,11 @@ class Trainee(abc.ABC):
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         """Losses and accuracy of [T, N, I] without a gradient."""
 
-    def comparable(self, names: list[str]) -> list[str]:
-        """Those of the named weights whose gradient follows the core's definition exactly."""
+    def comparable(self, names: list[str], xs: Any) -> list[str]:
+        """Those of the named weights whose gradient follows the core's definition exactly.
+
+        ``xs`` is an input like those of ``train``, [T, B, I].
+        """
         return names
 
     @abc.abstractmethod

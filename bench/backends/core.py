@@ -48,27 +48,31 @@ class CoreTrainee(Trainee):
 
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         import core
+        from bench.trees import norm
 
         result = core.train(
             self._started(xs, self._mode), self._loss, xs, ys, self._optimizer, has_aux=True,
             update_every=self._config["update_every"], clip_norm=self._config["clip_norm"],
         )
-        return StepResult(result.losses, result.aux, _norm(result.grads))
+        return StepResult(result.losses, result.aux, norm(result.grads))
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         import core
+        from bench.trees import norm
 
         result = core.gradient(self._started(xs, self._mode), self._loss, xs, ys, has_aux=True)
-        return result.grads, StepResult(result.losses, result.aux, _norm(result.grads))
+        return result.grads, StepResult(result.losses, result.aux, norm(result.grads))
 
     def apply(self, gradient: dict[Any, Any]) -> jax.Array:
         import brainstate
 
-        norm = _norm(gradient)
+        from bench.trees import norm
+
+        size = norm(gradient)
         self._optimizer.update(
-            brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"])
+            brainstate.nn.clip_gradnorm(gradient, self._config["clip_norm"])
         )
-        return norm
+        return size
 
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         import jax.numpy as jnp
@@ -98,14 +102,3 @@ class CoreTrainee(Trainee):
         right = (jnp.argmax(out, axis=-1) == target).mean()
         single = out.ndim == 1
         return (loss * self._share, right * self._share) if single else (loss, right)
-
-
-def _norm(gradient: Any) -> jax.Array:
-    """Global norm of a tree of gradients, units left out."""
-    import brainunit as u
-    import jax
-    import jax.numpy as jnp
-
-    leaves = [u.get_magnitude(g) for g in
-              jax.tree.leaves(gradient, is_leaf=lambda g: isinstance(g, u.Quantity))]
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in leaves))

@@ -28,7 +28,7 @@ class Agreement(Metric):
             return {}
         core = {"backend": EXACT["backend"]}
         theirs, ours = float64_gradients(run, {}, core, max_samples=self._max_samples)
-        names = sorted(run.trainee.comparable(list(ours)))
+        names = sorted(run.trainee.comparable(list(ours), run.batch[0]))
         if not names:
             return {"invalid": "no weight is trained by the same definition as the core's"}
         error = relative_error(joined(theirs, names), joined(ours, names))

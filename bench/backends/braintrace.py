@@ -1,0 +1,163 @@
+"""The public library braintrace on the very same models, weights and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.backends.base import Backend, StepResult, Trainee
+
+if TYPE_CHECKING:
+    import jax
+
+# Its class for each of the core's algorithms that it implements.
+CLASSES = {"core.D_RTRL": "D_RTRL", "core.ES_D_RTRL": "pp_prop"}
+
+
+class Braintrace(Backend):
+    """D-RTRL and ES-D-RTRL of ``braintrace``, batched and under vmap."""
+
+    def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+        algo = config["algo"]
+        if algo["_target_"] not in CLASSES:
+            return f"braintrace has no {choices['algo']}"
+        if algo.get("credit", "trace") != "trace":
+            return "braintrace's credit inside a window is another mode"
+        if isinstance(algo.get("decay_or_rank"), int):
+            return "braintrace maps a rank to a decay and has no rank form"
+        if config["batching"]["mode"] == "single":
+            return "sample by sample is measured for the core only"
+        if config["update_every"] != "sequence":
+            return "updates inside a sequence are measured for the core only"
+        return ""
+
+    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+        return BraintraceTrainee(model, config)
+
+
+class BraintraceTrainee(Trainee):
+    """A model whose operations are swapped for braintrace's, under one of its algorithms.
+
+    Args:
+        model: a model made of ``brainstate.nn.Linear`` and ``brainpy.state.LeakyRateReadout``;
+            its weights stay the same states.
+        config: composed configuration of the cell.
+    """
+
+    def __init__(self, model: Any, config: Mapping[str, Any]) -> None:
+        import brainstate
+        import braintools
+
+        use_traced_operations(model)
+        self.model = model
+        self.weights = model.states(brainstate.ParamState)
+        self._config = config
+        self._vmap = config["batching"]["mode"] == "vmap"
+        self._optimizer = braintools.optim.Adam(lr=config["lr"])
+        self._optimizer.register_trainable_weights(self.weights)
+
+    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        gradient, result = self.gradient(xs, ys)
+        return result._replace(grad_norm=self.apply(gradient))
+
+    def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
+        import jax.numpy as jnp
+
+        learner = self._learner(xs)
+
+        def step(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return self._loss(learner(x), ys)
+
+        gradient, losses, correct = learner.etrace_grad(
+            xs, step_fn=step, weights=self.weights, reduction="sum", has_aux=True,
+            return_value=True)
+        return gradient, StepResult(losses, correct, jnp.zeros(()))
+
+    def apply(self, gradient: dict[Any, Any]) -> jax.Array:
+        import brainstate
+
+        from bench.trees import norm
+
+        size = norm(gradient)
+        self._optimizer.update(
+            brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"])
+        )
+        return size
+
+    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        import brainstate
+        import jax.numpy as jnp
+
+        brainstate.nn.init_all_states(self.model, batch_size=xs.shape[1])
+        losses, correct = brainstate.transform.for_loop(
+            lambda x: self._loss(self.model(x), ys), xs)
+        return StepResult(losses, correct, jnp.zeros(()))
+
+    def comparable(self, names: list[str], xs: Any) -> list[str]:
+        """Weights with a trace; of ES-D-RTRL not the biases, which it does not low-pass.
+
+        Parameters outside of a trace, such as a plain readout, get a zero gradient by default.
+        """
+        graph = _module(self._learner(xs)).graph
+        traced = {".".join(map(str, path)) for relation in graph.hidden_param_op_relations
+                  for path in relation.trainable_paths.values()}
+        found = [name for name in names if any(name.startswith(path) for path in traced)]
+        if self._config["algo"]["_target_"] == "core.ES_D_RTRL":
+            found = [name for name in found if not name.endswith("bias")]
+        return found
+
+    def trace_bytes(self, xs: Any) -> dict[str, int]:
+        import brainunit as u
+        import jax
+
+        traces = [(str(path[0]), state.value)
+                  for path, state in _module(self._learner(xs)).states().items()
+                  if str(path[0]).startswith("etrace")]
+        # The library names a trace by the address of its operation: number them instead.
+        return {
+            f"{name} {number}": sum(u.get_magnitude(leaf).nbytes for leaf in jax.tree.leaves(value))
+            for number, (name, value) in enumerate(traces)
+        }
+
+    def _learner(self, xs: Any) -> Any:
+        """A compiled learner with fresh states and traces for this batch [T, B, I]."""
+        import braintrace
+
+        algo = self._config["algo"]
+        options = {"decay_or_rank": algo["decay_or_rank"]} if "decay_or_rank" in algo else {}
+        return braintrace.compile(self.model, getattr(braintrace, CLASSES[algo["_target_"]]),
+                                  xs[0], batch_size=xs.shape[1], vmap=self._vmap, **options)
+
+    def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+        import braintools
+        import jax.numpy as jnp
+
+        loss = braintools.metric.softmax_cross_entropy_with_integer_labels(out, target).mean()
+        return loss, (jnp.argmax(out, axis=-1) == target).mean()
+
+
+def _module(learner: Any) -> Any:
+    """The learner itself, without the wrapper that vectorises it."""
+    return getattr(learner, "module", learner)
+
+
+def use_traced_operations(model: Any) -> None:
+    """Gives every layer of ``model`` braintrace's way to multiply; states and names stay.
+
+    braintrace finds weights only behind operations of its own. Its linear layer is a subclass of
+    brainstate's that differs in the multiplication alone, so changing the class is all it takes.
+    """
+    import brainpy.state
+    import brainstate
+    import braintrace
+
+    class TracedReadout(brainpy.state.LeakyRateReadout):
+        def update(self, x: jax.Array) -> jax.Array:
+            self.r.value = self.decay * self.r.value + braintrace.matmul(x, self.weight.value)
+            return self.r.value
+
+    for node in model.nodes().values():
+        if type(node) is brainstate.nn.Linear:
+            node.__class__ = braintrace.nn.Linear
+        elif type(node) is brainpy.state.LeakyRateReadout:
+            node.__class__ = TracedReadout

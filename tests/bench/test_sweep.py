@@ -1,0 +1,229 @@
+"""Sweeps: a record per cell whatever happens to one, resume, interruption, two at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli, launch, record, sweep
+from bench.cell import Cell
+from bench.folder import Folder
+from bench.launch import Outcome
+from bench.provenance import ROOT
+
+FAULTS = ("do_nothing_wrong", "raise_in_the_middle", "kill_itself", "exit_without_a_word",
+          "ask_for_too_much")
+
+
+@pytest.fixture(autouse=True)
+def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Cells whose seed chooses a fault, in light processes; no floor and no report."""
+    monkeypatch.chdir(tmp_path)
+    plant(monkeypatch.setattr)
+
+
+def plant(setattr_: Callable[[object, str, Any], None]) -> None:
+    real = launch.run_cell
+
+    def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
+        fault = FAULTS[job["config"]["seed"] % len(FAULTS)]
+        return real({**job, "fault": fault}, *args, **kwargs,
+                    module="tests.bench.planted_worker")
+
+    setattr_(launch, "run_cell", run_cell)
+    setattr_(sweep, "machine_floor", lambda *_: {})
+    setattr_(sweep, "build_report", lambda path: "none")
+
+
+def cells_of(*arguments: str) -> list[Cell]:
+    return cli.cells_of(None, list(arguments), multirun=True)
+
+
+def run(cells: list[Cell], out: Path) -> int:
+    return sweep.run(cells, Folder.open(out), {"experiment": "", "question": "", "overrides": []})
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    return sorted((json.loads(p.read_text()) for p in (out / "cells").glob("*.json")),
+                  key=lambda r: (r["row"]["seed"], r["row"]["repeat"]))
+
+
+def test_one_row_per_cell_whatever_happens(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(cells_of("seed=0,1,2,3,4", "repeats=2"), out) == 1
+    found = records(out)
+    assert len(found) == 10
+    statuses = [r["status"] for r in found if r["row"]["repeat"] == 1]
+    assert statuses == ["ok", "crashed", "crashed", "crashed", "oom"]
+    for value in found:
+        assert value["metrics"] == {"trace_s": 1.0, "loss_final": None}
+        assert value["config"]["seed"] == value["row"]["seed"]
+        assert bool(value["reason"]) == (value["status"] != "ok")
+        assert (out / value["log"]).exists()
+        assert value["provenance"]["wall_s"] > 0
+    plan = json.loads((out / "sweep.json").read_text())
+    assert {p["key"] for p in plan["planned"]} == {r["key"] for r in found}
+
+
+def test_all_ok_is_status_0(tmp_path: Path) -> None:
+    assert run(cells_of("seed=0,5"), tmp_path / "out") == 0
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    seeds: list[int] = []
+    planted_run = launch.run_cell
+
+    def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
+        seeds.append(job["config"]["seed"])
+        return planted_run(job, *args, **kwargs)
+
+    monkeypatch.setattr(launch, "run_cell", run_cell)
+    return seeds
+
+
+def test_resume_runs_what_is_missing_stale_or_corrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    ran = counting(monkeypatch)
+    run(cells_of("seed=0,1"), out)
+    assert ran == [0, 1]
+    # Failures are results as well: the same command does nothing, and keeps its exit status.
+    assert run(cells_of("seed=0,1"), out) == 1
+    assert ran == [0, 1]
+    run(cells_of("seed=0,1,5"), out)
+    assert ran == [0, 1, 5]
+    run(cells_of("seed=0,1", "resume=retry"), out)
+    assert ran == [0, 1, 5, 1]
+    run(cells_of("seed=0,5", "resume=false"), out)
+    assert ran == [0, 1, 5, 1, 0, 5]
+    victim = next((out / "cells").glob("*.json"))
+    victim.write_text(victim.read_text()[:50])
+    run(cells_of("seed=0,1,5"), out)
+    assert len(ran) == 7
+    monkeypatch.setattr(sweep.provenance, "code_hash", lambda targets: "newer code")
+    run(cells_of("seed=0,1,5"), out)
+    assert len(ran) == 10
+    assert len(records(out)) == 3
+
+
+def test_gpu_cells_without_a_gpu_become_skipped_rows(tmp_path: Path) -> None:
+    assert run(cells_of("seed=0", "device=cpu,gpu"), tmp_path / "out") == 0
+    found = {r["row"]["device"]: r for r in records(tmp_path / "out")}
+    assert found["cpu"]["status"] == "ok"
+    assert found["gpu"]["status"] == "skipped"
+    assert "GPU" in found["gpu"]["reason"] or "CUDA" in found["gpu"]["reason"]
+
+
+def test_a_full_disk_loses_one_record_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, cells = record.write_json, cells_of("seed=0,5,10")
+    victim = f"{sweep.key_of(cells[1])}.json"
+
+    def full(path: Path, value: Any) -> None:
+        if path.name == victim:
+            raise OSError(28, "No space left on device")
+        real(path, value)
+
+    monkeypatch.setattr(record, "write_json", full)
+    assert run(cells, tmp_path / "out") == 1
+    assert [r["row"]["seed"] for r in records(tmp_path / "out")] == [0, 10]
+    assert "could not be written: [Errno 28] No space left on device" in capsys.readouterr().out
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.bench import test_sweep as t
+t.plant(setattr)
+sys.exit(t.run(t.cells_of(*sys.argv[2:]), Path(sys.argv[1])))
+"""
+
+
+def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(out), *arguments],
+                            env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def workers_of(out: Path) -> Iterator[int]:
+    """Processes of this test's cells: their log would be below ``out``."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"planted_worker" in path.read_bytes() and str(out) in os.readlink(
+                    path.parent / "cwd"):
+                yield int(path.parent.name)
+        except OSError:
+            continue
+
+
+def test_two_sweeps_into_one_folder_share_the_work(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    both = [start(out, "seed=0,5,10,15,20,25") for _ in range(2)]
+    texts = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], texts
+    assert [r["row"]["seed"] for r in records(out)] == [0, 5, 10, 15, 20, 25]
+    assert not list((out / "cells").glob("*.tmp"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_ended_sweep_keeps_its_records_and_goes_on(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    seeds = "seed=" + ",".join(str(5 * i) for i in range(8))
+    process = start(out, seeds)
+    wait_for(lambda: len(list((out / "cells").glob("*.json"))) >= 2)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    wait_for(lambda: not list(workers_of(tmp_path)))
+    before = {r["key"]: r["created"] for r in records(out)}
+    assert len(before) >= 2
+    again = start(out, seeds)
+    again.communicate(timeout=120)
+    assert again.returncode == 0
+    after = {r["key"]: r["created"] for r in records(out)}
+    assert len(after) == 8
+    assert before.items() <= after.items()
+
+
+def test_interrupted_at_random_ends_with_the_same_rows(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    arguments = ["seed=" + ",".join(map(str, range(10)))]
+    start(whole, *arguments).communicate(timeout=120)
+    rng = random.Random(0)
+    for _ in range(4):
+        process = start(broken, *arguments)
+        timer = threading.Timer(rng.uniform(0.8, 2.5), process.kill)
+        timer.start()
+        process.communicate(timeout=120)
+        timer.cancel()
+    last = start(broken, *arguments)
+    last.communicate(timeout=120)
+    assert last.returncode == 1
+
+    def rows(out: Path) -> list[Any]:
+        return [(r["key"], r["status"], r["metrics"]) for r in records(out)]
+
+    assert len(rows(whole)) == 10
+    assert rows(whole) == rows(broken)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
