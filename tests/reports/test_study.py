@@ -1,0 +1,116 @@
+"""Cells: what keeps them apart, what merges, and what intervals they get."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_records import grid, record
+
+from reports.records import Sweeps
+from reports.study import Study
+
+
+def study(records: list[dict[str, Any]]) -> Study:
+    return Study(Sweeps((Path("."),), records))
+
+
+def test_two_decays_never_look_alike() -> None:
+    decays = [record("es_d_rtrl", algo_config={"decay_or_rank": d}) for d in (0.9, 0.99, 4)]
+    cells = study([*decays, record("bptt")]).cells
+    assert sorted(cells["variant"]) == [
+        "bptt", "es_d_rtrl decay_or_rank=0.9", "es_d_rtrl decay_or_rank=0.99",
+        "es_d_rtrl decay_or_rank=4",
+    ]  # fmt: skip
+
+
+def test_a_setting_that_never_varies_is_not_in_the_name() -> None:
+    built = [record("es_d_rtrl", n_hidden=h, algo_config={"decay_or_rank": 0.9}) for h in (8, 16)]
+    assert set(study(built).cells["variant"]) == {"es_d_rtrl"}
+
+
+def test_a_setting_outside_the_algorithm_keeps_cells_apart_too() -> None:
+    fast, slow = record(), record(seed=0, created="2")
+    slow["config"]["lr"] = 0.1
+    slow["key"] = "another"
+    assert sorted(study([fast, slow]).cells["variant"]) == ["bptt lr=0.001", "bptt lr=0.1"]
+
+
+def test_seeds_and_repeats_merge_into_one_cell() -> None:
+    made = study(grid(seed=[0, 1], repeat=[0, 1, 2]))
+    assert len(made.cells) == 1
+    cell = made.cells.iloc[0]
+    assert cell["n"] == 6
+    assert cell["step_time_ms"] == pytest.approx(made.table["step_time_ms"].median())
+    assert len(cell["keys"]) == 6
+
+
+def test_interval_over_processes_is_students() -> None:
+    values = [10.0, 11.0, 12.5, 9.5]
+    made = study([record(repeat=i, metrics={"step_time_ms": v}) for i, v in enumerate(values)])
+    logs = np.log(values)
+    half = 3.182446 * logs.std(ddof=1) / 2  # t quantile of 3 degrees of freedom
+    cell = made.cells.iloc[0]
+    assert np.log(cell["step_time_ms_lo"]) == pytest.approx(logs.mean() - half, rel=1e-5)
+    assert np.log(cell["step_time_ms_hi"]) == pytest.approx(logs.mean() + half, rel=1e-5)
+
+
+def test_below_three_processes_the_widest_recorded_interval_stands() -> None:
+    bounds = [(9.0, 11.0), (9.5, 12.0)]
+    made = study([
+        record(repeat=i, metrics={"step_time_ms": 10, "step_time_ms_lo": lo, "step_time_ms_hi": hi})
+        for i, (lo, hi) in enumerate(bounds)
+    ])  # fmt: skip
+    cell = made.cells.iloc[0]
+    assert (cell["step_time_ms_lo"], cell["step_time_ms_hi"]) == (9.0, 12.0)
+
+
+def test_failed_cells_do_not_reach_the_figures() -> None:
+    made = study([record(), record(n_hidden=128, status="oom")])
+    assert len(made.table) == 2
+    assert made.cells["n_hidden"].tolist() == [64]
+
+
+def test_a_cell_measured_again_after_a_change_of_code_counts_once() -> None:
+    old = record(commit="old", created="2025-01-01", metrics={"step_time_ms": 1.0})
+    new = record(commit="new", created="2025-01-02", metrics={"step_time_ms": 2.0})
+    made = study([old, new])
+    assert len(made.everything) == 2
+    assert made.table["step_time_ms"].tolist() == [2.0]
+
+
+def test_machines_stay_apart() -> None:
+    made = study([record(fingerprint="aaaa"), record(fingerprint="bbbb")])
+    assert sorted(made.cells["variant"]) == ["bptt machine=aaaa", "bptt machine=bbbb"]
+
+
+def test_slices_differ_in_one_axis_only() -> None:
+    made = study(grid(algo=["bptt", "d_rtrl"], n_hidden=[8, 16], n_steps=[4, 8, 16]))
+    slices = made.slices("n_steps", "step_time_ms")
+    assert [s.title for s in slices] == ["H 8", "H 16"]
+    for piece in slices:
+        assert piece.cells["n_hidden"].nunique() == 1
+        assert len(piece.cells) == 6
+    assert made.slices("batch_size", "step_time_ms") == []
+    assert made.slices("n_steps", "time_to_target_s") == []
+
+
+def test_noise_is_read_from_pairs_of_processes_of_one_cell() -> None:
+    values = [10.0, 10.4, 10.0]
+    repeated = [record(repeat=i, metrics={"step_time_ms": v}) for i, v in enumerate(values)]
+    found = study([*repeated, record(n_hidden=8)]).noise
+    assert found is not None
+    assert found.pairs == 3
+    assert 0.03 < found.ratio <= 0.04 + 1e-9
+    assert study([record()]).noise is None
+
+
+def test_the_noise_experiment_is_preferred() -> None:
+    probe = [record(repeat=i, experiment="noise", n_hidden=9, metrics={"step_time_ms": 5 + i})
+             for i in range(2)]  # fmt: skip
+    found = study([*probe, *grid(repeat=[0, 1, 2])]).noise
+    assert found is not None
+    assert found.probe
+    assert found.ratio == pytest.approx(0.2)

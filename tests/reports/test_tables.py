@@ -1,0 +1,138 @@
+"""The results table: the contract's columns, types that survive parquet, pivots as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_records import grid, record, write_sweep
+
+import reports
+from reports.columns import CONTRACT, describe
+from reports.errors import InputError
+from reports.records import read_sweeps
+from reports.tables import frame, pivot, read_parquet, write
+from reports.text import short, times, to_latex, to_markdown
+
+
+def test_contract_columns_always_exist_null_where_absent(tmp_path: Path) -> None:
+    bare = record(status="crashed", reason="signal 9")
+    table = reports.load(write_sweep(tmp_path, [bare]))
+    assert set(CONTRACT) <= set(table.columns)
+    assert table["step_time_ms"].isna().all()
+    assert table["reason"].tolist() == ["signal 9"]
+    assert list(table.columns[: len(CONTRACT)]) == list(CONTRACT)
+
+
+def test_every_configuration_leaf_is_a_column() -> None:
+    built = record(algo_config={"decay_or_rank": [0.9, 0.8], "deep": {"er": {"leaf": True}}})
+    row = frame([built]).iloc[0]
+    assert row["cfg.algo.decay_or_rank"] == "[0.9, 0.8]"
+    assert row["cfg.algo.deep.er.leaf"]
+    assert row["cfg.lr"] == 1e-3
+    assert row["cfg.update_every"] == "sequence"
+
+
+def test_further_metrics_and_intervals_stand_beside_theirs() -> None:
+    table = frame([record(metrics={"bandwidth_gib_s": 3.0})])
+    columns = list(table.columns)
+    at = columns.index("step_time_ms")
+    assert columns[at : at + 3] == ["step_time_ms", "step_time_ms_lo", "step_time_ms_hi"]
+    assert table["bandwidth_gib_s"].tolist() == [3.0]
+
+
+def test_numbers_that_are_not_finite_become_null() -> None:
+    table = frame([record(metrics={"loss_final": float("nan"), "accuracy": float("inf")})])
+    assert table[["loss_final", "accuracy"]].isna().all(axis=None)
+
+
+def test_parquet_and_csv_hold_the_same_rows(tmp_path: Path) -> None:
+    records = [
+        record(algo_config={"window": "auto"}),
+        record(seed=1, algo_config={"window": 16}),
+        record(seed=2, algo_config={"window": None}, status="oom"),
+    ]
+    table = frame(records)
+    write(table, tmp_path, records)
+    stored, environment = read_parquet(tmp_path / "results.parquet")
+    assert stored["cfg.algo.window"].tolist()[:2] == ["auto", "16"]
+    assert stored["step_time_ms"].tolist()[:2] == table["step_time_ms"].tolist()[:2]
+    assert len(pd.read_csv(tmp_path / "results.csv")) == 3
+    assert {e["fingerprint"] for e in environment.values()} == {"machine-a"}
+    assert set(environment) == set(table["key"])
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["results.csv", "results.parquet"]
+
+
+def test_a_foreign_parquet_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "other.parquet"
+    pd.DataFrame({"a": [1]}).to_parquet(file)
+    with pytest.raises(InputError, match="without key, experiment"):
+        read_parquet(file)
+    file.write_text("no parquet")
+    with pytest.raises(InputError, match=r"expected a results\.parquet"):
+        read_parquet(file)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return frame(grid(algo=["bptt", "d_rtrl"], n_hidden=[64, 128], seed=[0, 1]))
+
+
+def test_pivot_takes_medians_of_ok_cells(table: pd.DataFrame) -> None:
+    made = pivot(table, "n_hidden", "algo", "step_time_ms")
+    expected = table[table["algo"].eq("bptt") & table["n_hidden"].eq(64)]["step_time_ms"].median()
+    assert made.loc[64, "bptt"] == expected
+    assert made.shape == (2, 2)
+
+
+def test_pivot_of_an_unknown_column_suggests_close_ones(table: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="got 'n_hiden'. Close to it: n_hidden"):
+        pivot(table, "n_hiden", "algo", "step_time_ms")
+
+
+def test_pivot_of_a_metric_that_no_row_has(table: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="ok rows with a number in 'time_to_target_s'; got none"):
+        pivot(table, "n_hidden", "algo", "time_to_target_s")
+
+
+def test_pivots_as_markdown_and_latex() -> None:
+    made = pd.DataFrame({"es_d|rtrl": [1.234, np.nan]}, index=pd.Index([64, 128], name="n_hidden"))
+    assert to_markdown(made) == (
+        "| n_hidden | es_d\\|rtrl |\n| --- | ---: |\n| 64 | 1.23 |\n| 128 | – |\n"
+    )
+    latex = to_latex(made, "step_time_ms")
+    assert r"n\_hidden & es\_d|rtrl \\" in latex
+    assert r"64 & 1.23 \\" in latex
+    assert r"\caption{step time (ms)}" in latex
+    assert latex.count(r"\begin") == latex.count(r"\end") == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"), (float("nan"), "–"), (pd.NA, "–"), (0, "0"), (0.0, "0"), (12.0, "12"),
+        (1234.5, "1230"), (0.012345, "0.0123"), (1e-5, "1.00e-05"), (2.5e7, "2.50e+07"),
+        ("word", "word"), (True, "True"), (-3.14159, "-3.14"),
+    ],
+)  # fmt: skip
+def test_numbers_for_people(value: object, text: str) -> None:
+    assert short(value) == text
+
+
+def test_ratios_for_people() -> None:
+    assert [times(r) for r in (0.6249, 1.38, 12.34)] == ["0.62×", "1.4×", "12.3×"]
+
+
+def test_every_metric_of_the_contract_is_documented() -> None:
+    assert len(CONTRACT) > 30
+    for name in CONTRACT:
+        assert len(describe(name).words) > 5, name
+
+
+def test_loading_several_folders(tmp_path: Path) -> None:
+    a = write_sweep(tmp_path / "a", grid(seed=[0]))
+    b = write_sweep(tmp_path / "b", grid(seed=[1]))
+    assert sorted(reports.load(a, b)["seed"]) == [0, 1]
+    assert len(read_sweeps([a, a]).records) == 1
