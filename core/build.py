@@ -218,7 +218,7 @@ def _with_groups(graph: Graph, labels: list[dict[int, np.ndarray]], fixed_y: Sou
                 f"operations of one batch shape into {graph.hidden[states[0]].name}",
                 f"shapes {sorted(leads)}", "Give the operands of all of them the same batch axes.",
             )
-        lead = leads.pop() if leads else ()
+        lead = leads.pop() if leads else graph.hidden[states[0]].shape[:-1]
         reads = {(states.index(s), states.index(p)) for s, p in couplings if s in states}
         n = math.prod(graph.hidden[states[0]].shape) // math.prod(lead)
         groups.append(Group(tuple(states), lead, n, frozenset(reads)))

@@ -76,6 +76,12 @@ class Graph:
         return tuple(dict.fromkeys([*(source.w for source in self.sources), *self.plain]))
 
     @cached_property
+    def trained(self) -> tuple[int, ...]:
+        """Parameters that can carry a gradient: floats."""
+        avals = self.program.avals
+        return tuple(v for v in self.param_vars if jnp.issubdtype(avals[v].dtype, jnp.inexact))
+
+    @cached_property
     def live(self) -> tuple[int, ...]:
         """Hidden arrays whose previous value carries credit, group by group."""
         return tuple(g.states[s] for g in self.groups for s in g.live)

@@ -21,6 +21,7 @@ from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm
 from core.errors import InvalidArgument
+from core.window import Restart
 
 __all__ = ["Result", "evaluate", "gradient", "initialise", "train"]
 
@@ -82,6 +83,7 @@ def gradient(
     per_step_targets: bool = False,
     reduce: str = "sum",
     mask: Any = None,
+    reset: Any = None,
     fresh: bool = True,
     has_aux: bool = False,
     outputs: bool = False,
@@ -96,6 +98,8 @@ def gradient(
       targets: passed to the loss; constant over time unless `per_step_targets` ([T, ...]).
       reduce: "sum" or "mean" of the per-step gradients.
       mask: [T], weight of each step's loss.
+      reset: [T, B] booleans ([T] for single samples): before which steps a sample starts anew,
+        with the states that it had when the graph was compiled and no trace of the past.
       fresh: the sequence stands alone: traces start at zero and are not kept. Otherwise they
         continue from the last call and are kept for the next.
       has_aux: whether the loss returns (scalar, aux).
@@ -122,8 +126,8 @@ def gradient(
     losses_of = _over_steps(loss, per_step_targets)
 
     def window_loss(params: Any, carry: Carry, inputs: Any) -> Any:
-        args, targets_w, weight_w = inputs
-        outs, carry = stepper.window(params, carry, args, fresh=alone, keep=not alone)
+        args, targets_w, weight_w, again = inputs
+        outs, carry = stepper.window(params, carry, args, again, fresh=alone, keep=not alone)
         out = jax.tree.unflatten(algo.graph.out_tree, outs)
         values = losses_of(out, targets_w if per_step_targets else targets)
         values, aux = values if has_aux else (values, None)
@@ -139,7 +143,8 @@ def gradient(
     start = stepper.carry
     if fresh:
         start = start._replace(traces=jax.tree.map(jnp.zeros_like, start.traces))
-    inputs = (stepper.args, targets if per_step_targets else None, weight)
+    again = None if reset is None else 1.0 - jnp.asarray(reset, float)
+    inputs = (stepper.args, targets if per_step_targets else None, weight, again)
     state = (lax.stop_gradient(start), jax.tree.map(jnp.zeros_like, params))
     (carry, grads), (losses, aux, outs) = _over_windows(tick, state, inputs, size)
     algo.set_carry(carry)
@@ -158,6 +163,7 @@ def train(
     per_step_targets: bool = False,
     reduce: str = "sum",
     mask: Any = None,
+    reset: Any = None,
     has_aux: bool = False,
 ) -> Result:
     """As `gradient`, and update the parameters, once a sequence or every k steps.
@@ -180,7 +186,8 @@ def train(
 
     if update_every == "sequence":
         result = gradient(
-            algo, loss, xs, targets, per_step_targets=per_step_targets, mask=mask, **options
+            algo, loss, xs, targets, per_step_targets=per_step_targets, mask=mask, reset=reset,
+            **options,
         )
         apply(result.grads)
         return result
@@ -194,10 +201,10 @@ def train(
     weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
 
     def chunk(inputs: Any) -> Any:
-        x, y, w = inputs
+        x, y, w, again = inputs
         result = gradient(
-            algo, loss, x, y if per_step_targets else targets,
-            per_step_targets=per_step_targets, mask=w, fresh=False, **options,
+            algo, loss, x, y if per_step_targets else targets, per_step_targets=per_step_targets,
+            mask=w, reset=again, fresh=False, **options,
         )
         apply(result.grads)
         return result.losses, result.aux, result.grads
@@ -208,7 +215,7 @@ def train(
         unfold = lambda a: a.reshape(-1, *a.shape[2:])  # noqa: E731
         return (*jax.tree.map(unfold, (losses, aux)), jax.tree.map(lambda g: g[-1], grads))
 
-    inputs = (xs, targets if per_step_targets else None, weight)
+    inputs = (xs, targets if per_step_targets else None, weight, reset)
     whole = n_steps // update_every * update_every
     losses, aux, grads = over_chunks(jax.tree.map(lambda a: a[:whole], inputs), update_every)
     if whole < n_steps:
@@ -288,19 +295,29 @@ class _Stepper:
             jax.tree.map(lambda _: 0, carry.traces),
         )
 
-    def window(self, params: Any, carry: Carry, args: Any, *, fresh: bool, keep: bool) -> Any:
-        def one(params: Any, carry: Carry, args: Any) -> Any:
-            return self.algo.window(params, carry, args, fresh=fresh, keep=keep)
+    def window(
+        self, params: Any, carry: Carry, args: Any, kept: Any, *, fresh: bool, keep: bool
+    ) -> Any:
+        """`algo.window`; `kept` [K, B] or None says where samples go on."""
 
-        return self._map(one)(params, carry, args)
+        def one(params: Any, carry: Carry, args: Any, restart: Restart | None) -> Any:
+            return self.algo.window(
+                params, carry, args, fresh=fresh, keep=keep, restart=restart
+            )
+
+        if kept is None:
+            return self._map(one, None)(params, carry, args, None)
+        restart = Restart(kept, self.algo.initial.value)
+        return self._map(one, Restart(1, 0))(params, carry, args, restart)
 
     def forward(self, params: Any, carry: Carry, args: Any) -> Any:
+        """`algo.forward`."""
         return self._map(self.algo.forward)(params, carry, args)
 
-    def _map(self, f: Any) -> Any:
+    def _map(self, f: Any, *axes: Any) -> Any:
         if not self.mapped:
             return f
-        return jax.vmap(f, in_axes=(None, self._axes, 1), out_axes=(1, self._axes))
+        return jax.vmap(f, in_axes=(None, self._axes, 1, *axes), out_axes=(1, self._axes))
 
     def named(self, grads: tuple[Any, ...]) -> dict[Any, Any]:
         """Gradient arrays as the values of the model's ParamStates."""

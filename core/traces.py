@@ -14,7 +14,7 @@ import brainstate
 import jax
 import jax.numpy as jnp
 
-__all__ = ["EligibilityTrace", "outer", "spread", "trace_bytes"]
+__all__ = ["EligibilityTrace", "advance_parameter", "outer", "spread", "trace_bytes"]
 
 
 class EligibilityTrace(brainstate.ShortTermState):
@@ -34,6 +34,18 @@ def spread(values: Any, neurons: slice, n: int) -> Any:
         return values
     padding = [(0, 0)] * (values.ndim - 1) + [(neurons.start, n - neurons.stop)]
     return jnp.pad(values, padding)
+
+
+def advance_parameter(
+    eps: Mapping[int, Any] | None, g: Mapping[int, Any], a_0: Mapping[tuple[int, int], Any]
+) -> dict[int, Any]:
+    """The trace of an element-wise parameter over a window, [lead, width] by component:
+    eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t g_t[s]."""
+    new = {s: value.sum(axis=0) for s, value in g.items()}
+    for s in g if eps is not None else ():
+        for p in g:
+            new[s] += a_0[s, p] * eps[p]
+    return new
 
 
 def trace_bytes(traces: Mapping[str, Any]) -> dict[str, int]:

@@ -21,14 +21,32 @@ from core.graph import Graph
 from core.step import StepInput, carry_run, forward, operands, output_run
 
 __all__ = [
-    "Derivatives", "Perturbation", "Record", "accumulate", "derivatives", "push", "run", "scan",
+    "Derivatives",
+    "Perturbation",
+    "Record",
+    "Restart",
+    "accumulate",
+    "along",
+    "derivatives",
+    "forget",
+    "products",
+    "push",
+    "run",
+    "scan",
 ]
+
+
+class Restart(NamedTuple):
+    """Samples that start anew within a window."""
+
+    keep: Any  # [K, B] or [K]: zero where a sample starts anew before the step, else one
+    hidden: tuple[Any, ...]  # the states that it starts from
 
 
 class Record(NamedTuple):
     """What the forward run leaves behind; every leaf has a leading axis K."""
 
-    hidden: tuple[Any, ...]  # h_{t-1}, one per Graph.hidden
+    hidden: tuple[Any, ...]  # h_{t-1} as the step reads it, one per Graph.hidden
     ys: tuple[Any, ...]  # y_t, one per Graph.operations
     step: StepInput
 
@@ -43,21 +61,30 @@ def run(
     hidden: tuple[Any, ...],
     others: tuple[Any, ...],
     args: tuple[Any, ...],
+    restart: Restart | None = None,
 ) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], Record]:
     """Forward over `args` [K, ...]: outputs [K, ...], last hidden and other states, record."""
 
-    def tick(carry: Any, args_t: Any) -> Any:
+    def tick(carry: Any, inputs: Any) -> Any:
+        args_t, keep_t = inputs
         hidden_tm1, others_tm1 = carry
+        if restart is not None:
+            hidden_tm1 = tuple(
+                jnp.where(along(keep_t, h) > 0, h, first)
+                for h, first in zip(hidden_tm1, restart.hidden, strict=True)
+            )
         step = StepInput(args_t, others_tm1)
         out = forward(graph, values, hidden_tm1, step)
         return (out.hidden, out.others), (out.outs, hidden_tm1, out.ys, others_tm1)
 
-    (hidden, others), (outs, h_prev, ys, o_prev) = scan(tick, (hidden, others), args)
+    (hidden, others), (outs, h_prev, ys, o_prev) = scan(
+        tick, (hidden, others), (args, None if restart is None else restart.keep)
+    )
     return outs, hidden, others, Record(h_prev, ys, StepInput(args, o_prev))
 
 
 @partial(jax.tree_util.register_dataclass, meta_fields=["n_steps"],
-         data_fields=["transition", "f", "x"])
+         data_fields=["transition", "f", "x", "keep"])
 @dataclass(frozen=True)
 class Derivatives:
     """Element-wise derivatives at every step.
@@ -71,10 +98,13 @@ class Derivatives:
     transition: tuple[dict[tuple[int, int], Any], ...]
     f: tuple[tuple[dict[int, Any], ...], ...]
     x: tuple[Any, ...]
+    keep: Any  # of a Restart, or None
     n_steps: int
 
 
-def derivatives(graph: Graph, values: Mapping[int, Any], record: Record) -> Derivatives:
+def derivatives(
+    graph: Graph, values: Mapping[int, Any], record: Record, keep: Any = None
+) -> Derivatives:
     """Pull ones on each component of h_t back through `carry_run`, for all t at once."""
     n_steps = record.n_steps
     thetas = stretched(graph, values, n_steps)
@@ -118,7 +148,7 @@ def derivatives(graph: Graph, values: Mapping[int, Any], record: Record) -> Deri
                 if s in block.components:
                     into[s] = d[..., block.columns]
     x = over_time(lambda h, y, step: operands(graph, values, h, y, step))(*record)
-    return Derivatives(tuple(transition), tuple(f), (*x, *(None for _ in graph.parameters)), n_steps)
+    return Derivatives(tuple(transition), tuple(f), (*x, *(None for _ in graph.parameters)), keep, n_steps)
 
 
 def stretched(graph: Graph, values: Mapping[int, Any], n_steps: int) -> tuple[Any, ...]:
@@ -140,14 +170,19 @@ def push(
     values: Mapping[int, Any],
     record: Record,
     direction: Perturbation,
-    d_args: tuple[Any, ...] | None,
+    d_args: dict[int, Any],
 ) -> tuple[Any, ...]:
-    """d outputs [K, ...] along `direction` (and along the input), within each step only.
+    """d outputs [K, ...] along `direction` and along inputs, within each step only.
 
     Linear in its last two arguments; jax transposes it into the within-step gradient.
+
+    Args:
+      d_args: directions of those leaves of the input that move, by position.
     """
 
-    def outputs(direction: Perturbation, args: tuple[Any, ...]) -> Any:
+    def outputs(direction: Perturbation, moved: dict[int, Any]) -> Any:
+        args = tuple(moved.get(i, a) for i, a in enumerate(record.step.args))
+
         def one(live: Any, ys: Any, thetas: Any, h: Any, y: Any, a: Any, others: Any) -> Any:
             h, y = list(h), list(y)
             for i, value in zip(graph.live, live, strict=True):
@@ -170,45 +205,81 @@ def push(
         stretched(graph, values, record.n_steps),
         tuple(values[v] for v in graph.plain),
     )
-    args = record.step.args
-    if d_args is None:
-        return jax.linearize(lambda d: outputs(d, args), here)[1](direction)
-    return jax.linearize(outputs, here, args)[1](direction, d_args)
+    moved = {i: record.step.args[i] for i in d_args}
+    return jax.linearize(outputs, here, moved)[1](direction, d_args)
 
 
 def accumulate(
     transition: Mapping[tuple[int, int], Any],
-    components: Sequence[int],
-    start: Mapping[int, Any] | None,
+    start: Mapping[int, Any],
     inflow: Mapping[int, Any],
-    reverse: bool = False,
+    keep: Any = None,
 ) -> tuple[dict[int, Any], dict[int, Any]]:
     """The recurrence z_t[s] = sum_p D_t[s, p] z_{t-1}[p] + u_t[s] over a window.
 
     Args:
       transition: D, [K, ...] for each pair that is not zero.
-      components: the s.
-      start: z_0, zero when None.
+      start: z_0 by component.
       inflow: u, [K, ...].
-      reverse: run the adjoint, z_{t-1}[p] = sum_s D_t[s, p] z_t[s] + u_t, from the end.
+      keep: [K, B] or [K], zero where a sample forgets z_{t-1}.
 
     Returns:
-      z before each step, [K, ...] (z_{t-1}; in reverse, z_t before it passes D_t), and the last z.
+      z_{t-1} as step t reads it, [K, ...], and the last z.
     """
-    shapes = {s: (inflow[s].shape[1:], inflow[s].dtype) for s in components}
-    start = start or {s: jnp.zeros(*shapes[s]) for s in components}
 
     def tick(z: Any, inputs: Any) -> Any:
-        d, u = inputs
+        d, u, keep_t = inputs
+        z = forget(z, keep_t)
         new = dict(u)
         for (s, p), value in d.items():
-            source, target = (s, p) if reverse else (p, s)
-            new[target] = new[target] + value * z[source]
+            new[s] = new[s] + value * z[p]
         return new, z
 
-    last, before = scan(tick, {s: start[s] for s in components}, (dict(transition), dict(inflow)),
-                        reverse=reverse)
+    last, before = scan(tick, dict(start), (dict(transition), dict(inflow), keep))
     return before, last
+
+
+def products(
+    transition: Mapping[tuple[int, int], Any], zero: Mapping[int, Any], keep: Any = None
+) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:
+    """A_t = D_K ... D_{t+1}: how state p after step t still moves state s at the end.
+
+    Args:
+      transition: D, [K, ...] by pair.
+      zero: zeros [K, ...] by component.
+      keep: as in `accumulate`.
+
+    Returns:
+      A_t[s, p] for t = 1..K, [K, ...], and A_0[s, p].
+    """
+
+    def tick(a: Any, inputs: Any) -> Any:
+        d, keep_t = inputs
+        new = jax.tree.map(jnp.zeros_like, a)
+        for (q, p), value in d.items():
+            for s in zero:
+                new[s, p] = new[s, p] + a[s, q] * value
+        return forget(new, keep_t), a
+
+    end = {(s, p): jnp.full_like(zero[p][0], s == p) for s in zero for p in zero}
+    if not end:
+        return {}, {}
+    n_steps = next(iter(zero.values())).shape[0]
+    steps = jnp.arange(n_steps)  # keeps the scan's length when nothing is coupled
+    first, after = scan(lambda a, i: tick(a, i[:2]), end, (dict(transition), keep, steps), True)
+    return after, first
+
+
+def forget(tree: Any, keep: Any) -> Any:
+    """Multiply arrays [B, ...] by keep [B] (or arrays by a scalar); None keeps all."""
+    if keep is None:
+        return tree
+    return jax.tree.map(lambda a: a * along(keep, a).astype(a.dtype), tree)
+
+
+def along(keep: Any, a: Any) -> Any:
+    """`keep` with axes appended to broadcast against `a` from the front."""
+    return keep.reshape(keep.shape + (1,) * (a.ndim - keep.ndim))
 
 
 def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False) -> Any:

@@ -22,9 +22,9 @@ from core.errors import InvalidArgument, NotCompiled
 from core.graph import Graph
 from core.step import prelude
 from core.traces import EligibilityTrace, trace_bytes
-from core.window import Derivatives, Perturbation, Record, derivatives, push, run
+from core.window import Derivatives, Perturbation, Restart, derivatives, push, run
 
-__all__ = ["Carry", "OnlineAlgorithm", "WindowedAlgorithm"]
+__all__ = ["Carry", "OnlineAlgorithm", "WindowedAlgorithm", "check_window", "with_derivative"]
 
 
 class Carry(NamedTuple):
@@ -70,6 +70,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         self._graph = build_graph(self.model, args)
         self._example = jax.tree.map(jax.typeof, args)
         self.trace = EligibilityTrace(self.init_traces(self._graph))
+        self.initial = EligibilityTrace(self.carry().hidden)  # where a restarted sample begins
 
     @property
     def graph(self) -> Graph:
@@ -175,6 +176,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         *,
         fresh: bool = False,
         keep: bool = True,
+        restart: Restart | None = None,
     ) -> tuple[tuple[Any, ...], Carry]:
         """Run the steps in `args` [K, ...].
 
@@ -184,16 +186,23 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
           args: leaves of the input.
           fresh: the traces are known to be zero.
           keep: whether the traces are wanted at the end.
+          restart: samples that start anew on the way.
 
         Returns:
           The leaves of the output [K, ...] and the next carry.
         """
 
-    def forward(self, params: tuple[Any, ...], carry: Carry, args: tuple[Any, ...]) -> Any:
-        """As `window`, but only forward: traces stand still."""
+    def forward(
+        self,
+        params: tuple[Any, ...],
+        carry: Carry,
+        args: tuple[Any, ...],
+        restart: Restart | None = None,
+    ) -> tuple[tuple[Any, ...], Carry]:
+        """The plain steps, with their full derivative; traces stand still."""
         graph = self.graph
         values = prelude(graph, params, carry.constants)
-        outs, hidden, others, _ = run(graph, values, carry.hidden, carry.others, args)
+        outs, hidden, others, _ = run(graph, values, carry.hidden, carry.others, args, restart)
         return outs, carry._replace(hidden=hidden, others=others)
 
     @abc.abstractmethod
@@ -235,6 +244,13 @@ class WindowedAlgorithm(OnlineAlgorithm):
         divisors = [k for k in range(1, most + 1) if n_steps % k == 0]
         return divisors[-1] if 2 * divisors[-1] > most else most
 
+    def values_and_weights(
+        self, params: tuple[Any, ...], carry: Carry
+    ) -> tuple[dict[int, Any], tuple[Any, ...]]:
+        """What the step reads of parameters and constants, and the weights among it."""
+        values = prelude(self.graph, params, carry.constants)
+        return values, tuple(values[v] for v in self.graph.weights)
+
     def window(
         self,
         params: tuple[Any, ...],
@@ -243,28 +259,55 @@ class WindowedAlgorithm(OnlineAlgorithm):
         *,
         fresh: bool = False,
         keep: bool = True,
+        restart: Restart | None = None,
     ) -> tuple[tuple[Any, ...], Carry]:
         graph = self.graph
-        values = prelude(graph, params, carry.constants)
-        weights = tuple(values[v] for v in graph.weights)
-        fixed = lax.stop_gradient(values)
-        start = lax.stop_gradient(carry)
+        values, weights = self.values_and_weights(params, carry)
+        fixed, start, inputs = lax.stop_gradient((values, carry, args))
         outs, hidden, others, record = run(
-            graph, fixed, start.hidden, start.others, lax.stop_gradient(args)
+            graph, fixed, start.hidden, start.others, inputs, restart
         )
-        local = derivatives(graph, fixed, record)
+        local = derivatives(graph, fixed, record, None if restart is None else restart.keep)
         past, traces = self.unfold(graph, local, None if fresh else start.traces, keep)
-        real = [jnp.issubdtype(o.dtype, jnp.inexact) for o in outs]
-        credited = iter(
-            _credit(
-                partial(_tangent, self, graph, real),
-                tuple(o for o, r in zip(outs, real, strict=True) if r),
-                (fixed, record, local, past), weights, args,
+        real = [i for i, o in enumerate(outs) if jnp.issubdtype(o.dtype, jnp.inexact)]
+
+        def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
+            fixed, record, local, past = residual
+            d_out = push(
+                graph, fixed, record, self._perturbation(fixed, record, local, past, moved[0]),
+                moved[1],
             )
+            return tuple(d_out[i] for i in real)
+
+        credited = with_derivative(
+            tangent, tuple(outs[i] for i in real), (fixed, record, local, past),
+            (dict(zip(graph.weights, weights, strict=True)), dict(enumerate(args))),
         )
-        outs = tuple(next(credited) if r else o for o, r in zip(outs, real, strict=True))
-        traces = start.traces if traces is None else traces
-        return outs, Carry(hidden, others, start.constants, traces)
+        outs = list(outs)
+        for i, o in zip(real, credited, strict=True):
+            outs[i] = o
+        after = Carry(
+            hidden, others, start.constants, start.traces if traces is None else traces
+        )
+        return tuple(outs), after
+
+    def _perturbation(
+        self, values: Any, record: Any, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> Perturbation:
+        """`direction` in the shapes of the graph's own arrays."""
+        graph = self.graph
+        dh, dq = self.direction(graph, local, past, d_weights)
+        operations = [op for op in graph.operations if op.trainable]
+        split = len(operations)
+        return Perturbation(
+            tuple(dh[i].reshape(record.hidden[i].shape) for i in graph.live),
+            tuple(op.native_y(q) for op, q in zip(operations, dq[:split], strict=True)),
+            tuple(
+                q.reshape(record.n_steps, *p.shape)
+                for p, q in zip(graph.parameters, dq[split:], strict=True)
+            ),
+            tuple(d_weights.get(v, jnp.zeros_like(values[v])) for v in graph.plain),
+        )
 
     @abc.abstractmethod
     def unfold(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
@@ -285,53 +328,30 @@ class WindowedAlgorithm(OnlineAlgorithm):
         """
 
 
-def _tangent(
-    algorithm: WindowedAlgorithm,
-    graph: Graph,
-    real: list[bool],
-    residual: Any,
-    d_weights: dict[int, Any],
-    d_args: tuple[Any, ...] | None,
-) -> tuple[Any, ...]:
-    values, record, local, past = residual
-    dh, dq = algorithm.direction(graph, local, past, d_weights)
-    n_ops = len(graph.sources) - len(graph.parameters)
-    operations = [op for op in graph.operations if op.trainable]
-    direction = Perturbation(
-        tuple(dh[i].reshape(record.hidden[i].shape) for i in graph.live),
-        tuple(op.native_y(q) for op, q in zip(operations, dq[:n_ops], strict=True)),
-        tuple(
-            q.reshape(record.n_steps, *p.shape)
-            for p, q in zip(graph.parameters, dq[n_ops:], strict=True)
-        ),
-        tuple(d_weights.get(v, jnp.zeros_like(values[v])) for v in graph.plain),
-    )
-    out = push(graph, values, record, direction, d_args)
-    return tuple(o for o, r in zip(out, real, strict=True) if r)
-
-
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _credit(tangent: Any, outs: Any, residual: Any, weights: Any, args: Any) -> Any:
-    """Outputs already computed, with the derivative that the algorithm defines."""
-    return outs
+def with_derivative(tangent: Any, value: Any, residual: Any, variables: Any) -> Any:
+    """`value`, already computed, with `tangent(residual, moved)` as its derivative.
+
+    `variables` is a dict of arrays, or a tuple of such; `moved` has the same form and holds the
+    tangents of those that are being differentiated, so nothing is computed for the others. The
+    tangent is linear in `moved`; jax transposes it under reverse mode.
+    """
+    return value
 
 
-def _credit_jvp(tangent: Any, primals: Any, tangents: Any) -> Any:
-    outs, residual, weights, args = primals
-    _, _, d_weights, d_args = tangents
-    zero = jax.custom_derivatives.SymbolicZero
-    graph = tangent.args[1]
-    moved = {
-        v: d for v, d in zip(graph.weights, d_weights, strict=True) if not isinstance(d, zero)
-    }
-    steady = all(isinstance(d, zero) for d in d_args)
-    d_args = None if steady else tuple(
-        jnp.zeros(d.shape, d.dtype) if isinstance(d, zero) else d for d in d_args
-    )
-    return outs, tangent(residual, moved, d_args)
+def _with_derivative_jvp(tangent: Any, primals: Any, tangents: Any) -> Any:
+    value, residual, _ = primals
+
+    def moving(part: Any) -> Any:
+        if isinstance(part, tuple):
+            return tuple(moving(p) for p in part)
+        zero = jax.custom_derivatives.SymbolicZero
+        return {k: d for k, d in part.items() if not isinstance(d, zero)}
+
+    return value, tangent(residual, moving(tangents[2]))
 
 
-_credit.defjvp(_credit_jvp, symbolic_zeros=True)
+with_derivative.defjvp(_with_derivative_jvp, symbolic_zeros=True)
 
 
 def check_window(window: Any, words: tuple[str, ...]) -> int | str:

@@ -17,12 +17,13 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, check_window
 from core.graph import Graph
 from core.step import prelude
-from core.window import run
+from core.window import Restart, run
 
 __all__ = ["BPTT", "CheckpointedBPTT", "TruncatedBPTT"]
 
@@ -45,8 +46,9 @@ class BPTT(OnlineAlgorithm):
         *,
         fresh: bool = False,
         keep: bool = True,
+        restart: Restart | None = None,
     ) -> tuple[tuple[Any, ...], Carry]:
-        return self.forward(params, carry, args)
+        return self.forward(params, carry, args, restart)
 
 
 class CheckpointedBPTT(BPTT):
@@ -70,27 +72,29 @@ class CheckpointedBPTT(BPTT):
         *,
         fresh: bool = False,
         keep: bool = True,
+        restart: Restart | None = None,
     ) -> tuple[tuple[Any, ...], Carry]:
         n_steps = args[0].shape[0]
         segment = math.isqrt(n_steps) if self.segment == "auto" else min(int(self.segment), n_steps)
         graph, values = self.graph, prelude(self.graph, params, carry.constants)
+        inputs = (args, None if restart is None else restart.keep)
 
         @jax.checkpoint
-        def one(state: Any, values: Any, args: Any) -> Any:
-            outs, hidden, others, _ = run(graph, values, *state, args)
+        def one(state: Any, values: Any, inputs: Any) -> Any:
+            args, keep = inputs
+            again = None if restart is None else Restart(keep, restart.hidden)
+            outs, hidden, others, _ = run(graph, values, *state, args, again)
             return (hidden, others), outs
 
         whole = n_steps // segment * segment
-        body = jax.tree.map(
-            lambda a: a[:whole].reshape(-1, segment, *a.shape[1:]), args
-        )
+        body = jax.tree.map(lambda a: a[:whole].reshape(-1, segment, *a.shape[1:]), inputs)
         state, outs = lax.scan(
             lambda state, chunk: one(state, values, chunk), (carry.hidden, carry.others), body
         )
         outs = jax.tree.map(lambda o: o.reshape(whole, *o.shape[2:]), outs)
         if whole < n_steps:
-            state, rest = one(state, values, jax.tree.map(lambda a: a[whole:], args))
-            outs = jax.tree.map(lambda a, b: jax.numpy.concatenate([a, b]), outs, rest)
+            state, rest = one(state, values, jax.tree.map(lambda a: a[whole:], inputs))
+            outs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outs, rest)
         return outs, carry._replace(hidden=state[0], others=state[1])
 
 
@@ -118,5 +122,6 @@ class TruncatedBPTT(BPTT):
         *,
         fresh: bool = False,
         keep: bool = True,
+        restart: Restart | None = None,
     ) -> tuple[tuple[Any, ...], Carry]:
-        return self.forward(params, lax.stop_gradient(carry), args)
+        return self.forward(params, lax.stop_gradient(carry), args, restart)

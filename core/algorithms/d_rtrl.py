@@ -20,121 +20,202 @@ eligibility over windows; J. Menick et al., "SnAp", arXiv:2006.07232, for the ap
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import jax.numpy as jnp
 
-from core.algorithms.base import WindowedAlgorithm
+from core.algorithms.base import Carry, WindowedAlgorithm, with_derivative
+from core.errors import InvalidArgument
 from core.graph import Graph
-from core.operation import Block
-from core.traces import outer, spread
-from core.window import Derivatives, accumulate
+from core.operation import Block, Operation, Parameter
+from core.traces import advance_parameter, outer, spread
+from core.window import Derivatives, Restart, accumulate, products
 
-__all__ = ["D_RTRL", "ParamDimVjpAlgorithm"]
+__all__ = ["D_RTRL", "ParamDimVjpAlgorithm", "WeightTrace"]
+
+Source = Operation | Parameter
 
 
-class D_RTRL(WindowedAlgorithm):  # noqa: N801  the field's name
-    """Decoupled real-time recurrent learning: memory O(B I H), exact within its definition.
+class WeightTrace(WindowedAlgorithm):
+    """The recurrence above for any representation of eps: a subclass stores, contracts and
+    advances the trace of one block of an operation."""
 
-    Args:
-      model: any brainstate module.
-      mode: accepted for compatibility; the shapes tell.
-    """
+    @abc.abstractmethod
+    def zeros(self, op: Operation, block: Block, dtype: Any) -> Any:
+        """eps = 0 of a block: a pytree."""
+
+    @abc.abstractmethod
+    def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
+        """dh[s] [lead, width] = sum_i eps[s] [lead, i, width] dW [i, width]."""
+
+    @abc.abstractmethod
+    def advance(
+        self, eps: Any | None, x: Any, g: dict[int, Any], a_0: dict[tuple[int, int], Any],
+        op: Operation, block: Block,
+    ) -> Any:
+        """eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t x_t (x) g_t[s]; g_t = A_t f_t."""
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
-        """eps = 0, by source: a tuple over blocks of {component: [lead, I, width]}."""
+        def zero(source: Source, block: Block) -> Any:
+            dtype = graph.dtype(block.group, 0)
+            if isinstance(source, Operation):
+                return self.zeros(source, block, dtype) if block.components else {}
+            return {s: jnp.zeros((*source.lead, block.width), dtype) for s in block.components}
+
         return {
-            source.label: tuple(
-                {
-                    s: jnp.zeros((*source.lead, *source.trace_axes, b.width), graph.dtype(b.group, s))
-                    for s in b.components
-                }
-                for b in source.blocks
-            )
+            source.label: tuple(zero(source, block) for block in source.blocks)
             for source in graph.sources
         }
 
     def unfold(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
         """The past is eps_0 itself; at the end, eps_K."""
-        return traces, self._advance(graph, local, traces) if keep else None
-
-    def _advance(self, graph: Graph, local: Derivatives, traces: Any) -> dict[str, Any]:
-        """eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t x_t (x) sum_p A_t[s, p] f_t[p]."""
-        products = [
-            _products(group.live, d, zero)
-            for group, d, zero in zip(
-                graph.groups, local.transition, graph.zero_flow(local.n_steps), strict=True
-            )
+        if not keep:
+            return traces, None
+        zero = graph.zero_flow(local.n_steps)
+        passed = [
+            products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)
         ]
         new = {}
         for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
             blocks = []
             for b, (block, f_b) in enumerate(zip(source.blocks, f, strict=True)):
-                after, start = products[block.group]
-                eps_0 = None if traces is None else traces[source.label][b]
-                blocks.append({
-                    s: _advance_block(block, s, after, start, f_b, x, eps_0)
-                    for s in block.components
-                })
+                a_t, a_0 = (
+                    {k: a[..., block.neurons] for k, a in side.items()}
+                    for side in passed[block.group]
+                )
+                g = {
+                    s: sum(a_t[s, p] * f_b[p] for p in block.components) for s in block.components
+                }
+                eps = None if traces is None else traces[source.label][b]
+                if not block.components:
+                    blocks.append({})
+                elif isinstance(source, Operation):
+                    blocks.append(self.advance(eps, x, g, a_0, source, block))
+                else:
+                    blocks.append(advance_parameter(eps, g, a_0))
             new[source.label] = tuple(blocks)
-        return new
+        return traces, new
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """dh_t = D_t dh_{t-1} + f_t (x_t dW), from dh_0 = contract(eps_0, dW)."""
         inflow = graph.zero_flow(local.n_steps)
-        start = graph.zero_flow(None)
         dq = []
         for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
             dw = d_weights.get(source.w)
             q = source.drive(x, dw, local.n_steps)  # x_t dW, or d theta
             dq.append(q)
-            if dw is None:
-                continue
-            for b, (block, f_b) in enumerate(zip(source.blocks, f, strict=True)):
+            for block, f_b in zip(source.blocks if dw is not None else (), f, strict=False):
                 n = graph.groups[block.group].n
                 for s in block.components:
-                    inflow[block.group][s] += spread(f_b[s] * q[..., block.columns], block.neurons, n)
-                    if past is not None:
-                        dh = source.contract(past[source.label][b][s], dw, block.columns)
-                        start[block.group][s] += spread(dh, block.neurons, n)
+                    flow = f_b[s] * q[..., block.columns]
+                    inflow[block.group][s] += spread(flow, block.neurons, n)
+        start = self.start(graph, past, d_weights)
         dh = {}
         for g, group in enumerate(graph.groups):
-            before, _ = accumulate(local.transition[g], group.live, start[g], inflow[g])
+            before, _ = accumulate(local.transition[g], start[g], inflow[g], local.keep)
             dh.update((group.states[s], before[s]) for s in group.live)
         return dh, dq
 
+    def start(self, graph: Graph, past: Any, d_weights: dict[int, Any]) -> list[dict[int, Any]]:
+        """dh_0 by group and live state, [lead, n]."""
+        start = graph.zero_flow(None)
+        for source in graph.sources if past is not None else ():
+            dw = d_weights.get(source.w)
+            if dw is None:
+                continue
+            for block, eps in zip(source.blocks, past[source.label], strict=True):
+                if not block.components:
+                    continue
+                if isinstance(source, Operation):
+                    dh = self.contract(eps, source, block, dw)
+                else:
+                    d_theta = source.drive(None, dw, 1)[0][..., block.columns]
+                    dh = {s: eps[s] * d_theta for s in block.components}
+                for s, value in dh.items():
+                    start[block.group][s] += spread(
+                        value, block.neurons, graph.groups[block.group].n
+                    )
+        return start
 
-def _products(
-    live: tuple[int, ...], transition: dict[tuple[int, int], Any], zero: dict[int, Any]
-) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:
-    """A_t[s, p] for every t, and A_0: how state p after step t still moves state s at the end."""
-    after, start = {}, {}
-    for s in live:
-        end = {p: jnp.full_like(zero[p][0], p == s) for p in live}
-        steps, last = accumulate(transition, live, end, zero, reverse=True)
-        after.update({(s, p): steps[p] for p in live})
-        start.update({(s, p): last[p] for p in live})
-    return after, start
 
+class D_RTRL(WeightTrace):  # noqa: N801  the field's name
+    """Decoupled real-time recurrent learning: memory O(B I H).
 
-def _advance_block(
-    block: Block,
-    s: int,
-    after: dict[tuple[int, int], Any],
-    start: dict[tuple[int, int], Any],
-    f: dict[int, Any],
-    x: Any,
-    eps_0: dict[int, Any] | None,
-) -> Any:
-    """eps_K[s] of one block, [lead, I, width], or [lead, width] without x."""
-    g = sum(after[s, p][..., block.neurons] * f[p] for p in block.components)
-    eps = g.sum(axis=0) if x is None else outer(x, g)
-    for p in block.components if eps_0 is not None else ():
-        a = start[s, p][..., block.neurons]
-        eps = eps + (a if x is None else a[..., None, :]) * eps_0[p]
-    return eps
+    Args:
+      model: any brainstate module.
+      window: steps per window of the sequence driver: a number, "sequence", or "auto". It changes
+        speed and memory, never the gradient.
+      credit: "trace" is D-RTRL. "window" backpropagates fully inside each window and carries the
+        trace from window to window (braintrace's `multi-step`); its gradient depends on the window
+        and is BPTT's when one window covers the sequence.
+      mode: accepted for compatibility; the shapes tell.
+    """
+
+    def __init__(
+        self, model: Any, *, window: int | str = "auto", credit: str = "trace", mode: Any = None
+    ) -> None:
+        super().__init__(model, window=window, mode=mode)
+        if credit not in ("trace", "window"):
+            raise InvalidArgument(
+                "credit to be trace or window", repr(credit), "Choose one of them."
+            )
+        self.credit = credit
+
+    def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[int, Any]:
+        return {s: jnp.zeros((*op.lead, op.n_in, block.width), dtype) for s in block.components}
+
+    def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
+        dw = op.canonical_w(dw)[:, block.columns]
+        return {s: (eps[s] * dw).sum(axis=-2) for s in block.components}
+
+    def advance(
+        self, eps: Any | None, x: Any, g: dict[int, Any], a_0: dict[tuple[int, int], Any],
+        op: Operation, block: Block,
+    ) -> dict[int, Any]:
+        new = {s: outer(x, g[s]) for s in block.components}
+        for s in block.components if eps is not None else ():
+            for p in block.components:
+                new[s] += a_0[s, p][..., None, :] * eps[p]
+        return new
+
+    def window(
+        self,
+        params: tuple[Any, ...],
+        carry: Carry,
+        args: tuple[Any, ...],
+        *,
+        fresh: bool = False,
+        keep: bool = True,
+        restart: Restart | None = None,
+    ) -> tuple[tuple[Any, ...], Carry]:
+        options: dict[str, Any] = {"fresh": fresh, "keep": keep, "restart": restart}
+        outs, after = super().window(params, carry, args, **options)
+        if self.credit == "trace":
+            return outs, after
+        graph = self.graph
+        values, weights = self.values_and_weights(params, carry)
+
+        def start(past: Any, d_weights: dict[int, Any]) -> tuple[Any, ...]:
+            dh = self.start(graph, past, d_weights)
+            return tuple(
+                dh[g][s].reshape(graph.hidden[i].shape)
+                for g, group in enumerate(graph.groups)
+                for s, i in enumerate(group.states)
+                if s in group.live
+            )
+
+        hidden = list(carry.hidden)
+        credited = with_derivative(
+            start, tuple(hidden[i] for i in graph.live), None if fresh else carry.traces,
+            dict(zip(graph.weights, weights, strict=True)),
+        )
+        for i, h in zip(graph.live, credited, strict=True):
+            hidden[i] = h
+        outs, _ = self.forward(params, carry._replace(hidden=tuple(hidden)), args, restart)
+        return outs, after
 
 
 ParamDimVjpAlgorithm = D_RTRL

@@ -1,0 +1,209 @@
+"""ES-D-RTRL (pp_prop): the trace of a weight factorised into an input side and a state side.
+
+With decays a_x, a_f in [0, 1) (usually one and the same) and t counted from 0 since the last reset:
+
+    ex_t = a_x ex_{t-1} + x_t                               [lead, I]
+    ef_t = a_f D_t ef_{t-1} + (1 - a_f) f_t                 [lead, H] for each state component
+    g_t  = sum_b ex_t (x) (sum_s L_t ef_t) / (1 - a_f^{t+1})
+
+As a derivative: with q_t = (ex_t dW) / (1 - a_f^{t+1}), the step sees dh_{t-1} = a_f ef_{t-1} q_t
+and dy_t = (1 - a_f) q_t, so that dh_t = ef_t q_t. The products of all steps of a window are one
+GEMM. A bias is a weight on the constant input 1; other element-wise parameters keep their exact
+trace. Outputs of an operation that feed no state get their exact within-step gradient.
+
+`ES_D_RTRL(model, r)` with an integer keeps instead the best rank-r approximation of D-RTRL's trace
+(`core.algorithms.low_rank`).
+
+References: C. Wang et al., "BrainTrace" (ES-D-RTRL); Bellec et al., Nature Communications 11
+(2020), e-prop, for the factorised eligibility.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from core.algorithms.base import OnlineAlgorithm, WindowedAlgorithm
+from core.algorithms.low_rank import LowRankRTRL
+from core.errors import InvalidArgument
+from core.graph import Graph
+from core.operation import Operation, Parameter
+from core.traces import spread
+from core.window import Derivatives, along, forget, scan
+
+__all__ = ["DecayRTRL", "ES_D_RTRL", "IODimVjpAlgorithm", "decay_from_rank", "pp_prop"]
+
+
+def ES_D_RTRL(  # noqa: N802  the field's name
+    model: Any,
+    decay_or_rank: float | tuple[float, float] | int = 0.99,
+    *,
+    window: int | str = "auto",
+    mode: Any = None,
+) -> OnlineAlgorithm:
+    """Event-driven scalable D-RTRL: memory O(B (I + H)), or O(B r (I + H)) with a rank.
+
+    Args:
+      model: any brainstate module.
+      decay_or_rank: a decay in [0, 1); a pair of decays for the input and the state side; or an
+        integer rank of at least 1.
+      window: steps per window of the sequence driver: a number, "sequence" or "auto". With a decay
+        it never changes the gradient; with a rank the trace is truncated once a window.
+      mode: accepted for compatibility; the shapes tell.
+
+    Raises:
+      InvalidArgument: a decay outside [0, 1), a rank below 1.
+    """
+    if isinstance(decay_or_rank, numbers.Integral) and not isinstance(decay_or_rank, bool):
+        return LowRankRTRL(model, int(decay_or_rank), window=window, mode=mode)
+    pair = decay_or_rank if isinstance(decay_or_rank, (tuple, list)) else (decay_or_rank,) * 2
+    return DecayRTRL(model, pair, window=window, mode=mode)
+
+
+def decay_from_rank(rank: int) -> float:
+    """The decay that braintrace uses in place of a rank: (r - 1) / (r + 1)."""
+    return (rank - 1) / (rank + 1)
+
+
+class DecayRTRL(WindowedAlgorithm):
+    """ES-D-RTRL with decays; use `ES_D_RTRL`.
+
+    Args:
+      decays: (a_x, a_f).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        decays: Any,
+        *,
+        window: int | str = "auto",
+        mode: Any = None,
+    ) -> None:
+        super().__init__(model, window=window, mode=mode)
+        valid = len(decays) == 2 and all(
+            isinstance(a, numbers.Real) and not isinstance(a, bool) and 0 <= a < 1 for a in decays
+        )
+        if not valid:
+            raise InvalidArgument(
+                "decay_or_rank to be a decay in [0, 1), a pair of them, or an integer rank >= 1",
+                repr(decays[0] if len(set(decays)) == 1 else decays),
+                "Use for example 0.99; a decay of 1 has no bias correction.",
+            )
+        self.decays = (float(decays[0]), float(decays[1]))
+
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        """By source: ex, ef by block and component, and the steps since the last reset."""
+        return {source.label: self._zero(graph, source) for source in graph.sources}
+
+    def _zero(self, graph: Graph, source: Operation | Parameter) -> dict[str, Any]:
+        f = tuple(
+            {
+                s: jnp.zeros((*source.lead, block.width), graph.dtype(block.group, s))
+                for s in block.components
+            }
+            for block in source.blocks
+        )
+        if not source.blocks:
+            return {}
+        if isinstance(source, Parameter) and not source.additive:
+            return {"f": f}
+        dtype = graph.dtype(source.blocks[0].group, 0)
+        return {
+            "x": jnp.zeros((*source.lead, *source.trace_axes), dtype),
+            "f": f,
+            "steps": jnp.zeros(source.lead, jnp.int32),
+        }
+
+    def unfold(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+        """ef_{t-1} and ex_t / (1 - a_f^{t+1}) of every step, and the traces at the end."""
+        if traces is None:
+            traces = self.init_traces(graph)
+        a_x, a_f = self.decays
+
+        def tick(state: Any, inputs: Any) -> Any:
+            transition, f, x, keep_t, _ = inputs
+            state = forget(state, keep_t)
+            new, past = {}, {}
+            for k, source in enumerate(graph.sources):
+                before = state[source.label]
+                if not before:
+                    new[source.label], past[source.label] = {}, {}
+                    continue
+                filtered = "x" in before
+                ef = tuple(
+                    _decayed(before["f"][b], f[k][b], transition[block.group], block.neurons,
+                             a_f if filtered else 1.0, 1.0 - a_f if filtered else 1.0)
+                    for b, block in enumerate(source.blocks)
+                )
+                new[source.label] = {"f": ef}
+                past[source.label] = {"f": before["f"]}
+                if filtered:
+                    ex = a_x * before["x"] + (1.0 if x[k] is None else x[k])
+                    steps = before["steps"] + 1
+                    correction = -jnp.expm1(steps.astype(ex.dtype) * jnp.log(jnp.asarray(a_f)))
+                    new[source.label] |= {"x": ex, "steps": steps}
+                    scale = along(1.0 / correction.astype(ex.dtype), ex)
+                    past[source.label]["x"] = ex * scale
+            return new, past
+
+        steps = jnp.arange(local.n_steps)
+        last, past = scan(tick, traces, (local.transition, local.f, local.x, local.keep, steps))
+        return past, last if keep else None
+
+    def direction(
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> tuple[dict[int, Any], list[Any]]:
+        """dh_{t-1} = a_f ef_{t-1} q_t and dy_t = (1 - a_f) q_t."""
+        flow = graph.zero_flow(local.n_steps)
+        dq = []
+        for source, x in zip(graph.sources, local.x, strict=True):
+            dw, memory = d_weights.get(source.w), past[source.label]
+            exact = source.drive(x, dw, local.n_steps)
+            filtered = "x" in memory
+            q = exact
+            if dw is not None and filtered:
+                q = (
+                    source.drive(memory["x"], dw, local.n_steps)
+                    if isinstance(source, Operation)
+                    else along(memory["x"], exact) * exact
+                )
+            dy = exact
+            for b, block in enumerate(source.blocks if dw is not None else ()):
+                q_b = q[..., block.columns]
+                if filtered:
+                    dy = _replace(dy, block.columns, (1.0 - self.decays[1]) * q_b)
+                for s in block.components:
+                    dh = memory["f"][b][s] * q_b * (self.decays[1] if filtered else 1.0)
+                    flow[block.group][s] += spread(dh, block.neurons, graph.groups[block.group].n)
+            dq.append(dy)
+        dh = {
+            group.states[s]: flow[g][s] for g, group in enumerate(graph.groups) for s in group.live
+        }
+        return dh, dq
+
+
+def _decayed(
+    ef: dict[int, Any], f: dict[int, Any], transition: dict[tuple[int, int], Any],
+    neurons: slice, decay: float, gain: float,
+) -> dict[int, Any]:
+    """decay sum_p D[s, p] ef[p] + gain f[s]."""
+    new = {s: gain * f[s] for s in ef}
+    for (s, p), d in transition.items():
+        if s in new and p in ef:
+            new[s] = new[s] + decay * d[..., neurons] * ef[p]
+    return new
+
+
+def _replace(y: Any, columns: slice, values: Any) -> Any:
+    """y with some columns replaced; all of them without reading y."""
+    if columns.start == 0 and columns.stop == y.shape[-1]:
+        return values
+    return jnp.concatenate([y[..., : columns.start], values, y[..., columns.stop :]], axis=-1)
+
+
+pp_prop = ES_D_RTRL
+IODimVjpAlgorithm = ES_D_RTRL

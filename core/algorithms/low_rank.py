@@ -1,0 +1,102 @@
+"""D-RTRL with its trace kept at rank r: eps ~ sum_k u_k (x) v_k, per sample and block.
+
+D multiplies the columns of eps, so a window keeps the factors apart:
+
+    U' = [U_0; x_1 .. x_K]                 [lead, r + K, I]
+    V' = [A_0 V_0; A_1 f_1 .. A_K f_K]     [lead, r + K, S H]
+
+and then the best rank-r approximation of U'^T V' is taken: with the QR decompositions
+U'^T = Q_u R_u, V'^T = Q_v R_v, only the small core R_u R_v^T needs a singular value decomposition.
+With r >= min(I, S H) nothing is lost and the gradient is D-RTRL's. Credit inside a window is exact
+whatever r is. Memory O(B r (I + S H)).
+
+Reference: T. Mujika et al., "Approximating RTRL with random Kronecker factors",
+arXiv:1805.10842, and F. Benzing et al., "Optimal Kronecker-sum approximation of RTRL",
+arXiv:1902.03993, for low-rank traces of RTRL; here the optimal one of a decoupled trace.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from core.algorithms.d_rtrl import WeightTrace
+from core.errors import InvalidArgument
+from core.operation import Block, Operation
+
+__all__ = ["LowRankRTRL"]
+
+
+class LowRankRTRL(WeightTrace):
+    """D-RTRL with a rank-r trace.
+
+    Args:
+      model: any brainstate module.
+      rank: r, at least 1.
+      window: steps per window of the sequence driver; the trace is truncated at the end of each.
+        "auto" takes r steps, so that the buffer is at most twice the trace.
+      mode: accepted for compatibility; the shapes tell.
+    """
+
+    def __init__(
+        self, model: Any, rank: int, *, window: int | str = "auto", mode: Any = None
+    ) -> None:
+        super().__init__(model, window=window, mode=mode)
+        if rank < 1:
+            raise InvalidArgument("a rank of at least 1", repr(rank), "Use 1, 2, 4, ...")
+        self.rank = rank
+
+    def steps_per_window(self, n_steps: int, batch: int) -> int:
+        if self.window_size == "auto":
+            return min(self.rank, n_steps)
+        return super().steps_per_window(n_steps, batch)
+
+    def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[str, Any]:
+        rank = min(self.rank, op.n_in, len(block.components) * block.width)
+        return {
+            "u": jnp.zeros((*op.lead, rank, op.n_in), dtype),
+            "v": jnp.zeros((*op.lead, rank, len(block.components), block.width), dtype),
+        }
+
+    def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
+        q = eps["u"] @ op.canonical_w(dw)[:, block.columns]  # [lead, r, width]
+        return {
+            s: (eps["v"][..., k, :] * q).sum(axis=-2) for k, s in enumerate(block.components)
+        }
+
+    def advance(
+        self, eps: Any | None, x: Any, g: dict[int, Any], a_0: dict[tuple[int, int], Any],
+        op: Operation, block: Block,
+    ) -> dict[str, Any]:
+        states = block.components
+        u = jnp.moveaxis(x, 0, -2)
+        v = jnp.stack([jnp.moveaxis(g[s], 0, -2) for s in states], axis=-2)
+        rank = min(self.rank, op.n_in, len(states) * block.width)
+        if eps is not None:
+            moved = [
+                sum(a_0[s, p][..., None, :] * eps["v"][..., k, :] for k, p in enumerate(states))
+                for s in states
+            ]
+            u = jnp.concatenate([eps["u"], u], axis=-2)
+            v = jnp.concatenate([jnp.stack(moved, axis=-2), v], axis=-3)
+        flat = v.reshape(*v.shape[:-2], -1)
+        u, flat = truncate(u, flat, rank)
+        return {"u": u, "v": flat.reshape(*flat.shape[:-1], len(states), block.width)}
+
+
+def truncate(u: Any, v: Any, rank: int) -> tuple[Any, Any]:
+    """The best rank-`rank` factors of sum_k u_k (x) v_k: [..., m, I], [..., m, J] -> m = rank."""
+    if u.shape[-2] < rank:
+        short = rank - u.shape[-2]
+        pad = [(0, 0)] * (u.ndim - 2) + [(0, short), (0, 0)]
+        return jnp.pad(u, pad), jnp.pad(v, pad)
+    if u.shape[-2] == rank:
+        return u, v
+    q_u, r_u = jnp.linalg.qr(jnp.swapaxes(u, -1, -2))
+    q_v, r_v = jnp.linalg.qr(jnp.swapaxes(v, -1, -2))
+    left, sigma, right = jnp.linalg.svd(r_u @ jnp.swapaxes(r_v, -1, -2), full_matrices=False)
+    root = jnp.sqrt(sigma[..., :rank])
+    u = jnp.swapaxes(q_u @ left[..., :rank], -1, -2) * root[..., None]
+    v = jnp.swapaxes(q_v @ jnp.swapaxes(right, -1, -2)[..., :rank], -1, -2) * root[..., None]
+    return u, v

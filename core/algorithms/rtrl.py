@@ -1,0 +1,100 @@
+"""Full RTRL: the exact influence of every parameter on every hidden state.
+
+    M_t = (dh_t/dh_{t-1}) M_{t-1} + dh_t/dtheta            [states, parameters]
+    g_t = L_t M_t                                           exact: equals BPTT, online
+
+No structure is assumed, so the trace holds (hidden size) x (parameters) numbers: a reference for
+small networks. Inside a window the steps are differentiated as they are, with dh_0 = M_0 dtheta.
+
+Reference: Williams & Zipser, Neural Computation 1 (1989).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from core.algorithms.base import Carry, OnlineAlgorithm, check_window, with_derivative
+from core.graph import Graph
+from core.step import prelude
+from core.window import Restart, run
+
+__all__ = ["RTRL"]
+
+
+class RTRL(OnlineAlgorithm):
+    """Real-time recurrent learning without approximation, for small networks.
+
+    Args:
+      model: any brainstate module.
+      window: steps per window of the sequence driver; the gradient does not depend on it.
+      mode: accepted for compatibility; the shapes tell.
+    """
+
+    def __init__(self, model: Any, *, window: int | str = 1, mode: Any = None) -> None:
+        super().__init__(model, mode)
+        self.window_size = check_window(window, ("sequence",))
+
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        """M = 0: for each hidden array, [its shape, P] over all P trained numbers."""
+        n = sum(math.prod(graph.program.avals[v].shape) for v in graph.trained)
+        return {h.name: jnp.zeros((*h.shape, n), h.dtype) for h in graph.hidden}
+
+    def steps_per_window(self, n_steps: int, batch: int) -> int:
+        return n_steps if self.window_size == "sequence" else min(int(self.window_size), n_steps)
+
+    def window(
+        self,
+        params: tuple[Any, ...],
+        carry: Carry,
+        args: tuple[Any, ...],
+        *,
+        fresh: bool = False,
+        keep: bool = True,
+        restart: Restart | None = None,
+    ) -> tuple[tuple[Any, ...], Carry]:
+        graph = self.graph
+        start = lax.stop_gradient(carry)
+        influence = tuple(start.traces[h.name] for h in graph.hidden)
+        trained = {v: p for v, p in zip(graph.param_vars, params, strict=True)
+                   if v in graph.trained}
+
+        def moved_by(influence: Any, moved: dict[int, Any]) -> tuple[Any, ...]:
+            d = jnp.concatenate(
+                [moved.get(v, jnp.zeros_like(p)).ravel() for v, p in trained.items()]
+            )
+            return tuple(m @ d for m in influence)
+
+        hidden = with_derivative(moved_by, start.hidden, influence, trained)
+        outs, after = self.forward(params, start._replace(hidden=hidden), args, restart)
+        traces = start.traces
+        if keep:
+            traces = self._advance(lax.stop_gradient(params), start, influence, args, restart)
+        return outs, lax.stop_gradient(after)._replace(traces=traces)
+
+    def _advance(
+        self, params: Any, carry: Carry, influence: Any, args: Any, restart: Restart | None
+    ) -> dict[str, Any]:
+        """M_K: push every unit vector of the parameters, with its M_0, through the window."""
+        graph = self.graph
+        trained = [v in graph.trained for v in graph.param_vars]
+
+        def last(hidden: Any, flat: Any) -> Any:
+            pieces, start = [], 0
+            for p, use in zip(params, trained, strict=True):
+                pieces.append(flat[start : start + p.size].reshape(p.shape) if use else p)
+                start += p.size if use else 0
+            values = prelude(graph, pieces, carry.constants)
+            return run(graph, values, hidden, carry.others, args, restart)[1]
+
+        flat = jnp.concatenate([p.ravel() for p, use in zip(params, trained, strict=True) if use])
+
+        def push(d_hidden: Any, d_flat: Any) -> Any:
+            return jax.jvp(last, (carry.hidden, flat), (d_hidden, d_flat))[1]
+
+        new = jax.vmap(push, in_axes=(-1, -1), out_axes=-1)(influence, jnp.eye(flat.size))
+        return {h.name: m for h, m in zip(graph.hidden, new, strict=True)}
