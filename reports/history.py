@@ -101,7 +101,7 @@ def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[Series]:
     return sorted(found, key=lambda s: (not s.changes, s.machine, s.cell, s.metric))
 
 
-def change_points(values: np.ndarray, penalty: float = 4.0) -> list[int]:
+def change_points(values: np.ndarray, penalty: float = 6.0) -> list[int]:
     """Indices at which a new level starts.
 
     Args:

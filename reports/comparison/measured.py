@@ -1,9 +1,8 @@
 """The gate with a clock: is a difference between processes larger than chance and than the noise?
 
 The two sweeps ran one after the other, so a machine that changed its pace in between looks like a
-change
-of the code. An alarm therefore needs the whole interval beyond the bar, not only a small p-value;
-an interleaved duel can do with less.
+change of the code. An alarm therefore needs the whole 99 % interval beyond the bar, not only a small
+p-value; an interleaved duel can do with less.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from reports.comparison.result import Line
 from reports.comparison.sides import Side
 
 ALPHA = 0.05
+CONFIDENCE = 0.99  # of the interval that is shown and that has to lie beyond the bar
 LEAST_PROCESSES = 3  # on each side; fewer say nothing about the spread between processes
 
 
@@ -61,13 +61,15 @@ def measured_line(
         )
     log_b, log_h = np.log(b), np.log(h)
     error, degrees = stats.welch_error(log_b, log_h)
-    interval = stats.welch_interval(log_b, log_h)
+    interval = stats.welch_interval(log_b, log_h, CONFIDENCE)
     return replace(
         line,
         low=math.expm1(interval.low),
         high=math.expm1(interval.high),
         p=stats.permutation_p(log_b, log_h),
-        detectable=math.expm1(stats.detectable(error, degrees, math.log1p(bar))),
+        detectable=math.expm1(
+            stats.detectable(error, degrees, math.log1p(bar), confidence=CONFIDENCE)
+        ),
     )
 
 

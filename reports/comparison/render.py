@@ -10,7 +10,7 @@ from reports.comparison.result import Comparison, Line
 from reports.markdown import table
 from reports.text import escape_markdown, short
 
-_HEAD = ["cell", "metric", "base", "head", "change", "95 % interval", "could have seen", "verdict"]
+_HEAD = ["cell", "metric", "base", "head", "change", "99 % interval", "could have seen", "verdict"]
 MOST = 30  # lines of each kind in a text; JSON and JUnit have all
 
 

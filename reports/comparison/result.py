@@ -21,7 +21,7 @@ class Line:
         gate: "exact" (no clock, compared digit by digit) or "measured" (statistics).
         base, head: the medians.
         change: head / base - 1; None where base is zero or a side is missing.
-        low, high: 95 % interval of the change; None for exact metrics.
+        low, high: 99 % interval of the change; None for exact metrics.
         p: p-value after Holm's correction over all measured lines.
         detectable: the smallest change that these repeats could have shown.
         note: why, in words.

@@ -43,7 +43,9 @@ def test_a_corrupt_record_is_named_and_the_others_are_kept(
 
 def test_mixed_schema_versions_are_refused_with_their_numbers(tmp_path: Path) -> None:
     write_sweep(tmp_path, [record(), record(seed=1, schema=2), record(seed=2, schema=2)])
-    with pytest.raises(InputError, match="records of schema 1 only; got 1 of schema 1, 2 of schema 2"):
+    with pytest.raises(
+        InputError, match="records of schema 1 only; got 1 of schema 1, 2 of schema 2"
+    ):
         read_sweeps([tmp_path])
 
 

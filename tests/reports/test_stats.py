@@ -161,7 +161,9 @@ def test_seven_pairs_cannot_raise_an_alarm_over_twelve_cells() -> None:
 
 
 def test_detectable_grows_with_the_error_and_the_bar() -> None:
-    assert stats.detectable(0.01, 10) < stats.detectable(0.02, 10) < stats.detectable(0.02, 10, 0.05)
+    assert (
+        stats.detectable(0.01, 10) < stats.detectable(0.02, 10) < stats.detectable(0.02, 10, 0.05)
+    )
     rng = np.random.default_rng(6)
     change = stats.detectable(math.sqrt(2 / 8), 14)
     seen = sum(

@@ -1,0 +1,90 @@
+"""History over commits: planted steps are found where they are, and quiet series stay quiet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_records import grid, write_sweep
+
+from reports.cli import main
+from reports.errors import InputError
+from reports.history import change_points, history, read_history
+
+
+def commits(folder: Path, n: int, slower_from: int, **axes: Any) -> Path:
+    """One sweep per commit below the folder; D-RTRL is 15 % slower from one commit on."""
+    for i in range(n):
+        made = grid(algo=["bptt", "d_rtrl"], repeat=range(3), commit=[f"{i:07d}"],
+                    created=[f"2025-02-{i + 1:02d}"], **axes)  # fmt: skip
+        for built in made:
+            if built["row"]["algo"] == "d_rtrl" and i >= slower_from:
+                built["metrics"]["step_time_ms"] *= 1.15
+        write_sweep(folder / f"commit{i}", made)
+    return folder
+
+
+def test_a_planted_step_is_found_at_its_commit(tmp_path: Path) -> None:
+    series = history(read_history([commits(tmp_path, 14, slower_from=9)]))
+    changed = [s for s in series if s.changes]
+    assert [s.metric for s in changed] == ["step_time_ms"]
+    assert changed[0].cell.startswith("d_rtrl")
+    (change,) = changed[0].changes
+    assert (change.before, change.after) == ("0000008", "0000009")
+    assert change.ratio == pytest.approx(1.15, abs=0.04)
+
+
+def test_machines_have_histories_of_their_own(tmp_path: Path) -> None:
+    """Two machines of different speed, taking turns, are no change points."""
+    commits(tmp_path / "a", 10, slower_from=99)
+    commits(tmp_path / "b", 10, slower_from=99, fingerprint=["machine-b"])
+    for file in (tmp_path / "b").rglob("cells/*.json"):
+        built = json.loads(file.read_text())
+        built["metrics"]["step_time_ms"] *= 3
+        file.write_text(json.dumps(built))
+    series = history(read_history([tmp_path]))
+    assert {s.machine for s in series} == {"machine-a", "machine-b"}
+    assert not any(s.changes for s in series)
+
+
+def test_quiet_series_rarely_show_a_change_point() -> None:
+    rng = np.random.default_rng(0)
+    false = sum(
+        bool(change_points(10 * np.exp(0.03 * rng.standard_normal(30)))) for _ in range(200)
+    )
+    assert false <= 20
+
+
+def test_steps_of_three_spreads_are_found() -> None:
+    rng = np.random.default_rng(1)
+    level = np.repeat([10.0, 11.0, 10.3], [12, 10, 12])
+    found = 0
+    for _ in range(50):
+        starts = change_points(level * np.exp(0.02 * rng.standard_normal(len(level))))
+        found += any(abs(s - 12) <= 1 for s in starts)
+    assert found >= 45
+
+
+def test_too_few_commits_have_no_change_points() -> None:
+    assert change_points(np.array([1.0, 1.0, 5.0, 5.0])) == []
+
+
+def test_the_command_prints_changes_and_draws_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = commits(tmp_path / "history", 8, slower_from=4)
+    out = tmp_path / "out"
+    assert main(["history", str(folder), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "0000004  step time (ms)  +1" in printed
+    assert "1 change points in 1 of 5 series" in printed
+    assert (out / "report" / "history_1.svg").exists()
+    assert "0000004" in (out / "report" / "report.md").read_text()
+
+
+def test_a_folder_without_sweeps_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder with sweeps below it"):
+        read_history([tmp_path])
