@@ -132,6 +132,13 @@ EXTRA_METRICS = (
         "low",
     ),
     Column("n_compilations", "", "compilations", "compilations of the training step", "low"),
+    Column("n_weights", "", "weights", "trained numbers of the network"),
+    Column("step_time_iqr_ms", "ms", "step time spread", "interquartile range of single steps"),
+    Column("warmup_steps", "", "warm-up steps", "steps before the timing, not counted"),
+    Column("timed_steps", "", "timed steps", "steps that the median is taken over"),
+    Column("steady", "", "steady", "1 when the warm-up ended because times had become steady"),
+    Column("floor_ms", "ms", "floor", "this machine's least time for the same products", "low"),
+    Column("target_loss", "", "target loss", "the loss that time_to_target_s waits for"),
     Column("bytes_per_step", "B", "bytes per step", "bytes moved in one training step", "low"),
 )
 

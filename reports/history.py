@@ -21,7 +21,7 @@ from reports.tables import frame
 
 METRICS = ("step_time_ms", "memory_xla_mib", "etrace_mib")
 LEAST_COMMITS = 6  # before and after a change the level needs three points each
-LEAST_CHANGE = 0.02  # smaller steps are not reported, however still the series
+LEAST_CHANGE = 0.03  # smaller steps are not reported, however still the series
 _LEVEL = 3  # points that make a level
 
 

@@ -97,7 +97,8 @@ def _cell_files(folder: Path) -> list[Path]:
             f"{folder}, which has no cells/",
             "Give the folder itself, such as runs/latest, not its parent or its report.",
         )
-    return sorted(cells.glob("*.json"))
+    # Hidden files are records still being written.
+    return sorted(f for f in cells.glob("*.json") if not f.name.startswith("."))
 
 
 def _read_record(file: Path) -> tuple[Record | None, str]:

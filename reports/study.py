@@ -22,21 +22,25 @@ from reports.records import Record, Sweeps
 from reports.tables import frame
 from reports.text import short
 
-# Where a sweep lives and how it was launched does not change what a cell measures.
-_NOT_SETTINGS = (
-    "cfg.seed",
-    "cfg.repeat",
-    "cfg.repeats",
-    "cfg.out",
-    "cfg.resume",
-    "cfg.plan",
-    "cfg.experiment",
-    "cfg.question",
-    "cfg.hydra",
-    "cfg.limits",
-    "cfg.timing",
-    "cfg.measure",
+# Where a sweep lives, how it was launched and how long its parts were measured are not settings.
+_NOT_SETTINGS = frozenset(
+    {
+        "seed",
+        "repeat",
+        "repeats",
+        "out",
+        "resume",
+        "plan",
+        "experiment",
+        "question",
+        "cases",
+        "hydra",
+        "limits",
+        "metric",
+    }
 )
+# Below this the rise of a process's peak is made of pages and allocator slack.
+LEAST_PEAK_MIB = 16.0
 _SYMBOLS = {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}
 
 
@@ -99,6 +103,13 @@ class Study:
     def noise(self) -> Noise | None:
         """How far two processes of one cell lie apart in time; None where nothing was repeated."""
         return noise(self.ok, "step_time_ms", [*SETTINGS, "variant", "seed"])
+
+    @cached_property
+    def memory(self) -> str:
+        """What stands for memory: the measured peak, or XLA's sum where peaks are small."""
+        peaks = self.ok["memory_peak_mib"].dropna()
+        large = len(peaks) > 0 and bool((peaks >= LEAST_PEAK_MIB).mean() > 0.9)
+        return "memory_peak_mib" if large else "memory_xla_mib"
 
     @cached_property
     def varied(self) -> list[str]:
@@ -172,7 +183,8 @@ def _machine(record: Record) -> str:
 
 def is_setting(column: str) -> bool:
     """Whether a column is a configuration leaf that may change what a cell measures."""
-    return column.startswith("cfg.") and not column.startswith(_NOT_SETTINGS)
+    parts = column.split(".")
+    return parts[0] == "cfg" and parts[1] not in _NOT_SETTINGS
 
 
 def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:

@@ -100,13 +100,10 @@ def settings(study: Study) -> list[Choice]:
         for g in groups
     ]
     order = sorted(range(len(groups)), key=lambda i: size[i], reverse=True)
-    return [_choose(groups[i]) for i in order]
+    return [_choose(groups[i], study.memory) for i in order]
 
 
-def _choose(cells: pd.DataFrame) -> Choice:
-    memory = next(
-        (m for m in ("memory_peak_mib", "memory_xla_mib") if cells[m].gt(0).all()), "memory_xla_mib"
-    )
+def _choose(cells: pd.DataFrame, memory: str) -> Choice:
     healthy = cells[cells["health"].eq("")]
     pool = healthy if len(healthy) else cells
     fast = pool.loc[pool["step_time_ms"].idxmin()]

@@ -1,8 +1,8 @@
-"""The gate with a clock: is a difference between processes larger than chance and than the noise?
+"""The gate with a clock: is a difference between processes larger than chance and than noise?
 
 The two sweeps ran one after the other, so a machine that changed its pace in between looks like a
-change of the code. An alarm therefore needs the whole 99 % interval beyond the bar, not only a small
-p-value; an interleaved duel can do with less.
+change of the code. An alarm therefore needs the whole 99 % interval beyond the bar, not only a
+small p-value; an interleaved duel can do with less.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ORDER = 60
 TITLE = "Maps over two axes"
-METRICS = ("timesteps_per_s", "memory_peak_mib")
 MOST_MAPS = 2  # of one metric
 _SYMBOLS = {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}
 
@@ -27,7 +26,7 @@ _SYMBOLS = {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}
 def make(study: Study) -> list[Plot]:
     """Raises NotDrawn when no variant was swept over two axes at once."""
     drawn = []
-    for metric in METRICS:
+    for metric in ("timesteps_per_s", study.memory):
         maps = [found for x, y in combinations(SIZES, 2) for found in grids(study, x, y, metric)]
         maps = sorted(maps, key=lambda m: -int(m[1].notna().sum().sum()))[:MOST_MAPS]
         drawn += [

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ORDER = 10
 TITLE = "Memory and throughput against steps, width and batch"
-METRICS = ("memory_peak_mib", "timesteps_per_s")
 AXES = {
     "n_steps": "steps in a sequence, T",
     "n_hidden": "hidden neurons, H",
@@ -32,7 +31,7 @@ def make(study: Study) -> list[Plot]:
     """Raises NotDrawn when no algorithm ran at two sizes of any axis."""
     drawn = []
     for axis in SIZES:
-        for metric in METRICS:
+        for metric in (study.memory, "timesteps_per_s"):
             slices = study.slices(axis, metric)
             note = (
                 (

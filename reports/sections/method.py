@@ -7,7 +7,7 @@ from typing import Any
 
 from reports import document as d
 from reports.columns import EXTRA_METRICS, METRICS
-from reports.study import Study
+from reports.study import LEAST_PEAK_MIB, Study
 from reports.text import short
 
 
@@ -33,6 +33,17 @@ def method(study: Study) -> d.Section:
         "interval from three processes on; below that with the interval of one process's samples, "
         "which knows nothing of the differences between processes.",
     ]
+    if study.memory == "memory_xla_mib":
+        texts.append(
+            f"Peaks of processes were below {LEAST_PEAK_MIB:g} MiB, where pages and slack count "
+            "for more than arrays; memory is therefore XLA's sum for the compiled step."
+        )
+    unsteady = int(study.ok["steady"].eq(0).sum()) if "steady" in study.ok else 0
+    if unsteady:
+        texts.append(
+            f"In {unsteady} of {len(study.ok)} cells the steps had not become steady when the "
+            "time for warming up was spent (steady = 0)."
+        )
     if sources:
         texts.append(f"Peak memory was read from: {', '.join(sources)}.")
     if disagreements:

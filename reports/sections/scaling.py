@@ -8,9 +8,6 @@ from reports.laws import Law, laws, meetings
 from reports.study import Study
 from reports.text import short
 
-# The peak holds these; they are told apart on demand.
-_FOLDED = ("memory_temp_mib",)
-
 
 def scaling(study: Study) -> d.Section:
     found, crossings = laws(study), meetings(study)
@@ -36,6 +33,8 @@ def scaling(study: Study) -> d.Section:
             "shows."
         )
     ]
+    # Where the peak is shown, it holds the temporaries; they are told apart on demand.
+    folded = ("memory_temp_mib",) if study.memory == "memory_peak_mib" else ()
     for metric in dict.fromkeys(law.metric for law in found):
         rows = [_law_row(law) for law in found if law.metric == metric]
         blocks.append(
@@ -52,8 +51,8 @@ def scaling(study: Study) -> d.Section:
                 ],
                 rows,
                 numeric=(2, 3, 4, 5, 7),
-                caption="" if metric in _FOLDED else heading(metric),
-                folded=f"The same for {describe(metric).title}" if metric in _FOLDED else "",
+                caption="" if metric in folded else heading(metric),
+                folded=f"The same for {describe(metric).title}" if metric in folded else "",
             )
         )
     if crossings:

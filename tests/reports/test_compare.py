@@ -1,4 +1,4 @@
-"""Comparing two sweeps: what the exact gate catches, what the clock may say, and what it may not."""
+"""Comparing two sweeps: what the exact gate catches, what the clock may and may not say."""
 
 from __future__ import annotations
 

@@ -55,13 +55,13 @@ def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_a_sweep(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="which has no cells/. Give the folder itself"):
+    with pytest.raises(InputError, match=r"which has no cells/\. Give the folder itself"):
         read_sweeps([tmp_path])
 
 
 def test_no_records_says_so_and_names_the_unreadable_ones(tmp_path: Path) -> None:
     (tmp_path / "cells").mkdir()
-    with pytest.raises(InputError, match="at least one record in .*; got none"):
+    with pytest.raises(InputError, match=r"at least one record in .*; got none"):
         read_sweeps([tmp_path])
     (tmp_path / "cells" / "half.json").write_text("{")
     with pytest.raises(InputError, match=r"got 1 unreadable file\(s\)(.|\n)*half\.json"):

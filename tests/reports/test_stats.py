@@ -1,4 +1,4 @@
-"""Statistics of comparisons: intervals cover, p-values are uniform under the null, corrections hold."""
+"""Statistics of comparisons: intervals cover, p is uniform under the null, corrections hold."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_pivot_takes_medians_of_ok_cells(table: pd.DataFrame) -> None:
 
 
 def test_pivot_of_an_unknown_column_suggests_close_ones(table: pd.DataFrame) -> None:
-    with pytest.raises(InputError, match="got 'n_hiden'. Close to it: n_hidden"):
+    with pytest.raises(InputError, match=r"got 'n_hiden'\. Close to it: n_hidden"):
         pivot(table, "n_hiden", "algo", "step_time_ms")
 
 
