@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from core.program import Equation, bind
 
-__all__ = ["Block", "Operation", "Parameter"]
+__all__ = ["Block", "Operation", "Parameter", "pieces"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,20 @@ class Block:
     @property
     def width(self) -> int:
         return self.columns.stop - self.columns.start
+
+
+def pieces(blocks: tuple[Block, ...], width: int) -> list[tuple[slice, int | None]]:
+    """Cut range(width) into the columns of the blocks (with their index) and what lies between."""
+    found: list[tuple[slice, int | None]] = []
+    start = 0
+    for columns, b in sorted((block.columns.start, b) for b, block in enumerate(blocks)):
+        if columns > start:
+            found.append((slice(start, columns), None))
+        found.append((blocks[b].columns, b))
+        start = blocks[b].columns.stop
+    if start < width:
+        found.append((slice(start, width), None))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +130,14 @@ class Operation:
         middle = front + len(self.lead)
         return y.transpose(*range(front), *range(middle, y.ndim), *range(front, middle))
 
-    def drive(self, x: Any, dw: Any, n_steps: int) -> Any:
-        """dy = x dW, [K, lead, H]; zero when the weight does not move."""
+    def drive(self, x: Any, dw: Any, n_steps: int, columns: slice = slice(None)) -> Any:
+        """dy = x dW of some columns, [K, lead, width]; zero when the weight does not move."""
+        width = len(range(self.width)[columns])
         if dw is None:
-            return jnp.zeros((n_steps, *self.lead, self.width), x.dtype)
-        return x @ self.canonical_w(dw)
+            return jnp.zeros((n_steps, *self.lead, width), x.dtype)
+        # Two-dimensional, so that the transpose, dW = x^T dy, is one plain GEMM as well.
+        product = x.reshape(-1, self.n_in) @ self.canonical_w(dw)[:, columns]
+        return product.reshape(n_steps, *self.lead, width)
 
     def contract(self, eps: Any, dw: Any, columns: slice) -> Any:
         """dh [lead, width] = sum_i eps [lead, I, width] dW [I, width]."""
@@ -148,10 +165,10 @@ class Parameter:
     def trace_axes(self) -> tuple[int, ...]:
         return ()
 
-    def drive(self, x: None, dw: Any, n_steps: int) -> Any:
-        """d theta, [K, lead, width]; zero when the parameter does not move."""
+    def drive(self, x: None, dw: Any, n_steps: int, columns: slice = slice(None)) -> Any:
+        """d theta of some columns, [K, lead, width]; zero when the parameter does not move."""
         full = jnp.zeros(self.shape, self.dtype) if dw is None else jnp.broadcast_to(dw, self.shape)
-        full = full.reshape(*self.lead, self.width)
+        full = full.reshape(*self.lead, self.width)[..., columns]
         return jnp.broadcast_to(full, (n_steps, *full.shape))
 
     def contract(self, eps: Any, dw: Any, columns: slice) -> Any:

@@ -30,7 +30,7 @@ from core.algorithms.base import OnlineAlgorithm, WindowedAlgorithm
 from core.algorithms.low_rank import LowRankRTRL
 from core.errors import InvalidArgument
 from core.graph import Graph
-from core.operation import Operation, Parameter
+from core.operation import Operation, Parameter, pieces
 from core.traces import spread
 from core.window import Derivatives, along, forget, scan
 
@@ -162,24 +162,22 @@ class DecayRTRL(WindowedAlgorithm):
         dq = []
         for source, x in zip(graph.sources, local.x, strict=True):
             dw, memory = d_weights.get(source.w), past[source.label]
-            exact = source.drive(x, dw, local.n_steps)
-            filtered = "x" in memory
-            q = exact
-            if dw is not None and filtered:
-                q = (
-                    source.drive(memory["x"], dw, local.n_steps)
-                    if isinstance(source, Operation)
-                    else along(memory["x"], exact) * exact
-                )
-            dy = exact
-            for b, block in enumerate(source.blocks if dw is not None else ()):
-                q_b = q[..., block.columns]
-                if filtered:
-                    dy = _replace(dy, block.columns, (1.0 - self.decays[1]) * q_b)
+            dy = []
+            for columns, b in pieces(source.blocks, source.width):
+                if b is None or dw is None or "x" not in memory:
+                    q = source.drive(x, dw, local.n_steps, columns)
+                    decay, gain = 1.0, 1.0
+                else:
+                    q = _filtered(source, memory["x"], dw, local.n_steps, columns)
+                    decay, gain = self.decays[1], 1.0 - self.decays[1]
+                dy.append(gain * q)
+                if b is None or dw is None:
+                    continue
+                block = source.blocks[b]
                 for s in block.components:
-                    dh = memory["f"][b][s] * q_b * (self.decays[1] if filtered else 1.0)
+                    dh = decay * memory["f"][b][s] * q
                     flow[block.group][s] += spread(dh, block.neurons, graph.groups[block.group].n)
-            dq.append(dy)
+            dq.append(jnp.concatenate(dy, axis=-1) if len(dy) > 1 else dy[0])
         dh = {
             group.states[s]: flow[g][s] for g, group in enumerate(graph.groups) for s in group.live
         }
@@ -198,11 +196,13 @@ def _decayed(
     return new
 
 
-def _replace(y: Any, columns: slice, values: Any) -> Any:
-    """y with some columns replaced; all of them without reading y."""
-    if columns.start == 0 and columns.stop == y.shape[-1]:
-        return values
-    return jnp.concatenate([y[..., : columns.start], values, y[..., columns.stop :]], axis=-1)
+def _filtered(
+    source: Operation | Parameter, ex: Any, dw: Any, n_steps: int, columns: slice
+) -> Any:
+    """q_t = ex_t dW of some columns; a bias has ex_t, [K, lead], in front of d theta."""
+    if isinstance(source, Operation):
+        return source.drive(ex, dw, n_steps, columns)
+    return ex[..., None] * source.drive(None, dw, n_steps, columns)
 
 
 pp_prop = ES_D_RTRL
