@@ -25,6 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 BASELINES = ROOT / ".ci" / "baseline"
 RUNS = ROOT / "runs" / "exact-gate"
 
+# What a seeded loss passes through; a peer library that happens to be installed is not among them.
+LIBRARIES = {"jax", "jaxlib", "numpy", "brainstate", "braintools", "brainunit", "scikit-learn"}
+
 # The vector instructions that XLA's code for the CPU is chosen by: they decide the rounding.
 FEATURES = {
     "avx",
@@ -119,7 +122,7 @@ def machine_kind(sweep_folder: Path) -> dict[str, Any]:
     record = next(iter(sorted((sweep_folder / "cells").glob("*.json"))))
     provenance = json.loads(record.read_text(encoding="utf-8"))["provenance"]
     return {
-        "versions": provenance["versions"],
+        "versions": {k: v for k, v in provenance["versions"].items() if k in LIBRARIES},
         "features": sorted(FEATURES & processor_flags()),
         "cores": len(os.sched_getaffinity(0)),
     }
