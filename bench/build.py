@@ -60,7 +60,11 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         first_call = time.perf_counter() - started
 
     def again(other: Mapping[str, Any]) -> Trainee:
-        model = model_of(other, task)
+        # In the cell's own precision: its initialisers are compiled already, and only the weights
+        # need to be of another type.
+        wide = config["dtype"] == "float64"
+        with jax.enable_x64(wide), brainstate.environ.context(precision=64 if wide else 32):
+            model = model_of(other, task)
         for path, state in model.states(brainstate.ParamState).items():
             state.value = jax.tree.map(lambda leaf: leaf.astype(other["dtype"]), weights[path])
         return instantiate(other["backend"]).trainee(model, other, choices)

@@ -69,6 +69,8 @@ class Cell:
         c = self.config
         axes = f"B{c['batch_size']} H{c['n_hidden']} T{c['n_steps']}"
         parts = [self.choices["algo"], self.choices["batching"], self.choices["model"], axes]
+        if self.choices["backend"] != "core":
+            parts.append(self.choices["backend"])
         return " ".join([*parts, f"r{self.repeat}"] if self.repeat else parts)
 
 

@@ -13,6 +13,7 @@ from bench.cell import Cell, checked
 from bench.compose import CONF, Composer, arguments_of
 from bench.errors import BadInput
 from bench.folder import Folder, default
+from bench.probe import refuse_bad_values
 
 BAD_INPUT = 2
 
@@ -56,6 +57,7 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     if first["plan"]:
         plan.show(cells, Folder(path))
         return 0
+    refuse_bad_values(cells, overrides)
     about = {"experiment": first["experiment"] or "", "question": first["question"],
              "overrides": overrides}
     return sweep.run(cells, Folder.open(path), about)

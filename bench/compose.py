@@ -97,7 +97,8 @@ class Composer:
 
         The experiment's axes come first, then its case's, then what was typed over them.
         """
-        base = self._compose([*fixed, *[_text(o) for o in rest if not o.is_sweep_override()]])
+        chosen = [_text(o) for o in rest if not o.is_sweep_override()]
+        base = self._compose([*fixed, *[o for o in chosen if self._is_structural(o)]])
         params = base.hydra.sweeper.get("params") or {}
         axes = self._parse([f"{key}={value}" for key, value in params.items()])
         for case in base.cases or [""]:
@@ -120,7 +121,7 @@ class Composer:
             config.pop("cases")
             plain = OmegaConf.to_container(config, resolve=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise self._friendly(error) from error
+            raise self._friendly(error, overrides) from error
         assert isinstance(plain, dict)
         plain["experiment"] = experiment
         return Point({str(k): v for k, v in plain.items()}, choices, experiment)
@@ -147,9 +148,9 @@ class Composer:
                 with_log_configuration=False, from_shell=False,
             )
         except (HydraException, OmegaConfBaseException) as error:
-            raise self._friendly(error) from error
+            raise self._friendly(error, overrides) from error
 
-    def _friendly(self, error: Exception) -> BadInput:
+    def _friendly(self, error: Exception, overrides: list[str]) -> BadInput:
         """Hydra's complaint in the form of the harness, with the closest name that exists."""
         if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
             group, _, name = str(error.missing_cfg_file).rpartition("/")
@@ -159,23 +160,24 @@ class Composer:
         text = str(error)
         key = re.search(r"Could not (?:override|append|delete)[^']*'([^'@=]+)", text)
         if isinstance(error, ConfigCompositionException) and key is not None:
-            return self._unknown_key(key[1], text)
+            return self._unknown_key(key[1], text, overrides)
         return BadInput("configuration", expected="values that Hydra can compose",
                         came=text.strip().splitlines()[0].rstrip("."))
 
-    def _unknown_key(self, key: str, text: str) -> BadInput:
-        parent, _, name = key.rpartition(".")
-        default = self._compose([])
-        node = OmegaConf.select(default, parent) if parent else default
-        if not isinstance(node, DictConfig):
-            return BadInput(key, expected="a key of the configuration", came=key,
-                            do=suggest(key, self.known))
-        options = {str(k) for k in node} - {"hydra", "cases", "_target_"}
-        if name in options:
-            return BadInput(key, expected=f"{key}=VALUE", came="+ or ~ before a key that exists",
-                            do=text.strip().splitlines()[0])
-        return BadInput(key, expected=one_of(options, "no hyperparameter"), came=name,
-                        do=suggest(name, options))
+    def _unknown_key(self, key: str, text: str, overrides: list[str]) -> BadInput:
+        """The first part of a dotted key that the chosen options do not have."""
+        chosen = [o for o in overrides if self._is_structural(o) and key not in o.split("=", 1)[0]]
+        node: Any = self._compose(chosen)
+        for part in key.split("."):
+            if isinstance(node, DictConfig) and part in node:
+                node = node[part]
+                continue
+            options = {str(k) for k in node} if isinstance(node, DictConfig) else set()
+            options -= {"hydra", "cases", "_target_"}
+            return BadInput(key, expected=one_of(options, "no hyperparameter"), came=part,
+                            do=suggest(part, options))
+        return BadInput(key, expected=f"{key}=VALUE", came="+ or ~ before a key that exists",
+                        do=text.strip().splitlines()[0])
 
 
 def arguments_of(namespace: argparse.Namespace) -> list[str]:

@@ -13,6 +13,13 @@ class BadInput(ValueError):
         message = f"{what}: expected {expected}, got {came}."
         super().__init__(f"{message} {do}" if do else message)
 
+    @classmethod
+    def quoting(cls, what: str, words: str) -> BadInput:
+        """The complaint of a constructor about its arguments, in its own words."""
+        error = cls.__new__(cls)
+        ValueError.__init__(error, f"{what}: {words}")
+        return error
+
 
 class Skip(Exception):
     """A cell that a part of the harness declares it does not support; the text is the reason."""

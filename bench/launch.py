@@ -32,6 +32,7 @@ class Outcome:
         reason: why it is not ok, in words.
         parts: the record's parts that were measured before the process ended.
         phase: what the process was doing last.
+        phases: seconds spent in each phase.
         wall_s: seconds from start to end of the process.
     """
 
@@ -39,6 +40,7 @@ class Outcome:
     reason: str = ""
     parts: dict[str, Any] = field(default_factory=dict)
     phase: str = "start"
+    phases: dict[str, float] = field(default_factory=dict)
     wall_s: float = 0.0
 
 
@@ -136,9 +138,17 @@ class _Watch:
         self._pending = b""
         self._outcome = outcome
         self._on_phase = on_phase
+        self._entered = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._report, selectors.EVENT_READ, self._on_report)
         self._selector.register(process.stdout, selectors.EVENT_READ, log.write)
+
+    def enter(self, phase: str) -> None:
+        """Closes the account of the running phase and opens that of the next."""
+        now = time.monotonic()
+        phases, running = self._outcome.phases, self._outcome.phase
+        phases[running] = phases.get(running, 0.0) + now - self._entered
+        self._outcome.phase, self._entered = phase, now
 
     def until_end(self, deadline: float, memory_bytes: int) -> str:
         """Waits; returns why it stopped: ``exit``, ``deadline`` or ``memory ...``."""
@@ -161,6 +171,7 @@ class _Watch:
         """Reads what is left, saves the log and closes the pipes."""
         while self._pump(0):
             pass
+        self.enter(self._outcome.phase)
         self._selector.close()
         self._report.close()
         assert self._process.stdout is not None
@@ -187,7 +198,7 @@ class _Watch:
         for line in lines:
             message = json.loads(line)
             if "phase" in message:
-                self._outcome.phase = message["phase"]
+                self.enter(message["phase"])
                 self._on_phase(message["phase"])
             self._outcome.parts = merge(self._outcome.parts, message.get("parts", {}))
             if "status" in message:

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from bench.cell import Cell
 from bench.folder import Folder
+from bench.probe import probe
 from bench.progress import console
 from bench.sweep import key_of, why_skipped
 
@@ -18,13 +19,14 @@ def show(cells: list[Cell], folder: Folder) -> None:
         folder: where it would live; it need not exist.
     """
     table = Table(show_edge=False)
-    for name in ("cell", "seed", "state", "estimated s"):
+    for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
         table.add_column(name, no_wrap=name != "state")
     past = folder.durations()
     known = list(past.values())
     total = 0.0
-    for cell in cells:
-        reason = why_skipped(cell)
+    findings = probe(cells, memory=True)
+    for place, cell in enumerate(cells):
+        reason = why_skipped(cell) or findings[place]["error"]
         recorded = folder.load(key_of(cell)) is not None
         row = cell.row()
         kind = f"{row['algo']} {row['batching']} {row['model']}"
@@ -33,7 +35,9 @@ def show(cells: list[Cell], folder: Folder) -> None:
         if runs:
             total += guess or 0.0
         state = f"skipped: {reason}" if reason else "recorded" if recorded else "runs"
+        predicted = findings[place]["predicted_mib"]
         table.add_row(cell.title(), str(row["seed"]), state,
+                      "" if predicted is None else f"{predicted:.1f}",
                       f"{guess:.0f}" if runs and guess else "")
     out = console()
     out.print(table)

@@ -13,7 +13,8 @@ from typing import Any
 
 import brainstate
 import jax
-import jax.numpy as jnp
+
+from bench.trees import owned
 
 Phase = Callable[[str], None]
 
@@ -59,8 +60,7 @@ class Program:
 
     def values(self) -> Any:
         """Fresh copies of the values that the states hold now; the program may consume them."""
-        return tuple(jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state.value)
-                     for state in self.states)
+        return tuple(owned(state.value) for state in self.states)
 
     def store(self, values: Any) -> None:
         """Writes values back into the states."""

@@ -54,6 +54,7 @@ class BatchStepper(Stepper):
     """The whole batch in one compiled call."""
 
     def __init__(self, trainee: Trainee, xs: np.ndarray, ys: np.ndarray, on_phase: Phase) -> None:
+        self._dtype = xs.dtype
         self._program = Program(trainee.train, xs, ys, on_phase=on_phase)
         self.seconds = self._program.seconds
         self.calls = [(self._program, 1)]
@@ -65,7 +66,7 @@ class BatchStepper(Stepper):
         self._program.store(values)
 
     def prepare(self, xs: np.ndarray, ys: np.ndarray) -> Any:
-        return jax.device_put((xs, ys))
+        return jax.device_put((xs.astype(self._dtype), ys))
 
     def __call__(self, values: Any, batch: Any) -> tuple[Any, StepResult]:
         return self._program(values, *batch)
@@ -75,6 +76,7 @@ class SingleStepper(Stepper):
     """One compiled call per sample, gradients summed on the host's order, one update."""
 
     def __init__(self, trainee: Trainee, xs: np.ndarray, ys: np.ndarray, on_phase: Phase) -> None:
+        self._dtype = xs.dtype
         sample = (xs[:, 0], ys[0])
         self._gradient = Program(trainee.gradient, *sample, on_phase=on_phase, reads_only=True)
         shapes = self._gradient.output_shapes
@@ -94,7 +96,7 @@ class SingleStepper(Stepper):
         self._apply.store(values)
 
     def prepare(self, xs: np.ndarray, ys: np.ndarray) -> Any:
-        samples = np.ascontiguousarray(np.moveaxis(xs, 1, 0))
+        samples = np.ascontiguousarray(np.moveaxis(xs.astype(self._dtype), 1, 0))
         return [jax.device_put((samples[b], ys[b])) for b in range(len(ys))]
 
     def __call__(self, values: Any, batch: Any) -> tuple[Any, StepResult]:

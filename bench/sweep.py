@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import launch, processes, provenance, record
+from bench.backends.base import Backend
 from bench.cell import Cell
 from bench.errors import BadInput
 from bench.folder import Folder
+from bench.instantiate import instantiate
 from bench.progress import Watcher, closing_table
 
 INTERRUPTED = 130
@@ -131,7 +133,8 @@ def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
         on_phase=watcher.phase,
     )
     launch.merge(result, outcome.parts)
-    result["provenance"].update(load_after=_load(), wall_s=round(outcome.wall_s, 3))
+    result["provenance"].update(load_after=_load(), wall_s=round(outcome.wall_s, 3),
+                                phases=outcome.phases)
     reason = outcome.reason
     if outcome.status not in record.FINE:
         reason = f"{reason} [log: {result['log']}]"
@@ -163,7 +166,9 @@ def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
 
 def why_skipped(cell: Cell) -> str:
     """Why this cell cannot run here, as far as can be told without starting it."""
-    return provenance.missing_device(cell.config["device"]["platform"])
+    missing = provenance.missing_device(cell.config["device"]["platform"])
+    backend: Backend = instantiate(cell.config["backend"])
+    return missing or backend.unsupported(cell.config, cell.choices)
 
 
 def memory_cap(limits: Mapping[str, Any]) -> int:

@@ -17,6 +17,15 @@ def flat(tree: Any) -> dict[str, np.ndarray]:
     return {_name(path): np.array(u.get_magnitude(leaf)) for path, leaf in leaves}
 
 
+def owned(tree: Any) -> Any:
+    """A copy of a tree in buffers of the device's own.
+
+    On a CPU an array made from NumPy may share NumPy's memory. Such a buffer cannot be donated: a
+    program would copy it, and hold twice what it needs.
+    """
+    return jax.tree.map(lambda leaf: jnp.copy(jnp.asarray(leaf)), tree)
+
+
 def norm(tree: Any) -> jax.Array:
     """Euclidean norm of all arrays of a tree together, units left out; can be traced."""
     leaves = [u.get_magnitude(leaf) for leaf in

@@ -70,7 +70,7 @@ class CoreTrainee(Trainee):
 
         size = norm(gradient)
         self._optimizer.update(
-            brainstate.nn.clip_gradnorm(gradient, self._config["clip_norm"])
+            brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"])
         )
         return size
 

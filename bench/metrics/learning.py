@@ -29,6 +29,7 @@ class Learning(Metric):
     def measure(self, run: Run) -> dict[str, Any]:
         test = run.task.test()
         if test is not None:
+            test = test[0].astype(run.config["dtype"]), test[1]
             evaluate = Program(run.trainee.evaluate, *test, reads_only=True)
 
         def accuracy_on(held_out: Batch) -> float:

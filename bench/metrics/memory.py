@@ -5,15 +5,14 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bench.metrics.base import Metric, Run
+from bench.trees import owned
 
 MIB = 2**20
 
@@ -79,20 +78,27 @@ def _peak_of_step(run: Run) -> tuple[int | None, str]:
     if not sys.platform.startswith("linux"):
         return None, "not measured on this system"
     # Once unmeasured: copies and conversions compile small programs the first time.
-    _one_step(run)
+    _step(run, *_arguments(run))
     gc.collect()
     _trim()
-    # Resets the high-water mark to what is resident now.
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     baseline = _status_bytes("VmRSS")
-    _one_step(run)
-    return max(0, _status_bytes("VmHWM") - baseline), "VmHWM above VmRSS before the step"
+    # Until the copies are made, what they are made from is held as well.
+    arguments = jax.block_until_ready(_arguments(run))
+    gc.collect()
+    _trim()
+    # Resets the high-water mark to what is resident now; making the arguments held more.
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    _step(run, *arguments)
+    return max(0, _status_bytes("VmHWM") - baseline), "VmHWM above VmRSS before the arguments"
 
 
-def _one_step(run: Run) -> None:
-    """A step on arguments made here, as copies, so that they count above the baseline."""
-    copy = partial(jax.tree.map, lambda leaf: jnp.array(leaf, copy=True))
-    jax.block_until_ready(run.stepper(copy(run.initial), copy(run.stepper.prepare(*run.batch))))
+def _arguments(run: Run) -> tuple[Any, Any]:
+    """Copies of a step's arguments, which then count above a baseline taken before."""
+    return owned(run.initial), owned(run.stepper.prepare(*run.batch))
+
+
+def _step(run: Run, values: Any, batch: Any) -> None:
+    jax.block_until_ready(run.stepper(values, batch))
 
 
 def _status_bytes(name: str) -> int:

@@ -1,4 +1,4 @@
-"""One cell, one process: whatever happens to it there is an outcome, and nothing is left running."""
+"""One cell, one process: whatever happens there is an outcome, and nothing is left running."""
 
 from __future__ import annotations
 

@@ -79,7 +79,8 @@ def test_targets_that_are_not_there(target: str) -> None:
 
 
 def test_the_parent_process_never_imports_jax() -> None:
-    program = ("import sys; from bench import cli; cli.cells_of(None, ['+experiment=quick'], False);"
+    program = ("import sys; from bench import cli\n"
+               "cli.cells_of(None, ['+experiment=quick'], False)\n"
                "print(sorted({'jax', 'core', 'brainstate', 'reports'} & set(sys.modules)))")
     answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True,
                             text=True, check=True)

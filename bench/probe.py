@@ -1,0 +1,124 @@
+"""Builds cells without running them: refuses bad hyperparameters, predicts memory from shapes.
+
+The parent has no jax, so ``python -m bench.probe`` does it for all cells of a sweep in one process:
+a JSON list of configurations on standard input, a JSON list of findings on the descriptor given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from bench import launch
+from bench.cell import AXES, GROUPS, Cell
+from bench.errors import BadInput
+
+
+def probe(cells: list[Cell], *, memory: bool) -> dict[int, dict[str, Any]]:
+    """Findings about cells, by their place in the list.
+
+    Args:
+        cells: the cells to look at; cells that differ in nothing that matters are looked at once.
+        memory: whether to trace the training step and predict its memory, about a second a cell.
+
+    Returns:
+        ``{"error": text or "", "predicted_mib": number or None}`` for each cell.
+
+    Raises:
+        BadInput: when the process ends without an answer.
+    """
+    distinct: dict[str, list[int]] = {}
+    for place, cell in enumerate(cells):
+        matter = {k: cell.config[k] for k in (*GROUPS, *AXES, "update_every", "dtype", "python")}
+        distinct.setdefault(json.dumps(matter, sort_keys=True), []).append(place)
+    first = [cells[places[0]] for places in distinct.values()]
+    read_end, write_end = os.pipe()
+    config = first[0].config
+    process = subprocess.Popen(
+        [config["python"] or sys.executable, "-P", "-m", "bench.probe", str(write_end)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        pass_fds=[write_end], env={**launch.environment(config), "JAX_PLATFORMS": "cpu"})
+    os.close(write_end)
+    with os.fdopen(read_end, encoding="utf-8") as answers:
+        jobs = [{"config": c.config, "choices": c.choices, "memory": memory} for c in first]
+        log, _ = process.communicate(json.dumps(jobs))
+        found = [json.loads(line) for line in answers]
+    if len(found) != len(first):
+        last = (log.strip().splitlines() or ["no output"])[-1]
+        raise BadInput("configuration", expected="cells that can be built", came=last)
+    return {place: finding for places, finding in zip(distinct.values(), found, strict=True)
+            for place in places}
+
+
+def refuse_bad_values(cells: list[Cell], overrides: list[str]) -> None:
+    """Builds the objects of a sweep whose hyperparameters were set, before any cell runs.
+
+    What a YAML says is tested; importing jax to hear so again would cost every sweep seconds. A
+    value that somebody gave has to pass the constructor it is for.
+
+    Raises:
+        BadInput: with the constructor's own words.
+    """
+    dotted = [o for o in overrides if "." in o.split("=", 1)[0]
+              and o.lstrip("+").split(".", 1)[0] in ("algo", "model", "task")]
+    if not dotted:
+        return
+    for finding in probe(cells, memory=False).values():
+        if finding["error"]:
+            raise BadInput.quoting(*finding["error"].split(": ", 1))
+
+
+def look(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The finding about one configuration, inside the process that has jax."""
+    from bench.build import model_of, set_up
+    from bench.instantiate import instantiate
+
+    config, choices = job["config"], job["choices"]
+    set_up(config)
+    at = "task"
+    try:
+        task = instantiate(config["task"], n_steps=config["n_steps"],
+                           batch_size=config["batch_size"], seed=config["seed"])
+        at = "model"
+        model = model_of(config, task)
+        at = "algo"
+        backend = instantiate(config["backend"])
+        if backend.unsupported(config, choices):
+            return {"error": "", "predicted_mib": None}
+        instantiate(config["algo"], model)
+    except (ValueError, TypeError) as error:
+        return {"error": f"{at}: {' '.join(str(error).split())}", "predicted_mib": None}
+    predicted = None
+    if job["memory"]:
+        try:
+            predicted = predict_mib(backend.trainee(model, config, choices), task, config)
+        except Exception:
+            # A prediction is a courtesy: the cell itself will say what is wrong.
+            traceback.print_exc()
+    return {"error": "", "predicted_mib": predicted}
+
+
+def predict_mib(trainee: Any, task: Any, config: Mapping[str, Any]) -> float:
+    """MiB that a training step needs, from the shapes in its traced program."""
+    import brainstate
+
+    from bench.liveness import peak_bytes
+
+    xs, ys = next(iter(task.batches(0)))
+    single = config["batching"]["mode"] == "single"
+    step, example = (trainee.gradient, (xs[:, 0], ys[0])) if single else (trainee.train, (xs, ys))
+    traced = brainstate.transform.StatefulFunction(step, return_only_write=False)
+    traced.make_jaxpr(*example)
+    return peak_bytes(traced.get_jaxpr(*example)) / 2**20
+
+
+if __name__ == "__main__":
+    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as answers:
+        for job in json.load(sys.stdin):
+            answers.write(json.dumps(look(job)) + "\n")
+            answers.flush()

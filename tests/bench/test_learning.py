@@ -1,0 +1,91 @@
+"""Cells of the real algorithms: contract columns, equal batchings, flags, repeatable losses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli, sweep
+
+COLUMNS = {
+    "step_time_ms", "timesteps_per_s", "sequences_per_s", "trace_s", "lower_s", "compile_s",
+    "first_call_s", "memory_xla_mib", "memory_temp_mib", "memory_peak_mib", "etrace_mib",
+    "flops_per_step", "limit_ratio", "loss_first", "loss_final", "accuracy", "grad_cosine",
+    "grad_rel_error", "grad_norm", "firing_rate", "test_accuracy", "n_compilations",
+    "bytes_per_step",
+}
+
+FLOOR = {"product_flops_per_s": 1e11, "copy_bytes_per_s": 1e10}
+
+
+def sweep_of(out: Path, *arguments: str) -> list[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(out)
+        patch.setattr(sweep, "build_report", lambda path: "none")
+        patch.setattr(sweep, "machine_floor", lambda *_: FLOOR)
+        assert cli.main(["-m", f"out={out}", *arguments]) == 0
+    return [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
+    out = tmp_path_factory.mktemp("digits")
+    found = sweep_of(out, "algo=d_rtrl", "batching=manual,vmap,single", "model=gru", "n_hidden=16",
+                     "batch_size=16", "epochs=2", "dtype=float64")
+    found += sweep_of(tmp_path_factory.mktemp("again"), "algo=d_rtrl", "model=gru", "n_hidden=16",
+                      "batch_size=16", "epochs=2", "dtype=float64", "repeats=2",
+                      "batching=manual", "metric=[learning]")
+    return {(r["row"]["batching"] + (" again" if len(r["config"]["metric"]) == 1 else ""),
+             r["row"]["repeat"]): r for r in found}
+
+
+def test_the_contracts_columns_are_there(digits: dict[Any, dict[str, Any]]) -> None:
+    metrics = digits["manual", 0]["metrics"]
+    missing = {name for name in COLUMNS if metrics.get(name) is None}
+    assert missing == {"firing_rate"}  # a GRU has no spikes
+    assert all(isinstance(v, int | float | None) for v in metrics.values())
+    assert len(digits["manual", 0]["curves"]["loss"]) == 2
+    weights = digits["manual", 0]["fidelity"]
+    assert weights["readout.weight.weight"]["rel_error"] < 1e-12
+    assert 0 < weights["cells.0.candidate.weight.weight"]["rel_error"] < 1
+
+
+def test_batchings_train_alike(digits: dict[Any, dict[str, Any]]) -> None:
+    losses = {mode: digits[mode, 0]["curves"]["loss"] for mode in ("manual", "vmap", "single")}
+    assert losses["vmap"] == pytest.approx(losses["manual"], rel=1e-9)
+    assert losses["single"] == pytest.approx(losses["manual"], rel=1e-9)
+    for mode in ("vmap", "single"):
+        for name in ("grad_cosine", "grad_rel_error", "grad_norm", "test_accuracy"):
+            assert digits[mode, 0]["metrics"][name] == pytest.approx(
+                digits["manual", 0]["metrics"][name], rel=1e-9)
+
+
+def test_losses_repeat_bit_for_bit(digits: dict[Any, dict[str, Any]]) -> None:
+    curves = [digits[name]["curves"] for name in
+              (("manual", 0), ("manual again", 0), ("manual again", 1))]
+    assert curves[0]["loss"] == curves[1]["loss"] == curves[2]["loss"]
+    assert curves[0]["test_accuracy"] == curves[1]["test_accuracy"]
+
+
+def test_the_published_spiking_network_is_flagged(tmp_path: Path) -> None:
+    record, = sweep_of(tmp_path, "model=lif_snn", "algo=es_d_rtrl", "algo.decay_or_rank=0.99",
+                       "task=random_spikes", "n_steps=10", "n_hidden=16", "batch_size=8",
+                       "metric=[learning,health]", "epochs=3")
+    assert record["status"] == "ok"
+    words = record["health"].split("; ")
+    assert "layer neurons.0 never spikes" in words
+    assert "loss stuck at ln(10) = 2.3026" in words
+
+
+def test_braintrace_agrees_or_says_why_not(tmp_path: Path) -> None:
+    found = sweep_of(tmp_path, "backend=braintrace", "algo=bptt,d_rtrl,es_d_rtrl", "n_hidden=8",
+                     "batch_size=4", "metric=[agreement]")
+    rows = {r["row"]["algo"]: r for r in found}
+    assert rows["bptt"]["reason"] == "braintrace has no bptt"
+    assert rows["bptt"]["status"] == "skipped"
+    for algo, weights in (("d_rtrl", 3), ("es_d_rtrl", 2)):
+        assert rows[algo]["metrics"]["agreement_rel_error"] < 1e-12
+        assert rows[algo]["metrics"]["agreement_weights"] == weights

@@ -1,0 +1,96 @@
+"""The parts of metrics that are pure functions."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bench import floor
+from bench.gradients import cosine, relative_error
+from bench.liveness import peak_bytes
+from bench.metrics.health import Health, gradient_words, never_moved
+from bench.metrics.learning import time_to
+from bench.metrics.memory import Memory
+
+
+def test_cosine_and_relative_error() -> None:
+    a, b = np.array([1.0, 0.0]), np.array([1.0, 1.0])
+    assert cosine(a, b) == pytest.approx(1 / math.sqrt(2))
+    assert cosine(a, 3 * a) == 1
+    assert relative_error(2 * b, b) == pytest.approx(1)
+    assert cosine(a, 0 * b) is None
+    assert relative_error(a, 0 * b) is None
+
+
+def test_time_to_target_is_the_first_epoch_at_or_below() -> None:
+    losses, seconds = [3.0, 2.0, 1.0, 2.0], [0.1, 0.2, 0.3, 0.4]
+    assert time_to(losses, seconds, 2.0) == 0.2
+    assert time_to(losses, seconds, 1.5) == 0.3
+    assert time_to(losses, seconds, 0.5) is None
+
+
+@pytest.mark.parametrize(("losses", "words"), [
+    ([2.5, 1.0], []),
+    ([], []),
+    ([2.5, math.log(10) * 1.005], ["loss stuck at ln(10) = 2.3026"]),
+    ([2.5, math.nan], ["loss is not finite"]),
+    ([math.inf, 1.0], ["loss is not finite"]),
+])
+def test_words_about_losses(losses: list[float], words: list[str]) -> None:
+    assert Health(stuck_within=0.01).loss_words(losses, 10) == words
+
+
+def test_words_about_gradients() -> None:
+    assert gradient_words(None, measured=False) == []
+    assert gradient_words(1.0, measured=True) == []
+    assert gradient_words(0.0, measured=True) == ["gradient is zero"]
+    assert gradient_words(math.nan, measured=True) == ["gradient is not finite"]
+
+
+def test_weights_that_never_move_are_named() -> None:
+    before = {"w": np.zeros(3), "b": np.zeros(2)}
+    assert never_moved(before, {"w": np.array([0, 0, 1e-30]), "b": np.zeros(2)}) == ["b"]
+
+
+@pytest.mark.parametrize(("peak", "account", "words"), [
+    (5.0, 0.1, ""),
+    (120.0, 100.0, ""),
+    (150.0, 100.0, "measured peak 150.0 MiB, XLA's account 100.0 MiB"),
+    (0.0, 100.0, "measured peak 0.0 MiB, XLA's account 100.0 MiB"),
+    (None, 100.0, ""),
+])
+def test_disagreement_of_memory_is_said(peak: float | None, account: float, words: str) -> None:
+    assert Memory(disagree_above=0.25, slack_mib=8.0)._disagreement(peak, account) == words
+
+
+def test_predicted_memory_counts_what_a_scan_stacks() -> None:
+    def step(h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return h + x, h
+
+    def run(xs: jax.Array) -> jax.Array:
+        return jax.lax.scan(step, jnp.zeros(100), xs)[1]
+
+    small, large = (peak_bytes(jax.make_jaxpr(run)(jnp.ones((n, 100)))) for n in (10, 1000))
+    # Arguments and stacked outputs, 400 bytes a step each.
+    assert large - small == 990 * 2 * 400
+    assert small >= 10 * 2 * 400
+
+
+def test_predicted_memory_frees_what_is_used_up() -> None:
+    def chain(x: jax.Array) -> jax.Array:
+        for _ in range(10):
+            x = jnp.sin(x)
+        return x
+
+    # The argument, and one operand with its result.
+    assert peak_bytes(jax.make_jaxpr(chain)(jnp.ones(1000))) == 3 * 4000
+
+
+def test_floor_is_a_rate_of_this_machine() -> None:
+    rates = floor.measure("float32")
+    assert 1e8 < rates["product_flops_per_s"] < 1e15
+    assert 1e8 < rates["copy_bytes_per_s"] < 1e14
