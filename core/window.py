@@ -62,12 +62,24 @@ def run(
     others: tuple[Any, ...],
     args: tuple[Any, ...],
     restart: Restart | None = None,
-) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], Record]:
-    """Forward over `args` [K, ...]: outputs [K, ...], last hidden and other states, record."""
+    observe: Any = None,
+    memory: Any = None,
+) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], Record, Any, Any]:
+    """Forward over `args` [K, ...].
+
+    Args:
+      restart: samples that start anew on the way.
+      observe: `observe(memory, record_t, keep_t) -> (memory, seen_t)` is called at every step with
+        the record of that step alone (K = 1), for what is best computed while it is at hand.
+      memory: its start.
+
+    Returns:
+      Outputs [K, ...], last hidden and other states, record, last memory, seen [K, ...].
+    """
 
     def tick(carry: Any, inputs: Any) -> Any:
         args_t, keep_t = inputs
-        hidden_tm1, others_tm1 = carry
+        hidden_tm1, others_tm1, memory_tm1 = carry
         if restart is not None:
             hidden_tm1 = tuple(
                 jnp.where(along(keep_t, h) > 0, h, first)
@@ -75,12 +87,17 @@ def run(
             )
         step = StepInput(args_t, others_tm1)
         out = forward(graph, values, hidden_tm1, step)
-        return (out.hidden, out.others), (out.outs, hidden_tm1, out.ys, others_tm1)
+        seen = None
+        if observe is not None:
+            record = jax.tree.map(lambda a: a[None], Record(hidden_tm1, out.ys, step))
+            memory_tm1, seen = observe(memory_tm1, record, keep_t)
+        carry = (out.hidden, out.others, memory_tm1)
+        return carry, (out.outs, hidden_tm1, out.ys, others_tm1, seen)
 
-    (hidden, others), (outs, h_prev, ys, o_prev) = scan(
-        tick, (hidden, others), (args, None if restart is None else restart.keep)
+    (hidden, others, memory), (outs, h_prev, ys, o_prev, seen) = scan(
+        tick, (hidden, others, memory), (args, None if restart is None else restart.keep)
     )
-    return outs, hidden, others, Record(h_prev, ys, StepInput(args, o_prev))
+    return outs, hidden, others, Record(h_prev, ys, StepInput(args, o_prev)), memory, seen
 
 
 @partial(jax.tree_util.register_dataclass, meta_fields=["n_steps"],

@@ -22,7 +22,7 @@ from core.errors import InvalidArgument, NotCompiled
 from core.graph import Graph
 from core.step import prelude
 from core.traces import EligibilityTrace, trace_bytes
-from core.window import Derivatives, Perturbation, Restart, derivatives, push, run
+from core.window import Derivatives, Perturbation, Record, Restart, derivatives, push, run
 
 __all__ = ["Carry", "OnlineAlgorithm", "WindowedAlgorithm", "check_window", "with_derivative"]
 
@@ -202,7 +202,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         """The plain steps, with their full derivative; traces stand still."""
         graph = self.graph
         values = prelude(graph, params, carry.constants)
-        outs, hidden, others, _ = run(graph, values, carry.hidden, carry.others, args, restart)
+        outs, hidden, others, *_ = run(graph, values, carry.hidden, carry.others, args, restart)
         return outs, carry._replace(hidden=hidden, others=others)
 
     @abc.abstractmethod
@@ -216,8 +216,8 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
 class WindowedAlgorithm(OnlineAlgorithm):
     """Algorithms whose gradient is the derivative of a linear recurrence over the window.
 
-    Subclasses say how a change of the weights moves the states (`direction`) and what is left of
-    the past at the end (`unfold`).
+    Subclasses say how the traces advance (`walk`) and how a change of the weights moves the states
+    (`direction`).
 
     Args:
       model: any brainstate module.
@@ -264,11 +264,10 @@ class WindowedAlgorithm(OnlineAlgorithm):
         graph = self.graph
         values, weights = self.values_and_weights(params, carry)
         fixed, start, inputs = lax.stop_gradient((values, carry, args))
-        outs, hidden, others, record = run(
-            graph, fixed, start.hidden, start.others, inputs, restart
-        )
+        if fresh:
+            start = start._replace(traces=None)
+        outs, after, record, past = self.walk(graph, fixed, start, inputs, keep, restart)
         local = derivatives(graph, fixed, record, None if restart is None else restart.keep)
-        past, traces = self.unfold(graph, local, None if fresh else start.traces, keep)
         real = [i for i, o in enumerate(outs) if jnp.issubdtype(o.dtype, jnp.inexact)]
 
         def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
@@ -286,10 +285,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
         outs = list(outs)
         for i, o in zip(real, credited, strict=True):
             outs[i] = o
-        after = Carry(
-            hidden, others, start.constants, start.traces if traces is None else traces
-        )
-        return tuple(outs), after
+        return tuple(outs), after if keep else after._replace(traces=carry.traces)
 
     def _perturbation(
         self, values: Any, record: Any, local: Derivatives, past: Any, d_weights: dict[int, Any]
@@ -310,9 +306,25 @@ class WindowedAlgorithm(OnlineAlgorithm):
         )
 
     @abc.abstractmethod
-    def unfold(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
-        """From the traces at the start (None: zero), what `direction` needs of the past, and the
-        traces at the end (None unless `keep`)."""
+    def walk(
+        self,
+        graph: Graph,
+        values: dict[int, Any],
+        start: Carry,
+        args: tuple[Any, ...],
+        keep: bool,
+        restart: Restart | None,
+    ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
+        """Run the window forward and bring the traces along.
+
+        Args:
+          values: what the step reads of parameters and constants.
+          start: its traces are None when they are zero.
+          keep: whether the traces are wanted at the end.
+
+        Returns:
+          Outputs, the carry at the end, the record, and what `direction` needs of the past.
+        """
 
     @abc.abstractmethod
     def direction(
@@ -321,6 +333,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
         """How a change of the weights moves the network, linear in `d_weights`.
 
         Args:
+          local: derivatives of every step.
+          past: from `walk`.
           d_weights: by weight variable; a weight that does not change is missing.
 
         Returns:

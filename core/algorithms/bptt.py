@@ -83,7 +83,7 @@ class CheckpointedBPTT(BPTT):
         def one(state: Any, values: Any, inputs: Any) -> Any:
             args, keep = inputs
             again = None if restart is None else Restart(keep, restart.hidden)
-            outs, hidden, others, _ = run(graph, values, *state, args, again)
+            outs, hidden, others, *_ = run(graph, values, *state, args, again)
             return (hidden, others), outs
 
         whole = n_steps // segment * segment

@@ -30,7 +30,15 @@ from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Block, Operation, Parameter
 from core.traces import advance_parameter, outer, spread
-from core.window import Derivatives, Restart, accumulate, products
+from core.window import (
+    Derivatives,
+    Record,
+    Restart,
+    accumulate,
+    derivatives,
+    products,
+    run,
+)
 
 __all__ = ["D_RTRL", "ParamDimVjpAlgorithm", "WeightTrace"]
 
@@ -68,10 +76,26 @@ class WeightTrace(WindowedAlgorithm):
             for source in graph.sources
         }
 
-    def unfold(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+    def walk(
+        self,
+        graph: Graph,
+        values: dict[int, Any],
+        start: Carry,
+        args: tuple[Any, ...],
+        keep: bool,
+        restart: Restart | None,
+    ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
         """The past is eps_0 itself; at the end, eps_K."""
-        if not keep:
-            return traces, None
+        outs, hidden, others, record, *_ = run(
+            graph, values, start.hidden, start.others, args, restart
+        )
+        traces = None
+        if keep:
+            local = derivatives(graph, values, record, None if restart is None else restart.keep)
+            traces = self._advanced(graph, local, start.traces)
+        return outs, Carry(hidden, others, start.constants, traces), record, start.traces
+
+    def _advanced(self, graph: Graph, local: Derivatives, traces: Any) -> dict[str, Any]:
         zero = graph.zero_flow(local.n_steps)
         passed = [
             products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)
@@ -95,7 +119,7 @@ class WeightTrace(WindowedAlgorithm):
                 else:
                     blocks.append(advance_parameter(eps, g, a_0))
             new[source.label] = tuple(blocks)
-        return traces, new
+        return new
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]

@@ -26,13 +26,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from core.algorithms.base import OnlineAlgorithm, WindowedAlgorithm
+from core.algorithms.base import Carry, OnlineAlgorithm, WindowedAlgorithm
 from core.algorithms.low_rank import LowRankRTRL
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Operation, Parameter, pieces
 from core.traces import spread
-from core.window import Derivatives, along, forget, scan
+from core.window import Derivatives, Record, Restart, derivatives, forget, run
 
 __all__ = ["DecayRTRL", "ES_D_RTRL", "IODimVjpAlgorithm", "decay_from_rank", "pp_prop"]
 
@@ -96,7 +96,7 @@ class DecayRTRL(WindowedAlgorithm):
         self.decays = (float(decays[0]), float(decays[1]))
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
-        """By source: ex, ef by block and component, and the steps since the last reset."""
+        """By source: ex, ef by block and component, and a_f^t of the t steps since a reset."""
         return {source.label: self._zero(graph, source) for source in graph.sources}
 
     def _zero(self, graph: Graph, source: Operation | Parameter) -> dict[str, Any]:
@@ -115,44 +115,64 @@ class DecayRTRL(WindowedAlgorithm):
         return {
             "x": jnp.zeros((*source.lead, *source.trace_axes), dtype),
             "f": f,
-            "steps": jnp.zeros(source.lead, jnp.int32),
+            "power": jnp.ones(source.lead, dtype),
         }
 
-    def unfold(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
-        """ef_{t-1} and ex_t / (1 - a_f^{t+1}) of every step, and the traces at the end."""
-        if traces is None:
-            traces = self.init_traces(graph)
+    def walk(
+        self,
+        graph: Graph,
+        values: dict[int, Any],
+        start: Carry,
+        args: tuple[Any, ...],
+        keep: bool,
+        restart: Restart | None,
+    ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
+        """The past is ef_{t-1}, ex_t and 1 - a_f^{t+1} of every step."""
+
+        def observe(traces: Any, record: Record, keep_t: Any) -> tuple[Any, Any]:
+            local = jax.tree.map(lambda a: a[0], derivatives(graph, values, record))
+            return self._advanced(graph, local, self._restarted(traces, keep_t))
+
+        traces = self.init_traces(graph) if start.traces is None else start.traces
+        outs, hidden, others, record, traces, past = run(
+            graph, values, start.hidden, start.others, args, restart, observe, traces
+        )
+        return outs, Carry(hidden, others, start.constants, traces), record, past
+
+    def _advanced(self, graph: Graph, local: Derivatives, traces: Any) -> tuple[Any, Any]:
+        """Traces after one step, and what the step's gradient needs."""
         a_x, a_f = self.decays
+        new, past = {}, {}
+        for k, source in enumerate(graph.sources):
+            before = traces[source.label]
+            filtered = "x" in before
+            decay, gain = (a_f, 1.0 - a_f) if filtered else (1.0, 1.0)
+            ef = tuple(
+                _decayed(before["f"][b], local.f[k][b], local.transition[block.group],
+                         block.neurons, decay, gain)
+                for b, block in enumerate(source.blocks)
+            )
+            new[source.label] = {"f": ef} if before else {}
+            past[source.label] = {"f": before["f"]} if before else {}
+            if filtered:
+                ex = a_x * before["x"] + (1.0 if local.x[k] is None else local.x[k])
+                power = a_f * before["power"]
+                new[source.label] |= {"x": ex, "power": power}
+                past[source.label] |= {"x": ex, "correction": 1.0 - power}
+        return new, past
 
-        def tick(state: Any, inputs: Any) -> Any:
-            transition, f, x, keep_t, _ = inputs
-            state = forget(state, keep_t)
-            new, past = {}, {}
-            for k, source in enumerate(graph.sources):
-                before = state[source.label]
-                if not before:
-                    new[source.label], past[source.label] = {}, {}
-                    continue
-                filtered = "x" in before
-                ef = tuple(
-                    _decayed(before["f"][b], f[k][b], transition[block.group], block.neurons,
-                             a_f if filtered else 1.0, 1.0 - a_f if filtered else 1.0)
-                    for b, block in enumerate(source.blocks)
-                )
-                new[source.label] = {"f": ef}
-                past[source.label] = {"f": before["f"]}
-                if filtered:
-                    ex = a_x * before["x"] + (1.0 if x[k] is None else x[k])
-                    steps = before["steps"] + 1
-                    correction = -jnp.expm1(steps.astype(ex.dtype) * jnp.log(jnp.asarray(a_f)))
-                    new[source.label] |= {"x": ex, "steps": steps}
-                    scale = along(1.0 / correction.astype(ex.dtype), ex)
-                    past[source.label]["x"] = ex * scale
-            return new, past
-
-        steps = jnp.arange(local.n_steps)
-        last, past = scan(tick, traces, (local.transition, local.f, local.x, local.keep, steps))
-        return past, last if keep else None
+    @staticmethod
+    def _restarted(state: dict[str, Any], keep: Any) -> dict[str, Any]:
+        """Zero traces, and a power of one, for the samples that start anew."""
+        if keep is None:
+            return state
+        return {
+            label: {
+                name: forget(value - 1, keep) + 1 if name == "power" else forget(value, keep)
+                for name, value in trace.items()
+            }
+            for label, trace in state.items()
+        }
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
@@ -168,7 +188,7 @@ class DecayRTRL(WindowedAlgorithm):
                     q = source.drive(x, dw, local.n_steps, columns)
                     decay, gain = 1.0, 1.0
                 else:
-                    q = _filtered(source, memory["x"], dw, local.n_steps, columns)
+                    q = _filtered(source, memory, dw, local.n_steps, columns)
                     decay, gain = self.decays[1], 1.0 - self.decays[1]
                 dy.append(gain * q)
                 if b is None or dw is None:
@@ -197,12 +217,13 @@ def _decayed(
 
 
 def _filtered(
-    source: Operation | Parameter, ex: Any, dw: Any, n_steps: int, columns: slice
+    source: Operation | Parameter, memory: dict[str, Any], dw: Any, n_steps: int, columns: slice
 ) -> Any:
-    """q_t = ex_t dW of some columns; a bias has ex_t, [K, lead], in front of d theta."""
+    """q_t = ex_t dW / (1 - a_f^{t+1}) of some columns; a bias has ex_t in front of d theta."""
+    scale = (1.0 / memory["correction"])[..., None]
     if isinstance(source, Operation):
-        return source.drive(ex, dw, n_steps, columns)
-    return ex[..., None] * source.drive(None, dw, n_steps, columns)
+        return scale * source.drive(memory["x"], dw, n_steps, columns)
+    return scale * memory["x"][..., None] * source.drive(None, dw, n_steps, columns)
 
 
 pp_prop = ES_D_RTRL
