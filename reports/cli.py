@@ -37,4 +37,10 @@ def main(arguments: list[str]) -> int:
         return int(modules[chosen.command].run(chosen))
     except InputError as error:
         print(f"reports: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        print(
+            f"reports: cannot write or read {error.filename}: {error.strerror}. "
+            "Check the path, its permissions and the space on the disk.",
+            file=sys.stderr,
+        )
+    return 2

@@ -5,6 +5,7 @@ says.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import pandas as pd
@@ -46,6 +47,7 @@ class Law:
     metric: str
     axis: str
     algo: str
+    variant: str
     series: str
     law: PowerLaw
     theory: float | None
@@ -65,6 +67,7 @@ class Meeting:
     keys: tuple[str, ...]
 
 
+@lru_cache(maxsize=2)
 def laws(study: Study) -> list[Law]:
     """An exponent for each metric, axis and series that has three sizes with all else equal."""
     found = []
@@ -96,6 +99,7 @@ def _law(study: Study, metric: str, axis: str, points: pd.DataFrame) -> Law:
         metric=metric,
         axis=axis,
         algo=str(first["algo"]),
+        variant=str(first["variant"]),
         series=" · ".join(names),
         law=fit(points[axis], points[metric], slices),
         theory=THEORY.get((metric, axis), {}).get(str(first["algo"])),
@@ -103,6 +107,7 @@ def _law(study: Study, metric: str, axis: str, points: pd.DataFrame) -> Law:
     )
 
 
+@lru_cache(maxsize=2)
 def meetings(study: Study) -> list[Meeting]:
     """Cross-overs inside the measured range, for each pair of series with three sizes in one
     slice.

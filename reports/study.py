@@ -41,7 +41,7 @@ _NOT_SETTINGS = frozenset(
 )
 # Below this the rise of a process's peak is made of pages and allocator slack.
 LEAST_PEAK_MIB = 16.0
-_SYMBOLS = {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}
+_SYMBOLS = {"batch_size": "B", "n_hidden": "H", "n_steps": "T"}
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,7 @@ class Study:
         return [s for s in SETTINGS if self.ok[s].nunique() > 1]
 
     def name(self, cell: pd.Series, *, batching: bool = True) -> str:
-        """What people call this cell's way of computing: variant, batching, backend where they
-        vary.
-        """
+        """This cell's way of computing: its variant, with batching and backend where they vary."""
         parts = [str(cell["variant"])]
         parts += [
             str(cell[s])
@@ -129,32 +127,19 @@ class Study:
         return " · ".join(parts)
 
     def setting(self, cell: pd.Series | dict, leave_out: Sequence[str] = ()) -> str:
-        """The model, task and sizes of a cell in words; what never varies is left to the
-        caption.
-        """
+        """Those of model, task and sizes that vary in the study, in words."""
         names = [s for s in ("model", "task", "device") if s in self.varied]
         words = [str(cell[s]) for s in names if s not in leave_out]
         sizes = [s for s in ("n_layers", *SIZES) if s in self.varied and s not in leave_out]
         return " · ".join(words + [f"{_SYMBOLS.get(s, s)} {cell[s]}" for s in sizes])
 
-    def constants(self) -> str:
-        """What is the same in every ok cell, in words."""
-        if self.ok.empty:
-            return ""
-        first, varied = self.ok.iloc[0], self.varied
-        words = [
-            str(first[s])
-            for s in ("model", "task", "batching", "backend", "device")
-            if s not in varied
-        ]
-        return ", ".join(
-            words
-            + [
-                f"{_SYMBOLS.get(s, s)} = {first[s]}"
-                for s in ("n_layers", *SIZES)
-                if s not in varied
-            ]
-        )
+    def whole_setting(self, cell: pd.Series) -> str:
+        """Everything that was set for a cell but its way of computing, in words."""
+        sizes = ", ".join(f"{symbol} = {cell[s]}" for s, symbol in _SYMBOLS.items())
+        layers = f", {cell['n_layers']} layers" if cell["n_layers"] != 1 else ""
+        ways = [str(cell[s]) for s in ("batching", "backend") if s not in self.varied]
+        rest = f"{', '.join(ways)} on {cell['device']}" if ways else f"on {cell['device']}"
+        return f"{cell['model']} on {cell['task']} with {sizes}{layers} ({rest})"
 
     @lru_cache(maxsize=64)  # noqa: B019  (a study lives as long as the process)
     def slices(self, axis: str, metric: str, points: int = 2) -> list[Slice]:

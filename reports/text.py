@@ -102,6 +102,13 @@ def _latex(value: Any) -> str:
     return "".join(escapes.get(c, c) for c in str(value if value is not None else ""))
 
 
+def elide(text: str, most: int, *, keep_end: bool = False) -> str:
+    """Text of at most `most` characters, an ellipsis in place of its end (or of its start)."""
+    if len(text) <= most:
+        return text
+    return "…" + text[-(most - 1) :] if keep_end else text[: most - 1] + "…"
+
+
 def times(ratio: float) -> str:
     """A ratio as people read it: 0.62×, 1.4×, 12×."""
     return f"{short(float(f'{ratio:.2g}') if ratio < 10 else float(f'{ratio:.3g}'))}×"

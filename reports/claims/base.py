@@ -59,6 +59,11 @@ def judged(holds: bool, figure: str, keys: Iterable[str]) -> Finding:
     return Finding("holds" if holds else "does not hold", figure, tuple(dict.fromkeys(keys)))
 
 
+def undecided(figure: str, keys: Iterable[str]) -> Finding:
+    """For records that test a claim but whose interval reaches to both sides."""
+    return Finding("not tested here", f"Not decided: {figure}", tuple(dict.fromkeys(keys)))
+
+
 def untested(needs: str) -> Finding:
     return Finding("not tested here", f"It takes {needs}.")
 
@@ -125,6 +130,18 @@ class Ratio:
     high: float
     pairs: int
     keys: tuple[str, ...]
+
+    def above(self, bar: float) -> bool | None:
+        """Whether the ratio is beyond the bar; None where the interval leaves it open.
+
+        Beyond: the centre above the bar and the interval above one. Not beyond: all of it below.
+        A single pair has no interval, and its centre decides.
+        """
+        if self.low != self.low:
+            return self.centre > bar
+        if self.centre > bar and self.low > 1:
+            return True
+        return False if self.high <= bar else None
 
     def words(self) -> str:
         interval = f" [{self.low:.3g}, {self.high:.3g}]" if self.low == self.low else ""

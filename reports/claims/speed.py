@@ -16,6 +16,7 @@ from reports.claims.base import (
     judged,
     keys_of,
     ratio,
+    undecided,
     untested,
 )
 from reports.noise import bar
@@ -34,26 +35,24 @@ def _ways(study: Study, of: str, to: str) -> Ratio | None:
 
 
 def manual_is_faster(study: Study) -> Finding:
-    found = _ways(study, "vmap", "manual")
-    if not found:
-        return untested("the same cells with manual batching and with vmap")
-    least = 1 + bar(study.noise)
-    return judged(
-        found.centre > least and not found.low <= 1,
-        f"vmap's time over manual's: {found.words()} (from {least:.2f} on it would count).",
-        found.keys,
-    )
+    return _vmap_is_slower(study, claimed=True)
 
 
 def vmap_is_efficient(study: Study) -> Finding:
+    return _vmap_is_slower(study, claimed=False)
+
+
+def _vmap_is_slower(study: Study, claimed: bool) -> Finding:
     found = _ways(study, "vmap", "manual")
     if not found:
         return untested("the same cells with manual batching and with vmap")
     most = 1 + bar(study.noise)
-    return judged(
-        found.centre <= most,
-        f"vmap's time over manual's: {found.words()} (up to {most:.2f} counts as the same).",
-        found.keys,
+    slower = found.above(most)
+    figure = f"vmap's time over manual's: {found.words()} (up to {most:.2f} counts as the same)."
+    return (
+        undecided(figure, found.keys)
+        if slower is None
+        else judged(slower == claimed, figure, found.keys)
     )
 
 
@@ -82,18 +81,22 @@ def loop_costs_b(study: Study) -> Finding:
 def batching_pays(study: Study) -> Finding:
     cells = study.cells
     large = cells[cells["batch_size"].ge(16)] if len(cells) else cells
-    if large.empty:
-        return untested("batches of 16 or more, one sample at a time and batched")
-    found = ratio(
-        large, large["batching"].eq("single"), large["batching"].eq("manual"), TIME, ["batching"]
+    found = (
+        None
+        if large.empty
+        else ratio(
+            large,
+            large["batching"].eq("single"),
+            large["batching"].eq("manual"),
+            TIME,
+            ["batching"],
+        )
     )
     if not found:
         return untested("batches of 16 or more, one sample at a time and batched")
-    return judged(
-        found.centre > 1 + bar(study.noise) and not found.low <= 1,
-        f"One at a time over batched, in batches of 16 or more: {found.words()}.",
-        found.keys,
-    )
+    faster = found.above(1 + bar(study.noise))
+    figure = f"One at a time over batched, in batches of 16 or more: {found.words()}."
+    return undecided(figure, found.keys) if faster is None else judged(faster, figure, found.keys)
 
 
 def free_on_gpu(study: Study) -> Finding:

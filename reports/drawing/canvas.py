@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from reports.text import elide
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -52,6 +54,7 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 1.4,
     "lines.markersize": 3.6,
     "legend.frameon": False,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "svg.fonttype": "none",  # text stays text: searchable, small, in the reader's own font
 }
 
@@ -145,34 +148,30 @@ def log_ticks(axes: Axes, which: str, values: pd.Series) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
-def round_ticks(low: float, high: float) -> np.ndarray:
-    """Three to seven round numbers between two positive ends, evenly spread on a logarithmic
-    axis.
-    """
+def round_ticks(low: float, high: float) -> list[float]:
+    """Three to seven round numbers between two positive ends, none too close on a logarithm."""
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    inside = decades
-    for digits in (
-        (1,),
-        (1, 3),
-        (1, 2, 5),
-        (1, 1.5, 2, 3, 5, 7),
-        np.arange(1, 10, 0.5),
-        np.arange(1, 10, 0.1),
-    ):
+    ticks = decades
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), np.arange(1, 10, 0.5),
+                   np.arange(1, 10, 0.1), np.arange(1, 10, 0.02)):  # fmt: skip
         ticks = np.outer(decades, digits).ravel()
-        inside = ticks[(ticks >= low) & (ticks <= high)]
-        if len(inside) >= 3:
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= 3:
             break
-    return inside[:: int(np.ceil(len(inside) / 7))]
+    apart = np.log(high / low) / 7
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or np.log(tick / kept[-1]) >= apart:
+            kept.append(float(tick))
+    return kept
 
 
 def plain(value: float) -> str:
-    """A tick's number: 0.01, 200, 5k, 20M."""
-    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    """A tick's number: 0.01, 200, 5000, 20k, 3M."""
+    for limit, scale, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= limit:
-            scale = 1e3 if suffix == "k" else limit
             return f"{value / scale:g}{suffix}"
-    return f"{value:.3g}"
+    return f"{value:.4g}"
 
 
 def legend(axes: Axes, columns: int = 2) -> None:
@@ -184,6 +183,7 @@ def legend(axes: Axes, columns: int = 2) -> None:
     handles = [h.lines[0] if isinstance(h, ErrorbarContainer) else h for h in handles]
     if len(handles) < 2:
         return
+    labels = [elide(label, 48) for label in labels]
     longest = max(len(label) for label in labels)
     columns = 1 if longest > 30 else columns if longest > 16 else 3
     figure = axes.get_figure()

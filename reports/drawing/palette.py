@@ -31,11 +31,10 @@ def looks(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
     """A look for every (variant, way of batching) pair; order decides, so sort before."""
     variants = list(dict.fromkeys(v for v, _ in pairs))
     ways = list(dict.fromkeys(w for _, w in pairs))
-    return {
-        (v, w): Look(
-            COLOURS[variants.index(v) % len(COLOURS)],
-            MARKERS[(ways.index(w) + variants.index(v) // len(COLOURS)) % len(MARKERS)],
-            DASHES[ways.index(w) % len(DASHES)],
-        )
-        for v, w in pairs
-    }
+
+    def look(variant: str, way: str) -> Look:
+        again, colour = divmod(variants.index(variant), len(COLOURS))
+        turn = ways.index(way) + again * len(ways)  # a colour used again gets markers of its own
+        return Look(COLOURS[colour], MARKERS[turn % len(MARKERS)], DASHES[turn % len(DASHES)])
+
+    return {(variant, way): look(variant, way) for variant, way in pairs}

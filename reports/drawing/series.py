@@ -44,6 +44,12 @@ def styled(study: Study, cells: pd.DataFrame) -> list[tuple[str, Look, pd.DataFr
     ]
 
 
+def variant_looks(study: Study) -> dict[str, Look]:
+    """One look per variant where batching plays no part, in the colours of all other plots."""
+    variants = sorted(study.table["variant"].unique())
+    return {v: look for (v, _), look in looks([(v, "") for v in variants]).items()}
+
+
 def line(axes: Axes, points: pd.DataFrame, x: str, y: str, look: Look, label: str) -> None:
     """One series with its intervals; a point without an interval is drawn without."""
     at, middle = points[x].astype(float).to_numpy(), points[y].to_numpy()

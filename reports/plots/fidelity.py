@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports.drawing.canvas import NotDrawn, Plot, legend
-from reports.drawing.palette import looks
+from reports.drawing.palette import MARKERS, Look
+from reports.drawing.series import variant_looks
 from reports.study import Study
+from reports.text import elide
 from reports.verdict import settings
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def make(study: Study) -> list[Plot]:
                 "median over processes; "
                 "1 is the same direction. The line spans them.",
                 data=data,
-                draw=partial(_draw, data=data, title=title),
+                draw=partial(_draw, data=data, title=title, styles=variant_looks(study)),
             )
         )
         if len(drawn) == MOST_SETTINGS:
@@ -77,14 +79,13 @@ def per_weight(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def _draw(axes: Axes, data: pd.DataFrame, title: str) -> None:
+def _draw(axes: Axes, data: pd.DataFrame, title: str, styles: dict[str, Look]) -> None:
     worst = data.groupby("weight")["cosine"].min().nsmallest(MOST_WEIGHTS)
     weights = list(worst.index)[::-1]
     variants = sorted(data["variant"].unique())[:10]
-    styles = looks([(v, "") for v in variants])
     for i, variant in enumerate(variants):
         points = data[data["variant"].eq(variant) & data["weight"].isin(weights)]
-        look = styles[variant, ""]
+        look = styles[variant]
         height = [
             weights.index(w) + 0.5 * (i + 0.5) / len(variants) - 0.25 for w in points["weight"]
         ]
@@ -94,15 +95,15 @@ def _draw(axes: Axes, data: pd.DataFrame, title: str) -> None:
         axes.plot(
             points["cosine"],
             height,
-            "osD^vPX"[i % 7],
+            MARKERS[i % len(MARKERS)],
             color=look.colour,
             markersize=4.5,
             markeredgewidth=0,
             label=variant,
         )
     axes.axvline(1.0, color="#999999", linewidth=0.6)
-    axes.set_yticks(range(len(weights)), [w if len(w) < 26 else "…" + w[-25:] for w in weights])
+    axes.set_yticks(range(len(weights)), [elide(w, 26, keep_end=True) for w in weights])
     axes.set_ylim(-0.6, len(weights) - 0.4)
     axes.set_xlabel("cosine to BPTT's gradient")
-    axes.set_title(title, loc="left")
+    axes.set_title(elide(title, 58), loc="left")
     legend(axes)

@@ -13,7 +13,7 @@ from reports.columns import heading
 from reports.drawing.canvas import FAINT, INK, NotDrawn, Plot, legend, log_ticks
 from reports.drawing.series import styled
 from reports.study import Study
-from reports.text import short
+from reports.text import elide, short
 from reports.verdict import HELD, settings
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _draw(
         axes.text(
             0.98,
             0.97 - 0.07 * i,
-            f"× {name}: out of memory",
+            f"× {elide(name, 30)}: out of memory",
             transform=axes.transAxes,
             ha="right",
             va="top",
@@ -125,5 +125,5 @@ def _draw(
     log_ticks(axes, "y", cells[memory])
     axes.set_xlabel(heading("step_time_ms"))
     axes.set_ylabel(heading(memory))
-    axes.set_title(title, loc="left")
+    axes.set_title(elide(title, 58), loc="left")
     legend(axes)

@@ -12,7 +12,7 @@ import pandas as pd
 from reports.columns import SETTINGS, SIZES, heading
 from reports.drawing.canvas import NotDrawn, Plot
 from reports.study import Study
-from reports.text import short
+from reports.text import elide, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,8 +87,8 @@ def _draw(axes: Axes, grid: pd.DataFrame, title: str) -> None:
                 color="#ffffff" if norm(value) < 0.5 else "#111111",
             )
     for axis, labels in ((axes.xaxis, grid.columns), (axes.yaxis, grid.index)):
-        axis.set_ticks(np.arange(len(labels)) + 0.5, [str(v) for v in labels])
+        axis.set_ticks(np.arange(len(labels)) + 0.5, [elide(str(v), 14) for v in labels])
     axes.grid(False)
     axes.set_xlabel(_SYMBOLS.get(str(grid.columns.name), str(grid.columns.name)))
     axes.set_ylabel(_SYMBOLS.get(str(grid.index.name), str(grid.index.name)))
-    axes.set_title(title, loc="left")
+    axes.set_title(elide(title, 58), loc="left")

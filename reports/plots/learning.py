@@ -13,9 +13,10 @@ from scipy.special import stdtrit
 
 from reports.columns import SETTINGS
 from reports.drawing.canvas import NotDrawn, Plot, legend
-from reports.drawing.palette import looks
-from reports.drawing.series import MOST_SERIES
+from reports.drawing.palette import Look
+from reports.drawing.series import MOST_SERIES, variant_looks
 from reports.study import Study
+from reports.text import elide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +44,7 @@ def make(study: Study) -> list[Plot]:
         for x in ("epoch", "train_time_s"):
             for number, (values, group) in enumerate(groups[:MOST_SETTINGS], 1):
                 title = study.setting(dict(zip(held, values, strict=True)))
-                drawn += _plots(group, x, y, title, number)
+                drawn += _plots(study, group, x, y, title, number)
     return drawn
 
 
@@ -72,9 +73,11 @@ def curves(study: Study) -> pd.DataFrame:
     return table[rank.eq(rank.groupby([table[h] for h in held], dropna=False).transform("min"))]
 
 
-def _plots(group: pd.DataFrame, x: str, y: str, title: str, number: int) -> list[Plot]:
+def _plots(
+    study: Study, group: pd.DataFrame, x: str, y: str, title: str, number: int
+) -> list[Plot]:
     group = group[pd.to_numeric(group[y], errors="coerce").notna() & group[x].notna()]
-    variants = sorted(group["variant"].unique())
+    variants, styles = sorted(group["variant"].unique()), variant_looks(study)
     out = []
     for start in range(0, len(variants), MOST_SERIES):
         chosen = variants[start : start + MOST_SERIES]
@@ -89,7 +92,7 @@ def _plots(group: pd.DataFrame, x: str, y: str, title: str, number: int) -> list
                     "of the mean. "
                     "Evaluation is not counted as training time.",
                     data=data,
-                    draw=partial(_draw, data=data, x=x, y=y, title=title, variants=variants),
+                    draw=partial(_draw, data=data, x=x, y=y, title=title, styles=styles),
                 )
             )
     return out
@@ -109,11 +112,13 @@ def mean_curve(group: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     return named.reset_index()
 
 
-def _draw(axes: Axes, data: pd.DataFrame, x: str, y: str, title: str, variants: list[str]) -> None:
-    styles = looks([(v, "") for v in variants])
+def _draw(
+    axes: Axes, data: pd.DataFrame, x: str, y: str, title: str, styles: dict[str, Look]
+) -> None:
     for variant, points in data.groupby("variant", sort=True):
-        colour = styles[str(variant), ""].colour
-        axes.plot(points[x], points[y], color=colour, label=str(variant))
+        look = styles[str(variant)]
+        colour = look.colour
+        axes.plot(points[x], points[y], color=colour, linestyle=look.dash, label=str(variant))
         if points[f"{y}_lo"].notna().any():
             axes.fill_between(
                 points[x],
@@ -125,5 +130,5 @@ def _draw(axes: Axes, data: pd.DataFrame, x: str, y: str, title: str, variants: 
             )
     axes.set_xlabel("epoch" if x == "epoch" else "training time (s)")
     axes.set_ylabel(CURVES[y])
-    axes.set_title(title, loc="left")
+    axes.set_title(elide(title, 58), loc="left")
     legend(axes)

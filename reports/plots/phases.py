@@ -10,6 +10,7 @@ import pandas as pd
 from reports.drawing.canvas import NotDrawn, Plot, legend
 from reports.drawing.palette import COLOURS
 from reports.study import Study
+from reports.text import elide
 from reports.verdict import settings
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def _draw(axes: Axes, data: pd.DataFrame, title: str) -> None:
         widths = data[phase][::-1].reset_index(drop=True)
         axes.barh(range(len(names)), widths, left=left, height=0.66, color=colour, label=phase)
         left += widths
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [elide(name, 30) for name in names])
     axes.grid(False, axis="y")
     axes.set_xlabel("seconds")
-    axes.set_title(title, loc="left")
+    axes.set_title(elide(title, 58), loc="left")
     legend(axes)

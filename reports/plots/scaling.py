@@ -13,6 +13,7 @@ from reports.columns import SIZES, heading
 from reports.drawing.canvas import NotDrawn, Plot, legend, log_ticks
 from reports.drawing.series import KEYS, line, split, styled
 from reports.study import Slice, Study
+from reports.text import elide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,5 +75,5 @@ def _draw(axes: Axes, study: Study, data: pd.DataFrame, axis: str, metric: str, 
     log_ticks(axes, "y", positive[metric])
     axes.set_xlabel(AXES[axis])
     axes.set_ylabel(heading(metric))
-    axes.set_title(title, loc="left")
+    axes.set_title(elide(title, 58), loc="left")
     legend(axes)

@@ -28,7 +28,7 @@ def verdict(study: Study) -> d.Section:
             ],
         )
     alone = len(found.rows) == 1
-    first = [d.Words(f"For {found.setting}.")]
+    first = [d.Words(f"For {found.setting}:")]
     sentences = (
         [
             "**Only one way of computing was measured here, so there is nothing to choose "

@@ -1,0 +1,136 @@
+"""The command line: statuses, messages, and what it costs to start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic_records import grid, record, write_sweep
+
+from reports.cli import main
+
+ALGOS = ["bptt", "d_rtrl"]
+
+
+def test_folders_alone_mean_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_sweep(tmp_path, grid(algo=ALGOS))
+    (folder / "cells" / "half.json").write_text('{"schema": 1,')
+    assert main([str(folder)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(folder / "report" / "index.html")
+    assert "left out" in captured.err
+    assert "half.json: not readable as JSON" in captured.err
+    for name in ("results.parquet", "results.csv", "report/index.html", "report/report.md"):
+        assert (folder / name).stat().st_size > 100
+
+
+def test_out_names_another_place(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "a", grid(algo=ALGOS))
+    assert main(["report", str(folder), "--out", str(tmp_path / "elsewhere")]) == 0
+    assert (tmp_path / "elsewhere" / "report" / "index.html").exists()
+    assert not (folder / "report").exists()
+
+
+def test_all_rows_failed_still_gives_a_report(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, [record(status="oom", reason="too large")])
+    assert main([str(folder)]) == 0
+    assert "No answer" in (folder / "report" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["{}"], ["report", "{}"], ["claims", "{}"], ["table", "{}"], ["compare", "{}", "{}"],
+     ["export", "{}", "--format", "github"], ["history", "{}"], ["heatmap", "{}"]],
+)  # fmt: skip
+def test_a_folder_that_is_no_sweep_is_status_2(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([a.format(tmp_path) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("reports: expected ")
+    assert "; got " in error
+    assert "Traceback" not in error
+
+
+def test_an_unwritable_place_is_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_sweep(tmp_path / "a", [record()])
+    (tmp_path / "file").write_text("")
+    assert main([str(folder), "--out", str(tmp_path / "file" / "below")]) == 2
+    assert "reports: cannot write or read" in capsys.readouterr().err
+
+
+def test_tables_name_what_they_averaged_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(write_sweep(tmp_path, grid(algo=ALGOS, n_hidden=[8, 16], n_steps=[8, 16])))
+    assert main(["table", folder, "--values", "memory_peak_mib"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0] == "| n_hidden | bptt | d_rtrl |"
+    assert "medians over different n_steps" in captured.err
+    assert main(["table", folder, "--format", "latex", "--cols", "n_steps"]) == 0
+    assert r"\begin{tabular}{lrr}" in capsys.readouterr().out
+    assert main(["table", folder, "--values", "time_to_target_s"]) == 2
+
+
+def test_claims_in_three_formats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    folder = str(write_sweep(tmp_path, grid(algo=ALGOS, n_steps=[8, 16, 32])))
+    assert main(["claims", folder]) == 0
+    assert "HOLDS           BPTT has to keep the whole sequence" in capsys.readouterr().out
+    assert main(["claims", folder, "--format", "json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {c["verdict"] for c in listed} == {"holds", "does not hold", "not tested here"}
+    assert all(c["keys"] for c in listed if c["verdict"] != "not tested here")
+    assert main(["claims", folder, "--format", "markdown"]) == 0
+    assert "| claim | tutorial | verdict | figure | rows |" in capsys.readouterr().out
+
+
+def test_compare_gives_its_status_and_writes_where_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = write_sweep(tmp_path / "base", grid(algo=ALGOS))
+    head = write_sweep(tmp_path / "head", grid(algo=["bptt"]))
+    out = tmp_path / "made" / "result.xml"
+    assert main(["compare", str(base), str(base)]) == 0
+    assert main(["compare", str(base), str(head), "--format", "junit", "--out", str(out)]) == 1
+    assert "1 missing cell" in capsys.readouterr().out
+    assert out.read_text().startswith("<?xml")
+    assert main(["compare", str(base), str(head), "--bar", "50"]) == 2
+    assert "--bar to be a share such as 0.05" in capsys.readouterr().err
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    for command in ("report", "claims", "compare", "export", "heatmap", "history", "table"):
+        assert command in shown
+
+
+def test_importing_reports_loads_neither_drawing_nor_jax() -> None:
+    code = ("import sys, reports; "
+            "print([m for m in ('matplotlib', 'jax', 'core', 'bench', 'ruptures') "
+            "if m in sys.modules])")  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_whole_report_never_loads_jax(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, grid(algo=ALGOS))
+    code = (
+        "import sys; from reports.cli import main; main(sys.argv[1:]); "
+        "print([m for m in ('jax', 'core', 'bench', 'brainstate') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert result.stdout.splitlines()[-1] == "[]"

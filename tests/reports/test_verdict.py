@@ -1,0 +1,142 @@
+"""The first screen: the right way is recommended, with its numbers and its reasons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_records import grid, record
+
+from reports import content
+from reports.document import Items, Table, Words
+from reports.records import Sweeps
+from reports.study import Study
+from reports.verdict import answer, settings
+
+Records = list[dict[str, Any]]
+ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
+
+
+def study(records: Records) -> Study:
+    return Study(Sweeps((Path("."),), records))
+
+
+def cell(
+    algo: str, time: float, memory: float, cosine: float | None, **rest: Any
+) -> dict[str, Any]:
+    return record(algo, metrics={
+        "step_time_ms": time, "step_time_ms_lo": time * 0.9, "step_time_ms_hi": time * 1.1,
+        "memory_xla_mib": memory, "memory_peak_mib": memory, "grad_cosine": cosine,
+    }, **rest)  # fmt: skip
+
+
+def test_the_fastest_faithful_and_healthy_way_is_recommended() -> None:
+    found = answer(study([cell("bptt", 10, 100, 1.0), cell("d_rtrl", 7, 50, 0.97),
+                          cell("es_d_rtrl", 4, 60, 0.6)]))  # fmt: skip
+    assert found is not None
+    assert found.sentences[0] == (
+        "**Start with d_rtrl**: 7 [6.3, 7.7] ms a training step, 50 MiB, "
+        "gradient cosine 0.97 to BPTT's."
+    )
+    assert "If an approximate gradient will do, es_d_rtrl** takes 0.57×" in found.sentences[1]
+    assert found.rows[0][0] == "es_d_rtrl"  # the table is by time
+
+
+def test_one_way_that_wins_all_is_said_to() -> None:
+    found = answer(study([cell("bptt", 3, 20, 1.0), cell("d_rtrl", 7, 50, 0.97)]))
+    assert found is not None
+    assert found.sentences[0].startswith("**Start with bptt**: 3 [2.7, 3.3] ms")
+    assert found.sentences[0].endswith("nothing was faster here.")
+    assert not any("If " in s for s in found.sentences)
+
+
+def test_a_sick_way_is_not_recommended_and_its_words_stand_in_the_table() -> None:
+    found = answer(study([cell("bptt", 3, 20, 1.0, health="never spikes"),
+                          cell("d_rtrl", 7, 50, 0.99)]))  # fmt: skip
+    assert found is not None
+    assert "Start with d_rtrl" in found.sentences[0]
+    assert any("never spikes" in row[-1] for row in found.rows)
+
+
+def test_the_leanest_is_named_when_it_saves_much() -> None:
+    found = answer(study([cell("bptt", 3, 100, 1.0), cell("d_rtrl", 5, 20, 0.9)]))
+    assert found is not None
+    assert any("If memory binds, d_rtrl** needs 20 MiB, 0.2× what bptt does" in s
+               for s in found.sentences)  # fmt: skip
+
+
+def test_without_fidelity_speed_decides_and_none_is_claimed() -> None:
+    found = answer(study([cell("bptt", 3, 20, None), cell("d_rtrl", 2, 20, None)]))
+    assert found is not None
+    assert "Start with d_rtrl" in found.sentences[0]
+    assert "cosine" not in found.sentences[0]
+
+
+def test_a_difference_within_the_noise_is_no_difference() -> None:
+    records = grid(algo=ALGOS, batching=["manual", "vmap"], repeat=range(3), noise=[0.3])
+    found = answer(study(records))
+    assert found is not None
+    assert any("no difference worth having" in s for s in found.sentences)
+    assert "Two processes of one cell differ by up to" in found.note
+
+
+def test_the_richest_then_largest_setting_is_answered_for() -> None:
+    made = study([*grid(algo=ALGOS, n_hidden=[8, 16]), *grid(algo=["bptt"], n_hidden=[999])])
+    found = answer(made)
+    assert found is not None
+    assert "H = 16" in found.setting
+    assert [c.cells["n_hidden"].iloc[0] for c in settings(made)] == [16, 8, 999]
+
+
+def test_growth_with_time_and_crossings_are_told() -> None:
+    found = answer(study(grid(algo=ALGOS, n_steps=[8, 64, 512], n_hidden=[128])))
+    assert found is not None
+    text = " ".join(found.sentences)
+    assert "From T = 8 to 512 memory grows 63.7× under bptt, 1× under d_rtrl" in text
+    assert "d_rtrl needs less memory than bptt from about T = " in text
+
+
+def test_all_rows_failed_is_a_report_that_says_so() -> None:
+    failed = [record(a, status="oom", reason="too large") for a in ALGOS]
+    document = content.build(study(failed), [], [])
+    first = document.sections[0].blocks[0]
+    assert isinstance(first, Words)
+    assert "No answer: none of the 3 cells was timed" in first.text
+    assert "3 oom" in first.text
+    problems = next(s for s in document.sections if s.id == "problems")
+    assert problems.alert == 3
+
+
+def test_one_row_only_is_a_report_that_says_so() -> None:
+    document = content.build(study([record()]), [], [])
+    texts = [b.text for b in document.sections[0].blocks if isinstance(b, Words)]
+    assert any("Only one way of computing was measured here" in text for text in texts)
+
+
+def test_every_problem_is_listed_with_its_reason(sweep: Path) -> None:
+    from reports.records import read_sweeps
+
+    (sweep / "cells" / "broken.json").write_text("{")
+    try:
+        document = content.build(Study(read_sweeps([sweep])), [], [])
+    finally:
+        (sweep / "cells" / "broken.json").unlink()
+    problems = next(s for s in document.sections if s.id == "problems")
+    text = str([b.rows for b in problems.blocks if isinstance(b, Table)])
+    for words in ("RESOURCE_EXHAUSTED", "loss stuck at ln(10)", "broken.json", "0" * 16):
+        assert words in text
+    assert problems.alert == 4
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    ["verdict", "plots", "scaling", "claims", "results", "method", "environment", "problems"],
+)
+def test_the_report_has_every_section(sweep: Path, identifier: str) -> None:
+    from reports.records import read_sweeps
+
+    document = content.build(Study(read_sweeps([sweep])), [], [("A plot", "no data")])
+    section = next(s for s in document.sections if s.id == identifier)
+    assert section.blocks
+    assert all(b.texts for b in section.blocks if isinstance(b, Items))
