@@ -252,6 +252,8 @@ def accumulate(
             new[s] = new[s] + value * z[p]
         return new, z
 
+    if not start:  # no state of the group carries credit in time
+        return {}, {}
     last, before = scan(tick, dict(start), (dict(transition), dict(inflow), keep))
     return before, last
 
