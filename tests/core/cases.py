@@ -1,0 +1,87 @@
+"""What a test case is: a brainstate model, the same model by hand, and data for both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import brainstate
+import jax
+import numpy as np
+
+import core
+
+from .references import Step, named, squared_error
+
+__all__ = ["Case", "Data", "data_for", "gradient_of", "run"]
+
+N_STEPS, N_BATCH, N_IN, N_HIDDEN, N_OUT = 7, 2, 3, 4, 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model, twice.
+
+    Attributes:
+      name: for test ids.
+      make: builds the brainstate module.
+      step: the same by hand, see `references`.
+      hidden: width of each hidden state of `step`.
+      initial: value that hidden states start from, zero unless named.
+      element_wise: D is the whole recurrence, so that D-RTRL is BPTT.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    step: Step
+    hidden: Mapping[str, int]
+    initial: Mapping[str, float] = field(default_factory=dict)
+    element_wise: bool = False
+
+    def start(self, batch: int = N_BATCH) -> dict[str, np.ndarray]:
+        """Hidden states of the hand-written model before the first step."""
+        return {k: np.full((batch, n), self.initial.get(k, 0.0)) for k, n in self.hidden.items()}
+
+    def model(self, seed: int = 0) -> Any:
+        """The brainstate module with seeded weights, no bias of zero."""
+        brainstate.random.seed(seed)
+        model = self.make()
+        draw = np.random.default_rng(seed)
+        for state in model.states(brainstate.ParamState).values():
+            state.value = jax.tree.map(
+                lambda leaf: leaf if np.any(leaf) else leaf + 0.3 * draw.normal(size=leaf.shape),
+                state.value,
+            )
+        return model
+
+
+class Data(NamedTuple):
+    """A sequence and what is wanted of the outputs at every step."""
+
+    xs: np.ndarray  # [T, B, I]
+    ys: np.ndarray  # [T, B, O]
+
+
+def data_for(seed: int = 0, n_steps: int = N_STEPS, batch: int = N_BATCH) -> Data:
+    draw = np.random.default_rng(seed + 100)
+    return Data(
+        draw.normal(size=(n_steps, batch, N_IN)) + 0.3, draw.normal(size=(n_steps, batch, N_OUT))
+    )
+
+
+def gradient_of(algo: Any, data: Data, batching: str = "manual", **options: Any) -> Any:
+    """`core.gradient` of the squared error from fresh states, inside a trace."""
+    core.initialise(algo, data.xs[0], batching=batching)
+    return core.gradient(
+        algo, squared_error, data.xs, data.ys, per_step_targets=True, **options
+    )
+
+
+def run(f: Callable[..., Any], *args: Any) -> Any:
+    """`f` compiled by brainstate, once; core.Results have their gradients named."""
+    result = brainstate.transform.jit(f)(*args)
+    return jax.tree.map(
+        lambda r: (named(r.grads), r.losses) if isinstance(r, core.Result) else r,
+        result, is_leaf=lambda r: isinstance(r, core.Result),
+    )
