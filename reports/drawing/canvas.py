@@ -16,7 +16,6 @@ from reports.text import elide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # The width of one column of a paper; on a screen and on a phone the drawing scales.
 SIZE_IN = (3.5, 2.6)
@@ -87,24 +86,22 @@ class Plot:
         """Writes stem.svg and stem.png into the folder; returns the SVG for the page."""
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
 
         with matplotlib.rc_context({**STYLE, "svg.hashsalt": stem}):
-            figure = Figure(figsize=SIZE_IN, layout="constrained")
-            FigureCanvasAgg(figure)
+            figure = Figure(figsize=SIZE_IN, layout="constrained", dpi=PNG_DPI)
+            canvas = FigureCanvasAgg(figure)
             self.draw(figure.add_subplot())
             figure.draw_without_rendering()
             figure.set_layout_engine("none")  # laid out once; both files below keep it
-            svg = _svg(figure)
-            figure.savefig(folder / f"{stem}.png", dpi=PNG_DPI)
+            # The canvases are called themselves: savefig would draw everything twice for each.
+            canvas.print_png(folder / f"{stem}.png")
+            buffer = io.StringIO()
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        svg = buffer.getvalue()
         (folder / f"{stem}.svg").write_text(svg, encoding="utf-8")
         return inline(svg, self.title or self.section)
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
 
 
 def inline(svg: str, label: str) -> str:

@@ -1,0 +1,286 @@
+"""The page in a real browser: sorting, filters, keyboard, phone, dark mode, no requests."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_records import record, write_sweep
+
+from reports import plots
+from reports.build import build
+from reports.records import read_sweeps
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (extra: test)")
+By = pytest.importorskip("selenium.webdriver.common.by").By
+Wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
+Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
+    ),
+]
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def url(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page with names that hold markup; of the drawings a few, for drawing takes long."""
+    evil = '"><img src=x onerror="window.injected=1"></script><script>window.injected=1</script>'
+    out = write_sweep(
+        tmp_path_factory.mktemp("evil"),
+        [*read_sweeps([sweep]).records, record(evil, model=evil, health=evil, n_hidden=64),
+         record("bptt", n_hidden=7, status="crashed", reason=evil)],
+        question=evil,
+    )  # fmt: skip
+    make_all = plots.make_all
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "make_all", lambda study: (make_all(study)[0][:4], []))
+        return build([out]).page.resolve().as_uri()
+
+
+@pytest.fixture
+def page(driver: Any, url: str) -> Any:
+    visit(driver, url, *DESKTOP)
+    return driver
+
+
+def visit(driver: Any, url: str, width: int, height: int, scheme: str = "light") -> None:
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    driver.get_log("browser")
+    driver.get_log("performance")
+    driver.get(url)
+
+
+def column(page: Any, name: str) -> list[str]:
+    script = """
+      const heads = [...document.querySelectorAll('.results th')].map(h => h.dataset.column);
+      const i = heads.indexOf(arguments[0]);
+      return [...document.querySelectorAll('.results tbody tr')].map(r => r.cells[i].textContent);
+    """
+    found: list[str] = page.execute_script(script, name)
+    return found
+
+
+def header(page: Any, name: str) -> Any:
+    return page.find_element(By.CSS_SELECTOR, f".results th[data-column={name}] button")
+
+
+def numbers(values: list[str]) -> list[float]:
+    return [float(v) for v in values if v != "–"]
+
+
+def shown(page: Any) -> str:
+    return str(page.find_element(By.CSS_SELECTOR, ".shown").text)
+
+
+def test_the_first_screen_answers_the_question(page: Any) -> None:
+    lead = page.find_element(By.CSS_SELECTOR, "#verdict .lead")
+    table = page.find_element(By.CSS_SELECTOR, "#verdict table")
+    assert lead.text.startswith("Start with ")
+    assert lead.location["y"] < 500
+    assert table.location["y"] < DESKTOP[1]
+    assert table.text.count("\n") > 3
+
+
+def test_sorting_both_ways_with_empty_values_last(page: Any) -> None:
+    header(page, "step_time_ms").click()
+    values = column(page, "step_time_ms")
+    assert len(values) == 100
+    assert numbers(values) == sorted(numbers(values))
+    head = page.find_element(By.CSS_SELECTOR, "th[data-column=step_time_ms]")
+    assert head.get_attribute("aria-sort") == "ascending"
+    header(page, "step_time_ms").click()
+    values = column(page, "step_time_ms")
+    assert numbers(values) == sorted(numbers(values), reverse=True)
+    assert head.get_attribute("aria-sort") == "descending"
+    while page.find_element(By.CSS_SELECTOR, ".more").is_displayed():
+        page.find_element(By.CSS_SELECTOR, ".more").click()
+    assert column(page, "step_time_ms")[-1] == "–"
+
+
+def test_text_columns_sort_too(page: Any) -> None:
+    header(page, "status").click()
+    values = column(page, "status")
+    assert values == sorted(values)
+
+
+def test_filters_combine_and_reset(page: Any) -> None:
+    total = int(shown(page).split()[0])
+    for name, value in (("variant", "bptt"), ("batching", "manual"), ("n_hidden", "128")):
+        select = page.find_element(By.CSS_SELECTOR, f"select[name={name}]")
+        select.send_keys(value)
+        assert select.get_attribute("value") == value
+    assert set(column(page, "variant")) == {"bptt"}
+    assert set(column(page, "batching")) == {"manual"}
+    assert set(column(page, "n_hidden")) == {"128"}
+    assert shown(page).endswith(f"of {total} cells")
+    page.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
+    Wait(page, 5).until(lambda d: shown(d) == f"{total} cells")
+
+
+@pytest.mark.parametrize("name", ["variant", "batching", "batch_size", "n_hidden", "n_steps",
+                                  "device", "backend", "status"])  # fmt: skip
+def test_there_is_a_filter_for(page: Any, name: str) -> None:
+    options = page.find_elements(By.CSS_SELECTOR, f"select[name={name}] option")
+    assert len(options) >= 2
+    assert options[0].text == "all"
+
+
+def test_searching_any_text(page: Any) -> None:
+    page.find_element(By.NAME, "search").send_keys("exhausted 4096")
+    assert column(page, "status") == ["oom"]
+    assert "RESOURCE_EXHAUSTED" in column(page, "reason")[0]
+
+
+def test_the_whole_page_works_from_the_keyboard(page: Any) -> None:
+    body = page.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    assert page.switch_to.active_element.text == "Skip to the verdict"
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    assert page.current_url.endswith("#verdict")
+    reached = {"a"}  # the link that was just followed
+    for _ in range(80):
+        active = page.switch_to.active_element
+        reached.add(active.tag_name)
+        if active.tag_name == "button" and "step time" in active.text:
+            active.send_keys(Keys.ENTER)
+            break
+        active.send_keys(Keys.TAB)
+    head = page.find_element(By.CSS_SELECTOR, "th[data-column=step_time_ms]")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert {"a", "summary", "select", "input", "button"} <= reached
+    outline = page.execute_script(
+        "return getComputedStyle(document.activeElement).outlineStyle")  # fmt: skip
+    assert outline == "solid"
+
+
+def test_the_numbers_of_a_drawing_open_from_the_keyboard(page: Any) -> None:
+    summary = page.find_element(By.CSS_SELECTOR, "figure summary")
+    table = page.find_element(By.CSS_SELECTOR, "figure details table")
+    assert not table.is_displayed()
+    summary.send_keys(Keys.ENTER)
+    assert table.is_displayed()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_scrolls_tables_but_never_the_page(driver: Any, url: str, scheme: str) -> None:
+    visit(driver, url, *PHONE, scheme)
+    width = driver.execute_script("return document.documentElement.scrollWidth")
+    wide = driver.execute_script(
+        "return [...document.querySelectorAll('body *')]"
+        ".filter(e => !e.closest('.scroll, nav, svg') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 90))"
+    )
+    assert (width <= PHONE[0], wide) == (True, [])
+    sizes = driver.execute_script(
+        "return [...document.querySelectorAll('p, li, td, th, summary, select')]"
+        ".filter(e => e.offsetParent).map(e => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    assert len(sizes) > 100
+    assert min(sizes) >= 11
+    labels = driver.execute_script(
+        "return [...document.querySelectorAll('figure svg text')]"
+        ".map(t => t.getBoundingClientRect().height).filter(h => h > 0)")  # fmt: skip
+    assert len(labels) > 20
+    assert min(labels) >= 8
+
+
+def contrast(a: list[float], b: list[float]) -> float:
+    def luminance(colour: list[float]) -> float:
+        parts = [c / 255 for c in colour[:3]]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_drawings_follow_the_colour_scheme(driver: Any, url: str, scheme: str) -> None:
+    visit(driver, url, *DESKTOP, scheme)
+    script = """
+      const rgb = (s) => s.match(/[\\d.]+/g).map(Number);
+      const paper = rgb(getComputedStyle(document.body).backgroundColor);
+      const found = {};
+      for (const [name, selector, property] of [
+          ['body', 'body', 'color'], ['eyebrow', '.eyebrow', 'color'], ['cell', 'td', 'color'],
+          ['head', 'th', 'color'], ['link', 'nav a', 'color'], ['caption', '.caption', 'color'],
+          ['failed', 'tr.failed td', 'color'], ['holds', '.holds', 'color'],
+          ['fails', '.fails', 'color'], ['drawing', 'figure svg text', 'fill']])
+        found[name] = rgb(getComputedStyle(document.querySelector(selector))[property]);
+      return [paper, found];
+    """
+    paper, found = driver.execute_script(script)
+    assert (sum(paper[:3]) < 150) == (scheme == "dark")
+    assert len(found) == 10
+    for name, colour in found.items():
+        assert contrast(colour, paper) >= 4.5, name  # the threshold of WCAG 2 for text
+
+
+def test_lines_of_drawings_stand_out_in_both_schemes(driver: Any, url: str) -> None:
+    for scheme in ("light", "dark"):
+        visit(driver, url, *DESKTOP, scheme)
+        paper, strokes = driver.execute_script("""
+          const rgb = (s) => s.match(/[\\d.]+/g).map(Number);
+          return [rgb(getComputedStyle(document.body).backgroundColor),
+            [...document.querySelectorAll('figure svg g[id^=line2d] path, figure svg path')]
+            .map(p => getComputedStyle(p)).filter(s => parseFloat(s.strokeWidth) >= 1.3)
+            .map(s => rgb(s.stroke)).filter(c => c.length >= 3)]""")
+        assert len(strokes) > 5
+        for stroke in strokes:
+            assert contrast(stroke, paper) >= 2
+
+
+def test_silence_no_errors_no_requests_no_injection(driver: Any, url: str) -> None:
+    visit(driver, url, *DESKTOP)
+    page = driver
+    header(page, "step_time_ms").click()
+    page.find_element(By.NAME, "search").send_keys("bptt")
+    assert page.get_log("browser") == []
+    requests = [
+        message["params"]["request"]["url"]
+        for entry in page.get_log("performance")
+        for message in [json.loads(entry["message"])["message"]]
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    assert [r for r in requests if not r.startswith("data:")] == [url]
+    assert page.execute_script("return window.injected") is None
+    assert page.find_elements(By.TAG_NAME, "img") == []
+    assert "<img src=x" in page.find_element(By.TAG_NAME, "h1").text
+
+
+def test_claims_lead_to_their_rows(page: Any) -> None:
+    claim = page.find_element(By.ID, "claim-n-to-the-fourth")
+    assert "does not hold" in claim.text
+    claim.find_element(By.TAG_NAME, "summary").click()
+    key = claim.find_element(By.CSS_SELECTOR, ".keys").text.split(", ")[0]
+    page.find_element(By.NAME, "search").send_keys(key)
+    assert column(page, "key") == [key]
