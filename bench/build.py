@@ -50,7 +50,8 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     trainee = backend.trainee(model_of(config, task), config, choices)
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     with Compilations() as compilations:
-        stepper = stepper_of(trainee, config["batching"]["mode"], xs, ys, on_phase)
+        stepper = stepper_of(trainee, config["batching"]["mode"], config["devices"], xs, ys,
+                             on_phase)
         _refuse_too_large(stepper.calls, job["memory_bytes"])
         on_phase("first_call")
         initial = jax.tree.map(np.array, stepper.values())

@@ -253,6 +253,10 @@ def environment(config: Mapping[str, Any]) -> dict[str, str]:
     # Read once, at the first import of jax.
     env["JAX_PLATFORMS"] = "cuda" if config["device"]["platform"] == "gpu" else "cpu"
     env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    if config["device"]["platform"] == "cpu" and config["devices"] > 1:
+        # A CPU is one device unless it is told to be several.
+        forced = f"--xla_force_host_platform_device_count={config['devices']}"
+        env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {forced}".strip()
     # This project's packages first, then whatever the user's plug-ins need.
     paths = [str(ROOT), env.get("PYTHONPATH", ""), os.getcwd()]
     env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

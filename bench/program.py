@@ -28,6 +28,8 @@ class Program:
         on_phase: told ``trace``, ``lower`` and ``compile`` as they begin.
         reads_only: the function leaves its states as they are; they are then neither donated nor
             returned.
+        sharding: how the values of the states lie on several devices; None on one. The arguments
+            of ``example`` then say by their own sharding how they are split.
 
     Attributes:
         seconds: time of each phase, ``{"trace_s", "lower_s", "compile_s"}``.
@@ -37,8 +39,10 @@ class Program:
     """
 
     def __init__(self, fun: Callable[..., Any], *example: Any,
-                 on_phase: Phase = lambda phase: None, reads_only: bool = False) -> None:
+                 on_phase: Phase = lambda phase: None, reads_only: bool = False,
+                 sharding: jax.sharding.Sharding | None = None) -> None:
         self.seconds: dict[str, float] = {}
+        self._sharding = sharding
         stateful = brainstate.transform.StatefulFunction(
             fun, name=fun.__name__, return_only_write=False)
 
@@ -50,8 +54,11 @@ class Program:
             stateful.make_jaxpr(*example)
             self.states = tuple(stateful.get_states(*example))
             self.jaxpr = stateful.get_jaxpr(*example)
-            donated = () if reads_only else (0,)
-            traced = jax.jit(call, donate_argnums=donated).trace(self.values(), *example)
+            compiled = jax.jit(
+                call, donate_argnums=() if reads_only else (0,),
+                # The new values must lie as the old ones did: they are the next step's arguments.
+                out_shardings=None if sharding is None else (sharding, None))
+            traced = compiled.trace(self.values(), *example)
             self.output_shapes = stateful.get_out_shapes(*example)[0]
         with self._timed("lower", on_phase):
             lowered = traced.lower()
@@ -60,7 +67,8 @@ class Program:
 
     def values(self) -> Any:
         """Fresh copies of the values that the states hold now; the program may consume them."""
-        return tuple(owned(state.value) for state in self.states)
+        values = tuple(owned(state.value) for state in self.states)
+        return jax.device_put(values, self._sharding or jax.devices()[0])
 
     def store(self, values: Any) -> None:
         """Writes values back into the states."""

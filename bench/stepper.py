@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from bench.backends.base import StepResult, Trainee
 from bench.program import Program
@@ -43,19 +44,28 @@ class Stepper(abc.ABC):
         """One training step on ``values``, which are consumed."""
 
 
-def stepper_of(trainee: Trainee, mode: str, xs: np.ndarray, ys: np.ndarray,
+def stepper_of(trainee: Trainee, mode: str, devices: int, xs: np.ndarray, ys: np.ndarray,
                on_phase: Phase) -> Stepper:
     """The stepper of a batching mode, compiled for batches like ``xs`` [T, B, I], ``ys`` [B]."""
-    kind = SingleStepper if mode == "single" else BatchStepper
-    return kind(trainee, xs, ys, on_phase)
+    if mode == "single":
+        return SingleStepper(trainee, xs, ys, on_phase)
+    return BatchStepper(trainee, devices, xs, ys, on_phase)
 
 
 class BatchStepper(Stepper):
-    """The whole batch in one compiled call."""
+    """The whole batch in one compiled call, on one device or split over several."""
 
-    def __init__(self, trainee: Trainee, xs: np.ndarray, ys: np.ndarray, on_phase: Phase) -> None:
+    def __init__(self, trainee: Trainee, devices: int, xs: np.ndarray, ys: np.ndarray,
+                 on_phase: Phase) -> None:
         self._dtype = xs.dtype
-        self._program = Program(trainee.train, xs, ys, on_phase=on_phase)
+        # Auto: the compiler spreads the split of the batch through the program.
+        mesh = jax.make_mesh((devices,), ("batch",), (AxisType.Auto,),
+                             devices=jax.devices()[:devices])
+        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._shares = (NamedSharding(mesh, PartitionSpec(None, "batch")),
+                        NamedSharding(mesh, PartitionSpec("batch")))
+        self._program = Program(trainee.train, *self.prepare(xs, ys), on_phase=on_phase,
+                                sharding=self._whole if devices > 1 else None)
         self.seconds = self._program.seconds
         self.calls = [(self._program, 1)]
 
@@ -66,7 +76,7 @@ class BatchStepper(Stepper):
         self._program.store(values)
 
     def prepare(self, xs: np.ndarray, ys: np.ndarray) -> Any:
-        return jax.device_put((xs.astype(self._dtype), ys))
+        return jax.device_put((xs.astype(self._dtype), ys), self._shares)
 
     def __call__(self, values: Any, batch: Any) -> tuple[Any, StepResult]:
         return self._program(values, *batch)

@@ -168,7 +168,14 @@ def why_skipped(cell: Cell) -> str:
     """Why this cell cannot run here, as far as can be told without starting it."""
     missing = provenance.missing_device(cell.config["device"]["platform"])
     backend: Backend = instantiate(cell.config["backend"])
-    return missing or backend.unsupported(cell.config, cell.choices)
+    return missing or _unsplittable(cell) or backend.unsupported(cell.config, cell.choices)
+
+
+def _unsplittable(cell: Cell) -> str:
+    devices, batch = cell.config["devices"], cell.config["batch_size"]
+    if devices > 1 and cell.config["batching"]["mode"] == "single":
+        return "batching=single has no batch to split over devices"
+    return f"batch_size={batch} does not split over devices={devices}" if batch % devices else ""
 
 
 def memory_cap(limits: Mapping[str, Any]) -> int:
@@ -192,7 +199,9 @@ def _finished(folder: Folder, key: str, cell: Cell) -> bool:
 
 def _close(keys: Mapping[str, Cell], folder: Folder, unsaved: list[str]) -> int:
     report = build_report(folder.path)
-    records = [found for key in keys if (found := folder.load(key)) is not None]
+    # Of a record with its samples and curves only this much is held: sweeps can be long.
+    records = [{part: found[part] for part in ("status", "row", "metrics")}
+               for key in keys if (found := folder.load(key)) is not None]
     watcher = Watcher(0, [])
     watcher.console.print(closing_table(records))
     failed = [r for r in records if r["status"] not in record.FINE]

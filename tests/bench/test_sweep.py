@@ -227,3 +227,17 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    (["devices=2", "batching=single"], "batching=single has no batch to split over devices"),
+    (["devices=3"], "batch_size=64 does not split over devices=3"),
+    (["batching=single", "update_every=2"],
+     "batching=single sums the gradients of whole sequences; update_every needs "
+     "batching=manual or vmap"),
+    (["backend=braintrace", "algo=es_d_rtrl", "algo.decay_or_rank=4"],
+     "braintrace maps a rank to a decay and has no rank form"),
+])
+def test_what_cannot_run_is_skipped_with_the_reason(arguments: list[str], reason: str) -> None:
+    cell, = cells_of(*arguments)
+    assert sweep.why_skipped(cell) == reason
