@@ -20,35 +20,12 @@ FILTERS = (
     "status",
 )
 SHOWN = (
-    "variant",
-    "batching",
-    "model",
-    "task",
-    "batch_size",
-    "n_hidden",
-    "n_steps",
-    "device",
-    "backend",
-    "seed",
-    "repeat",
-    "status",
-    "step_time_ms",
-    "timesteps_per_s",
-    "memory_peak_mib",
-    "memory_xla_mib",
-    "etrace_mib",
-    "compile_s",
-    "limit_ratio",
-    "loss_final",
-    "accuracy",
-    "test_accuracy",
-    "grad_cosine",
-    "grad_rel_error",
-    "firing_rate",
-    "health",
-    "reason",
-    "key",
-)
+    "variant", "batching", "batch_size", "n_hidden", "n_steps", "status", "step_time_ms",
+    "timesteps_per_s", "memory_peak_mib", "memory_xla_mib", "etrace_mib", "grad_cosine",
+    "grad_rel_error", "test_accuracy", "accuracy", "loss_final", "compile_s", "limit_ratio",
+    "firing_rate", "health", "reason", "model", "task", "n_layers", "seed", "repeat", "device",
+    "backend", "key",
+)  # fmt: skip
 _TITLES = {"variant": "algorithm", "batch_size": "B", "n_hidden": "H", "n_steps": "T"}
 
 

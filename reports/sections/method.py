@@ -75,7 +75,7 @@ def environment(study: Study) -> d.Section:
             if name == "versions" and isinstance(value, dict):
                 for library, version in value.items():
                     rows.setdefault(str(library), Counter())[str(version)] += 1
-            else:
+            elif not isinstance(value, dict):  # phases of one cell say nothing about the machine
                 rows.setdefault(name, Counter())[_flat(value)] += 1
     return d.Section(
         "environment",

@@ -195,10 +195,12 @@ def test_the_numbers_of_a_drawing_open_from_the_keyboard(page: Any) -> None:
 def test_a_phone_scrolls_tables_but_never_the_page(driver: Any, url: str, scheme: str) -> None:
     visit(driver, url, *PHONE, scheme)
     width = driver.execute_script("return document.documentElement.scrollWidth")
-    wide = driver.execute_script(
-        "return [...document.querySelectorAll('body *')]"
-        ".filter(e => !e.closest('.scroll, nav, svg') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 90))"
-    )
+    wide = driver.execute_script("""
+      return [...document.querySelectorAll('body *')]
+        .filter(e => !e.closest('.scroll, nav, svg'))
+        .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+        .map(e => e.outerHTML.slice(0, 90))
+    """)
     assert (width <= PHONE[0], wide) == (True, [])
     sizes = driver.execute_script(
         "return [...document.querySelectorAll('p, li, td, th, summary, select')]"
