@@ -1,0 +1,70 @@
+"""The plug-ins of docs/plugins.md, run as the page says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+FILES = re.findall(r"```\w+ file=(\S+)\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """Metrics by algorithm, after running the page's command on the page's files."""
+    folder = tmp_path_factory.mktemp("plugins")
+    for name, text in FILES:
+        path = folder / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (command,) = COMMANDS
+    variable, *words = shlex.split(command.replace("\\\n", " "))
+    assert variable == "PYTHONPATH=mine"
+    assert words[:3] == ["python", "-m", "bench"]
+    path_value = os.pathsep.join([str(folder / "mine"), str(ROOT)])
+    quick = ["epochs=3", "n_hidden=16", "batch_size=32", "metric.timing.budget_s=0.2"]
+    done = subprocess.run(
+        [sys.executable, *words[1:], *quick],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path_value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = [json.loads(f.read_text()) for f in (folder / "runs/mine/cells").glob("*.json")]
+    return {record["row"]["algo"]: record for record in found}
+
+
+def test_the_page_has_one_of_each() -> None:
+    assert {Path(name).parts[1] for name, _ in FILES if name.startswith("conf")} == {
+        "algo",
+        "metric",
+        "model",
+        "task",
+    }
+    assert len(FILES) == 8
+
+
+def test_every_cell_is_ok_and_has_the_new_metric(records: dict[str, dict[str, object]]) -> None:
+    assert set(records) == {"within_step", "d_rtrl"}
+    for record in records.values():
+        assert record["status"] == "ok"
+        metrics = record["metrics"]
+        assert isinstance(metrics, dict)
+        assert metrics["weight_change_rms"] > 0
+
+
+def test_the_figures_say_what_the_page_says(records: dict[str, dict[str, object]]) -> None:
+    cosine = {algo: record["metrics"]["grad_cosine"] for algo, record in records.items()}  # type: ignore[index]
+    assert cosine["d_rtrl"] == pytest.approx(1, abs=1e-12)
+    assert cosine["within_step"] < 0.999
