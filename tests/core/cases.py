@@ -14,7 +14,7 @@ import core
 
 from .references import Step, named, squared_error
 
-__all__ = ["Case", "Data", "data_for", "gradient_of", "run"]
+__all__ = ["Case", "Data", "data_for", "gradient_of", "run", "weights_of"]
 
 N_STEPS, N_BATCH, N_IN, N_HIDDEN, N_OUT = 7, 2, 3, 4, 2
 
@@ -54,6 +54,11 @@ class Case:
                 state.value,
             )
         return model
+
+
+def weights_of(model: Any) -> dict[str, np.ndarray]:
+    """The model's parameters for the hand-written one, without units."""
+    return {k: np.asarray(v) for k, v in named(model.states(brainstate.ParamState)).items()}
 
 
 class Data(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 
 from .cases import N_HIDDEN, N_IN, N_OUT, Case
 
-__all__ = ["GRU", "LATE", "LEAKY", "LSTM", "MGU", "RNN", "STACKED", "LeakyTanh", "WithReadout",
+__all__ = ["GRU", "LATE", "LEAKY", "LSTM", "MGU", "RECURRENT", "RNN", "STACKED", "LeakyTanh", "WithReadout",
            "joined", "linear", "readout"]
 
 H = N_HIDDEN
@@ -132,6 +132,22 @@ def leaky_step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
     return {"h": new}, readout(p, new)
 
 
+class Recurrent(Leaky):
+    """One layer that reads itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = LeakyTanh(N_IN + H)
+
+    def update(self, x: Any) -> Any:
+        return self.out(self.cell(joined(x, self.cell.h.value)))
+
+
+def recurrent_step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
+    new = leaky_tanh(p, "cell", h["h"], below(joined(x, rec(h["h"]))))
+    return {"h": new}, readout(p, new)
+
+
 class Stacked(brainstate.nn.Module):
     """Two recurrent layers; the second reads the first's new state."""
 
@@ -168,5 +184,6 @@ def late_step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
 
 
 LEAKY = Case("leaky", Leaky, leaky_step, {"h": H}, element_wise=True)
+RECURRENT = Case("leaky and recurrent", Recurrent, recurrent_step, {"h": H})
 STACKED = Case("two layers", Stacked, stacked_step, {"one": H, "two": H})
 LATE = Case("two layers, one step late", Late, late_step, {"one": H, "two": H})

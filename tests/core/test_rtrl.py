@@ -1,0 +1,44 @@
+"""Full RTRL is BPTT, whatever the network and the window; its trace is what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import core
+
+from . import rate_models as rate
+from . import spiking_models as spiking
+from .cases import Case, data_for, gradient_of, run, weights_of
+from .references import assert_close, bptt, relative_error
+
+CASES = [rate.RNN, rate.GRU, rate.LSTM, rate.STACKED, rate.LATE, spiking.ADAPTIVE,
+         spiking.LEAKY_READOUT]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_equals_bptt(case: Case) -> None:
+    model, data = case.model(), data_for()
+
+    def everything(p: Any) -> Any:
+        return (
+            bptt(case.step, p, case.start(), *data),
+            [gradient_of(core.RTRL(model, window=k), data) for k in (1, 3)],
+        )
+
+    (exact, losses), found = run(everything, weights_of(model))
+    assert len(found) == 2
+    for grads, own_losses in found:
+        assert_close(grads, exact)
+        assert relative_error(own_losses, losses) < 1e-12
+
+
+def test_the_trace_holds_states_times_parameters() -> None:
+    case, data = rate.RECURRENT, data_for()
+    model = case.model()
+    algo = core.RTRL(model)
+    run(lambda: core.initialise(algo, data.xs[0]))
+    n_states = case.start()["h"].size
+    n_parameters = sum(w.size for w in weights_of(model).values())
+    assert sum(algo.trace_bytes.values()) == 8 * n_states * n_parameters
