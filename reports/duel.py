@@ -27,7 +27,8 @@ def as_markdown(decision: dict[str, Any], state: dict[str, Any]) -> str:
         [
             f"### Timing: {_sentence(decision)}",
             "",
-            f"{sides[1]} against {sides[0]}, {state['column']}.",
+            f"{sides[1]} against {sides[0]}, {state['column']}"
+            + (f"; all cells with `{state['shared']}`." if state["shared"] else "."),
             "",
             "| cell | verdict | head against base |",
             "|---|---|---|",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.duel import process
-from bench.duel.options import USAGE, Options, parse
+from bench.duel.options import USAGE, Options, parse, titles
 from bench.duel.trees import Tree, checked_out
 from bench.errors import BadInput
 from bench.record import write_json
@@ -65,13 +65,15 @@ def duel(options: Options) -> int:
             for side, tree in sides.items():
                 process.check(tree, overrides, folder / side)
         seed = random.randrange(2**32) if options.order_seed is None else options.order_seed
+        shared, names = titles(options.cells)
         state: dict[str, Any] = {
             "schema": SCHEMA,
             "column": process.COLUMN,
             "budget_s": options.budget_s,
             "order_seed": seed,
             **{side: tree.described() for side, tree in sides.items()},
-            "cells": [" ".join(overrides) or "defaults" for overrides in options.cells],
+            "shared": shared,
+            "cells": names,
             "pairs": [],
             "over": False,
         }

@@ -99,6 +99,13 @@ def cells(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     return list(product(*choices))
 
 
+def titles(cells: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:
+    """What all cells share, and for each what sets it apart; a lone cell keeps its whole name."""
+    shared = {text for text in cells[0] if len(cells) > 1 and all(text in c for c in cells)}
+    names = [" ".join(text for text in cell if text not in shared) for cell in cells]
+    return " ".join(t for t in cells[0] if t in shared), [name or "defaults" for name in names]
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)

@@ -163,6 +163,13 @@ def test_sweeps_become_one_cell_a_value() -> None:
     assert options.cells([]) == [()]
 
 
+def test_cells_are_named_by_what_sets_them_apart() -> None:
+    cells = options.cells(["algo=a,b", "lr=1e-3"])
+    assert options.titles(cells) == ("lr=1e-3", ["algo=a", "algo=b"])
+    assert options.titles([("algo=a", "lr=1e-3")]) == ("", ["algo=a lr=1e-3"])
+    assert options.titles([()]) == ("", ["defaults"])
+
+
 def test_a_tree_without_the_packages_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bench").mkdir()
     with pytest.raises(BadInput, match="base: expected a tree with a package bench"):

@@ -63,6 +63,7 @@ def blank(cells: int = 1) -> dict[str, Any]:
     side = {"asked": "main", "commit": "0123456789abcdef", "dirty": False}
     return {
         "column": "step_time_ms",
+        "shared": "n_steps=16",
         "cells": [f"algo={n}" for n in range(cells)],
         "pairs": [],
         "over": False,
@@ -183,6 +184,7 @@ def test_words_carry_the_figures() -> None:
     assert text.rstrip().endswith("1 worse, 1 same of 2 cells")
     markdown = as_markdown(decision, blank(2))
     assert markdown.startswith("### Timing: 1 worse, 1 same of 2 cells\n")
+    assert "step_time_ms; all cells with `n_steps=16`." in markdown
     assert "| `algo=0` | **worse** | +19.9 %" in markdown
 
 
