@@ -52,8 +52,8 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     with Compilations() as compilations:
         stepper = stepper_of(trainee, config["batching"]["mode"], config["devices"], xs, ys,
                              on_phase)
-        _refuse_too_large(stepper.calls, job["memory_bytes"])
         on_phase("first_call")
+        _refuse_too_large(stepper.calls, job["memory_bytes"])
         initial = jax.tree.map(np.array, stepper.values())
         values, batch = stepper.values(), stepper.prepare(xs, ys)
         started = time.perf_counter()

@@ -99,6 +99,10 @@ class Composer:
         """
         chosen = [_text(o) for o in rest if not o.is_sweep_override()]
         base = self._compose([*fixed, *[o for o in chosen if self._is_structural(o)]])
+        launcher = base.hydra.runtime.choices["hydra/launcher"]
+        if launcher != "basic":
+            raise BadInput("hydra/launcher", expected="basic", came=launcher,
+                           do="Cells run one after the other on this machine.")
         params = base.hydra.sweeper.get("params") or {}
         axes = self._parse([f"{key}={value}" for key, value in params.items()])
         for case in base.cases or [""]:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from bench.cell import Cell
 
 SHOWN_ROWS = 40
+BAR_WIDTH = 16
 PIPE_WIDTH = 160
 STYLE = {"ok": "green", "skipped": "dim", "invalid": "yellow"}
 COLUMNS = ("step_time_ms", "memory_peak_mib", "loss_final", "accuracy", "test_accuracy")
@@ -23,6 +33,17 @@ def console() -> Console:
     """Standard output; wide when it is a file or a pipe, whose lines nobody wraps."""
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+class _Now(ProgressColumn):
+    """Text that is made anew at every refresh of the bar."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        super().__init__()
+        self._text = text
+
+    def render(self, task: Task) -> Text:
+        return Text(self._text(), overflow="ellipsis", no_wrap=True)
 
 
 class Watcher:
@@ -39,13 +60,13 @@ class Watcher:
         self._done = 0
         self._total = total
         self._began = 0.0
-        self._title = ""
+        self._title = self._phase = ""
         self._bar = Progress(
-            TextColumn("[bold]cells"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[cell]}"), console=self.console, transient=True,
+            TextColumn("[bold]cells"), BarColumn(BAR_WIDTH), MofNCompleteColumn(),
+            TimeElapsedColumn(), _Now(self.now), console=self.console, transient=True,
             disable=not self.console.is_terminal,
         )
-        self._task = self._bar.add_task("cells", total=total, cell="")
+        self._task = self._bar.add_task("cells", total=total)
 
     def __enter__(self) -> Watcher:
         self._bar.start()
@@ -62,10 +83,17 @@ class Watcher:
 
     def phase(self, phase: str) -> None:
         """The running cell enters a phase."""
+        self._phase = phase
+
+    def now(self) -> str:
+        """The running cell, its phase and how long it may still take."""
+        if not self._title:
+            return ""
         spent = time.monotonic() - self._began
         left = max(0.0, self._guess() - spent)
-        eta = f", about {left:.0f} s left" if self._durations else ""
-        self._bar.update(self._task, cell=f"{self._title}: {phase}{eta}")
+        eta = f"about {left:.0f} s left" if self._durations else f"{spent:.0f} s"
+        # What changes comes first: a narrow terminal cuts the end.
+        return f"{self._phase}, {eta}: {self._title}"
 
     def end(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """A cell has its record."""

@@ -159,5 +159,8 @@ def _git() -> dict[str, Any]:
             return None
         return answer.stdout.strip()
 
+    if ask("rev-parse", "--show-toplevel") != str(ROOT):
+        # Installed somewhere inside of another project's repository.
+        return {"commit": None, "dirty": None}
     changed = ask("status", "--porcelain", "--", "core", "bench", "conf")
     return {"commit": ask("rev-parse", "HEAD"), "dirty": None if changed is None else bool(changed)}

@@ -49,6 +49,7 @@ CASES = {
                             "Try limits.deadline_s=1e-3.",
     "algo=bptt,d_rtrl": "algo: expected one value for a single cell, got bptt,d_rtrl. "
                         "Add -m to sweep over several.",
+    "hydra/launcher=planted": "hydra/launcher: expected basic, got planted.",
     "drtrl": "argument: expected KEY=VALUE, got drtrl. "
              "Put quotes around a value with special characters.",
     "--drtrl": "argument: expected KEY=VALUE, got --drtrl. See python -m bench --help.",

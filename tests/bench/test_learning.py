@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,27 @@ def test_braintrace_agrees_or_says_why_not(tmp_path: Path) -> None:
 
 
 def test_a_batch_split_over_devices_trains_alike(tmp_path: Path) -> None:
-    found = sweep_of(tmp_path, "devices=1,2", "n_hidden=16", "batch_size=16", "epochs=1",
+    found = sweep_of(tmp_path, "devices=1,2", "n_hidden=16", "batch_size=128", "epochs=1",
                      "dtype=float64", "metric=[memory,learning]")
     one, two = sorted(found, key=lambda r: r["config"]["devices"])
     assert two["curves"]["loss"] == pytest.approx(one["curves"]["loss"], rel=1e-12)
     # Each device holds its share of the batch and of what is made from it.
     assert two["memory"]["xla"]["temp"] < 0.7 * one["memory"]["xla"]["temp"]
     assert two["memory"]["xla"]["argument"] < one["memory"]["xla"]["argument"]
+
+
+def test_a_step_that_cannot_fit_says_what_it_asks_for(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(sweep, "build_report", lambda path: "none")
+        patch.setattr(sweep, "machine_floor", lambda *_: FLOOR)
+        # A trace of 256 x 1,032 x 1,024 numbers, 1,032 MiB.
+        assert cli.main(["out=out", "algo.window=1", "n_hidden=1024", "metric=[timing]",
+                         "batch_size=256", "limits.memory_gib=1"]) == 1
+    path, = (tmp_path / "out" / "cells").glob("*.json")
+    record = json.loads(path.read_text())
+    assert record["status"] == "oom"
+    assert re.match(r"out of memory at run \(phase first_call\): MemoryError: the compiled step "
+                    r"asks for [\d,]+ MiB, the memory cap is 1,024 MiB", record["reason"])
+    # What was known before the end is in the row.
+    assert record["row"]["n_hidden"] == 1024

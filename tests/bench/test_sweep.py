@@ -241,3 +241,33 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 def test_what_cannot_run_is_skipped_with_the_reason(arguments: list[str], reason: str) -> None:
     cell, = cells_of(*arguments)
     assert sweep.why_skipped(cell) == reason
+
+
+GROWTH = """
+import resource, sys
+from pathlib import Path
+from bench import record
+from tests.bench import test_sweep as t
+t.plant(setattr)
+cells = t.cells_of(f"repeats={sys.argv[2]}")
+folder = t.Folder.open(Path(sys.argv[1]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for cell in cells:
+    key = t.sweep.key_of(cell)
+    value = record.blank(key, None, cell.row(), cell.config)
+    value["samples"] = {"step_time_ms": [0.1] * 2000}
+    folder.save(value | {"status": "ok", "provenance": {"identity": key, "wall_s": 1.0}})
+assert t.run(cells, Path(sys.argv[1])) == 0
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_the_parent_holds_no_records(tmp_path: Path) -> None:
+    def growth(cells: int) -> float:
+        answer = subprocess.run(
+            [sys.executable, "-c", GROWTH, str(tmp_path / str(cells)), str(cells)], text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
+        return float(answer.stdout.splitlines()[-1])
+
+    # The records of 1,000 cells are 35 MB; what is kept of them is a few numbers each.
+    assert growth(1000) - growth(10) < 12
