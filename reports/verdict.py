@@ -171,11 +171,11 @@ def _growth_sentences(study: Study) -> list[str]:
     grown: dict[str, str] = {}
     for law in laws(study):
         if law.axis == axis and law.metric in ("memory_peak_mib", "memory_temp_mib"):
-            x = law.law.x
+            before, end = law.law.x[-2:]
             grown.setdefault(
-                law.variant, f"{times((x[-1] / x[0]) ** law.law.exponent)} under {law.variant}"
+                law.variant, f"{times((end / before) ** law.law.top)} under {law.variant}"
             )
-            spanned = f"From T = {x[0]:.0f} to {x[-1]:.0f}"
+            spanned = f"From T = {before:.0f} to {end:.0f}"
     out = [f"{spanned} memory grows {', '.join(list(grown.values())[:5])}."] if grown else []
     for m in meetings(study):
         if m.axis == axis and m.metric == study.memory and len(out) < 2:

@@ -36,6 +36,8 @@ class Finding:
     keys: tuple[str, ...] = ()
 
 
+WIDE = 1.0  # an interval of an exponent longer than this decides nothing
+
 Check = Callable[[Study], Finding]
 
 
@@ -57,6 +59,11 @@ class Answered:
 
 def judged(holds: bool, figure: str, keys: Iterable[str]) -> Finding:
     return Finding("holds" if holds else "does not hold", figure, tuple(dict.fromkeys(keys)))
+
+
+def judged_if(holds: bool | None, figure: str, keys: Iterable[str]) -> Finding:
+    """`judged`, or `undecided` for None."""
+    return undecided(figure, keys) if holds is None else judged(holds, figure, keys)
 
 
 def undecided(figure: str, keys: Iterable[str]) -> Finding:
@@ -91,8 +98,13 @@ class Growth:
             f", {self.law.top:.2f} between the two largest" if theory is not None else ""
         )
 
-    def is_about(self, theory: float) -> bool:
-        """Whether theory lies in the interval, or the curve is heading there within 0.15."""
+    def is_about(self, theory: float) -> bool | None:
+        """Whether theory lies in the interval, or within 0.15 of the exponent or of its top.
+
+        None where the interval is so wide that it would hold nearly anything.
+        """
+        if self.law.high - self.law.low > WIDE:
+            return None
         inside = self.law.low <= theory <= self.law.high
         return inside or min(abs(self.law.exponent - theory), abs(self.law.top - theory)) <= 0.15
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports import document as d
+from reports.claims.base import WIDE
 from reports.columns import describe, heading
 from reports.laws import Law, laws, meetings
 from reports.study import Study
@@ -79,14 +80,7 @@ def scaling(study: Study) -> d.Section:
 
 def _law_row(law: Law) -> list[str]:
     fit = law.law
-    if law.theory is None:
-        reading = ""
-    elif fit.low <= law.theory <= fit.high or abs(fit.exponent - law.theory) < 0.05:
-        reading = "as theory says"
-    elif abs(fit.top - law.theory) < 0.15:
-        reading = "heading there"
-    else:
-        reading = "less than theory" if fit.exponent < law.theory else "more than theory"
+    reading = _reading(law)
     return [
         law.series,
         _axis(law.axis),
@@ -99,10 +93,27 @@ def _law_row(law: Law) -> list[str]:
     ]
 
 
+def _reading(law: Law) -> str:
+    fit, theory = law.law, law.theory
+    if theory is None:
+        return ""
+    if abs(fit.exponent - theory) < 0.05 or (
+        fit.low <= theory <= fit.high and fit.high - fit.low < WIDE
+    ):
+        return "as theory says"
+    if abs(fit.top - theory) < 0.15:
+        return "heading there"
+    if fit.low <= theory <= fit.high:
+        return "not decided"
+    return "less than theory" if fit.exponent < theory else "more than theory"
+
+
 def _bounds(low: float, high: float, digits: int | None = None) -> str:
     if low != low:
         return "–"
     show = (lambda v: f"{v:.{digits}f}") if digits is not None else short
+    if low == 0 and high == float("inf"):
+        return "not bounded"
     left = "…" if low == 0 and digits is None else show(low)
     return f"[{left}, {'…' if high == float('inf') else show(high)}]"
 
