@@ -63,7 +63,8 @@ def answer(study: Study) -> Answer | None:
         return None
     choice = choices[0]
     cells = choice.cells.sort_values("step_time_ms")
-    head = ["use", heading("step_time_ms"), "times the fastest", heading(choice.memory)]
+    memory = [choice.memory] if cells[choice.memory].notna().any() else []
+    head = ["use", heading("step_time_ms"), "times the fastest", *map(heading, memory)]
     learned = [m for m in LEARNED if cells[m].notna().any()][:1]
     shown = [*(["grad_cosine"] if cells["grad_cosine"].notna().any() else []), *learned]
     rows = [
@@ -71,8 +72,7 @@ def answer(study: Study) -> Answer | None:
             study.name(c),
             interval(c, "step_time_ms"),
             short(c["step_time_ms"] / choice.fast["step_time_ms"]),
-            interval(c, choice.memory),
-            *(interval(c, m) for m in shown),
+            *(interval(c, m) for m in (*memory, *shown)),
             badges(study, choice, c),
         ]
         for _, c in cells.iterrows()
@@ -81,6 +81,7 @@ def answer(study: Study) -> Answer | None:
         setting=study.whole_setting(choice.cells.iloc[0]),
         sentences=[
             *_choice_sentences(study, choice),
+            *_learning_sentence(choice),
             *_growth_sentences(study),
             *_batching_sentences(study),
         ],
@@ -152,17 +153,28 @@ def _against_bptt(study: Study, choice: Choice) -> list[str]:
     others = choice.cells[~choice.cells["algo"].str.startswith("bptt")]
     if bptt.empty or others.empty:
         return []
-    base = bptt.loc[bptt["step_time_ms"].idxmin()]
+    base, memory = bptt.loc[bptt["step_time_ms"].idxmin()], choice.memory
     parts = [
-        f"{name} takes {_ratio(best, base, 'step_time_ms')} its time and "
-        f"{_ratio(best, base, choice.memory)} its memory"
+        f"{name} takes {_ratio(best, base, 'step_time_ms')} its time"
+        + (f" and {_ratio(best, base, memory)} its memory" if base[memory] > 0 else "")
         for name, group in others.groupby("variant")
         for best in [group.loc[group["step_time_ms"].idxmin()]]
     ]
     return [
-        f"Against BPTT's best ({interval(base, 'step_time_ms')} ms, "
-        f"{short(base[choice.memory])} MiB): {'; '.join(parts[:4])}."
+        f"Against BPTT's best ({interval(base, 'step_time_ms')} ms{_memory(base, memory)}): "
+        f"{'; '.join(parts[:4])}."
     ]
+
+
+def _learning_sentence(choice: Choice) -> list[str]:
+    """What training came to under each variant, the best first."""
+    for metric in LEARNED:
+        cells = choice.cells.dropna(subset=[metric]).drop_duplicates("variant")
+        if len(cells) > 1:
+            best_first = cells.sort_values(metric, ascending=metric == "loss_final")
+            told = [f"{interval(c, metric)} under {c['variant']}" for _, c in best_first.iterrows()]
+            return [f"After training, {heading(metric)} is {', '.join(told[:6])}."]
+    return []
 
 
 def _growth_sentences(study: Study) -> list[str]:
@@ -275,7 +287,7 @@ def _note(study: Study, choice: Choice) -> str:
     return (
         f"One row per way of computing, each from {n} {'process' if n == 1 else 'processes'}; "
         "brackets are 95 % intervals"
-        f"{' inside that one process' if n == 1 else ''}. To start with: the fastest whose "
-        f"gradient "
-        f"has cosine {FAITHFUL} or more to BPTT's and whose training is healthy. {floor}"
+        f"{' inside that one process' if n == 1 else ''}. "
+        f"To start with: the fastest whose gradient has cosine {FAITHFUL} or more to BPTT's "
+        f"(where recorded) and whose training is healthy. {floor}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from synthetic_records import grid, record
 
 from reports import content
-from reports.document import Items, Table, Words
-from reports.records import Sweeps
+from reports.document import Document, Items, Table, Words
+from reports.records import Sweeps, read_sweeps
 from reports.study import Study
 from reports.verdict import answer, settings
 
@@ -97,6 +98,25 @@ def test_growth_with_time_and_crossings_are_told() -> None:
     assert "d_rtrl needs less memory than bptt from about T = " in text
 
 
+def test_what_training_came_to_is_told_best_first() -> None:
+    records = [cell(a, 3, 20, 1.0) for a in ALGOS]
+    for built, accuracy in zip(records, (0.9, 0.95, None), strict=True):
+        built["metrics"]["test_accuracy"] = accuracy
+    found = answer(study(records))
+    assert found is not None
+    assert "After training, test accuracy is 0.95 under d_rtrl, 0.9 under bptt." in found.sentences
+
+
+def test_where_memory_was_not_measured_none_is_claimed() -> None:
+    records = [cell(a, 3, 20, 1.0) for a in ALGOS]
+    for built in records:
+        built["metrics"] |= {"memory_xla_mib": None, "memory_peak_mib": None}
+    found = answer(study(records))
+    assert found is not None
+    assert "MiB" not in " ".join([*found.sentences, *found.head])
+    assert all(len(row) == len(found.head) for row in found.rows)
+
+
 def test_all_rows_failed_is_a_report_that_says_so() -> None:
     failed = [record(a, status="oom", reason="too large") for a in ALGOS]
     document = content.build(study(failed), [], [])
@@ -114,14 +134,18 @@ def test_one_row_only_is_a_report_that_says_so() -> None:
     assert any("Only one way of computing was measured here" in text for text in texts)
 
 
-def test_every_problem_is_listed_with_its_reason(sweep: Path) -> None:
-    from reports.records import read_sweeps
+@pytest.fixture(scope="module")
+def document(sweep: Path) -> Document:
+    """The report of the shared sweep and one file that is no record."""
+    read = read_sweeps([sweep])
+    return content.build(
+        Study(replace(read, corrupt=[(sweep / "cells" / "broken.json", "not readable")])),
+        [],
+        [("A plot", "no data")],
+    )
 
-    (sweep / "cells" / "broken.json").write_text("{")
-    try:
-        document = content.build(Study(read_sweeps([sweep])), [], [])
-    finally:
-        (sweep / "cells" / "broken.json").unlink()
+
+def test_every_problem_is_listed_with_its_reason(document: Document) -> None:
     problems = next(s for s in document.sections if s.id == "problems")
     text = str([b.rows for b in problems.blocks if isinstance(b, Table)])
     for words in ("RESOURCE_EXHAUSTED", "loss stuck at ln(10)", "broken.json", "0" * 16):
@@ -129,14 +153,11 @@ def test_every_problem_is_listed_with_its_reason(sweep: Path) -> None:
     assert problems.alert == 4
 
 
-@pytest.mark.parametrize(
-    "identifier",
-    ["verdict", "plots", "scaling", "claims", "results", "method", "environment", "problems"],
-)
-def test_the_report_has_every_section(sweep: Path, identifier: str) -> None:
-    from reports.records import read_sweeps
-
-    document = content.build(Study(read_sweeps([sweep])), [], [("A plot", "no data")])
-    section = next(s for s in document.sections if s.id == identifier)
-    assert section.blocks
-    assert all(b.texts for b in section.blocks if isinstance(b, Items))
+def test_the_report_has_every_section(document: Document) -> None:
+    assert [s.id for s in document.sections] == [
+        "verdict", "settings", "plots", "scaling", "claims", "results", "method", "environment",
+        "problems",
+    ]  # fmt: skip
+    for section in document.sections:
+        assert section.blocks
+        assert all(b.texts for b in section.blocks if isinstance(b, Items))
