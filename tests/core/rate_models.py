@@ -11,8 +11,10 @@ import numpy as np
 
 from .cases import N_HIDDEN, N_IN, N_OUT, Case
 
-__all__ = ["GRU", "LATE", "LEAKY", "LSTM", "MGU", "RECURRENT", "RNN", "STACKED", "LeakyTanh", "WithReadout",
-           "joined", "linear", "readout"]
+__all__ = [
+    "GRU", "LATE", "LEAKY", "LSTM", "MGU", "RECURRENT", "RNN", "STACKED", "LeakyTanh",
+    "WithReadout", "joined", "linear", "readout",
+]
 
 H = N_HIDDEN
 sigmoid = jax.nn.sigmoid

@@ -50,7 +50,7 @@ class Spiking(brainstate.nn.Module):
         self.neuron = neuron
         comm = brainstate.nn.Linear(
             N_IN + H, H, w_init=braintools.init.KaimingNormal(unit=unit),
-            b_init=braintools.init.Constant(0.2 * unit),
+            b_init=braintools.init.Constant(0.4 * unit),
         )
         self.synapse = self.projection(comm)
         self.out = brainstate.nn.Linear(H, N_OUT) if out is None else out

@@ -92,15 +92,15 @@ def test_equals_central_differences(case: Case) -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda m: core.CheckpointedBPTT(m, segment=0), "a positive number of steps or one of auto"),
-        (lambda m: core.TruncatedBPTT(m, window="auto"), "a positive number of steps"),
-        (lambda m: core.D_RTRL(m, window=-1), "a positive number of steps or one of auto, sequence"),
-        (lambda m: core.D_RTRL(m, window=True), "a positive number of steps or one of auto"),
+        (lambda m: core.CheckpointedBPTT(m, segment=0), "or one of auto"),
+        (lambda m: core.TruncatedBPTT(m, window="auto"), ""),
+        (lambda m: core.D_RTRL(m, window=-1), "or one of auto, sequence"),
+        (lambda m: core.D_RTRL(m, window=True), "or one of auto"),
     ],
     ids=["segment", "truncated", "negative", "bool"],
 )
 def test_windows_out_of_range_are_refused(make: Any, text: str) -> None:
     with pytest.raises(core.InvalidArgument) as refused:
         make(rate.RECURRENT.model())
-    assert f"expected window to be {text}" in str(refused.value)
+    assert f"expected window to be a positive number of steps {text}".rstrip() in str(refused.value)
     assert str(refused.value).endswith("Set window accordingly.")

@@ -175,10 +175,11 @@ def test_float32() -> None:
     with jax.enable_x64(False), brainstate.environ.context(precision=32):
         model = case.model()
         data32 = Data(*(a.astype(np.float32) for a in data))
+        start = {k: v.astype(np.float32) for k, v in case.start().items()}
 
         def everything(p: Any) -> Any:
             return {
-                "cut": cut_bptt(case.step, p, {k: v.astype(np.float32) for k, v in case.start().items()}, *data32),
+                "cut": cut_bptt(case.step, p, start, *data32),
                 "core": gradient_of(core.D_RTRL(model, window=3), data32),
             }
 
