@@ -96,7 +96,7 @@ class DecayRTRL(WindowedAlgorithm):
         self.decays = (float(decays[0]), float(decays[1]))
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
-        """By source: ex, ef by block and component, and a_f^t of the t steps since a reset."""
+        """By source: ex, ef by block and component, and 1 - a_f^t of the t steps since a reset."""
         return {source.label: self._zero(graph, source) for source in graph.sources}
 
     def _zero(self, graph: Graph, source: Operation | Parameter) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class DecayRTRL(WindowedAlgorithm):
         return {
             "x": jnp.zeros((*source.lead, *source.trace_axes), dtype),
             "f": f,
-            "power": jnp.ones(source.lead, dtype),
+            "correction": jnp.zeros(source.lead, dtype),
         }
 
     def walk(
@@ -131,7 +131,7 @@ class DecayRTRL(WindowedAlgorithm):
 
         def observe(traces: Any, record: Record, keep_t: Any) -> tuple[Any, Any]:
             local = jax.tree.map(lambda a: a[0], derivatives(graph, values, record))
-            return self._advanced(graph, local, self._restarted(traces, keep_t))
+            return self._advanced(graph, local, forget(traces, keep_t))
 
         traces = self.init_traces(graph) if start.traces is None else start.traces
         outs, hidden, others, record, traces, past = run(
@@ -156,23 +156,10 @@ class DecayRTRL(WindowedAlgorithm):
             past[source.label] = {"f": before["f"]} if before else {}
             if filtered:
                 ex = a_x * before["x"] + (1.0 if local.x[k] is None else local.x[k])
-                power = a_f * before["power"]
-                new[source.label] |= {"x": ex, "power": power}
-                past[source.label] |= {"x": ex, "correction": 1.0 - power}
+                kept = {"x": ex, "correction": a_f * before["correction"] + (1.0 - a_f)}
+                new[source.label] |= kept
+                past[source.label] |= kept
         return new, past
-
-    @staticmethod
-    def _restarted(state: dict[str, Any], keep: Any) -> dict[str, Any]:
-        """Zero traces, and a power of one, for the samples that start anew."""
-        if keep is None:
-            return state
-        return {
-            label: {
-                name: forget(value - 1, keep) + 1 if name == "power" else forget(value, keep)
-                for name, value in trace.items()
-            }
-            for label, trace in state.items()
-        }
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
