@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -99,12 +100,18 @@ def permutation_p(a: ArrayLike, b: ArrayLike, seed: int = 0) -> float:
 
     observed = float(gap(np.asarray(a.sum())))
     if math.comb(len(pooled), n) <= _EXACT_SPLITS:
-        chosen = np.array(list(combinations(range(len(pooled)), n)))
+        chosen = _splits(len(pooled), n)
         return float(np.mean(_at_least(gap(pooled[chosen].sum(axis=1)), observed)))
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.broadcast_to(pooled, (_DRAWS, len(pooled))), axis=1)
     hits = _at_least(gap(shuffled[:, :n].sum(axis=1)), observed).sum()
     return float((1 + hits) / (_DRAWS + 1))
+
+
+@lru_cache(maxsize=8)
+def _splits(total: int, n: int) -> np.ndarray:
+    """[ways, n] every choice of n indices out of `total`."""
+    return np.array(list(combinations(range(total), n)))
 
 
 def welch_interval(base: ArrayLike, head: ArrayLike, confidence: float = 0.95) -> Interval:
