@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,11 @@ def test_bytes_held(records: dict[str, dict[str, Any]]) -> None:
 
 def test_time_slept(records: dict[str, dict[str, Any]]) -> None:
     metrics = records["sleep"]["metrics"]
-    assert metrics["step_time_ms_lo"] >= 1e3 * SLEEP_S
-    assert metrics["step_time_ms"] == pytest.approx(1e3 * SLEEP_S, rel=0.02)
     samples = records["sleep"]["samples"]["step_time_ms"]
     assert len(samples) == metrics["timed_steps"] >= 6
+    assert metrics["step_time_ms"] == pytest.approx(statistics.median(samples))
+    # A busy machine wakes a sleeper late, never early: the shortest sample is the truth.
+    assert min(samples) == pytest.approx(1e3 * SLEEP_S, rel=0.02)
     assert min(samples) >= 1e3 * SLEEP_S
 
 

@@ -20,7 +20,7 @@ MIB = 2**20
 
 
 def outcome_of(fault: str, log: Path, deadline_s: float = 30.0, memory_mib: int = 512) -> Outcome:
-    job = {"config": {"python": None, "device": {"platform": "cpu"}}, "fault": fault}
+    job = {"config": {"python": None, "device": {"platform": "cpu"}, "devices": 1}, "fault": fault}
     return run_cell(job, log, deadline_s=deadline_s, memory_bytes=memory_mib * MIB,
                     module="tests.bench.planted_worker")
 

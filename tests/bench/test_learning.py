@@ -93,12 +93,12 @@ def test_braintrace_agrees_or_says_why_not(tmp_path: Path) -> None:
 
 
 def test_a_batch_split_over_devices_trains_alike(tmp_path: Path) -> None:
-    found = sweep_of(tmp_path, "devices=1,2", "n_hidden=16", "batch_size=128", "epochs=1",
+    found = sweep_of(tmp_path, "devices=1,2", "batching=vmap", "n_hidden=16", "epochs=1",
                      "dtype=float64", "metric=[memory,learning]")
     one, two = sorted(found, key=lambda r: r["config"]["devices"])
     assert two["curves"]["loss"] == pytest.approx(one["curves"]["loss"], rel=1e-12)
     # Each device holds its share of the batch and of what is made from it.
-    assert two["memory"]["xla"]["temp"] < 0.7 * one["memory"]["xla"]["temp"]
+    assert two["memory"]["xla"]["temp"] < 0.6 * one["memory"]["xla"]["temp"]
     assert two["memory"]["xla"]["argument"] < one["memory"]["xla"]["argument"]
 
 
