@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -64,6 +64,23 @@ class Graph:
     plain: tuple[int, ...]  # other uses of parameters: gradient within the step only
     groups: tuple[Group, ...]
     names: Mapping[int, str]
+    sample: Graph | None = None  # of one sample, when the step is mapped over a batch
+
+    def over_samples(self, size: int) -> Graph:
+        """The graph of a step mapped over `size` samples, which lead every array but the weights.
+
+        A model written for single samples then runs through the same computation as a batched one.
+        """
+        return replace(
+            self,
+            hidden=tuple(replace(h, shape=(size, *h.shape)) for h in self.hidden),
+            operations=tuple(replace(op, samples=(size,)) for op in self.operations),
+            parameters=tuple(
+                replace(p, shape=(size, *p.shape), lead=(size, *p.lead)) for p in self.parameters
+            ),
+            groups=tuple(replace(g, lead=(size, *g.lead)) for g in self.groups),
+            sample=self,
+        )
 
     @cached_property
     def sources(self) -> tuple[Operation | Parameter, ...]:

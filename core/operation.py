@@ -66,6 +66,7 @@ class Operation:
     w_shape: tuple[int, ...]
     blocks: tuple[Block, ...] = ()
     cut: frozenset[int] = frozenset()  # groups whose previous states x must not pass credit to
+    samples: tuple[int, ...] = ()  # axes over which the step is mapped
 
     @property
     def y(self) -> int:
@@ -78,8 +79,12 @@ class Operation:
         return (tuple(left), tuple(right)) if self.x_first else (tuple(right), tuple(left))
 
     @property
-    def lead(self) -> tuple[int, ...]:
+    def _own_lead(self) -> tuple[int, ...]:
         return tuple(s for i, s in enumerate(self.x_shape) if i not in self._contracting[0])
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        return (*self.samples, *self._own_lead)
 
     @property
     def _w_free(self) -> tuple[int, ...]:
@@ -105,7 +110,7 @@ class Operation:
     def canonical_x(self, x: Any) -> Any:
         """[..., native] -> [..., lead, I]."""
         moved = _contracted_last(x, self._contracting[0], len(self.x_shape))
-        return moved.reshape(*x.shape[: x.ndim - len(self.x_shape)], *self.lead, self.n_in)
+        return moved.reshape(*x.shape[: x.ndim - len(self.x_shape)], *self._own_lead, self.n_in)
 
     def canonical_w(self, w: Any) -> Any:
         """Native -> [I, H]."""
@@ -115,19 +120,19 @@ class Operation:
 
     def canonical_y(self, y: Any) -> Any:
         """[..., native] -> [..., lead, H]."""
-        front = y.ndim - len(self.lead) - len(self._w_free)
+        front = y.ndim - len(self._own_lead) - len(self._w_free)
         if not self.x_first:
             middle = front + len(self._w_free)
             y = y.transpose(*range(front), *range(middle, y.ndim), *range(front, middle))
-        return y.reshape(*y.shape[:front], *self.lead, self.width)
+        return y.reshape(*y.shape[:front], *self._own_lead, self.width)
 
     def native_y(self, y: Any) -> Any:
         """[..., lead, H] -> [..., native]."""
-        front = y.ndim - len(self.lead) - 1
-        y = y.reshape(*y.shape[:front], *self.lead, *self._w_free)
+        front = y.ndim - len(self._own_lead) - 1
+        y = y.reshape(*y.shape[:front], *self._own_lead, *self._w_free)
         if self.x_first:
             return y
-        middle = front + len(self.lead)
+        middle = front + len(self._own_lead)
         return y.transpose(*range(front), *range(middle, y.ndim), *range(front, middle))
 
     def drive(self, x: Any, dw: Any, n_steps: int, columns: slice = slice(None)) -> Any:

@@ -21,6 +21,7 @@ from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm
 from core.errors import InvalidArgument
+from core.graph import Graph
 from core.window import Restart
 
 __all__ = ["Result", "evaluate", "gradient", "initialise", "train"]
@@ -120,7 +121,7 @@ def gradient(
         )
     if reduce == "mean":
         weight = weight / weight.sum()
-    size = algo.steps_per_window(n_steps, stepper.batch)
+    size = stepper.algo.steps_per_window(n_steps)
     alone = fresh and size >= n_steps
 
     losses_of = _over_steps(loss, per_step_targets)
@@ -238,7 +239,7 @@ def evaluate(
 ) -> Result:
     """Losses and outputs of a sequence, without gradient; traces stand still."""
     stepper = _Stepper(algo, xs)
-    outs, carry = stepper.forward(stepper.params, stepper.carry, stepper.args)
+    outs, carry = stepper.algo.forward(stepper.params, stepper.carry, stepper.args)
     out = jax.tree.unflatten(algo.graph.out_tree, outs)
     values = _over_steps(loss, per_step_targets)(out, targets)
     values, aux = values if has_aux else (values, None)
@@ -250,74 +251,46 @@ class _Stepper:
     """An algorithm's pure functions, mapped over the batch when it was compiled for one sample."""
 
     def __init__(self, algo: OnlineAlgorithm, xs: Any) -> None:
-        self.algo = algo
         self.params, self.carry = algo.params(), algo.carry()
-        leaves = jax.tree.leaves(xs)
-        compiled = [algo.graph.program.avals[v].ndim for v in algo.graph.arg_vars]
-        mapped = [jnp.ndim(leaf) - 1 - n for leaf, n in zip(leaves, compiled, strict=False)]
-        self.n_steps = _leading(xs)
-        if any(m != mapped[0] for m in mapped) or mapped[0] not in (0, 1):
+        graph, leaves = algo.graph, jax.tree.leaves(xs)
+        compiled = [graph.program.avals[v].ndim for v in graph.arg_vars]
+        extra = {jnp.ndim(leaf) - 1 - n for leaf, n in zip(leaves, compiled, strict=False)}
+        if extra not in ({0}, {1}):
             raise InvalidArgument(
                 f"input axes [T, ...] or [T, B, ...] over the compiled {compiled} axes a step",
                 f"shapes {[jnp.shape(leaf) for leaf in leaves]}",
                 "Put time first, then the batch.",
             )
-        self.mapped = mapped[0] == 1
-        self.batch = leaves[0].shape[1] if self.mapped else 1
-        sample = jax.tree.map(lambda a: a[:, 0], xs) if self.mapped else xs
-        self.args = algo.input_leaves((sample,), True)
-        if self.mapped:
-            self.args = tuple(
-                jnp.asarray(leaf, arg.dtype) for leaf, arg in zip(leaves, self.args, strict=True)
-            )
-            self._axes = self._carry_axes()
+        self.n_steps = _leading(xs)
+        mapped = extra == {1}
+        sample = jax.tree.map(lambda a: a[:, 0], xs) if mapped else xs
+        dtypes = [arg.dtype for arg in algo.input_leaves((sample,), True)]
+        self.args = tuple(jnp.asarray(a, d) for a, d in zip(leaves, dtypes, strict=True))
+        if mapped:
+            self._check_batch(graph)
+            algo = algo.over_samples(leaves[0].shape[1])
+        self.algo = algo
 
-    def _carry_axes(self) -> Carry:
-        """0 where a state holds the batch; None where all samples share it."""
-        graph = self.algo.graph
-        avals = graph.program.avals
-
-        def axis(var: int, value: Any) -> int | None:
-            return 0 if jnp.ndim(value) > avals[var].ndim else None
-
-        carry = self.carry
-        shared = [graph.names[v] for (v, _), value in zip(graph.others, carry.others, strict=True)
-                  if axis(v, value) is None]
+    def _check_batch(self, graph: Graph) -> None:
+        """A written state that the samples share has no one value after a mapped step."""
+        shared = [
+            graph.names[v]
+            for (v, _), value in zip(graph.others, self.carry.others, strict=True)
+            if jnp.ndim(value) == graph.program.avals[v].ndim
+        ]
         if shared:
             raise InvalidArgument(
                 "every state that a step writes to hold the batch",
                 f"{', '.join(shared)}, which the samples share",
                 "Create it inside vmap_new_states (core.initialise does), or batch manually.",
             )
-        return Carry(
-            tuple(0 for _ in carry.hidden), tuple(0 for _ in carry.others),
-            {v: axis(v, value) for v, value in carry.constants.items()},
-            jax.tree.map(lambda _: 0, carry.traces),
-        )
 
     def window(
         self, params: Any, carry: Carry, args: Any, kept: Any, *, fresh: bool, keep: bool
     ) -> Any:
         """`algo.window`; `kept` [K, B] or None says where samples go on."""
-
-        def one(params: Any, carry: Carry, args: Any, restart: Restart | None) -> Any:
-            return self.algo.window(
-                params, carry, args, fresh=fresh, keep=keep, restart=restart
-            )
-
-        if kept is None:
-            return self._map(one, None)(params, carry, args, None)
-        restart = Restart(kept, self.algo.initial.value)
-        return self._map(one, Restart(1, 0))(params, carry, args, restart)
-
-    def forward(self, params: Any, carry: Carry, args: Any) -> Any:
-        """`algo.forward`."""
-        return self._map(self.algo.forward)(params, carry, args)
-
-    def _map(self, f: Any, *axes: Any) -> Any:
-        if not self.mapped:
-            return f
-        return jax.vmap(f, in_axes=(None, self._axes, 1, *axes), out_axes=(1, self._axes))
+        restart = None if kept is None else Restart(kept, self.algo.initial.value)
+        return self.algo.window(params, carry, args, fresh=fresh, keep=keep, restart=restart)
 
     def named(self, grads: tuple[Any, ...]) -> dict[Any, Any]:
         """Gradient arrays as the values of the model's ParamStates."""

@@ -14,7 +14,7 @@ All take plain arrays and are ordinary differentiable functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -52,6 +52,22 @@ def _environment(
     return env
 
 
+def _over_samples(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Map a function of a step over the batch when the graph is of a mapped step. What has more
+    axes than the model's own variable, constants or element-wise parameters, holds the batch."""
+
+    @wraps(run)
+    def mapped(graph: Graph, values: Mapping[int, Any], *arrays: Any) -> Any:
+        if graph.sample is None:
+            return run(graph, values, *arrays)
+        avals = graph.program.avals
+        axes = {v: 0 if jnp.ndim(a) > avals[v].ndim else None for v, a in values.items()}
+        one = partial(run, graph.sample)
+        return jax.vmap(one, in_axes=(axes, *(0 for _ in arrays)))(dict(values), *arrays)
+
+    return mapped
+
+
 class StepOutput(NamedTuple):
     """What one step makes."""
 
@@ -61,6 +77,7 @@ class StepOutput(NamedTuple):
     ys: tuple[Any, ...]  # the outputs of the operations
 
 
+@_over_samples
 def forward(
     graph: Graph, values: Mapping[int, Any], hidden: Sequence[Any], step: StepInput
 ) -> StepOutput:
@@ -74,6 +91,7 @@ def forward(
     )
 
 
+@_over_samples
 def carry_run(
     graph: Graph,
     values: Mapping[int, Any],
@@ -89,6 +107,7 @@ def carry_run(
     return tuple(env[v] for v in new)
 
 
+@_over_samples
 def operands(
     graph: Graph,
     values: Mapping[int, Any],
@@ -104,6 +123,7 @@ def operands(
     return tuple(op.canonical_x(env[op.x]) for op in wanted)
 
 
+@_over_samples
 def output_run(
     graph: Graph,
     values: Mapping[int, Any],

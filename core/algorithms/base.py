@@ -8,6 +8,7 @@ of (params, carry, inputs); `update` only reads and writes the States around the
 from __future__ import annotations
 
 import abc
+import copy
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -206,11 +207,17 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         return outs, carry._replace(hidden=hidden, others=others)
 
     @abc.abstractmethod
-    def steps_per_window(self, n_steps: int, batch: int) -> int:
-        """How many steps the sequence driver should give to one `window`, at most `n_steps`.
+    def steps_per_window(self, n_steps: int) -> int:
+        """How many steps the sequence driver should give to one `window`, at most `n_steps`."""
 
-        `batch` is the number of samples mapped over the compiled shapes (1 when they hold it).
+    def over_samples(self, size: int) -> OnlineAlgorithm:
+        """The same algorithm with its pure functions mapped over `size` samples.
+
+        For an algorithm that was compiled for single samples and whose states hold a batch.
         """
+        mapped = copy.copy(self)
+        mapped._graph = self.graph.over_samples(size)
+        return mapped
 
 
 class WindowedAlgorithm(OnlineAlgorithm):
@@ -231,13 +238,13 @@ class WindowedAlgorithm(OnlineAlgorithm):
         super().__init__(model, mode)
         self.window_size = check_window(window, ("auto", "sequence"))
 
-    def steps_per_window(self, n_steps: int, batch: int) -> int:
+    def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "sequence":
             return n_steps
         if self.window_size != "auto":
             return min(int(self.window_size), n_steps)
         budget = max(sum(self.trace_bytes.values()) / 4, 8 * 2**20)
-        most = max(1, int(budget / (self.graph.step_bytes() * batch)))
+        most = max(1, int(budget / self.graph.step_bytes()))
         if most >= n_steps:
             return n_steps
         # A window that divides the sequence needs one compiled body instead of two.

@@ -35,7 +35,7 @@ class BPTT(OnlineAlgorithm):
         """BPTT carries none."""
         return {}
 
-    def steps_per_window(self, n_steps: int, batch: int) -> int:
+    def steps_per_window(self, n_steps: int) -> int:
         return n_steps
 
     def window(
@@ -111,7 +111,7 @@ class TruncatedBPTT(BPTT):
         super().__init__(model, mode)
         self.window_size = check_window(window, ())
 
-    def steps_per_window(self, n_steps: int, batch: int) -> int:
+    def steps_per_window(self, n_steps: int) -> int:
         return min(int(self.window_size), n_steps)
 
     def window(

@@ -47,10 +47,10 @@ class LowRankRTRL(WeightTrace):
             raise InvalidArgument("a rank of at least 1", repr(rank), "Use 1, 2, 4, ...")
         self.rank = rank
 
-    def steps_per_window(self, n_steps: int, batch: int) -> int:
+    def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "auto":
             return min(self.rank, n_steps)
-        return super().steps_per_window(n_steps, batch)
+        return super().steps_per_window(n_steps)
 
     def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[str, Any]:
         rank = min(self.rank, op.n_in, len(block.components) * block.width)

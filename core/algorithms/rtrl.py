@@ -44,7 +44,7 @@ class RTRL(OnlineAlgorithm):
         n = sum(math.prod(graph.program.avals[v].shape) for v in graph.trained)
         return {h.name: jnp.zeros((*h.shape, n), h.dtype) for h in graph.hidden}
 
-    def steps_per_window(self, n_steps: int, batch: int) -> int:
+    def steps_per_window(self, n_steps: int) -> int:
         return n_steps if self.window_size == "sequence" else min(int(self.window_size), n_steps)
 
     def window(
