@@ -24,7 +24,9 @@ CASES = {
     "+batchsize=4": "batchsize: expected a key of the configuration, got batchsize. "
                     "Did you mean batch_size?",
     "algo.windw=4": "algo.windw: expected one of credit, window, got windw. Did you mean window?",
-    "+algo.windw=4": "algo.windw: expected one of credit, window, got windw. Did you mean window?",
+    "+model.tau_me=4": "model.tau_me: expected one of tau_mem, tau_out, got tau_me. "
+                       "Did you mean tau_mem?",
+    "+algo.windw=4": "got windw. Did you mean window?",
     "algo.window=[1]": "algo.window: expected int | str, got [1].",
     "model.tau_mem=abc": "model.tau_mem: expected float, got abc.",
     "metric.timing.budget=3": "metric.timing.budget: expected one of budget_s, ci_width, "
