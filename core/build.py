@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import brainstate
@@ -24,7 +25,7 @@ from core.operation import Block, Operation, Parameter
 from core.program import Equation, Program, flatten_jaxpr, needed
 from core.step import credited_states
 
-__all__ = ["build_graph"]
+__all__ = ["build_graph", "check_other_states", "trace_step"]
 
 Sources = Mapping[int, frozenset[Any]]
 
@@ -40,9 +41,9 @@ def build_graph(model: Any, args: tuple[Any, ...]) -> Graph:
       NotRepresentable: a structure for which D-RTRL has no right gradient; it names the operation,
         the user's line and the remedy.
     """
-    graph = _split(model, args)
+    graph = trace_step(model, args)
     fixed_y = _dependencies(graph)
-    _check_other_states(graph)
+    check_other_states(graph)
     labels = [_labels(graph, h, fixed_y) for h in graph.hidden]
     graph = _with_groups(graph, labels, fixed_y)
     graph = _with_blocks(graph, labels)
@@ -53,8 +54,12 @@ def build_graph(model: Any, args: tuple[Any, ...]) -> Graph:
 # -- tracing
 
 
-def _split(model: Any, args: tuple[Any, ...]) -> Graph:
-    """The step's equations, split into prelude and body, with its operations found."""
+def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
+    """The step's equations, split into prelude and body, with its operations found.
+
+    Enough to run and differentiate the step as it is; which state a weight feeds is left open, so
+    nothing is refused.
+    """
     function = brainstate.transform.StatefulFunction(model.update, name="update")
     function.make_jaxpr(*args)
     states = tuple(function.get_states(*args))
@@ -103,9 +108,22 @@ def _split(model: Any, args: tuple[Any, ...]) -> Graph:
     used += [a for a in jax.tree.leaves(out) if isinstance(a, int)]
     plain = tuple(dict.fromkeys(v for v in used if v in trainable and v not in data))
     return Graph(
-        program, tuple(prelude), tuple(body), states, tuple(state_vars), arg_vars,
-        tuple(jax.tree.leaves(out)), jax.tree.structure(out), tuple(params), tuple(hidden),
-        tuple(others), operations, (), plain, (), names,
+        program,
+        tuple(prelude),
+        tuple(body),
+        states,
+        tuple(state_vars),
+        arg_vars,
+        tuple(jax.tree.leaves(out)),
+        jax.tree.structure(out),
+        tuple(params),
+        tuple(hidden),
+        tuple(others),
+        operations,
+        (),
+        plain,
+        (),
+        names,
     )
 
 
@@ -129,8 +147,15 @@ def _find_operations(
         same = sum(op.name == name for op in operations)
         operations.append(
             Operation(
-                eqn, x, w, name, f"{name} (use {same + 1})" if same else name, w in trainable,
-                x_first=left in data, x_shape=program.avals[x].shape, w_shape=program.avals[w].shape,
+                eqn,
+                x,
+                w,
+                name,
+                f"{name} (use {same + 1})" if same else name,
+                w in trainable,
+                x_first=left in data,
+                x_shape=program.avals[x].shape,
+                w_shape=program.avals[w].shape,
             )
         )
     return tuple(operations)
@@ -160,12 +185,16 @@ def _dependencies(graph: Graph) -> dict[int, frozenset[Any]]:
     return _flow(graph, sources, through_operations=False)
 
 
-def _check_other_states(graph: Graph) -> None:
-    """A state of another kind may exist; it may not carry a gradient from step to step."""
+def check_other_states(graph: Graph) -> None:
+    """A state of another kind may exist; it may not carry a gradient from step to step.
+
+    Raises:
+      NotRepresentable: naming the state.
+    """
     credit = frozenset(["credit"])
     sources: dict[int, frozenset[Any]] = {h.var: credit for h in graph.hidden}
     sources |= {op.w: credit for op in graph.operations if op.trainable}
-    sources |= {v: credit for v in graph.plain}
+    sources |= dict.fromkeys(graph.plain, credit)
     sources |= {v: frozenset([v]) for v, _ in graph.others if _real(graph.program.avals[v])}
     reached = _flow(graph, sources, through_operations=True)
     used = frozenset[Any]().union(
@@ -186,8 +215,12 @@ def _labels(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
     equations = needed(graph.body, [h.new], given=ys)
     seed = {h.new: np.arange(math.prod(h.shape)).reshape(h.shape)}
     return propagate(
-        equations, graph.program.avals, seed, h.name,
-        relevant=lambda v: bool(fixed_y.get(v)), stretch=lambda v: v in graph.plain,
+        equations,
+        graph.program.avals,
+        seed,
+        h.name,
+        relevant=lambda v: bool(fixed_y.get(v)),
+        stretch=lambda v: v in graph.plain,
     )
 
 
@@ -216,7 +249,8 @@ def _with_groups(graph: Graph, labels: list[dict[int, np.ndarray]], fixed_y: Sou
         if len(leads) > 1:
             raise NotRepresentable(
                 f"operations of one batch shape into {graph.hidden[states[0]].name}",
-                f"shapes {sorted(leads)}", "Give the operands of all of them the same batch axes.",
+                f"shapes {sorted(leads)}",
+                "Give the operands of all of them the same batch axes.",
             )
         lead = leads.pop() if leads else graph.hidden[states[0]].shape[:-1]
         reads = {(states.index(s), states.index(p)) for s, p in couplings if s in states}
@@ -230,7 +264,8 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
     for op in graph.operations:
         blocks = _blocks(graph, op.y, op.name, labels, op.canonical_y)
         operations.append(replace(op, blocks=blocks))
-    parameters, plain = [], []
+    parameters: list[Parameter] = []
+    plain: list[int] = []
     for var in graph.plain:
         found = [label[var] for label in labels if var in label]
         if not found:
@@ -240,7 +275,8 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
         if len(shapes) > 1:
             raise NotRepresentable(
                 f"one broadcast shape of the parameter {graph.names[var]}",
-                f"shapes {sorted(shapes)}", "Use one parameter for each use.",
+                f"shapes {sorted(shapes)}",
+                "Use one parameter for each use.",
             )
         (shape,) = shapes
         group = next(g for g in graph.groups for s in g.states if var in labels[s])
@@ -251,9 +287,7 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
         label = f"{graph.names[var]} (use {same + 1})" if same else graph.names[var]
         additive = set(users) <= {"add", "sub", "add_any"}
         parameters.append(
-            Parameter(
-                var, graph.names[var], label, shape, group.lead, aval.dtype, additive, blocks
-            )
+            Parameter(var, graph.names[var], label, shape, group.lead, aval.dtype, additive, blocks)
         )
     return replace(
         graph, operations=tuple(operations), parameters=tuple(parameters), plain=tuple(plain)
@@ -269,9 +303,7 @@ def _blocks(
     """
     blocks = []
     for g, group in enumerate(graph.groups):
-        found = {
-            k: labels[s][var] for k, s in enumerate(group.states) if var in labels[s]
-        }
+        found = {k: labels[s][var] for k, s in enumerate(group.states) if var in labels[s]}
         if all((label == NONE).all() for label in found.values()):
             continue
         merged = np.maximum.reduce(list(found.values()))
@@ -289,17 +321,21 @@ def _blocks(
             )
         for columns, start in _runs(first):
             fed = tuple(
-                k for k, label in found.items()
+                k
+                for k, label in found.items()
                 if (canonical(label).reshape(len(rows), -1)[0, columns] != NONE).any()
             )
-            blocks.append(Block(g, columns, slice(start, start + columns.stop - columns.start), fed))
+            blocks.append(
+                Block(g, columns, slice(start, start + columns.stop - columns.start), fed)
+            )
     return tuple(blocks)
 
 
 def _with_cuts(graph: Graph) -> Graph:
     """An operation's x is cut from its own groups and from every group downstream of them."""
     sources = {
-        graph.hidden[s].var: frozenset([g]) for g, group in enumerate(graph.groups)
+        graph.hidden[s].var: frozenset([g])
+        for g, group in enumerate(graph.groups)
         for s in group.states
     }
     reached = _flow(graph, sources, through_operations=True)
@@ -362,9 +398,7 @@ def _runs(neurons: np.ndarray) -> list[tuple[slice, int]]:
     apart = (np.diff(neurons) != 1) | (neurons[:-1] == NONE)
     breaks = [0, *(np.flatnonzero(apart) + 1), len(neurons)]
     return [
-        (slice(int(a), int(b)), int(neurons[a]))
-        for a, b in zip(breaks, breaks[1:], strict=False)
-        if neurons[a] != NONE
+        (slice(int(a), int(b)), int(neurons[a])) for a, b in pairwise(breaks) if neurons[a] != NONE
     ]
 
 

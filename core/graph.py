@@ -135,8 +135,10 @@ class Graph:
                 size = math.prod(group.lead) * group.n
                 total += size * (1 + len(group.live)) * self.dtype(group_index, s).itemsize
         for source in self.sources:
-            lead, covered = math.prod(source.lead), [b.width * len(b.components)
-                                                     for b in source.blocks]
+            lead, covered = (
+                math.prod(source.lead),
+                [b.width * len(b.components) for b in source.blocks],
+            )
             row = source.width + sum(covered) + sum(source.trace_axes)
             total += lead * row * self.program.avals[source.w].dtype.itemsize
         return total
@@ -155,6 +157,8 @@ class Graph:
         }
 
     def __str__(self) -> str:
+        if self.hidden and not self.groups:
+            return self._listing()
         lines = ["groups of hidden states (coupled element by element from step to step)"]
         for g, group in enumerate(self.groups):
             names = [self.hidden[s].name for s in group.states]
@@ -174,20 +178,35 @@ class Graph:
             lines += self._explain(p)
         lines += [
             f"  {self.names[v]}   no trace: reaches no state element by element; exact gradient"
-            " within the step" for v in self.plain
+            " within the step"
+            for v in self.plain
         ]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
         return str(self)
 
+    def _listing(self) -> str:
+        """Of an algorithm that credits every path and asks no weight where it leads."""
+        shapes = self.program.avals
+        return "\n".join(
+            [
+                "hidden states",
+                *(f"  {h.name}  {list(h.shape)}" for h in self.hidden),
+                "parameters, with the gradient of every path",
+                *(f"  {self.names[v]}  {list(shapes[v].shape)}" for v in self.param_vars),
+            ]
+        )
+
     def _explain(self, source: Operation | Parameter) -> list[str]:
         shapes = iter(self.trace_shapes().get(source.label, []))
         lines = []
         for block in source.blocks:
             group = self.groups[block.group]
-            columns = "" if block.width == source.width else (
-                f" (outputs {block.columns.start}:{block.columns.stop})"
+            columns = (
+                ""
+                if block.width == source.width
+                else (f" (outputs {block.columns.start}:{block.columns.stop})")
             )
             if not block.components:
                 feeds = ", ".join(self.hidden[s].name for s in group.states)

@@ -27,20 +27,21 @@ NONE = -1  # the element feeds no neuron
 ELEMENTWISE = frozenset(
     """abs acos acosh add add_any asin asinh atan atan2 atanh cbrt clamp convert_element_type copy
     copy_p cos cosh digamma div erf erf_inv erfc exp exp2 expm1 integer_pow lgamma log log1p
-    logistic max min mul neg nextafter pow real reduce_precision rem rsqrt select_n sign sin sinh
+    logistic max min mul neg nextafter pow real reduce_precision rem rsqrt select_n sin sinh
     sqrt square sub tan tanh
-    heaviside_surrogate_gradient exprel""".split()
+    heaviside_surrogate_gradient exprel""".split()  # noqa: SIM905  a word list reads better
 )
 
 # Operations that only move elements; each is run once on element numbers to learn where they go.
 MOVEMENT = frozenset(
     """broadcast_in_dim concatenate dynamic_slice expand_dims gather pad reshape rev slice split
-    squeeze transpose""".split()
+    squeeze transpose""".split()  # noqa: SIM905
 )
 
 # Operations through which no gradient flows, whatever their dtype.
 BLOCKING = frozenset(
-    """stop_gradient floor ceil round sign is_finite eq ne lt le gt ge argmax argmin""".split()
+    """stop_gradient floor ceil round sign is_finite eq ne lt le gt ge argmax
+    argmin""".split()  # noqa: SIM905
 )
 
 _CUSTOM_CALLS = {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
@@ -89,9 +90,7 @@ def propagate(
         operands = [
             a
             for a in eqn.inputs
-            if isinstance(a, int)
-            and jnp.issubdtype(avals[a].dtype, jnp.inexact)
-            and relevant(a)
+            if isinstance(a, int) and jnp.issubdtype(avals[a].dtype, jnp.inexact) and relevant(a)
         ]
         if not operands:
             continue
@@ -162,7 +161,8 @@ def _movement(
         start += size
     with jax.ensure_compile_time_eval():
         moved = eqn.primitive.bind(
-            *(jnp.asarray(o, jnp.int32) for o in operands), **eqn.primitive.get_bind_params(eqn.params)
+            *(jnp.asarray(o, jnp.int32) for o in operands),
+            **eqn.primitive.get_bind_params(eqn.params),
         )
     moved = moved if eqn.primitive.multiple_results else [moved]
     table = np.full(start, NONE)
@@ -182,8 +182,12 @@ def _custom_call(
     inner = flatten_jaxpr(eqn.params[_CUSTOM_CALLS[eqn.name]])
     seeds = {v: o for v, o in zip(inner.outputs, outs, strict=True) if isinstance(v, int)}
     result = propagate(
-        inner.equations, inner.avals, seeds, state,
-        relevant=lambda _: True, stretch=lambda _: False,
+        inner.equations,
+        inner.avals,
+        seeds,
+        state,
+        relevant=lambda _: True,
+        stretch=lambda _: False,
     )
     return {
         a: result.get(v, np.full(inner.avals[v].shape, NONE))

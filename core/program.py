@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-from jax.extend import core as jex
 from jax._src import source_info_util as source_info_util_private  # user_frames has no public name
+from jax.extend import core as jex
 from jax.extend import source_info_util
 
 __all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr"]

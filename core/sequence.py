@@ -116,7 +116,8 @@ def gradient(
     weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
     if weight.shape != (n_steps,):
         raise InvalidArgument(
-            f"a mask of shape ({n_steps},), one weight a step", f"shape {weight.shape}",
+            f"a mask of shape ({n_steps},), one weight a step",
+            f"shape {weight.shape}",
             "Mask samples inside the loss.",
         )
     if reduce == "mean":
@@ -187,7 +188,13 @@ def train(
 
     if update_every == "sequence":
         result = gradient(
-            algo, loss, xs, targets, per_step_targets=per_step_targets, mask=mask, reset=reset,
+            algo,
+            loss,
+            xs,
+            targets,
+            per_step_targets=per_step_targets,
+            mask=mask,
+            reset=reset,
             **options,
         )
         apply(result.grads)
@@ -195,7 +202,8 @@ def train(
     n_steps = _leading(xs)
     if not isinstance(update_every, int) or not 1 <= update_every <= n_steps:
         raise InvalidArgument(
-            f'update_every to be "sequence" or 1 to {n_steps} steps', repr(update_every),
+            f'update_every to be "sequence" or 1 to {n_steps} steps',
+            repr(update_every),
             "Choose a number of steps within the sequence.",
         )
     algo.reset_traces()
@@ -204,8 +212,15 @@ def train(
     def chunk(inputs: Any) -> Any:
         x, y, w, again = inputs
         result = gradient(
-            algo, loss, x, y if per_step_targets else targets, per_step_targets=per_step_targets,
-            mask=w, reset=again, fresh=False, **options,
+            algo,
+            loss,
+            x,
+            y if per_step_targets else targets,
+            per_step_targets=per_step_targets,
+            mask=w,
+            reset=again,
+            fresh=False,
+            **options,
         )
         apply(result.grads)
         return result.losses, result.aux, result.grads

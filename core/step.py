@@ -38,7 +38,11 @@ class StepInput(NamedTuple):
 
 def prelude(graph: Graph, params: Sequence[Any], constants: Mapping[int, Any]) -> dict[int, Any]:
     """Values that depend on parameters and constants alone, by variable."""
-    env = {**graph.program.constants, **constants, **dict(zip(graph.param_vars, params, strict=True))}
+    env = {
+        **graph.program.constants,
+        **constants,
+        **dict(zip(graph.param_vars, params, strict=True)),
+    }
     return evaluate(graph.prelude, env)
 
 
@@ -163,8 +167,12 @@ def credited_states(graph: Graph) -> frozenset[int]:
             return empty
 
     outs = _run_with_cuts(
-        graph, Everywhere(env), dict.fromkeys((op.y for op in graph.operations), empty), union,
-        lambda _: frozenset(), lambda op, y, x, w: x,
+        graph,
+        Everywhere(env),
+        dict.fromkeys((op.y for op in graph.operations), empty),
+        union,
+        lambda _: frozenset(),
+        lambda op, y, x, w: x,
     )
     return empty.union(*(o for o in outs if isinstance(o, frozenset)))
 

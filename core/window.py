@@ -8,7 +8,7 @@ recurrence dh_t = D_t dh_{t-1} + u_t. Axes: K steps, lead (batch), n neurons, I 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -100,8 +100,11 @@ def run(
     return outs, hidden, others, Record(h_prev, ys, StepInput(args, o_prev)), memory, seen
 
 
-@partial(jax.tree_util.register_dataclass, meta_fields=["n_steps"],
-         data_fields=["transition", "f", "x", "keep"])
+@partial(
+    jax.tree_util.register_dataclass,
+    meta_fields=["n_steps"],
+    data_fields=["transition", "f", "x", "keep"],
+)
 @dataclass(frozen=True)
 class Derivatives:
     """Element-wise derivatives at every step.
@@ -152,20 +155,19 @@ def derivatives(
                     d = d_hidden[group.states[p]]
                     transition[g][s, p] = d.reshape(n_steps, *group.lead, group.n)
         d_by_source = [
-            op.canonical_y(d)
-            for op, d in zip(graph.operations, d_ys, strict=True)
-            if op.trainable
+            op.canonical_y(d) for op, d in zip(graph.operations, d_ys, strict=True) if op.trainable
         ] + [
             d.reshape(n_steps, *p.lead, p.width)
             for p, d in zip(graph.parameters, d_thetas, strict=True)
         ]
         for source, blocks, d in zip(graph.sources, f, d_by_source, strict=True):
             for block, into in zip(source.blocks, blocks, strict=True):
-                s = pulled.get(block.group)
-                if s in block.components:
-                    into[s] = d[..., block.columns]
+                fed = pulled.get(block.group)
+                if fed is not None and fed in block.components:
+                    into[fed] = d[..., block.columns]
     x = over_time(lambda h, y, step: operands(graph, values, h, y, step))(*record)
-    return Derivatives(tuple(transition), tuple(f), (*x, *(None for _ in graph.parameters)), keep, n_steps)
+    operands_of = (*x, *(None for _ in graph.parameters))
+    return Derivatives(tuple(transition), tuple(f), operands_of, keep, n_steps)
 
 
 def stretched(graph: Graph, values: Mapping[int, Any], n_steps: int) -> tuple[Any, ...]:
@@ -205,14 +207,21 @@ def push(
             for i, value in zip(graph.live, live, strict=True):
                 h[i] = value
             trained = iter(ys)
-            y = [next(trained) if op.trainable else v
-                 for op, v in zip(graph.operations, y, strict=True)]
+            y = [
+                next(trained) if op.trainable else v
+                for op, v in zip(graph.operations, y, strict=True)
+            ]
             own = graph.with_parameters(values, thetas)
             own.update(zip(graph.plain, direction.plain, strict=True))
             return output_run(graph, own, h, y, StepInput(a, others))
 
         return over_time(one)(
-            direction.hidden, direction.ys, direction.thetas, record.hidden, record.ys, args,
+            direction.hidden,
+            direction.ys,
+            direction.thetas,
+            record.hidden,
+            record.ys,
+            args,
             record.step.others,
         )
 

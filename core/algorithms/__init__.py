@@ -1,1 +1,49 @@
-"""One algorithm a file; each file holds its own equations."""
+"""One algorithm a file; each file holds its own equations. Here are the names that choose."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+from core.algorithms.base import OnlineAlgorithm
+from core.algorithms.d_rtrl import D_RTRL
+from core.algorithms.es_d_rtrl import DecayRTRL
+from core.low_rank import LowRankTrace
+
+__all__ = ["ES_D_RTRL", "IODimVjpAlgorithm", "decay_from_rank", "pp_prop"]
+
+
+def ES_D_RTRL(
+    model: Any,
+    decay_or_rank: float | tuple[float, float] | int = 0.99,
+    *,
+    window: int | str = "auto",
+    mode: Any = None,
+) -> OnlineAlgorithm:
+    """Event-driven scalable D-RTRL: memory O(B (I + H)), or O(B r (I + H)) with a rank.
+
+    Args:
+      model: any brainstate module.
+      decay_or_rank: a decay in [0, 1); a pair of decays for the input and the state side; or an
+        integer rank of at least 1.
+      window: steps per window of the sequence driver: a number, "sequence" or "auto". With a decay
+        it never changes the gradient; with a rank the trace is truncated once a window.
+      mode: accepted for compatibility; the shapes tell.
+
+    Raises:
+      InvalidArgument: a decay outside [0, 1), a rank below 1.
+    """
+    if isinstance(decay_or_rank, numbers.Integral) and not isinstance(decay_or_rank, bool):
+        trace = LowRankTrace(int(decay_or_rank))
+        return D_RTRL(model, window=window, trace=trace, mode=mode)
+    pair = decay_or_rank if isinstance(decay_or_rank, (tuple, list)) else (decay_or_rank,) * 2
+    return DecayRTRL(model, pair, window=window, mode=mode)
+
+
+def decay_from_rank(rank: int) -> float:
+    """The decay that braintrace uses in place of a rank: (r - 1) / (r + 1)."""
+    return (rank - 1) / (rank + 1)
+
+
+pp_prop = ES_D_RTRL
+IODimVjpAlgorithm = ES_D_RTRL

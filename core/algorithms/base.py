@@ -47,13 +47,15 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         super().__init__()
         if not isinstance(model, brainstate.nn.Module):
             raise InvalidArgument(
-                "a brainstate.nn.Module as model", type(model).__name__,
+                "a brainstate.nn.Module as model",
+                type(model).__name__,
                 "Derive the model from brainstate.nn.Module.",
             )
         del mode  # batch axes are read off the shapes
         self.model = model
         self._graph: Graph | None = None
         self._example: Any = None
+        self._model_states: frozenset[int] = frozenset()
 
     # -- set-up
 
@@ -68,17 +70,23 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         args, n_steps = split_steps(args)
         if n_steps is not None:
             args = jax.tree.map(lambda a: a[0], args)
-        self._graph = build_graph(self.model, args)
+        self._graph = self.make_graph(args)
+        self._model_states = frozenset(map(id, self.model.states().values()))
         self._example = jax.tree.map(jax.typeof, args)
         self.trace = EligibilityTrace(self.init_traces(self._graph))
         self.initial = EligibilityTrace(self.carry().hidden)  # where a restarted sample begins
+
+    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+        """Trace the model. Algorithms that need less than D-RTRL's analysis refuse less."""
+        return build_graph(self.model, args)
 
     @property
     def graph(self) -> Graph:
         """Which operation feeds which state, and what its trace costs; print it."""
         if self._graph is None:
             raise NotCompiled(
-                "a compiled algorithm", f"{type(self).__name__} before compile_graph",
+                "a compiled algorithm",
+                f"{type(self).__name__} before compile_graph",
                 "Call algo.compile_graph(x) with one step's input after initialising the states.",
             )
         return self._graph
@@ -117,7 +125,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         leaves, tree = jax.tree.flatten(args)
         expected, expected_tree = jax.tree.flatten(self._example)
         shapes = [jnp.shape(leaf)[1 if multi_step else 0 :] for leaf in leaves]
-        if tree != expected_tree or shapes != [e.shape for e in expected]:
+        if str(tree) != str(expected_tree) or shapes != [e.shape for e in expected]:
             raise InvalidArgument(
                 f"inputs of the compiled shapes {[e.shape for e in expected]} per step",
                 f"{shapes}",
@@ -156,6 +164,15 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
 
     def _state_leaves(self) -> dict[int, Any]:
         graph = self.graph
+        present = self.model.states()
+        anew = [".".join(map(str, p)) for p, s in present.items() if id(s) not in self._model_states]
+        if anew:
+            raise NotCompiled(
+                "the states that the graph was compiled with",
+                f"new ones: {', '.join(anew)}",
+                "Call compile_graph after init_all_states, or start again with"
+                " brainstate.nn.reset_all_states, which keeps the states.",
+            )
         return {
             v: leaf
             for state, variables in zip(graph.states, graph.state_vars, strict=True)
@@ -280,19 +297,23 @@ class WindowedAlgorithm(OnlineAlgorithm):
         def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
             fixed, record, local, past = residual
             d_out = push(
-                graph, fixed, record, self._perturbation(fixed, record, local, past, moved[0]),
+                graph,
+                fixed,
+                record,
+                self._perturbation(fixed, record, local, past, moved[0]),
                 moved[1],
             )
             return tuple(d_out[i] for i in real)
 
         credited = with_derivative(
-            tangent, tuple(outs[i] for i in real), (fixed, record, local, past),
+            tangent,
+            tuple(outs[i] for i in real),
+            (fixed, record, local, past),
             (dict(zip(graph.weights, weights, strict=True)), dict(enumerate(args))),
         )
-        outs = list(outs)
-        for i, o in zip(real, credited, strict=True):
-            outs[i] = o
-        return tuple(outs), after if keep else after._replace(traces=carry.traces)
+        by_position = dict(enumerate(outs)) | dict(zip(real, credited, strict=True))
+        outs = tuple(by_position.values())
+        return outs, after if keep else after._replace(traces=carry.traces)
 
     def _perturbation(
         self, values: Any, record: Any, local: Derivatives, past: Any, d_weights: dict[int, Any]
@@ -381,13 +402,16 @@ def check_window(window: Any, words: tuple[str, ...]) -> int | str:
     Raises:
       InvalidArgument: for anything else.
     """
-    valid = window in words if isinstance(window, str) else (
-        isinstance(window, int) and not isinstance(window, bool) and window >= 1
+    valid = (
+        window in words
+        if isinstance(window, str)
+        else (isinstance(window, int) and not isinstance(window, bool) and window >= 1)
     )
     if not valid:
         raise InvalidArgument(
             "window to be a positive number of steps"
             + (f" or one of {', '.join(words)}" if words else ""),
-            repr(window), "Set window accordingly.",
+            repr(window),
+            "Set window accordingly.",
         )
     return window

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, check_window
+from core.build import trace_step
 from core.graph import Graph
 from core.step import prelude
 from core.window import Restart, run
@@ -30,6 +31,10 @@ __all__ = ["BPTT", "CheckpointedBPTT", "TruncatedBPTT"]
 
 class BPTT(OnlineAlgorithm):
     """Backpropagation through time. States keep their gradient from call to call."""
+
+    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+        """The step as it is: every model can be differentiated."""
+        return trace_step(self.model, args)
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """BPTT carries none."""
@@ -83,7 +88,8 @@ class CheckpointedBPTT(BPTT):
         def one(state: Any, values: Any, inputs: Any) -> Any:
             args, keep = inputs
             again = None if restart is None else Restart(keep, restart.hidden)
-            outs, hidden, others, *_ = run(graph, values, *state, args, again)
+            hidden, others = state
+            outs, hidden, others, *_ = run(graph, values, hidden, others, args, again)
             return (hidden, others), outs
 
         whole = n_steps // segment * segment

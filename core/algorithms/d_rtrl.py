@@ -20,7 +20,6 @@ eligibility over windows; J. Menick et al., "SnAp", arXiv:2006.07232, for the ap
 
 from __future__ import annotations
 
-import abc
 from typing import Any
 
 import jax.numpy as jnp
@@ -28,8 +27,9 @@ import jax.numpy as jnp
 from core.algorithms.base import Carry, WindowedAlgorithm, with_derivative
 from core.errors import InvalidArgument
 from core.graph import Graph
+from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
-from core.traces import advance_parameter, outer, spread
+from core.traces import DenseTrace, advance_parameter, spread
 from core.window import (
     Derivatives,
     Record,
@@ -40,35 +40,52 @@ from core.window import (
     run,
 )
 
-__all__ = ["D_RTRL", "ParamDimVjpAlgorithm", "WeightTrace"]
+__all__ = ["D_RTRL", "ParamDimVjpAlgorithm"]
 
 Source = Operation | Parameter
 
 
-class WeightTrace(WindowedAlgorithm):
-    """The recurrence above for any representation of eps: a subclass stores, contracts and
-    advances the trace of one block of an operation."""
+class D_RTRL(WindowedAlgorithm):
+    """Decoupled real-time recurrent learning: memory O(B I H).
 
-    @abc.abstractmethod
-    def zeros(self, op: Operation, block: Block, dtype: Any) -> Any:
-        """eps = 0 of a block: a pytree."""
+    Args:
+      model: any brainstate module.
+      window: steps per window of the sequence driver: a number, "sequence", or "auto". It changes
+        speed and memory, never the gradient.
+      credit: "trace" is D-RTRL. "window" backpropagates fully inside each window and carries the
+        trace from window to window (braintrace's `multi-step`); its gradient depends on the window
+        and is BPTT's when one window covers the sequence.
+      trace: how the traces of operations are represented; dense by default, which is exact.
+      mode: accepted for compatibility; the shapes tell.
+    """
 
-    @abc.abstractmethod
-    def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
-        """dh[s] [lead, width] = sum_i eps[s] [lead, i, width] dW [i, width]."""
+    def __init__(
+        self,
+        model: Any,
+        *,
+        window: int | str = "auto",
+        credit: str = "trace",
+        trace: DenseTrace | LowRankTrace | None = None,
+        mode: Any = None,
+    ) -> None:
+        super().__init__(model, window=window, mode=mode)
+        if credit not in ("trace", "window"):
+            raise InvalidArgument(
+                "credit to be trace or window", repr(credit), "Choose one of them."
+            )
+        self.credit = credit
+        self.representation = DenseTrace() if trace is None else trace
 
-    @abc.abstractmethod
-    def advance(
-        self, eps: Any | None, x: Any, g: dict[int, Any], a_0: dict[tuple[int, int], Any],
-        op: Operation, block: Block,
-    ) -> Any:
-        """eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t x_t (x) g_t[s]; g_t = A_t f_t."""
+    def steps_per_window(self, n_steps: int) -> int:
+        if self.window_size == "auto" and self.representation.natural_window is not None:
+            return min(self.representation.natural_window, n_steps)
+        return super().steps_per_window(n_steps)
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         def zero(source: Source, block: Block) -> Any:
             dtype = graph.dtype(block.group, 0)
             if isinstance(source, Operation):
-                return self.zeros(source, block, dtype) if block.components else {}
+                return self.representation.zeros(source, block, dtype) if block.components else {}
             return {s: jnp.zeros((*source.lead, block.width), dtype) for s in block.components}
 
         return {
@@ -96,26 +113,24 @@ class WeightTrace(WindowedAlgorithm):
         return outs, Carry(hidden, others, start.constants, traces), record, start.traces
 
     def _advanced(self, graph: Graph, local: Derivatives, traces: Any) -> dict[str, Any]:
+        """eps_K = A_0 eps_0 + sum_t x_t (x) (A_t f_t) of every source."""
         zero = graph.zero_flow(local.n_steps)
-        passed = [
-            products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)
-        ]
+        passed = [products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)]
         new = {}
         for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
-            blocks = []
+            blocks: list[Any] = []
             for b, (block, f_b) in enumerate(zip(source.blocks, f, strict=True)):
+                pairs = {(s, p) for s in block.components for p in block.components}
                 a_t, a_0 = (
-                    {k: a[..., block.neurons] for k, a in side.items()}
+                    {k: a[..., block.neurons] for k, a in side.items() if k in pairs}
                     for side in passed[block.group]
                 )
-                g = {
-                    s: sum(a_t[s, p] * f_b[p] for p in block.components) for s in block.components
-                }
+                g = {s: sum(a_t[s, p] * f_b[p] for p in block.components) for s in block.components}
                 eps = None if traces is None else traces[source.label][b]
                 if not block.components:
                     blocks.append({})
                 elif isinstance(source, Operation):
-                    blocks.append(self.advance(eps, x, g, a_0, source, block))
+                    blocks.append(self.representation.advance(eps, x, g, a_0, source, block))
                 else:
                     blocks.append(advance_parameter(eps, g, a_0))
             new[source.label] = tuple(blocks)
@@ -137,7 +152,7 @@ class WeightTrace(WindowedAlgorithm):
                     flow = f_b[s] * q[..., block.columns]
                     inflow[block.group][s] += spread(flow, block.neurons, n)
         start = self.start(graph, past, d_weights)
-        dh = {}
+        dh: dict[int, Any] = {}
         for g, group in enumerate(graph.groups):
             before, _ = accumulate(local.transition[g], start[g], inflow[g], local.keep)
             dh.update((group.states[s], before[s]) for s in group.live)
@@ -154,7 +169,7 @@ class WeightTrace(WindowedAlgorithm):
                 if not block.components:
                     continue
                 if isinstance(source, Operation):
-                    dh = self.contract(eps, source, block, dw)
+                    dh = self.representation.contract(eps, source, block, dw)
                 else:
                     d_theta = source.drive(None, dw, 1)[0][..., block.columns]
                     dh = {s: eps[s] * d_theta for s in block.components}
@@ -163,47 +178,6 @@ class WeightTrace(WindowedAlgorithm):
                         value, block.neurons, graph.groups[block.group].n
                     )
         return start
-
-
-class D_RTRL(WeightTrace):  # noqa: N801  the field's name
-    """Decoupled real-time recurrent learning: memory O(B I H).
-
-    Args:
-      model: any brainstate module.
-      window: steps per window of the sequence driver: a number, "sequence", or "auto". It changes
-        speed and memory, never the gradient.
-      credit: "trace" is D-RTRL. "window" backpropagates fully inside each window and carries the
-        trace from window to window (braintrace's `multi-step`); its gradient depends on the window
-        and is BPTT's when one window covers the sequence.
-      mode: accepted for compatibility; the shapes tell.
-    """
-
-    def __init__(
-        self, model: Any, *, window: int | str = "auto", credit: str = "trace", mode: Any = None
-    ) -> None:
-        super().__init__(model, window=window, mode=mode)
-        if credit not in ("trace", "window"):
-            raise InvalidArgument(
-                "credit to be trace or window", repr(credit), "Choose one of them."
-            )
-        self.credit = credit
-
-    def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[int, Any]:
-        return {s: jnp.zeros((*op.lead, op.n_in, block.width), dtype) for s in block.components}
-
-    def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
-        dw = op.canonical_w(dw)[:, block.columns]
-        return {s: (eps[s] * dw).sum(axis=-2) for s in block.components}
-
-    def advance(
-        self, eps: Any | None, x: Any, g: dict[int, Any], a_0: dict[tuple[int, int], Any],
-        op: Operation, block: Block,
-    ) -> dict[int, Any]:
-        new = {s: outer(x, g[s]) for s in block.components}
-        for s in block.components if eps is not None else ():
-            for p in block.components:
-                new[s] += a_0[s, p][..., None, :] * eps[p]
-        return new
 
     def window(
         self,
@@ -220,7 +194,7 @@ class D_RTRL(WeightTrace):  # noqa: N801  the field's name
         if self.credit == "trace":
             return outs, after
         graph = self.graph
-        values, weights = self.values_and_weights(params, carry)
+        _, weights = self.values_and_weights(params, carry)
 
         def start(past: Any, d_weights: dict[int, Any]) -> tuple[Any, ...]:
             dh = self.start(graph, past, d_weights)
@@ -233,7 +207,9 @@ class D_RTRL(WeightTrace):  # noqa: N801  the field's name
 
         hidden = list(carry.hidden)
         credited = with_derivative(
-            start, tuple(hidden[i] for i in graph.live), None if fresh else carry.traces,
+            start,
+            tuple(hidden[i] for i in graph.live),
+            None if fresh else carry.traces,
             dict(zip(graph.weights, weights, strict=True)),
         )
         for i, h in zip(graph.live, credited, strict=True):

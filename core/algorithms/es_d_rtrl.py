@@ -12,7 +12,7 @@ GEMM. A bias is a weight on the constant input 1; other element-wise parameters 
 trace. Outputs of an operation that feed no state get their exact within-step gradient.
 
 `ES_D_RTRL(model, r)` with an integer keeps instead the best rank-r approximation of D-RTRL's trace
-(`core.algorithms.low_rank`).
+(`core.low_rank`).
 
 References: C. Wang et al., "BrainTrace" (ES-D-RTRL); Bellec et al., Nature Communications 11
 (2020), e-prop, for the factorised eligibility.
@@ -26,46 +26,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from core.algorithms.base import Carry, OnlineAlgorithm, WindowedAlgorithm
-from core.algorithms.low_rank import LowRankRTRL
+from core.algorithms.base import Carry, WindowedAlgorithm
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Operation, Parameter, pieces
 from core.traces import spread
 from core.window import Derivatives, Record, Restart, derivatives, forget, run
 
-__all__ = ["DecayRTRL", "ES_D_RTRL", "IODimVjpAlgorithm", "decay_from_rank", "pp_prop"]
-
-
-def ES_D_RTRL(  # noqa: N802  the field's name
-    model: Any,
-    decay_or_rank: float | tuple[float, float] | int = 0.99,
-    *,
-    window: int | str = "auto",
-    mode: Any = None,
-) -> OnlineAlgorithm:
-    """Event-driven scalable D-RTRL: memory O(B (I + H)), or O(B r (I + H)) with a rank.
-
-    Args:
-      model: any brainstate module.
-      decay_or_rank: a decay in [0, 1); a pair of decays for the input and the state side; or an
-        integer rank of at least 1.
-      window: steps per window of the sequence driver: a number, "sequence" or "auto". With a decay
-        it never changes the gradient; with a rank the trace is truncated once a window.
-      mode: accepted for compatibility; the shapes tell.
-
-    Raises:
-      InvalidArgument: a decay outside [0, 1), a rank below 1.
-    """
-    if isinstance(decay_or_rank, numbers.Integral) and not isinstance(decay_or_rank, bool):
-        return LowRankRTRL(model, int(decay_or_rank), window=window, mode=mode)
-    pair = decay_or_rank if isinstance(decay_or_rank, (tuple, list)) else (decay_or_rank,) * 2
-    return DecayRTRL(model, pair, window=window, mode=mode)
-
-
-def decay_from_rank(rank: int) -> float:
-    """The decay that braintrace uses in place of a rank: (r - 1) / (r + 1)."""
-    return (rank - 1) / (rank + 1)
+__all__ = ["DecayRTRL"]
 
 
 class DecayRTRL(WindowedAlgorithm):
@@ -85,7 +53,8 @@ class DecayRTRL(WindowedAlgorithm):
     ) -> None:
         super().__init__(model, window=window, mode=mode)
         valid = len(decays) == 2 and all(
-            isinstance(a, numbers.Real) and not isinstance(a, bool) and 0 <= a < 1 for a in decays
+            isinstance(a, numbers.Real) and not isinstance(a, bool) and 0 <= float(a) < 1
+            for a in decays
         )
         if not valid:
             raise InvalidArgument(
@@ -148,8 +117,14 @@ class DecayRTRL(WindowedAlgorithm):
             filtered = "x" in before
             decay, gain = (a_f, 1.0 - a_f) if filtered else (1.0, 1.0)
             ef = tuple(
-                _decayed(before["f"][b], local.f[k][b], local.transition[block.group],
-                         block.neurons, decay, gain)
+                _decayed(
+                    before["f"][b],
+                    local.f[k][b],
+                    local.transition[block.group],
+                    block.neurons,
+                    decay,
+                    gain,
+                )
                 for b, block in enumerate(source.blocks)
             )
             new[source.label] = {"f": ef} if before else {}
@@ -192,8 +167,12 @@ class DecayRTRL(WindowedAlgorithm):
 
 
 def _decayed(
-    ef: dict[int, Any], f: dict[int, Any], transition: dict[tuple[int, int], Any],
-    neurons: slice, decay: float, gain: float,
+    ef: dict[int, Any],
+    f: dict[int, Any],
+    transition: dict[tuple[int, int], Any],
+    neurons: slice,
+    decay: float,
+    gain: float,
 ) -> dict[int, Any]:
     """decay sum_p D[s, p] ef[p] + gain f[s]."""
     new = {s: gain * f[s] for s in ef}
@@ -211,7 +190,3 @@ def _filtered(
     if isinstance(source, Operation):
         return scale * source.drive(memory["x"], dw, n_steps, columns)
     return scale * memory["x"][..., None] * source.drive(None, dw, n_steps, columns)
-
-
-pp_prop = ES_D_RTRL
-IODimVjpAlgorithm = ES_D_RTRL

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, check_window, with_derivative
+from core.build import check_other_states, trace_step
 from core.graph import Graph
 from core.step import prelude
 from core.window import Restart, run
@@ -38,6 +39,12 @@ class RTRL(OnlineAlgorithm):
     def __init__(self, model: Any, *, window: int | str = 1, mode: Any = None) -> None:
         super().__init__(model, mode)
         self.window_size = check_window(window, ("sequence",))
+
+    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+        """The step as it is, provided that M, over HiddenStates, holds all that is carried."""
+        graph = trace_step(self.model, args)
+        check_other_states(graph)
+        return graph
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """M = 0: for each hidden array, [its shape, P] over all P trained numbers."""
@@ -60,8 +67,9 @@ class RTRL(OnlineAlgorithm):
         graph = self.graph
         start = lax.stop_gradient(carry)
         influence = tuple(start.traces[h.name] for h in graph.hidden)
-        trained = {v: p for v, p in zip(graph.param_vars, params, strict=True)
-                   if v in graph.trained}
+        trained = {
+            v: p for v, p in zip(graph.param_vars, params, strict=True) if v in graph.trained
+        }
 
         def moved_by(influence: Any, moved: dict[int, Any]) -> tuple[Any, ...]:
             d = jnp.concatenate(

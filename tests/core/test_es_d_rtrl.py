@@ -155,7 +155,7 @@ def test_the_correction_is_finite_in_float32() -> None:
 def test_a_decay_out_of_range_is_refused(decay: Any) -> None:
     model = rate.LEAKY.model()
     if decay == 1 and isinstance(decay, int) and not isinstance(decay, bool):
-        assert type(core.ES_D_RTRL(model, decay)).__name__ == "LowRankRTRL"  # a rank of one
+        assert core.ES_D_RTRL(model, decay).representation.rank == 1
         return
     with pytest.raises(core.InvalidArgument) as refused:
         core.ES_D_RTRL(model, decay)

@@ -21,38 +21,31 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from core.algorithms.d_rtrl import WeightTrace
 from core.errors import InvalidArgument
 from core.operation import Block, Operation
 
-__all__ = ["LowRankRTRL"]
+__all__ = ["LowRankTrace", "truncate"]
 
 
-class LowRankRTRL(WeightTrace):
-    """D-RTRL with a rank-r trace.
+class LowRankTrace:
+    """The trace of a block as {"u": [lead, r, I], "v": [lead, r, S, width]}.
 
     Args:
-      model: any brainstate module.
       rank: r, at least 1.
-      window: steps per window of the sequence driver; the trace is truncated at the end of each.
-        "auto" takes r steps, so that the buffer is at most twice the trace.
-      mode: accepted for compatibility; the shapes tell.
     """
 
-    def __init__(
-        self, model: Any, rank: int, *, window: int | str = "auto", mode: Any = None
-    ) -> None:
-        super().__init__(model, window=window, mode=mode)
+    def __init__(self, rank: int) -> None:
         if rank < 1:
             raise InvalidArgument("a rank of at least 1", repr(rank), "Use 1, 2, 4, ...")
         self.rank = rank
 
-    def steps_per_window(self, n_steps: int) -> int:
-        if self.window_size == "auto":
-            return min(self.rank, n_steps)
-        return super().steps_per_window(n_steps)
+    @property
+    def natural_window(self) -> int:
+        """Steps between truncations at which the buffer is at most twice the trace."""
+        return self.rank
 
     def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[str, Any]:
+        """eps = 0 of a block."""
         rank = min(self.rank, op.n_in, len(block.components) * block.width)
         return {
             "u": jnp.zeros((*op.lead, rank, op.n_in), dtype),
@@ -60,15 +53,20 @@ class LowRankRTRL(WeightTrace):
         }
 
     def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
+        """dh[s] [lead, width] = sum_k v_k[s] (u_k dW)."""
         q = eps["u"] @ op.canonical_w(dw)[:, block.columns]  # [lead, r, width]
-        return {
-            s: (eps["v"][..., k, :] * q).sum(axis=-2) for k, s in enumerate(block.components)
-        }
+        return {s: (eps["v"][..., k, :] * q).sum(axis=-2) for k, s in enumerate(block.components)}
 
     def advance(
-        self, eps: Any | None, x: Any, g: dict[int, Any], a_0: dict[tuple[int, int], Any],
-        op: Operation, block: Block,
+        self,
+        eps: Any | None,
+        x: Any,
+        g: dict[int, Any],
+        a_0: dict[tuple[int, int], Any],
+        op: Operation,
+        block: Block,
     ) -> dict[str, Any]:
+        """The window's factors appended and truncated; arguments as `DenseTrace.advance`."""
         states = block.components
         u = jnp.moveaxis(x, 0, -2)
         v = jnp.stack([jnp.moveaxis(g[s], 0, -2) for s in states], axis=-2)
