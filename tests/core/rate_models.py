@@ -12,7 +12,7 @@ import numpy as np
 from .cases import N_HIDDEN, N_IN, N_OUT, Case
 
 __all__ = [
-    "GRU", "LATE", "LEAKY", "LSTM", "MGU", "RECURRENT", "RNN", "STACKED", "LeakyTanh",
+    "GRU", "LATE", "LEAKY", "LSTM", "MGU", "RECURRENT", "RNN", "STACKED", "Leaky", "Recurrent",
     "WithReadout", "joined", "linear", "readout",
 ]
 
@@ -105,6 +105,9 @@ class LeakyTanh(brainstate.nn.Module):
     def init_state(self, batch_size: int | None = None, **_: Any) -> None:
         shape = (H,) if batch_size is None else (batch_size, H)
         self.h = brainstate.HiddenState(jnp.zeros(shape))
+
+    def reset_state(self, **_: Any) -> None:
+        self.h.value = jnp.zeros_like(self.h.value)
 
     def update(self, x: Any) -> Any:
         d = jax.nn.sigmoid(self.time.value)

@@ -1,0 +1,272 @@
+"""The sequence driver: sums, means, masks, windows, resets, updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import braintools
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import core
+
+from . import rate_models as rate
+from . import spiking_models as spiking
+from .cases import Data, data_for, gradient_of, run
+from .references import assert_close, named, relative_error, squared_error
+
+ALGORITHMS = {
+    "d_rtrl": lambda m: core.D_RTRL(m, window=3),
+    "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9, window=3),
+    "rank 2": lambda m: core.ES_D_RTRL(m, 2, window=1),
+    "bptt": lambda m: core.BPTT(m),
+    "rtrl": lambda m: core.RTRL(m, window=2),
+}
+
+
+def test_sum_mean_mask_and_outputs() -> None:
+    """7 steps in windows of 3: the last window is shorter."""
+    model, data = rate.GRU.model(), data_for()
+    mask = np.asarray([0.0, 1, 1, 0, 2, 0, 1])
+
+    def weighted(out: Any, target: Any) -> Any:
+        y, weight = target
+        return weight * squared_error(out, y), (out.max(), {"y": y})
+
+    def everything() -> Any:
+        algo = ALGORITHMS["d_rtrl"](model)
+        found = {
+            "sum": gradient_of(algo, data),
+            "mean": gradient_of(algo, data, reduce="mean"),
+            "masked": gradient_of(algo, data, mask=mask),
+            "masked mean": gradient_of(algo, data, mask=mask, reduce="mean"),
+        }
+        core.initialise(algo, data.xs[0])
+        by_hand = core.gradient(
+            algo, weighted, data.xs, (data.ys, mask), per_step_targets=True, has_aux=True,
+            outputs=True,
+        )
+        core.initialise(algo, data.xs[0])
+        forward = core.evaluate(algo, weighted, data.xs, (data.ys, mask), per_step_targets=True,
+                                has_aux=True)
+        return found, by_hand, (by_hand.outputs, by_hand.aux, forward.outputs, forward.aux,
+                                forward.losses, forward.grads)
+
+    found, (by_hand, weighted_losses), rest = run(everything)
+    grads = {name: g for name, (g, _) in found.items()}
+    assert_close(grads["mean"], {n: g / 7 for n, g in grads["sum"].items()})
+    assert_close(grads["masked"], by_hand)
+    assert_close(grads["masked mean"], {n: g / mask.sum() for n, g in by_hand.items()})
+    for name in ("mean", "masked"):  # losses are as the loss gave them
+        assert relative_error(found[name][1], found["sum"][1]) < 1e-12
+    assert relative_error(weighted_losses, mask * found["sum"][1]) < 1e-12
+    outputs, aux, same_outputs, same_aux, same_losses, none = rest
+    assert outputs.shape == (*data.xs.shape[:2], 2)
+    assert relative_error(aux[0], outputs.max(axis=(1, 2))) < 1e-12
+    assert np.array_equal(aux[1]["y"], data.ys)
+    assert relative_error(same_outputs, outputs) < 1e-12
+    assert relative_error(same_aux[0], aux[0]) < 1e-12
+    assert relative_error(same_losses, weighted_losses) < 1e-12
+    assert none == {}
+
+
+def test_targets_are_constant_unless_said_otherwise() -> None:
+    model, data = rate.LEAKY.model(), data_for()
+    constant = np.broadcast_to(data.ys[0], data.ys.shape)
+
+    def everything() -> Any:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        once = core.gradient(algo, squared_error, data.xs, data.ys[0])
+        core.initialise(algo, data.xs[0])
+        each = core.gradient(algo, squared_error, data.xs, constant, per_step_targets=True)
+        return once, each
+
+    once, each = run(everything)
+    assert_close(once[0], each[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "batching"),
+    [*((name, "manual") for name in ALGORITHMS), ("d_rtrl", "vmap"), ("es_d_rtrl", "vmap")],
+)
+def test_a_sample_may_start_anew(name: str, batching: str) -> None:
+    """A reset of one sample cuts its stream in two; the other goes on."""
+    model, data = rate.RECURRENT.model(), data_for()
+    reset = np.zeros((7, 2), bool)
+    reset[4, 0] = True
+    make = ALGORITHMS[name]
+
+    def everything() -> Any:
+        parts = [Data(data.xs[:4, :1], data.ys[:4, :1]), Data(data.xs[4:, :1], data.ys[4:, :1]),
+                 Data(data.xs[:, 1:], data.ys[:, 1:])]
+        return (
+            gradient_of(make(model), data, batching=batching, reset=reset),
+            [gradient_of(make(model), part, batching=batching) for part in parts],
+            gradient_of(make(model), data, batching=batching),
+        )
+
+    (streamed, losses), parts, (unbroken, _) = run(everything)
+    assert len(parts) == 3
+    assert_close(streamed, jax.tree.map(lambda *g: sum(g), *(g for g, _ in parts)), 1e-11)
+    wanted = np.concatenate([parts[0][1], parts[1][1]]) + parts[2][1]
+    assert relative_error(losses, wanted) < 1e-12
+    name = "cell.W.weight.weight"
+    assert relative_error(streamed[name], unbroken[name]) > 1e-3
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+def test_updates_every_few_steps(clip_norm: float | None) -> None:
+    """`train(update_every=2)` over 7 steps is four updates, with states and traces going on."""
+    data = data_for()
+
+    def trained() -> Any:
+        model = rate.GRU.model()
+        weights = model.states(brainstate.ParamState)
+        optimizer = braintools.optim.SGD(lr=0.05)
+        optimizer.register_trainable_weights(weights)
+        return model, weights, optimizer
+
+    model, weights, optimizer = trained()
+    other, other_weights, _ = trained()
+
+    def by_driver() -> Any:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        result = core.train(algo, squared_error, data.xs, data.ys, optimizer, update_every=2,
+                            clip_norm=clip_norm, per_step_targets=True)
+        return result.losses, result.grads
+
+    def by_hand() -> Any:
+        algo, losses = core.D_RTRL(other), []
+        core.initialise(algo, data.xs[0])
+        for start in range(0, 7, 2):
+            result = core.gradient(
+                algo, squared_error, data.xs[start : start + 2], data.ys[start : start + 2],
+                per_step_targets=True, fresh=False,
+            )
+            scale = 1.0
+            if clip_norm is not None:
+                squares = sum((g**2).sum() for g in jax.tree.leaves(result.grads))
+                scale = jnp.minimum(1.0, clip_norm / jnp.sqrt(squares))
+            for path, state in other_weights.items():
+                state.value = jax.tree.map(
+                    lambda w, g, scale=scale: w - 0.05 * scale * g, state.value,
+                    result.grads[path],
+                )
+            losses.append(result.losses)
+        return losses, result.grads
+
+    losses, last = brainstate.transform.jit(by_driver)()
+    pieces, last_by_hand = brainstate.transform.jit(by_hand)()
+    assert len(pieces) == 4
+    tolerance = 1e-6 if clip_norm else 1e-12  # brainstate divides by the norm plus 1e-6
+    assert relative_error(losses, np.concatenate(pieces)) < tolerance
+    assert_close(named(last), named(last_by_hand), tolerance)
+    assert_close(named(weights), named(other_weights), tolerance)
+
+
+def test_one_update_a_sequence() -> None:
+    model, data = rate.LEAKY.model(), data_for()
+    before = {n: np.array(w) for n, w in named(model.states(brainstate.ParamState)).items()}
+    optimizer = braintools.optim.SGD(lr=0.5)
+    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
+
+    def everything() -> Any:
+        plain = gradient_of(core.D_RTRL(model), data)
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        return plain, core.train(algo, squared_error, data.xs, data.ys, optimizer,
+                                 clip_norm=None, per_step_targets=True)
+
+    (grads, losses), (same, same_losses) = run(everything)
+    assert_close(same, grads)
+    assert relative_error(same_losses, losses) < 1e-12
+    after = named(model.states(brainstate.ParamState))
+    assert_close(after, {n: before[n] - 0.5 * grads[n] for n in before})
+
+
+@pytest.mark.parametrize("name", ["d_rtrl", "es_d_rtrl", "rank 2"])
+def test_streams_go_on_and_reset_traces_forgets(name: str) -> None:
+    """Two calls with fresh=False are one sequence; `reset_traces` starts the traces anew."""
+    model, data = spiking.DELTA.model(), data_for()
+    first, second = (Data(*(a[part] for a in data)) for part in (slice(0, 4), slice(4, 7)))
+
+    def both(make: Any, forget: bool) -> Any:
+        algo = make(model)
+        total = gradient_of(algo, first, fresh=False)
+        if forget:
+            algo.reset_traces()
+        rest = core.gradient(algo, squared_error, *second, per_step_targets=True, fresh=False)
+        return jax.tree.map(jnp.add, total.grads, rest.grads), rest.grads, algo.trace.value
+
+    def everything() -> Any:
+        make = ALGORITHMS[name]
+        algo = make(model)
+        whole = gradient_of(algo, data)
+        gradient_of(algo, first)  # fresh: leaves states, no traces
+        alone = core.gradient(algo, squared_error, *second, per_step_targets=True)
+        algo = make(model)
+        gradient_of(algo, first, fresh=False)
+        algo.reset_traces()
+        return whole, alone, both(make, False), both(make, True), algo.trace.value
+
+    (whole, _), (alone, _), (joined, _, traces), (_, after_reset, _), zero = run(everything)
+    assert relative_error(
+        named(joined)["synapse.comm.weight.weight"], whole["synapse.comm.weight.weight"]
+    ) < (1e-3 if name == "rank 2" else 1e-12)
+    assert_close(named(after_reset), alone)
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(traces))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(zero))
+
+
+def test_windows_are_chosen_from_a_budget() -> None:
+    """`auto`: as many steps as max(a quarter of the traces, 8 MiB) holds, preferring divisors."""
+    model, data = rate.GRU.model(), data_for()
+
+    def chosen() -> Any:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        most = 8 * 2**20 // algo.graph.step_bytes()
+        sequence = core.D_RTRL(model, window="sequence")
+        return most, [
+            algo.steps_per_window(7, 1), algo.steps_per_window(10 * most, 1),
+            algo.steps_per_window(10 * most + 1, 2), sequence.steps_per_window(10 * most, 1),
+        ]
+
+    most, (short, long, two, whole) = run(chosen)
+    assert short == 7
+    assert long == most  # it divides
+    assert two <= most // 2
+    assert whole == 10 * most
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"reduce": "max"}, "expected reduce to be sum or mean; got 'max'. Choose one of them."),
+        ({"mask": np.ones((7, 2))}, "expected a mask of shape (7,), one weight a step; got shape "
+         "(7, 2). Mask samples inside the loss."),
+    ],
+    ids=["reduce", "mask"],
+)
+def test_bad_options_are_refused(options: dict[str, Any], text: str) -> None:
+    model, data = rate.LEAKY.model(), data_for()
+    with pytest.raises(core.InvalidArgument) as refused:
+        run(lambda: gradient_of(core.D_RTRL(model), data, **options))
+    assert text in str(refused.value)
+
+
+@pytest.mark.parametrize("every", [0, 8, "step", 2.0])
+def test_an_update_interval_out_of_range_is_refused(every: Any) -> None:
+    model, data = rate.LEAKY.model(), data_for()
+    algo = core.D_RTRL(model)
+    with pytest.raises(core.InvalidArgument) as refused:
+        core.train(algo, squared_error, data.xs, data.ys, None, update_every=every)
+    assert str(refused.value) == (
+        f'expected update_every to be "sequence" or 1 to 7 steps; got {every!r}. '
+        "Choose a number of steps within the sequence."
+    )
