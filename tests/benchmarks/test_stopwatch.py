@@ -35,8 +35,11 @@ for _ in range(steps):
 
 def whole_process_s(job: str, steps: int) -> float:
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-P", "-c", PROGRAM, job, str(steps)], check=True,
-                   env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"})
+    subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM, job, str(steps)],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+    )
     return time.perf_counter() - started
 
 
@@ -52,13 +55,13 @@ def test_step_time_is_what_a_stopwatch_says(
 
 def slope_and_median() -> tuple[float, float]:
     """Seconds a step by the stopwatch and by the harness, medians of interleaved pairs."""
-    cell, = cli.cells_of(None, CELL, multirun=False)
+    (cell,) = cli.cells_of(None, CELL, multirun=False)
     job = json.dumps({"config": cell.config, "choices": cell.choices, "memory_bytes": 1 << 33})
     slopes, medians = [], []
     for pair in range(PAIRS):
         few, many = (whole_process_s(job, steps) for steps in STEPS)
         slopes.append((many - few) / (STEPS[1] - STEPS[0]))
         cli.main([*CELL, "metric=[timing]", f"out={pair}"])
-        record, = (json.loads(p.read_text()) for p in Path(str(pair), "cells").glob("*.json"))
+        (record,) = (json.loads(p.read_text()) for p in Path(str(pair), "cells").glob("*.json"))
         medians.append(record["metrics"]["step_time_ms"] / 1e3)
     return statistics.median(slopes), statistics.median(medians)

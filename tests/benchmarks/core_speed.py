@@ -1,0 +1,115 @@
+"""One table: the core against BPTT, against braintrace and against the machine's own floor.
+
+    python -m tests.benchmarks.core_speed [--pairs 7] [--case LIF] [--out FILE]
+
+Every figure is a ratio of times taken in turn in one process, the median over the rounds with its
+smallest and largest. "floor" is the time of the operation's two products, forward and for dW, as
+one large product each, measured in the same rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import core
+from tests.benchmarks.networks import CASES, Case, braintrace, ours
+
+ALGORITHMS: dict[str, Callable[[Any], Any]] = {
+    "BPTT": lambda m: core.BPTT(m),
+    "D-RTRL, one window": lambda m: core.D_RTRL(m, window="sequence"),
+    "D-RTRL, windows of 32": lambda m: core.D_RTRL(m, window=32),
+    "D-RTRL, every step": lambda m: core.D_RTRL(m, window=1),
+    "ES-D-RTRL": lambda m: core.ES_D_RTRL(m, 0.9),
+}
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=7, help="rounds of all contenders in turn")
+    parser.add_argument("--case", default="", help="only cases whose name contains this")
+    parser.add_argument("--out", type=Path, help="also write the table to this file")
+    options = parser.parse_args()
+    lines = [
+        "| case | algorithm | ms/step | BPTT / it | braintrace / it | vmap / manual | floor / it |"
+        " first call s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, case in CASES.items():
+        if options.case in name:
+            lines += _rows(name, case, options.pairs)
+    print("\n".join(lines))
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n")
+
+
+def _rows(name: str, case: Case, pairs: int) -> list[str]:
+    xs, labels = case.data()
+    few, _ = case.data(case.peer_steps)
+    runs: dict[str, tuple[Callable[[], Any], int]] = {}
+    for algorithm, make in ALGORITHMS.items():
+        for batching in ("manual", "vmap"):
+            f = ours(case, make, batching)
+            runs[f"{algorithm}/{batching}"] = (lambda f=f: f(xs, labels), case.n_steps)
+    for algorithm, inputs in (("d_rtrl", few), ("es_d_rtrl", xs)):
+        for batching in ("manual", "vmap"):
+            f = braintrace(case, algorithm, batching)
+            runs[f"{algorithm}/{batching}"] = (lambda f=f, i=inputs: f(i, labels), len(inputs))
+    x = jnp.ones((case.n_steps * case.batch, case.rows))
+    w = jnp.ones((case.rows, case.n_hidden))
+    product = jax.jit(jnp.matmul)
+    runs["product"] = (lambda: product(x, w), case.n_steps)
+
+    first = {key: _seconds(run) for key, (run, _) in runs.items()}
+    times: dict[str, list[float]] = {key: [] for key in runs}
+    for _ in range(pairs):
+        for key, (run, n_steps) in runs.items():
+            times[key].append(_seconds(run) / n_steps * 1e3)
+
+    def ratio(above: list[float], below: list[float]) -> str:
+        pairwise = [a / b for a, b in zip(above, below, strict=True)]
+        return f"{statistics.median(pairwise):.2f} ({min(pairwise):.2f}..{max(pairwise):.2f})"
+
+    floor = [2 * t for t in times["product"]]
+    if "GRU" in name:
+        floor = [3 * t for t in floor]  # reset, update and candidate
+    rows = []
+    for algorithm in ALGORITHMS:
+        mine = times[f"{algorithm}/manual"]
+        theirs = "-"
+        if algorithm != "BPTT":
+            peer = "es_d_rtrl" if algorithm.startswith("ES") else "d_rtrl"
+            best = min((times[f"{peer}/manual"], times[f"{peer}/vmap"]), key=statistics.median)
+            theirs = ratio(best, mine)
+        rows.append(
+            f"| {name} | {algorithm} | {statistics.median(mine):.4f} "
+            f"| {ratio(times['BPTT/manual'], mine)} | {theirs} "
+            f"| {ratio(times[f'{algorithm}/vmap'], mine)} | {ratio(floor, mine)} "
+            f"| {first[f'{algorithm}/manual']:.2f} |"
+        )
+    for peer in ("d_rtrl", "es_d_rtrl"):
+        for batching in ("manual", "vmap"):
+            key = f"{peer}/{batching}"
+            rows.append(
+                f"| {name} | braintrace {peer}, {batching} | {statistics.median(times[key]):.4f} "
+                f"| - | - | - | - | {first[key]:.2f} |"
+            )
+    return rows
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
