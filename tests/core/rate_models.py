@@ -12,8 +12,8 @@ import numpy as np
 from .cases import N_HIDDEN, N_IN, N_OUT, Case
 
 __all__ = [
-    "GRU", "LATE", "LEAKY", "LSTM", "MGU", "RECURRENT", "RNN", "STACKED", "Leaky", "Recurrent",
-    "WithReadout", "joined", "linear", "readout",
+    "FEEDBACK", "GRU", "LATE", "LEAKY", "LSTM", "MGU", "RECURRENT", "RNN", "STACKED", "Leaky",
+    "LeakyTanh", "Recurrent", "WithReadout", "joined", "linear", "readout",
 ]
 
 H = N_HIDDEN
@@ -188,7 +188,28 @@ def late_step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
     return {"one": one, "two": two}, readout(p, two)
 
 
+class Feedback(Stacked):
+    """The first layer also reads the second, one step late; the readout also a previous state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = LeakyTanh(N_IN + 2 * H)
+
+    def update(self, x: Any) -> Any:
+        before, above = self.one.h.value, self.two.h.value
+        first = self.one(joined(joined(x, before), above))
+        return self.out(self.two(joined(first, above)) + before)
+
+
+def feedback_step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
+    operand = joined(joined(x, rec(h["one"])), rec(h["two"]))
+    one = leaky_tanh(p, "one", h["one"], below(operand))
+    two = leaky_tanh(p, "two", h["two"], below(joined(one, rec(h["two"]))))
+    return {"one": one, "two": two}, readout(p, two + h["one"])
+
+
 LEAKY = Case("leaky", Leaky, leaky_step, {"h": H}, element_wise=True)
 RECURRENT = Case("leaky and recurrent", Recurrent, recurrent_step, {"h": H})
 STACKED = Case("two layers", Stacked, stacked_step, {"one": H, "two": H})
+FEEDBACK = Case("two layers, feedback", Feedback, feedback_step, {"one": H, "two": H})
 LATE = Case("two layers, one step late", Late, late_step, {"one": H, "two": H})

@@ -18,7 +18,7 @@ from .recursions import adaptive_local, dense_d_rtrl, gru_locals, leaky_local, l
 from .references import assert_close, bptt, cut_bptt, errors, relative_error, within_step
 
 CASES = [
-    rate.RNN, rate.GRU, rate.MGU, rate.LSTM, rate.LEAKY, rate.STACKED, rate.LATE,
+    rate.RNN, rate.GRU, rate.MGU, rate.LSTM, rate.LEAKY, rate.STACKED, rate.LATE, rate.FEEDBACK,
     spiking.DELTA, spiking.HARD, spiking.ADAPTIVE, spiking.EXPONENTIAL, spiking.LEAKY_READOUT,
     spiking.RESET_AT_ONCE,
 ]

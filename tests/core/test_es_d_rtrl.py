@@ -151,6 +151,21 @@ def test_the_correction_is_finite_in_float32() -> None:
     assert all(np.isfinite(np.asarray(g)).all() and np.any(g) for g in grads.values())
 
 
+def test_the_trace_is_linear_in_inputs_and_outputs() -> None:
+    """B (I + S H) numbers and the correction, where D-RTRL has B I S H."""
+    model, data = spiking.ADAPTIVE.model(), data_for()
+
+    def sizes() -> Any:
+        algo = core.ES_D_RTRL(model, 0.9)
+        core.initialise(algo, data.xs[0])
+        return algo.trace_bytes
+
+    found = run(sizes)
+    batch, n_in = data.xs.shape[1], data.xs.shape[2] + N_HIDDEN
+    assert found["synapse.comm.weight.weight"] == 8 * batch * (n_in + 2 * N_HIDDEN + 1)
+    assert found["synapse.comm.weight.bias"] == 8 * batch * (1 + 2 * N_HIDDEN + 1)
+
+
 @pytest.mark.parametrize("decay", [1, 1.0, -0.1, 1.5, (0.5, 1.0), (0.1, 0.2, 0.3), "0.9", True])
 def test_a_decay_out_of_range_is_refused(decay: Any) -> None:
     model = rate.LEAKY.model()

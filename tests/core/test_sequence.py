@@ -118,8 +118,8 @@ def test_a_sample_may_start_anew(name: str, batching: str) -> None:
     assert relative_error(streamed[name], unbroken[name]) > 1e-3
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.1])
-def test_updates_every_few_steps(clip_norm: float | None) -> None:
+@pytest.mark.parametrize(("clip_norm", "batching"), [(None, "manual"), (0.1, "vmap")])
+def test_updates_every_few_steps(clip_norm: float | None, batching: str) -> None:
     """`train(update_every=2)` over 7 steps is four updates, with states and traces going on."""
     data = data_for()
 
@@ -135,7 +135,7 @@ def test_updates_every_few_steps(clip_norm: float | None) -> None:
 
     def by_driver() -> Any:
         algo = core.D_RTRL(model)
-        core.initialise(algo, data.xs[0])
+        core.initialise(algo, data.xs[0], batching=batching)
         result = core.train(algo, squared_error, data.xs, data.ys, optimizer, update_every=2,
                             clip_norm=clip_norm, per_step_targets=True)
         return result.losses, result.grads
