@@ -164,8 +164,11 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
 
     def _state_leaves(self) -> dict[int, Any]:
         graph = self.graph
-        present = self.model.states()
-        anew = [".".join(map(str, p)) for p, s in present.items() if id(s) not in self._model_states]
+        anew = [
+            ".".join(map(str, path))
+            for path, state in self.model.states().items()
+            if id(state) not in self._model_states
+        ]
         if anew:
             raise NotCompiled(
                 "the states that the graph was compiled with",
