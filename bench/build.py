@@ -74,7 +74,8 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
               initial=initial, batch=(xs, ys), build=again, floor=job.get("floor", {}))
     return run, {
         "metrics": {**stepper.seconds, "first_call_s": first_call,
-                    "n_compilations": len(stepper.calls), "n_weights": _count(weights)},
+                    "n_compilations": len(stepper.calls), "n_weights": _count(weights),
+                    "calls_per_step": max(times for _, times in stepper.calls)},
         "provenance": {"device": str(jax.devices()[0].device_kind),
                        "backend_compilations": compilations.count},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.folder import Folder, default
 from bench.probe import refuse_bad_values
 
 BAD_INPUT = 2
+BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 
 # Hydra answers these by itself; none of them runs a cell.
 HYDRA_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -29,11 +31,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 130 when
-        interrupted.
+        interrupted, 141 when whoever read the output (``| head``) has left.
     """
+    try:
+        status = answer(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The interpreter flushes once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def answer(argv: Sequence[str]) -> int:
+    """Hydra's own flags, or the cells; a bad input becomes one message."""
     parser = get_args_parser()
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    namespace, unknown = parser.parse_known_args(arguments)
+    namespace, unknown = parser.parse_known_args(list(argv))
     if any(getattr(namespace, flag) for flag in HYDRA_FLAGS):
         namespace.overrides = arguments_of(namespace)
         _run_hydra(args=namespace, args_parser=parser, task_function=_never_runs,

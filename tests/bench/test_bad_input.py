@@ -125,3 +125,14 @@ def test_no_traceback_from_the_command_itself(tmp_path: Path) -> None:
                             capture_output=True, text=True, check=False)
     assert answer.returncode == 2
     assert answer.stderr == f"error: {CASES['algo=drtrl']}\n"
+
+
+def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
+    command = subprocess.Popen([sys.executable, "-m", "bench", "--help"], cwd=tmp_path,
+                               env={"PYTHONPATH": str(provenance.ROOT), "PATH": ""},
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert command.stdout is not None and command.stderr is not None
+    command.stdout.close()
+    assert command.stderr.read() == ""
+    command.stderr.close()
+    assert command.wait() == cli.BROKEN_PIPE

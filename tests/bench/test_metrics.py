@@ -56,15 +56,21 @@ def test_weights_that_never_move_are_named() -> None:
     assert never_moved(before, {"w": np.array([0, 0, 1e-30]), "b": np.zeros(2)}) == ["b"]
 
 
-@pytest.mark.parametrize(("peak", "account", "words"), [
-    (5.0, 0.1, ""),
-    (120.0, 100.0, ""),
-    (150.0, 100.0, "measured peak 150.0 MiB, XLA's account 100.0 MiB"),
-    (0.0, 100.0, "measured peak 0.0 MiB, XLA's account 100.0 MiB"),
-    (None, 100.0, ""),
+@pytest.mark.parametrize(("peak", "account", "temp", "words"), [
+    (5.0, 0.1, 0.0, ""),
+    (120.0, 100.0, 90.0, ""),
+    (150.0, 100.0, 90.0, "measured peak 150.0 MiB, XLA's account 100.0 MiB"),
+    (70.0, 100.0, 60.0, "measured peak 70.0 MiB, XLA's account 100.0 MiB"),
+    (0.5, 4.5, 4.2, "measured peak 0.5 MiB, below XLA's temporaries of 4.2 MiB"),
+    (2.5, 4.5, 4.2, ""),
+    (91.0, 101.0, 100.0, ""),
+    (89.0, 101.0, 100.0, "measured peak 89.0 MiB, below XLA's temporaries of 100.0 MiB"),
+    (None, 100.0, 90.0, ""),
 ])
-def test_disagreement_of_memory_is_said(peak: float | None, account: float, words: str) -> None:
-    assert Memory(disagree_above=0.25, slack_mib=8.0)._disagreement(peak, account) == words
+def test_disagreement_of_memory_is_said(peak: float | None, account: float, temp: float,
+                                        words: str) -> None:
+    memory = Memory(disagree_above=0.25, slack_mib=8.0)
+    assert memory._disagreement(peak, account, temp) == words
 
 
 def test_predicted_memory_counts_what_a_scan_stacks() -> None:
