@@ -231,16 +231,15 @@ def test_windows_are_chosen_from_a_budget() -> None:
         algo = core.D_RTRL(model)
         core.initialise(algo, data.xs[0])
         most = 8 * 2**20 // algo.graph.step_bytes()
-        sequence = core.D_RTRL(model, window="sequence")
-        return most, [
-            algo.steps_per_window(7, 1), algo.steps_per_window(10 * most, 1),
-            algo.steps_per_window(10 * most + 1, 2), sequence.steps_per_window(10 * most, 1),
-        ]
+        found = [algo.steps_per_window(7), algo.steps_per_window(10 * most)]
+        found.append(core.D_RTRL(model, window="sequence").steps_per_window(10 * most))
+        core.initialise(algo, data.xs[0], batching="vmap")
+        mapped = algo.over_samples(2)  # as many bytes a step as the batch of two
+        return most, [*found, mapped.steps_per_window(10 * most)]
 
-    most, (short, long, two, whole) = run(chosen)
+    most, (short, long, whole, mapped) = run(chosen)
     assert short == 7
-    assert long == most  # it divides
-    assert two <= most // 2
+    assert long == mapped == most  # it divides
     assert whole == 10 * most
 
 
