@@ -34,9 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupted, 141 when whoever read the output (``| head``) has left.
     """
     try:
-        status = answer(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-        return status
+        try:
+            return answer(sys.argv[1:] if argv is None else argv)
+        finally:
+            # Hydra's own flags leave by SystemExit.
+            sys.stdout.flush()
     except BrokenPipeError:
         # The interpreter flushes once more as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
