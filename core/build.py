@@ -8,24 +8,23 @@ What D-RTRL cannot represent is refused here, by name, before anything is comput
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import brainstate
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from core.capture import is_real, trace_step
 from core.errors import NotRepresentable
 from core.graph import Graph, Group, Hidden
 from core.labels import NONE, carries_gradient, propagate
-from core.operation import Block, Operation, Parameter
-from core.program import Equation, Program, flatten_jaxpr, needed
+from core.operation import Block, Parameter
+from core.program import needed
+from core.relations import closure, components, partners
 from core.step import credited_states
 
-__all__ = ["build_graph", "check_other_states", "trace_step"]
+__all__ = ["build_graph", "check_other_states"]
 
 Sources = Mapping[int, frozenset[Any]]
 
@@ -51,116 +50,6 @@ def build_graph(model: Any, args: tuple[Any, ...]) -> Graph:
     return _with_components(graph)
 
 
-# -- tracing
-
-
-def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
-    """The step's equations, split into prelude and body, with its operations found.
-
-    Enough to run and differentiate the step as it is; which state a weight feeds is left open, so
-    nothing is refused.
-    """
-    function = brainstate.transform.StatefulFunction(model.update, name="update")
-    function.make_jaxpr(*args)
-    states = tuple(function.get_states(*args))
-    program = flatten_jaxpr(function.get_jaxpr(*args))
-    out, new_states = jax.tree.unflatten(function.get_out_treedef(*args), program.outputs)
-    n_args = len(jax.tree.leaves(args))
-    arg_vars, rest = program.inputs[:n_args], list(program.inputs[n_args:])
-    paths = {id(s): ".".join(map(str, path)) for path, s in model.states().items()}
-
-    names: dict[int, str] = {}
-    state_vars, params, hidden, others = [], [], [], []
-    for state, new in zip(states, new_states, strict=True):
-        keys = [k for k, _ in jax.tree_util.tree_leaves_with_path(state.value)]
-        variables, rest = tuple(rest[: len(keys)]), rest[len(keys) :]
-        state_vars.append(variables)
-        after = jax.tree.leaves(new) if new is not None else [None] * len(keys)
-        for var, key, new_var in zip(variables, keys, after, strict=True):
-            names[var] = name = _path(paths.get(id(state), type(state).__name__), key)
-            aval = program.avals[var]
-            if isinstance(state, brainstate.ParamState):
-                params.append(var)
-            elif new is None:
-                continue  # only read: a constant
-            elif isinstance(state, brainstate.HiddenState) and _real(aval):
-                hidden.append(Hidden(name, var, new_var, aval.shape, aval.dtype))
-            else:
-                others.append((var, new_var))
-
-    data = {*arg_vars, *(h.var for h in hidden), *(v for v, _ in others)}
-    trainable = {v for v in params if _real(program.avals[v])}
-    prelude, body = [], []
-    for eqn in program.equations:
-        if data.intersection(eqn.variables):
-            data.update(eqn.outputs)
-            body.append(eqn)
-            continue
-        prelude.append(eqn)
-        from_params = [v for v in eqn.variables if v in trainable]
-        if from_params and carries_gradient(eqn, program.avals):
-            trainable.update(eqn.outputs)
-            joined = " + ".join(dict.fromkeys(names[v] for v in from_params))
-            names.update(dict.fromkeys(eqn.outputs, joined))
-    operations = _find_operations(body, program, data, trainable, names)
-    own = {id(op.eqn) for op in operations}
-    used = [v for eqn in body if id(eqn) not in own for v in eqn.variables]
-    used += [a for a in jax.tree.leaves(out) if isinstance(a, int)]
-    plain = tuple(dict.fromkeys(v for v in used if v in trainable and v not in data))
-    return Graph(
-        program,
-        tuple(prelude),
-        tuple(body),
-        states,
-        tuple(state_vars),
-        arg_vars,
-        tuple(jax.tree.leaves(out)),
-        jax.tree.structure(out),
-        tuple(params),
-        tuple(hidden),
-        tuple(others),
-        operations,
-        (),
-        plain,
-        (),
-        names,
-    )
-
-
-def _find_operations(
-    body: list[Equation],
-    program: Program,
-    data: set[int],
-    trainable: set[int],
-    names: Mapping[int, str],
-) -> tuple[Operation, ...]:
-    operations: list[Operation] = []
-    for eqn in body:
-        if eqn.name != "dot_general" or len(eqn.variables) != 2:
-            continue
-        left, right = eqn.variables
-        batched = eqn.params["dimension_numbers"][1][0]
-        if (left in data) == (right in data) or batched or not _real(program.avals[eqn.outputs[0]]):
-            continue
-        x, w = (left, right) if left in data else (right, left)
-        name = names.get(w, "a constant matrix")
-        same = sum(op.name == name for op in operations)
-        operations.append(
-            Operation(
-                eqn,
-                x,
-                w,
-                name,
-                f"{name} (use {same + 1})" if same else name,
-                w in trainable,
-                x_first=left in data,
-                x_shape=program.avals[x].shape,
-                w_shape=program.avals[w].shape,
-            )
-        )
-    return tuple(operations)
-
-
 # -- what depends on what
 
 
@@ -174,7 +63,7 @@ def _flow(graph: Graph, sources: Sources, through_operations: bool) -> dict[int,
             reached[eqn.outputs[0]] = frozenset([("y", eqn.outputs[0])])
         elif carries_gradient(eqn, graph.program.avals):
             found = frozenset[Any]().union(*(reached.get(v, ()) for v in eqn.variables))
-            reached.update((v, found) for v in eqn.outputs if _real(graph.program.avals[v]))
+            reached.update((v, found) for v in eqn.outputs if is_real(graph.program.avals[v]))
     return reached
 
 
@@ -195,7 +84,7 @@ def check_other_states(graph: Graph) -> None:
     sources: dict[int, frozenset[Any]] = {h.var: credit for h in graph.hidden}
     sources |= {op.w: credit for op in graph.operations if op.trainable}
     sources |= dict.fromkeys(graph.plain, credit)
-    sources |= {v: frozenset([v]) for v, _ in graph.others if _real(graph.program.avals[v])}
+    sources |= {v: frozenset([v]) for v, _ in graph.others if is_real(graph.program.avals[v])}
     reached = _flow(graph, sources, through_operations=True)
     used = frozenset[Any]().union(
         *(reached.get(a, ()) for a in [*graph.out_atoms, *(h.new for h in graph.hidden)])
@@ -244,7 +133,7 @@ def _with_groups(graph: Graph, labels: list[dict[int, np.ndarray]], fixed_y: Sou
                 )
             couplings.add((s, p))
     groups = []
-    for states in _components(len(graph.hidden), couplings):
+    for states in components(len(graph.hidden), couplings):
         leads = {op.lead for op in graph.operations for s in states if op.y in labels[s]}
         if len(leads) > 1:
             raise NotRepresentable(
@@ -343,7 +232,7 @@ def _with_cuts(graph: Graph) -> Graph:
     for op in graph.operations:
         for g in reached.get(op.x, ()):
             below[g].update(b.group for b in op.blocks)
-    downstream = {g: _closure({g}, lambda h: below[h]) for g in below}
+    downstream = {g: closure({g}, lambda h: below[h]) for g in below}
     return replace(
         graph,
         operations=tuple(
@@ -359,7 +248,7 @@ def _with_components(graph: Graph) -> Graph:
     groups = []
     for group in graph.groups:
         start = {k for k, s in enumerate(group.states) if s in credited}
-        live = _closure(start, lambda s, group=group: {p for q, p in group.reads if q == s})
+        live = closure(start, partners(group.reads, of=0))
         groups.append(replace(group, live=tuple(sorted(live))))
     graph = replace(graph, groups=tuple(groups))
 
@@ -367,9 +256,7 @@ def _with_components(graph: Graph) -> Graph:
         blocks = []
         for block in source.blocks:
             group = graph.groups[block.group]
-            touched = _closure(
-                set(block.components), lambda p, group=group: {q for q, r in group.reads if r == p}
-            )
+            touched = closure(set(block.components), partners(group.reads, of=1))
             components = tuple(s for s in group.live if s in touched)
             blocks.append(replace(block, components=components))
         return replace(source, blocks=tuple(blocks))
@@ -384,15 +271,6 @@ def _with_components(graph: Graph) -> Graph:
 # -- small tools
 
 
-def _real(aval: Any) -> bool:
-    return jnp.issubdtype(aval.dtype, jnp.inexact)
-
-
-def _path(state: str, key: tuple[Any, ...]) -> str:
-    parts = [getattr(k, "key", getattr(k, "name", getattr(k, "idx", None))) for k in key]
-    return ".".join([state, *(str(p) for p in parts if isinstance(p, str) and p != "mantissa")])
-
-
 def _runs(neurons: np.ndarray) -> list[tuple[slice, int]]:
     """Maximal runs of columns whose neuron numbers rise by one, with the first number."""
     apart = (np.diff(neurons) != 1) | (neurons[:-1] == NONE)
@@ -400,23 +278,3 @@ def _runs(neurons: np.ndarray) -> list[tuple[slice, int]]:
     return [
         (slice(int(a), int(b)), int(neurons[a])) for a, b in pairwise(breaks) if neurons[a] != NONE
     ]
-
-
-def _components(n: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Connected components of an undirected graph on 0..n-1, each sorted."""
-    near: dict[int, set[int]] = {i: {i} for i in range(n)}
-    for a, b in edges:
-        near[a].add(b)
-        near[b].add(a)
-    found = {frozenset(_closure({i}, lambda k: near[k])) for i in range(n)}
-    return sorted(sorted(c) for c in found)
-
-
-def _closure(start: set[int], step: Any) -> set[int]:
-    """Everything reachable from `start`, itself included."""
-    seen, stack = set(start), list(start)
-    while stack:
-        new = step(stack.pop()) - seen
-        seen |= new
-        stack += new
-    return seen

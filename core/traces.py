@@ -7,14 +7,17 @@ derivative of a state component with respect to those columns of W, per sample:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import brainstate
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from core.operation import Block, Operation
+from core.window import scan
 
 __all__ = [
     "DenseTrace",
@@ -59,7 +62,7 @@ class DenseTrace:
     ) -> dict[int, Any]:
         """dh[s] [lead, width] = sum_i eps[s] [lead, i, width] dW [i, width]."""
         dw = op.canonical_w(dw)[:, block.columns]
-        return {s: (eps[s] * dw).sum(axis=-2) for s in block.components}
+        return {s: _by_samples(eps[s], dw) for s in block.components}
 
     def advance(
         self,
@@ -78,11 +81,38 @@ class DenseTrace:
           g: [K, lead, width] by component.
           a_0: [lead, width] by pair of components.
         """
+        # Without the barrier XLA computes g and A_0 again for each of the I rows of the trace.
+        x, g, a_0 = lax.optimization_barrier((x, dict(g), dict(a_0)))
         new = {s: outer(x, g[s]) for s in block.components}
         if eps is not None:
             for s, p in a_0:
                 new[s] += a_0[s, p][..., None, :] * eps[p]
         return new
+
+
+# Elements of a weight above which one reduction over the samples is the faster way on a CPU: the
+# accumulated dW no longer stays in a core's cache.
+CACHED_WEIGHT = 2**17
+
+
+def _by_samples(eps: Any, dw: Any) -> Any:
+    """sum_i eps [..., I, H] dW [I, H], a few samples at a time.
+
+    Only its transpose is ever run: dW = sum_b eps_b dh_b. Written sample by sample it becomes
+    multiply-adds over a dW that stays in the cache; as one reduction over the leading axis XLA's
+    CPU backend took up to five times as long (GRU 50 -> 128, B = 32).
+    """
+    *lead, n_in, width = eps.shape
+    if n_in * width > CACHED_WEIGHT:
+        return (eps * dw).sum(axis=-2)
+    rows = math.prod(lead)
+    size = max(k for k in range(1, 9) if rows % k == 0)
+
+    def some(_: None, chunk: Any) -> tuple[None, Any]:
+        return None, jnp.stack([(chunk[j] * dw).sum(axis=0) for j in range(size)])
+
+    _, dh = scan(some, None, eps.reshape(rows // size, size, n_in, width))
+    return dh.reshape(*lead, width)
 
 
 def advance_parameter(

@@ -35,9 +35,9 @@ FORBIDDEN_IMPORTS = {
 # Inside core a module imports its own rank or below: data/errors <- graph <- step <- traces <-
 # algorithms. The name is the first part below `core`; one that is not here has no place yet.
 CORE_RANKS = {
-    **dict.fromkeys(("data", "errors", "labels", "nn", "operation", "program"), 0),
+    **dict.fromkeys(("data", "derivative", "errors", "labels", "nn", "operation", "program", "relations"), 0),
     "graph": 1,
-    **dict.fromkeys(("build", "step", "window"), 2),
+    **dict.fromkeys(("build", "capture", "step", "window"), 2),
     **dict.fromkeys(("low_rank", "traces"), 3),
     "algorithms": 4,
     "sequence": 5,

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, check_window
-from core.build import trace_step
+from core.capture import trace_step
 from core.graph import Graph
 from core.step import prelude
 from core.window import Restart, run

@@ -24,7 +24,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from core.algorithms.base import Carry, WindowedAlgorithm, with_derivative
+from core.algorithms.base import Carry, WindowedAlgorithm
+from core.derivative import with_derivative
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.low_rank import LowRankTrace

@@ -18,8 +18,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Carry, OnlineAlgorithm, check_window, with_derivative
-from core.build import check_other_states, trace_step
+from core.algorithms.base import Carry, OnlineAlgorithm, check_window
+from core.build import check_other_states
+from core.capture import trace_step
+from core.derivative import with_derivative
 from core.graph import Graph
 from core.step import prelude
 from core.window import Restart, run

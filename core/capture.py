@@ -1,0 +1,142 @@
+"""Trace `model.update` once: its equations, split in two, with the operations y = x W among them.
+
+The *prelude* depends on parameters and constants alone; the *body* sees data. That much holds for
+every model; which state a weight feeds, and whether that can be represented, is `core.build`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+
+from core.graph import Graph, Hidden
+from core.labels import carries_gradient
+from core.operation import Operation
+from core.program import Equation, Program, flatten_jaxpr
+
+__all__ = ["is_real", "trace_step"]
+
+
+def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
+    """The step's equations, split into prelude and body, with its operations found.
+
+    Enough to run and differentiate the step as it is; which state a weight feeds is left open, so
+    nothing is refused.
+    """
+    function = brainstate.transform.StatefulFunction(model.update, name="update")
+    function.make_jaxpr(*args)
+    states = tuple(function.get_states(*args))
+    program = flatten_jaxpr(function.get_jaxpr(*args))
+    out, new_states = jax.tree.unflatten(function.get_out_treedef(*args), program.outputs)
+    n_args = len(jax.tree.leaves(args))
+    arg_vars, rest = program.inputs[:n_args], list(program.inputs[n_args:])
+    paths = {id(s): ".".join(map(str, path)) for path, s in model.states().items()}
+
+    names: dict[int, str] = {}
+    state_vars, params, hidden, others = [], [], [], []
+    for state, new in zip(states, new_states, strict=True):
+        keys = [k for k, _ in jax.tree_util.tree_leaves_with_path(state.value)]
+        variables, rest = tuple(rest[: len(keys)]), rest[len(keys) :]
+        state_vars.append(variables)
+        after = jax.tree.leaves(new) if new is not None else [None] * len(keys)
+        for var, key, new_var in zip(variables, keys, after, strict=True):
+            names[var] = name = _path(paths.get(id(state), type(state).__name__), key)
+            aval = program.avals[var]
+            if isinstance(state, brainstate.ParamState):
+                params.append(var)
+            elif new is None:
+                continue  # only read: a constant
+            elif isinstance(state, brainstate.HiddenState) and is_real(aval):
+                hidden.append(Hidden(name, var, new_var, aval.shape, aval.dtype))
+            else:
+                others.append((var, new_var))
+
+    data = {*arg_vars, *(h.var for h in hidden), *(v for v, _ in others)}
+    trainable = {v for v in params if is_real(program.avals[v])}
+    prelude, body = [], []
+    for eqn in program.equations:
+        if data.intersection(eqn.variables):
+            data.update(eqn.outputs)
+            body.append(eqn)
+            continue
+        prelude.append(eqn)
+        from_params = [v for v in eqn.variables if v in trainable]
+        if from_params and carries_gradient(eqn, program.avals):
+            trainable.update(eqn.outputs)
+            joined = " + ".join(dict.fromkeys(names[v] for v in from_params))
+            names.update(dict.fromkeys(eqn.outputs, joined))
+    operations = _find_operations(body, program, data, trainable, names)
+    own = {id(op.eqn) for op in operations}
+    used = [v for eqn in body if id(eqn) not in own for v in eqn.variables]
+    used += [a for a in jax.tree.leaves(out) if isinstance(a, int)]
+    plain = tuple(dict.fromkeys(v for v in used if v in trainable and v not in data))
+    return Graph(
+        program,
+        tuple(prelude),
+        tuple(body),
+        states,
+        tuple(state_vars),
+        arg_vars,
+        tuple(jax.tree.leaves(out)),
+        jax.tree.structure(out),
+        tuple(params),
+        tuple(hidden),
+        tuple(others),
+        operations,
+        (),
+        plain,
+        (),
+        names,
+    )
+
+
+def _find_operations(
+    body: list[Equation],
+    program: Program,
+    data: set[int],
+    trainable: set[int],
+    names: Mapping[int, str],
+) -> tuple[Operation, ...]:
+    operations: list[Operation] = []
+    for eqn in body:
+        if eqn.name != "dot_general" or len(eqn.variables) != 2:
+            continue
+        left, right = eqn.variables
+        batched = eqn.params["dimension_numbers"][1][0]
+        if (
+            (left in data) == (right in data)
+            or batched
+            or not is_real(program.avals[eqn.outputs[0]])
+        ):
+            continue
+        x, w = (left, right) if left in data else (right, left)
+        name = names.get(w, "a constant matrix")
+        same = sum(op.name == name for op in operations)
+        operations.append(
+            Operation(
+                eqn,
+                x,
+                w,
+                name,
+                f"{name} (use {same + 1})" if same else name,
+                w in trainable,
+                x_first=left in data,
+                x_shape=program.avals[x].shape,
+                w_shape=program.avals[w].shape,
+            )
+        )
+    return tuple(operations)
+
+
+def is_real(aval: Any) -> bool:
+    """Whether a variable can carry a gradient."""
+    return jnp.issubdtype(aval.dtype, jnp.inexact)
+
+
+def _path(state: str, key: tuple[Any, ...]) -> str:
+    parts = [getattr(k, "key", getattr(k, "name", getattr(k, "idx", None))) for k in key]
+    return ".".join([state, *(str(p) for p in parts if isinstance(p, str) and p != "mantissa")])
