@@ -95,6 +95,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], known: set[str]) ->
         if key not in known:
             raise BadInput(key, expected="a key of the configuration", came=key,
                            do=suggest(key, known))
+    config.setdefault("metric", {})  # of metric=[] nothing is left
     for key, rule in RULES.items():
         config[key] = rule(key, config[key])
     for group in GROUPS:

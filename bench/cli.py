@@ -58,6 +58,8 @@ def answer(argv: Sequence[str]) -> int:
         if unknown:
             raise BadInput("argument", expected="KEY=VALUE", came=unknown[0],
                            do="See python -m bench --help.")
+        if namespace.overrides[:1] == ["check"]:
+            return check(namespace.config_dir, namespace.overrides[1:])
         return run(namespace.config_dir, arguments_of(namespace), namespace.multirun)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
@@ -76,6 +78,16 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     about = {"experiment": first["experiment"] or "", "question": first["question"],
              "overrides": overrides}
     return sweep.run(cells, Folder.open(path), about)
+
+
+def check(config_dir: str | None, overrides: list[str]) -> int:
+    """Runs the conformance suite on the algorithm that the overrides choose."""
+    cell, *_ = cells_of(config_dir, overrides, multirun=False)
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    # Nothing else in this process needs jax, and importing it takes seconds.
+    from bench import check as suite
+
+    return suite.run(cell.config["algo"], cell.choices["algo"])
 
 
 def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> list[Cell]:

@@ -131,7 +131,8 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     command = subprocess.Popen([sys.executable, "-m", "bench", "--help"], cwd=tmp_path,
                                env={"PYTHONPATH": str(provenance.ROOT), "PATH": ""},
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert command.stdout is not None and command.stderr is not None
+    assert command.stdout is not None
+    assert command.stderr is not None
     command.stdout.close()
     assert command.stderr.read() == ""
     command.stderr.close()
