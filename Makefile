@@ -53,7 +53,7 @@ clean:
 	touch $@
 
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) -e '.[test]'
+	$(PIP) -e '.[test,peers]'
 	touch $@ .venv/installed
 
 .venv/bin/python:
