@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend.core
 import jax.numpy as jnp
+from jax.interpreters.partial_eval import dce_jaxpr
 
 # One operation per element of the result.
 _ELEMENTWISE = frozenset({
@@ -49,8 +50,13 @@ class Work(NamedTuple):
                     max(self.unbounded, other.unbounded))
 
 
-def work_of(jaxpr: Any) -> Work:
-    """Work of one execution of a (closed) jaxpr."""
+def work_of(closed: Any) -> Work:
+    """Work of one execution of a closed jaxpr, without what no output needs: XLA drops that too."""
+    alive, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+    return _work_of(alive)
+
+
+def _work_of(jaxpr: Any) -> Work:
     total = Work()
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
         total = total.plus(_work_of_equation(equation))
@@ -61,16 +67,16 @@ def _work_of_equation(equation: Any) -> Work:
     name = equation.primitive.name
     inner = list(_inner(equation.params))
     if name == "scan":
-        return Work().plus(work_of(equation.params["jaxpr"]), equation.params["length"])
+        return Work().plus(_work_of(equation.params["jaxpr"]), equation.params["length"])
     if name == "while":
-        body = work_of(equation.params["body_jaxpr"]).plus(work_of(equation.params["cond_jaxpr"]))
+        body = _work_of(equation.params["body_jaxpr"]).plus(_work_of(equation.params["cond_jaxpr"]))
         return body._replace(unbounded=body.unbounded + 1)
     if name == "cond":
-        return max((work_of(branch) for branch in equation.params["branches"]),
+        return max((_work_of(branch) for branch in equation.params["branches"]),
                    key=lambda work: work.flops)
     if inner:
         # jit, remat, custom derivatives: the body that is executed comes first.
-        return work_of(inner[0])
+        return _work_of(inner[0])
     if name == "dot_general":
         return _product(equation)
     if name == "conv_general_dilated":
