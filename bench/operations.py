@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend.core
 import jax.numpy as jnp
-from jax.interpreters.partial_eval import dce_jaxpr
 
 # One operation per element of the result.
 _ELEMENTWISE = frozenset({
@@ -50,16 +49,14 @@ class Work(NamedTuple):
                     max(self.unbounded, other.unbounded))
 
 
-def work_of(closed: Any) -> Work:
-    """Work of one execution of a closed jaxpr, without what no output needs: XLA drops that too."""
-    alive, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
-    return _work_of(alive)
-
-
-def _work_of(jaxpr: Any) -> Work:
-    total = Work()
-    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
-        total = total.plus(_work_of_equation(equation))
+def work_of(jaxpr: Any) -> Work:
+    """Work of one execution of a (closed) jaxpr, without what no output needs: XLA drops that."""
+    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
+    total, needed = Work(), set(map(id, jaxpr.outvars))
+    for equation in reversed(jaxpr.eqns):
+        if equation.effects or needed.intersection(map(id, equation.outvars)):
+            needed.update(map(id, equation.invars))
+            total = total.plus(_work_of_equation(equation))
     return total
 
 
@@ -67,16 +64,16 @@ def _work_of_equation(equation: Any) -> Work:
     name = equation.primitive.name
     inner = list(_inner(equation.params))
     if name == "scan":
-        return Work().plus(_work_of(equation.params["jaxpr"]), equation.params["length"])
+        return Work().plus(work_of(equation.params["jaxpr"]), equation.params["length"])
     if name == "while":
-        body = _work_of(equation.params["body_jaxpr"]).plus(_work_of(equation.params["cond_jaxpr"]))
+        body = work_of(equation.params["body_jaxpr"]).plus(work_of(equation.params["cond_jaxpr"]))
         return body._replace(unbounded=body.unbounded + 1)
     if name == "cond":
-        return max((_work_of(branch) for branch in equation.params["branches"]),
+        return max((work_of(branch) for branch in equation.params["branches"]),
                    key=lambda work: work.flops)
     if inner:
         # jit, remat, custom derivatives: the body that is executed comes first.
-        return _work_of(inner[0])
+        return work_of(inner[0])
     if name == "dot_general":
         return _product(equation)
     if name == "conv_general_dilated":
