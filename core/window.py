@@ -310,11 +310,11 @@ def along(keep: Any, a: Any) -> Any:
     return keep.reshape(keep.shape + (1,) * (a.ndim - keep.ndim))
 
 
-def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False, unroll: int = 1) -> Any:
+def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False) -> Any:
     """`lax.scan`, without the loop when there is one step."""
     n_steps = jax.tree.leaves(xs)[0].shape[0]
     if n_steps > 1:
-        return lax.scan(tick, carry, xs, reverse=reverse, unroll=unroll)
+        return lax.scan(tick, carry, xs, reverse=reverse)
     carry, ys = tick(carry, jax.tree.map(lambda x: x[0], xs))
     return carry, jax.tree.map(lambda y: y[None], ys)
 
