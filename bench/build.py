@@ -59,6 +59,8 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         started = time.perf_counter()
         jax.block_until_ready(stepper(values, batch))
         first_call = time.perf_counter() - started
+    # There is no reset: what runs later, such as an evaluation, would count as the step's.
+    device = jax.devices()[0].memory_stats()
 
     def again(other: Mapping[str, Any]) -> Trainee:
         # In the cell's own precision: its initialisers are compiled already, and only the weights
@@ -71,7 +73,8 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         return instantiate(other["backend"]).trainee(model, other, choices)
 
     run = Run(config=config, choices=choices, task=task, trainee=trainee, stepper=stepper,
-              initial=initial, batch=(xs, ys), build=again, floor=job.get("floor", {}))
+              initial=initial, batch=(xs, ys), build=again, floor=job.get("floor", {}),
+              device_peak=None if device is None else int(device["peak_bytes_in_use"]))
     return run, {
         "metrics": {**stepper.seconds, "first_call_s": first_call,
                     "n_compilations": len(stepper.calls), "n_weights": _count(weights),

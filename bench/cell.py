@@ -18,7 +18,7 @@ GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 AXES = ("batch_size", "n_hidden", "n_layers", "n_steps")
 
 # What a cell measures does not depend on where it is kept or how it was started.
-NOT_IN_KEY = ("out", "plan", "resume", "experiment", "question", "repeats")
+NOT_IN_KEY = ("out", "plan", "resume", "report", "experiment", "question", "repeats")
 
 # Arguments that the worker passes to a group's target by itself.
 GIVEN = {
@@ -159,6 +159,14 @@ def _update_every(key: str, value: Any) -> int | str:
     return value
 
 
+def _folder(key: str, value: Any) -> str | None:
+    # out=2024 is a folder as well.
+    if value is None or isinstance(value, str | int) and not isinstance(value, bool):
+        return None if value is None else str(value)
+    raise BadInput(key, expected="the name of a folder", came=str(value),
+                   do=f"Put quotes around it: {key}=\"'{value}'\".")
+
+
 def _interpreter(key: str, value: Any) -> str | None:
     if value is None:
         return None
@@ -195,7 +203,9 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "lr": _positive,
     "clip_norm": _positive,
     "dtype": _one_of("float32", "float64"),
+    "out": _folder,
     "plan": _one_of(True, False),
+    "report": _one_of(True, False),
     "resume": _one_of(True, False, "retry"),
     "update_every": _update_every,
     "python": _interpreter,

@@ -56,7 +56,7 @@ def refuse_missing_device(cells: list[Cell]) -> None:
 
 
 def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any]) -> int:
-    """Runs what is missing or stale, then builds tables and report.
+    """Runs what is missing or stale, then builds tables and report unless ``report=false``.
 
     Args:
         cells: checked cells in order, repeats included.
@@ -81,7 +81,7 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any]) -> int:
         print(f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; "
               "the same command runs the others", file=sys.stderr)
         return INTERRUPTED
-    return _close(keys, folder, unsaved)
+    return _close(keys, folder, unsaved, report=cells[0].config["report"])
 
 
 def _run_all(todo: dict[str, Cell], folder: Folder, watcher: Watcher, unsaved: list[str]) -> None:
@@ -197,8 +197,8 @@ def _finished(folder: Folder, key: str, cell: Cell) -> bool:
     return found is not None and not (retry and found["status"] not in record.FINE)
 
 
-def _close(keys: Mapping[str, Cell], folder: Folder, unsaved: list[str]) -> int:
-    report = build_report(folder.path)
+def _close(keys: Mapping[str, Cell], folder: Folder, unsaved: list[str], report: bool) -> int:
+    page = build_report(folder.path) if report else "none (report=false)"
     # Of a record with its samples and curves only this much is held: sweeps can be long.
     records = [{part: found[part] for part in ("status", "row", "metrics")}
                for key in keys if (found := folder.load(key)) is not None]
@@ -209,7 +209,7 @@ def _close(keys: Mapping[str, Cell], folder: Folder, unsaved: list[str]) -> int:
     if failed or missing:
         watcher.say(f"{len(failed)} of {len(keys)} cells failed, {missing} have no record")
     watcher.say(f"records: {folder.path}")
-    watcher.say(f"report:  {report}")
+    watcher.say(f"report:  {page}")
     return 1 if failed or missing or unsaved else 0
 
 

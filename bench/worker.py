@@ -75,15 +75,17 @@ def measure(job: Mapping[str, Any], reporter: Reporter) -> str:
     # Imported here so that a failing import is a row like any other failure.
     from bench.build import build
     from bench.instantiate import instantiate
+    from bench.metrics.base import in_order
 
     _refuse_foreign_packages()
     run, parts = build(job, reporter.phase)
     reporter.parts(parts)
     run.parts = merge({}, parts)
     invalid = []
-    for name, node in job["config"]["metric"].items():
+    metrics = {name: instantiate(node) for name, node in job["config"]["metric"].items()}
+    for name, metric in in_order(metrics).items():
         reporter.phase(name)
-        found = instantiate(node).measure(run)
+        found = metric.measure(run)
         invalid += [found.pop("invalid")] if "invalid" in found else []
         merge(run.parts, found)
         reporter.parts(found)

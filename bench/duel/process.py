@@ -16,6 +16,7 @@ from bench.errors import BadInput
 
 # What decides is the median training step; the other measurements would only cost time.
 MEASURE = ("metric=[timing]", "repeats=1", "resume=false")
+NO_REPORT = "report=false"
 COLUMN = "step_time_ms"
 
 
@@ -50,7 +51,8 @@ def run(
     Raises:
         BadInput: when the tree refuses the overrides.
     """
-    done = _finish(_start(tree, [*overrides, *MEASURE], folder), timeout_s)
+    quick = [NO_REPORT] if tree.knows_report else []
+    done = _finish(_start(tree, [*overrides, *MEASURE, *quick], folder), timeout_s)
     if done is None:
         return Outcome("timeout", None, f"not finished after {timeout_s:.0f} s", {})
     returncode, said = done

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +25,7 @@ class Tree:
         dirty: whether a folder differs from that commit.
         root: where the tree lies.
         core: the file that ``import core`` loads there.
+        knows_report: whether its sweeps can do without a report; older ones cannot.
     """
 
     asked: str
@@ -32,6 +33,7 @@ class Tree:
     dirty: bool
     root: Path
     core: str
+    knows_report: bool = False
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with this tree's own code first on the path."""
@@ -104,7 +106,16 @@ def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) ->
             came=found,
             do="Something on the path comes before it: check PYTHONPATH and .pth files.",
         )
-    return Tree(asked, commit, dirty, root, core=found)
+    return replace(tree, core=found, knows_report=_has_key(root, "report"))
+
+
+def _has_key(root: Path, key: str) -> bool:
+    """Whether the tree's configuration has a top-level key; a key that it lacks is refused."""
+    try:
+        text = (root / "conf" / "config.yaml").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return any(line.startswith(f"{key}:") for line in text.splitlines())
 
 
 def _python(tree: Tree, *arguments: str) -> str:

@@ -29,6 +29,8 @@ class Run:
         batch: the first training batch on the host, [T, B, I] and [B].
         build: builds another trainee, ``build(config)``, with the same initial weights.
         floor: rates of this machine, ``{"product_flops_per_s", "copy_bytes_per_s"}``.
+        device_peak: most bytes that the device held up to the first step's end; None where the
+            device does not say.
         trained: values of weights and optimizer after the learning pass; None before it.
         parts: the record's parts so far, those of earlier metrics included.
     """
@@ -42,12 +44,22 @@ class Run:
     batch: tuple[np.ndarray, np.ndarray]
     build: Callable[[Mapping[str, Any]], Trainee]
     floor: Mapping[str, float]
+    device_peak: int | None = None
     trained: Any = None
     parts: dict[str, Any] = field(default_factory=dict)
 
 
 class Metric(abc.ABC):
-    """One pass over a cell; built from its YAML's scalars."""
+    """One pass over a cell; built from its YAML's scalars.
+
+    Attributes:
+        reads_clock: whether the times of the pass are results.
+        disturbs_clock: whether the pass leaves the process in another state for those that follow;
+            it then waits until no clock is read any more.
+    """
+
+    reads_clock = False
+    disturbs_clock = False
 
     @abc.abstractmethod
     def measure(self, run: Run) -> dict[str, Any]:
@@ -56,3 +68,13 @@ class Metric(abc.ABC):
         ``metrics`` are numbers or None, each named with its unit. An entry ``"invalid"`` holds the
         reason why the cell's numbers cannot be used.
         """
+
+
+def in_order(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """The passes as asked, but those that disturb a clock after the last one that reads it."""
+    names = list(metrics)
+    last = max((i for i, name in enumerate(names) if metrics[name].reads_clock), default=-1)
+    early = names[: last + 1]
+    waiting = [name for name in early if metrics[name].disturbs_clock]
+    order = [*(name for name in early if name not in waiting), *waiting, *names[last + 1 :]]
+    return {name: metrics[name] for name in order}

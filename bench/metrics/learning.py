@@ -23,6 +23,8 @@ class Learning(Metric):
             half of the first epoch's.
     """
 
+    reads_clock = True
+
     def __init__(self, target_loss: float | None = None) -> None:
         self._target_loss = target_loss
 

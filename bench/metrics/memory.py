@@ -35,6 +35,9 @@ class Memory(Metric):
         slack_mib: MiB by which they may always differ.
     """
 
+    # The allocator's thresholds cannot be given back to glibc's own adaptation.
+    disturbs_clock = True
+
     def __init__(self, disagree_above: float = 0.25, slack_mib: float = 8.0) -> None:
         self._disagree_above = disagree_above
         self._slack_mib = slack_mib
@@ -83,11 +86,8 @@ def _first(run: Run) -> np.ndarray:
 
 def _peak_of_step(run: Run) -> tuple[int | None, str]:
     """Bytes that one step holds at most, arguments included, and where the number comes from."""
-    device = jax.devices()[0]
-    statistics = device.memory_stats()
-    if statistics is not None:
-        # There is no reset: the peak of the fresh process since its start.
-        return int(statistics["peak_bytes_in_use"]), "device peak of the process"
+    if run.device_peak is not None:
+        return run.device_peak, "device peak of the process up to its first step"
     if not sys.platform.startswith("linux"):
         return None, "not measured on this system"
     with _seen_by_the_kernel():

@@ -32,6 +32,8 @@ class Timing(Metric):
             these do not fit three times into it stops at the budget with what there is.
     """
 
+    reads_clock = True
+
     def __init__(self, warmup_s: float = 5.0, steady_within: float = 0.1, ci_width: float = 0.05,
                  min_samples: int = 15, max_samples: int = 500, budget_s: float = 4.0) -> None:
         self._warmup_s = warmup_s

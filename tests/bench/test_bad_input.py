@@ -41,6 +41,8 @@ CASES = {
     "lr=nan": "lr: expected a number above 0, got nan. Try lr=1e-3.",
     "dtype=float16": "dtype: expected one of float32, float64, got float16. "
                      "Did you mean float64?",
+    "out=[1]": "out: expected the name of a folder, got [1]. Put quotes around it: out=\"'[1]'\".",
+    "report=maybe": "report: expected one of true, false, got maybe.",
     "resume=maybe": "resume: expected one of true, false, retry, got maybe.",
     "python=no-such-python": "python: expected the path of a Python interpreter, got "
                              "no-such-python. Give the path of the python in a virtual "

@@ -76,6 +76,22 @@ def test_equal_trees_are_the_same_and_exit_0(tmp_path: Path) -> None:
     assert verdict(tmp_path) == {"algo=d_rtrl": "same"}
 
 
+def test_no_report_is_built_where_the_tree_can_do_without(tmp_path: Path) -> None:
+    base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0)
+    (head / "conf").mkdir()
+    (head / "conf" / "config.yaml").write_text("n_hidden: 8\nreport: true\n", encoding="utf-8")
+    # A planted project reports its arguments where the plain one ignores them.
+    for tree in (base, head):
+        file = tree / "bench" / "__main__.py"
+        told = file.read_text(encoding="utf-8").replace(
+            '{"algo": arguments.get("algo")}', '{"report": arguments.get("report")}')
+        file.write_text(told, encoding="utf-8")
+    assert run(tmp_path, base, head) == 0
+    pairs = json.loads((tmp_path / "duel" / "duel.json").read_text(encoding="utf-8"))["pairs"]
+    assert {(p["base"]["row"]["report"], p["head"]["row"]["report"]) for p in pairs} == {
+        (None, "false")}
+
+
 def test_a_head_that_crashes_is_worse(tmp_path: Path) -> None:
     base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0, "crash")
     assert run(tmp_path, base, head) == 1

@@ -12,9 +12,12 @@ import pytest
 from bench import floor
 from bench.gradients import cosine, relative_error
 from bench.liveness import peak_bytes
+from bench.metrics.base import Metric, in_order
 from bench.metrics.health import Health, gradient_words, never_moved
-from bench.metrics.learning import time_to
+from bench.metrics.learning import Learning, time_to
 from bench.metrics.memory import Memory
+from bench.metrics.timing import Timing
+from bench.metrics.work import Work
 
 
 def test_cosine_and_relative_error() -> None:
@@ -71,6 +74,18 @@ def test_disagreement_of_memory_is_said(peak: float | None, account: float, temp
                                         words: str) -> None:
     memory = Memory(disagree_above=0.25, slack_mib=8.0)
     assert memory._disagreement(peak, account, temp) == words
+
+
+@pytest.mark.parametrize(("asked", "runs"), [
+    ("memory timing work learning health", "timing work learning memory health"),
+    ("timing learning memory work", "timing learning memory work"),
+    ("work memory health", "work memory health"),
+    ("", ""),
+])
+def test_memory_waits_until_no_clock_is_read(asked: str, runs: str) -> None:
+    every: dict[str, Metric] = {"memory": Memory(), "timing": Timing(), "work": Work(),
+                                "learning": Learning(), "health": Health()}
+    assert list(in_order({name: every[name] for name in asked.split()})) == runs.split()
 
 
 def test_predicted_memory_counts_what_a_scan_stacks() -> None:

@@ -80,6 +80,20 @@ def test_all_ok_is_status_0(tmp_path: Path) -> None:
     assert run(cells_of("seed=0,5"), tmp_path / "out") == 0
 
 
+def test_a_sweep_can_do_without_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built: list[Path] = []
+    monkeypatch.setattr(sweep, "build_report", lambda path: built.append(path) or "the page")
+    assert run(cells_of("seed=0", "report=false"), tmp_path / "out") == 0
+    assert not built
+    assert "report:  none (report=false)" in capsys.readouterr().out
+    # It is the same cell and the same sweep: the record is there, only the page is made.
+    assert run(cells_of("seed=0"), tmp_path / "out") == 0
+    assert built == [tmp_path / "out"]
+    assert "1 of 1 cells are recorded already" in capsys.readouterr().out
+
+
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seeds: list[int] = []
     planted_run = launch.run_cell
@@ -172,7 +186,7 @@ def workers_of(out: Path) -> Iterator[int]:
 def test_two_sweeps_into_one_folder_share_the_work(tmp_path: Path) -> None:
     out = tmp_path / "out"
     both = [start(out, "seed=0,5,10,15,20,25") for _ in range(2)]
-    texts = [process.communicate(timeout=120)[0] for process in both]
+    texts = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], texts
     assert [r["row"]["seed"] for r in records(out)] == [0, 5, 10, 15, 20, 25]
     assert not list((out / "cells").glob("*.tmp"))
