@@ -132,6 +132,13 @@ EXTRA_METRICS = (
         "low",
     ),
     Column("n_compilations", "", "compilations", "compilations of the training step", "low"),
+    Column(
+        "calls_per_step",
+        "",
+        "calls per step",
+        "compiled calls of the gradient in one training step: 1, or one a sample",
+        "low",
+    ),
     Column("n_weights", "", "weights", "trained numbers of the network"),
     Column("step_time_iqr_ms", "ms", "step time spread", "interquartile range of single steps"),
     Column("warmup_steps", "", "warm-up steps", "steps before the timing, not counted"),

@@ -24,6 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     sweeps = read_history(arguments.folders)
     series = history(sweeps)
+    if not series:
+        print(
+            f"no series yet: a series takes one cell, measured on one machine at two commits or "
+            f"more, and of sweeps there are {len(sweeps.folders)}."
+        )
     changed = [s for s in series if s.changes]
     for s in changed:
         for change in s.changes:

@@ -85,6 +85,15 @@ def test_the_command_prints_changes_and_draws_them(
     assert "0000004" in (out / "report" / "report.md").read_text()
 
 
+def test_a_first_commit_is_no_series_yet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["history", str(commits(tmp_path, 1, slower_from=9))]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("no series yet: a series takes one cell, measured on one machine")
+    assert "there are 1." in printed
+
+
 def test_a_folder_without_sweeps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a folder with sweeps below it"):
         read_history([tmp_path])
