@@ -1,0 +1,144 @@
+"""BPTT in plain JAX without brainstate: what the libraries' own machinery costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.backends.base import Backend, StepResult, Trainee
+
+if TYPE_CHECKING:
+    import jax
+
+    from bench.backends.plain_jax.networks import Network, Params
+
+DT_MS = 1.0
+
+# Models that are written down again in plain JAX, and what the parameters of a layer are called.
+LIF_LAYERS = {"bench.models.lif_net.LIFNet": "synapses.{}.comm",
+              "bench.models.lif_current.LIFCurrent": "linears.{}"}
+MODELS = ("bench.models.gru.GRU", *LIF_LAYERS)
+
+
+class PlainJax(Backend):
+    """``jax.grad`` through ``lax.scan``, from the same initial weights as everyone."""
+
+    def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+        if config["algo"]["_target_"] != "core.BPTT":
+            return f"plain JAX is written down for bptt, not for {choices['algo']}"
+        if config["model"]["_target_"] not in MODELS:
+            return f"plain JAX has no {choices['model']}"
+        if config["update_every"] != "sequence":
+            return "plain JAX updates once a sequence"
+        return ""
+
+    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+        return PlainJaxTrainee(model, config)
+
+
+class PlainJaxTrainee(Trainee):
+    """The model's weights in a network of plain functions.
+
+    The states of the model only hold the weights between two steps, because the harness carries
+    states; inside a step they are a dict of arrays, and the compiled program has no trace of them.
+
+    Args:
+        model: a brainstate model of ``MODELS``, whose weights are taken over.
+        config: composed configuration of the cell.
+    """
+
+    def __init__(self, model: Any, config: Mapping[str, Any]) -> None:
+        import brainstate
+        import jax
+        import jax.numpy as jnp
+
+        from bench.backends.plain_jax import networks
+
+        self.model = model
+        self.weights = model.states(brainstate.ParamState)
+        self._config = config
+        self._mode = config["batching"]["mode"]
+        params = self._params()
+        self._network = network_of(config, params)
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        self._adam = brainstate.State(networks.AdamState(zeros, zeros, jnp.zeros((), jnp.int32)))
+
+    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        gradient, result = self._gradient(xs, ys)
+        return result._replace(grad_norm=self._update(gradient))
+
+    def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
+        gradient, result = self._gradient(xs, ys)
+        return {path: gradient[name_of(path)] for path in self.weights}, result
+
+    def apply(self, gradient: dict[Any, Any]) -> jax.Array:
+        return self._update({name_of(path): value for path, value in gradient.items()})
+
+    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        import jax.numpy as jnp
+
+        from bench.backends.plain_jax import networks
+
+        return StepResult(*networks.run(self._network, self._params(), xs, ys), jnp.zeros(()))
+
+    def trace_bytes(self, xs: Any) -> dict[str, int]:
+        return {}
+
+    def _gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[Params, StepResult]:
+        import jax
+        import jax.numpy as jnp
+
+        from bench.backends.plain_jax import networks
+
+        run = networks.run_mapped if self._mode == "vmap" else networks.run
+        # A single-sample call sees one of B sequences, and the loss is a mean over all of them.
+        share = 1.0 / self._config["batch_size"] if self._mode == "single" else 1.0
+
+        def loss(params: Params) -> tuple[jax.Array, Any]:
+            losses, correct = run(self._network, params, xs, ys)
+            return share * losses.sum(), (share * losses, share * correct)
+
+        gradient, aux = jax.grad(loss, has_aux=True)(self._params())
+        return gradient, StepResult(*aux, jnp.zeros(()))
+
+    def _update(self, gradient: Params) -> jax.Array:
+        import jax
+
+        from bench.backends.plain_jax import networks
+
+        params, self._adam.value, norm = networks.adam(
+            self._params(), self._adam.value, gradient, self._config["lr"],
+            self._config["clip_norm"])
+        for path, state in self.weights.items():
+            leaves = jax.tree.leaves(params[name_of(path)])
+            state.value = jax.tree.unflatten(jax.tree.structure(state.value), leaves)
+        return norm
+
+    def _params(self) -> Params:
+        import brainunit as u
+        import jax
+
+        def plain(value: Any) -> Any:
+            return jax.tree.map(u.get_magnitude, value,
+                                is_leaf=lambda leaf: isinstance(leaf, u.Quantity))
+
+        return {name_of(path): plain(state.value) for path, state in self.weights.items()}
+
+
+def name_of(path: tuple[Any, ...]) -> str:
+    """What the parameters at a path of the brainstate model are called: its layer's dotted name."""
+    return ".".join(map(str, path[:-1]))
+
+
+def network_of(config: Mapping[str, Any], params: Params) -> Network:
+    """The plain network that computes what the configured model does with these parameters."""
+    from bench.backends.plain_jax import networks
+
+    model = config["model"]
+    size = config["n_hidden"], config["n_layers"]
+    if model["_target_"] not in LIF_LAYERS:
+        return networks.gru(*size)
+    decays = [math.exp(-DT_MS / model[name]) for name in ("tau_mem", "tau_out")]
+    n_out = params["readout"].shape[-1]
+    return networks.lif(*size, n_out, LIF_LAYERS[model["_target_"]], *decays)

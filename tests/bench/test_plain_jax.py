@@ -1,0 +1,68 @@
+"""BPTT in plain JAX is the core's BPTT: same gradients, same weights after training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import jax
+import numpy as np
+import pytest
+
+from bench import build
+from bench.backends.base import Backend
+from bench.backends.core import Core
+from bench.backends.plain_jax import PlainJax
+from bench.gradients import joined, relative_error
+from bench.tasks.random_spikes import RandomSpikes
+from bench.trees import flat
+
+MODELS = {"gru": {"_target_": "bench.models.gru.GRU"},
+          "lif_net": {"_target_": "bench.models.lif_net.LIFNet", "tau_mem": 3.0, "tau_out": 7.0},
+          "lif_current": {"_target_": "bench.models.lif_current.LIFCurrent", "tau_mem": 4.0,
+                          "tau_out": 6.0}}
+CONFIG: dict[str, Any] = {
+    "algo": {"_target_": "core.BPTT"}, "n_hidden": 8, "n_layers": 2, "batch_size": 3, "seed": 0,
+    "lr": 1e-2, "clip_norm": 1.0, "update_every": "sequence", "dtype": "float64"}
+
+
+def trained(backend: Backend, config: dict[str, Any], updates: int) -> list[dict[str, np.ndarray]]:
+    """The first gradient, and the weights after some updates."""
+    task = RandomSpikes(n_steps=10, batch_size=config["batch_size"], seed=0, n_in=12, rate=0.3)
+    trainee = backend.trainee(build.model_of(config, task), config, {})
+    xs, ys = next(task.batches(0))
+    xs = xs.astype(np.float64)
+    sample = (xs[:, 0], ys[0]) if config["batching"]["mode"] == "single" else (xs, ys)
+    gradient = flat(brainstate.transform.jit(lambda: trainee.gradient(*sample)[0])())
+    step = brainstate.transform.jit(lambda: trainee.train(xs, ys).grad_norm)
+    for _ in range(updates):
+        step()
+    return [gradient, flat({path: state.value for path, state in trainee.weights.items()})]
+
+
+@pytest.mark.parametrize(("model", "mode", "updates"), [
+    ("gru", "vmap", 3), ("lif_net", "manual", 3), ("lif_net", "single", 0),
+    ("lif_current", "manual", 0)])
+def test_gradient_and_training_are_the_cores(model: str, mode: str, updates: int) -> None:
+    config = {**CONFIG, "model": MODELS[model], "batching": {"mode": mode}}
+    with jax.enable_x64(True), brainstate.environ.context(precision=64):
+        build.set_up(config)
+        ours = trained(PlainJax(), config, updates)
+        theirs = trained(Core(), config, updates)
+    # Clipping adds an epsilon to the norm in one of them, so training agrees a little less.
+    for a, b, tolerance in zip(ours, theirs, (1e-14, 1e-9), strict=True):
+        names = sorted(b)
+        assert names == sorted(a)
+        error = relative_error(joined(a, names), joined(b, names))
+        assert error is not None
+        assert error < tolerance
+
+
+def test_what_is_not_written_down_is_skipped_with_a_reason() -> None:
+    config = {**CONFIG, "model": MODELS["gru"]}
+    choices = {"algo": "d_rtrl", "model": "mine"}
+    reasons = [PlainJax().unsupported({**config, **change}, choices) for change in (
+        {}, {"algo": {"_target_": "core.D_RTRL"}}, {"model": {"_target_": "mine.Net"}},
+        {"update_every": 1})]
+    assert reasons == ["", "plain JAX is written down for bptt, not for d_rtrl",
+                       "plain JAX has no mine", "plain JAX updates once a sequence"]
