@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.utils import _run_hydra, get_args_parser
 
-from bench import plan, sweep
+from bench import plan, share, signature, sweep
 from bench.cell import Cell, checked
-from bench.compose import CONF, Composer, arguments_of
+from bench.compose import CONF, Composer, arguments_of, forget_other_launchers
 from bench.errors import BadInput
 from bench.folder import Folder, default
+from bench.instantiate import instantiate
+from bench.launchers.base import Launcher
 from bench.probe import refuse_bad_values
 
 BAD_INPUT = 2
@@ -51,6 +55,7 @@ def answer(argv: Sequence[str]) -> int:
     namespace, unknown = parser.parse_known_args(list(argv))
     if any(getattr(namespace, flag) for flag in HYDRA_FLAGS):
         namespace.overrides = arguments_of(namespace)
+        forget_other_launchers()
         _run_hydra(args=namespace, args_parser=parser, task_function=_never_runs,
                    config_path=str(CONF), config_name="config")
         return 0
@@ -68,16 +73,20 @@ def answer(argv: Sequence[str]) -> int:
 
 def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     """Composes and checks every cell, then plans or runs them."""
-    cells = cells_of(config_dir, overrides, multirun)
+    cells, launcher = _composed(config_dir, overrides, multirun)
     first = cells[0].config
     path = Path(first["out"]) if first["out"] else default(first["experiment"], overrides)
     if first["plan"]:
-        plan.show(cells, Folder(path))
+        plan.show(cells, Folder(path, anywhere=launcher is not None),
+                  elsewhere=launcher is not None and not launcher.here)
         return 0
     refuse_bad_values(cells, overrides)
     about = {"experiment": first["experiment"] or "", "question": first["question"],
              "overrides": overrides}
-    return sweep.run(cells, Folder.open(path), about)
+    if launcher is None:
+        return sweep.run(cells, Folder.open(path), about)
+    return sweep.run(cells, Folder.open(path, anywhere=True), about,
+                     partial(share.launch, launcher))
 
 
 def check(config_dir: str | None, overrides: list[str]) -> int:
@@ -96,13 +105,36 @@ def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> li
     Raises:
         BadInput: for the first thing that cannot be used.
     """
+    return _composed(config_dir, overrides, multirun)[0]
+
+
+def _composed(config_dir: str | None, overrides: list[str], multirun: bool
+              ) -> tuple[list[Cell], Launcher | None]:
     composer = Composer(config_dir)
     cells = [checked(point.config, point.choices, composer.known)
              for point in composer.points(overrides, multirun)]
     if not cells:
         raise BadInput("sweep", expected="at least one cell", came="an empty list of values")
-    sweep.refuse_missing_device(cells)
-    return sweep.with_repeats(cells)
+    launcher = launcher_of(*composer.launcher)
+    if launcher is None or launcher.here:
+        sweep.refuse_missing_device(cells)
+    return sweep.with_repeats(cells), launcher
+
+
+def launcher_of(name: str, node: dict[str, Any]) -> Launcher | None:
+    """What runs the jobs of a sweep; None when its cells run one after the other right here.
+
+    Raises:
+        BadInput: on settings that the launcher does not have, or when its library is missing.
+    """
+    if name == "basic":
+        return None
+    signature.check("hydra.launcher", node)
+    made = instantiate(node)
+    if not isinstance(made, Launcher):
+        raise BadInput("hydra/launcher", expected="a subclass of bench.launchers.base.Launcher",
+                       came=str(node["_target_"]), do="See bench/launchers/ for some.")
+    return made
 
 
 def _never_runs(_: object) -> None:

@@ -21,9 +21,11 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -48,10 +50,15 @@ class Point:
 
 
 class Composer:
-    """Composes points against ``conf/`` and the folders the user adds to the search path."""
+    """Composes points against ``conf/`` and the folders the user adds to the search path.
+
+    Attributes:
+        launcher: name and settings of the launcher that the points' command asked for.
+    """
 
     def __init__(self, config_dir: str | None = None) -> None:
         GlobalHydra.instance().clear()
+        forget_other_launchers()
         # An absolute path: a relative one is resolved against modules, and a foreign package named
         # conf would silently replace the configuration.
         path = create_config_search_path(str(CONF))
@@ -63,6 +70,7 @@ class Composer:
                          SearchPathQuery(provider="schema", path=None))
         self._hydra = Hydra.create_main_hydra2(task_name="bench", config_search_path=path)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self.launcher: tuple[str, dict[str, Any]] = ("basic", {})
 
     @cached_property
     def known(self) -> set[str]:
@@ -80,6 +88,7 @@ class Composer:
             BadInput: on anything Hydra refuses, in one sentence.
         """
         overrides = self._parse(arguments)
+        _refuse_launchers(overrides)
         experiments = [o for o in overrides if o.key_or_group == "experiment"]
         if len(experiments) > 1:
             raise BadInput("experiment", expected="one experiment", came=str(len(experiments)))
@@ -99,10 +108,10 @@ class Composer:
         """
         chosen = [_text(o) for o in rest if not o.is_sweep_override()]
         base = self._compose([*fixed, *[o for o in chosen if self._is_structural(o)]])
-        launcher = base.hydra.runtime.choices["hydra/launcher"]
-        if launcher != "basic":
-            raise BadInput("hydra/launcher", expected="basic", came=launcher,
-                           do="Cells run one after the other on this machine.")
+        settings = OmegaConf.to_container(base.hydra.launcher, resolve=True)
+        assert isinstance(settings, dict)
+        self.launcher = (str(base.hydra.runtime.choices["hydra/launcher"]),
+                         {str(name): value for name, value in settings.items()})
         params = base.hydra.sweeper.get("params") or {}
         axes = self._parse([f"{key}={value}" for key, value in params.items()])
         for case in base.cases or [""]:
@@ -184,6 +193,17 @@ class Composer:
                         do=text.strip().splitlines()[0])
 
 
+def forget_other_launchers() -> None:
+    """Drops the schemas of Hydra's own launcher plug-ins that have the names of launchers here.
+
+    Hydra would hold our settings against them, and they have others.
+    """
+    Plugins.instance()  # finds what is installed and lets it register
+    registered = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
+    for path in (CONF / "hydra" / "launcher").glob("*.yaml"):
+        registered.pop(path.name, None)
+
+
 def arguments_of(namespace: argparse.Namespace) -> list[str]:
     """The overrides typed, with ``experiment=NAME`` accepted for ``+experiment=NAME``."""
     return [f"+{a}" if a.startswith("experiment=") else a for a in namespace.overrides]
@@ -205,6 +225,19 @@ def _expanded(override: Override) -> list[str]:
                        came=_text(override), do="An interval has no finite list of points.")
     key = override.get_key_element()
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _refuse_launchers(overrides: list[Override]) -> None:
+    for override in overrides:
+        if override.key_or_group == "hydra/launcher":
+            if override.is_sweep_override():
+                raise BadInput("hydra/launcher", expected="one launcher for the sweep",
+                               came=_text(override).split("=", 1)[1])
+            if override.value() == "joblib":
+                raise BadInput("hydra/launcher", expected="basic, submitit_local, submitit_slurm "
+                               "or ray", came="joblib",
+                               do="joblib runs points side by side in processes that it uses "
+                                  "again, so neither their times nor their memory mean anything.")
 
 
 def _refuse_sweep(overrides: list[Override]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,29 +31,42 @@ def default(experiment: str | None, overrides: list[str]) -> Path:
     return RUNS / digest(asked)
 
 
-class Folder:
-    """``DIR/cells/*.json`` and ``DIR/sweep.json``."""
+def _unwritable(path: Path, error: OSError) -> BadInput:
+    return BadInput("out", expected="a folder that can be written", came=str(path),
+                    do=f"{error.strerror or error}. Try out=DIR with another folder.")
 
-    def __init__(self, path: Path) -> None:
+
+class Folder:
+    """``DIR/cells/*.json`` and ``DIR/sweep.json``.
+
+    Attributes:
+        path: DIR.
+        cells: where the records are.
+        anywhere: whether a cell is done once any machine has run it; otherwise each machine has
+            records of its own.
+    """
+
+    def __init__(self, path: Path, anywhere: bool = False) -> None:
         self.path = path
         self.cells = path / "cells"
+        self.anywhere = anywhere
 
     @classmethod
-    def open(cls, path: Path) -> Folder:
+    def open(cls, path: Path, anywhere: bool = False) -> Folder:
         """The folder at ``path``, made if missing.
 
         Raises:
             BadInput: when it cannot be written.
         """
-        folder = cls(path)
+        folder = cls(path, anywhere)
+        # Several jobs may open the folder at the same moment.
+        probe = folder.cells / f".writable-{socket.gethostname()}-{os.getpid()}"
         try:
             folder.cells.mkdir(parents=True, exist_ok=True)
-            record.write_json(folder.cells / ".writable", {})
-            (folder.cells / ".writable").unlink()
+            record.write_json(probe, {})
+            probe.unlink()
         except OSError as error:
-            raise BadInput("out", expected="a folder that can be written", came=str(path),
-                           do=f"{error.strerror or error}. Try out=DIR with another folder.",
-                           ) from error
+            raise _unwritable(path, error) from error
         return folder
 
     def link_latest(self) -> None:
@@ -65,9 +80,16 @@ class Folder:
             os.replace(fresh, link)
 
     def plan(self, about: Mapping[str, Any], planned: list[Mapping[str, Any]]) -> None:
-        """Writes what this sweep is going to do, so that a cell without a record is still seen."""
-        record.write_json(self.path / "sweep.json",
-                          {"schema": record.SCHEMA, **about, "planned": planned})
+        """Writes what this sweep is going to do, so that a cell without a record is still seen.
+
+        Raises:
+            BadInput: when it cannot be written.
+        """
+        try:
+            record.write_json(self.path / "sweep.json",
+                              {"schema": record.SCHEMA, **about, "planned": planned})
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
 
     def load(self, key: str) -> dict[str, Any] | None:
         """The record of a cell; a corrupt one is named, set aside and counts as missing."""
@@ -80,16 +102,26 @@ class Folder:
                 os.replace(path, path.with_suffix(".corrupt"))
             return None
 
+    def load_anywhere(self, identity: str, code: str) -> dict[str, Any] | None:
+        """The record that some machine made of a cell with this code, if there is one."""
+        try:
+            key = (self.cells / f".{identity}.key").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        found = self.load(key)
+        return found if found is not None and found["provenance"].get("code") == code else None
+
     def save(self, value: Mapping[str, Any]) -> None:
         """Writes a record, and retires the ones that older code made of the same cell."""
         record.write_json(self.cells / f"{value['key']}.json", value)
-        identity = value["provenance"].get("identity")
-        index = self.cells / f".{identity}.key"
-        old = index.read_text(encoding="utf-8") if index.exists() else value["key"]
-        if old != value["key"]:
-            for suffix in (".json", ".log"):
-                (self.cells / f"{old}{suffix}").unlink(missing_ok=True)
-        index.write_text(value["key"], encoding="utf-8")
+        names = ["identity", "identity_anywhere"] if self.anywhere else ["identity"]
+        for name in names:
+            index = self.cells / f".{value['provenance'].get(name)}.key"
+            old = index.read_text(encoding="utf-8") if index.exists() else value["key"]
+            if old != value["key"]:
+                for suffix in (".json", ".log"):
+                    (self.cells / f"{old}{suffix}").unlink(missing_ok=True)
+            record.write_text(index, value["key"])
 
     def durations(self) -> dict[str, float]:
         """Wall-clock seconds that past cells took, by the name of their algorithm and batching."""
@@ -108,13 +140,22 @@ class Folder:
         The kernel frees the lock when its process ends, also by signal 9.
         """
         path = self.cells / f".{key}.lock"
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+        except OSError:
+            # No room for a lock, so none for a record of another sweep either.
+            yield True
+            return
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
                 return
+            except OSError as error:
+                # A shared file system without locks: two sweeps at once may then run a cell twice.
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
             yield True
             path.unlink(missing_ok=True)
         finally:

@@ -8,33 +8,34 @@ from bench.cell import Cell
 from bench.folder import Folder
 from bench.probe import probe
 from bench.progress import console
-from bench.sweep import key_of, why_skipped
+from bench.sweep import key_of, recorded, why_skipped
 
 
-def show(cells: list[Cell], folder: Folder) -> None:
+def show(cells: list[Cell], folder: Folder, elsewhere: bool = False) -> None:
     """Prints every cell, whether it would run, and the time that the sweep may take.
 
     Args:
         cells: the checked cells of the sweep.
         folder: where it would live; it need not exist.
+        elsewhere: whether a launcher runs the cells on other machines.
     """
     table = Table(show_edge=False)
     for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
         table.add_column(name, no_wrap=name != "state")
     past = folder.durations()
-    known = list(past.values())
+    times = list(past.values())
     total = 0.0
     findings = probe(cells, memory=True)
     for place, cell in enumerate(cells):
-        reason = why_skipped(cell) or findings[place]["error"]
-        recorded = folder.load(key_of(cell)) is not None
+        reason = why_skipped(cell, elsewhere) or findings[place]["error"]
+        known = recorded(folder, key_of(cell), cell) is not None
         row = cell.row()
         kind = f"{row['algo']} {row['batching']} {row['model']}"
-        guess = past.get(kind, sum(known) / len(known) if known else None)
-        runs = not reason and not recorded
+        guess = past.get(kind, sum(times) / len(times) if times else None)
+        runs = not reason and not known
         if runs:
             total += guess or 0.0
-        state = f"skipped: {reason}" if reason else "recorded" if recorded else "runs"
+        state = f"skipped: {reason}" if reason else "recorded" if known else "runs"
         predicted = findings[place]["predicted_mib"]
         table.add_row(cell.title(), str(row["seed"]), state,
                       "" if predicted is None else f"{predicted:.1f}",

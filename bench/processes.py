@@ -70,10 +70,20 @@ def children() -> set[int]:
 
 
 def memory_available_bytes() -> int:
-    """Bytes of memory on this machine that a process may hold, a container's limit included."""
+    """Bytes of memory on this machine that a process may hold, a container's limit included.
+
+    A job of a cluster has its limit in a control group of its own, or in one above it.
+    """
     total = psutil.virtual_memory().total
-    with contextlib.suppress(OSError, ValueError):
-        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))
+    root = Path("/sys/fs/cgroup")
+    own = root
+    with contextlib.suppress(OSError, IndexError):
+        # Version 2 has one line, 0::/path/of/the/group.
+        own = root / Path("/proc/self/cgroup").read_text("utf-8").split("0::/", 1)[1].strip()
+    for group in (own, *own.parents):
+        if group.is_relative_to(root):
+            with contextlib.suppress(OSError, ValueError):
+                total = min(total, int((group / "memory.max").read_text(encoding="utf-8")))
     return total
 
 

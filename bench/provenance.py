@@ -57,6 +57,11 @@ def targets_of(cell: Cell) -> tuple[str, ...]:
     return tuple(sorted({n["_target_"] for n in nodes if isinstance(n, dict) and "_target_" in n}))
 
 
+def software(python: str | None) -> dict[str, Any]:
+    """The part of the environment that is the same on every machine of a cluster."""
+    return _own_versions() if python is None else _versions_of(python)
+
+
 @cache
 def environment(python: str | None, gpu: bool) -> dict[str, Any]:
     """What a cell's result depends on beside its configuration and code.
@@ -66,7 +71,7 @@ def environment(python: str | None, gpu: bool) -> dict[str, Any]:
         gpu: whether the cell runs on a GPU, whose name and driver then count too.
     """
     return {
-        **(_own_versions() if python is None else _versions_of(python)),
+        **software(python),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,14 @@ from bench.cell import Cell
 from bench.errors import BadInput
 from bench.folder import Folder
 from bench.instantiate import instantiate
+from bench.neighbours import Neighbours
 from bench.progress import Watcher, closing_table
 
 INTERRUPTED = 130
 LOCK_WAIT_S = 0.5
+
+# Runs cells by key into a folder; returns what went wrong beside the cells' own failures.
+Runner = Callable[[Mapping[str, Cell], Folder, Watcher], list[str]]
 
 
 def with_repeats(cells: list[Cell]) -> list[Cell]:
@@ -55,36 +59,67 @@ def refuse_missing_device(cells: list[Cell]) -> None:
                        came=cells[0].choices["device"], do=f"{reasons[0]}. Try device=cpu.")
 
 
-def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any]) -> int:
+def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
+    """The cell's record; where a launcher chooses the machine, also one from another machine.
+
+    Args:
+        folder: where the sweep lives.
+        key: the name of the cell's record on this machine.
+        cell: the cell.
+    """
+    found = folder.load(key)
+    if found is None and folder.anywhere:
+        found = folder.load_anywhere(_identity_anywhere(cell),
+                                     provenance.code_hash(provenance.targets_of(cell)))
+    return found
+
+
+def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
+        runner: Runner | None = None) -> int:
     """Runs what is missing or stale, then builds tables and report unless ``report=false``.
 
     Args:
         cells: checked cells in order, repeats included.
         folder: where their records live.
         about: experiment, question and overrides, for ``sweep.json``.
+        runner: how the cells are run; None for one after the other in this process' children.
 
     Returns:
         0 when every cell is ok or skipped, 1 when some failed, 130 when interrupted.
     """
     keys = {key_of(cell): cell for cell in cells}
-    folder.plan(about, [{"key": key, "row": cell.row()} for key, cell in keys.items()])
+    _plan(keys, folder, about)
     folder.link_latest()
     todo = {key: cell for key, cell in keys.items() if not _finished(folder, key, cell)}
-    unsaved: list[str] = []
     try:
         with _terminable(), Watcher(len(todo), list(folder.durations().values())) as watcher:
             if len(todo) < len(keys):
                 watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
-            _run_all(todo, folder, watcher, unsaved)
+            problems = (runner or in_turn)(todo, folder, watcher)
     except KeyboardInterrupt:
-        done = sum(folder.load(key) is not None for key in keys)
+        done = sum(recorded(folder, key, cell) is not None for key, cell in keys.items())
         print(f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; "
               "the same command runs the others", file=sys.stderr)
         return INTERRUPTED
-    return _close(keys, folder, unsaved, report=cells[0].config["report"])
+    if folder.anywhere:
+        # The records' own keys, which are those of the machines that measured them.
+        keys = {found["key"] if (found := recorded(folder, key, cell)) else key: cell
+                for key, cell in keys.items()}
+        _plan(keys, folder, about)
+    return _close(keys, folder, problems, report=cells[0].config["report"])
 
 
-def _run_all(todo: dict[str, Cell], folder: Folder, watcher: Watcher, unsaved: list[str]) -> None:
+def _plan(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any]) -> None:
+    folder.plan(about, [{"key": key, "row": cell.row()} for key, cell in keys.items()])
+
+
+def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
+    """Runs cells one after the other, each in a process of its own.
+
+    Returns:
+        One line for each record that could not be written.
+    """
+    unsaved: list[str] = []
     queue = deque(todo.items())
     waited = 0
     while queue:
@@ -101,16 +136,17 @@ def _run_all(todo: dict[str, Cell], folder: Folder, watcher: Watcher, unsaved: l
             waited = 0
             watcher.begin(cell)
             # The other sweep may have finished it since this one looked.
-            fresh = folder.load(key) if cell.config["resume"] is True else None
+            fresh = recorded(folder, key, cell) if cell.config["resume"] is True else None
             result = fresh or run_cell(cell, key, folder, watcher)
             try:
                 if fresh is None:
                     folder.save(result)
             except OSError as error:
-                unsaved.append(key)
-                watcher.say(f"record of {cell.title()} could not be written: {error}")
+                unsaved.append(f"record of {cell.title()} could not be written: {error}")
+                watcher.say(unsaved[-1])
             watcher.end(cell, result)
         gc.collect()
+    return unsaved
 
 
 def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
@@ -118,21 +154,30 @@ def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
     result = record.blank(key, cell.config["experiment"], cell.row(), cell.config)
     gpu = cell.config["device"]["platform"] == "gpu"
     result["provenance"] = {**provenance.describe(cell), "identity": cell.identity(
-        provenance.environment(cell.config["python"], gpu)), "load_before": _load()}
+        provenance.environment(cell.config["python"], gpu)),
+        "identity_anywhere": _identity_anywhere(cell), "load_before": _load()}
     reason = why_skipped(cell)
     if reason:
         result["provenance"]["wall_s"] = 0.0
         return {**result, "status": "skipped", "reason": reason}
     limits = cell.config["limits"]
+    neighbours = Neighbours(cell.config)
+
+    def on_phase(phase: str) -> None:
+        watcher.phase(phase)
+        neighbours.phase(phase)
+
     outcome = launch.run_cell(
         {"config": cell.config, "choices": cell.choices, "repeat": cell.repeat,
          "floor": machine_floor(folder, cell)},
         folder.cells / f"{key}.log",
         deadline_s=limits["deadline_s"],
         memory_bytes=memory_cap(limits),
-        on_phase=watcher.phase,
+        on_phase=on_phase,
     )
     launch.merge(result, outcome.parts)
+    if neighbours.most is not None:
+        result["metrics"]["shared_with"] = neighbours.most
     result["provenance"].update(load_after=_load(), wall_s=round(outcome.wall_s, 3),
                                 phases=outcome.phases)
     reason = outcome.reason
@@ -164,9 +209,10 @@ def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
     return known[name]
 
 
-def why_skipped(cell: Cell) -> str:
-    """Why this cell cannot run here, as far as can be told without starting it."""
-    missing = provenance.missing_device(cell.config["device"]["platform"])
+def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
+    """Why this cell cannot run here (or anywhere), as far as can be told without starting it."""
+    platform = cell.config["device"]["platform"]
+    missing = "" if elsewhere else provenance.missing_device(platform)
     backend: Backend = instantiate(cell.config["backend"])
     return missing or _unsplittable(cell) or backend.unsupported(cell.config, cell.choices)
 
@@ -189,15 +235,19 @@ def _environment(cell: Cell) -> dict[str, Any]:
     return provenance.environment(cell.config["python"], gpu)
 
 
+def _identity_anywhere(cell: Cell) -> str:
+    return cell.identity(provenance.software(cell.config["python"]))
+
+
 def _finished(folder: Folder, key: str, cell: Cell) -> bool:
     if cell.config["resume"] is False:
         return False
-    found = folder.load(key)
+    found = recorded(folder, key, cell)
     retry = cell.config["resume"] == "retry"
     return found is not None and not (retry and found["status"] not in record.FINE)
 
 
-def _close(keys: Mapping[str, Cell], folder: Folder, unsaved: list[str], report: bool) -> int:
+def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], report: bool) -> int:
     page = build_report(folder.path) if report else "none (report=false)"
     # Of a record with its samples and curves only this much is held: sweeps can be long.
     records = [{part: found[part] for part in ("status", "row", "metrics")}
@@ -210,7 +260,7 @@ def _close(keys: Mapping[str, Cell], folder: Folder, unsaved: list[str], report:
         watcher.say(f"{len(failed)} of {len(keys)} cells failed, {missing} have no record")
     watcher.say(f"records: {folder.path}")
     watcher.say(f"report:  {page}")
-    return 1 if failed or missing or unsaved else 0
+    return 1 if failed or missing or problems else 0
 
 
 def build_report(path: Path) -> str:

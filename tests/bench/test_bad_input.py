@@ -53,7 +53,13 @@ CASES = {
                             "Try limits.deadline_s=1e-3.",
     "algo=bptt,d_rtrl": "algo: expected one value for a single cell, got bptt,d_rtrl. "
                         "Add -m to sweep over several.",
-    "hydra/launcher=planted": "hydra/launcher: expected basic, got planted.",
+    "hydra/launcher=planted": "hydra/launcher: expected one of basic, ray, submitit_local, "
+                              "submitit_slurm, got planted.",
+    "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
+    "hydra/launcher=joblib": "hydra/launcher: expected basic, submitit_local, submitit_slurm or "
+                             "ray, got joblib. joblib runs points side by side in processes that "
+                             "it uses again, so neither their times nor their memory mean "
+                             "anything.",
     "drtrl": "argument: expected KEY=VALUE, got drtrl. "
              "Put quotes around a value with special characters.",
     "--drtrl": "argument: expected KEY=VALUE, got --drtrl. See python -m bench --help.",

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from bench import cli, launch, record, sweep
+from bench import cli, launch, neighbours, record, sweep
 from bench.cell import Cell
+from bench.errors import BadInput
 from bench.folder import Folder
 from bench.launch import Outcome
 from bench.provenance import ROOT
@@ -44,6 +45,8 @@ def plant(setattr_: Callable[[object, str, Any], None]) -> None:
     setattr_(launch, "run_cell", run_cell)
     setattr_(sweep, "machine_floor", lambda *_: {})
     setattr_(sweep, "build_report", lambda path: "none")
+    # Other tests may run cells at the same time.
+    setattr_(neighbours, "others", lambda platform: 0)
 
 
 def cells_of(*arguments: str) -> list[Cell]:
@@ -67,7 +70,7 @@ def test_one_row_per_cell_whatever_happens(tmp_path: Path) -> None:
     statuses = [r["status"] for r in found if r["row"]["repeat"] == 1]
     assert statuses == ["ok", "crashed", "crashed", "crashed", "oom"]
     for value in found:
-        assert value["metrics"] == {"trace_s": 1.0, "loss_final": None}
+        assert value["metrics"] == {"trace_s": 1.0, "loss_final": None, "shared_with": 0}
         assert value["config"]["seed"] == value["row"]["seed"]
         assert bool(value["reason"]) == (value["status"] != "ok")
         assert (out / value["log"]).exists()
@@ -155,6 +158,57 @@ def test_a_full_disk_loses_one_record_and_says_so(
     assert run(cells, tmp_path / "out") == 1
     assert [r["row"]["seed"] for r in records(tmp_path / "out")] == [0, 10]
     assert "could not be written: [Errno 28] No space left on device" in capsys.readouterr().out
+
+
+DISK = """
+mount -t tmpfs -o size=40k none "$1" && cd "$1" || exit 77
+run() { "$2" -c "$3" "$1/out" seed=0,5,10,15,20,25; echo "status $?"; ls out/cells/*.json | wc -l; }
+run "$@"; mount -o remount,size=1m "$1"; run "$@"
+"""
+
+
+def test_a_really_full_disk(tmp_path: Path) -> None:
+    """On a small tmpfs of its own: rows are lost and named, and run again once there is room."""
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "bash", "-c", DISK, "bash", str(tmp_path),
+         sys.executable, PROGRAM],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"nothing may be mounted here: {done.stderr.strip()}")
+    full, _, roomy = done.stdout.partition("status 1\n")
+    lost = full.count("could not be written: [Errno 28] No space left on device")
+    assert "[6/6] ok" in full
+    assert 0 < lost < 6
+    kept = int(roomy.split(maxsplit=1)[0])
+    assert kept >= 6 - lost
+    assert f"{kept} of 6 cells are recorded already" in roomy
+    assert roomy.split()[-3:] == ["status", "0", "6"]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_limit_of_file_size_is_a_full_disk_too(tmp_path: Path) -> None:
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500)){PROGRAM}"
+    done = subprocess.run([sys.executable, "-c", limited, str(tmp_path / "out"), "seed=0,5"],
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count("could not be written: [Errno 27] File too large") == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list((tmp_path / "out" / "cells").glob("*.json"))
+    assert not list((tmp_path / "out" / "cells").glob(".*.tmp"))
+
+
+def test_a_disk_that_is_full_at_once_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, folder = cells_of("seed=0"), Folder.open(tmp_path / "out")
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(record, "write_text", full)
+    with pytest.raises(BadInput, match=r"a folder that can be written, .* No space left"):
+        sweep.run(cells, folder, {})
 
 
 PROGRAM = """

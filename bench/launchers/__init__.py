@@ -1,0 +1,1 @@
+"""Engines that run a sweep's cells as jobs, here or on other machines: one file per engine."""
