@@ -42,9 +42,16 @@ def blank(key: str, experiment: str | None, row: Mapping[str, Any], config: Mapp
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes ``value`` as JSON so that a reader sees the old file or the whole new one.
+    """Writes ``value`` as JSON; numbers that JSON has no word for (NaN, infinities) become null.
 
-    Numbers that JSON has no word for (NaN, infinities) become null.
+    Raises:
+        OSError: as ``write_text``.
+    """
+    write_text(path, json.dumps(finite(value), indent=1, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees the old one or the whole new one.
 
     Raises:
         OSError: when the disk is full or the folder cannot be written; no partial file stays.
@@ -52,7 +59,7 @@ def write_json(path: Path, value: Any) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(finite(value), file, indent=1, allow_nan=False)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes private files; a results folder is shared like any other file.
