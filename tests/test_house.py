@@ -353,10 +353,15 @@ def unpinned(requirements: list[str], pins: dict[str, str]) -> tuple[int, list[s
     return len(seen), sorted(set(found))
 
 
+# What the test extra brings along.
+INSTALLED_EXTRAS = ("data", "peers", "slurm")
+
+
 def project_requirements() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
-    everything = [*project["project"]["dependencies"], *extras["test"], *extras["peers"]]
+    everything = [*project["project"]["dependencies"], *extras["test"],
+                  *(text for name in INSTALLED_EXTRAS for text in extras[name])]
     return [text for text in everything if not text.startswith("etrace-bench")]
 
 
