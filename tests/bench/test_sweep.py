@@ -268,24 +268,29 @@ def test_an_ended_sweep_keeps_its_records_and_goes_on(
     assert before.items() <= after.items()
 
 
+def ended_at_random(process: subprocess.Popen[str], after_s: float, number: int) -> None:
+    """Lets a sweep run for a while, ends it by a signal and waits until it is gone."""
+    timer = threading.Timer(after_s, process.send_signal, [number])
+    timer.start()
+    process.communicate()
+    timer.cancel()
+
+
+def rows(out: Path) -> list[Any]:
+    """What has to be the same, however often a sweep was interrupted."""
+    return sorted((r["key"], r["status"], r["metrics"]) for r in records(out))
+
+
 def test_interrupted_at_random_ends_with_the_same_rows(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     arguments = ["seed=" + ",".join(map(str, range(10)))]
     start(whole, *arguments).communicate(timeout=120)
     rng = random.Random(0)
     for _ in range(4):
-        process = start(broken, *arguments)
-        timer = threading.Timer(rng.uniform(0.8, 2.5), process.kill)
-        timer.start()
-        process.communicate(timeout=120)
-        timer.cancel()
+        ended_at_random(start(broken, *arguments), rng.uniform(0.8, 2.5), signal.SIGKILL)
     last = start(broken, *arguments)
     last.communicate(timeout=120)
     assert last.returncode == 1
-
-    def rows(out: Path) -> list[Any]:
-        return [(r["key"], r["status"], r["metrics"]) for r in records(out)]
-
     assert len(rows(whole)) == 10
     assert rows(whole) == rows(broken)
 
