@@ -19,12 +19,12 @@ from core.capture import is_real, trace_step
 from core.errors import NotRepresentable
 from core.graph import Graph, Group, Hidden
 from core.labels import NONE, carries_gradient, propagate
-from core.operation import Block, Parameter
-from core.program import needed
+from core.operation import Block, Operation, Parameter
+from core.program import Equation, needed
 from core.relations import closure, components, partners
 from core.step import credited_states
 
-__all__ = ["build_graph", "check_other_states"]
+__all__ = ["build_graph", "check_other_states", "join_biases"]
 
 Sources = Mapping[int, frozenset[Any]]
 
@@ -265,6 +265,60 @@ def _with_components(graph: Graph) -> Graph:
         graph,
         operations=tuple(covered(op) for op in graph.operations),
         parameters=tuple(covered(p) for p in graph.parameters),
+    )
+
+
+def join_biases(graph: Graph) -> Graph:
+    """Make y + b part of the operation y = x W where nothing else reads y or b.
+
+    The bias then shares the operation's trace and its product: a weight on the constant input one.
+    """
+    readers: dict[int, list[Equation]] = {}
+    for eqn in graph.body:
+        for v in eqn.variables:
+            readers.setdefault(v, []).append(eqn)
+    avals = graph.program.avals
+    read_elsewhere = {
+        *graph.out_atoms,
+        *(h.new for h in graph.hidden),
+        *(after for _, after in graph.others),
+    }
+    apart = {p.w: p for p in graph.parameters}
+    candidates = [*apart, *graph.plain]
+
+    def only_reader(var: int) -> Equation | None:
+        found = readers.get(var, [])
+        return found[0] if len(found) == 1 and var not in read_elsewhere else None
+
+    def bias_of(op: Operation) -> int | None:
+        add = only_reader(op.y)
+        if not op.trainable or not op.in_order or add is None or add.name not in ("add", "add_any"):
+            return None
+        for var in candidates:
+            stretch = only_reader(var)
+            if stretch is not None and stretch.name == "broadcast_in_dim":
+                reader = only_reader(stretch.outputs[0])
+            else:
+                reader = stretch
+            blocks = apart[var].blocks if var in apart else ()
+            shape = avals[var].shape
+            if reader is add and shape[-1:] == (op.width,) == (math.prod(shape),):
+                return var if blocks == op.blocks else None
+        return None
+
+    operations, joined = [], set()
+    for op in graph.operations:
+        bias = bias_of(op)
+        if bias is None:
+            operations.append(op)
+        else:
+            joined.add(bias)
+            operations.append(replace(op, bias=bias, bias_name=graph.names[bias]))
+    return replace(
+        graph,
+        operations=tuple(operations),
+        parameters=tuple(p for p in graph.parameters if p.w not in joined),
+        plain=tuple(v for v in graph.plain if v not in joined),
     )
 
 

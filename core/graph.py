@@ -90,7 +90,9 @@ class Graph:
     @cached_property
     def weights(self) -> tuple[int, ...]:
         """Variables through which gradients reach the parameters, each once (tied weights)."""
-        return tuple(dict.fromkeys([*(source.w for source in self.sources), *self.plain]))
+        return tuple(
+            dict.fromkeys([*(v for source in self.sources for v in source.weights), *self.plain])
+        )
 
     @cached_property
     def trained(self) -> tuple[int, ...]:
@@ -170,9 +172,11 @@ class Graph:
         lines.append("operations y = x W")
         for op in self.operations:
             kind = "" if op.trainable else "   constant: cut like a trained weight"
-            lines.append(f"  {op.name}  [{op.n_in} x {op.width}]{kind}")
+            bias = f" + {op.bias_name}" if op.bias is not None else ""
+            lines.append(f"  {op.name}  [{op.n_in} x {op.width}]{bias}{kind}")
             lines += self._explain(op)
-        lines.append("element-wise parameters")
+        if self.parameters or self.plain:
+            lines.append("element-wise parameters")
         for p in self.parameters:
             lines.append(f"  {p.name}" + ("   additive (a bias)" if p.additive else ""))
             lines += self._explain(p)

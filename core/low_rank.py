@@ -39,6 +39,8 @@ class LowRankTrace:
             raise InvalidArgument("a rank of at least 1", repr(rank), "Use 1, 2, 4, ...")
         self.rank = rank
 
+    joins_biases = False  # on their own they cost little and stay exact
+
     @property
     def natural_window(self) -> int:
         """Steps between truncations at which the buffer is at most twice the trace."""
@@ -46,15 +48,15 @@ class LowRankTrace:
 
     def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[str, Any]:
         """eps = 0 of a block."""
-        rank = min(self.rank, op.n_in, len(block.components) * block.width)
+        rank = min(self.rank, op.rows, len(block.components) * block.width)
         return {
-            "u": jnp.zeros((*op.lead, rank, op.n_in), dtype),
+            "u": jnp.zeros((*op.lead, rank, op.rows), dtype),
             "v": jnp.zeros((*op.lead, rank, len(block.components), block.width), dtype),
         }
 
     def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
         """dh[s] [lead, width] = sum_k v_k[s] (u_k dW)."""
-        q = eps["u"] @ op.canonical_w(dw)[:, block.columns]  # [lead, r, width]
+        q = eps["u"] @ dw[:, block.columns]  # [lead, r, width]
         return {s: (eps["v"][..., k, :] * q).sum(axis=-2) for k, s in enumerate(block.components)}
 
     def advance(
@@ -70,7 +72,7 @@ class LowRankTrace:
         states = block.components
         u = jnp.moveaxis(x, 0, -2)
         v = jnp.stack([jnp.moveaxis(g[s], 0, -2) for s in states], axis=-2)
-        rank = min(self.rank, op.n_in, len(states) * block.width)
+        rank = min(self.rank, op.rows, len(states) * block.width)
         if eps is not None:
             moved = [
                 sum(a_0[s, p][..., None, :] * eps["v"][..., k, :] for k, p in enumerate(states))

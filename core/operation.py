@@ -1,12 +1,13 @@
-"""Sources of traces: parametric operations y = x W, and element-wise parameters.
+"""Sources of traces: parametric operations y = x W (+ b), and element-wise parameters.
 
 Axes: lead (batch, or none for a single sample), I inputs, H outputs; [...] are axes in front,
-such as steps.
+such as steps. A bias that joined its operation is one more row of W, on the constant input one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +68,8 @@ class Operation:
     blocks: tuple[Block, ...] = ()
     cut: frozenset[int] = frozenset()  # groups whose previous states x must not pass credit to
     samples: tuple[int, ...] = ()  # axes over which the step is mapped
+    bias: int | None = None  # the variable of b, [H] up to axes of length one
+    bias_name: str = ""
 
     @property
     def y(self) -> int:
@@ -99,20 +102,50 @@ class Operation:
         return math.prod(self._w_free)
 
     @property
+    def in_order(self) -> bool:
+        """Whether y is [lead, H] as it stands."""
+        return self.x_first and len(self._w_free) == 1
+
+    @property
+    def rows(self) -> int:
+        """I, and one more for a bias."""
+        return self.n_in + (self.bias is not None)
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """The variables of W and b."""
+        return (self.w,) if self.bias is None else (self.w, self.bias)
+
+    @property
     def trace_axes(self) -> tuple[int, ...]:
         """Axes of a trace between lead and the columns."""
-        return (self.n_in,)
+        return (self.rows,)
 
     def apply(self, x: Any, w: Any) -> Any:
         """The equation itself, native order of axes."""
         return bind(self.eqn, [x, w] if self.x_first else [w, x])[0]
 
     def canonical_x(self, x: Any) -> Any:
-        """[..., native] -> [..., lead, I]."""
+        """[..., native] -> [..., lead, rows]."""
         moved = _contracted_last(x, self._contracting[0], len(self.x_shape))
-        return moved.reshape(*x.shape[: x.ndim - len(self.x_shape)], *self._own_lead, self.n_in)
+        x = moved.reshape(*x.shape[: x.ndim - len(self.x_shape)], *self._own_lead, self.n_in)
+        if self.bias is None:
+            return x
+        return jnp.concatenate([x, jnp.ones((*x.shape[:-1], 1), x.dtype)], axis=-1)
 
-    def canonical_w(self, w: Any) -> Any:
+    def moved(self, d_weights: Mapping[int, Any]) -> Any:
+        """The change of W and b as one matrix [rows, H]; None where neither moves."""
+        dw, db = (d_weights.get(v) if v is not None else None for v in (self.w, self.bias))
+        if dw is None and db is None:
+            return None
+        dtype = (db if dw is None else dw).dtype
+        parts = [jnp.zeros((self.n_in, self.width), dtype) if dw is None else self._canonical_w(dw)]
+        if self.bias is not None:
+            row = jnp.zeros((1, self.width), dtype) if db is None else db.reshape(1, self.width)
+            parts.append(row)
+        return jnp.concatenate(parts)
+
+    def _canonical_w(self, w: Any) -> Any:
         """Native -> [I, H]."""
         contract = self._contracting[1]
         free = [i for i in range(w.ndim) if i not in contract]
@@ -136,17 +169,18 @@ class Operation:
         return y.transpose(*range(front), *range(middle, y.ndim), *range(front, middle))
 
     def drive(self, x: Any, dw: Any, n_steps: int, columns: slice = slice(None)) -> Any:
-        """dy = x dW of some columns, [K, lead, width]; zero when the weight does not move."""
+        """dy = x dW of some columns, [K, lead, width]; zero when the weight does not move.
+
+        Args:
+          x: [K, lead, rows].
+          dw: of `moved`.
+        """
         width = len(range(self.width)[columns])
         if dw is None:
             return jnp.zeros((n_steps, *self.lead, width), x.dtype)
         # Two-dimensional, so that the transpose, dW = x^T dy, is one plain GEMM as well.
-        product = x.reshape(-1, self.n_in) @ self.canonical_w(dw)[:, columns]
+        product = x.reshape(-1, self.rows) @ dw[:, columns]
         return product.reshape(n_steps, *self.lead, width)
-
-    def contract(self, eps: Any, dw: Any, columns: slice) -> Any:
-        """dh [lead, width] = sum_i eps [lead, I, width] dW [I, width]."""
-        return (eps * self.canonical_w(dw)[:, columns]).sum(axis=-2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,18 +201,23 @@ class Parameter:
         return math.prod(self.shape) // math.prod(self.lead)
 
     @property
+    def weights(self) -> tuple[int, ...]:
+        """The variable of theta."""
+        return (self.w,)
+
+    @property
     def trace_axes(self) -> tuple[int, ...]:
         return ()
+
+    def moved(self, d_weights: Mapping[int, Any]) -> Any:
+        """The change of theta; None where it does not move."""
+        return d_weights.get(self.w)
 
     def drive(self, x: None, dw: Any, n_steps: int, columns: slice = slice(None)) -> Any:
         """d theta of some columns, [K, lead, width]; zero when the parameter does not move."""
         full = jnp.zeros(self.shape, self.dtype) if dw is None else jnp.broadcast_to(dw, self.shape)
         full = full.reshape(*self.lead, self.width)[..., columns]
         return jnp.broadcast_to(full, (n_steps, *full.shape))
-
-    def contract(self, eps: Any, dw: Any, columns: slice) -> Any:
-        """dh [lead, width] = eps d theta."""
-        return eps * self.drive(None, dw, 1)[0][..., columns]
 
 
 def _contracted_last(x: Any, axes: tuple[int, ...], ndim: int) -> Any:

@@ -49,20 +49,20 @@ def spread(values: Any, neurons: slice, n: int) -> Any:
 
 
 class DenseTrace:
-    """eps itself, [lead, I, width] for each component: exact, memory O(B I H)."""
+    """eps itself, [lead, rows, width] for each component: exact, memory O(B I H)."""
 
+    joins_biases = True  # a bias is one more row
     natural_window: int | None = None
 
     def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[int, Any]:
         """eps = 0 of a block."""
-        return {s: jnp.zeros((*op.lead, op.n_in, block.width), dtype) for s in block.components}
+        return {s: jnp.zeros((*op.lead, op.rows, block.width), dtype) for s in block.components}
 
     def contract(
         self, eps: Mapping[int, Any], op: Operation, block: Block, dw: Any
     ) -> dict[int, Any]:
-        """dh[s] [lead, width] = sum_i eps[s] [lead, i, width] dW [i, width]."""
-        dw = op.canonical_w(dw)[:, block.columns]
-        return {s: _by_samples(eps[s], dw) for s in block.components}
+        """dh[s] [lead, width] = sum_i eps[s] [lead, i, width] dW [i, width], dW [rows, H]."""
+        return {s: _by_samples(eps[s], dw[:, block.columns]) for s in block.components}
 
     def advance(
         self,
@@ -77,7 +77,7 @@ class DenseTrace:
 
         Args:
           eps: eps_0, None for zero.
-          x: [K, lead, I].
+          x: [K, lead, rows].
           g: [K, lead, width] by component.
           a_0: [lead, width] by pair of components.
         """

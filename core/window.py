@@ -29,6 +29,7 @@ __all__ = [
     "along",
     "derivatives",
     "forget",
+    "low_pass",
     "products",
     "push",
     "run",
@@ -62,24 +63,16 @@ def run(
     others: tuple[Any, ...],
     args: tuple[Any, ...],
     restart: Restart | None = None,
-    observe: Any = None,
-    memory: Any = None,
-) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], Record, Any, Any]:
-    """Forward over `args` [K, ...].
-
-    Args:
-      restart: samples that start anew on the way.
-      observe: `observe(memory, record_t, keep_t) -> (memory, seen_t)` is called at every step with
-        the record of that step alone (K = 1), for what is best computed while it is at hand.
-      memory: its start.
+) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], Record]:
+    """Forward over `args` [K, ...]; `restart` names samples that start anew on the way.
 
     Returns:
-      Outputs [K, ...], last hidden and other states, record, last memory, seen [K, ...].
+      Outputs [K, ...], last hidden and other states, record.
     """
 
     def tick(carry: Any, inputs: Any) -> Any:
         args_t, keep_t = inputs
-        hidden_tm1, others_tm1, memory_tm1 = carry
+        hidden_tm1, others_tm1 = carry
         if restart is not None:
             hidden_tm1 = tuple(
                 jnp.where(along(keep_t, h) > 0, h, first)
@@ -87,17 +80,12 @@ def run(
             )
         step = StepInput(args_t, others_tm1)
         out = forward(graph, values, hidden_tm1, step)
-        seen = None
-        if observe is not None:
-            record = jax.tree.map(lambda a: a[None], Record(hidden_tm1, out.ys, step))
-            memory_tm1, seen = observe(memory_tm1, record, keep_t)
-        carry = (out.hidden, out.others, memory_tm1)
-        return carry, (out.outs, hidden_tm1, out.ys, others_tm1, seen)
+        return (out.hidden, out.others), (out.outs, hidden_tm1, out.ys, others_tm1)
 
-    (hidden, others, memory), (outs, h_prev, ys, o_prev, seen) = scan(
-        tick, (hidden, others, memory), (args, None if restart is None else restart.keep)
+    (hidden, others), (outs, h_prev, ys, o_prev) = scan(
+        tick, (hidden, others), (args, None if restart is None else restart.keep)
     )
-    return outs, hidden, others, Record(h_prev, ys, StepInput(args, o_prev)), memory, seen
+    return outs, hidden, others, Record(h_prev, ys, StepInput(args, o_prev))
 
 
 @partial(
@@ -236,11 +224,11 @@ def push(
 
 
 def accumulate(
-    transition: Mapping[tuple[int, int], Any],
-    start: Mapping[int, Any],
-    inflow: Mapping[int, Any],
+    transition: Mapping[tuple[Any, Any], Any],
+    start: Mapping[Any, Any],
+    inflow: Mapping[Any, Any],
     keep: Any = None,
-) -> tuple[dict[int, Any], dict[int, Any]]:
+) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """The recurrence z_t[s] = sum_p D_t[s, p] z_{t-1}[p] + u_t[s] over a window.
 
     Args:
@@ -253,18 +241,39 @@ def accumulate(
       z_{t-1} as step t reads it, [K, ...], and the last z.
     """
 
+    different = {id(d): d for d in transition.values()}  # what several pairs share is read once
+
     def tick(z: Any, inputs: Any) -> Any:
         d, u, keep_t = inputs
         z = forget(z, keep_t)
         new = dict(u)
-        for (s, p), value in d.items():
-            new[s] = new[s] + value * z[p]
+        for (s, p), value in transition.items():
+            new[s] = new[s] + d[id(value)] * z[p]
         return new, z
 
     if not start:  # no state of the group carries credit in time
         return {}, {}
-    last, before = scan(tick, dict(start), (dict(transition), dict(inflow), keep))
+    last, before = scan(tick, dict(start), (different, dict(inflow), keep))
     return before, last
+
+
+def low_pass(decay: float, inflow: Any, keep: Any = None) -> tuple[Any, Any]:
+    """z_t = decay z_{t-1} + u_t from z_0 = 0.
+
+    Args:
+      inflow: u, [K, ...].
+      keep: as in `accumulate`.
+
+    Returns:
+      The last z and z_t of every step.
+    """
+
+    def tick(z: Any, inputs: Any) -> Any:
+        u, keep_t = inputs
+        z = decay * forget(z, keep_t) + u
+        return z, z
+
+    return scan(tick, jnp.zeros_like(inflow[0]), (inflow, keep))
 
 
 def products(

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.build import build_graph
+from core.build import build_graph, join_biases
 from core.data import split_steps
 from core.derivative import with_derivative
 from core.errors import InvalidArgument, NotCompiled
@@ -223,7 +223,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         """The plain steps, with their full derivative; traces stand still."""
         graph = self.graph
         values = prelude(graph, params, carry.constants)
-        outs, hidden, others, *_ = run(graph, values, carry.hidden, carry.others, args, restart)
+        outs, hidden, others, _ = run(graph, values, carry.hidden, carry.others, args, restart)
         return outs, carry._replace(hidden=hidden, others=others)
 
     @abc.abstractmethod
@@ -257,6 +257,10 @@ class WindowedAlgorithm(OnlineAlgorithm):
     def __init__(self, model: Any, *, window: int | str = "auto", mode: Any = None) -> None:
         super().__init__(model, mode)
         self.window_size = check_window(window, ("auto", "sequence"))
+
+    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+        """D-RTRL's analysis of the model, biases with their operations."""
+        return join_biases(build_graph(self.model, args))
 
     def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "sequence":

@@ -89,7 +89,7 @@ class CheckpointedBPTT(BPTT):
             args, keep = inputs
             again = None if restart is None else Restart(keep, restart.hidden)
             hidden, others = state
-            outs, hidden, others, *_ = run(graph, values, hidden, others, args, again)
+            outs, hidden, others, _ = run(graph, values, hidden, others, args, again)
             return (hidden, others), outs
 
         whole = n_steps // segment * segment

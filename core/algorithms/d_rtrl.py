@@ -25,6 +25,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from core.algorithms.base import Carry, WindowedAlgorithm
+from core.build import build_graph
 from core.derivative import with_derivative
 from core.errors import InvalidArgument
 from core.graph import Graph
@@ -77,6 +78,12 @@ class D_RTRL(WindowedAlgorithm):
         self.credit = credit
         self.representation = DenseTrace() if trace is None else trace
 
+    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+        """As the representation wants it."""
+        if self.representation.joins_biases:
+            return super().make_graph(args)
+        return build_graph(self.model, args)
+
     def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "auto" and self.representation.natural_window is not None:
             return min(self.representation.natural_window, n_steps)
@@ -104,9 +111,7 @@ class D_RTRL(WindowedAlgorithm):
         restart: Restart | None,
     ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
         """The past is eps_0 itself; at the end, eps_K."""
-        outs, hidden, others, record, *_ = run(
-            graph, values, start.hidden, start.others, args, restart
-        )
+        outs, hidden, others, record = run(graph, values, start.hidden, start.others, args, restart)
         traces = None
         if keep:
             local = derivatives(graph, values, record, None if restart is None else restart.keep)
@@ -144,7 +149,7 @@ class D_RTRL(WindowedAlgorithm):
         inflow = graph.zero_flow(local.n_steps)
         dq = []
         for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
-            dw = d_weights.get(source.w)
+            dw = source.moved(d_weights)
             q = source.drive(x, dw, local.n_steps)  # x_t dW, or d theta
             dq.append(q)
             for block, f_b in zip(source.blocks if dw is not None else (), f, strict=False):
@@ -163,7 +168,7 @@ class D_RTRL(WindowedAlgorithm):
         """dh_0 by group and live state, [lead, n]."""
         start = graph.zero_flow(None)
         for source in graph.sources if past is not None else ():
-            dw = d_weights.get(source.w)
+            dw = source.moved(d_weights)
             if dw is None:
                 continue
             for block, eps in zip(source.blocks, past[source.label], strict=True):

@@ -7,9 +7,14 @@ With decays a_x, a_f in [0, 1) (usually one and the same) and t counted from 0 s
     g_t  = sum_b ex_t (x) (sum_s L_t ef_t) / (1 - a_f^{t+1})
 
 As a derivative: with q_t = (ex_t dW) / (1 - a_f^{t+1}), the step sees dh_{t-1} = a_f ef_{t-1} q_t
-and dy_t = (1 - a_f) q_t, so that dh_t = ef_t q_t. The products of all steps of a window are one
-GEMM. A bias is a weight on the constant input 1; other element-wise parameters keep their exact
-trace. Outputs of an operation that feed no state get their exact within-step gradient.
+and dy_t = (1 - a_f) q_t, so that dh_t = ef_t q_t. The product with dW and the low-pass commute:
+
+    ex_t dW = a_x (ex_{t-1} dW) + x_t dW
+
+so a window needs ex only where it begins; its products are one GEMM, and what is filtered is as
+wide as the outputs. A bias is a weight on the constant input 1, with ex_t = (1 - a_x^{t+1}) /
+(1 - a_x); other element-wise parameters keep their exact trace. Outputs of an operation that feed
+no state get their exact within-step gradient.
 
 `ES_D_RTRL(model, r)` with an integer keeps instead the best rank-r approximation of D-RTRL's trace
 (`core.low_rank`).
@@ -20,18 +25,30 @@ References: C. Wang et al., "BrainTrace" (ES-D-RTRL); Bellec et al., Nature Comm
 
 from __future__ import annotations
 
+import functools
+import math
 import numbers
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jax import lax
 
 from core.algorithms.base import Carry, WindowedAlgorithm
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Operation, Parameter, pieces
 from core.traces import spread
-from core.window import Derivatives, Record, Restart, derivatives, forget, run
+from core.window import (
+    Derivatives,
+    Record,
+    Restart,
+    accumulate,
+    along,
+    derivatives,
+    forget,
+    low_pass,
+    run,
+)
 
 __all__ = ["DecayRTRL"]
 
@@ -65,27 +82,28 @@ class DecayRTRL(WindowedAlgorithm):
         self.decays = (float(decays[0]), float(decays[1]))
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
-        """By source: ex, ef by block and component, and 1 - a_f^t of the t steps since a reset."""
+        """By source: ex, ef by block and component, and the steps since a reset."""
         return {source.label: self._zero(graph, source) for source in graph.sources}
 
     def _zero(self, graph: Graph, source: Operation | Parameter) -> dict[str, Any]:
-        f = tuple(
-            {
-                s: jnp.zeros((*source.lead, block.width), graph.dtype(block.group, s))
-                for s in block.components
-            }
-            for block in source.blocks
-        )
         if not source.blocks:
             return {}
-        if isinstance(source, Parameter) and not source.additive:
-            return {"f": f}
-        dtype = graph.dtype(source.blocks[0].group, 0)
-        return {
-            "x": jnp.zeros((*source.lead, *source.trace_axes), dtype),
-            "f": f,
-            "correction": jnp.zeros(source.lead, dtype),
+        zero: dict[str, Any] = {
+            "f": tuple(
+                {
+                    s: jnp.zeros((*source.lead, block.width), graph.dtype(block.group, s))
+                    for s in block.components
+                }
+                for block in source.blocks
+            )
         }
+        if isinstance(source, Operation):
+            zero["x"] = jnp.zeros(
+                (*source.lead, source.rows), graph.dtype(source.blocks[0].group, 0)
+            )
+        if isinstance(source, Operation) or source.additive:
+            zero["age"] = jnp.zeros(source.lead, jnp.int32)
+        return zero
 
     def walk(
         self,
@@ -96,45 +114,71 @@ class DecayRTRL(WindowedAlgorithm):
         keep: bool,
         restart: Restart | None,
     ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
-        """The past is ef_{t-1}, ex_t and 1 - a_f^{t+1} of every step."""
+        """The past is ef_{t-1} and t + 1 at every step, and ex where the window begins."""
+        outs, hidden, others, record = run(graph, values, start.hidden, start.others, args, restart)
+        local = derivatives(graph, values, record, None if restart is None else restart.keep)
+        before = self.init_traces(graph) if start.traces is None else start.traces
+        ef, last_ef = self._state_side(graph, local, before)
+        after, past = {}, {}
+        for source, x in zip(graph.sources, local.x, strict=True):
+            trace = before[source.label]
+            new = {"f": last_ef[source.label]} if trace else {}
+            seen = {"f": ef[source.label]} if trace else {}
+            if "age" in trace:
+                seen["age"] = _ages(trace["age"], local)
+                new["age"] = seen["age"][-1]
+            if "x" in trace:
+                seen["x"] = None if start.traces is None else trace["x"]
+                if keep:
+                    entered = self._entering(seen["x"], x, local.keep)
+                    new["x"], _ = low_pass(self.decays[0], entered, local.keep)
+            after[source.label], past[source.label] = new, seen
+        return outs, Carry(hidden, others, start.constants, after), record, past
 
-        def observe(traces: Any, record: Record, keep_t: Any) -> tuple[Any, Any]:
-            local = jax.tree.map(lambda a: a[0], derivatives(graph, values, record))
-            return self._advanced(graph, local, forget(traces, keep_t))
+    def _state_side(self, graph: Graph, local: Derivatives, before: Any) -> tuple[Any, Any]:
+        """ef_{t-1} of every step, and the last, by source, block and component."""
+        start, inflow, transition = {}, {}, {}
 
-        traces = self.init_traces(graph) if start.traces is None else start.traces
-        outs, hidden, others, record, traces, past = run(
-            graph, values, start.hidden, start.others, args, restart, observe, traces
-        )
-        return outs, Carry(hidden, others, start.constants, traces), record, past
+        @functools.cache
+        def decayed(group: int, pair: tuple[int, int], first: int, last: int, decay: float) -> Any:
+            return decay * local.transition[group][pair][..., first:last]
 
-    def _advanced(self, graph: Graph, local: Derivatives, traces: Any) -> tuple[Any, Any]:
-        """Traces after one step, and what the step's gradient needs."""
-        a_x, a_f = self.decays
-        new, past = {}, {}
-        for k, source in enumerate(graph.sources):
-            before = traces[source.label]
-            filtered = "x" in before
-            decay, gain = (a_f, 1.0 - a_f) if filtered else (1.0, 1.0)
-            ef = tuple(
-                _decayed(
-                    before["f"][b],
-                    local.f[k][b],
-                    local.transition[block.group],
-                    block.neurons,
-                    decay,
-                    gain,
+        for source, f in zip(graph.sources, local.f, strict=True):
+            trace = before[source.label]
+            decay, gain = self._state_decay(trace)
+            for b, block in enumerate(source.blocks):
+                for s in block.components:
+                    key = (source.label, b, s)
+                    start[key], inflow[key] = trace["f"][b][s], gain * f[b][s]
+                first, last = block.neurons.start, block.neurons.stop
+                for s, p in local.transition[block.group]:
+                    if s in block.components and p in block.components:
+                        keys = (source.label, b, s), (source.label, b, p)
+                        transition[keys] = decayed(block.group, (s, p), first, last, decay)
+
+        def by_source(found: dict[Any, Any]) -> dict[str, Any]:
+            return {
+                source.label: tuple(
+                    {s: found[source.label, b, s] for s in block.components}
+                    for b, block in enumerate(source.blocks)
                 )
-                for b, block in enumerate(source.blocks)
-            )
-            new[source.label] = {"f": ef} if before else {}
-            past[source.label] = {"f": before["f"]} if before else {}
-            if filtered:
-                ex = a_x * before["x"] + (1.0 if local.x[k] is None else local.x[k])
-                kept = {"x": ex, "correction": a_f * before["correction"] + (1.0 - a_f)}
-                new[source.label] |= kept
-                past[source.label] |= kept
-        return new, past
+                for source in graph.sources
+            }
+
+        ef, last = accumulate(transition, start, inflow, local.keep)
+        return by_source(ef), by_source(last)
+
+    def _state_decay(self, trace: dict[str, Any]) -> tuple[float, float]:
+        """a_f and 1 - a_f where the trace is low-passed."""
+        a_f = self.decays[1]
+        return (a_f, 1.0 - a_f) if "age" in trace else (1.0, 1.0)
+
+    def _entering(self, ex: Any, x: Any, keep: Any) -> Any:
+        """x_t, with what comes from before the window as a part of the first."""
+        if ex is None:
+            return x
+        kept = forget(ex, None if keep is None else keep[0])
+        return x.at[0].add(self.decays[0] * kept)
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
@@ -143,18 +187,21 @@ class DecayRTRL(WindowedAlgorithm):
         flow = graph.zero_flow(local.n_steps)
         dq = []
         for source, x in zip(graph.sources, local.x, strict=True):
-            dw, memory = d_weights.get(source.w), past[source.label]
+            dw, memory = source.moved(d_weights), past[source.label]
+            if dw is None or not memory:
+                dq.append(source.drive(x, dw, local.n_steps))
+                continue
+            decay, gain = self._state_decay(memory)
+            entering = self._entering(memory["x"], x, local.keep) if "x" in memory else None
             dy = []
             for columns, b in pieces(source.blocks, source.width):
-                if b is None or dw is None or "x" not in memory:
-                    q = source.drive(x, dw, local.n_steps, columns)
-                    decay, gain = 1.0, 1.0
-                else:
-                    q = _filtered(source, memory, dw, local.n_steps, columns)
-                    decay, gain = self.decays[1], 1.0 - self.decays[1]
-                dy.append(gain * q)
-                if b is None or dw is None:
+                if b is None:
+                    dy.append(source.drive(x, dw, local.n_steps, columns))
                     continue
+                q = source.drive(entering, dw, local.n_steps, columns)
+                if "age" in memory:
+                    q = self._filtered(q, memory, local.keep)
+                dy.append(gain * q)
                 block = source.blocks[b]
                 for s in block.components:
                     dh = decay * memory["f"][b][s] * q
@@ -165,28 +212,27 @@ class DecayRTRL(WindowedAlgorithm):
         }
         return dh, dq
 
-
-def _decayed(
-    ef: dict[int, Any],
-    f: dict[int, Any],
-    transition: dict[tuple[int, int], Any],
-    neurons: slice,
-    decay: float,
-    gain: float,
-) -> dict[int, Any]:
-    """decay sum_p D[s, p] ef[p] + gain f[s]."""
-    new = {s: gain * f[s] for s in ef}
-    for (s, p), d in transition.items():
-        if s in new and p in ef:
-            new[s] = new[s] + decay * d[..., neurons] * ef[p]
-    return new
+    def _filtered(self, drive: Any, memory: dict[str, Any], keep: Any) -> Any:
+        """q_t = (ex_t dW) / (1 - a_f^{t+1}), from x_t dW."""
+        a_x, a_f = self.decays
+        scale = 1.0 / _missing(a_f, memory["age"], drive.dtype)
+        if "x" in memory:
+            _, drive = low_pass(a_x, drive, keep)
+        else:
+            scale = scale * _missing(a_x, memory["age"], drive.dtype) / (1.0 - a_x)
+        # Without the barrier XLA computes the power again for every output.
+        return lax.optimization_barrier(scale)[..., None] * drive
 
 
-def _filtered(
-    source: Operation | Parameter, memory: dict[str, Any], dw: Any, n_steps: int, columns: slice
-) -> Any:
-    """q_t = ex_t dW / (1 - a_f^{t+1}) of some columns; a bias has ex_t in front of d theta."""
-    scale = (1.0 / memory["correction"])[..., None]
-    if isinstance(source, Operation):
-        return scale * source.drive(memory["x"], dw, n_steps, columns)
-    return scale * memory["x"][..., None] * source.drive(None, dw, n_steps, columns)
+def _missing(decay: float, age: Any, dtype: Any) -> Any:
+    """1 - decay^age, without cancellation."""
+    return -jnp.expm1(age.astype(dtype) * math.log(decay)) if decay else jnp.ones(age.shape, dtype)
+
+
+def _ages(age: Any, local: Derivatives) -> Any:
+    """Steps since a reset after every step, [K, lead], from those before the first."""
+    step = along(jnp.arange(local.n_steps, dtype=age.dtype), jnp.zeros((1, *age.shape)))
+    start = jnp.broadcast_to(-age, (local.n_steps, *age.shape))
+    if local.keep is not None:
+        start = lax.cummax(jnp.where(along(local.keep, start) > 0, start, step))
+    return step - start + 1
