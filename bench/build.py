@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import brainstate
@@ -15,10 +16,12 @@ import numpy as np
 from bench.backends.base import Backend, Trainee
 from bench.compilations import Compilations
 from bench.errors import Skip
+from bench.home import Home
 from bench.instantiate import instantiate
 from bench.metrics.base import Run
 from bench.stepper import stepper_of
 from bench.tasks.base import Task
+from bench.trees import filled
 
 DT_MS = 1.0
 
@@ -27,7 +30,8 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     """Builds, compiles and calls a cell's training step once.
 
     Args:
-        job: ``config``, ``choices``, ``floor`` and ``memory_bytes`` of the cell.
+        job: ``config``, ``choices``, ``floor`` and ``memory_bytes`` of the cell, and ``home``, the
+            interpreter to ask for what only the core can tell; None when that is this one.
         on_phase: told the name of every phase as it begins.
 
     Returns:
@@ -39,15 +43,20 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     """
     config, choices = job["config"], job["choices"]
     on_phase("build")
-    set_up(config)
     backend: Backend = instantiate(config["backend"])
     if reason := backend.unsupported(config, choices):
         raise Skip(reason)
+    backend.load()
+    set_up(config)
     task: Task = instantiate(config["task"], n_steps=config["n_steps"],
                              batch_size=config["batch_size"], seed=config["seed"])
     first, *_ = itertools.islice(task.batches(0), 1)
     xs, ys = first[0].astype(config["dtype"]), first[1]
-    trainee = backend.trainee(model_of(config, task), config, choices)
+    model = model_of(config, task)
+    home = Home(job["home"], config) if job.get("home") else None
+    if home is not None:
+        hand_over(home.weights, model)
+    trainee = backend.trainee(model, config, choices)
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     with Compilations() as compilations:
         stepper = stepper_of(trainee, config["batching"]["mode"], config["devices"], xs, ys,
@@ -62,18 +71,9 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     # There is no reset: what runs later, such as an evaluation, would count as the step's.
     device = jax.devices()[0].memory_stats()
 
-    def again(other: Mapping[str, Any]) -> Trainee:
-        # In the cell's own precision: its initialisers are compiled already, and only the weights
-        # need to be of another type.
-        wide = config["dtype"] == "float64"
-        with jax.enable_x64(wide), brainstate.environ.context(precision=64 if wide else 32):
-            model = model_of(other, task)
-        for path, state in model.states(brainstate.ParamState).items():
-            state.value = jax.tree.map(lambda leaf: leaf.astype(other["dtype"]), weights[path])
-        return instantiate(other["backend"]).trainee(model, other, choices)
-
     run = Run(config=config, choices=choices, task=task, trainee=trainee, stepper=stepper,
-              initial=initial, batch=(xs, ys), build=again, floor=job.get("floor", {}),
+              initial=initial, batch=(xs, ys), build=Rebuild(config, choices, task, weights),
+              home=home, floor=job.get("floor", {}),
               device_peak=None if device is None else int(device["peak_bytes_in_use"]))
     return run, {
         "metrics": {**stepper.seconds, "first_call_s": first_call,
@@ -82,6 +82,42 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         "provenance": {"device": str(jax.devices()[0].device_kind),
                        "backend_compilations": compilations.count},
     }
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Builds further trainees of a cell with its initial weights.
+
+    Attributes:
+        config: composed configuration of the cell.
+        choices: option chosen in each group.
+        task: the data.
+        weights: initial values by path.
+    """
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    task: Task
+    weights: Mapping[Any, Any]
+
+    def __call__(self, other: Mapping[str, Any]) -> Trainee:
+        # In the cell's own precision: its initialisers are compiled already, and only the weights
+        # need to be of another type.
+        wide = self.config["dtype"] == "float64"
+        with jax.enable_x64(wide), brainstate.environ.context(precision=64 if wide else 32):
+            model = model_of(other, self.task)
+        for path, state in model.states(brainstate.ParamState).items():
+            state.value = jax.tree.map(lambda leaf: leaf.astype(other["dtype"]),
+                                       self.weights[path])
+        return instantiate(other["backend"]).trainee(model, other, self.choices)
+
+
+def hand_over(arrays: Mapping[str, np.ndarray], model: Any) -> None:
+    """Gives the weights of ``model`` the values of these arrays, which have their names."""
+    states = model.states(brainstate.ParamState)
+    values = filled({path: state.value for path, state in states.items()}, arrays)
+    for path, state in states.items():
+        state.value = values[path]
 
 
 def set_up(config: Mapping[str, Any]) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench import signature
+from bench import environments, signature
 from bench.errors import BadInput, suggest
+from bench.instantiate import target_of
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 AXES = ("batch_size", "n_hidden", "n_layers", "n_steps")
@@ -101,6 +100,9 @@ def checked(config: dict[str, Any], choices: dict[str, str], known: set[str]) ->
     for group in GROUPS:
         if "_target_" in config[group]:
             signature.check(group, config[group], GIVEN.get(group, ()))
+    if config["python"] is None:
+        wanted = target_of(config["backend"]).environment
+        config["python"] = wanted if wanted and environments.built(wanted) else None
     for name, metric in config["metric"].items():
         signature.check(f"metric.{name}", metric)
     _check_steps(config, choices["task"])
@@ -167,16 +169,6 @@ def _folder(key: str, value: Any) -> str | None:
                    do=f"Put quotes around it: {key}=\"'{value}'\".")
 
 
-def _interpreter(key: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    found = shutil.which(os.path.expanduser(str(value)))
-    if found is None:
-        raise BadInput(key, expected="the path of a Python interpreter", came=str(value),
-                       do="Give the path of the python in a virtual environment.")
-    return found
-
-
 def _limits(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInput(key, expected="deadline_s and memory_gib", came=str(value),
@@ -208,6 +200,6 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "report": _one_of(True, False),
     "resume": _one_of(True, False, "retry"),
     "update_every": _update_every,
-    "python": _interpreter,
+    "python": environments.checked,
     "limits": _limits,
 }

@@ -6,13 +6,16 @@ float32 gradient by 1e-4. In float64 both sides see the same spikes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import brainstate
 import jax
 import numpy as np
 
+from bench.backends.base import Trainee
+from bench.home import Home
 from bench.metrics.base import Run
 from bench.program import Program
 from bench.trees import flat
@@ -21,7 +24,17 @@ EXACT = {"algo": {"_target_": "core.BPTT"}, "backend": {"_target_": "bench.backe
          "batching": {"mode": "manual"}}
 
 
-def float64_gradients(run: Run, *changes: Mapping[str, Any], max_samples: int
+@dataclass(frozen=True)
+class Origin:
+    """The part of a run that gradients are computed from; see there."""
+
+    config: Mapping[str, Any]
+    batch: tuple[np.ndarray, np.ndarray]
+    build: Callable[[Mapping[str, Any]], Trainee]
+    home: Home | None = None
+
+
+def float64_gradients(run: Run | Origin, *changes: Mapping[str, Any], max_samples: int
                       ) -> list[dict[str, np.ndarray]]:
     """Summed gradients of the first sequences of the batch, at the initial weights.
 
@@ -35,8 +48,8 @@ def float64_gradients(run: Run, *changes: Mapping[str, Any], max_samples: int
     """
     xs, ys = run.batch
     n = min(len(ys), max_samples)
+    common = {**run.config, "batch_size": n, "dtype": "float64"}
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
-        common = {**run.config, "batch_size": n, "dtype": "float64"}
         return [_gradient(run, {**common, **change}, xs[:, :n].astype(np.float64), ys[:n])
                 for change in changes]
 
@@ -58,8 +71,10 @@ def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
     return np.concatenate([gradient[name].ravel() for name in names])
 
 
-def _gradient(run: Run, config: Mapping[str, Any], xs: np.ndarray, ys: np.ndarray
+def _gradient(run: Run | Origin, config: Mapping[str, Any], xs: np.ndarray, ys: np.ndarray
               ) -> dict[str, np.ndarray]:
+    if run.home is not None and config["backend"]["_target_"] == EXACT["backend"]["_target_"]:
+        return run.home.gradient(config)
     trainee = run.build(config)
     if config["batching"]["mode"] != "single":
         program = Program(trainee.gradient, xs, ys, reads_only=True)

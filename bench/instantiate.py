@@ -15,8 +15,12 @@ def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
         args: positional arguments.
         given: further keyword arguments.
     """
-    module, _, name = str(node["_target_"]).rpartition(".")
-    target = getattr(importlib.import_module(module), name)
     # A pair of numbers in YAML is a list; constructors take tuples.
     plain = {k: tuple(v) if isinstance(v, list) else v for k, v in node.items() if k != "_target_"}
-    return target(*args, **plain, **given)
+    return target_of(node)(*args, **plain, **given)
+
+
+def target_of(node: Mapping[str, Any]) -> Any:
+    """What the ``_target_`` of a configuration node names."""
+    module, _, name = str(node["_target_"]).rpartition(".")
+    return getattr(importlib.import_module(module), name)

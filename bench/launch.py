@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench import processes
-from bench.provenance import ROOT
+from bench.environments import executable
+from bench.provenance import root_of
 
 POLL_S = 0.1
 LOG_HEAD_BYTES = 1 << 20
@@ -29,7 +30,7 @@ class Outcome:
 
     Attributes:
         status: one of the record's statuses.
-        reason: why it is not ok, in words.
+        reason: why it is not ok, or what has to be known about it, in words.
         parts: the record's parts that were measured before the process ended.
         phase: what the process was doing last.
         phases: seconds spent in each phase.
@@ -71,7 +72,7 @@ def run_cell(
     read_end, write_end = os.pipe()
     started = time.monotonic()
     process = subprocess.Popen(
-        [job["config"]["python"] or sys.executable, "-P", "-m", module,
+        [executable(job["config"]["python"]), "-P", "-m", module,
          str(write_end), str(os.getpid())],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         pass_fds=[write_end], start_new_session=True, env=environment(job["config"]),
@@ -257,7 +258,7 @@ def environment(config: Mapping[str, Any]) -> dict[str, str]:
         # A CPU is one device unless it is told to be several.
         forced = f"--xla_force_host_platform_device_count={config['devices']}"
         env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {forced}".strip()
-    # This project's packages first, then whatever the user's plug-ins need.
-    paths = [str(ROOT), env.get("PYTHONPATH", ""), os.getcwd()]
+    # The project's packages first, then whatever the user's plug-ins need.
+    paths = [str(root_of(config["python"])), env.get("PYTHONPATH", ""), os.getcwd()]
     env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return env

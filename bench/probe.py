@@ -16,7 +16,9 @@ from typing import Any
 
 from bench import launch
 from bench.cell import AXES, GROUPS, Cell
+from bench.environments import executable
 from bench.errors import BadInput
+from bench.instantiate import target_of
 
 
 def probe(cells: list[Cell], *, memory: bool) -> dict[int, dict[str, Any]]:
@@ -36,23 +38,36 @@ def probe(cells: list[Cell], *, memory: bool) -> dict[int, dict[str, Any]]:
     for place, cell in enumerate(cells):
         matter = {k: cell.config[k] for k in (*GROUPS, *AXES, "update_every", "dtype", "python")}
         distinct.setdefault(json.dumps(matter, sort_keys=True), []).append(place)
-    first = [cells[places[0]] for places in distinct.values()]
+    by_interpreter: dict[str | None, list[list[int]]] = {}
+    for places in distinct.values():
+        by_interpreter.setdefault(_interpreter(cells[places[0]]), []).append(places)
+    return {place: finding for python, groups in by_interpreter.items()
+            for places, finding in zip(groups, _asked(
+                python, [cells[places[0]] for places in groups], memory), strict=True)
+            for place in places}
+
+
+def _interpreter(cell: Cell) -> str | None:
+    """Who can build the cell with the core: not an environment that is there to do without."""
+    return None if target_of(cell.config["backend"]).environment else cell.config["python"]
+
+
+def _asked(python: str | None, cells: list[Cell], memory: bool) -> list[dict[str, Any]]:
     read_end, write_end = os.pipe()
-    config = first[0].config
+    env = launch.environment({**cells[0].config, "python": python})
     process = subprocess.Popen(
-        [config["python"] or sys.executable, "-P", "-m", "bench.probe", str(write_end)],
+        [executable(python), "-P", "-m", "bench.probe", str(write_end)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        pass_fds=[write_end], env={**launch.environment(config), "JAX_PLATFORMS": "cpu"})
+        pass_fds=[write_end], env={**env, "JAX_PLATFORMS": "cpu"})
     os.close(write_end)
     with os.fdopen(read_end, encoding="utf-8") as answers:
-        jobs = [{"config": c.config, "choices": c.choices, "memory": memory} for c in first]
+        jobs = [{"config": c.config, "choices": c.choices, "memory": memory} for c in cells]
         log, _ = process.communicate(json.dumps(jobs))
         found = [json.loads(line) for line in answers]
-    if len(found) != len(first):
+    if len(found) != len(cells):
         last = (log.strip().splitlines() or ["no output"])[-1]
         raise BadInput("configuration", expected="cells that can be built", came=last)
-    return {place: finding for places, finding in zip(distinct.values(), found, strict=True)
-            for place in places}
+    return found
 
 
 def refuse_bad_values(cells: list[Cell], overrides: list[str]) -> None:
@@ -94,7 +109,7 @@ def look(job: Mapping[str, Any]) -> dict[str, Any]:
     except (ValueError, TypeError) as error:
         return {"error": f"{at}: {' '.join(str(error).split())}", "predicted_mib": None}
     predicted = None
-    if job["memory"]:
+    if job["memory"] and not backend.environment:
         try:
             predicted = predict_mib(backend.trainee(model, config, choices), task, config)
         except Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import socket
@@ -17,35 +16,25 @@ from typing import Any
 import psutil
 
 from bench.cell import Cell, digest
+from bench.interpreters import ask
 from bench.signature import source_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("jax", "jaxlib", "numpy", "brainstate", "braintools", "brainunit", "brainpy-state",
-            "braintrace", "brainscale", "scikit-learn", "jax-cuda12-plugin", "jax-cuda13-plugin")
-
-# Run by another interpreter, which need not have this project installed.
-_ASK = """
-import json, platform, sys
-from importlib import metadata
-found = {}
-for name in sys.argv[1:]:
-    try:
-        found[name] = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        pass
-print(json.dumps({"python": platform.python_version(), "versions": found}))
-"""
-
+            "braintrace", "brainscale", "etrace-bench", "scikit-learn", "jax-cuda12-plugin",
+            "jax-cuda13-plugin")
 
 @cache
-def code_hash(targets: tuple[str, ...] = ()) -> str:
-    """Hash of every source file of ``core`` and ``bench`` and of plug-ins outside of them."""
-    files = sorted([*(ROOT / "core").rglob("*.py"), *(ROOT / "bench").rglob("*.py")])
+def code_hash(targets: tuple[str, ...] = (), root: Path = ROOT) -> str:
+    """Hash of every source file of ``core`` and ``bench`` in ``root`` and of plug-ins outside."""
+    files = sorted([*(root / "core").rglob("*.py"), *(root / "bench").rglob("*.py")])
     outside = {source_of(target.rpartition(".")[0]) for target in targets}
-    files += sorted(path for path in outside if path is not None and path not in files)
+    files += sorted(path for path in outside
+                    if path is not None and not any(path.is_relative_to(ROOT / package)
+                                                    for package in ("core", "bench")))
     hasher = hashlib.sha256()
     for path in files:
-        name = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
+        name = path.relative_to(root) if path.is_relative_to(root) else path.name
         hasher.update(f"{name}\0".encode())
         hasher.update(path.read_bytes())
     return hasher.hexdigest()[:16]
@@ -57,9 +46,30 @@ def targets_of(cell: Cell) -> tuple[str, ...]:
     return tuple(sorted({n["_target_"] for n in nodes if isinstance(n, dict) and "_target_" in n}))
 
 
+def code_of(cell: Cell) -> str:
+    """Hash of the code that measures a cell: this project's, or that of its interpreter."""
+    root = root_of(cell.config["python"])
+    return code_hash(targets_of(cell)) if root == ROOT else code_hash(targets_of(cell), root)
+
+
+def root_of(python: str | None) -> Path:
+    """Folder of the version of this project that an interpreter runs: its own, if it has one."""
+    return ROOT if python is None else ask(python, PACKAGES).root or ROOT
+
+
+def has(python: str | None, package: str) -> bool:
+    """Whether an interpreter has a distribution."""
+    if python is None:
+        return bool(_version(package))
+    return package in ask(python, (package,)).versions
+
+
 def software(python: str | None) -> dict[str, Any]:
     """The part of the environment that is the same on every machine of a cluster."""
-    return _own_versions() if python is None else _versions_of(python)
+    if python is None:
+        return _own_versions()
+    told = ask(python, PACKAGES)
+    return {"python": told.python, "versions": told.versions}
 
 
 @cache
@@ -88,14 +98,14 @@ def describe(cell: Cell) -> dict[str, Any]:
     environment_ = environment(cell.config["python"], gpu)
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return {
-        **_git(),
+        **_git(root_of(cell.config["python"])),
         **environment_,
         "affinity": affinity,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 2),
         "compilation_cache": "off",
         "hostname_hash": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
         "fingerprint": fingerprint(cell),
-        "code": code_hash(targets_of(cell)),
+        "code": code_of(cell),
     }
 
 
@@ -139,13 +149,6 @@ def _own_versions() -> dict[str, Any]:
 
 
 @cache
-def _versions_of(python: str) -> dict[str, Any]:
-    answer = subprocess.run([python, "-c", _ASK, *PACKAGES], capture_output=True, text=True,
-                            timeout=60, check=True)
-    return dict(json.loads(answer.stdout))
-
-
-@cache
 def _processor() -> str:
     if sys.platform.startswith("linux"):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -155,17 +158,18 @@ def _processor() -> str:
 
 
 @cache
-def _git() -> dict[str, Any]:
-    def ask(*arguments: str) -> str | None:
-        command = ["git", "-C", str(ROOT), *arguments]
+def _git(root: Path) -> dict[str, Any]:
+    def told(*arguments: str) -> str | None:
+        command = ["git", "-C", str(root), *arguments]
         try:
             answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.strip()
 
-    if ask("rev-parse", "--show-toplevel") != str(ROOT):
+    if told("rev-parse", "--show-toplevel") != str(root):
         # Installed somewhere inside of another project's repository.
         return {"commit": None, "dirty": None}
-    changed = ask("status", "--porcelain", "--", "core", "bench", "conf")
-    return {"commit": ask("rev-parse", "HEAD"), "dirty": None if changed is None else bool(changed)}
+    changed = told("status", "--porcelain", "--", "core", "bench", "conf")
+    return {"commit": told("rev-parse", "HEAD"),
+            "dirty": None if changed is None else bool(changed)}

@@ -18,9 +18,10 @@ from typing import Any
 from bench import launch, processes, provenance, record
 from bench.backends.base import Backend
 from bench.cell import Cell
+from bench.environments import executable, how_to_build
 from bench.errors import BadInput
 from bench.folder import Folder
-from bench.instantiate import instantiate
+from bench.instantiate import instantiate, target_of
 from bench.neighbours import Neighbours
 from bench.progress import Watcher, closing_table
 
@@ -44,7 +45,7 @@ def with_repeats(cells: list[Cell]) -> list[Cell]:
 
 def key_of(cell: Cell) -> str:
     """The name of the cell's record here and now."""
-    return cell.key(_environment(cell), provenance.code_hash(provenance.targets_of(cell)))
+    return cell.key(_environment(cell), provenance.code_of(cell))
 
 
 def refuse_missing_device(cells: list[Cell]) -> None:
@@ -69,8 +70,7 @@ def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
     """
     found = folder.load(key)
     if found is None and folder.anywhere:
-        found = folder.load_anywhere(_identity_anywhere(cell),
-                                     provenance.code_hash(provenance.targets_of(cell)))
+        found = folder.load_anywhere(_identity_anywhere(cell), provenance.code_of(cell))
     return found
 
 
@@ -169,7 +169,7 @@ def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
 
     outcome = launch.run_cell(
         {"config": cell.config, "choices": cell.choices, "repeat": cell.repeat,
-         "floor": machine_floor(folder, cell)},
+         "floor": machine_floor(folder, cell), "home": _home(cell)},
         folder.cells / f"{key}.log",
         deadline_s=limits["deadline_s"],
         memory_bytes=memory_cap(limits),
@@ -199,7 +199,7 @@ def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
         known = json.loads(path.read_text(encoding="utf-8"))
     if name not in known:
         answer = subprocess.run(
-            [cell.config["python"] or sys.executable, "-P", "-m", "bench.floor",
+            [executable(cell.config["python"]), "-P", "-m", "bench.floor",
              cell.config["dtype"]],
             env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
             text=True, check=False)
@@ -214,7 +214,23 @@ def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
     platform = cell.config["device"]["platform"]
     missing = "" if elsewhere else provenance.missing_device(platform)
     backend: Backend = instantiate(cell.config["backend"])
-    return missing or _unsplittable(cell) or backend.unsupported(cell.config, cell.choices)
+    return (missing or _unsplittable(cell) or backend.unsupported(cell.config, cell.choices)
+            or ("" if elsewhere else _not_installed(cell, backend)))
+
+
+def _not_installed(cell: Cell, backend: Backend) -> str:
+    python, name = cell.config["python"], cell.choices["backend"]
+    if backend.environment and python is None:
+        return (f"{name} needs an environment of its own, which is not built "
+                f"({how_to_build(backend.environment)})")
+    lacks = [package for package in backend.requires if not provenance.has(python, package)]
+    where = "the project's environment" if python is None else python
+    return f"{where} lacks {', '.join(lacks)}" if lacks else ""
+
+
+def _home(cell: Cell) -> str | None:
+    """The interpreter that has the core, for a cell whose own cannot have it."""
+    return sys.executable if target_of(cell.config["backend"]).environment else None
 
 
 def _unsplittable(cell: Cell) -> str:

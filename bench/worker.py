@@ -56,9 +56,9 @@ def main() -> None:
     job = json.load(sys.stdin)
     _cap_memory(job["memory_bytes"])
     try:
-        invalid = measure(job, reporter)
+        invalid, notes = measure(job, reporter)
         reporter.phase("end")
-        reporter.end("invalid" if invalid else "ok", invalid)
+        reporter.end("invalid" if invalid else "ok", "; ".join([*invalid, *notes]))
     except Skip as reason:
         reporter.end("skipped", str(reason))
     except Exception as error:
@@ -70,26 +70,33 @@ def main() -> None:
     os._exit(0)
 
 
-def measure(job: Mapping[str, Any], reporter: Reporter) -> str:
-    """Builds and measures a cell; returns why its numbers cannot be used, or an empty string."""
+def measure(job: Mapping[str, Any], reporter: Reporter) -> tuple[list[str], list[str]]:
+    """Builds and measures a cell.
+
+    Returns:
+        Why its numbers cannot be used, and what has to be known about them.
+    """
     # Imported here so that a failing import is a row like any other failure.
     from bench.build import build
     from bench.instantiate import instantiate
     from bench.metrics.base import in_order
 
-    _refuse_foreign_packages()
+    if not job.get("home"):
+        _refuse_foreign_packages()
     run, parts = build(job, reporter.phase)
     reporter.parts(parts)
     run.parts = merge({}, parts)
-    invalid = []
+    invalid: list[str] = []
+    notes: list[str] = []
     metrics = {name: instantiate(node) for name, node in job["config"]["metric"].items()}
     for name, metric in in_order(metrics).items():
         reporter.phase(name)
         found = metric.measure(run)
         invalid += [found.pop("invalid")] if "invalid" in found else []
+        notes += filter(None, [found.pop("note", "")])
         merge(run.parts, found)
         reporter.parts(found)
-    return "; ".join(invalid)
+    return invalid, notes
 
 
 def failure(error: Exception, phase: str) -> tuple[str, str]:

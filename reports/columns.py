@@ -41,7 +41,7 @@ IDENTITY = (
     Column("seed", "", "seed", "seed of weights and data"),
     Column("repeat", "", "repeat", "which fresh process of the same cell"),
     Column("status", "", "status", "ok, skipped, oom, timeout, crashed or invalid"),
-    Column("reason", "", "reason", "why the status is not ok"),
+    Column("reason", "", "reason", "why the status is not ok, or what to know about the cell"),
     Column("health", "", "health", "a warning about the training itself; empty when there is none"),
 )
 

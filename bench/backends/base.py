@@ -31,6 +31,20 @@ class StepResult(NamedTuple):
     grad_norm: jax.Array
 
 
+class Comparison(NamedTuple):
+    """How a backend's gradient is held against the core's.
+
+    Attributes:
+        own: entries of the configuration that differ on the backend's side.
+        core: entries that differ on the core's side.
+        words: what a reader has to know about it, for the cell's row; empty for nothing.
+    """
+
+    own: Mapping[str, Any] = {}
+    core: Mapping[str, Any] = {}
+    words: str = ""
+
+
 class Trainee(abc.ABC):
     """A model under one algorithm of one backend. Its methods are traced by jax, never called bare.
 
@@ -74,11 +88,28 @@ class Trainee(abc.ABC):
 
 
 class Backend(abc.ABC):
-    """A library that implements some of the algorithms; built from its YAML's scalars."""
+    """A library that implements some of the algorithms; built from its YAML's scalars.
+
+    Attributes:
+        environment: name of the environment that its cells run in unless ``python=`` says
+            otherwise; empty for the project's own. The core is out of reach of a cell's process
+            there, and its gradients come from another one.
+        requires: distributions that the cell's interpreter must have.
+    """
+
+    environment = ""
+    requires: tuple[str, ...] = ()
 
     def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
         """Why this backend cannot run a cell, or an empty string. Imports nothing heavy."""
         return ""
+
+    def load(self) -> None:  # noqa: B027  most have nothing to do
+        """Imports what changes global settings; precision and time step are set afterwards."""
+
+    def compared(self, config: Mapping[str, Any]) -> Comparison:
+        """What is compared before this backend's numbers are believed: as it is, unless it says."""
+        return Comparison()
 
     @abc.abstractmethod
     def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:

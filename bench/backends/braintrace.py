@@ -17,6 +17,8 @@ CLASSES = {"core.D_RTRL": "D_RTRL", "core.ES_D_RTRL": "pp_prop"}
 class Braintrace(Backend):
     """D-RTRL and ES-D-RTRL of ``braintrace``, batched and under vmap."""
 
+    requires = ("braintrace",)
+
     def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
         algo = config["algo"]
         if algo["_target_"] not in CLASSES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.gradients import EXACT, float64_gradients, joined, relative_error
+from bench.instantiate import instantiate
 from bench.metrics.base import Metric, Run
 
 
@@ -12,7 +13,8 @@ class Agreement(Metric):
     """Relative error to the core's gradient on the weights that the backend says it trains alike.
 
     Two implementations that compute different things cannot be raced: beyond the tolerance the
-    cell is invalid.
+    cell is invalid. What a backend does by another convention is set aside for the comparison where
+    that is possible, left out where it is not, and named in the cell's row.
 
     Args:
         tolerance: largest relative error, in float64.
@@ -26,14 +28,19 @@ class Agreement(Metric):
     def measure(self, run: Run) -> dict[str, Any]:
         if run.choices["backend"] == "core":
             return {}
-        core = {"backend": EXACT["backend"]}
-        theirs, ours = float64_gradients(run, {}, core, max_samples=self._max_samples)
+        comparison = instantiate(run.config["backend"]).compared(run.config)
+        core = {"backend": EXACT["backend"], **comparison.core}
+        theirs, ours = float64_gradients(run, comparison.own, core,
+                                         max_samples=self._max_samples)
         names = sorted(run.trainee.comparable(list(ours), run.batch[0]))
         if not names:
             return {"invalid": "no weight is trained by the same definition as the core's"}
         error = relative_error(joined(theirs, names), joined(ours, names))
-        parts: dict[str, Any] = {"metrics": {"agreement_rel_error": error,
-                                             "agreement_weights": len(names)}}
+        others = sorted(set(ours) - set(names))
+        words = [comparison.words, f"not compared: {', '.join(others)}" if others else ""]
+        parts: dict[str, Any] = {
+            "metrics": {"agreement_rel_error": error, "agreement_weights": len(names)},
+            "note": "; ".join(filter(None, words))}
         if error is None or not error <= self._tolerance:
             parts["invalid"] = (f"gradient differs from the core's by {error} on "
                                 f"{', '.join(names)}: not the same computation")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.backends.base import Trainee
+from bench.home import Home
 from bench.stepper import Stepper
 from bench.tasks.base import Task
 
@@ -28,6 +29,7 @@ class Run:
         initial: values of weights and optimizer before any training, on the host.
         batch: the first training batch on the host, [T, B, I] and [B].
         build: builds another trainee, ``build(config)``, with the same initial weights.
+        home: who knows the core's gradients where the core cannot run; None where it can.
         floor: rates of this machine, ``{"product_flops_per_s", "copy_bytes_per_s"}``.
         device_peak: most bytes that the device held up to the first step's end; None where the
             device does not say.
@@ -44,6 +46,7 @@ class Run:
     batch: tuple[np.ndarray, np.ndarray]
     build: Callable[[Mapping[str, Any]], Trainee]
     floor: Mapping[str, float]
+    home: Home | None = None
     device_peak: int | None = None
     trained: Any = None
     parts: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +69,7 @@ class Metric(abc.ABC):
         """Parts of the record: ``{"metrics": {...}, "samples": {...}, "curves": {...}, ...}``.
 
         ``metrics`` are numbers or None, each named with its unit. An entry ``"invalid"`` holds the
-        reason why the cell's numbers cannot be used.
+        reason why the cell's numbers cannot be used, ``"note"`` what has to be known about them.
         """
 
 

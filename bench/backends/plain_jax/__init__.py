@@ -80,7 +80,8 @@ class PlainJaxTrainee(Trainee):
 
         from bench.backends.plain_jax import networks
 
-        return StepResult(*networks.run(self._network, self._params(), xs, ys), jnp.zeros(()))
+        losses, correct = networks.run(self._network, self._params(), xs, ys)
+        return StepResult(losses, correct, jnp.zeros(()))
 
     def trace_bytes(self, xs: Any) -> dict[str, int]:
         return {}
@@ -99,8 +100,8 @@ class PlainJaxTrainee(Trainee):
             losses, correct = run(self._network, params, xs, ys)
             return share * losses.sum(), (share * losses, share * correct)
 
-        gradient, aux = jax.grad(loss, has_aux=True)(self._params())
-        return gradient, StepResult(*aux, jnp.zeros(()))
+        gradient, (losses, correct) = jax.grad(loss, has_aux=True)(self._params())
+        return gradient, StepResult(losses, correct, jnp.zeros(()))
 
     def _update(self, gradient: Params) -> jax.Array:
         import jax

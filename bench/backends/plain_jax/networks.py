@@ -38,7 +38,7 @@ class AdamState(NamedTuple):
 
     mean: Params
     square: Params
-    count: jax.Array
+    updates: jax.Array
 
 
 def linear(layer: Params, x: jax.Array) -> jax.Array:
@@ -144,7 +144,7 @@ def adam(params: Params, state: AdamState, gradient: Params, lr: float, clip_nor
     norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradient)))
     share = jnp.where(norm > clip_norm, clip_norm / norm, 1.0)
     gradient = jax.tree.map(lambda g: g * share, gradient)
-    count = state.count + 1
+    count = state.updates + 1
     mean = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, state.mean, gradient)
     square = jax.tree.map(lambda s, g: BETA_2 * s + (1 - BETA_2) * g * g, state.square, gradient)
     steps = count.astype(norm.dtype)
