@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench import environments, signature
+from bench import environments, plots, signature
 from bench.errors import BadInput, suggest
 from bench.instantiate import target_of
 
@@ -17,7 +17,7 @@ GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 AXES = ("batch_size", "n_hidden", "n_layers", "n_steps")
 
 # What a cell measures does not depend on where it is kept or how it was started.
-NOT_IN_KEY = ("out", "plan", "resume", "report", "experiment", "question", "repeats")
+NOT_IN_KEY = ("out", "plan", "resume", "report", "plot", "experiment", "question", "repeats")
 
 # Arguments that the worker passes to a group's target by itself.
 GIVEN = {
@@ -163,8 +163,10 @@ def _update_every(key: str, value: Any) -> int | str:
 
 def _folder(key: str, value: Any) -> str | None:
     # out=2024 is a folder as well.
-    if value is None or isinstance(value, str | int) and not isinstance(value, bool):
-        return None if value is None else str(value)
+    if value is None:
+        return None
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
     raise BadInput(key, expected="the name of a folder", came=str(value),
                    do=f"Put quotes around it: {key}=\"'{value}'\".")
 
@@ -197,6 +199,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "dtype": _one_of("float32", "float64"),
     "out": _folder,
     "plan": _one_of(True, False),
+    "plot": plots.checked,
     "report": _one_of(True, False),
     "resume": _one_of(True, False, "retry"),
     "update_every": _update_every,

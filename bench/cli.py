@@ -11,13 +11,14 @@ from typing import Any
 
 from hydra._internal.utils import _run_hydra, get_args_parser
 
-from bench import plan, share, signature, sweep
+from bench import plan, plots, share, signature, sweep
 from bench.cell import Cell, checked
 from bench.compose import CONF, Composer, arguments_of, forget_other_launchers
 from bench.errors import BadInput
 from bench.folder import Folder, default
 from bench.instantiate import instantiate
 from bench.launchers.base import Launcher
+from bench.preflight import refuse_bad_tasks
 from bench.probe import refuse_bad_values
 
 BAD_INPUT = 2
@@ -80,9 +81,10 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
         plan.show(cells, Folder(path, anywhere=launcher is not None),
                   elsewhere=launcher is not None and not launcher.here)
         return 0
+    refuse_bad_tasks(cells)
     refuse_bad_values(cells, overrides)
     about = {"experiment": first["experiment"] or "", "question": first["question"],
-             "overrides": overrides}
+             "overrides": overrides, "plots": plots.modules(first)}
     if launcher is None:
         return sweep.run(cells, Folder.open(path), about)
     return sweep.run(cells, Folder.open(path, anywhere=True), about,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +22,19 @@ class Built:
     sweeps: Sweeps
 
 
-def build(folders: list[Path], out: Path | None = None) -> Built:
+def build(folders: list[Path], out: Path | None = None, others: Iterable[str] = ()) -> Built:
     """Writes results.parquet, results.csv and report/ into `out`.
 
     Args:
         folders: the sweeps; several merge into one report.
         out: where to write; one sweep's own folder, or ``merged`` beside the first of several.
+        others: modules with further plots, beside those that the sweeps themselves ask for.
 
     Raises:
-        InputError: the folders hold nothing that can be reported.
+        InputError: the folders hold nothing that can be reported, or a module is no plot.
     """
+    for name in others:
+        plots.plot_module(name)
     sweeps = read_sweeps(folders)
     target = out or (
         sweeps.folders[0]
@@ -43,7 +47,7 @@ def build(folders: list[Path], out: Path | None = None) -> Built:
     report.mkdir(parents=True, exist_ok=True)
     for old in [*report.glob("*.svg"), *report.glob("*.png")]:
         old.unlink()  # a drawing of an earlier state of the sweep would pass for one of this
-    drawn, missing = plots.make_all(study)
+    drawn, missing = plots.make_all(study, dict.fromkeys([*sweeps.plots, *others]))
     figures = [Figure(plot, plot.save(report, plot.name), plot.name) for plot in drawn]
     document = content.build(study, figures, missing)
     (report / "report.md").write_text(markdown.render(document), encoding="utf-8")

@@ -26,6 +26,7 @@ class Sweeps:
         missing: {"key": ..., "folder": ..., row columns} of planned cells without a record.
         questions: experiment name -> the question that it asks.
         superseded: how many older records of the same key were dropped.
+        plots: modules that the sweeps asked to draw plots of their own.
     """
 
     folders: tuple[Path, ...]
@@ -34,6 +35,7 @@ class Sweeps:
     missing: list[dict[str, Any]] = field(default_factory=list)
     questions: dict[str, str] = field(default_factory=dict)
     superseded: int = 0
+    plots: tuple[str, ...] = ()
 
 
 def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
@@ -80,6 +82,9 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
             if m.get("question")
         },
         superseded=superseded,
+        plots=tuple(
+            dict.fromkeys(str(name) for _, m in manifests for name in m.get("plots") or [])
+        ),
     )
 
 

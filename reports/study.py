@@ -31,6 +31,8 @@ _NOT_SETTINGS = frozenset(
         "out",
         "resume",
         "plan",
+        "plot",
+        "report",
         "experiment",
         "question",
         "cases",

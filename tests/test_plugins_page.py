@@ -19,13 +19,19 @@ COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """Metrics by algorithm, after running the page's command on the page's files."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the page's files lie in ``mine``."""
     folder = tmp_path_factory.mktemp("plugins")
     for name, text in FILES:
         path = folder / "mine" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def records(folder: Path) -> dict[str, dict[str, object]]:
+    """Metrics by algorithm, after running the page's command on the page's files."""
     (command,) = COMMANDS
     variable, *words = shlex.split(command.replace("\\\n", " "))
     assert variable == "PYTHONPATH=mine"
@@ -45,14 +51,21 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     return {record["row"]["algo"]: record for record in found}
 
 
+@pytest.fixture(scope="module")
+def report(folder: Path, records: dict[str, dict[str, object]]) -> Path:
+    """Where the sweep's report is."""
+    return folder / "runs/mine/report"
+
+
 def test_the_page_has_one_of_each() -> None:
     assert {Path(name).parts[1] for name, _ in FILES if name.startswith("conf")} == {
         "algo",
         "metric",
         "model",
+        "plot",
         "task",
     }
-    assert len(FILES) == 8
+    assert len(FILES) == 10
 
 
 def test_every_cell_is_ok_and_has_the_new_metric(records: dict[str, dict[str, object]]) -> None:
@@ -68,3 +81,39 @@ def test_the_figures_say_what_the_page_says(records: dict[str, dict[str, object]
     cosine = {algo: record["metrics"]["grad_cosine"] for algo, record in records.items()}  # type: ignore[index]
     assert cosine["d_rtrl"] == pytest.approx(1, abs=1e-12)
     assert cosine["within_step"] < 0.999
+
+
+def test_the_plot_is_in_the_report(report: Path) -> None:
+    assert (report / "moved.svg").exists()
+    assert "Change of the weights" in (report / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_plot_is_drawn_again_by_name_alone(report: Path, folder: Path) -> None:
+    """As the page says of sweeps that are there already, also of those that did not ask for it."""
+    manifest = folder / "runs/mine/sweep.json"
+    asked = json.loads(manifest.read_text())
+    assert asked["plots"] == ["moved"]
+
+    def rebuilt(*words: str, path: str = "mine") -> subprocess.CompletedProcess[str]:
+        (report / "moved.svg").unlink(missing_ok=True)
+        return subprocess.run(
+            [sys.executable, "-m", "reports", "runs/mine", *words],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / path), str(ROOT)])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    # Where its file is not at hand the report says so, and is made all the same.
+    assert rebuilt(path="elsewhere").returncode == 0
+    page = (report / "report.md").read_text(encoding="utf-8")
+    assert "**moved**: expected a module with a plot; got moved (No module named 'moved')." in page
+    manifest.write_text(json.dumps({**asked, "plots": []}))
+    assert rebuilt().returncode == 0
+    assert not (report / "moved.svg").exists()
+    assert rebuilt("--plots", "moved").returncode == 0
+    assert (report / "moved.svg").exists()
+    refused = rebuilt("--plots", "json")
+    assert refused.returncode == 2
+    assert "got json without ORDER, TITLE, make" in refused.stderr

@@ -15,13 +15,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to write (default: the sweep's own folder, "
         "or `merged` beside the first of several)",
     )
+    parser.add_argument(
+        "--plots",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="further plots: modules with ORDER, TITLE and make(study), as `import` finds them",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0, also where cells failed: the report says so."""
     from reports.build import build
 
-    built = build(arguments.folders, arguments.out)
+    built = build(arguments.folders, arguments.out, arguments.plots)
     for file, why in built.sweeps.corrupt:
         print(f"reports: left out {file}: {why}", file=sys.stderr)
     print(built.page)

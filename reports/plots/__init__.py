@@ -1,4 +1,4 @@
-"""Plots, one kind a file; a file in this folder is found by being here.
+"""Plots, one kind a file; a file in this folder is found by being here, others by their name.
 
 A plot file has `ORDER` (a number), `TITLE`, and `make(study) -> list[Plot]`, which raises
 `NotDrawn` with the reason when the records hold too little for it.
@@ -8,24 +8,61 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from reports.drawing.canvas import NotDrawn, Plot
+from reports.errors import InputError
 
 if TYPE_CHECKING:
     from reports.study import Study
 
 
-def make_all(study: Study) -> tuple[list[Plot], list[tuple[str, str]]]:
-    """Every plot the records allow, and (title, reason) of each kind that they do not."""
+def make_all(
+    study: Study, others: Iterable[str] = ()
+) -> tuple[list[Plot], list[tuple[str, str]]]:
+    """Every plot the records allow, and (title, reason) of each kind that they do not.
+
+    Args:
+        study: what is drawn.
+        others: names of modules outside this folder; one that cannot be had is a reason as well.
+    """
     modules = [
         importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
     ]
     drawn: list[Plot] = []
     missing: list[tuple[str, str]] = []
+    for name in others:
+        try:
+            modules.append(plot_module(name))
+        except InputError as error:
+            missing.append((name, f"expected {error.expected}; got {error.came}"))
     for module in sorted(modules, key=lambda m: (m.ORDER, m.__name__)):
         try:
             drawn += module.make(study)
         except NotDrawn as why:
             missing.append((module.TITLE, str(why)))
     return drawn, missing
+
+
+def plot_module(name: str) -> ModuleType:
+    """A plot outside this folder, by the name that `import` would take.
+
+    Raises:
+        InputError: it cannot be imported, or is no plot.
+    """
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            "a module with a plot", f"{name} ({error})", "Is its folder on PYTHONPATH?"
+        ) from error
+    lacking = [part for part in ("ORDER", "TITLE", "make") if not hasattr(module, part)]
+    if lacking:
+        raise InputError(
+            "a module with ORDER, TITLE and make(study)",
+            f"{name} without {', '.join(lacking)}",
+            "Files in reports/plots are examples.",
+        )
+    return module

@@ -42,6 +42,8 @@ CASES = {
     "dtype=float16": "dtype: expected one of float32, float64, got float16. "
                      "Did you mean float64?",
     "out=[1]": "out: expected the name of a folder, got [1]. Put quotes around it: out=\"'[1]'\".",
+    "+plot.mine._target_=no.such_module": "plot.mine: expected _target_: MODULE, one that can be "
+                                          "found, got no.such_module. Is its folder on PYTHONPATH?",
     "report=maybe": "report: expected one of true, false, got maybe.",
     "resume=maybe": "resume: expected one of true, false, retry, got maybe.",
     "python=no-such-python": "python: expected the path of a Python interpreter, got "

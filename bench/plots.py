@@ -1,0 +1,36 @@
+"""Plots that a sweep asks its report for: modules by name, in the project or in a user's folder."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from bench.errors import BadInput
+
+
+def checked(key: str, value: Any) -> dict[str, dict[str, str]]:
+    """The rule of ``plot``: every entry names a module that can be found.
+
+    It is not imported here: drawing needs libraries that no cell does.
+
+    Raises:
+        BadInput: for the first that is not a module.
+    """
+    for name, node in value.items():
+        target = node.get("_target_") if isinstance(node, dict) else None
+        if not isinstance(target, str) or set(node) != {"_target_"} or not _found(target):
+            raise BadInput(f"{key}.{name}", expected="_target_: MODULE, one that can be found",
+                           came=str(target or node), do="Is its folder on PYTHONPATH?")
+    return dict(value)
+
+
+def modules(config: dict[str, Any]) -> list[str]:
+    """The modules that draw the plots of a sweep with this configuration."""
+    return [node["_target_"] for node in config["plot"].values()]
+
+
+def _found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
