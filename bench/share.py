@@ -15,7 +15,7 @@ from bench import record, sweep
 from bench.cell import Cell
 from bench.errors import BadInput
 from bench.folder import Folder
-from bench.launchers.base import Launcher
+from bench.launchers.base import Launcher, Outcome
 from bench.progress import Watcher
 
 # A shared file system may show a file that another node wrote only after a while.
@@ -55,6 +55,11 @@ def launch(launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher
 
     try:
         outcome = launcher.run(shares, folder.path / "jobs", tick)
+    except (BadInput, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        # Such as a queue that answers no more: what is recorded is worth a report all the same.
+        outcome = Outcome([], [f"{type(error).__name__}: {' '.join(str(error).split())}"])
     finally:
         # A job that is still in a queue, or between two cells, finds nothing to do and ends.
         for path in shares:

@@ -48,8 +48,9 @@ CORE_RANKS = {
 PLUGIN_FOLDERS = {
     "core/algorithms": {"base"},
     "bench/models": {"base"},
-    "bench/tasks": {"base"},
+    "bench/tasks": {"base", "events"},
     "bench/backends": {"base"},
+    "bench/launchers": {"base"},
     "bench/metrics": {"base"},
     "reports/plots": {"base", "svg", "style"},
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import share
+from bench.errors import BadInput
 from bench.launchers.base import Launcher, Outcome, needs
 
 POLL_S = 2.0
@@ -123,8 +125,14 @@ class Slurm(_Submitit):
         own = {"signal_delay_s": signal_delay_s, "exclusive": exclusive or None, "qos": qos,
                "array_parallelism": array_parallelism, "partition": partition, "gres": gres,
                "account": account, "constraint": constraint, "exclude": exclude,
-               "setup": None if setup is None else list(setup),
+               "setup": None if setup is None else [str(line) for line in setup],
                "additional_parameters": dict(additional_parameters or {}) or None}
         super().__init__(
             jobs, "slurm", common | {f"slurm_{name}": value for name, value in own.items()},
             slurm_max_num_timeout=max_requeues)
+
+    def run(self, shares: Sequence[Path], logs: Path, tick: Callable[[int], None]) -> Outcome:
+        if shutil.which("sbatch") is None:
+            raise BadInput("hydra/launcher", expected="sbatch on the PATH", came="submitit_slurm",
+                           do="Start the sweep on a login node of the cluster.")
+        return super().run(shares, logs, tick)

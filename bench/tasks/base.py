@@ -63,3 +63,23 @@ def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]
     if batch_size > n:
         return [np.resize(order, batch_size)]
     return [order[i * batch_size : (i + 1) * batch_size] for i in range(n // batch_size)]
+
+
+def delay_of(n_steps: int, delay: int | None, shown: int) -> int:
+    """Silent steps of a task that shows something for at least ``shown`` steps.
+
+    Args:
+        n_steps: time steps, T.
+        delay: what was asked for; None for all that is left.
+        shown: steps that are not silent.
+
+    Raises:
+        ValueError: when the sequence is too short.
+    """
+    wanted = 1 if delay is None else delay
+    if wanted < 0 or shown < 1:
+        raise ValueError(f"delay: expected at least 0 and something shown, got {delay}.")
+    if n_steps < shown + wanted:
+        raise ValueError(f"n_steps: expected at least {shown + wanted} ({shown} steps that show "
+                         f"something and a delay of {wanted}), got {n_steps}.")
+    return n_steps - shown if delay is None else delay

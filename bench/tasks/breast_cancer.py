@@ -1,0 +1,62 @@
+"""Measurements of real tumours, told one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.tasks.base import Batch, Task, shuffled
+
+QUANTITIES = 10
+
+
+class BreastCancer(Task):
+    """scikit-learn's breast cancer data: malignant or benign, from 10 quantities of cell nuclei.
+
+    Each quantity (radius, texture, perimeter, ...) takes ``n_steps / 10`` steps; the inputs are its
+    mean, standard error and worst value over a patient's cells. No quantity decides alone, so what
+    was told has to be kept. Real data that is no recording in time: of the packages that this
+    project needs, none ships one that can be learnt from.
+
+    Args:
+        n_steps: time steps, T, a multiple of 10.
+        batch_size: sequences a batch, B.
+        seed: of the order of the patients.
+        n_test: patients held out, the same for every seed.
+        steps_multiple_of: 10, for the check before any cell runs.
+    """
+
+    n_in = 3
+    n_out = 2
+
+    def __init__(self, n_steps: int, batch_size: int, seed: int, n_test: int = 114,
+                 steps_multiple_of: int = QUANTITIES) -> None:
+        from sklearn.datasets import load_breast_cancer
+
+        if n_steps % steps_multiple_of:
+            raise ValueError(f"n_steps: expected a multiple of {QUANTITIES}, got {n_steps}.")
+        values, labels = load_breast_cancer(return_X_y=True)
+        if not 1 <= n_test < len(values):
+            raise ValueError(f"n_test: expected 1 to {len(values) - 1} of the {len(values)} "
+                             f"patients, got {n_test}.")
+        self._hold = n_steps // QUANTITIES
+        self._batch_size = batch_size
+        self._seed = seed
+        order = np.random.default_rng(0).permutation(len(values))
+        train, test = order[n_test:], order[:n_test]
+        # Standardised by what may be known: the patients that are trained on.
+        values = (values - values[train].mean(0)) / values[train].std(0)
+        # Columns are 10 means, 10 standard errors, 10 worst values.
+        values = values.reshape(-1, 3, QUANTITIES).transpose(2, 0, 1).astype(np.float32)
+        self._train = values[:, train], labels[train].astype(np.int32)
+        self._test = values[:, test], labels[test].astype(np.int32)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        values, labels = self._train
+        for index in shuffled(len(labels), self._batch_size, self._seed, epoch):
+            yield np.repeat(values[:, index], self._hold, axis=0), labels[index]
+
+    def test(self) -> Batch:
+        values, labels = self._test
+        return np.repeat(values, self._hold, axis=0), labels

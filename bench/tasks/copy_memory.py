@@ -1,0 +1,66 @@
+"""Copy memory: keep a list of symbols over a delay, then give back the one that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.tasks.base import Batch, Task, delay_of
+
+
+class CopyMemory(Task):
+    """Symbols one after the other, a silent delay, and a cue that asks for one place of the list.
+
+    The copy-memory task with one label a sequence: as any place may be asked for, the whole list
+    has to be kept, and it is read out at one place drawn at random. The label is asked for at every
+    step and can be known only once the cue is there. Accuracy is that of the last step.
+
+    Args:
+        n_steps: time steps, T: at least ``(n_items + 1) hold`` and the delay. The cue lasts to the
+            end.
+        batch_size: sequences a batch, B.
+        seed: of the sequences that are trained on.
+        n_symbols: different symbols, one input and one class each.
+        n_items: symbols in a list; as many inputs more carry the cue.
+        hold: steps that each symbol is shown, and the cue at least.
+        delay: silent steps before the cue; None for as many as fit.
+        n_batches: fresh batches an epoch.
+        n_test: held-out sequences, the same for every seed.
+    """
+
+    def __init__(self, n_steps: int, batch_size: int, seed: int, n_symbols: int = 8,
+                 n_items: int = 3, hold: int = 1, delay: int | None = None, n_batches: int = 20,
+                 n_test: int = 512) -> None:
+        if n_symbols < 2 or n_items < 1:
+            raise ValueError("n_symbols, n_items: expected at least 2 symbols and 1 item, got "
+                             f"{n_symbols} and {n_items}.")
+        self.n_in = n_symbols + n_items
+        self.n_out = n_symbols
+        self._delay = delay_of(n_steps, delay, shown=(n_items + 1) * hold)
+        self._n_steps = n_steps
+        self._batch_size = batch_size
+        self._seed = seed
+        self._n_items = n_items
+        self._hold = hold
+        self._n_batches = n_batches
+        self._n_test = n_test
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        rng = np.random.default_rng([self._seed, epoch])
+        for _ in range(self._n_batches):
+            yield self._draw(rng, self._batch_size)
+
+    def test(self) -> Batch:
+        # A stream of three numbers, so that no seed and epoch trains on it.
+        return self._draw(np.random.default_rng([0, 0, 1]), self._n_test)
+
+    def _draw(self, rng: np.random.Generator, n: int) -> Batch:
+        items = rng.integers(0, self.n_out, (self._n_items, n))
+        asked = rng.integers(0, self._n_items, n)
+        xs = np.zeros((self._n_steps, n, self.n_in), np.float32)
+        every = np.arange(n)
+        for place, symbol in enumerate(items):
+            xs[place * self._hold : (place + 1) * self._hold, every, symbol] = 1
+        xs[self._n_items * self._hold + self._delay :, every, self.n_out + asked] = 1
+        return xs, items[asked, every].astype(np.int32)

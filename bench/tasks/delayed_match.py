@@ -1,0 +1,66 @@
+"""Delayed match to sample: was the second stimulus the first one again?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.tasks.base import Batch, Task, delay_of
+
+
+class DelayedMatch(Task):
+    """A sample, a silent delay, and a probe that is the sample in half of the sequences.
+
+    Class 1 is a match. The label is asked for at every step, as in all tasks, and can be known only
+    once the probe is there: until then the best loss is ln 2. Accuracy is that of the last step.
+
+    Args:
+        n_steps: time steps, T: at least ``2 hold`` and the delay. The probe lasts to the end.
+        batch_size: sequences a batch, B.
+        seed: of the sequences that are trained on.
+        n_stimuli: different stimuli, one input each.
+        hold: steps that the sample is shown, and the probe at least.
+        delay: silent steps between them; None for as many as fit.
+        noise: standard deviation of what is added to every input.
+        n_batches: fresh batches an epoch.
+        n_test: held-out sequences, the same for every seed.
+    """
+
+    n_out = 2
+
+    def __init__(self, n_steps: int, batch_size: int, seed: int, n_stimuli: int = 8, hold: int = 2,
+                 delay: int | None = None, noise: float = 0.1, n_batches: int = 20,
+                 n_test: int = 512) -> None:
+        if n_stimuli < 2:
+            raise ValueError(f"n_stimuli: expected at least 2, got {n_stimuli}.")
+        self.n_in = n_stimuli
+        self._delay = delay_of(n_steps, delay, shown=2 * hold)
+        self._n_steps = n_steps
+        self._batch_size = batch_size
+        self._seed = seed
+        self._hold = hold
+        self._noise = noise
+        self._n_batches = n_batches
+        self._n_test = n_test
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        rng = np.random.default_rng([self._seed, epoch])
+        for _ in range(self._n_batches):
+            yield self._draw(rng, self._batch_size)
+
+    def test(self) -> Batch:
+        # A stream of three numbers, so that no seed and epoch trains on it.
+        return self._draw(np.random.default_rng([0, 0, 1]), self._n_test)
+
+    def _draw(self, rng: np.random.Generator, n: int) -> Batch:
+        sample = rng.integers(0, self.n_in, n)
+        match = rng.integers(0, 2, n, dtype=np.int32)
+        # Any of the others, each as often.
+        other = (sample + rng.integers(1, self.n_in, n)) % self.n_in
+        probe = np.where(match == 1, sample, other)
+        xs = rng.normal(0, self._noise, (self._n_steps, n, self.n_in)).astype(np.float32)
+        every = np.arange(n)
+        xs[:self._hold, every, sample] += 1
+        xs[self._hold + self._delay:, every, probe] += 1
+        return xs, match

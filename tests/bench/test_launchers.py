@@ -1,0 +1,352 @@
+"""Launchers: the same rows as in turn, whichever machine runs them and whatever is lost."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import cli, neighbours, processes, provenance, share, sweep
+from bench.errors import BadInput
+from bench.folder import Folder
+from bench.launchers.base import CELLS_PER_JOB, Launcher, Outcome
+from bench.provenance import ROOT
+from tests.bench.test_sweep import cells_of, counting, plant, records
+
+ABOUT = {"experiment": "", "question": "", "overrides": []}
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """Cells whose seed chooses a fault; the seeds that ran, in order."""
+    monkeypatch.chdir(tmp_path)
+    plant(monkeypatch.setattr)
+    return counting(monkeypatch)
+
+
+class InProcess(Launcher):
+    """Jobs one after the other in this process, some of them lost before they begin."""
+
+    here = False
+
+    def __init__(self, jobs: int | None, lost: Sequence[int] = (),
+                 work: Callable[[str], list[str]] = share.run) -> None:
+        super().__init__(jobs)
+        self._lost = lost
+        self._work = work
+
+    def run(self, shares: Sequence[Path], logs: Path, tick: Callable[[int], None]) -> Outcome:
+        kept = [path for job, path in enumerate(shares) if job not in self._lost]
+        recorded = [key for path in kept for key in self._work(str(path))]
+        return Outcome(recorded, [f"job {job}: the node is gone" for job in self._lost])
+
+
+def run(out: Path, *arguments: str, launcher: Launcher | None = None) -> int:
+    runner = partial(share.launch, launcher) if launcher else None
+    folder = Folder.open(out, anywhere=launcher is not None)
+    return sweep.run(cells_of(*arguments), folder, ABOUT, runner)
+
+
+def rows(out: Path) -> list[Any]:
+    return [(r["key"], r["row"], r["status"], r["reason"].split(" [log")[0], r["metrics"])
+            for r in records(out)]
+
+
+def on_another_machine(path: str) -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        real = provenance.environment
+        patch.setattr(provenance, "environment",
+                      lambda python, gpu: real(python, gpu) | {"processor": "another"})
+        return share.run(path)
+
+
+def test_rows_are_those_of_a_sweep_in_turn(
+    planted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Path] = []
+    monkeypatch.setattr(sweep, "build_report", lambda path: built.append(path) or "none")
+    arguments = ["seed=0,1,2,5,6", "repeats=2"]
+    assert run(tmp_path / "serial", *arguments) == 1
+    assert run(tmp_path / "jobs", *arguments, launcher=InProcess(3)) == 1
+    assert rows(tmp_path / "jobs") == rows(tmp_path / "serial")
+    assert len(rows(tmp_path / "jobs")) == 10
+    assert built == [tmp_path / "serial", tmp_path / "jobs"]
+    # Dealt in turn; nothing of the dealing stays.
+    first, second, third = [0, 5, 1, 6], [1, 6, 2], [2, 0, 5]
+    assert planted[10:] == [*first, *second, *third]
+    assert not (tmp_path / "jobs" / "shares").exists()
+
+
+def test_all_ok_is_status_0(planted: list[int], tmp_path: Path) -> None:
+    assert run(tmp_path / "out", "seed=0,5", launcher=InProcess(2)) == 0
+
+
+def test_what_another_machine_recorded_is_not_run_again(
+    planted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    elsewhere = InProcess(2, work=on_another_machine)
+    assert run(out, "seed=0,5", launcher=elsewhere) == 0
+    assert {r["provenance"]["processor"] for r in records(out)} == {"another"}
+    planned = {cell["key"] for cell in json.loads((out / "sweep.json").read_text())["planned"]}
+    assert planned == {r["key"] for r in records(out)}
+    assert run(out, "seed=0,5", launcher=InProcess(2)) == 0
+    assert planted == [0, 5]
+    # Run in turn, this machine wants times of its own.
+    assert run(out, "seed=0,5") == 0
+    assert planted == [0, 5, 0, 5]
+    assert len(records(out)) == 4
+    # Newer code replaces the record of whichever machine.
+    monkeypatch.setattr(provenance, "code_hash", lambda targets=(): "newer code")
+    assert run(tmp_path / "other", "seed=0", launcher=elsewhere) == 0
+    monkeypatch.setattr(provenance, "code_hash", lambda targets=(): "newest code")
+    assert run(tmp_path / "other", "seed=0", launcher=InProcess(1)) == 0
+    assert len(records(tmp_path / "other")) == 1
+
+
+def test_a_lost_job_is_named_and_its_cells_run_next_time(
+    planted: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(out, "seed=0,5,10,15", launcher=InProcess(2, lost=[1])) == 1
+    assert planted == [0, 10]
+    printed = capsys.readouterr().out
+    assert "lost: job 1: the node is gone" in printed
+    assert "0 of 4 cells failed, 2 have no record" in printed
+    assert run(out, "seed=0,5,10,15", launcher=InProcess(2)) == 0
+    assert planted == [0, 10, 5, 15]
+
+
+@pytest.mark.parametrize("resume", ["true", "false", "retry"])
+def test_a_job_that_is_queued_again_goes_on_where_it_was(
+    planted: list[int], tmp_path: Path, resume: str
+) -> None:
+    def twice(path: str) -> list[str]:
+        first = on_another_machine(path)
+        assert sorted(share.run(path)) == sorted(first)
+        return first
+
+    # Seed 1 fails, which is a result that its job does not try again.
+    run(tmp_path / "out", "seed=0,1", f"resume={resume}", launcher=InProcess(1, work=twice))
+    assert planted == [0, 1]
+
+
+def test_a_withdrawn_sweep_stops_between_cells(
+    planted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, = share.deal(cells_of("seed=0,5"), Folder.open(tmp_path / "out", anywhere=True), 1)
+    real = sweep.in_turn
+
+    def withdraw(*arguments: Any) -> list[str]:
+        path.unlink()
+        return real(*arguments)
+
+    monkeypatch.setattr(sweep, "in_turn", withdraw)
+    assert len(share.run(str(path))) == 1
+    assert planted == [0]
+    assert share.run(str(path)) == []
+
+
+def test_a_launcher_that_breaks_still_gets_a_report(
+    planted: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(path: str) -> list[str]:
+        share.run(path)
+        raise RuntimeError("no answer\nfrom the queue")
+
+    assert run(tmp_path / "out", "seed=0,5", launcher=InProcess(2, work=broken)) == 1
+    assert planted == [0]
+    printed = capsys.readouterr().out
+    assert "lost: RuntimeError: no answer from the queue" in printed
+    assert "report:  none" in printed
+    assert not (tmp_path / "out" / "shares").exists()
+
+
+def test_no_slurm_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+                       tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main(["hydra/launcher=submitit_slurm", "out=out"]) == 2
+    assert capsys.readouterr().err == (
+        "error: hydra/launcher: expected sbatch on the PATH, got submitit_slurm. Start the sweep "
+        "on a login node of the cluster.\n")
+
+
+def test_jobs_fit_the_sweep() -> None:
+    assert InProcess(None).jobs(3) == 1
+    assert InProcess(None).jobs(10 * CELLS_PER_JOB + 1) == 11
+    assert InProcess(8).jobs(3) == 3
+    with pytest.raises(BadInput, match=r"hydra\.launcher\.jobs: expected a whole number of at"):
+        InProcess(0)
+
+
+@pytest.mark.parametrize(("argument", "message"), [
+    ("hydra.launcher.job=3", "hydra.launcher.job: expected one of jobs, timeout_min, got job. "
+                             "Did you mean jobs?"),
+    ("hydra.launcher.jobs=many", "hydra.launcher.jobs: expected int | None, got many."),
+    ("hydra.launcher.jobs=0", "hydra.launcher.jobs: expected a whole number of at least 1, got 0. "
+                              "Leave it out for a number that fits the sweep."),
+])
+def test_bad_settings(argument: str, message: str, capsys: pytest.CaptureFixture[str],
+                      tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["hydra/launcher=submitit_local", argument]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec",
+                        lambda name: None if name == "ray" else real(name))
+    with pytest.raises(BadInput) as caught:
+        cli.launcher_of("ray", {"_target_": "bench.launchers.ray.Ray"})
+    assert str(caught.value) == ("hydra/launcher: expected the package ray to be installed, got "
+                                 "ray. Run pip install 'etrace-bench[ray]'.")
+
+
+def test_one_launcher_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["-m", "hydra/launcher=basic,ray"]) == 2
+    assert capsys.readouterr().err == (
+        "error: hydra/launcher: expected one launcher for the sweep, got basic,ray.\n")
+
+
+def test_a_cluster_may_have_the_device_that_is_missing_here(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "gpu_name", lambda: "")
+    assert cli.cells_of(None, ["device=gpu", "hydra/launcher=submitit_slurm"], multirun=False)
+    with pytest.raises(BadInput, match="nvidia-smi"):
+        cli.cells_of(None, ["device=gpu", "hydra/launcher=submitit_local"], multirun=False)
+
+
+@pytest.mark.parametrize(("theirs", "mine", "shared"), [
+    ({"JAX_PLATFORMS": "cpu"}, "cpu", True),
+    ({"JAX_PLATFORMS": "cuda"}, "cpu", False),
+    ({"JAX_PLATFORMS": "cuda"}, "gpu", True),
+    ({"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "1"}, "gpu", False),
+    ({"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "0,1"}, "gpu", True),
+])
+def test_a_cell_beside_another_is_seen(
+    theirs: dict[str, str], mine: str, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"} | theirs
+    before = neighbours.others(mine)
+    other = subprocess.Popen([sys.executable, "-c", "input()", "-m", neighbours.WORKER],
+                             stdin=subprocess.PIPE, env=env)
+    try:
+        time.sleep(0.3)
+        own = neighbours.others(mine)
+        monkeypatch.setattr(processes, "descendants", lambda pid: [])
+        seen = neighbours.Neighbours({"device": {"platform": mine}})
+        for phase in ("compile", "timing", "memory", "end"):
+            seen.phase(phase)
+    finally:
+        other.communicate(b"\n")
+    # A child of this process is its own cell.
+    assert own == before
+    assert seen.most == before + shared
+
+
+def test_nothing_timed_is_nothing_shared() -> None:
+    seen = neighbours.Neighbours({"device": {"platform": "cpu"}})
+    for phase in ("build", "compile", "learning", "end"):
+        seen.phase(phase)
+    assert seen.most is None
+
+
+TINY = ["-m", "algo=bptt,d_rtrl", "task=random_spikes", "n_steps=4", "n_hidden=4", "batch_size=2",
+        "epochs=1", "metric=[learning]", "report=false"]
+
+
+def bench(cwd: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=cwd, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), **env}, capture_output=True)
+
+
+def learned(out: Path) -> list[Any]:
+    return sorted((r["key"], r["row"], r["status"], r["metrics"]["loss_final"], r["curves"]["loss"])
+                  for r in records(out))
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    cwd = tmp_path_factory.mktemp("serial")
+    answer = bench(cwd, *TINY, "out=out")
+    assert answer.returncode == 0, answer.stderr
+    found = learned(cwd / "out")
+    assert [row[2] for row in found] == ["ok", "ok"]
+    return found
+
+
+def test_submitit_local_gives_the_same_rows(serial: list[Any], tmp_path: Path) -> None:
+    answer = bench(tmp_path, *TINY, "out=out", "hydra/launcher=submitit_local",
+                   "hydra.launcher.jobs=2")
+    assert answer.returncode == 0, answer.stderr
+    assert learned(tmp_path / "out") == serial
+    assert "2 cells for 2 jobs\nwarning: 2 jobs on this machine may run at" in answer.stdout
+    again = bench(tmp_path, *TINY, "out=out", "hydra/launcher=submitit_local")
+    assert "2 of 2 cells are recorded already" in again.stdout
+
+
+def test_a_local_ray_gives_the_same_rows(serial: list[Any], tmp_path: Path) -> None:
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray, an extra that the tests do not bring, is not installed")
+    answer = bench(tmp_path, *TINY, "out=out", "hydra/launcher=ray", "hydra.launcher.jobs=2")
+    assert answer.returncode == 0, answer.stderr
+    assert learned(tmp_path / "out") == serial
+
+
+# A cluster of one node that is this machine: what Slurm's programs answer, as far as they are used.
+SLURM = {
+    "sbatch": """
+        for script; do :; done
+        cp "$script" "$CLUSTER/script"
+        command=$(grep '^srun' "$script")
+        for task in 0 1; do
+            export SLURM_JOB_ID=7 SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task
+            export SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0
+            export SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=localhost
+            (PATH="$CLUSTER:$PATH" bash -c "$command" > "$CLUSTER/$task.out" 2>&1
+             echo "7_$task|COMPLETED|node" >> "$CLUSTER/ended") &
+        done
+        echo "Submitted batch job 7" """,
+    "srun": """
+        while [[ "$1" == -* ]]; do
+            case "$1" in --output|--error) shift 2 ;; *) shift ;; esac
+        done
+        exec "$@" """,
+    "sacct": """
+        echo "JobID|State|NodeList"
+        cat "$CLUSTER/ended" 2> "$CLUSTER/no" || true """,
+}
+
+
+def test_slurm_array(serial: list[Any], tmp_path: Path) -> None:
+    for name, text in SLURM.items():
+        program = tmp_path / name
+        program.write_text("#!/bin/bash\n" + textwrap.dedent(text) + "\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    answer = bench(tmp_path, *TINY, "out=out", "hydra/launcher=submitit_slurm",
+                   "hydra.launcher.jobs=2", "hydra.launcher.partition=long",
+                   "hydra.launcher.setup=[date]", CLUSTER=str(tmp_path),
+                   PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    outputs = "".join(path.read_text() for path in tmp_path.glob("?.out"))
+    assert answer.returncode == 0, answer.stdout + answer.stderr + outputs
+    assert learned(tmp_path / "out") == serial
+    script = (tmp_path / "script").read_text()
+    assert "\ndate\n" in script
+    for line in ("--array=0-1%256", "--exclusive", "--partition=long", "--time=240",
+                 "--job-name=etrace-bench"):
+        assert f"#SBATCH {line}\n" in script

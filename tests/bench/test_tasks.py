@@ -1,0 +1,202 @@
+"""Tasks: shapes, what a sequence says, what repeats, and files as their authors write them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from bench import cli, sweep
+from bench.instantiate import instantiate
+from bench.tasks.base import Task
+from bench.tasks.breast_cancer import BreastCancer
+from bench.tasks.copy_memory import CopyMemory
+from bench.tasks.delayed_match import DelayedMatch
+from bench.tasks.nmnist import NMNIST
+from bench.tasks.shd import SHD
+
+
+@pytest.fixture(scope="module")
+def shd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve recordings each; of the first of the training set every event is known."""
+    folder = tmp_path_factory.mktemp("shd")
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        with h5py.File(folder / f"shd_{split}.h5", "w") as file:
+            times = file.create_dataset("spikes/times", 12, h5py.vlen_dtype(np.float16))
+            units = file.create_dataset("spikes/units", 12, h5py.vlen_dtype(np.uint16))
+            file["labels"] = np.arange(12, dtype=np.uint16)
+            for i in range(12):
+                times[i] = np.sort(rng.random(50)).astype(np.float16)
+                units[i] = rng.integers(0, 700, 50)
+            if split == "train":
+                # Twice the same channel in the same step, and one event after the end.
+                times[0] = np.array([0.0, 0.125, 0.1875, 0.96875, 1.25], np.float16)
+                units[0] = np.array([0, 7, 9, 699, 3], np.uint16)
+    return folder
+
+
+def event(x: int, y: int, on: int, microseconds: int) -> bytes:
+    return bytes([x, y]) + (on << 23 | microseconds).to_bytes(3, "big")
+
+
+@pytest.fixture(scope="module")
+def nmnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One recording a digit; digit d has one event at step d."""
+    folder = tmp_path_factory.mktemp("nmnist")
+    for split in ("Train", "Test"):
+        for digit in range(10):
+            place = folder / split / str(digit)
+            place.mkdir(parents=True)
+            events = event(33, digit, digit % 2, 30_000 * digit + 70) + event(0, 0, 0, 8_000_000)
+            (place / "00001.bin").write_bytes(events)
+    return folder
+
+
+def tasks(shd: Path, nmnist: Path) -> dict[str, dict[str, Any]]:
+    """The settings of every task that is shipped, with the files of this test."""
+    files = {"shd": {"path": str(shd)}, "nmnist": {"path": str(nmnist)}}
+    return {path.stem: yaml.safe_load(path.read_text()) | files.get(path.stem, {})
+            for path in sorted((cli.CONF / "task").glob("*.yaml"))}
+
+
+def test_every_task_keeps_its_promises(shd: Path, nmnist: Path) -> None:
+    shipped = tasks(shd, nmnist)
+    assert len(shipped) == 9
+    for name, node in shipped.items():
+        n_steps = 2 * node.get("steps_multiple_of", 8)
+
+        def made(seed: int, node: Any = node, n_steps: int = n_steps) -> Task:
+            return instantiate(node, n_steps=n_steps, batch_size=5, seed=seed)
+
+        task, again, other = made(1), made(1), made(2)
+        batches, same = (list(islice(t.batches(3), 3)) for t in (task, again))
+        assert batches, name
+        for (xs, ys), (xs2, ys2) in zip(batches, same, strict=True):
+            assert xs.shape == (n_steps, 5, task.n_in), name
+            assert (xs.dtype, ys.dtype, ys.shape) == (np.float32, np.int32, (5,)), name
+            assert 0 <= ys.min() <= ys.max() < task.n_out, name
+            assert np.array_equal(xs, xs2), name
+            assert np.array_equal(ys, ys2), name
+        assert not np.array_equal(batches[0][0], next(iter(other.batches(3)))[0]), name
+        held_out, held_out_2 = task.test(), other.test()
+        if held_out is not None:
+            xs, ys = held_out
+            assert xs.shape == (n_steps, len(ys), task.n_in), name
+            assert np.array_equal(xs, held_out_2[0]), name
+
+
+@pytest.mark.parametrize("delay", [None, 3])
+def test_delayed_match_is_about_the_two_stimuli(delay: int | None) -> None:
+    xs, ys = DelayedMatch(12, 400, 0, n_stimuli=4, hold=2, delay=delay, noise=0.0).test()
+    silent = slice(2, 2 + (delay or 8))
+    assert not xs[silent].any()
+    assert (xs.sum(2)[[0, 1, silent.stop, 11]] == 1).all()
+    sample, probe = xs[0].argmax(1), xs[-1].argmax(1)
+    assert np.array_equal(ys, sample == probe)
+    assert 0.4 < ys.mean() < 0.6
+    # The probe alone says nothing.
+    assert all(0.3 < ys[probe == p].mean() < 0.7 for p in range(4))
+
+
+def test_copy_memory_asks_for_one_of_the_list() -> None:
+    task = CopyMemory(10, 64, 0, n_symbols=5, n_items=3, hold=2, delay=1)
+    (xs, ys), *_ = task.batches(0)
+    assert not xs[6].any()
+    asked = xs[-1, :, 5:].argmax(1)
+    items = xs[[0, 2, 4], :, :5].argmax(2)
+    assert np.array_equal(ys, items[asked, np.arange(64)])
+    assert set(asked) == {0, 1, 2}
+    assert np.array_equal(xs[7], xs[9])
+
+
+def test_breast_cancer_tells_each_quantity_in_turn() -> None:
+    task = BreastCancer(20, 32, 0)
+    xs, ys = task.test()
+    assert xs.shape == (20, 114, 3)
+    assert np.array_equal(xs[::2], xs[1::2])
+    # The worst radius is larger in malignant tumours, which are class 0.
+    assert xs[0, ys == 0, 2].mean() > 0.5 > -0.3 > xs[0, ys == 1, 2].mean()
+
+
+def test_shd_events_become_spikes(shd: Path) -> None:
+    task = SHD(8, 12, 0, path=str(shd), duration_s=1.0, units_per_input=7)
+    (xs, ys), = task.batches(0)
+    spikes = np.argwhere(xs[:, ys == 0])[:, [0, 2]]
+    assert spikes.tolist() == [[0, 0], [1, 1], [7, 99]]
+    assert sorted(ys) == list(range(12))
+    assert len(SHD(8, 2, 0, path=str(shd), n_test=4).test()[1]) == 4
+
+
+def test_nmnist_events_become_spikes(nmnist: Path) -> None:
+    xs, ys = NMNIST(10, 2, 0, path=str(nmnist), pool=1).test()
+    for place, digit in enumerate(ys):
+        (step, unit), = np.argwhere(xs[:, place])
+        assert step == digit
+        assert unit == (digit % 2) * 34 * 34 + digit * 34 + 33
+    pooled, _ = NMNIST(10, 2, 0, path=str(nmnist), pool=17).test()
+    assert pooled.shape == (10, 10, 8)
+    assert pooled.sum() == 10
+
+
+def test_a_file_that_is_something_else_is_named(nmnist: Path, shd: Path, tmp_path: Path) -> None:
+    for split in ("Train", "Test"):
+        for digit in range(10):
+            (tmp_path / split / str(digit)).mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"path: expected \.bin files below .*Test, got none"):
+        NMNIST(8, 2, 0, path=str(tmp_path)).test()
+    recording = tmp_path / "Test" / "3" / "1.bin"
+    recording.write_bytes(b"1234567")
+    with pytest.raises(ValueError, match=r"1\.bin: expected events of 5 bytes, got 7 bytes"):
+        NMNIST(8, 2, 0, path=str(tmp_path)).test()
+    recording.write_bytes(event(40, 0, 0, 0))
+    with pytest.raises(ValueError, match=r"1\.bin: expected pixels below 34, got 40"):
+        NMNIST(8, 2, 0, path=str(tmp_path)).test()
+    for split in ("train", "test"):
+        with h5py.File(tmp_path / f"shd_{split}.h5", "w") as file:
+            file["labels"] = np.zeros(3)
+    with pytest.raises(ValueError, match=r"shd_test\.h5: expected spikes/times in it, got labels"):
+        SHD(8, 2, 0, path=str(tmp_path)).test()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ("task=breast_cancer", "n_steps: expected a multiple of 10 on breast_cancer, got 8. "
+                           "Try n_steps=10."),
+    ("task=delayed_match n_steps=4", "task: n_steps: expected at least 5 (4 steps that show "
+                                     "something and a delay of 1), got 4."),
+    ("task=delayed_match task.delay=5", "task: n_steps: expected at least 9 (4 steps that show "
+                                        "something and a delay of 5), got 8."),
+    ("task=copy_memory n_steps=4", "task: n_steps: expected at least 5 (4 steps that show "
+                                   "something and a delay of 1), got 4."),
+    ("task=shd", "task: path: expected a folder with shd_train.h5 and shd_test.h5, got nothing. "
+                 "Set task.path=DIR; the files come from https://zenkelab.org/datasets (SHD; "
+                 "unpack shd_train.h5.gz and shd_test.h5.gz)."),
+    ("task=shd task.path=here", "got no shd_train.h5 in here. Set task.path=DIR; the files come "
+                                "from https://zenkelab.org/datasets (SHD; unpack shd_train.h5.gz "
+                                "and shd_test.h5.gz)."),
+    ("task=nmnist", "task: path: expected a folder with Train/0 to Train/9 and Test/0 to Test/9, "
+                    "got nothing. Set task.path=DIR; the files come from "
+                    "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and "
+                    "Test.zip)."),
+    ("task=nmnist task.pool=3 task.path=x", "task: pool: expected a divisor of 34, got 3."),
+])
+def test_refused_before_any_work(
+    arguments: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object) -> int:
+        raise AssertionError("a cell would run")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "run", refuse)
+    assert cli.main(arguments.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.endswith(message + "\n")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
