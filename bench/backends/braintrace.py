@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.backends.base import Backend, StepResult, Trainee
+from bench.backends.base import Backend, Comparison, StepResult, Trainee
 
 if TYPE_CHECKING:
     import jax
@@ -15,26 +15,57 @@ CLASSES = {"core.D_RTRL": "D_RTRL", "core.ES_D_RTRL": "pp_prop"}
 
 
 class Braintrace(Backend):
-    """D-RTRL and ES-D-RTRL of ``braintrace``, batched and under vmap."""
+    """D-RTRL and ES-D-RTRL of ``braintrace``, batched and under vmap.
+
+    Args:
+        mode: ``single_step`` credits through traces alone and leaves weights without one at zero;
+            ``multi_step`` backpropagates inside each chunk and carries traces between chunks.
+        chunk: steps of a chunk; None for one step at a time. More than one needs ``multi_step``.
+    """
 
     requires = ("braintrace",)
+
+    def __init__(self, mode: Literal["single_step", "multi_step"] = "single_step",
+                 chunk: int | None = None) -> None:
+        self._mode, self._chunk = mode, chunk or 1
 
     def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
         algo = config["algo"]
         if algo["_target_"] not in CLASSES:
             return f"braintrace has no {choices['algo']}"
         if algo.get("credit", "trace") != "trace":
-            return "braintrace's credit inside a window is another mode"
+            return "braintrace's credit inside a window is backend.mode=multi_step"
         if isinstance(algo.get("decay_or_rank"), int):
             return "braintrace maps a rank to a decay and has no rank form"
         if config["batching"]["mode"] == "single":
             return "sample by sample is measured for the core only"
         if config["update_every"] != "sequence":
             return "updates inside a sequence are measured for the core only"
+        if self._mode == "single_step":
+            return "braintrace's chunks need backend.mode=multi_step" if self._chunk > 1 else ""
+        if algo["_target_"] == "core.ES_D_RTRL":
+            return ("braintrace's multi_step credits the current step outside of the averages of "
+                    "ES-D-RTRL, which is another definition")
+        return self._unsupported_chunk(config) if self._chunk > 1 else ""
+
+    def _unsupported_chunk(self, config: Mapping[str, Any]) -> str:
+        if config["batching"]["mode"] == "vmap":
+            return "braintrace refuses chunks under vmap"
+        if config["n_steps"] % self._chunk:
+            return f"n_steps={config['n_steps']} is not a multiple of backend.chunk={self._chunk}"
         return ""
 
+    def compared(self, config: Mapping[str, Any]) -> Comparison:
+        if config["algo"]["_target_"] == "core.ES_D_RTRL":
+            return Comparison(words="braintrace does not low-pass the biases of ES-D-RTRL")
+        if self._mode == "single_step":
+            return Comparison()
+        window = {**config["algo"], "window": self._chunk, "credit": "window"}
+        return Comparison(core={"algo": window}, words=(
+            f"compared with the core's credit=window, window={self._chunk}"))
+
     def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
-        return BraintraceTrainee(model, config)
+        return BraintraceTrainee(model, config, self._mode.replace("_", "-"), self._chunk)
 
 
 class BraintraceTrainee(Trainee):
@@ -44,9 +75,11 @@ class BraintraceTrainee(Trainee):
         model: a model made of ``brainstate.nn.Linear`` and ``brainpy.state.LeakyRateReadout``;
             its weights stay the same states.
         config: composed configuration of the cell.
+        vjp_method: the library's own name of the mode.
+        chunk: steps that it is given at once.
     """
 
-    def __init__(self, model: Any, config: Mapping[str, Any]) -> None:
+    def __init__(self, model: Any, config: Mapping[str, Any], vjp_method: str, chunk: int) -> None:
         import brainstate
         import braintools
 
@@ -54,6 +87,7 @@ class BraintraceTrainee(Trainee):
         self.model = model
         self.weights = model.states(brainstate.ParamState)
         self._config = config
+        self._vjp_method, self._chunk = vjp_method, chunk
         self._vmap = config["batching"]["mode"] == "vmap"
         self._optimizer = braintools.optim.Adam(lr=config["lr"])
         self._optimizer.register_trainable_weights(self.weights)
@@ -63,17 +97,21 @@ class BraintraceTrainee(Trainee):
         return result._replace(grad_norm=self.apply(gradient))
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
+        import braintrace
+        import jax
         import jax.numpy as jnp
 
         learner = self._learner(xs)
 
         def step(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return self._loss(learner(x), ys)
+            if self._chunk == 1:
+                return self._loss(learner(x), ys)
+            return jax.vmap(self._loss, (0, None))(learner(braintrace.MultiStepData(x)), ys)
 
         gradient, losses, correct = learner.etrace_grad(
             xs, step_fn=step, weights=self.weights, reduction="sum", has_aux=True,
-            return_value=True)
-        return gradient, StepResult(losses, correct, jnp.zeros(()))
+            return_value=True, chunk_size=self._chunk)
+        return gradient, StepResult(losses, correct.reshape(losses.shape), jnp.zeros(()))
 
     def apply(self, gradient: dict[Any, Any]) -> jax.Array:
         import brainstate
@@ -98,8 +136,10 @@ class BraintraceTrainee(Trainee):
     def comparable(self, names: list[str], xs: Any) -> list[str]:
         """Weights with a trace; of ES-D-RTRL not the biases, which it does not low-pass.
 
-        Parameters outside of a trace, such as a plain readout, get a zero gradient by default.
+        Step by step, parameters outside of a trace, such as a plain readout, get a zero gradient.
         """
+        if self._vjp_method == "multi-step":
+            return names
         graph = _module(self._learner(xs)).graph
         traced = {".".join(map(str, path)) for relation in graph.hidden_param_op_relations
                   for path in relation.trainable_paths.values()}
@@ -128,7 +168,8 @@ class BraintraceTrainee(Trainee):
         algo = self._config["algo"]
         options = {"decay_or_rank": algo["decay_or_rank"]} if "decay_or_rank" in algo else {}
         return braintrace.compile(self.model, getattr(braintrace, CLASSES[algo["_target_"]]),
-                                  xs[0], batch_size=xs.shape[1], vmap=self._vmap, **options)
+                                  xs[0], batch_size=xs.shape[1], vmap=self._vmap,
+                                  vjp_method=self._vjp_method, **options)
 
     def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
         import braintools
