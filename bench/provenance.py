@@ -105,6 +105,8 @@ def describe(cell: Cell) -> dict[str, Any]:
         "compilation_cache": "off",
         "hostname_hash": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
         "fingerprint": fingerprint(cell),
+        # The same for cells that were given another interpreter side by side with this one's.
+        "machine": digest(environment(None, gpu)),
         "code": code_of(cell),
     }
 

@@ -164,8 +164,9 @@ class Study:
 
 
 def _machine(record: Record) -> str:
-    """A short name of the machine that a record was made on."""
-    return str((record.get("provenance") or {}).get("fingerprint") or "")[:8]
+    """A short name of the machine that a record was made on, whichever interpreter it ran."""
+    provenance = record.get("provenance") or {}
+    return str(provenance.get("machine") or provenance.get("fingerprint") or "")[:8]
 
 
 def is_setting(column: str) -> bool:

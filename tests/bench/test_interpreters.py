@@ -1,0 +1,110 @@
+"""Cells under other interpreters: what is refused, what is recorded, whose code runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cli, environments, interpreters, launch, provenance
+from bench.cell import Cell
+from bench.environments import __main__ as builder
+from bench.errors import BadInput
+from bench.interpreters import NEEDED, Interpreter
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A Python without anything installed."""
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} -S \"$@\"\n", encoding="utf-8")
+    python.chmod(0o755)
+    return python
+
+
+def test_what_cannot_run_cells_is_refused_before_any_work(
+        bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\n", encoding="utf-8")
+    silent.chmod(0o755)
+    for python, words in (
+            ("no-such-python", "python: expected a Python interpreter or the name of an "
+                               "environment (brainscale), got no-such-python. Give the path"),
+            ("brainscal", "got brainscal. Did you mean brainscale?"),
+            (str(silent), f"got {silent}. It does not answer like one."),
+            (str(bare), f"got {bare}, which lacks {', '.join(NEEDED)}. Install them")):
+        assert cli.main([f"python={python}", f"out={tmp_path / 'out'}"]) == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_environment_that_is_not_built_is_named_with_its_command(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(environments, "FOLDER", tmp_path / ".venvs")
+    assert cli.main(["python=brainscale"]) == 2
+    assert "Build it: python -m bench.environments brainscale" in capsys.readouterr().err
+    # Where nobody asked for it by name, the cell is a row that says so.
+    out = tmp_path / "out"
+    assert cli.main(["backend=brainscale", "task=random_spikes", "report=false", f"out={out}"]) == 0
+    record, = (out / "cells").glob("*.json")
+    assert ("brainscale needs an environment of its own, which is not built "
+            "(python -m bench.environments brainscale)") in record.read_text(encoding="utf-8")
+
+
+def test_an_interpreter_says_what_it_has() -> None:
+    told = interpreters.ask(sys.executable, provenance.PACKAGES)
+    own = provenance.software(None)
+    assert (told.python, told.versions) == (own["python"], own["versions"])
+    # Whether or not this project is installed there, in place, it runs this code.
+    assert provenance.root_of(sys.executable) == provenance.ROOT
+    assert provenance.has(sys.executable, "jax")
+    assert not provenance.has(sys.executable, "no-such-distribution")
+
+
+def test_an_interpreter_with_its_own_version_of_the_project_runs_that(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("bench", "core"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "code.py").write_text("older = True\n", encoding="utf-8")
+    versions = {"jax": "0.9", "etrace-bench": "0.0.1"}
+    monkeypatch.setattr(provenance, "ask",
+                        lambda python, packages: Interpreter("3.12.1", versions, tmp_path))
+    config = {"python": "other/python", "device": {"platform": "cpu"}, "devices": 1, "metric": {}}
+    path = launch.environment(config)["PYTHONPATH"].split(os.pathsep)
+    assert path[0] == str(tmp_path)
+    described = provenance.describe(Cell(config, {}))
+    ours = provenance.describe(Cell({**config, "python": None}, {}))
+    assert (described["python"], described["versions"]) == ("3.12.1", versions)
+    assert described["commit"] is None
+    assert described["code"] != ours["code"]
+    assert described["fingerprint"] != ours["fingerprint"]
+    assert described["machine"] == ours["machine"]
+
+
+def test_builder_refuses_what_it_has_no_pins_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert builder.main(["brainscal"]) == 2
+    assert "expected one of brainscale, got brainscal" in capsys.readouterr().err
+
+
+def test_pins_are_exact() -> None:
+    looked = 0
+    for name in environments.names():
+        lines = (environments.PINS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        for line in lines:
+            if not line.startswith("#"):
+                assert line.count("==") == 1
+                assert " " not in line
+                looked += 1
+    assert looked > len(NEEDED)
+
+
+def test_paths_become_absolute_but_links_stay(tmp_path: Path) -> None:
+    link = tmp_path / "python"
+    link.symlink_to(sys.executable)
+    assert environments.checked("python", str(link)) == str(link)
+    assert environments.executable(None) == sys.executable
+    with pytest.raises(BadInput):
+        environments.checked("python", str(tmp_path / "other"))
