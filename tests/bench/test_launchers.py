@@ -313,12 +313,11 @@ SLURM = {
     "sbatch": """
         for script; do :; done
         cp "$script" "$CLUSTER/script"
-        command=$(grep '^srun' "$script")
         for task in 0 1; do
             export SLURM_JOB_ID=7 SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task
             export SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0
             export SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=localhost
-            (PATH="$CLUSTER:$PATH" bash -c "$command" > "$CLUSTER/$task.out" 2>&1
+            (bash "$script" > "$CLUSTER/$task.out" 2>&1
              echo "7_$task|COMPLETED|node" >> "$CLUSTER/ended") &
         done
         echo "Submitted batch job 7" """,
