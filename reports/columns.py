@@ -144,6 +144,12 @@ EXTRA_METRICS = (
     Column("warmup_steps", "", "warm-up steps", "steps before the timing, not counted"),
     Column("timed_steps", "", "timed steps", "steps that the median is taken over"),
     Column("steady", "", "steady", "1 when the warm-up ended because times had become steady"),
+    Column(
+        "shared_with",
+        "",
+        "timed beside",
+        "most other cells seen on the same device while this one was timed",
+    ),
     Column("floor_ms", "ms", "floor", "this machine's least time for the same products", "low"),
     Column("target_loss", "", "target loss", "the loss that time_to_target_s waits for"),
     Column("bytes_per_step", "B", "bytes per step", "bytes moved in one training step", "low"),

@@ -13,12 +13,14 @@ def problems(study: Study) -> d.Section:
     table, sweeps = study.table, study.sweeps
     failed = table[~table["status"].isin(["ok"])]
     sick = table[table["health"].ne("") & table["status"].eq("ok")]
+    disturbed = table[table["shared_with"].gt(0) & table["status"].eq("ok")]
     blocks: list[d.Block] = []
     label = ["variant", "batching", "batch_size", "n_hidden", "n_steps", "seed", "repeat"]
     head = ["variant", "batching", "B", "H", "T", "seed", "repeat"]
     for title, rows, column in (
         ("Cells without a result", failed, "reason"),
         ("Health warnings", sick, "health"),
+        ("Timed beside other cells on the same device", disturbed, "shared_with"),
     ):
         if len(rows):
             shown = rows.head(200)
@@ -30,7 +32,7 @@ def problems(study: Study) -> d.Section:
                         [
                             *(_cell(row[c]) for c in label),
                             row["status"],
-                            row[column] or "–",
+                            _cell(row[column]) or "–",
                             row["key"],
                         ]
                         for _, row in shown.iterrows()
@@ -58,9 +60,14 @@ def problems(study: Study) -> d.Section:
         "problems",
         "Problems",
         blocks,
-        alert=len(failed[failed["status"].ne("skipped")]) + len(sick) + len(sweeps.corrupt),
+        alert=len(failed[failed["status"].ne("skipped")])
+        + len(sick)
+        + len(disturbed)
+        + len(sweeps.corrupt),
     )
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return "–" if value is None or value != value or str(value) == "<NA>" else str(value)

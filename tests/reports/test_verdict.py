@@ -153,6 +153,16 @@ def test_every_problem_is_listed_with_its_reason(document: Document) -> None:
     assert problems.alert == 4
 
 
+def test_what_was_timed_beside_others_is_listed() -> None:
+    alone, beside = record("bptt"), record("d_rtrl", metrics={"shared_with": 2.0})
+    document = content.build(study([alone, beside]), [], [])
+    problems = next(s for s in document.sections if s.id == "problems")
+    listed, = (b for b in problems.blocks if isinstance(b, Table))
+    assert [row[-1] for row in listed.rows] == [beside["key"]]
+    assert listed.rows[0][-2] == "2"
+    assert problems.alert == 1
+
+
 def test_the_report_has_every_section(document: Document) -> None:
     assert [s.id for s in document.sections] == [
         "verdict", "settings", "plots", "scaling", "claims", "results", "method", "environment",
