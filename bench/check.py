@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import brainstate
+import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +29,7 @@ from core.algorithms.base import WindowedAlgorithm
 
 N_STEPS, BATCH, N_IN, N_HIDDEN, N_OUT = 6, 3, 2, 4, 3
 TOLERANCE = 1e-9
+MV = 1e-3  # volts
 
 # What the core's own families promise; a class attribute of a plug-in goes before.
 EXACT_ON = ((core.TruncatedBPTT, ""), (core.BPTT, "everywhere"), (core.RTRL, "everywhere"),
@@ -60,6 +63,34 @@ class Leaky(brainstate.nn.Module):
         return self.readout(self.h.value)
 
 
+class Membrane(brainstate.nn.Module):
+    """``v = a v + W [x, tanh v]`` with a linear readout of ``tanh v``, v in mV.
+
+    Args:
+        n_in, n_hidden, n_out: widths I, H, O.
+        units: whether W is a quantity in volts and v one in millivolts, or both are numbers in mV.
+    """
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, units: bool = False) -> None:
+        super().__init__()
+        self.n_hidden, self.mv = n_hidden, u.mV if units else 1.0
+        self.linear = brainstate.nn.Linear(n_in + n_hidden, n_hidden)
+        self.readout = brainstate.nn.Linear(n_hidden, n_out)
+        if units:
+            weight = self.linear.weight
+            weight.value = jax.tree.map(lambda w: w * MV * u.volt, weight.value)
+
+    def init_state(self, batch_size: int | None = None, **_: object) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.v = brainstate.HiddenState(jnp.zeros((*lead, self.n_hidden)) * self.mv)
+
+    def update(self, x: jax.Array) -> jax.Array:
+        """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
+        x = jnp.concatenate([x, jnp.tanh(self.v.value / self.mv)], axis=-1)
+        self.v.value = 0.6 * self.v.value + self.linear(x)
+        return self.readout(jnp.tanh(self.v.value / self.mv))
+
+
 class Subject:
     """One algorithm, built anew for every question.
 
@@ -75,7 +106,7 @@ class Subject:
         # Compiling takes longer than everything else: one program serves all questions it can.
         self._programs: dict[str, Callable[..., Any]] = {}
 
-    def build(self, network: type = GRU, **changes: Any) -> Any:
+    def build(self, network: Callable[..., Any] = GRU, **changes: Any) -> Any:
         """The algorithm around a network with the same weights each time."""
         brainstate.random.seed(0)
         return instantiate({**self.node, **changes}, network(N_IN, N_HIDDEN, N_OUT))
@@ -200,6 +231,15 @@ def no_recompilation(subject: Subject) -> str:
     return "the second call of a jitted step compiles nothing"
 
 
+def units(subject: Subject) -> str:
+    without = subject.gradient(subject.build(Membrane))
+    with_units = subject.gradient(subject.build(partial(Membrane, units=True)))
+    # A loss changes 1000 times as much with a volt as with a millivolt.
+    scaled = {name: value * MV if name.startswith("linear") else value
+              for name, value in with_units.items()}
+    return _same(scaled, without, "a network in volts and the same in numbers of millivolts")
+
+
 def reset(subject: Subject) -> str:
     algo, loss = subject.build(), loss_of(1.0)
     core.initialise(algo, subject.xs[0])
@@ -221,6 +261,7 @@ CHECKS: tuple[tuple[str, Callable[[Subject], str]], ...] = (
     ("gradient against BPTT", exactness),
     ("readout gradient", readout),
     ("no recompilation", no_recompilation),
+    ("units", units),
     ("reset", reset),
 )
 

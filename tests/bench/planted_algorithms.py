@@ -39,6 +39,17 @@ class NoDecay(core.D_RTRL):
         return super()._advanced(graph, _undecayed(local), traces)
 
 
+class PrunesSmall(core.D_RTRL):
+    """Weights that are small as numbers are not trained, whatever their unit."""
+
+    def window(self, params: Any, *args: Any, **kwargs: Any) -> Any:
+        def pruned(p: Any) -> Any:
+            largest = jnp.abs(p).max()
+            return jnp.where((largest > 0) & (largest < 1e-2), lax.stop_gradient(p), p)
+
+        return super().window(jax.tree.map(pruned, params), *args, **kwargs)
+
+
 class KeepsTraces(core.D_RTRL):
     """A reset that does nothing."""
 

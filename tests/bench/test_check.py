@@ -11,6 +11,7 @@ PLANTED = {
     "BatchLeak": ["batching equivalence", "no leak between samples", "gradient against BPTT"],
     "ZeroReadout": ["gradient against BPTT", "readout gradient"],
     "NoDecay": ["gradient against BPTT"],
+    "PrunesSmall": ["units"],
     "KeepsTraces": ["reset"],
     "Untraceable": [title for title, _ in check.CHECKS],
 }
