@@ -20,7 +20,8 @@ from bench.errors import BadInput
 RUNS = Path("runs")
 
 # Overrides that do not change what a sweep measures, so they do not change where it lives.
-_ELSEWHERE = ("out=", "plan=", "resume=", "report=", "plot=", "hydra.", "hydra/")
+_ELSEWHERE = ("out=", "plan=", "resume=", "report=", "plot=", "hydra.", "+hydra.",
+              "hydra/")
 
 
 def default(experiment: str | None, overrides: list[str]) -> Path:
