@@ -49,6 +49,13 @@ class Home:
         """The core's gradient of the first ``batch_size`` sequences at the initial weights."""
         return self._ask(config)
 
+    def close(self) -> None:
+        """Ends the process; the end of the cell's own does so as well."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._answers.close()
+
     def _ask(self, question: Mapping[str, Any]) -> Arrays:
         import numpy as np
 

@@ -35,6 +35,7 @@ def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.Monk
     home = Home(sys.executable, json.loads(json.dumps(CONFIG)))
     core_config = {**CONFIG, "backend": {"_target_": "bench.backends.core.Core"}, "batch_size": 2}
     asked = home.gradient(core_config)
+    home.close()
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
         build.set_up(CONFIG)
         task = RandomSpikes(5, 3, 1, n_in=6, rate=0.3)

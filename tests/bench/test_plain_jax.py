@@ -29,7 +29,12 @@ CONFIG: dict[str, Any] = {
 def trained(backend: Backend, config: dict[str, Any], updates: int) -> list[dict[str, np.ndarray]]:
     """The first gradient, and the weights after some updates."""
     task = RandomSpikes(n_steps=10, batch_size=config["batch_size"], seed=0, n_in=12, rate=0.3)
-    trainee = backend.trainee(build.model_of(config, task), config, {})
+    # Built in single precision and compared in double, as a cell of float32 is.
+    with jax.enable_x64(False), brainstate.environ.context(precision=32):
+        model = build.model_of(config, task)
+    for state in model.states(brainstate.ParamState).values():
+        state.value = jax.tree.map(lambda leaf: leaf.astype("float64"), state.value)
+    trainee = backend.trainee(model, config, {})
     xs, ys = next(task.batches(0))
     xs = xs.astype(np.float64)
     sample = (xs[:, 0], ys[0]) if config["batching"]["mode"] == "single" else (xs, ys)

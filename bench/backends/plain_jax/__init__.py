@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 DT_MS = 1.0
 
 # Models that are written down again in plain JAX, and what the parameters of a layer are called.
-LIF_LAYERS = {"bench.models.lif_net.LIFNet": "synapses.{}.comm",
-              "bench.models.lif_current.LIFCurrent": "linears.{}"}
+CURRENT_DRIVEN = "bench.models.lif_current.LIFCurrent"
+LIF_LAYERS = {"bench.models.lif_net.LIFNet": "synapses.{}.comm", CURRENT_DRIVEN: "linears.{}"}
 MODELS = ("bench.models.gru.GRU", *LIF_LAYERS)
 
 
@@ -60,7 +60,7 @@ class PlainJaxTrainee(Trainee):
         self._config = config
         self._mode = config["batching"]["mode"]
         params = self._params()
-        self._network = network_of(config, params)
+        self._network = network_of(model, config)
         zeros = jax.tree.map(jnp.zeros_like, params)
         self._adam = brainstate.State(networks.AdamState(zeros, zeros, jnp.zeros((), jnp.int32)))
 
@@ -132,14 +132,28 @@ def name_of(path: tuple[Any, ...]) -> str:
     return ".".join(map(str, path[:-1]))
 
 
-def network_of(config: Mapping[str, Any], params: Params) -> Network:
-    """The plain network that computes what the configured model does with these parameters."""
+def network_of(model: Any, config: Mapping[str, Any]) -> Network:
+    """The plain network that computes what ``model`` does.
+
+    Its constants are taken over as they are, rounded to the precision that it was built in.
+    """
     from bench.backends.plain_jax import networks
 
-    model = config["model"]
-    size = config["n_hidden"], config["n_layers"]
-    if model["_target_"] not in LIF_LAYERS:
+    target, size = config["model"]["_target_"], (config["n_hidden"], config["n_layers"])
+    if target not in LIF_LAYERS:
         return networks.gru(*size)
-    decays = [math.exp(-DT_MS / model[name]) for name in ("tau_mem", "tau_out")]
-    n_out = params["readout"].shape[-1]
-    return networks.lif(*size, n_out, LIF_LAYERS[model["_target_"]], *decays)
+    neuron, readout = model.neurons[0], model.readout
+    decay = math.exp(-DT_MS / _number(neuron.tau))
+    # A current of 1 mA moves the voltage by the share of R that one step takes in; a delta synapse
+    # by its weight.
+    gain = (1 - decay) * _number(neuron.R) if target == CURRENT_DRIVEN else 1.0
+    return networks.lif(*size, readout.out_size[-1], LIF_LAYERS[target], decay, gain,
+                        _number(readout.decay))
+
+
+def _number(constant: Any) -> float:
+    """A scalar constant of a model without its unit, which is ms, mV, mA or ohm here."""
+    import brainunit as u
+    import numpy as np
+
+    return float(np.asarray(u.get_magnitude(constant)).reshape(-1)[0])
