@@ -8,6 +8,7 @@ Each step runs in a process of its own and prints its CPU seconds and its peak o
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import subprocess
@@ -21,28 +22,31 @@ from tests.reports.synthetic_records import record
 
 # Samples of a step's time that a real record holds, most of its bytes.
 SAMPLES = 200
+AXES = {"algo": ("bptt", "d_rtrl", "es_d_rtrl"), "batching": ("manual", "vmap"),
+        "model": ("lif_net", "gru"), "batch_size": (16, 32, 64, 128),
+        "n_hidden": (32, 64, 128, 256), "n_steps": (16, 32, 64, 128), "repeat": tuple(range(5))}
 # What is asked of all the records in the end: one model and batch size.
 SELECTION = {"model": "gru", "batch_size": 16}
 
 
 def write_records(folder: Path, count: int) -> None:
-    """A grid of `count` cells, and a manifest that plans them all."""
+    """One grid of cells for each seed, `count` cells in all, and a manifest that plans them."""
     cells = folder / "cells"
     cells.mkdir(parents=True)
     planned = []
-    for i in range(count):
-        place = i
-        axes = {}
-        for name, values in (("algo", ("bptt", "d_rtrl", "es_d_rtrl")),
-                             ("batching", ("manual", "vmap")), ("model", ("lif_net", "gru")),
-                             ("batch_size", (16, 32, 64, 128)), ("n_hidden", (32, 64, 128, 256)),
-                             ("n_steps", (16, 32, 64, 128)), ("repeat", tuple(range(5)))):
-            place, index = divmod(place, len(values))
-            axes[name] = values[index]
-        built = record(**axes, seed=place)
+    grid = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values())]
+    made = [record(**axes) for axes in grid[:count]]
+    for built in made:
         built["samples"]["step_time_ms"] = (built["samples"]["step_time_ms"] * SAMPLES)[:SAMPLES]
-        (cells / f"{built['key']}.json").write_text(json.dumps(built, indent=1))
-        planned.append({"key": built["key"], "row": built["row"]})
+    texts = [json.dumps(built, indent=1) for built in made]
+    for i in range(count):
+        seed, place = divmod(i, len(grid))
+        # The numbers of another seed are the same: what is measured here is how many there are.
+        old = made[place]["key"]
+        key = f"{seed:04x}{old[4:]}"
+        text = texts[place].replace(old, key).replace('"seed": 0', f'"seed": {seed}')
+        (cells / f"{key}.json").write_text(text)
+        planned.append({"key": key, "row": {**made[place]["row"], "seed": seed}})
     (folder / "sweep.json").write_text(json.dumps(
         {"schema": 1, "experiment": "many", "question": "", "planned": planned}))
 
@@ -86,7 +90,7 @@ def resume(folder: Path) -> None:
 
 
 STEPS: dict[str, Callable[[Path], None]] = {
-    "resume": resume, "read": read, "tables": tables, "parquet": parquet, "report": report}
+    "tables": tables, "parquet": parquet, "resume": resume, "read": read, "report": report}
 
 
 def peak_mib() -> float:
