@@ -25,7 +25,7 @@ from bench.gradients import cosine, joined, relative_error
 from bench.instantiate import instantiate
 from bench.models.gru import GRU
 from bench.trees import flat
-from core.algorithms.base import WindowedAlgorithm
+from core.algorithms.windowed import WindowedAlgorithm
 
 N_STEPS, BATCH, N_IN, N_HIDDEN, N_OUT = 6, 3, 2, 4, 3
 TOLERANCE = 1e-9

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from core.operation import Operation, Parameter
 from core.program import Equation, Program
+from core.schedule import Stage, schedule
 
 __all__ = ["Graph", "Group", "Hidden"]
 
@@ -93,6 +94,13 @@ class Graph:
         return tuple(
             dict.fromkeys([*(v for source in self.sources for v in source.weights), *self.plain])
         )
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The body in the order in which a window runs it."""
+        states = {h.var: h.new for h in self.hidden} | dict(self.others)
+        wanted = [*self.out_atoms, *(op.y for op in self.operations)]
+        return schedule(self.body, states, self.arg_vars, wanted)
 
     @cached_property
     def trained(self) -> tuple[int, ...]:

@@ -67,6 +67,7 @@ class LowRankTrace:
         a_0: dict[tuple[int, int], Any],
         op: Operation,
         block: Block,
+        after: Any = None,
     ) -> dict[str, Any]:
         """The window's factors appended and truncated; arguments as `DenseTrace.advance`."""
         states = block.components

@@ -138,7 +138,7 @@ class Operation:
         dw, db = (d_weights.get(v) if v is not None else None for v in (self.w, self.bias))
         if dw is None and db is None:
             return None
-        dtype = (db if dw is None else dw).dtype
+        dtype = jnp.result_type(*(d for d in (dw, db) if d is not None))
         parts = [jnp.zeros((self.n_in, self.width), dtype) if dw is None else self._canonical_w(dw)]
         if self.bias is not None:
             row = jnp.zeros((1, self.width), dtype) if db is None else db.reshape(1, self.width)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Carry, OnlineAlgorithm
+from core.algorithms.base import Carry, OnlineAlgorithm, Window
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.window import Restart
@@ -139,7 +139,8 @@ def gradient(
     def tick(state: Any, inputs: Any) -> Any:
         carry, grads = state
         new, (carry, *stacked) = jax.grad(window_loss, has_aux=True)(params, carry, inputs)
-        return (lax.stop_gradient(carry), jax.tree.map(jnp.add, grads, new)), tuple(stacked)
+        carry = stepper.algo.settle(lax.stop_gradient(carry), new)
+        return (carry, jax.tree.map(jnp.add, grads, new)), tuple(stacked)
 
     params = stepper.params
     start = stepper.carry
@@ -254,7 +255,7 @@ def evaluate(
 ) -> Result:
     """Losses and outputs of a sequence, without gradient; traces stand still."""
     stepper = _Stepper(algo, xs)
-    outs, carry = stepper.algo.forward(stepper.params, stepper.carry, stepper.args)
+    outs, carry = stepper.algo.forward(stepper.params, stepper.carry, Window(stepper.args))
     out = jax.tree.unflatten(algo.graph.out_tree, outs)
     values = _over_steps(loss, per_step_targets)(out, targets)
     values, aux = values if has_aux else (values, None)
@@ -305,7 +306,7 @@ class _Stepper:
     ) -> Any:
         """`algo.window`; `kept` [K, B] or None says where samples go on."""
         restart = None if kept is None else Restart(kept, self.algo.initial.value)
-        return self.algo.window(params, carry, args, fresh=fresh, keep=keep, restart=restart)
+        return self.algo.window(params, carry, Window(args, fresh, keep, restart))
 
     def named(self, grads: tuple[Any, ...]) -> dict[Any, Any]:
         """Gradient arrays as the values of the model's ParamStates."""

@@ -1,6 +1,6 @@
 """Run one step of a graph, whole or with chosen paths cut.
 
-- `forward`: the step as the user wrote it.
+- `part`: equations of the step as the user wrote it.
 - `carry_run`: the new states when every operation's output y is *given*. Its derivatives are
   D_t = dh_t/dh_{t-1} and f_t = dh_t/dy_t, element-wise; no matrix product is left in it.
 - `output_run`: the outputs when every y is given and the operand x of an operation sees the
@@ -24,9 +24,9 @@ from jax import lax
 from core.graph import Graph
 from core.labels import carries_gradient
 from core.operation import Operation
-from core.program import Equation, bind, evaluate, needed, read
+from core.program import Atom, Equation, bind, evaluate, needed, read
 
-__all__ = ["StepInput", "carry_run", "credited_states", "forward", "operands", "output_run"]
+__all__ = ["StepInput", "carry_run", "credited_states", "operands", "output_run", "part"]
 
 
 class StepInput(NamedTuple):
@@ -72,27 +72,26 @@ def _over_samples(run: Callable[..., Any]) -> Callable[..., Any]:
     return mapped
 
 
-class StepOutput(NamedTuple):
-    """What one step makes."""
+def part(
+    graph: Graph,
+    values: Mapping[int, Any],
+    equations: Sequence[Equation],
+    outputs: Sequence[Atom],
+    inputs: Mapping[int, Any],
+) -> tuple[Any, ...]:
+    """Some equations of the step, exactly as `model.update` computes them.
 
-    outs: tuple[Any, ...]
-    hidden: tuple[Any, ...]
-    others: tuple[Any, ...]
-    ys: tuple[Any, ...]  # the outputs of the operations
+    Args:
+      outputs: what is wanted of them.
+      inputs: by variable, all that varies from step to step.
+    """
 
+    @_over_samples
+    def run(graph: Graph, values: Mapping[int, Any], inputs: Mapping[int, Any]) -> tuple[Any, ...]:
+        env = evaluate(equations, {**values, **inputs})
+        return tuple(read(env, a) for a in outputs)
 
-@_over_samples
-def forward(
-    graph: Graph, values: Mapping[int, Any], hidden: Sequence[Any], step: StepInput
-) -> StepOutput:
-    """One step, exactly as `model.update` computes it."""
-    env = evaluate(graph.body, _environment(graph, values, hidden, step))
-    return StepOutput(
-        tuple(read(env, a) for a in graph.out_atoms),
-        tuple(env[h.new] for h in graph.hidden),
-        tuple(read(env, a) for _, a in graph.others),
-        tuple(env[op.y] for op in graph.operations),
-    )
+    return run(graph, values, dict(inputs))
 
 
 @_over_samples

@@ -48,6 +48,22 @@ def spread(values: Any, neurons: slice, n: int) -> Any:
     return jnp.pad(values, padding)
 
 
+def zero_after(tree: Any) -> Any:
+    """An integer zero that is known only when all arrays of `tree` are.
+
+    An array that was read on the way to `tree` may be overwritten by what depends on this zero.
+    `lax.optimization_barrier` does not say so: XLA's CPU backend removes it before it decides
+    which buffers to share, and then copies the array.
+    """
+    zero = sum(0.0 * leaf.ravel()[0] for leaf in jax.tree.leaves(tree))
+    return jnp.where(zero == 0, zero, 0.0).astype(jnp.int32)  # also of what is not finite
+
+
+# A trace is advanced a few samples at a time, so that the product that is added to it stays in the
+# cache and takes no memory to speak of.
+TILE_BYTES = 2**22
+
+
 class DenseTrace:
     """eps itself, [lead, rows, width] for each component: exact, memory O(B I H)."""
 
@@ -72,6 +88,7 @@ class DenseTrace:
         a_0: Mapping[tuple[int, int], Any],
         op: Operation,
         block: Block,
+        after: Any = None,
     ) -> dict[int, Any]:
         """eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t x_t (x) g_t[s], with g_t = A_t f_t.
 
@@ -80,14 +97,38 @@ class DenseTrace:
           x: [K, lead, rows].
           g: [K, lead, width] by component.
           a_0: [lead, width] by pair of components.
+          after: of `zero_after`; the traces are then updated in place.
         """
         # Without the barrier XLA computes g and A_0 again for each of the I rows of the trace.
         x, g, a_0 = lax.optimization_barrier((x, dict(g), dict(a_0)))
-        new = {s: outer(x, g[s]) for s in block.components}
-        if eps is not None:
-            for s, p in a_0:
+
+        def advanced(eps: Any, x: Any, g: Any, a_0: Any) -> dict[int, Any]:
+            new = {s: outer(x, g[s]) for s in block.components}
+            for s, p in a_0 if eps is not None else ():
                 new[s] += a_0[s, p][..., None, :] * eps[p]
-        return new
+            return new
+
+        if eps is None or len(op.lead) != 1:
+            return advanced(eps, x, g, a_0)
+        samples, row = op.lead[0], next(iter(eps.values()))[0]
+        fitting = max(1, TILE_BYTES // (row.size * row.dtype.itemsize))
+        size = max(k for k in range(1, samples + 1) if samples % k == 0 and k <= fitting)
+
+        def some(i: Any, eps: Any) -> Any:
+            first = i * size + (0 if after is None else after)
+
+            def tile(a: Any, axis: int = 0) -> Any:
+                return lax.dynamic_slice_in_dim(a, first, size, axis)
+
+            new = advanced(
+                jax.tree.map(tile, dict(eps)),
+                tile(x, 1),
+                {s: tile(a, 1) for s, a in g.items()},
+                jax.tree.map(tile, a_0),
+            )
+            return {s: lax.dynamic_update_slice_in_dim(eps[s], new[s], first, 0) for s in eps}
+
+        return lax.fori_loop(0, samples // size, some, dict(eps))
 
 
 # Elements of a weight above which one reduction over the samples is the faster way on a CPU: the

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from core.graph import Graph
-from core.step import StepInput, carry_run, forward, operands, output_run
+from core.schedule import Stage
+from core.step import StepInput, carry_run, operands, output_run, part
 
 __all__ = [
     "Derivatives",
@@ -28,6 +30,7 @@ __all__ = [
     "accumulate",
     "along",
     "derivatives",
+    "faded_sum",
     "forget",
     "low_pass",
     "products",
@@ -69,23 +72,55 @@ def run(
     Returns:
       Outputs [K, ...], last hidden and other states, record.
     """
+    hidden_vars = tuple(h.var for h in graph.hidden)
+    other_vars = tuple(v for v, _ in graph.others)
+    start = dict(zip(hidden_vars + other_vars, hidden + others, strict=True))
+    anew = {} if restart is None else dict(zip(hidden_vars, restart.hidden, strict=True))
+    keep = None if restart is None else restart.keep
+    known: dict[Any, Any] = dict(zip(graph.arg_vars, args, strict=True))  # [K, ...] by variable
+    last: dict[int, Any] = {}
 
-    def tick(carry: Any, inputs: Any) -> Any:
-        args_t, keep_t = inputs
-        hidden_tm1, others_tm1 = carry
-        if restart is not None:
-            hidden_tm1 = tuple(
-                jnp.where(along(keep_t, h) > 0, h, first)
-                for h, first in zip(hidden_tm1, restart.hidden, strict=True)
-            )
-        step = StepInput(args_t, others_tm1)
-        out = forward(graph, values, hidden_tm1, step)
-        return (out.hidden, out.others), (out.outs, hidden_tm1, out.ys, others_tm1)
+    def restarted(state: int, value: Any, keep: Any) -> Any:
+        if state not in anew:
+            return value
+        return jnp.where(along(keep, value) > 0, value, anew[state])
 
-    (hidden, others), (outs, h_prev, ys, o_prev) = scan(
-        tick, (hidden, others), (args, None if restart is None else restart.keep)
+    for stage in graph.stages:
+        atoms = (*(after for _, after in stage.states), *stage.outputs)
+        n_states = len(stage.states)
+
+        def tick(carry: Any, inputs: Any, stage: Stage = stage, atoms: Any = atoms) -> Any:
+            given, keep_t = inputs
+            before = {v: restarted(v, value, keep_t) for v, value in carry.items()}
+            found = part(graph, values, stage.equations, atoms, {**given, **before})
+            after = {v: new for (v, _), new in zip(stage.states, found, strict=False)}
+            return after, (before, found[len(after) :])
+
+        inputs = {v: known[v] for v in stage.inputs}
+        if stage.loop:
+            carry = {v: start[v] for v, _ in stage.states}
+            after, (before, found) = scan(tick, carry, (inputs, keep))
+            last |= after
+        else:
+            at_once = partial(part, graph, values, stage.equations, atoms)
+            found = over_time(at_once)(inputs)
+            before = {}
+            for (v, _), new in zip(stage.states, found, strict=False):
+                shifted = jnp.concatenate([start[v][None], new[:-1]])
+                before[v], last[v] = restarted(v, shifted, keep), new[-1]
+            found = found[n_states:]
+        known |= before
+        known.update(zip(stage.outputs, found, strict=True))
+    return (
+        tuple(known[a] for a in graph.out_atoms),
+        tuple(last[v] for v in hidden_vars),
+        tuple(last[v] for v in other_vars),
+        Record(
+            tuple(known[v] for v in hidden_vars),
+            tuple(known[op.y] for op in graph.operations),
+            StepInput(args, tuple(known[v] for v in other_vars)),
+        ),
     )
-    return outs, hidden, others, Record(h_prev, ys, StepInput(args, o_prev))
 
 
 @partial(
@@ -257,23 +292,34 @@ def accumulate(
     return before, last
 
 
-def low_pass(decay: float, inflow: Any, keep: Any = None) -> tuple[Any, Any]:
-    """z_t = decay z_{t-1} + u_t from z_0 = 0.
+def low_pass(decay: float, inflow: Any, keep: Any = None) -> Any:
+    """z_t = decay z_{t-1} + u_t of every step, from z_0 = 0.
 
     Args:
-      inflow: u, [K, ...].
+      inflow: u, a pytree of [K, ...].
       keep: as in `accumulate`.
-
-    Returns:
-      The last z and z_t of every step.
     """
 
     def tick(z: Any, inputs: Any) -> Any:
         u, keep_t = inputs
-        z = decay * forget(z, keep_t) + u
+        z = jax.tree.map(lambda z, u: decay * z + u, forget(z, keep_t), u)
         return z, z
 
-    return scan(tick, jnp.zeros_like(inflow[0]), (inflow, keep))
+    if not inflow:
+        return inflow
+    return scan(tick, jax.tree.map(lambda u: jnp.zeros_like(u[0]), inflow), (inflow, keep))[1]
+
+
+def faded_sum(decay: float, inflow: Any, keep: Any = None) -> Any:
+    """The last of `low_pass` alone: sum_t decay^(K - t) u_t, of samples that do not forget."""
+    n_steps = inflow.shape[0]
+    weights = jnp.asarray(decay ** np.arange(n_steps - 1.0, -1.0, -1.0), inflow.dtype)
+    if keep is None:
+        return jnp.tensordot(weights, inflow, 1, precision=lax.Precision.HIGHEST)
+    # What comes after a step decides whether it is still remembered.
+    later = jnp.concatenate([keep[1:], jnp.ones_like(keep[:1])])
+    weights = along(weights, later) * lax.cumprod(later, reverse=True).astype(weights.dtype)
+    return (along(weights, inflow) * inflow).sum(axis=0)
 
 
 def products(

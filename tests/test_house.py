@@ -36,7 +36,7 @@ FORBIDDEN_IMPORTS = {
 # algorithms. The name is the first part below `core`; one that is not here has no place yet.
 CORE_RANKS = {
     **dict.fromkeys(("data", "derivative", "errors", "labels", "nn"), 0),
-    **dict.fromkeys(("operation", "program", "relations"), 0),
+    **dict.fromkeys(("operation", "program", "relations", "schedule"), 0),
     "graph": 1,
     **dict.fromkeys(("build", "capture", "step", "window"), 2),
     **dict.fromkeys(("low_rank", "traces"), 3),
@@ -46,7 +46,7 @@ CORE_RANKS = {
 
 # Folders whose files are plug-ins, and the modules there that plug-ins may share.
 PLUGIN_FOLDERS = {
-    "core/algorithms": {"base"},
+    "core/algorithms": {"base", "windowed"},
     "bench/models": {"base"},
     "bench/tasks": {"base", "events"},
     "bench/backends": {"base"},

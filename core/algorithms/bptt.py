@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Carry, OnlineAlgorithm, check_window
+from core.algorithms.base import Carry, OnlineAlgorithm, Window, check_window
 from core.capture import trace_step
 from core.graph import Graph
 from core.step import prelude
@@ -47,13 +47,9 @@ class BPTT(OnlineAlgorithm):
         self,
         params: tuple[Any, ...],
         carry: Carry,
-        args: tuple[Any, ...],
-        *,
-        fresh: bool = False,
-        keep: bool = True,
-        restart: Restart | None = None,
+        window: Window,
     ) -> tuple[tuple[Any, ...], Carry]:
-        return self.forward(params, carry, args, restart)
+        return self.forward(params, carry, window)
 
 
 class CheckpointedBPTT(BPTT):
@@ -73,16 +69,12 @@ class CheckpointedBPTT(BPTT):
         self,
         params: tuple[Any, ...],
         carry: Carry,
-        args: tuple[Any, ...],
-        *,
-        fresh: bool = False,
-        keep: bool = True,
-        restart: Restart | None = None,
+        window: Window,
     ) -> tuple[tuple[Any, ...], Carry]:
-        n_steps = args[0].shape[0]
+        n_steps, restart = window.args[0].shape[0], window.restart
         segment = math.isqrt(n_steps) if self.segment == "auto" else min(int(self.segment), n_steps)
         graph, values = self.graph, prelude(self.graph, params, carry.constants)
-        inputs = (args, None if restart is None else restart.keep)
+        inputs = (window.args, window.goes_on)
 
         @jax.checkpoint
         def one(state: Any, values: Any, inputs: Any) -> Any:
@@ -124,10 +116,6 @@ class TruncatedBPTT(BPTT):
         self,
         params: tuple[Any, ...],
         carry: Carry,
-        args: tuple[Any, ...],
-        *,
-        fresh: bool = False,
-        keep: bool = True,
-        restart: Restart | None = None,
+        window: Window,
     ) -> tuple[tuple[Any, ...], Carry]:
-        return self.forward(params, lax.stop_gradient(carry), args, restart)
+        return self.forward(params, lax.stop_gradient(carry), window)

@@ -20,22 +20,22 @@ eligibility over windows; J. Menick et al., "SnAp", arXiv:2006.07232, for the ap
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from core.algorithms.base import Carry, WindowedAlgorithm
+from core.algorithms.base import Carry, Window
+from core.algorithms.windowed import WindowedAlgorithm
 from core.build import build_graph
 from core.derivative import with_derivative
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
-from core.traces import DenseTrace, advance_parameter, spread
+from core.traces import DenseTrace, advance_parameter, spread, zero_after
 from core.window import (
     Derivatives,
     Record,
-    Restart,
     accumulate,
     derivatives,
     products,
@@ -45,6 +45,13 @@ from core.window import (
 __all__ = ["D_RTRL", "ParamDimVjpAlgorithm"]
 
 Source = Operation | Parameter
+
+
+class Unsettled(NamedTuple):
+    """Traces at the start of a window, and what is to enter them."""
+
+    old: Any
+    entered: dict[str, Any]
 
 
 class D_RTRL(WindowedAlgorithm):
@@ -106,41 +113,58 @@ class D_RTRL(WindowedAlgorithm):
         graph: Graph,
         values: dict[int, Any],
         start: Carry,
-        args: tuple[Any, ...],
-        keep: bool,
-        restart: Restart | None,
+        window: Window,
     ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
         """The past is eps_0 itself; at the end, eps_K."""
-        outs, hidden, others, record = run(graph, values, start.hidden, start.others, args, restart)
+        outs, hidden, others, record = run(
+            graph, values, start.hidden, start.others, window.args, window.restart
+        )
         traces = None
-        if keep:
-            local = derivatives(graph, values, record, None if restart is None else restart.keep)
-            traces = self._advanced(graph, local, start.traces)
+        if window.keep:
+            local = derivatives(graph, values, record, window.goes_on)
+            traces = Unsettled(start.traces, self._entered(graph, local))
         return outs, Carry(hidden, others, start.constants, traces), record, start.traces
 
-    def _advanced(self, graph: Graph, local: Derivatives, traces: Any) -> dict[str, Any]:
-        """eps_K = A_0 eps_0 + sum_t x_t (x) (A_t f_t) of every source."""
+    def _entered(self, graph: Graph, local: Derivatives) -> dict[str, Any]:
+        """x_t, A_t f_t and A_0 by source and block: eps_K = A_0 eps_0 + sum_t x_t (x) (A_t f_t)."""
         zero = graph.zero_flow(local.n_steps)
         passed = [products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)]
-        new = {}
+        entered = {}
         for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
             blocks: list[Any] = []
-            for b, (block, f_b) in enumerate(zip(source.blocks, f, strict=True)):
+            for block, f_b in zip(source.blocks, f, strict=True):
                 pairs = {(s, p) for s in block.components for p in block.components}
                 a_t, a_0 = (
                     {k: a[..., block.neurons] for k, a in side.items() if k in pairs}
                     for side in passed[block.group]
                 )
                 g = {s: sum(a_t[s, p] * f_b[p] for p in block.components) for s in block.components}
-                eps = None if traces is None else traces[source.label][b]
+                blocks.append((x, g, a_0))
+            entered[source.label] = tuple(blocks)
+        return entered
+
+    def settle(self, carry: Carry, gradient: Any = None) -> Carry:
+        """Advance the traces, in place once the gradient has been taken from the old ones."""
+        if not isinstance(carry.traces, Unsettled):
+            return carry
+        old, entered = carry.traces
+        after = None if gradient is None else zero_after(gradient)
+        new: dict[str, Any] = {}
+        for source in self.graph.sources:
+            blocks: list[Any] = []
+            for b, (block, (x, g, a_0)) in enumerate(
+                zip(source.blocks, entered[source.label], strict=True)
+            ):
+                eps = None if old is None else old[source.label][b]
                 if not block.components:
                     blocks.append({})
                 elif isinstance(source, Operation):
-                    blocks.append(self.representation.advance(eps, x, g, a_0, source, block))
+                    args = (eps, x, g, a_0, source, block, after)
+                    blocks.append(self.representation.advance(*args))
                 else:
                     blocks.append(advance_parameter(eps, g, a_0))
             new[source.label] = tuple(blocks)
-        return new
+        return carry._replace(traces=new)
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
@@ -189,14 +213,9 @@ class D_RTRL(WindowedAlgorithm):
         self,
         params: tuple[Any, ...],
         carry: Carry,
-        args: tuple[Any, ...],
-        *,
-        fresh: bool = False,
-        keep: bool = True,
-        restart: Restart | None = None,
+        window: Window,
     ) -> tuple[tuple[Any, ...], Carry]:
-        options: dict[str, Any] = {"fresh": fresh, "keep": keep, "restart": restart}
-        outs, after = super().window(params, carry, args, **options)
+        outs, after = super().window(params, carry, window)
         if self.credit == "trace":
             return outs, after
         graph = self.graph
@@ -215,12 +234,12 @@ class D_RTRL(WindowedAlgorithm):
         credited = with_derivative(
             start,
             tuple(hidden[i] for i in graph.live),
-            None if fresh else carry.traces,
+            None if window.fresh else carry.traces,
             dict(zip(graph.weights, weights, strict=True)),
         )
         for i, h in zip(graph.live, credited, strict=True):
             hidden[i] = h
-        outs, _ = self.forward(params, carry._replace(hidden=tuple(hidden)), args, restart)
+        outs, _ = self.forward(params, carry._replace(hidden=tuple(hidden)), window)
         return outs, after
 
 

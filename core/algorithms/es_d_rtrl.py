@@ -33,7 +33,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Carry, WindowedAlgorithm
+from core.algorithms.base import Carry, Window
+from core.algorithms.windowed import WindowedAlgorithm
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Operation, Parameter, pieces
@@ -41,10 +42,10 @@ from core.traces import spread
 from core.window import (
     Derivatives,
     Record,
-    Restart,
     accumulate,
     along,
     derivatives,
+    faded_sum,
     forget,
     low_pass,
     run,
@@ -110,13 +111,13 @@ class DecayRTRL(WindowedAlgorithm):
         graph: Graph,
         values: dict[int, Any],
         start: Carry,
-        args: tuple[Any, ...],
-        keep: bool,
-        restart: Restart | None,
+        window: Window,
     ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
         """The past is ef_{t-1} and t + 1 at every step, and ex where the window begins."""
-        outs, hidden, others, record = run(graph, values, start.hidden, start.others, args, restart)
-        local = derivatives(graph, values, record, None if restart is None else restart.keep)
+        outs, hidden, others, record = run(
+            graph, values, start.hidden, start.others, window.args, window.restart
+        )
+        local = derivatives(graph, values, record, window.goes_on)
         before = self.init_traces(graph) if start.traces is None else start.traces
         ef, last_ef = self._state_side(graph, local, before)
         after, past = {}, {}
@@ -129,9 +130,9 @@ class DecayRTRL(WindowedAlgorithm):
                 new["age"] = seen["age"][-1]
             if "x" in trace:
                 seen["x"] = None if start.traces is None else trace["x"]
-                if keep:
+                if window.keep:
                     entered = self._entering(seen["x"], x, local.keep)
-                    new["x"], _ = low_pass(self.decays[0], entered, local.keep)
+                    new["x"] = faded_sum(self.decays[0], entered, local.keep)
             after[source.label], past[source.label] = new, seen
         return outs, Carry(hidden, others, start.constants, after), record, past
 
@@ -178,33 +179,43 @@ class DecayRTRL(WindowedAlgorithm):
         if ex is None:
             return x
         kept = forget(ex, None if keep is None else keep[0])
-        return x.at[0].add(self.decays[0] * kept)
+        first = x[0] + self.decays[0] * kept
+        return x.astype(first.dtype).at[0].set(first)
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """dh_{t-1} = a_f ef_{t-1} q_t and dy_t = (1 - a_f) q_t."""
+        runs, q, low_passed = [], {}, set()
+        for k, (source, x) in enumerate(zip(graph.sources, local.x, strict=True)):
+            dw, memory = source.moved(d_weights), past[source.label]
+            whole = [(slice(0, source.width), None)]
+            runs.append(pieces(source.blocks, source.width) if dw is not None else whole)
+            entering = self._entering(memory["x"], x, local.keep) if "x" in memory else x
+            for columns, b in runs[k]:
+                operand = x if b is None else entering
+                q[k, columns.start] = source.drive(operand, dw, local.n_steps, columns)
+                if b is not None and "x" in memory:
+                    low_passed.add((k, columns.start))
+        # All in one loop.
+        q |= low_pass(self.decays[0], {key: q[key] for key in sorted(low_passed)}, local.keep)
+
         flow = graph.zero_flow(local.n_steps)
         dq = []
-        for source, x in zip(graph.sources, local.x, strict=True):
-            dw, memory = source.moved(d_weights), past[source.label]
-            if dw is None or not memory:
-                dq.append(source.drive(x, dw, local.n_steps))
-                continue
+        for k, source in enumerate(graph.sources):
+            memory, dy = past[source.label], []
             decay, gain = self._state_decay(memory)
-            entering = self._entering(memory["x"], x, local.keep) if "x" in memory else None
-            dy = []
-            for columns, b in pieces(source.blocks, source.width):
+            for columns, b in runs[k]:
+                q_t = q[k, columns.start]
                 if b is None:
-                    dy.append(source.drive(x, dw, local.n_steps, columns))
+                    dy.append(q_t)
                     continue
-                q = source.drive(entering, dw, local.n_steps, columns)
                 if "age" in memory:
-                    q = self._filtered(q, memory, local.keep)
-                dy.append(gain * q)
+                    q_t = self._scale(memory, q_t.dtype)[..., None] * q_t
+                dy.append(gain * q_t)
                 block = source.blocks[b]
                 for s in block.components:
-                    dh = decay * memory["f"][b][s] * q
+                    dh = decay * memory["f"][b][s] * q_t
                     flow[block.group][s] += spread(dh, block.neurons, graph.groups[block.group].n)
             dq.append(jnp.concatenate(dy, axis=-1) if len(dy) > 1 else dy[0])
         dh = {
@@ -212,16 +223,14 @@ class DecayRTRL(WindowedAlgorithm):
         }
         return dh, dq
 
-    def _filtered(self, drive: Any, memory: dict[str, Any], keep: Any) -> Any:
-        """q_t = (ex_t dW) / (1 - a_f^{t+1}), from x_t dW."""
+    def _scale(self, memory: dict[str, Any], dtype: Any) -> Any:
+        """1 / (1 - a_f^{t+1}); for a bias also its ex_t, [K, lead]."""
         a_x, a_f = self.decays
-        scale = 1.0 / _missing(a_f, memory["age"], drive.dtype)
-        if "x" in memory:
-            _, drive = low_pass(a_x, drive, keep)
-        else:
-            scale = scale * _missing(a_x, memory["age"], drive.dtype) / (1.0 - a_x)
+        scale = 1.0 / _missing(a_f, memory["age"], dtype)
+        if "x" not in memory:
+            scale = scale * _missing(a_x, memory["age"], dtype) / (1.0 - a_x)
         # Without the barrier XLA computes the power again for every output.
-        return lax.optimization_barrier(scale)[..., None] * drive
+        return lax.optimization_barrier(scale)
 
 
 def _missing(decay: float, age: Any, dtype: Any) -> Any:

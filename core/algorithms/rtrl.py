@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Carry, OnlineAlgorithm, check_window
+from core.algorithms.base import Carry, OnlineAlgorithm, Window, check_window
 from core.build import check_other_states
 from core.capture import trace_step
 from core.derivative import with_derivative
 from core.graph import Graph
 from core.step import prelude
-from core.window import Restart, run
+from core.window import run
 
 __all__ = ["RTRL"]
 
@@ -60,11 +60,7 @@ class RTRL(OnlineAlgorithm):
         self,
         params: tuple[Any, ...],
         carry: Carry,
-        args: tuple[Any, ...],
-        *,
-        fresh: bool = False,
-        keep: bool = True,
-        restart: Restart | None = None,
+        window: Window,
     ) -> tuple[tuple[Any, ...], Carry]:
         graph = self.graph
         start = lax.stop_gradient(carry)
@@ -80,15 +76,13 @@ class RTRL(OnlineAlgorithm):
             return tuple(m @ d for m in influence)
 
         hidden = with_derivative(moved_by, start.hidden, influence, trained)
-        outs, after = self.forward(params, start._replace(hidden=hidden), args, restart)
+        outs, after = self.forward(params, start._replace(hidden=hidden), window)
         traces = start.traces
-        if keep:
-            traces = self._advance(lax.stop_gradient(params), start, influence, args, restart)
+        if window.keep:
+            traces = self._advance(lax.stop_gradient(params), start, influence, window)
         return outs, lax.stop_gradient(after)._replace(traces=traces)
 
-    def _advance(
-        self, params: Any, carry: Carry, influence: Any, args: Any, restart: Restart | None
-    ) -> dict[str, Any]:
+    def _advance(self, params: Any, carry: Carry, influence: Any, window: Window) -> dict[str, Any]:
         """M_K: push every unit vector of the parameters, with its M_0, through the window."""
         graph = self.graph
         trained = [v in graph.trained for v in graph.param_vars]
@@ -99,7 +93,7 @@ class RTRL(OnlineAlgorithm):
                 pieces.append(flat[start : start + p.size].reshape(p.shape) if use else p)
                 start += p.size if use else 0
             values = prelude(graph, pieces, carry.constants)
-            return run(graph, values, hidden, carry.others, args, restart)[1]
+            return run(graph, values, hidden, carry.others, window.args, window.restart)[1]
 
         flat = jnp.concatenate([p.ravel() for p, use in zip(params, trained, strict=True) if use])
 

@@ -162,8 +162,8 @@ def test_the_trace_is_linear_in_inputs_and_outputs() -> None:
 
     found = run(sizes)
     batch, n_in = data.xs.shape[1], data.xs.shape[2] + N_HIDDEN
-    assert found["synapse.comm.weight.weight"] == batch * (8 * (n_in + 2 * N_HIDDEN) + 4)
-    assert found["synapse.comm.weight.bias"] == batch * (8 * 2 * N_HIDDEN + 4)
+    with_bias = n_in + 1
+    assert found["synapse.comm.weight.weight"] == batch * (8 * (with_bias + 2 * N_HIDDEN) + 4)
 
 
 @pytest.mark.parametrize("decay", [1, 1.0, -0.1, 1.5, (0.5, 1.0), (0.1, 0.2, 0.3), "0.9", True])

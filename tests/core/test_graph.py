@@ -20,35 +20,23 @@ GRU_TEXT = """\
 groups of hidden states (coupled element by element from step to step)
   [0] cell.h   lead [2] x 4 neurons
 operations y = x W
-  cell.Wrz.weight.weight  [7 x 8]
-    -> cell.h (outputs 4:8): trace [2, 7, 4], 448 bytes
+  cell.Wrz.weight.weight  [7 x 8] + cell.Wrz.weight.bias
+    -> cell.h (outputs 4:8): trace [2, 8, 4], 512 bytes
     no trace: the other outputs reach no state but through another operation; exact gradient within the step
-  cell.Wh.weight.weight  [7 x 4]
-    -> cell.h: trace [2, 7, 4], 448 bytes
-  out.weight.weight  [4 x 2]
-    no trace: its outputs reach no state but through another operation; exact gradient within the step
-element-wise parameters
-  cell.Wrz.weight.bias   additive (a bias)
-    -> cell.h (outputs 4:8): trace [2, 4], 64 bytes
-    no trace: the other outputs reach no state but through another operation; exact gradient within the step
-  cell.Wh.weight.bias   additive (a bias)
-    -> cell.h: trace [2, 4], 64 bytes
-  out.weight.bias   no trace: reaches no state element by element; exact gradient within the step"""  # noqa: E501
+  cell.Wh.weight.weight  [7 x 4] + cell.Wh.weight.bias
+    -> cell.h: trace [2, 8, 4], 512 bytes
+  out.weight.weight  [4 x 2] + out.weight.bias
+    no trace: its outputs reach no state but through another operation; exact gradient within the step"""  # noqa: E501
 
 ADAPTIVE_TEXT = """\
 groups of hidden states (coupled element by element from step to step)
   [0] neuron.V, neuron.a   lead [2] x 4 neurons
 operations y = x W
-  synapse.comm.weight.weight  [7 x 4]
-    -> neuron.V: trace [2, 7, 4], 448 bytes
-    -> neuron.a: trace [2, 7, 4], 448 bytes
-  out.weight.weight  [4 x 2]
-    no trace: its outputs reach no state but through another operation; exact gradient within the step
-element-wise parameters
-  synapse.comm.weight.bias   additive (a bias)
-    -> neuron.V: trace [2, 4], 64 bytes
-    -> neuron.a: trace [2, 4], 64 bytes
-  out.weight.bias   no trace: reaches no state element by element; exact gradient within the step"""  # noqa: E501
+  synapse.comm.weight.weight  [7 x 4] + synapse.comm.weight.bias
+    -> neuron.V: trace [2, 8, 4], 512 bytes
+    -> neuron.a: trace [2, 8, 4], 512 bytes
+  out.weight.weight  [4 x 2] + out.weight.bias
+    no trace: its outputs reach no state but through another operation; exact gradient within the step"""  # noqa: E501
 
 
 def compiled(case: Case, batching: str = "manual") -> Any:
@@ -78,8 +66,8 @@ def test_the_whole_text(case: Case, text: str) -> None:
 
 def test_single_samples_have_no_batch_axis() -> None:
     algo, sizes = compiled(rate.GRU, "single")
-    assert "trace [7, 4], 224 bytes" in str(algo.graph)
-    assert sizes["cell.Wh.weight.weight"] == 224
+    assert "trace [8, 4], 256 bytes" in str(algo.graph)
+    assert sizes["cell.Wh.weight.weight"] == 256
 
 
 def test_a_recurrent_network_without_memory_has_no_trace() -> None:

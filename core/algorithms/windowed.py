@@ -1,0 +1,148 @@
+"""Algorithms whose gradient is the derivative of a linear recurrence over a window of steps."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from core.algorithms.base import Carry, OnlineAlgorithm, Window, check_window
+from core.build import build_graph, join_biases
+from core.derivative import with_derivative
+from core.graph import Graph
+from core.step import prelude
+from core.window import Derivatives, Perturbation, Record, derivatives, push
+
+__all__ = ["WindowedAlgorithm"]
+
+
+class WindowedAlgorithm(OnlineAlgorithm):
+    """Algorithms whose gradient is the derivative of a linear recurrence over the window.
+
+    Subclasses say how the traces advance (`walk`) and how a change of the weights moves the states
+    (`direction`).
+
+    Args:
+      model: any brainstate module.
+      window: steps per window of the sequence driver: a number, "sequence", or "auto": as many as
+        keep the step buffers below max(a quarter of the traces, 8 MiB), so that memory is flat in
+        the length of the sequence. It changes speed and memory, never the gradient.
+      mode: accepted for compatibility; the shapes tell.
+    """
+
+    def __init__(self, model: Any, *, window: int | str = "auto", mode: Any = None) -> None:
+        super().__init__(model, mode)
+        self.window_size = check_window(window, ("auto", "sequence"))
+
+    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+        """D-RTRL's analysis of the model, biases with their operations."""
+        return join_biases(build_graph(self.model, args))
+
+    def steps_per_window(self, n_steps: int) -> int:
+        if self.window_size == "sequence":
+            return n_steps
+        if self.window_size != "auto":
+            return min(int(self.window_size), n_steps)
+        budget = max(sum(self.trace_bytes.values()) / 4, 8 * 2**20)
+        most = max(1, int(budget / self.graph.step_bytes()))
+        if most >= n_steps:
+            return n_steps
+        # A window that divides the sequence needs one compiled body instead of two.
+        divisors = [k for k in range(1, most + 1) if n_steps % k == 0]
+        return divisors[-1] if 2 * divisors[-1] > most else most
+
+    def values_and_weights(
+        self, params: tuple[Any, ...], carry: Carry
+    ) -> tuple[dict[int, Any], tuple[Any, ...]]:
+        """What the step reads of parameters and constants, and the weights among it."""
+        values = prelude(self.graph, params, carry.constants)
+        return values, tuple(values[v] for v in self.graph.weights)
+
+    def window(
+        self,
+        params: tuple[Any, ...],
+        carry: Carry,
+        window: Window,
+    ) -> tuple[tuple[Any, ...], Carry]:
+        graph = self.graph
+        values, weights = self.values_and_weights(params, carry)
+        fixed, start, args = lax.stop_gradient((values, carry, window.args))
+        if window.fresh:
+            start = start._replace(traces=None)
+        outs, after, record, past = self.walk(graph, fixed, start, window._replace(args=args))
+        local = derivatives(graph, fixed, record, window.goes_on)
+        real = [i for i, o in enumerate(outs) if jnp.issubdtype(o.dtype, jnp.inexact)]
+
+        def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
+            fixed, record, local, past = residual
+            d_out = push(
+                graph,
+                fixed,
+                record,
+                self._perturbation(fixed, record, local, past, moved[0]),
+                moved[1],
+            )
+            return tuple(d_out[i] for i in real)
+
+        credited = with_derivative(
+            tangent,
+            tuple(outs[i] for i in real),
+            (fixed, record, local, past),
+            (dict(zip(graph.weights, weights, strict=True)), dict(enumerate(window.args))),
+        )
+        by_position = dict(enumerate(outs)) | dict(zip(real, credited, strict=True))
+        outs = tuple(by_position.values())
+        return outs, after if window.keep else after._replace(traces=carry.traces)
+
+    def _perturbation(
+        self, values: Any, record: Any, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> Perturbation:
+        """`direction` in the shapes of the graph's own arrays."""
+        graph = self.graph
+        dh, dq = self.direction(graph, local, past, d_weights)
+        operations = [op for op in graph.operations if op.trainable]
+        split = len(operations)
+        return Perturbation(
+            tuple(dh[i].reshape(record.hidden[i].shape) for i in graph.live),
+            tuple(op.native_y(q) for op, q in zip(operations, dq[:split], strict=True)),
+            tuple(
+                q.reshape(record.n_steps, *p.shape)
+                for p, q in zip(graph.parameters, dq[split:], strict=True)
+            ),
+            tuple(d_weights.get(v, jnp.zeros_like(values[v])) for v in graph.plain),
+        )
+
+    @abc.abstractmethod
+    def walk(
+        self,
+        graph: Graph,
+        values: dict[int, Any],
+        start: Carry,
+        window: Window,
+    ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
+        """Run the window forward and bring the traces along.
+
+        Args:
+          values: what the step reads of parameters and constants.
+          start: its traces are None when they are zero.
+
+        Returns:
+          Outputs, the carry at the end, the record, and what `direction` needs of the past.
+        """
+
+    @abc.abstractmethod
+    def direction(
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> tuple[dict[int, Any], list[Any]]:
+        """How a change of the weights moves the network, linear in `d_weights`.
+
+        Args:
+          local: derivatives of every step.
+          past: from `walk`.
+          d_weights: by weight variable; a weight that does not change is missing.
+
+        Returns:
+          dh_tm1 by hidden array, [K, lead, n]; dy by source, [K, lead, width].
+        """

@@ -1,0 +1,125 @@
+"""The order in which the equations of a step are run over a window.
+
+Only what feeds back into its own state has to go step after step. Everything else, a readout or the
+matrix product between two layers, is computed for all steps of a window at once, which turns many
+small products into one large one. States that feed back into each other form one loop; loops that
+do not wait for one another are run as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from core.program import Atom, Equation, needed
+from core.relations import closure
+
+__all__ = ["Stage", "schedule"]
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Equations that are run together: step after step in a loop, or for all steps at once."""
+
+    loop: bool
+    equations: tuple[Equation, ...]
+    # (before, after) of the states that are known afterwards. Outside a loop these are states whose
+    # new value does not depend on their previous one, so that shifting it by one step will do.
+    states: tuple[tuple[int, Atom], ...]
+    inputs: tuple[int, ...]  # what varies from step to step and comes from elsewhere
+    outputs: tuple[Atom, ...]  # what others read
+
+
+def schedule(
+    equations: Sequence[Equation],
+    states: Mapping[int, Atom],
+    inputs: Sequence[int],
+    wanted: Iterable[Atom],
+) -> tuple[Stage, ...]:
+    """Cut a step into stages.
+
+    Args:
+      equations: of the step, in order.
+      states: after by before.
+      inputs: variables of the step's input.
+      wanted: what is read of every step in the end.
+
+    Returns:
+      The stages in order: by turns what is computed at once and what is a loop.
+    """
+    wanted = list(dict.fromkeys(wanted))
+    if any("callback" in eqn.name for eqn in equations):  # they promise an order
+        return (Stage(True, tuple(equations), tuple(states.items()), tuple(inputs), tuple(wanted)),)
+    reached = _reached(equations, states)
+    feeds = {
+        v: reached.get(a, _NOTHING) if isinstance(a, int) else _NOTHING for v, a in states.items()
+    }
+    below = {v: closure(set(feeds[v]), lambda k: set(feeds[k])) for v in states}
+    depth: dict[int, int] = {}
+    for v in sorted(states, key=lambda v: len(below[v] | {v})):
+        depth[v] = 1 + max((depth[u] for u in below[v] if v not in below[u]), default=-1)
+
+    plan: list[tuple[bool, list[Equation], dict[int, Atom]]] = []
+    in_loop: set[int] = set()
+    for level in range(max(depth.values(), default=-1) + 1):
+        here = {v: a for v, a in states.items() if depth[v] == level}
+        around = {v: a for v, a in here.items() if v in below[v]}
+        loop = [
+            eqn
+            for eqn in needed(equations, around.values())
+            if not reached[eqn.outputs[0]].isdisjoint(around)
+        ]
+        in_loop.update(map(id, loop))
+        plan.append((False, [], {v: a for v, a in here.items() if v not in around}))
+        plan.append((True, loop, around))
+    plan.append((False, [], {}))
+    for eqn in equations:
+        if id(eqn) not in in_loop:
+            level = max((depth[v] + 1 for v in reached[eqn.outputs[0]]), default=0)
+            plan[2 * level][1].append(eqn)
+    return _with_ends(plan, set(inputs) | set(states), inputs, wanted)
+
+
+_NOTHING: frozenset[int] = frozenset()
+
+
+def _reached(equations: Iterable[Equation], states: Iterable[int]) -> dict[int, frozenset[int]]:
+    """The previous states on which each variable depends."""
+    reached = {v: frozenset([v]) for v in states}
+    for eqn in equations:
+        found = _NOTHING.union(*(reached.get(v, _NOTHING) for v in eqn.variables))
+        reached.update(dict.fromkeys(eqn.outputs, found))
+    return reached
+
+
+def _with_ends(
+    plan: Sequence[tuple[bool, list[Equation], dict[int, Atom]]],
+    varying: set[int],
+    inputs: Sequence[int],
+    wanted: Sequence[Atom],
+) -> tuple[Stage, ...]:
+    """What every stage reads from others and makes for others."""
+    made = [{v for eqn in equations for v in eqn.outputs} for _, equations, _ in plan]
+    varying = varying.union(*made)
+    read = [
+        {
+            v
+            for v in [v for eqn in equations for v in eqn.variables]
+            + [a for a in states.values() if isinstance(a, int)]
+            if v in varying
+        }
+        for _, equations, states in plan
+    ]
+    stages = []
+    for i, (loop, equations, states) in enumerate(plan):
+        elsewhere = set(wanted).union(*(r for j, r in enumerate(read) if j != i))
+        outputs: list[Atom] = [v for eqn in equations for v in eqn.outputs if v in elsewhere]
+        if i == len(plan) - 1:  # the rest: constants, weights
+            outputs += [a for a in wanted if a not in varying]
+        given = read[i] - made[i] - (set(states) if loop else set())
+        if equations or states or outputs:
+            ends = tuple(sorted(given)) or tuple(inputs)
+            stages.append(
+                Stage(loop, tuple(equations), tuple(states.items()), ends, tuple(outputs))
+            )
+    return tuple(stages)
