@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import brainstate
@@ -149,6 +150,7 @@ def _by_samples(eps: Any, dw: Any) -> Any:
     rows = math.prod(lead)
     size = max(k for k in range(1, 9) if rows % k == 0)
 
+    @partial(jax.checkpoint, prevent_cse=False)  # else every slice is kept: a copy of the trace
     def some(_: None, chunk: Any) -> tuple[None, Any]:
         return None, jnp.stack([(chunk[j] * dw).sum(axis=0) for j in range(size)])
 
