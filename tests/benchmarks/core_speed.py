@@ -4,7 +4,8 @@
 
 Every figure is a ratio of times taken in turn in one process, the median over the rounds with its
 smallest and largest. "floor" is the time of the operation's two products, forward and for dW, as
-one large product each, measured in the same rounds.
+one large product each, measured in the same rounds. Where the trace is carried it is for windows of
+25 (T = 200 and 50) or 32 steps (T = 64).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,12 @@ import jax.numpy as jnp
 import core
 from tests.benchmarks.networks import CASES, Case, braintrace, ours
 
-ALGORITHMS: dict[str, Callable[[Any], Any]] = {
-    "BPTT": lambda m: core.BPTT(m),
-    "D-RTRL, one window": lambda m: core.D_RTRL(m, window="sequence"),
-    "D-RTRL, windows of 32": lambda m: core.D_RTRL(m, window=32),
-    "D-RTRL, every step": lambda m: core.D_RTRL(m, window=1),
-    "ES-D-RTRL": lambda m: core.ES_D_RTRL(m, 0.9),
+ALGORITHMS: dict[str, Callable[[Any, Case], Any]] = {
+    "BPTT": lambda m, case: core.BPTT(m),
+    "D-RTRL, one window": lambda m, case: core.D_RTRL(m, window="sequence"),
+    "D-RTRL, trace carried": lambda m, case: core.D_RTRL(m, window=case.window),
+    "D-RTRL, every step": lambda m, case: core.D_RTRL(m, window=1),
+    "ES-D-RTRL": lambda m, case: core.ES_D_RTRL(m, 0.9),
 }
 
 
@@ -57,7 +59,7 @@ def _rows(name: str, case: Case, pairs: int) -> list[str]:
     runs: dict[str, tuple[Callable[[], Any], int]] = {}
     for algorithm, make in ALGORITHMS.items():
         for batching in ("manual", "vmap"):
-            f = ours(case, make, batching)
+            f = ours(case, partial(make, case=case), batching)
             runs[f"{algorithm}/{batching}"] = (lambda f=f: f(xs, labels), case.n_steps)
     for algorithm, inputs in (("d_rtrl", few), ("es_d_rtrl", xs)):
         for batching in ("manual", "vmap"):

@@ -69,6 +69,11 @@ class Case:
         )
 
     @property
+    def window(self) -> int:
+        """The longest window of at most 32 steps that divides the sequence."""
+        return max(k for k in range(1, 33) if self.n_steps % k == 0)
+
+    @property
     def rows(self) -> int:
         """Length of the operand of the recurrent matrix."""
         return self.n_in + self.n_hidden

@@ -5,6 +5,7 @@ Compare with an earlier run by `--benchmark-compare --benchmark-compare-fail=med
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,7 +22,8 @@ SMALL = [name for name in CASES if "512" not in name]
 @pytest.mark.parametrize("case", SMALL)
 def test_gradient_of_a_sequence(benchmark: Any, case: str, algorithm: str, batching: str) -> None:
     xs, labels = CASES[case].data()
-    run = ours(CASES[case], ALGORITHMS[algorithm], batching)
+    make = partial(ALGORITHMS[algorithm], case=CASES[case])
+    run = ours(CASES[case], make, batching)
     jax.block_until_ready(run(xs, labels))
     grads = benchmark(lambda: jax.block_until_ready(run(xs, labels)))
     norms = [float(abs(leaf).max()) for leaf in jax.tree.leaves(grads)]
