@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from bench import processes
 from bench.environments import executable
-from bench.provenance import root_of
+from bench.provenance import CACHE_VARIABLE, root_of
 
 POLL_S = 0.1
 LOG_HEAD_BYTES = 1 << 20
@@ -251,6 +251,9 @@ def environment(config: Mapping[str, Any]) -> dict[str, str]:
     # A warm compilation cache would turn compile_s into the time of a file read.
     env.pop("JAX_COMPILATION_CACHE_DIR", None)
     env["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    if cache := env.get(CACHE_VARIABLE):
+        env.update(JAX_ENABLE_COMPILATION_CACHE="true", JAX_COMPILATION_CACHE_DIR=cache,
+                   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
     # Read once, at the first import of jax.
     env["JAX_PLATFORMS"] = "cuda" if config["device"]["platform"] == "gpu" else "cpu"
     env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"

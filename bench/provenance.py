@@ -24,6 +24,10 @@ PACKAGES = ("jax", "jaxlib", "numpy", "brainstate", "braintools", "brainunit", "
             "braintrace", "brainscale", "etrace-bench", "scikit-learn", "jax-cuda12-plugin",
             "jax-cuda13-plugin")
 
+# Names a folder for compiled programs: for who times the steps of one cell in many processes, and
+# never its compilation.
+CACHE_VARIABLE = "ETRACE_BENCH_COMPILATION_CACHE"
+
 @cache
 def code_hash(targets: tuple[str, ...] = (), root: Path = ROOT) -> str:
     """Hash of every source file of ``core`` and ``bench`` in ``root`` and of plug-ins outside."""
@@ -89,6 +93,8 @@ def environment(python: str | None, gpu: bool) -> dict[str, Any]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "threads": os.environ.get("NPROC", ""),
         "gpu": gpu_name() if gpu else "",
+        # Only where there is one: records without keep their identity.
+        **({"compilation_cache": "on"} if os.environ.get(CACHE_VARIABLE) else {}),
     }
 
 
@@ -99,10 +105,10 @@ def describe(cell: Cell) -> dict[str, Any]:
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return {
         **_git(root_of(cell.config["python"])),
+        "compilation_cache": "off",
         **environment_,
         "affinity": affinity,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 2),
-        "compilation_cache": "off",
         "hostname_hash": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
         "fingerprint": fingerprint(cell),
         # The same for cells that were given another interpreter side by side with this one's.

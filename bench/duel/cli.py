@@ -61,7 +61,8 @@ def duel(options: Options) -> int:
             side: stack.enter_context(checked_out(side, asked))
             for side, asked in (("base", options.base), ("head", options.head))
         }
-        for overrides in options.cells:
+        # A lone cell is refused by its first process just as soon.
+        for overrides in options.cells if len(options.cells) > 1 else ():
             for side, tree in sides.items():
                 process.check(tree, overrides, folder / side)
         seed = random.randrange(2**32) if options.order_seed is None else options.order_seed
@@ -77,7 +78,12 @@ def duel(options: Options) -> int:
             "pairs": [],
             "over": False,
         }
-        _run_pairs(options, sides, state, random.Random(seed))
+        try:
+            _run_pairs(options, sides, state, random.Random(seed))
+        except BadInput:
+            # Nothing was timed: the same folder serves when the error is mended.
+            (folder / "duel.json").unlink()
+            raise
     verdict = _decide(folder, state)
     print((folder / "verdict.txt").read_text(encoding="utf-8"), end="")
     return 1 if verdict["worse"] else 0
@@ -111,11 +117,13 @@ def _pair(
     """One process of each side, in random order."""
     names = list(sides)
     order.shuffle(names)
+    # What both sides can have: a process that compiles first is not in the state of one that reads.
+    cache = options.out / "compiled" if all(tree.knows_cache for tree in sides.values()) else None
     pair: dict[str, Any] = {"cell": cell, "first": names[0]}
     for name in names:
         keep = options.out / "pairs" / f"{number:04d}-{name}.json"
         outcome = process.run(
-            sides[name], options.cells[cell], options.out / name, keep, CELL_TIMEOUT_S
+            sides[name], options.cells[cell], options.out / name, keep, CELL_TIMEOUT_S, cache
         )
         pair[name] = outcome._asdict()
     return pair

@@ -13,8 +13,12 @@ from typing import Any, NamedTuple
 
 from bench.duel.trees import Tree
 from bench.errors import BadInput
+from bench.provenance import CACHE_VARIABLE
 
-# What decides is the median training step; the other measurements would only cost time.
+# What decides is the median training step; the other measurements would only cost time. Starting a
+# process costs far more than a second of steps, so that second is used whatever the interval says.
+SAMPLING = ("metric.timing.warmup_s=1", "metric.timing.ci_width=0.001",
+            "metric.timing.max_samples=5000", "metric.timing.budget_s=1")
 MEASURE = ("metric=[timing]", "repeats=1", "resume=false")
 NO_REPORT = "report=false"
 COLUMN = "step_time_ms"
@@ -37,7 +41,12 @@ class Outcome(NamedTuple):
 
 
 def run(
-    tree: Tree, overrides: Sequence[str], folder: Path, keep: Path, timeout_s: float
+    tree: Tree,
+    overrides: Sequence[str],
+    folder: Path,
+    keep: Path,
+    timeout_s: float,
+    cache: Path | None = None,
 ) -> Outcome:
     """Runs one cell with the tree's own code and reads its record.
 
@@ -47,12 +56,14 @@ def run(
         folder: sweep folder of the side, so that what is measured once a sweep is measured once.
         keep: where the record goes.
         timeout_s: seconds after which the whole process group is ended.
+        cache: folder for compiled programs; None: every process compiles.
 
     Raises:
         BadInput: when the tree refuses the overrides.
     """
     quick = [NO_REPORT] if tree.knows_report else []
-    done = _finish(_start(tree, [*overrides, *MEASURE, *quick], folder), timeout_s)
+    arguments = [*SAMPLING, *overrides, *MEASURE, *quick]
+    done = _finish(_start(tree, arguments, folder, cache), timeout_s)
     if done is None:
         return Outcome("timeout", None, f"not finished after {timeout_s:.0f} s", {})
     returncode, said = done
@@ -76,7 +87,7 @@ def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
     Raises:
         BadInput: with what the tree says about the overrides, or when they are several cells.
     """
-    done = _finish(_start(tree, [*overrides, *MEASURE, "plan=true"], folder), timeout_s=120)
+    done = _finish(_start(tree, [*overrides, *MEASURE, "plan=true"], folder, None), timeout_s=120)
     if done is not None and done[0] != 0:
         _refused(tree, overrides, done[1])
 
@@ -90,14 +101,16 @@ def _refused(tree: Tree, overrides: Sequence[str], said: str) -> None:
     )
 
 
-def _start(tree: Tree, arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
+def _start(
+    tree: Tree, arguments: Sequence[str], folder: Path, cache: Path | None
+) -> subprocess.Popen[str]:
     folder.mkdir(parents=True, exist_ok=True)
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     # Started in the sweep's folder: a package in the caller's folder would come before the tree's.
     return subprocess.Popen(
         [sys.executable, "-m", "bench", *arguments, f"out='{quoted}'"],
         cwd=folder,
-        env=tree.environment(),
+        env=tree.environment() | ({} if cache is None else {CACHE_VARIABLE: str(cache)}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.errors import BadInput
+from bench.provenance import CACHE_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Tree:
         root: where the tree lies.
         core: the file that ``import core`` loads there.
         knows_report: whether its sweeps can do without a report; older ones cannot.
+        knows_cache: whether its cells can keep compiled programs; those of older ones cannot.
     """
 
     asked: str
@@ -34,6 +36,7 @@ class Tree:
     root: Path
     core: str
     knows_report: bool = False
+    knows_cache: bool = False
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with this tree's own code first on the path."""
@@ -106,16 +109,20 @@ def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) ->
             came=found,
             do="Something on the path comes before it: check PYTHONPATH and .pth files.",
         )
-    return replace(tree, core=found, knows_report=_has_key(root, "report"))
+    return replace(
+        tree,
+        core=found,
+        knows_report=_says(root / "conf" / "config.yaml", "\nreport:"),
+        knows_cache=_says(root / "bench" / "provenance.py", CACHE_VARIABLE),
+    )
 
 
-def _has_key(root: Path, key: str) -> bool:
-    """Whether the tree's configuration has a top-level key; a key that it lacks is refused."""
+def _says(file: Path, text: str) -> bool:
+    """Whether a file of a tree has this text in it: how a tree tells what it knows."""
     try:
-        text = (root / "conf" / "config.yaml").read_text(encoding="utf-8")
+        return text in file.read_text(encoding="utf-8")
     except OSError:
         return False
-    return any(line.startswith(f"{key}:") for line in text.splitlines())
 
 
 def _python(tree: Tree, *arguments: str) -> str:
