@@ -188,7 +188,9 @@ def _growth_sentences(study: Study) -> list[str]:
                 law.variant, f"{times((end / before) ** law.law.top)} under {law.variant}"
             )
             spanned = f"From T = {before:.0f} to {end:.0f}"
-    out = [f"{spanned} memory grows {', '.join(list(grown.values())[:5])}."] if grown else []
+    # XLA's sum holds the data, which grow under every algorithm; its temporaries do not.
+    what = "memory grows" if study.memory == "memory_peak_mib" else "temporaries grow"
+    out = [f"{spanned} {what} {', '.join(list(grown.values())[:5])}."] if grown else []
     for m in meetings(study):
         if m.axis == axis and m.metric == study.memory and len(out) < 2:
             where = f" ({m.slice})" if m.slice else ""

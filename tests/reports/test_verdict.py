@@ -94,7 +94,7 @@ def test_growth_with_time_and_crossings_are_told() -> None:
     found = answer(study(grid(algo=ALGOS, n_steps=[8, 64, 512], n_hidden=[128])))
     assert found is not None
     text = " ".join(found.sentences)
-    assert "From T = 64 to 512 memory grows 8× under bptt, 1× under d_rtrl" in text
+    assert "From T = 64 to 512 temporaries grow 8× under bptt, 1× under d_rtrl" in text
     assert "d_rtrl needs less memory than bptt from about T = " in text
 
 
