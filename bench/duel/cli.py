@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from bench.duel import process
 from bench.duel.options import USAGE, Options, parse, titles
+from bench.duel.referee import Referee
 from bench.duel.trees import Tree, checked_out
 from bench.errors import BadInput
+from bench.provenance import CACHE_VARIABLE
 from bench.record import write_json
 
 SCHEMA = 1
@@ -114,19 +118,28 @@ def _run_pairs(
 def _pair(
     options: Options, sides: dict[str, Tree], cell: int, number: int, order: random.Random
 ) -> dict[str, Any]:
-    """One process of each side, in random order."""
+    """One process of each side: both at a time, timing in turns, or one after the other."""
     names = list(sides)
     order.shuffle(names)
-    # What both sides can have: a process that compiles first is not in the state of one that reads.
-    cache = options.out / "compiled" if all(tree.knows_cache for tree in sides.values()) else None
-    pair: dict[str, Any] = {"cell": cell, "first": names[0]}
-    for name in names:
+    known = set.intersection(*(set(tree.knows) for tree in sides.values()))
+
+    def outcome(name: str, more: Mapping[str, str]) -> dict[str, Any]:
+        # One thread: a step that waits for the other cores measures who else is on them.
+        variables = {"NPROC": os.environ.get("NPROC", "1"), **more}
+        if "cache" in known:
+            variables[CACHE_VARIABLE] = str(options.out / name / "compiled")
         keep = options.out / "pairs" / f"{number:04d}-{name}.json"
-        outcome = process.run(
-            sides[name], options.cells[cell], options.out / name, keep, CELL_TIMEOUT_S, cache
-        )
-        pair[name] = outcome._asdict()
-    return pair
+        return process.run(
+            sides[name], options.cells[cell], options.out / name, keep, CELL_TIMEOUT_S, variables
+        )._asdict()
+
+    if "turns" not in known:
+        return {"cell": cell, "first": names[0], **{name: outcome(name, {}) for name in names}}
+    with Referee(order.randrange(2**32)) as referee, ThreadPoolExecutor() as pool:
+        both = {name: pool.submit(outcome, name, referee.environment) for name in names}
+        for future in both.values():
+            future.add_done_callback(lambda _: referee.ended())
+        return {"cell": cell, "first": names[0], **{n: f.result() for n, f in both.items()}}
 
 
 def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
@@ -162,4 +175,3 @@ def _tell(state: dict[str, Any], elapsed: float, budget_s: float) -> None:
         f"{state['cells'][pair['cell']]}: {said}",
         flush=True,
     )
-

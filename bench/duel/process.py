@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.duel.trees import Tree
 from bench.errors import BadInput
-from bench.provenance import CACHE_VARIABLE
 
 # What decides is the median training step; the other measurements would only cost time. Starting a
 # process costs far more than a second of steps, so that second is used whatever the interval says.
@@ -46,7 +45,7 @@ def run(
     folder: Path,
     keep: Path,
     timeout_s: float,
-    cache: Path | None = None,
+    variables: Mapping[str, str],
 ) -> Outcome:
     """Runs one cell with the tree's own code and reads its record.
 
@@ -56,14 +55,14 @@ def run(
         folder: sweep folder of the side, so that what is measured once a sweep is measured once.
         keep: where the record goes.
         timeout_s: seconds after which the whole process group is ended.
-        cache: folder for compiled programs; None: every process compiles.
+        variables: of its environment, beside the caller's and the tree's own.
 
     Raises:
         BadInput: when the tree refuses the overrides.
     """
-    quick = [NO_REPORT] if tree.knows_report else []
+    quick = [NO_REPORT] if "report" in tree.knows else []
     arguments = [*SAMPLING, *overrides, *MEASURE, *quick]
-    done = _finish(_start(tree, arguments, folder, cache), timeout_s)
+    done = _finish(_start(tree, arguments, folder, variables), timeout_s)
     if done is None:
         return Outcome("timeout", None, f"not finished after {timeout_s:.0f} s", {})
     returncode, said = done
@@ -87,7 +86,7 @@ def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
     Raises:
         BadInput: with what the tree says about the overrides, or when they are several cells.
     """
-    done = _finish(_start(tree, [*overrides, *MEASURE, "plan=true"], folder, None), timeout_s=120)
+    done = _finish(_start(tree, [*overrides, *MEASURE, "plan=true"], folder, {}), timeout_s=120)
     if done is not None and done[0] != 0:
         _refused(tree, overrides, done[1])
 
@@ -102,7 +101,7 @@ def _refused(tree: Tree, overrides: Sequence[str], said: str) -> None:
 
 
 def _start(
-    tree: Tree, arguments: Sequence[str], folder: Path, cache: Path | None
+    tree: Tree, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]
 ) -> subprocess.Popen[str]:
     folder.mkdir(parents=True, exist_ok=True)
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
@@ -110,7 +109,7 @@ def _start(
     return subprocess.Popen(
         [sys.executable, "-m", "bench", *arguments, f"out='{quoted}'"],
         cwd=folder,
-        env=tree.environment() | ({} if cache is None else {CACHE_VARIABLE: str(cache)}),
+        env={**tree.environment(), **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

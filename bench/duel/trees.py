@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench import turns
 from bench.errors import BadInput
 from bench.provenance import CACHE_VARIABLE
 
@@ -26,8 +27,8 @@ class Tree:
         dirty: whether a folder differs from that commit.
         root: where the tree lies.
         core: the file that ``import core`` loads there.
-        knows_report: whether its sweeps can do without a report; older ones cannot.
-        knows_cache: whether its cells can keep compiled programs; those of older ones cannot.
+        knows: what older trees cannot do: ``report`` (sweeps without one), ``cache`` (keep compiled
+            programs), ``turns`` (time in turns).
     """
 
     asked: str
@@ -35,8 +36,7 @@ class Tree:
     dirty: bool
     root: Path
     core: str
-    knows_report: bool = False
-    knows_cache: bool = False
+    knows: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with this tree's own code first on the path."""
@@ -109,12 +109,13 @@ def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) ->
             came=found,
             do="Something on the path comes before it: check PYTHONPATH and .pth files.",
         )
-    return replace(
-        tree,
-        core=found,
-        knows_report=_says(root / "conf" / "config.yaml", "\nreport:"),
-        knows_cache=_says(root / "bench" / "provenance.py", CACHE_VARIABLE),
-    )
+    signs = {
+        "report": ("conf/config.yaml", "\nreport:"),
+        "cache": ("bench/provenance.py", CACHE_VARIABLE),
+        "turns": ("bench/turns.py", turns.VARIABLE),
+    }
+    knows = tuple(name for name, (file, sign) in signs.items() if _says(root / file, sign))
+    return replace(tree, core=found, knows=knows)
 
 
 def _says(file: Path, text: str) -> bool:

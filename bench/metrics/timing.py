@@ -12,6 +12,7 @@ import numpy as np
 from bench.compilations import Compilations
 from bench.metrics.base import Metric, Run
 from bench.statistics import bootstrap_interval, narrow_enough, steady
+from bench.turns import Turns
 
 BLOCK_STEPS = 3
 BLOCK_S = 0.1
@@ -46,14 +47,15 @@ class Timing(Metric):
     def measure(self, run: Run) -> dict[str, Any]:
         batch = run.stepper.prepare(*run.batch)
         self._values = run.stepper.values()
-        warm, settled = self._warm_up(run, batch)
-        gc.collect()
-        gc.disable()
-        try:
-            with Compilations() as compilations:
-                samples = self._sample(run, batch)
-        finally:
-            gc.enable()
+        with Turns() as self._turns:
+            warm, settled = self._warm_up(run, batch)
+            gc.collect()
+            gc.disable()
+            try:
+                with Compilations() as compilations:
+                    samples = self._sample(run, batch)
+            finally:
+                gc.enable()
         del self._values
         median = float(np.median(samples))
         low, high = bootstrap_interval(samples)
@@ -83,13 +85,23 @@ class Timing(Metric):
         return parts
 
     def _step_s(self, run: Run, batch: Any) -> float:
+        if self._turns.passed_on():
+            # The caches are the other's: this step brings back the own.
+            self._one_step_s(run, batch)
+        return self._one_step_s(run, batch)
+
+    def _clock(self) -> float:
+        """Seconds that ran while it was this process' turn."""
+        return time.perf_counter() - self._turns.waited_s
+
+    def _one_step_s(self, run: Run, batch: Any) -> float:
         started = time.perf_counter()
         self._values, result = run.stepper(self._values, batch)
         jax.block_until_ready((self._values, result))
         return time.perf_counter() - started
 
     def _warm_up(self, run: Run, batch: Any) -> tuple[list[float], bool]:
-        began = time.perf_counter()
+        began = self._clock()
         every: list[float] = []
         earlier: list[float] = []
         while True:
@@ -97,7 +109,7 @@ class Timing(Metric):
             while len(block) < BLOCK_STEPS or sum(block) < BLOCK_S:
                 block.append(self._step_s(run, batch))
                 # A slow step is warm after a few, whatever the blocks say.
-                if len(every) + len(block) > 1 and time.perf_counter() - began > self._warmup_s:
+                if len(every) + len(block) > 1 and self._clock() - began > self._warmup_s:
                     return every + block, False
             every += block
             if earlier and steady(earlier, block, self._steady_within):
@@ -105,11 +117,11 @@ class Timing(Metric):
             earlier = block
 
     def _sample(self, run: Run, batch: Any) -> list[float]:
-        began = time.perf_counter()
+        began = self._clock()
         samples: list[float] = []
         while len(samples) < self._max_samples:
             samples.append(self._step_s(run, batch))
-            spent = time.perf_counter() - began
+            spent = self._clock() - began
             if len(samples) < self._min_samples:
                 if spent > 3 * self._budget_s:
                     break

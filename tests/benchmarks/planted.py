@@ -60,14 +60,14 @@ def set_length(tree: Path, loops: int) -> None:
 def calibrated(percent: float, overrides: list[str]) -> dict[str, Any]:
     """The length that costs ``percent`` of the cell's step, and what it was measured to cost."""
     plain = _step(0, overrides)
-    long = 1000
+    long = 20_000
     step, extra = _in_turn(plain, _step(long, overrides))
-    loops = max(1, round(percent / 100 * np.median(step) / (np.median(extra - step) / long)))
+    loops = max(1, round(long * percent / _change(step, extra)))
     return {"loops": loops, **effect(plain, _step(loops, overrides))}
 
 
 def effect(plain: Callable[[], float], slow: Callable[[], float]) -> dict[str, Any]:
-    """Change of the median step in percent, with the range over tenths of the rounds."""
+    """Change of the step in percent, with the range over tenths of the rounds."""
     base, head = _in_turn(plain, slow)
     parts = zip(np.array_split(base, CHUNKS), np.array_split(head, CHUNKS), strict=True)
     changes = sorted(_change(*part) for part in parts)
@@ -76,7 +76,8 @@ def effect(plain: Callable[[], float], slow: Callable[[], float]) -> dict[str, A
 
 
 def _change(base: np.ndarray, head: np.ndarray) -> float:
-    return 100 * float(np.median(head) / np.median(base) - 1)
+    # Round by round: the two steps of a round met the same moment of a busy machine.
+    return 100 * float(np.median(head / base) - 1)
 
 
 def _in_turn(*steps: Callable[[], float]) -> tuple[np.ndarray, ...]:

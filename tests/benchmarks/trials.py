@@ -67,7 +67,8 @@ def prepare(out: Path, revision: str, percent: float, cell: list[str]) -> None:
             tar.extractall(out / side, filter="data")
     planted.plant(out / "slow")
     path = os.pathsep.join([str(out / "slow"), str(ROOT)])
-    env = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+    env = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu",
+           "NPROC": os.environ.get("NPROC", "1")}  # as the duel starts its processes
     part = out / "planted.part"
     subprocess.run([sys.executable, "-P", "-m", "tests.benchmarks.planted", str(percent), str(part),
                     *cell], cwd=out, env=env, check=True)
