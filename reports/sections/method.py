@@ -34,9 +34,13 @@ def method(study: Study) -> d.Section:
         "which knows nothing of the differences between processes.",
     ]
     if study.memory == "memory_xla_mib":
+        peaks = study.ok["memory_peak_mib"].dropna()
+        small = f"{int(peaks.lt(LEAST_PEAK_MIB).sum())} of {len(peaks)} cells"
         texts.append(
-            f"Peaks of processes were below {LEAST_PEAK_MIB:g} MiB, where pages and slack count "
-            "for more than arrays; memory is therefore XLA's sum for the compiled step."
+            f"In {small} the process's peak was below {LEAST_PEAK_MIB:g} MiB, where pages and "
+            "slack count for more than arrays; memory is therefore XLA's sum for the compiled step."
+            if len(peaks)
+            else "No peak was measured; memory is XLA's sum for the compiled step."
         )
     unsteady = int(study.ok["steady"].eq(0).sum()) if "steady" in study.ok else 0
     if unsteady:

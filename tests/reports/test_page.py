@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -59,8 +60,10 @@ def page(sweep: Path) -> str:
     """The page with two drawings of each kind: drawing is what takes long."""
     make_all = plots.make_all
 
-    def some(study: Study) -> tuple[list[Plot], list[tuple[str, str]]]:
-        drawn, missing = make_all(study)
+    def some(
+        study: Study, others: Iterable[str] = ()
+    ) -> tuple[list[Plot], list[tuple[str, str]]]:
+        drawn, missing = make_all(study, others)
         kinds = dict.fromkeys(plot.section for plot in drawn)
         return [p for k in kinds for p in [q for q in drawn if q.section == k][:2]], missing
 
@@ -154,7 +157,7 @@ def test_the_markdown_twin_says_the_same(sweep: Path, page: str) -> None:
 def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is what takes long; two drawings are enough where it is not the question."""
     make_all = plots.make_all
-    monkeypatch.setattr(plots, "make_all", lambda study: (make_all(study)[0][:2], []))
+    monkeypatch.setattr(plots, "make_all", lambda *asked: (make_all(*asked)[0][:2], []))
 
 
 @pytest.mark.usefixtures("few_plots")

@@ -108,6 +108,13 @@ def test_series_can_be_told_apart_without_colour() -> None:
         assert len({found[variant, w].marker for w in ("manual", "vmap", "single")}) == 3
 
 
+def test_an_algorithm_keeps_its_colour_whatever_stands_beside_it() -> None:
+    few = looks([(v, "") for v in ("d_rtrl", "es_d_rtrl")])
+    many = looks([(v, "") for v in ("bptt", "bptt_checkpointed", "d_rtrl", "es_d_rtrl", "rtrl")])
+    assert all(few[pair].colour == many[pair].colour for pair in few)
+    assert len({look.colour for look in many.values()}) == len(many)
+
+
 def test_colours_are_okabe_and_itos() -> None:
     assert set(COLOURS[:6]) == {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"}
 
