@@ -1,19 +1,25 @@
 """Turns at the clock: two processes that time their steps in short turns, one waiting meanwhile.
 
-What a busy machine does lasts for seconds. Two processes timed one after the other meet different
-seconds, two that take turns meet the same ones.
+What a busy machine does lasts for seconds and differs from core to core. Two processes timed one
+after the other meet different seconds, two that take turns on the same core meet the same ones.
+
+Over the socket come single bytes: to a process the number of the core that its turn is on, or
+`ANY_CORE`; from a process `DONE`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
+from pathlib import Path
 
 # Names the socket of whoever grants the turns; without it a process times alone.
 VARIABLE = "ETRACE_BENCH_TURNS"
-TURN_S = 0.03
-GO, DONE = b"g", b"d"
+TURN_S = 0.01
+DONE = b"d"
+ANY_CORE = 255
 
 
 class Turns:
@@ -26,6 +32,7 @@ class Turns:
     def __init__(self) -> None:
         self.waited_s = 0.0
         self._ends = 0.0
+        self._core = ANY_CORE
         self._socket: socket.socket | None = None
         if path := os.environ.get(VARIABLE):
             self._socket = socket.socket(socket.AF_UNIX)
@@ -55,8 +62,19 @@ class Turns:
         if self._socket is None:
             return
         began = time.perf_counter()
-        if not self._socket.recv(1):
+        if granted := self._socket.recv(1):
+            self._move_to(granted[0])
+        else:
             self._socket = None
         now = time.perf_counter()
         self.waited_s += now - began
         self._ends = now + TURN_S
+
+    def _move_to(self, core: int) -> None:
+        if core in (ANY_CORE, self._core):
+            return
+        self._core = core
+        # Every thread: which of them computes is the library's business.
+        for thread in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(int(thread.name), {core})

@@ -121,11 +121,12 @@ def _pair(
     """One process of each side: both at a time, timing in turns, or one after the other."""
     names = list(sides)
     order.shuffle(names)
+    # One thread: a step that waits for the other cores measures who else is on them.
+    threads = os.environ.get("NPROC", "1")
     known = set.intersection(*(set(tree.knows) for tree in sides.values()))
 
     def outcome(name: str, more: Mapping[str, str]) -> dict[str, Any]:
-        # One thread: a step that waits for the other cores measures who else is on them.
-        variables = {"NPROC": os.environ.get("NPROC", "1"), **more}
+        variables = {"NPROC": threads, **more}
         if "cache" in known:
             variables[CACHE_VARIABLE] = str(options.out / name / "compiled")
         keep = options.out / "pairs" / f"{number:04d}-{name}.json"
@@ -135,11 +136,18 @@ def _pair(
 
     if "turns" not in known:
         return {"cell": cell, "first": names[0], **{name: outcome(name, {}) for name in names}}
-    with Referee(order.randrange(2**32)) as referee, ThreadPoolExecutor() as pool:
+    with (
+        Referee(order.randrange(2**32), one_core=threads == "1") as referee,
+        ThreadPoolExecutor() as pool,
+    ):
         both = {name: pool.submit(outcome, name, referee.environment) for name in names}
         for future in both.values():
             future.add_done_callback(lambda _: referee.ended())
-        return {"cell": cell, "first": names[0], **{n: f.result() for n, f in both.items()}}
+        try:
+            return {"cell": cell, **{name: future.result() for name, future in both.items()}}
+        except BaseException:
+            process.end_all()
+            raise
 
 
 def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:

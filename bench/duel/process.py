@@ -15,12 +15,15 @@ from bench.duel.trees import Tree
 from bench.errors import BadInput
 
 # What decides is the median training step; the other measurements would only cost time. Starting a
-# process costs far more than a second of steps, so that second is used whatever the interval says.
+# process costs far more than two seconds of steps, so these are used whatever the interval says.
 SAMPLING = ("metric.timing.warmup_s=1", "metric.timing.ci_width=0.001",
-            "metric.timing.max_samples=5000", "metric.timing.budget_s=1")
+            "metric.timing.max_samples=5000", "metric.timing.budget_s=2")
 MEASURE = ("metric=[timing]", "repeats=1", "resume=false")
 NO_REPORT = "report=false"
 COLUMN = "step_time_ms"
+
+
+_running: set[subprocess.Popen[str]] = set()
 
 
 class Outcome(NamedTuple):
@@ -106,7 +109,7 @@ def _start(
     folder.mkdir(parents=True, exist_ok=True)
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     # Started in the sweep's folder: a package in the caller's folder would come before the tree's.
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "bench", *arguments, f"out='{quoted}'"],
         cwd=folder,
         env={**tree.environment(), **variables},
@@ -116,6 +119,14 @@ def _start(
         text=True,
         start_new_session=True,
     )
+    _running.add(process)
+    return process
+
+
+def end_all() -> None:
+    """Ends every process that is running, for a duel that is interrupted."""
+    for process in tuple(_running):
+        _end(process)
 
 
 def _finish(process: subprocess.Popen[str], timeout_s: float) -> tuple[int, str] | None:
@@ -126,11 +137,16 @@ def _finish(process: subprocess.Popen[str], timeout_s: float) -> tuple[int, str]
     except subprocess.TimeoutExpired:
         return None
     finally:
-        if process.poll() is None:
-            # First a chance to end its own child, which has a process group of its own.
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        _end(process)
+        _running.discard(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        # First a chance to end its own child, which has a process group of its own.
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

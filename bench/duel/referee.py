@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from types import TracebackType
 
-from bench.turns import DONE, GO, VARIABLE
+from bench.turns import ANY_CORE, DONE, VARIABLE
 
 LOOK_S = 0.1
 
@@ -18,11 +20,16 @@ class Referee:
     """Waits until both are ready to time, then lets them take turns, in an order drawn each round.
 
     Args:
-        seed: of the order.
+        seed: of the order, and of the core that a round is on.
+        one_core: whether both turns of a round are on the same core, drawn each round.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, one_core: bool = True) -> None:
         self._order = random.Random(seed)
+        self._cores = [ANY_CORE]
+        # Elsewhere a process cannot choose its core.
+        if one_core and sys.platform == "linux":
+            self._cores = [core for core in os.sched_getaffinity(0) if core < ANY_CORE]
         self._folder = TemporaryDirectory(prefix="duel-turns-")
         path = Path(self._folder.name) / "socket"
         self.environment = {VARIABLE: str(path)}
@@ -54,24 +61,25 @@ class Referee:
         self._alone.set()
 
     def _serve(self) -> None:
-        players: list[socket.socket] = []
-        while len(players) < 2 and not self._over.is_set():
+        came: list[socket.socket] = []
+        while len(came) < 2 and not self._over.is_set():
             try:
-                players.append(self._listener.accept()[0])
+                came.append(self._listener.accept()[0])
             except TimeoutError:
-                if players and self._alone.is_set():
+                if came and self._alone.is_set():
                     break
+        players = came
         while players and not self._over.is_set():
-            self._order.shuffle(players)
-            players = [player for player in players if self._turn(player)]
-        for player in players:
+            players = self._order.sample(players, len(players))
+            core = self._order.choice(self._cores)
+            players = [player for player in players if self._turn(player, core)]
+        for player in came:
             player.close()
 
-    def _turn(self, player: socket.socket) -> bool:
-        """One turn; whether the player wants another."""
+    def _turn(self, player: socket.socket, core: int) -> bool:
+        """One turn on a core; whether the player wants another."""
         try:
-            player.settimeout(None)
-            player.sendall(GO)
+            player.sendall(bytes([core]))
             # A process that is ended meanwhile closes its side.
             return player.recv(1) == DONE
         except OSError:
