@@ -209,7 +209,11 @@ def _batching_sentences(study: Study) -> list[str]:
         if found:
             centre, low, high, pairs = found
             alike = bar(study.noise)
-            tail = ": no difference worth having" if abs(np.log(centre)) < np.log1p(alike) else ""
+            tail = ""
+            if abs(np.log(centre)) < np.log1p(alike):
+                tail = ": no difference worth having"
+            elif low < 1 < high:
+                tail = ": which is faster is not decided"
             out.append(
                 f"Batching with **{words}** takes {times(centre)} manual's time"
                 f"{f' [{short(low)}, {short(high)}]' if low == low else ''} "
@@ -286,10 +290,17 @@ def _note(study: Study, choice: Choice) -> str:
         f"{bar(found):.0%} count as alike; repeats=5 would tell."
     )
     n = int(choice.cells["n"].min())
+    disturbed = int(study.ok["shared_with"].gt(0).sum())
+    busy = (
+        f" **{disturbed} of {len(study.ok)} cells were timed while other cells ran on the same "
+        "device**: their times are not theirs alone (Problems lists them)."
+        if disturbed
+        else ""
+    )
     return (
         f"One row per way of computing, each from {n} {'process' if n == 1 else 'processes'}; "
         "brackets are 95 % intervals"
         f"{' inside that one process' if n == 1 else ''}. "
         f"To start with: the fastest whose gradient has cosine {FAITHFUL} or more to BPTT's "
-        f"(where recorded) and whose training is healthy. {floor}"
+        f"(where recorded) and whose training is healthy. {floor}{busy}"
     )

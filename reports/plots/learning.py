@@ -129,6 +129,8 @@ def _draw(
                 linewidth=0,
             )
     axes.set_xlabel("epoch" if x == "epoch" else "training time (s)")
+    if x == "epoch":
+        axes.locator_params(axis="x", integer=True)  # there is no epoch 2.5
     axes.set_ylabel(CURVES[y])
     axes.set_title(elide(title, 58), loc="left")
     legend(axes)

@@ -74,6 +74,15 @@ def test_without_fidelity_speed_decides_and_none_is_claimed() -> None:
     assert "cosine" not in found.sentences[0]
 
 
+def test_batching_that_wins_here_and_loses_there_is_not_decided() -> None:
+    records = [cell("bptt", time, 20, None, n_hidden=width, batching=batching)
+               for width, times in ((8, (1, 4)), (16, (3, 1)), (32, (1, 2)))
+               for batching, time in zip(("manual", "vmap"), times, strict=True)]  # fmt: skip
+    found = answer(study(records))
+    assert found is not None
+    assert any("which is faster is not decided" in s for s in found.sentences)
+
+
 def test_a_difference_within_the_noise_is_no_difference() -> None:
     records = grid(algo=ALGOS, batching=["manual", "vmap"], repeat=range(3), noise=[0.3])
     found = answer(study(records))
@@ -161,6 +170,9 @@ def test_what_was_timed_beside_others_is_listed() -> None:
     assert [row[-1] for row in listed.rows] == [beside["key"]]
     assert listed.rows[0][-2] == "2"
     assert problems.alert == 1
+    note = next(s for s in document.sections if s.id == "verdict").blocks[-1]
+    assert isinstance(note, Words)
+    assert "1 of 2 cells were timed while other cells ran on the same device" in note.text
 
 
 def test_the_report_has_every_section(document: Document) -> None:
