@@ -52,7 +52,8 @@ def method(study: Study) -> d.Section:
         texts.append(f"Peak memory was read from: {', '.join(sources)}.")
     if disagreements:
         texts.append(
-            f"In {len(disagreements)} cells the sources of memory disagree, such as: "
+            f"In {len(disagreements)} of {len(study.sweeps.records)} records the sources of memory "
+            "disagree, such as: "
             f"{disagreements[0]}."
         )
     if first.get("config"):
