@@ -4,10 +4,11 @@ says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from reports.columns import SETTINGS, SIZES
@@ -134,6 +135,10 @@ def _meetings(study: Study, metric: str, axis: str, piece: Slice) -> list[Meetin
             continue
         cross = cross_over(a[axis], a[metric], b[axis], b[metric])
         if cross is not None and cross.inside:
+            seen = _seen(a, b, axis, metric)
+            if seen is not None:  # curves bend: what was measured goes before where the laws meet
+                low, high = min(cross.low, seen), max(cross.high, seen)
+                cross = replace(cross, at=seen, low=low, high=high)
             gap = fit(a[axis], a[metric]).exponent - fit(b[axis], b[metric]).exponent
             flatter, steeper = (b, a) if gap > 0 else (a, b)
             found.append(
@@ -148,3 +153,16 @@ def _meetings(study: Study, metric: str, axis: str, piece: Slice) -> list[Meetin
                 )
             )
     return found
+
+
+def _seen(a: pd.DataFrame, b: pd.DataFrame, axis: str, metric: str) -> float | None:
+    """Where the points themselves change order, on straight lines between logarithms; None
+    unless they do so once.
+    """
+    gap = np.log(a.set_index(axis)[metric] / b.set_index(axis)[metric]).dropna().sort_index()
+    x, y = np.log(gap.index.to_numpy(dtype=float)), gap.to_numpy()
+    flips = np.flatnonzero(y[:-1] * y[1:] < 0)
+    if len(flips) != 1:
+        return None
+    i = flips[0]
+    return float(np.exp(x[i] - y[i] * (x[i + 1] - x[i]) / (y[i + 1] - y[i])))

@@ -91,6 +91,15 @@ def test_a_difference_within_the_noise_is_no_difference() -> None:
     assert "Two processes of one cell differ by up to" in found.note
 
 
+def test_bent_curves_cross_where_their_points_do() -> None:
+    flat = [cell("d_rtrl", 1, memory, None, n_steps=steps)
+            for steps, memory in ((50, 70), (100, 150), (200, 150), (500, 150))]  # fmt: skip
+    steep = [cell("bptt", 1, steps, None, n_steps=steps) for steps in (50, 100, 200, 500)]
+    found = answer(study([*flat, *steep]))
+    assert found is not None
+    assert "d_rtrl needs less memory than bptt from about T = 150 on" in " ".join(found.sentences)
+
+
 def test_the_richest_then_largest_setting_is_answered_for() -> None:
     made = study([*grid(algo=ALGOS, n_hidden=[8, 16]), *grid(algo=["bptt"], n_hidden=[999])])
     found = answer(made)
