@@ -82,6 +82,7 @@ def answer(study: Study) -> Answer | None:
         sentences=[
             *_choice_sentences(study, choice),
             *_learning_sentence(choice),
+            *_health_sentences(study),
             *_growth_sentences(study),
             *_batching_sentences(study),
         ],
@@ -175,6 +176,16 @@ def _learning_sentence(choice: Choice) -> list[str]:
             told = [f"{interval(c, metric)} under {c['variant']}" for _, c in best_first.iterrows()]
             return [f"After training, {heading(metric)} is {', '.join(told[:6])}."]
     return []
+
+
+def _health_sentences(study: Study) -> list[str]:
+    """Which networks do not train as they should, at any setting, and what is wrong with them."""
+    sick = study.cells[study.cells["health"].ne("")]
+    found = []
+    for (model, health), cells in sick.groupby(["model", "health"], sort=True):
+        under = ", ".join(sorted(cells["variant"].unique()))
+        found.append(f"**{model} is not healthy under {under}**: {health}.")
+    return found[:3]
 
 
 def _growth_sentences(study: Study) -> list[str]:

@@ -15,8 +15,9 @@ def problems(study: Study) -> d.Section:
     sick = table[table["health"].ne("") & table["status"].eq("ok")]
     disturbed = table[table["shared_with"].gt(0) & table["status"].eq("ok")]
     blocks: list[d.Block] = []
-    label = ["variant", "batching", "batch_size", "n_hidden", "n_steps", "seed", "repeat"]
-    head = ["variant", "batching", "B", "H", "T", "seed", "repeat"]
+    which = [c for c in ("backend", "model", "task") if table[c].nunique() > 1]
+    label = ["variant", *which, "batching", "batch_size", "n_hidden", "n_steps", "seed", "repeat"]
+    head = ["variant", *which, "batching", "B", "H", "T", "seed", "repeat"]
     for title, rows, column in (
         ("Cells without a result", failed, "reason"),
         ("Health warnings", sick, "health"),

@@ -65,7 +65,7 @@ def elsewhere(study: Study) -> d.Section:
     rows = [
         [
             study.setting(c.cells.iloc[0]) or "this sweep",
-            study.name(c.start),
+            study.name(c.start) + (" (not healthy)" if c.start["health"] else ""),
             interval(c.start, "step_time_ms"),
             study.name(c.fast),
             interval(c.fast, "step_time_ms"),

@@ -58,6 +58,22 @@ def test_a_sick_way_is_not_recommended_and_its_words_stand_in_the_table() -> Non
     assert found is not None
     assert "Start with d_rtrl" in found.sentences[0]
     assert any("never spikes" in row[-1] for row in found.rows)
+    assert any("not healthy under bptt**: never spikes" in s for s in found.sentences)
+
+
+def test_a_network_that_is_sick_throughout_is_named_wherever_it_stands() -> None:
+    sick = [cell(algo, 1, 9, 1.0, model="dead", health="never spikes") for algo in ALGOS[:2]]
+    well = [cell(algo, 1, 9, 1.0, model="alive") for algo in ALGOS]
+    document = content.build(study([*sick, *well]), [], [])
+    words = " ".join(s for b in document.sections[0].blocks if isinstance(b, Items)
+                     for s in b.texts)  # fmt: skip
+    assert "dead is not healthy under bptt, d_rtrl**: never spikes" in words
+    others, = (b for b in document.sections[1].blocks if isinstance(b, Table))
+    assert [("dead" in row[0], "(not healthy)" in row[1]) for row in others.rows] == [
+        (False, False), (True, True),
+    ]  # fmt: skip
+    problems = next(s for s in document.sections if s.id == "problems")
+    assert all("dead" in row for b in problems.blocks if isinstance(b, Table) for row in b.rows)
 
 
 def test_the_leanest_is_named_when_it_saves_much() -> None:
