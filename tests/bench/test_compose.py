@@ -30,6 +30,8 @@ def test_every_option_composes_and_passes_the_checks(group: str, name: str) -> N
     composer = Composer()
     value = f"[{name}]" if group == "metric" else name
     point, = composer.points([f"{group}={value}"], False)
+    if multiple := point.config["task"].get("steps_multiple_of"):
+        point, = composer.points([f"{group}={value}", f"n_steps={multiple}"], False)
     cell = checked(point.config, point.choices, composer.known)
     assert cell.choices.get(group, name) == name
 

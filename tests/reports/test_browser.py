@@ -56,7 +56,7 @@ def url(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     )  # fmt: skip
     make_all = plots.make_all
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "make_all", lambda study: (make_all(study)[0][:4], []))
+        patch.setattr(plots, "make_all", lambda *asked: (make_all(*asked)[0][:4], []))
         return build([out]).page.resolve().as_uri()
 
 
