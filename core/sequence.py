@@ -22,7 +22,7 @@ from jax import lax
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
 from core.errors import InvalidArgument
 from core.graph import Graph
-from core.window import Restart
+from core.rollout import Restart
 
 __all__ = ["Result", "evaluate", "gradient", "initialise", "train"]
 

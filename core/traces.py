@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.operation import Block, Operation
-from core.window import scan
+from core.rollout import scan
 
 __all__ = [
     "DenseTrace",

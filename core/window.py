@@ -1,4 +1,4 @@
-"""A window of K steps: run it once, then linearise every step of it at the same time.
+"""A window of K steps that has been run, with every step of it linearised at the same time.
 
 Only the forward run is sequential. Given h_{t-1} and y_t of every step, the derivatives
 D_t = dh_t/dh_{t-1}, f_t = dh_t/dy_t and the within-step map to the outputs are independent of one
@@ -8,7 +8,7 @@ recurrence dh_t = D_t dh_{t-1} + u_t. Axes: K steps, lead (batch), n neurons, I 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,108 +19,19 @@ import numpy as np
 from jax import lax
 
 from core.graph import Graph
-from core.schedule import Stage
-from core.step import StepInput, carry_run, operands, output_run, part
+from core.rollout import Record, along, forget, over_time, scan
+from core.step import StepInput, carry_run, operands, output_run
 
 __all__ = [
     "Derivatives",
     "Perturbation",
-    "Record",
-    "Restart",
     "accumulate",
-    "along",
     "derivatives",
     "faded_sum",
-    "forget",
     "low_pass",
     "products",
     "push",
-    "run",
-    "scan",
 ]
-
-
-class Restart(NamedTuple):
-    """Samples that start anew within a window."""
-
-    keep: Any  # [K, B] or [K]: zero where a sample starts anew before the step, else one
-    hidden: tuple[Any, ...]  # the states that it starts from
-
-
-class Record(NamedTuple):
-    """What the forward run leaves behind; every leaf has a leading axis K."""
-
-    hidden: tuple[Any, ...]  # h_{t-1} as the step reads it, one per Graph.hidden
-    ys: tuple[Any, ...]  # y_t, one per Graph.operations
-    step: StepInput
-
-    @property
-    def n_steps(self) -> int:
-        return int(jax.tree.leaves(self)[0].shape[0])
-
-
-def run(
-    graph: Graph,
-    values: Mapping[int, Any],
-    hidden: tuple[Any, ...],
-    others: tuple[Any, ...],
-    args: tuple[Any, ...],
-    restart: Restart | None = None,
-) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], Record]:
-    """Forward over `args` [K, ...]; `restart` names samples that start anew on the way.
-
-    Returns:
-      Outputs [K, ...], last hidden and other states, record.
-    """
-    hidden_vars = tuple(h.var for h in graph.hidden)
-    other_vars = tuple(v for v, _ in graph.others)
-    start = dict(zip(hidden_vars + other_vars, hidden + others, strict=True))
-    anew = {} if restart is None else dict(zip(hidden_vars, restart.hidden, strict=True))
-    keep = None if restart is None else restart.keep
-    known: dict[Any, Any] = dict(zip(graph.arg_vars, args, strict=True))  # [K, ...] by variable
-    last: dict[int, Any] = {}
-
-    def restarted(state: int, value: Any, keep: Any) -> Any:
-        if state not in anew:
-            return value
-        return jnp.where(along(keep, value) > 0, value, anew[state])
-
-    for stage in graph.stages:
-        atoms = (*(after for _, after in stage.states), *stage.outputs)
-        n_states = len(stage.states)
-
-        def tick(carry: Any, inputs: Any, stage: Stage = stage, atoms: Any = atoms) -> Any:
-            given, keep_t = inputs
-            before = {v: restarted(v, value, keep_t) for v, value in carry.items()}
-            found = part(graph, values, stage.equations, atoms, {**given, **before})
-            after = {v: new for (v, _), new in zip(stage.states, found, strict=False)}
-            return after, (before, found[len(after) :])
-
-        inputs = {v: known[v] for v in stage.inputs}
-        if stage.loop:
-            carry = {v: start[v] for v, _ in stage.states}
-            after, (before, found) = scan(tick, carry, (inputs, keep))
-            last |= after
-        else:
-            at_once = partial(part, graph, values, stage.equations, atoms)
-            found = over_time(at_once)(inputs)
-            before = {}
-            for (v, _), new in zip(stage.states, found, strict=False):
-                shifted = jnp.concatenate([start[v][None], new[:-1]])
-                before[v], last[v] = restarted(v, shifted, keep), new[-1]
-            found = found[n_states:]
-        known |= before
-        known.update(zip(stage.outputs, found, strict=True))
-    return (
-        tuple(known[a] for a in graph.out_atoms),
-        tuple(last[v] for v in hidden_vars),
-        tuple(last[v] for v in other_vars),
-        Record(
-            tuple(known[v] for v in hidden_vars),
-            tuple(known[op.y] for op in graph.operations),
-            StepInput(args, tuple(known[v] for v in other_vars)),
-        ),
-    )
 
 
 @partial(
@@ -351,36 +262,3 @@ def products(
     steps = jnp.arange(n_steps)  # keeps the scan's length when nothing is coupled
     first, after = scan(lambda a, i: tick(a, i[:2]), end, (dict(transition), keep, steps), True)
     return after, first
-
-
-def forget(tree: Any, keep: Any) -> Any:
-    """Multiply arrays [B, ...] by keep [B] (or arrays by a scalar); None keeps all."""
-    if keep is None:
-        return tree
-    return jax.tree.map(lambda a: a * along(keep, a).astype(a.dtype), tree)
-
-
-def along(keep: Any, a: Any) -> Any:
-    """`keep` with axes appended to broadcast against `a` from the front."""
-    return keep.reshape(keep.shape + (1,) * (a.ndim - keep.ndim))
-
-
-def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False) -> Any:
-    """`lax.scan`, without the loop when there is one step."""
-    n_steps = jax.tree.leaves(xs)[0].shape[0]
-    if n_steps > 1:
-        return lax.scan(tick, carry, xs, reverse=reverse)
-    carry, ys = tick(carry, jax.tree.map(lambda x: x[0], xs))
-    return carry, jax.tree.map(lambda y: y[None], ys)
-
-
-def over_time(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Map a function of one step over the leading axis of all arguments."""
-
-    def mapped(*args: Any) -> Any:
-        if jax.tree.leaves(args)[0].shape[0] > 1:
-            return jax.vmap(f)(*args)
-        out = f(*jax.tree.map(lambda x: x[0], args))
-        return jax.tree.map(lambda y: y[None], out)
-
-    return mapped

@@ -38,7 +38,7 @@ CORE_RANKS = {
     **dict.fromkeys(("data", "derivative", "errors", "labels", "nn"), 0),
     **dict.fromkeys(("operation", "program", "relations", "schedule"), 0),
     "graph": 1,
-    **dict.fromkeys(("build", "capture", "step", "window"), 2),
+    **dict.fromkeys(("build", "capture", "rollout", "step", "window"), 2),
     **dict.fromkeys(("low_rank", "traces"), 3),
     "algorithms": 4,
     "sequence": 5,

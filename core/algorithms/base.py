@@ -19,9 +19,9 @@ from core.build import build_graph
 from core.data import split_steps
 from core.errors import InvalidArgument, NotCompiled
 from core.graph import Graph
+from core.rollout import Restart, run
 from core.step import prelude
 from core.traces import EligibilityTrace, trace_bytes
-from core.window import Restart, run
 
 __all__ = ["Carry", "OnlineAlgorithm", "Window", "check_window"]
 

@@ -23,8 +23,8 @@ from jax import lax
 from core.algorithms.base import Carry, OnlineAlgorithm, Window, check_window
 from core.capture import trace_step
 from core.graph import Graph
+from core.rollout import Restart, run
 from core.step import prelude
-from core.window import Restart, run
 
 __all__ = ["BPTT", "CheckpointedBPTT", "TruncatedBPTT"]
 

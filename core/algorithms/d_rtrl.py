@@ -32,14 +32,13 @@ from core.errors import InvalidArgument
 from core.graph import Graph
 from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
+from core.rollout import Record, run
 from core.traces import DenseTrace, advance_parameter, spread, zero_after
 from core.window import (
     Derivatives,
-    Record,
     accumulate,
     derivatives,
     products,
-    run,
 )
 
 __all__ = ["D_RTRL", "ParamDimVjpAlgorithm"]

@@ -38,18 +38,9 @@ from core.algorithms.windowed import WindowedAlgorithm
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Operation, Parameter, pieces
+from core.rollout import Record, along, forget, run
 from core.traces import spread
-from core.window import (
-    Derivatives,
-    Record,
-    accumulate,
-    along,
-    derivatives,
-    faded_sum,
-    forget,
-    low_pass,
-    run,
-)
+from core.window import Derivatives, accumulate, derivatives, faded_sum, low_pass
 
 __all__ = ["DecayRTRL"]
 

@@ -23,8 +23,8 @@ from core.build import check_other_states
 from core.capture import trace_step
 from core.derivative import with_derivative
 from core.graph import Graph
+from core.rollout import run
 from core.step import prelude
-from core.window import run
 
 __all__ = ["RTRL"]
 

@@ -12,8 +12,9 @@ from core.algorithms.base import Carry, OnlineAlgorithm, Window, check_window
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
 from core.graph import Graph
+from core.rollout import Record
 from core.step import prelude
-from core.window import Derivatives, Perturbation, Record, derivatives, push
+from core.window import Derivatives, Perturbation, derivatives, push
 
 __all__ = ["WindowedAlgorithm"]
 

@@ -1,0 +1,140 @@
+"""Run the steps of a window forward and record them.
+
+Only what feeds back into its own state goes step after step; see `core.schedule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from core.graph import Graph
+from core.schedule import Stage
+from core.step import StepInput, part
+
+__all__ = ["Record", "Restart", "along", "forget", "over_time", "run", "scan"]
+
+
+class Restart(NamedTuple):
+    """Samples that start anew within a window."""
+
+    keep: Any  # [K, B] or [K]: zero where a sample starts anew before the step, else one
+    hidden: tuple[Any, ...]  # the states that it starts from
+
+
+class Record(NamedTuple):
+    """What the forward run leaves behind; every leaf has a leading axis K."""
+
+    hidden: tuple[Any, ...]  # h_{t-1} as the step reads it, one per Graph.hidden
+    ys: tuple[Any, ...]  # y_t, one per Graph.operations
+    step: StepInput
+
+    @property
+    def n_steps(self) -> int:
+        return int(jax.tree.leaves(self)[0].shape[0])
+
+
+def run(
+    graph: Graph,
+    values: Mapping[int, Any],
+    hidden: tuple[Any, ...],
+    others: tuple[Any, ...],
+    args: tuple[Any, ...],
+    restart: Restart | None = None,
+) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], Record]:
+    """Forward over `args` [K, ...]; `restart` names samples that start anew on the way.
+
+    Returns:
+      Outputs [K, ...], last hidden and other states, record.
+    """
+    hidden_vars = tuple(h.var for h in graph.hidden)
+    other_vars = tuple(v for v, _ in graph.others)
+    start = dict(zip(hidden_vars + other_vars, hidden + others, strict=True))
+    anew = {} if restart is None else dict(zip(hidden_vars, restart.hidden, strict=True))
+    keep = None if restart is None else restart.keep
+
+    def restarted(state: int, value: Any, keep: Any) -> Any:
+        if state not in anew:
+            return value
+        return jnp.where(along(keep, value) > 0, value, anew[state])
+
+    def compute(stage: Stage, inputs: Mapping[int, Any]) -> tuple[dict[int, Any], tuple[Any, ...]]:
+        """The new states of a stage, by the variable of the old, and its outputs."""
+        atoms = (*(after for _, after in stage.states), *stage.outputs)
+        found = part(graph, values, stage.equations, atoms, inputs)
+        after = {v: new for (v, _), new in zip(stage.states, found, strict=False)}
+        return after, found[len(after) :]
+
+    def loop(stage: Stage, inputs: dict[int, Any]) -> Any:
+        def tick(states: dict[int, Any], given: Any) -> Any:
+            inputs_t, keep_t = given
+            before = {v: restarted(v, value, keep_t) for v, value in states.items()}
+            after, outputs = compute(stage, {**inputs_t, **before})
+            return after, (before, outputs)
+
+        last, (before, outputs) = scan(tick, {v: start[v] for v, _ in stage.states}, (inputs, keep))
+        return last, before, outputs
+
+    def at_once(stage: Stage, inputs: dict[int, Any]) -> Any:
+        after, outputs = over_time(lambda inputs: compute(stage, inputs))(inputs)
+        before = {
+            v: restarted(v, jnp.concatenate([start[v][None], new[:-1]]), keep)
+            for v, new in after.items()
+        }
+        return {v: new[-1] for v, new in after.items()}, before, outputs
+
+    known: dict[Any, Any] = dict(zip(graph.arg_vars, args, strict=True))  # [K, ...] by variable
+    last: dict[int, Any] = {}
+    for stage in graph.stages:
+        inputs = {v: known[v] for v in stage.inputs}
+        ends, before, outputs = (loop if stage.loop else at_once)(stage, inputs)
+        last |= ends
+        known |= before
+        known.update(zip(stage.outputs, outputs, strict=True))
+    return (
+        tuple(known[a] for a in graph.out_atoms),
+        tuple(last[v] for v in hidden_vars),
+        tuple(last[v] for v in other_vars),
+        Record(
+            tuple(known[v] for v in hidden_vars),
+            tuple(known[op.y] for op in graph.operations),
+            StepInput(args, tuple(known[v] for v in other_vars)),
+        ),
+    )
+
+
+def forget(tree: Any, keep: Any) -> Any:
+    """Multiply arrays [B, ...] by keep [B] (or arrays by a scalar); None keeps all."""
+    if keep is None:
+        return tree
+    return jax.tree.map(lambda a: a * along(keep, a).astype(a.dtype), tree)
+
+
+def along(keep: Any, a: Any) -> Any:
+    """`keep` with axes appended to broadcast against `a` from the front."""
+    return keep.reshape(keep.shape + (1,) * (a.ndim - keep.ndim))
+
+
+def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False) -> Any:
+    """`lax.scan`, without the loop when there is one step."""
+    n_steps = jax.tree.leaves(xs)[0].shape[0]
+    if n_steps > 1:
+        return lax.scan(tick, carry, xs, reverse=reverse)
+    carry, ys = tick(carry, jax.tree.map(lambda x: x[0], xs))
+    return carry, jax.tree.map(lambda y: y[None], ys)
+
+
+def over_time(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Map a function of one step over the leading axis of all arguments."""
+
+    def mapped(*args: Any) -> Any:
+        if jax.tree.leaves(args)[0].shape[0] > 1:
+            return jax.vmap(f)(*args)
+        out = f(*jax.tree.map(lambda x: x[0], args))
+        return jax.tree.map(lambda y: y[None], out)
+
+    return mapped
