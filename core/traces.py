@@ -60,9 +60,9 @@ def zero_after(tree: Any) -> Any:
     return jnp.where(zero == 0, zero, 0.0).astype(jnp.int32)  # also of what is not finite
 
 
-# A trace is advanced a few samples at a time, so that the product that is added to it stays in the
-# cache and takes no memory to speak of.
-TILE_BYTES = 2**22
+# A trace is advanced a few samples at a time, so that the product that is added to it takes little
+# memory, and stays in the cache of a CPU.
+CPU_TILE_BYTES, TILE_BYTES = 2**22, 2**28
 
 
 class DenseTrace:
@@ -112,7 +112,8 @@ class DenseTrace:
         if eps is None or len(op.lead) != 1:
             return advanced(eps, x, g, a_0)
         samples, row = op.lead[0], next(iter(eps.values()))[0]
-        fitting = max(1, TILE_BYTES // (row.size * row.dtype.itemsize))
+        room = CPU_TILE_BYTES if jax.default_backend() == "cpu" else TILE_BYTES
+        fitting = max(1, room // (row.size * row.dtype.itemsize))
         size = max(k for k in range(1, samples + 1) if samples % k == 0 and k <= fitting)
 
         def some(i: Any, eps: Any) -> Any:
@@ -145,7 +146,7 @@ def _by_samples(eps: Any, dw: Any) -> Any:
     CPU backend took up to five times as long (GRU 50 -> 128, B = 32).
     """
     *lead, n_in, width = eps.shape
-    if n_in * width > CACHED_WEIGHT:
+    if n_in * width > CACHED_WEIGHT or jax.default_backend() != "cpu":
         return (eps * dw).sum(axis=-2)
     rows = math.prod(lead)
     size = max(k for k in range(1, 9) if rows % k == 0)
