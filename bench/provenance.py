@@ -52,8 +52,7 @@ def targets_of(cell: Cell) -> tuple[str, ...]:
 
 def code_of(cell: Cell) -> str:
     """Hash of the code that measures a cell: this project's, or that of its interpreter."""
-    root = root_of(cell.config["python"])
-    return code_hash(targets_of(cell)) if root == ROOT else code_hash(targets_of(cell), root)
+    return code_hash(targets_of(cell), root_of(cell.config["python"]))
 
 
 def root_of(python: str | None) -> Path:

@@ -87,6 +87,55 @@ class Trainee(abc.ABC):
         """Bytes of what is carried from step to step for credit, by name, for this batch."""
 
 
+class ModelTrainee(Trainee):
+    """A brainstate model under braintools' Adam; a subclass says what its gradient is.
+
+    Args:
+        model: the built model.
+        config: composed configuration of the cell.
+    """
+
+    def __init__(self, model: Any, config: Mapping[str, Any]) -> None:
+        import brainstate
+        import braintools
+
+        self.model = model
+        self.weights = model.states(brainstate.ParamState)
+        self._config = config
+        self._optimizer = braintools.optim.Adam(lr=config["lr"])
+        self._optimizer.register_trainable_weights(self.weights)
+
+    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        gradient, result = self.gradient(xs, ys)
+        return result._replace(grad_norm=self.apply(gradient))
+
+    def apply(self, gradient: Arrays) -> jax.Array:
+        import brainstate
+
+        from bench.trees import norm
+
+        size = norm(gradient)
+        self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"]))
+        return size
+
+    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        import brainstate
+        import jax.numpy as jnp
+
+        brainstate.nn.init_all_states(self.model, batch_size=xs.shape[1])
+        losses, correct = brainstate.transform.for_loop(
+            lambda x: self._loss(self.model(x), ys), xs)
+        return StepResult(losses, correct, jnp.zeros(()))
+
+    def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Mean cross entropy of logits, and the fraction that is right."""
+        import braintools
+        import jax.numpy as jnp
+
+        loss = braintools.metric.softmax_cross_entropy_with_integer_labels(out, target).mean()
+        return loss, (jnp.argmax(out, axis=-1) == target).mean()
+
+
 class Backend(abc.ABC):
     """A library that implements some of the algorithms; built from its YAML's scalars.
 

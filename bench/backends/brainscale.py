@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.backends.base import Backend, Comparison, StepResult, Trainee
+from bench.backends.base import Backend, Comparison, ModelTrainee, StepResult, Trainee
 
 if TYPE_CHECKING:
     import jax
@@ -70,7 +70,7 @@ class Brainscale(Backend):
         return BrainscaleTrainee(model, config, published if self._published else nullcontext)
 
 
-class BrainscaleTrainee(Trainee):
+class BrainscaleTrainee(ModelTrainee):
     """A model whose parameters and operations are brainscale's, under one of its algorithms.
 
     Args:
@@ -80,20 +80,9 @@ class BrainscaleTrainee(Trainee):
     """
 
     def __init__(self, model: Any, config: Mapping[str, Any], conventions: Any) -> None:
-        import brainstate
-        import braintools
-
         use_traced_operations(model)
-        self.model = model
-        self.weights = model.states(brainstate.ParamState)
-        self._config = config
+        super().__init__(model, config)
         self._conventions = conventions
-        self._optimizer = braintools.optim.Adam(lr=config["lr"])
-        self._optimizer.register_trainable_weights(self.weights)
-
-    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        gradient, result = self.gradient(xs, ys)
-        return result._replace(grad_norm=self.apply(gradient))
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         import brainstate
@@ -115,24 +104,6 @@ class BrainscaleTrainee(Trainee):
         with self._conventions():
             gradient, (losses, correct) = brainstate.transform.scan(step, start, xs)
         return gradient, StepResult(losses, correct, jnp.zeros(()))
-
-    def apply(self, gradient: dict[Any, Any]) -> jax.Array:
-        import brainstate
-
-        from bench.trees import norm
-
-        size = norm(gradient)
-        self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"]))
-        return size
-
-    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        import brainstate
-        import jax.numpy as jnp
-
-        brainstate.nn.init_all_states(self.model, batch_size=xs.shape[1])
-        losses, correct = brainstate.transform.for_loop(
-            lambda x: self._loss(self.model(x), ys), xs)
-        return StepResult(losses, correct, jnp.zeros(()))
 
     def comparable(self, names: list[str], xs: Any) -> list[str]:
         """All of them; of ES-D-RTRL not the biases with a trace, which it does not low-pass."""
@@ -174,13 +145,6 @@ class BrainscaleTrainee(Trainee):
 
         start()
         return brainstate.nn.Vmap(learner, vmap_states="new"), learner
-
-    def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-        import braintools
-        import jax.numpy as jnp
-
-        loss = braintools.metric.softmax_cross_entropy_with_integer_labels(out, target).mean()
-        return loss, (jnp.argmax(out, axis=-1) == target).mean()
 
 
 def use_traced_operations(model: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.backends.base import Backend, Comparison, StepResult, Trainee
+from bench.backends.base import Backend, Comparison, ModelTrainee, StepResult, Trainee
 
 if TYPE_CHECKING:
     import jax
@@ -68,7 +68,7 @@ class Braintrace(Backend):
         return BraintraceTrainee(model, config, self._mode.replace("_", "-"), self._chunk)
 
 
-class BraintraceTrainee(Trainee):
+class BraintraceTrainee(ModelTrainee):
     """A model whose operations are swapped for braintrace's, under one of its algorithms.
 
     Args:
@@ -80,21 +80,10 @@ class BraintraceTrainee(Trainee):
     """
 
     def __init__(self, model: Any, config: Mapping[str, Any], vjp_method: str, chunk: int) -> None:
-        import brainstate
-        import braintools
-
         use_traced_operations(model)
-        self.model = model
-        self.weights = model.states(brainstate.ParamState)
-        self._config = config
+        super().__init__(model, config)
         self._vjp_method, self._chunk = vjp_method, chunk
         self._vmap = config["batching"]["mode"] == "vmap"
-        self._optimizer = braintools.optim.Adam(lr=config["lr"])
-        self._optimizer.register_trainable_weights(self.weights)
-
-    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        gradient, result = self.gradient(xs, ys)
-        return result._replace(grad_norm=self.apply(gradient))
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         import braintrace
@@ -112,26 +101,6 @@ class BraintraceTrainee(Trainee):
             xs, step_fn=step, weights=self.weights, reduction="sum", has_aux=True,
             return_value=True, chunk_size=self._chunk)
         return gradient, StepResult(losses, correct.reshape(losses.shape), jnp.zeros(()))
-
-    def apply(self, gradient: dict[Any, Any]) -> jax.Array:
-        import brainstate
-
-        from bench.trees import norm
-
-        size = norm(gradient)
-        self._optimizer.update(
-            brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"])
-        )
-        return size
-
-    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        import brainstate
-        import jax.numpy as jnp
-
-        brainstate.nn.init_all_states(self.model, batch_size=xs.shape[1])
-        losses, correct = brainstate.transform.for_loop(
-            lambda x: self._loss(self.model(x), ys), xs)
-        return StepResult(losses, correct, jnp.zeros(()))
 
     def comparable(self, names: list[str], xs: Any) -> list[str]:
         """Weights with a trace; of ES-D-RTRL not the biases, which it does not low-pass.
@@ -170,13 +139,6 @@ class BraintraceTrainee(Trainee):
         return braintrace.compile(self.model, getattr(braintrace, CLASSES[algo["_target_"]]),
                                   xs[0], batch_size=xs.shape[1], vmap=self._vmap,
                                   vjp_method=self._vjp_method, **options)
-
-    def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-        import braintools
-        import jax.numpy as jnp
-
-        loss = braintools.metric.softmax_cross_entropy_with_integer_labels(out, target).mean()
-        return loss, (jnp.argmax(out, axis=-1) == target).mean()
 
 
 def _module(learner: Any) -> Any:

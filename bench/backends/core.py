@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.backends.base import Backend, StepResult, Trainee
+from bench.backends.base import Backend, ModelTrainee, StepResult, Trainee
 from bench.instantiate import instantiate
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Core(Backend):
         return CoreTrainee(model, config)
 
 
-class CoreTrainee(Trainee):
+class CoreTrainee(ModelTrainee):
     """A model under one of the core's algorithms.
 
     Args:
@@ -34,17 +34,10 @@ class CoreTrainee(Trainee):
     """
 
     def __init__(self, model: Any, config: Mapping[str, Any]) -> None:
-        import brainstate
-        import braintools
-
-        self.model = model
-        self.weights = model.states(brainstate.ParamState)
-        self._config = config
+        super().__init__(model, config)
         self._mode = config["batching"]["mode"]
         # A single-sample call sees one of B sequences, and the loss is a mean over all of them.
         self._share = 1.0 / config["batch_size"] if self._mode == "single" else 1.0
-        self._optimizer = braintools.optim.Adam(lr=config["lr"])
-        self._optimizer.register_trainable_weights(self.weights)
 
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         import core
@@ -62,17 +55,6 @@ class CoreTrainee(Trainee):
 
         result = core.gradient(self._started(xs, self._mode), self._loss, xs, ys, has_aux=True)
         return result.grads, StepResult(result.losses, result.aux, norm(result.grads))
-
-    def apply(self, gradient: dict[Any, Any]) -> jax.Array:
-        import brainstate
-
-        from bench.trees import norm
-
-        size = norm(gradient)
-        self._optimizer.update(
-            brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"])
-        )
-        return size
 
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         import jax.numpy as jnp
@@ -94,11 +76,7 @@ class CoreTrainee(Trainee):
         return algo
 
     def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean cross entropy of logits [B, O] or [O], and the fraction that is right."""
-        import braintools
-        import jax.numpy as jnp
-
-        loss = braintools.metric.softmax_cross_entropy_with_integer_labels(out, target).mean()
-        right = (jnp.argmax(out, axis=-1) == target).mean()
+        """Of logits [B, O], or [O] of one sequence."""
+        loss, right = super()._loss(out, target)
         single = out.ndim == 1
         return (loss * self._share, right * self._share) if single else (loss, right)

@@ -34,6 +34,39 @@ class Task(abc.ABC):
         """Held-out sequences, [T, N, I] and [N]; None when the labels are random anyway."""
 
 
+class DrawnTask(Task):
+    """Sequences that are drawn afresh for every batch.
+
+    Args:
+        n_steps: time steps, T.
+        batch_size: sequences a batch, B.
+        seed: of the sequences that are trained on.
+        n_batches: fresh batches an epoch.
+        n_test: held-out sequences, the same for every seed.
+    """
+
+    def __init__(self, n_steps: int, batch_size: int, seed: int, n_batches: int, n_test: int
+                 ) -> None:
+        self._n_steps = n_steps
+        self._batch_size = batch_size
+        self._seed = seed
+        self._n_batches = n_batches
+        self._n_test = n_test
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        rng = np.random.default_rng([self._seed, epoch])
+        for _ in range(self._n_batches):
+            yield self._draw(rng, self._batch_size)
+
+    def test(self) -> Batch:
+        # A stream of three numbers, so that no seed and epoch trains on it.
+        return self._draw(np.random.default_rng([0, 0, 1]), self._n_test)
+
+    @abc.abstractmethod
+    def _draw(self, rng: np.random.Generator, n: int) -> Batch:
+        """``n`` sequences and their labels."""
+
+
 def digit_images(n_test: int) -> tuple[Batch, Batch]:
     """scikit-learn's handwritten digits as (training, test) pairs of images [N, 8, 8] and labels.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from bench.tasks.base import Batch, Task, delay_of
+from bench.tasks.base import Batch, DrawnTask, delay_of
 
 
-class CopyMemory(Task):
+class CopyMemory(DrawnTask):
     """Symbols one after the other, a silent delay, and a cue that asks for one place of the list.
 
     The copy-memory task with one label a sequence: as any place may be asked for, the whole list
@@ -32,28 +30,15 @@ class CopyMemory(Task):
     def __init__(self, n_steps: int, batch_size: int, seed: int, n_symbols: int = 8,
                  n_items: int = 3, hold: int = 1, delay: int | None = None, n_batches: int = 20,
                  n_test: int = 512) -> None:
+        super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if n_symbols < 2 or n_items < 1:
             raise ValueError("n_symbols, n_items: expected at least 2 symbols and 1 item, got "
                              f"{n_symbols} and {n_items}.")
         self.n_in = n_symbols + n_items
         self.n_out = n_symbols
         self._delay = delay_of(n_steps, delay, shown=(n_items + 1) * hold)
-        self._n_steps = n_steps
-        self._batch_size = batch_size
-        self._seed = seed
         self._n_items = n_items
         self._hold = hold
-        self._n_batches = n_batches
-        self._n_test = n_test
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        rng = np.random.default_rng([self._seed, epoch])
-        for _ in range(self._n_batches):
-            yield self._draw(rng, self._batch_size)
-
-    def test(self) -> Batch:
-        # A stream of three numbers, so that no seed and epoch trains on it.
-        return self._draw(np.random.default_rng([0, 0, 1]), self._n_test)
 
     def _draw(self, rng: np.random.Generator, n: int) -> Batch:
         items = rng.integers(0, self.n_out, (self._n_items, n))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from bench.tasks.base import Batch, Task, delay_of
+from bench.tasks.base import Batch, DrawnTask, delay_of
 
 
-class DelayedMatch(Task):
+class DelayedMatch(DrawnTask):
     """A sample, a silent delay, and a probe that is the sample in half of the sequences.
 
     Class 1 is a match. The label is asked for at every step, as in all tasks, and can be known only
@@ -32,26 +30,13 @@ class DelayedMatch(Task):
     def __init__(self, n_steps: int, batch_size: int, seed: int, n_stimuli: int = 8, hold: int = 2,
                  delay: int | None = None, noise: float = 0.1, n_batches: int = 20,
                  n_test: int = 512) -> None:
+        super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if n_stimuli < 2:
             raise ValueError(f"n_stimuli: expected at least 2, got {n_stimuli}.")
         self.n_in = n_stimuli
         self._delay = delay_of(n_steps, delay, shown=2 * hold)
-        self._n_steps = n_steps
-        self._batch_size = batch_size
-        self._seed = seed
         self._hold = hold
         self._noise = noise
-        self._n_batches = n_batches
-        self._n_test = n_test
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        rng = np.random.default_rng([self._seed, epoch])
-        for _ in range(self._n_batches):
-            yield self._draw(rng, self._batch_size)
-
-    def test(self) -> Batch:
-        # A stream of three numbers, so that no seed and epoch trains on it.
-        return self._draw(np.random.default_rng([0, 0, 1]), self._n_test)
 
     def _draw(self, rng: np.random.Generator, n: int) -> Batch:
         sample = rng.integers(0, self.n_in, n)

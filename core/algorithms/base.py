@@ -23,7 +23,9 @@ from core.rollout import Restart, run
 from core.step import prelude
 from core.traces import EligibilityTrace, trace_bytes
 
-__all__ = ["Carry", "OnlineAlgorithm", "Window", "check_window"]
+__all__ = ["Arrays", "Carry", "OnlineAlgorithm", "Window", "check_window"]
+
+Arrays = tuple[Any, ...]
 
 
 class Carry(NamedTuple):
@@ -201,12 +203,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         """Zero traces by name."""
 
     @abc.abstractmethod
-    def window(
-        self,
-        params: tuple[Any, ...],
-        carry: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry]:
+    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         """Run the steps of a window.
 
         Args:
@@ -226,12 +223,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         """
         return carry
 
-    def forward(
-        self,
-        params: tuple[Any, ...],
-        carry: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry]:
+    def forward(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         """The plain steps, with their full derivative; traces stand still."""
         graph = self.graph
         values = prelude(graph, params, carry.constants)

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Carry, OnlineAlgorithm, Window, check_window
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
 from core.capture import trace_step
 from core.graph import Graph
 from core.rollout import Restart, run
@@ -43,12 +43,7 @@ class BPTT(OnlineAlgorithm):
     def steps_per_window(self, n_steps: int) -> int:
         return n_steps
 
-    def window(
-        self,
-        params: tuple[Any, ...],
-        carry: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry]:
+    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.forward(params, carry, window)
 
 
@@ -65,12 +60,7 @@ class CheckpointedBPTT(BPTT):
         super().__init__(model, mode)
         self.segment = check_window(segment, ("auto",))
 
-    def window(
-        self,
-        params: tuple[Any, ...],
-        carry: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry]:
+    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         n_steps, restart = window.args[0].shape[0], window.restart
         segment = math.isqrt(n_steps) if self.segment == "auto" else min(int(self.segment), n_steps)
         graph, values = self.graph, prelude(self.graph, params, carry.constants)
@@ -112,10 +102,5 @@ class TruncatedBPTT(BPTT):
     def steps_per_window(self, n_steps: int) -> int:
         return min(int(self.window_size), n_steps)
 
-    def window(
-        self,
-        params: tuple[Any, ...],
-        carry: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry]:
+    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.forward(params, lax.stop_gradient(carry), window)

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from core.algorithms.base import Carry, Window
+from core.algorithms.base import Arrays, Carry, Window
 from core.algorithms.windowed import WindowedAlgorithm
 from core.build import build_graph
 from core.derivative import with_derivative
@@ -108,12 +108,8 @@ class D_RTRL(WindowedAlgorithm):
         }
 
     def walk(
-        self,
-        graph: Graph,
-        values: dict[int, Any],
-        start: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
+        self, graph: Graph, values: dict[int, Any], start: Carry, window: Window
+    ) -> tuple[Arrays, Carry, Record, Any]:
         """The past is eps_0 itself; at the end, eps_K."""
         outs, hidden, others, record = run(
             graph, values, start.hidden, start.others, window.args, window.restart
@@ -208,12 +204,7 @@ class D_RTRL(WindowedAlgorithm):
                     )
         return start
 
-    def window(
-        self,
-        params: tuple[Any, ...],
-        carry: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry]:
+    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         outs, after = super().window(params, carry, window)
         if self.credit == "trace":
             return outs, after

@@ -33,7 +33,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Carry, Window
+from core.algorithms.base import Arrays, Carry, Window
 from core.algorithms.windowed import WindowedAlgorithm
 from core.errors import InvalidArgument
 from core.graph import Graph
@@ -98,12 +98,8 @@ class DecayRTRL(WindowedAlgorithm):
         return zero
 
     def walk(
-        self,
-        graph: Graph,
-        values: dict[int, Any],
-        start: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
+        self, graph: Graph, values: dict[int, Any], start: Carry, window: Window
+    ) -> tuple[Arrays, Carry, Record, Any]:
         """The past is ef_{t-1} and t + 1 at every step, and ex where the window begins."""
         outs, hidden, others, record = run(
             graph, values, start.hidden, start.others, window.args, window.restart

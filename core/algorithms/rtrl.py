@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Carry, OnlineAlgorithm, Window, check_window
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
 from core.build import check_other_states
 from core.capture import trace_step
 from core.derivative import with_derivative
@@ -56,12 +56,7 @@ class RTRL(OnlineAlgorithm):
     def steps_per_window(self, n_steps: int) -> int:
         return n_steps if self.window_size == "sequence" else min(int(self.window_size), n_steps)
 
-    def window(
-        self,
-        params: tuple[Any, ...],
-        carry: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry]:
+    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         graph = self.graph
         start = lax.stop_gradient(carry)
         influence = tuple(start.traces[h.name] for h in graph.hidden)

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Carry, OnlineAlgorithm, Window, check_window
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
 from core.graph import Graph
@@ -61,12 +61,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
         values = prelude(self.graph, params, carry.constants)
         return values, tuple(values[v] for v in self.graph.weights)
 
-    def window(
-        self,
-        params: tuple[Any, ...],
-        carry: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry]:
+    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         graph = self.graph
         values, weights = self.values_and_weights(params, carry)
         fixed, start, args = lax.stop_gradient((values, carry, window.args))
@@ -117,12 +112,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
 
     @abc.abstractmethod
     def walk(
-        self,
-        graph: Graph,
-        values: dict[int, Any],
-        start: Carry,
-        window: Window,
-    ) -> tuple[tuple[Any, ...], Carry, Record, Any]:
+        self, graph: Graph, values: dict[int, Any], start: Carry, window: Window
+    ) -> tuple[Arrays, Carry, Record, Any]:
         """Run the window forward and bring the traces along.
 
         Args:

@@ -129,7 +129,7 @@ def test_resume_runs_what_is_missing_stale_or_corrupt(
     victim.write_text(victim.read_text()[:50])
     run(cells_of("seed=0,1,5"), out)
     assert len(ran) == 7
-    monkeypatch.setattr(sweep.provenance, "code_hash", lambda targets: "newer code")
+    monkeypatch.setattr(sweep.provenance, "code_hash", lambda *_: "newer code")
     run(cells_of("seed=0,1,5"), out)
     assert len(ran) == 10
     assert len(records(out)) == 3

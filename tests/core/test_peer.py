@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import brainstate
+import braintrace
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,8 +16,6 @@ from . import rate_models as rate
 from . import spiking_models as spiking
 from .cases import N_HIDDEN, N_IN, Case, data_for, run
 from .references import assert_close, named, relative_error, squared_error
-
-braintrace = pytest.importorskip("braintrace")
 
 # It warns of every weight that it leaves out.
 pytestmark = pytest.mark.filterwarnings("ignore:ETP primitive:UserWarning")

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait as Wait
 from synthetic_records import record, write_sweep
 
 from reports import plots
 from reports.build import build
 from reports.records import read_sweeps
-
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (extra: test)")
-By = pytest.importorskip("selenium.webdriver.common.by").By
-Wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
-Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
