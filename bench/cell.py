@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,11 +36,13 @@ class Cell:
         config: the whole composed configuration, resolved, without Hydra's own part.
         choices: option chosen in each group, ``{"algo": "d_rtrl", ...}``.
         repeat: which of the fresh processes of this point, from 0.
+        apart: settings that tell it from others of the same title, ``("seed=1",)``.
     """
 
     config: dict[str, Any]
     choices: dict[str, str]
     repeat: int = 0
+    apart: tuple[str, ...] = ()
 
     def row(self) -> dict[str, Any]:
         """The identifying columns of the cell's row."""
@@ -70,7 +73,31 @@ class Cell:
         parts = [self.choices["algo"], self.choices["batching"], self.choices["model"], axes]
         if self.choices["backend"] != "core":
             parts.append(self.choices["backend"])
+        parts += self.apart
         return " ".join([*parts, f"r{self.repeat}"] if self.repeat else parts)
+
+
+def told_apart(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells in their order, those of one title with the settings in which they differ."""
+    titles = [cell.title() for cell in cells]
+    settings = [{**cell.choices, **dict(_settings(cell.config))} for cell in cells]
+    values: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for title, own in zip(titles, settings, strict=True):
+        for key, value in own.items():
+            values[title, key].add(str(value))
+    return [replace(cell, apart=tuple(f"{key.rpartition('.')[2]}={value}"
+                                      for key, value in own.items()
+                                      if len(values[title, key]) > 1))
+            for cell, title, own in zip(cells, titles, settings, strict=True)]
+
+
+def _settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """What a person sets in a configuration, by dotted key."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{path}{key}.")
+        elif key not in (*NOT_IN_KEY, "_target_"):
+            yield path + key, value
 
 
 def digest(value: Any) -> str:

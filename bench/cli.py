@@ -12,7 +12,7 @@ from typing import Any
 from hydra._internal.utils import _run_hydra, get_args_parser
 
 from bench import plan, plots, share, signature, sweep
-from bench.cell import Cell, checked
+from bench.cell import Cell, checked, told_apart
 from bench.compose import CONF, Composer, arguments_of, forget_other_launchers
 from bench.errors import BadInput
 from bench.folder import Folder, default
@@ -120,7 +120,7 @@ def _composed(config_dir: str | None, overrides: list[str], multirun: bool
     launcher = launcher_of(*composer.launcher)
     if launcher is None or launcher.here:
         sweep.refuse_missing_device(cells)
-    return sweep.with_repeats(cells), launcher
+    return sweep.with_repeats(told_apart(cells)), launcher
 
 
 def launcher_of(name: str, node: dict[str, Any]) -> Launcher | None:

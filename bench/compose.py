@@ -141,7 +141,7 @@ class Composer:
 
     def _is_structural(self, override: str) -> bool:
         key = override.split("=", 1)[0]
-        return bool(_STRUCTURAL.search(key)) or key in (*GROUPS, "metric", "plot")
+        return bool(_STRUCTURAL.search(key)) or key in (*GROUPS, "metric", "plot", "cases")
 
     def _parse(self, arguments: list[str]) -> list[Override]:
         parser = OverridesParser.create(config_loader=self._hydra.config_loader)

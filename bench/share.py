@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,7 @@ def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
         paths.append((place / f"{job}.json").resolve())
         record.write_json(paths[-1], {
             "folder": str(folder.path.resolve()), "dealt": dealt,
-            "cells": [{"config": cell.config, "choices": cell.choices, "repeat": cell.repeat}
-                      for cell in cells[job::jobs]]})
+            "cells": [asdict(cell) for cell in cells[job::jobs]]})
     return paths
 
 

@@ -9,13 +9,15 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```\w+ file=(\S+)\n(.*?)```", PAGE, re.DOTALL)
-COMMANDS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+SHELL = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
+COMMANDS = SHELL.replace("\\\n", " ").splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +33,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def records(folder: Path) -> dict[str, dict[str, object]]:
-    """Metrics by algorithm, after running the page's command on the page's files."""
-    (command,) = COMMANDS
-    variable, *words = shlex.split(command.replace("\\\n", " "))
+    """Records by algorithm, after running the page's first command on the page's files."""
+    return {record["row"]["algo"]: record for record in run(folder, COMMANDS[0], "runs/mine")}
+
+
+def run(folder: Path, command: str, out: str) -> list[dict[str, Any]]:
+    """The records that one of the page's commands leaves, with smaller sizes."""
+    variable, *words = shlex.split(command)
     assert variable == "PYTHONPATH=mine"
     assert words[:3] == ["python", "-m", "bench"]
     path_value = os.pathsep.join([str(folder / "mine"), str(ROOT)])
@@ -47,8 +53,7 @@ def records(folder: Path) -> dict[str, dict[str, object]]:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = [json.loads(f.read_text()) for f in (folder / "runs/mine/cells").glob("*.json")]
-    return {record["row"]["algo"]: record for record in found}
+    return [json.loads(file.read_text()) for file in (folder / out / "cells").glob("*.json")]
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +65,14 @@ def report(folder: Path, records: dict[str, dict[str, object]]) -> Path:
 def test_the_page_has_one_of_each() -> None:
     assert {Path(name).parts[1] for name, _ in FILES if name.startswith("conf")} == {
         "algo",
+        "backend",
         "metric",
         "model",
         "plot",
         "task",
     }
-    assert len(FILES) == 10
+    assert len(FILES) == 12
+    assert len(COMMANDS) == 2
 
 
 def test_every_cell_is_ok_and_has_the_new_metric(records: dict[str, dict[str, object]]) -> None:
@@ -81,6 +88,19 @@ def test_the_figures_say_what_the_page_says(records: dict[str, dict[str, object]
     cosine = {algo: record["metrics"]["grad_cosine"] for algo, record in records.items()}  # type: ignore[index]
     assert cosine["d_rtrl"] == pytest.approx(1, abs=1e-12)
     assert cosine["within_step"] < 0.999
+
+
+def test_the_library_agrees_with_the_core_and_says_what_it_lacks(folder: Path) -> None:
+    found = {(r["row"]["backend"], r["row"]["algo"]): r
+             for r in run(folder, COMMANDS[1], "runs/libraries")}
+    assert {cell: record["status"] for cell, record in found.items()} == {
+        ("core", "bptt"): "ok", ("core", "d_rtrl"): "ok",
+        ("autodiff", "bptt"): "ok", ("autodiff", "d_rtrl"): "skipped"}
+    theirs, ours = found["autodiff", "bptt"]["metrics"], found["core", "bptt"]["metrics"]
+    assert theirs["agreement_weights"] == 4
+    assert theirs["agreement_rel_error"] < 1e-12
+    assert theirs["loss_final"] == pytest.approx(ours["loss_final"], rel=1e-4)
+    assert found["autodiff", "d_rtrl"]["reason"].startswith("autodiff has algo=bptt")
 
 
 def test_the_plot_is_in_the_report(report: Path) -> None:

@@ -85,6 +85,23 @@ def test_cases_are_sweeps_of_their_own(tmp_path: Path) -> None:
                      ("bptt", 0, None), ("bptt", 1, None)]
 
 
+def test_cases_typed_replace_those_of_the_experiment() -> None:
+    found = points("+experiment=decay_vs_rank", 'cases=["algo=d_rtrl seed=1,2", "algo=bptt"]')
+    assert [(p.choices["algo"], p.config["seed"]) for p in found] == [
+        ("d_rtrl", 1), ("d_rtrl", 2), ("bptt", 0)]
+
+
+def test_titles_tell_cells_apart_by_what_differs() -> None:
+    cells = cli.cells_of(None, ["algo=es_d_rtrl", "algo.decay_or_rank=0.9,4", "task=digits,"
+                                "random_spikes", "seed=7"], multirun=True)
+    assert [cell.title() for cell in cells] == [
+        f"es_d_rtrl manual lif_net B64 H64 T8 {text}" for text in (
+            "task=digits decay_or_rank=0.9", "task=random_spikes decay_or_rank=0.9",
+            "task=digits decay_or_rank=4", "task=random_spikes decay_or_rank=4")]
+    apart = [cell.title() for cell in cli.cells_of(None, ["algo=bptt,d_rtrl"], multirun=True)]
+    assert apart == ["bptt manual lif_net B64 H64 T8", "d_rtrl manual lif_net B64 H64 T8"]
+
+
 def test_repeats_are_rounds() -> None:
     cells = cli.cells_of(None, ["repeats=3", "n_hidden=8,16"], multirun=True)
     assert [(c.repeat, c.config["n_hidden"]) for c in cells] == [
