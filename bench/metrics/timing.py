@@ -16,6 +16,7 @@ from bench.turns import Turns
 
 BLOCK_STEPS = 3
 BLOCK_S = 0.1
+LOOK_AGAIN = 1.2
 
 
 class Timing(Metric):
@@ -119,6 +120,7 @@ class Timing(Metric):
     def _sample(self, run: Run, batch: Any) -> list[float]:
         began = self._clock()
         samples: list[float] = []
+        look = self._min_samples
         while len(samples) < self._max_samples:
             samples.append(self._step_s(run, batch))
             spent = self._clock() - began
@@ -126,6 +128,12 @@ class Timing(Metric):
                 if spent > 3 * self._budget_s:
                     break
                 continue
-            if spent > self._budget_s or narrow_enough(samples, self._ci_width):
+            if spent > self._budget_s:
                 break
+            # Not after every sample: looking takes as long as a quick step, and who looks often
+            # stops at a narrow interval by chance.
+            if len(samples) >= look:
+                if narrow_enough(samples, self._ci_width):
+                    break
+                look = 1 + int(LOOK_AGAIN * len(samples))
         return samples
