@@ -28,7 +28,7 @@ PACKAGES = ("jax", "jaxlib", "numpy", "brainstate", "braintools", "brainunit", "
 # never its compilation.
 CACHE_VARIABLE = "ETRACE_BENCH_COMPILATION_CACHE"
 
-@cache
+
 def code_hash(targets: tuple[str, ...] = (), root: Path = ROOT) -> str:
     """Hash of every source file of ``core`` and ``bench`` in ``root`` and of plug-ins outside."""
     files = sorted([*(root / "core").rglob("*.py"), *(root / "bench").rglob("*.py")])
@@ -50,9 +50,20 @@ def targets_of(cell: Cell) -> tuple[str, ...]:
     return tuple(sorted({n["_target_"] for n in nodes if isinstance(n, dict) and "_target_" in n}))
 
 
+_hash_when_first_asked = cache(code_hash)
+
+
 def code_of(cell: Cell) -> str:
-    """Hash of the code that measures a cell: this project's, or that of its interpreter."""
-    return code_hash(targets_of(cell), root_of(cell.config["python"]))
+    """Hash of the code that measures a cell: this project's, or that of its interpreter.
+
+    It is read once, so that all cells of a sweep are filed alike.
+    """
+    return _hash_when_first_asked(targets_of(cell), root_of(cell.config["python"]))
+
+
+def code_changed(cell: Cell) -> bool:
+    """Whether the code that measures a cell is another than when it was first asked for."""
+    return code_hash(targets_of(cell), root_of(cell.config["python"])) != code_of(cell)
 
 
 def root_of(python: str | None) -> Path:

@@ -180,6 +180,10 @@ def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
         result["metrics"]["shared_with"] = neighbours.most
     result["provenance"].update(load_after=_load(), wall_s=round(outcome.wall_s, 3),
                                 phases=outcome.phases)
+    if provenance.code_changed(cell):
+        return {**result, "status": "invalid", "reason": (
+            "core, bench or a plug-in was edited since the sweep began, so this is not the code "
+            "that the row is filed under; the same command measures it again")}
     reason = outcome.reason
     if outcome.status not in record.FINE:
         reason = f"{reason} [log: {result['log']}]"

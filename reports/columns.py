@@ -86,7 +86,13 @@ METRICS = (
         "measured rise of the process's (or device's) peak over the run",
         "low",
     ),
-    Column("etrace_mib", "MiB", "eligibility traces", "bytes carried as traces", "low"),
+    Column(
+        "etrace_mib",
+        "MiB",
+        "eligibility traces",
+        "bytes carried as traces, by shape; none is made where one window covers the sequence",
+        "low",
+    ),
     Column(
         "flops_per_step",
         "",

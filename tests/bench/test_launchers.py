@@ -22,7 +22,7 @@ from bench.errors import BadInput
 from bench.folder import Folder
 from bench.launchers.base import CELLS_PER_JOB, Launcher, Outcome
 from bench.provenance import ROOT
-from tests.bench.test_sweep import cells_of, counting, plant, records
+from tests.bench.test_sweep import cells_of, counting, plant, records, with_code
 
 ABOUT = {"experiment": "", "question": "", "overrides": []}
 
@@ -108,9 +108,9 @@ def test_what_another_machine_recorded_is_not_run_again(
     assert planted == [0, 5, 0, 5]
     assert len(records(out)) == 4
     # Newer code replaces the record of whichever machine.
-    monkeypatch.setattr(provenance, "code_hash", lambda *_: "newer code")
+    with_code(monkeypatch, "newer code")
     assert run(tmp_path / "other", "seed=0", launcher=elsewhere) == 0
-    monkeypatch.setattr(provenance, "code_hash", lambda *_: "newest code")
+    with_code(monkeypatch, "newest code")
     assert run(tmp_path / "other", "seed=0", launcher=InProcess(1)) == 0
     assert len(records(tmp_path / "other")) == 1
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bench import cli, launch, neighbours, record, sweep
+from bench import cli, launch, neighbours, provenance, record, sweep
 from bench.cell import Cell
 from bench.errors import BadInput
 from bench.folder import Folder
@@ -109,6 +109,12 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seeds
 
 
+def with_code(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """As a process finds it that starts when the code is this."""
+    monkeypatch.setattr(provenance, "code_hash", lambda *_: code)
+    monkeypatch.setattr(provenance, "_hash_when_first_asked", lambda *_: code)
+
+
 def test_resume_runs_what_is_missing_stale_or_corrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,10 +135,27 @@ def test_resume_runs_what_is_missing_stale_or_corrupt(
     victim.write_text(victim.read_text()[:50])
     run(cells_of("seed=0,1,5"), out)
     assert len(ran) == 7
-    monkeypatch.setattr(sweep.provenance, "code_hash", lambda *_: "newer code")
+    with_code(monkeypatch, "newer code")
     run(cells_of("seed=0,1,5"), out)
     assert len(ran) == 10
     assert len(records(out)) == 3
+
+
+def test_a_cell_whose_code_was_edited_meanwhile_is_invalid_and_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    ran = counting(monkeypatch)
+    provenance.code_of(cells_of("seed=0")[0])
+    monkeypatch.setattr(provenance, "code_hash", lambda *_: "edited")
+    assert run(cells_of("seed=0"), out) == 1
+    (record,) = records(out)
+    assert (record["status"], ran) == ("invalid", [0])
+    assert "was edited since the sweep began" in record["reason"]
+    with_code(monkeypatch, "edited")
+    assert run(cells_of("seed=0"), out) == 0
+    assert [record["status"] for record in records(out)] == ["ok"]
+    assert ran == [0, 0]
 
 
 def test_gpu_cells_without_a_gpu_become_skipped_rows(tmp_path: Path) -> None:
