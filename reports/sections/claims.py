@@ -22,6 +22,7 @@ def claims(study: Study) -> d.Section:
         [
             d.Words(
                 f"What the tutorials say, in our words, and what these records say to it: {told}. "
+                "The algorithms are judged by the core's rows, not by other libraries'. "
                 "Brackets are 95 % intervals; the keys name the rows behind each answer."
             ),
             d.Claims(sorted(answers, key=lambda a: a.finding.verdict == "not tested here")),

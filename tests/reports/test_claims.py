@@ -126,6 +126,15 @@ PLANTED: dict[str, tuple[Records, Records]] = {
 }
 
 
+def test_other_libraries_are_not_held_against_an_algorithm() -> None:
+    theirs = with_metric(grid(algo=ALGOS, n_hidden=[64, 128, 256], backend=["braintrace"]),
+                         "etrace_mib", lambda row, config: (row["n_hidden"] / 64) ** 3)  # fmt: skip
+    alone, both = answers(WIDTHS), answers(WIDTHS + theirs)
+    assert alone["d-rtrl-memory"].verdict == HOLDS
+    assert both == alone
+    assert answers(theirs)["d-rtrl-memory"].verdict == FAILS
+
+
 def test_every_claim_has_planted_records_and_an_identifier_of_its_own() -> None:
     claims = all_claims()
     assert {claim.id for claim in claims} == set(PLANTED)
