@@ -146,6 +146,7 @@ EXTRA_METRICS = (
         "low",
     ),
     Column("n_weights", "", "weights", "trained numbers of the network"),
+    Column("step_time_mean_ms", "ms", "mean step time", "mean of single steps, pauses included"),
     Column("step_time_iqr_ms", "ms", "step time spread", "interquartile range of single steps"),
     Column("warmup_steps", "", "warm-up steps", "steps before the timing, not counted"),
     Column("timed_steps", "", "timed steps", "steps that the median is taken over"),

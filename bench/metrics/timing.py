@@ -67,6 +67,7 @@ class Timing(Metric):
                 "step_time_ms": 1e3 * median,
                 "step_time_ms_lo": 1e3 * low,
                 "step_time_ms_hi": 1e3 * high,
+                "step_time_mean_ms": 1e3 * float(np.mean(samples)),
                 "step_time_iqr_ms": 1e3 * float(np.subtract(*np.quantile(samples, [0.75, 0.25]))),
                 "timesteps_per_s": steps / median,
                 "timesteps_per_s_lo": steps / high,
