@@ -123,6 +123,9 @@ def growth(
     cells = cells[cells["algo"].isin(wanted) & cells[metric].gt(0)]
     for name, value in fixed.items():
         cells = cells[cells[name].eq(value)]
+    if axis == "batch_size" and "batching" not in fixed:
+        # One at a time, a call sees a single sample whatever the batch is.
+        cells = cells[cells["batching"].ne("single")]
     if cells.empty or cells[axis].nunique() < 3:
         return None
     held = [*(s for s in SETTINGS if s != axis), "variant"]

@@ -126,6 +126,16 @@ PLANTED: dict[str, tuple[Records, Records]] = {
 }
 
 
+def test_one_sample_at_a_time_says_nothing_of_growth_with_the_batch() -> None:
+    one = with_metric([built for built in BATCHES if built["row"]["batching"] == "single"],
+                      "etrace_mib", lambda row, config: 0.1)  # fmt: skip
+    batched = [built for built in BATCHES if built["row"]["batching"] != "single"]
+    both, alone = (answered("d-rtrl-memory", of) for of in (batched + one, batched))
+    assert (both.figure, set(both.keys)) == (alone.figure, set(alone.keys))
+    assert both.verdict == alone.verdict == HOLDS
+    assert answered("d-rtrl-memory", one).verdict == UNTESTED
+
+
 def test_other_libraries_are_not_held_against_an_algorithm() -> None:
     theirs = with_metric(grid(algo=ALGOS, n_hidden=[64, 128, 256], backend=["braintrace"]),
                          "etrace_mib", lambda row, config: (row["n_hidden"] / 64) ** 3)  # fmt: skip
