@@ -20,8 +20,9 @@ from bench.metrics.base import Run
 from bench.program import Program
 from bench.trees import flat
 
-EXACT = {"algo": {"_target_": "core.BPTT"}, "backend": {"_target_": "bench.backends.core.Core"},
-         "batching": {"mode": "manual"}}
+EXACT: dict[str, Any] = {
+    "algo": {"_target_": "core.BPTT"}, "backend": {"_target_": "bench.backends.core.Core"},
+    "batching": {"mode": "manual"}, "update_every": "sequence"}
 
 
 @dataclass(frozen=True)

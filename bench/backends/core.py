@@ -50,11 +50,15 @@ class CoreTrainee(ModelTrainee):
         return StepResult(result.losses, result.aux, norm(result.grads))
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
+        """That of all updates of a sequence together, had they left the weights as they are."""
         import core
         from bench.trees import norm
 
-        result = core.gradient(self._started(xs, self._mode), self._loss, xs, ys, has_aux=True)
-        return result.grads, StepResult(result.losses, result.aux, norm(result.grads))
+        total = Total(self.weights)
+        result = core.train(self._started(xs, self._mode), self._loss, xs, ys, total, has_aux=True,
+                            update_every=self._config["update_every"], clip_norm=None)
+        gradient = total.value()
+        return gradient, StepResult(result.losses, result.aux, norm(gradient))
 
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         import jax.numpy as jnp
@@ -80,3 +84,31 @@ class CoreTrainee(ModelTrainee):
         loss, right = super()._loss(out, target)
         single = out.ndim == 1
         return (loss * self._share, right * self._share) if single else (loss, right)
+
+
+class Total:
+    """An optimizer that leaves the weights alone and adds up their gradients.
+
+    Args:
+        weights: trainable states by path.
+    """
+
+    def __init__(self, weights: Mapping[Any, Any]) -> None:
+        import brainstate
+        import jax
+        import jax.numpy as jnp
+
+        self._sums = {path: brainstate.ShortTermState(jax.tree.map(jnp.zeros_like, weight.value))
+                      for path, weight in weights.items()}
+
+    def update(self, gradient: Mapping[Any, Any]) -> None:
+        """Adds the gradient of one update."""
+        import jax
+        import jax.numpy as jnp
+
+        for path, total in self._sums.items():
+            total.value = jax.tree.map(jnp.add, total.value, gradient[path])
+
+    def value(self) -> dict[Any, Any]:
+        """The sums, by path."""
+        return {path: total.value for path, total in self._sums.items()}

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bench import floor
+from bench import cli, floor
+from bench.build import build
 from bench.gradients import cosine, relative_error
 from bench.liveness import peak_bytes
 from bench.metrics.base import Metric, in_order
+from bench.metrics.fidelity import Fidelity
 from bench.metrics.health import Health, gradient_words, never_moved
 from bench.metrics.learning import Learning, time_to
 from bench.metrics.memory import Memory
@@ -115,3 +117,24 @@ def test_floor_is_a_rate_of_this_machine() -> None:
     rates = floor.measure("float32")
     assert 1e8 < rates["product_flops_per_s"] < 1e15
     assert 1e8 < rates["copy_bytes_per_s"] < 1e14
+
+
+def fidelity(*overrides: str) -> dict[str, float]:
+    """Of a small network whose training step is built in this process."""
+    (cell,) = cli.cells_of(None, [*overrides, "model=gru", "task=random_spikes", "n_hidden=8",
+                                  "n_steps=6", "batch_size=4"], multirun=False)
+    job = {"config": cell.config, "choices": cell.choices, "memory_bytes": 2**40}
+    run, _ = build(job, lambda phase: None)
+    return Fidelity().measure(run)["metrics"]
+
+
+def test_fidelity_is_that_of_the_updates_a_sequence_gets() -> None:
+    """BPTT sees no further back than its last update; traces go on."""
+    assert fidelity("algo=bptt")["grad_rel_error"] < 1e-12
+    every_2 = fidelity("algo=bptt", "update_every=2")["grad_rel_error"]
+    every_4 = fidelity("algo=bptt", "update_every=4")["grad_rel_error"]
+    assert every_2 > every_4 > 0.01
+    whole = fidelity("algo=d_rtrl")
+    assert whole["grad_rel_error"] > 0.01
+    for k in (1, 4):
+        assert fidelity("algo=d_rtrl", f"update_every={k}") == pytest.approx(whole, rel=1e-9)
