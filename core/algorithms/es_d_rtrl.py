@@ -52,6 +52,8 @@ class DecayRTRL(WindowedAlgorithm):
       decays: (a_x, a_f).
     """
 
+    least_buffer = 4 * 2**20  # its traces cost next to nothing to carry
+
     def __init__(
         self,
         model: Any,

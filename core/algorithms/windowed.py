@@ -28,10 +28,16 @@ class WindowedAlgorithm(OnlineAlgorithm):
     Args:
       model: any brainstate module.
       window: steps per window of the sequence driver: a number, "sequence", or "auto": as many as
-        keep the step buffers below max(a quarter of the traces, 8 MiB), so that memory is flat in
-        the length of the sequence. It changes speed and memory, never the gradient.
+        keep the step buffers below max(a quarter of the traces, `least_buffer`), so that memory is
+        flat in the length of the sequence. It changes speed and memory, never the gradient.
       mode: accepted for compatibility; the shapes tell.
+
+    Attributes:
+      least_buffer: bytes of step buffers that a window may always take. Large for a trace that is
+        as costly to advance as a step, and best not carried at all.
     """
+
+    least_buffer = 8 * 2**20
 
     def __init__(self, model: Any, *, window: int | str = "auto", mode: Any = None) -> None:
         super().__init__(model, mode)
@@ -46,7 +52,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
             return n_steps
         if self.window_size != "auto":
             return min(int(self.window_size), n_steps)
-        budget = max(sum(self.trace_bytes.values()) / 4, 8 * 2**20)
+        budget = max(sum(self.trace_bytes.values()) / 4, self.least_buffer)
         most = max(1, int(budget / self.graph.step_bytes()))
         if most >= n_steps:
             return n_steps
