@@ -5,8 +5,9 @@ D multiplies the columns of eps, so a window keeps the factors apart:
     U' = [U_0; x_1 .. x_K]                 [lead, r + K, I]
     V' = [A_0 V_0; A_1 f_1 .. A_K f_K]     [lead, r + K, S H]
 
-and then the best rank-r approximation of U'^T V' is taken: with the QR decompositions
-U'^T = Q_u R_u, V'^T = Q_v R_v, only the small core R_u R_v^T needs a singular value decomposition.
+and then the best rank-r approximation of U'^T V' is taken: with orthonormal bases of the rows,
+U' = C_u Q_u and V' = C_v Q_v, only the small core C_u^T C_v needs a singular value decomposition
+(`core.factors`).
 With r >= min(I, S H) nothing is lost and the gradient is D-RTRL's. Credit inside a window is exact
 whatever r is. Memory O(B r (I + S H)).
 
@@ -20,8 +21,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+from jax import lax
 
 from core.errors import InvalidArgument
+from core.factors import orthogonal_rows, orthonormal_basis
 from core.operation import Block, Operation
 
 __all__ = ["LowRankTrace", "truncate"]
@@ -94,10 +97,20 @@ def truncate(u: Any, v: Any, rank: int) -> tuple[Any, Any]:
         return jnp.pad(u, pad), jnp.pad(v, pad)
     if u.shape[-2] == rank:
         return u, v
-    q_u, r_u = jnp.linalg.qr(jnp.swapaxes(u, -1, -2))
-    q_v, r_v = jnp.linalg.qr(jnp.swapaxes(v, -1, -2))
-    left, sigma, right = jnp.linalg.svd(r_u @ jnp.swapaxes(r_v, -1, -2), full_matrices=False)
-    root = jnp.sqrt(sigma[..., :rank])
-    u = jnp.swapaxes(q_u @ left[..., :rank], -1, -2) * root[..., None]
-    v = jnp.swapaxes(q_v @ jnp.swapaxes(right, -1, -2)[..., :rank], -1, -2) * root[..., None]
+    q_u, q_v = orthonormal_basis(u), orthonormal_basis(v)
+    core = jnp.swapaxes(_products(u, q_u), -1, -2) @ _products(v, q_v)
+    right, left = orthogonal_rows(core)
+    sigma, kept = lax.top_k(jnp.linalg.vector_norm(right, axis=-1), rank)
+    root = jnp.sqrt(sigma)[..., None]
+    u = (_rows(left, kept) @ q_u) * root
+    v = (_rows(right, kept) @ q_v) / jnp.where(root > 0, root, 1)
     return u, v
+
+
+def _products(a: Any, b: Any) -> Any:
+    """Of every row of `a` with every row of `b`."""
+    return a @ jnp.swapaxes(b, -1, -2)
+
+
+def _rows(a: Any, which: Any) -> Any:
+    return jnp.take_along_axis(a, which[..., None], axis=-2)
