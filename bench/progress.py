@@ -121,25 +121,24 @@ def outcome_line(cell: Cell, record: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def closing_table(records: Sequence[Mapping[str, Any]]) -> Table:
-    """The rows of a sweep as a table, or its counts when there are many."""
+def closing_table(records: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
+    """Cells of a sweep, by their titles, as a table, or their counts when there are many."""
     table = Table(show_edge=False)
     if len(records) > SHOWN_ROWS:
         table.add_column("status")
         table.add_column("cells", justify="right")
-        statuses = [record["status"] for record in records]
+        statuses = [record["status"] for _, record in records]
         for status in sorted(set(statuses)):
             table.add_row(status, str(statuses.count(status)))
         return table
-    identity = ("algo", "batching", "model", "batch_size", "n_hidden", "n_steps", "seed")
-    for name in (*identity, "status", *COLUMNS):
+    measured = [name for name in COLUMNS
+                if any(record["metrics"].get(name) is not None for _, record in records)]
+    for name in ("cell", "status", *measured):
         table.add_column(name, justify="right" if name in COLUMNS else "left", no_wrap=True)
-    for record in records:
+    for title, record in records:
         status = record["status"]
-        row = record["row"]
-        table.add_row(*[str(row[name]) for name in identity],
-                      f"[{STYLE.get(status, 'red')}]{status}[/]",
-                      *[_number(record["metrics"].get(name)) for name in COLUMNS])
+        table.add_row(title, f"[{STYLE.get(status, 'red')}]{status}[/]",
+                      *[_number(record["metrics"].get(name)) for name in measured])
     return table
 
 

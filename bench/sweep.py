@@ -270,11 +270,11 @@ def _finished(folder: Folder, key: str, cell: Cell) -> bool:
 def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], report: bool) -> int:
     page = build_report(folder.path) if report else "none (report=false)"
     # Of a record with its samples and curves only this much is held: sweeps can be long.
-    records = [{part: found[part] for part in ("status", "row", "metrics")}
-               for key in keys if (found := folder.load(key)) is not None]
+    records = [(cell.title(), {part: found[part] for part in ("status", "metrics")})
+               for key, cell in keys.items() if (found := folder.load(key)) is not None]
     watcher = Watcher(0, [])
     watcher.console.print(closing_table(records))
-    failed = [r for r in records if r["status"] not in record.FINE]
+    failed = [title for title, found in records if found["status"] not in record.FINE]
     missing = len(keys) - len(records)
     if failed or missing:
         watcher.say(f"{len(failed)} of {len(keys)} cells failed, {missing} have no record")

@@ -39,8 +39,11 @@ class Health(Metric):
             *gradient_words(metrics.get("grad_norm"), "grad_norm" in metrics),
             *self.loss_words(run.parts.get("curves", {}).get("loss", []), run.task.n_out),
         ]
+        silent = without_gradient(run.parts.get("fidelity", {}))
+        words += [f"no gradient reaches {', '.join(silent)}"] if silent else []
         if run.trained is not None:
-            words += [f"{name} never moves" for name in never_moved(before, after)]
+            words += [f"{name} never moves" for name in never_moved(before, after)
+                      if name not in silent]
         return {
             "metrics": {
                 "firing_rate": float(np.mean(list(rates.values()))) if rates else None,
@@ -69,6 +72,13 @@ def gradient_words(norm: float | None, measured: bool) -> list[str]:
     if norm is None or not math.isfinite(norm):
         return ["gradient is not finite"]
     return ["gradient is zero"] if norm == 0 else []
+
+
+def without_gradient(fidelity: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """Names of the weights whose gradient is zero where BPTT's is not."""
+    # A zero has no angle, and all of the truth as its error.
+    return [name for name, found in fidelity.items()
+            if found["cosine"] is None and found["rel_error"] == 1]
 
 
 def never_moved(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> list[str]:

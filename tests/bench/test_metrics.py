@@ -15,7 +15,7 @@ from bench.gradients import cosine, relative_error
 from bench.liveness import peak_bytes
 from bench.metrics.base import Metric, in_order
 from bench.metrics.fidelity import Fidelity
-from bench.metrics.health import Health, gradient_words, never_moved
+from bench.metrics.health import Health, gradient_words, never_moved, without_gradient
 from bench.metrics.learning import Learning, time_to
 from bench.metrics.memory import Memory
 from bench.metrics.timing import Timing
@@ -138,3 +138,11 @@ def test_fidelity_is_that_of_the_updates_a_sequence_gets() -> None:
     assert whole["grad_rel_error"] > 0.01
     for k in (1, 4):
         assert fidelity("algo=d_rtrl", f"update_every={k}") == pytest.approx(whole, rel=1e-9)
+
+
+def test_a_weight_without_gradient_is_told_from_one_that_needs_none() -> None:
+    truth = {"a": np.ones(3), "b": np.ones(2), "idle": np.zeros(2)}
+    theirs = {"a": np.array([1.0, 0.5, 1.0]), "b": np.zeros(2), "idle": np.zeros(2)}
+    found = {name: {"cosine": cosine(theirs[name], truth[name]),
+                    "rel_error": relative_error(theirs[name], truth[name])} for name in truth}
+    assert without_gradient(found) == ["b"]
