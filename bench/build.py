@@ -77,10 +77,9 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
               device_peak=None if device is None else int(device["peak_bytes_in_use"]))
     return run, {
         "metrics": {**stepper.seconds, "first_call_s": first_call,
-                    "n_compilations": len(stepper.calls), "n_weights": _count(weights),
+                    "n_compilations": compilations.count, "n_weights": _count(weights),
                     "calls_per_step": max(times for _, times in stepper.calls)},
-        "provenance": {"device": str(jax.devices()[0].device_kind),
-                       "backend_compilations": compilations.count},
+        "provenance": {"device": str(jax.devices()[0].device_kind)},
     }
 
 

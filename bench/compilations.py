@@ -12,11 +12,10 @@ _listening = False
 
 
 class Compilations:
-    """Use as a context manager; ``count`` and ``seconds`` grow while the block runs."""
+    """Use as a context manager; ``count`` grows while the block runs."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.seconds = 0.0
 
     def __enter__(self) -> Compilations:
         global _listening
@@ -31,8 +30,7 @@ class Compilations:
         _active.remove(self)
 
 
-def _heard(event: str, duration_secs: float, **_: Any) -> None:
+def _heard(event: str, _seconds: float, **_: Any) -> None:
     if event == _EVENT:
         for counter in _active:
             counter.count += 1
-            counter.seconds += duration_secs

@@ -83,7 +83,7 @@ METRICS = (
         "memory_peak_mib",
         "MiB",
         "peak memory",
-        "measured rise of the process's (or device's) peak over the run",
+        "measured rise of the process's peak over one step, or of the device's",
         "low",
     ),
     Column(
@@ -137,7 +137,13 @@ EXTRA_METRICS = (
         "training time, evaluation excluded, until the target loss",
         "low",
     ),
-    Column("n_compilations", "", "compilations", "compilations of the training step", "low"),
+    Column(
+        "n_compilations",
+        "",
+        "compilations",
+        "XLA compilations up to the end of the first step",
+        "low",
+    ),
     Column(
         "calls_per_step",
         "",
@@ -157,9 +163,21 @@ EXTRA_METRICS = (
         "timed beside",
         "most other cells seen on the same device while this one was timed",
     ),
-    Column("floor_ms", "ms", "floor", "this machine's least time for the same products", "low"),
+    Column(
+        "floor_ms",
+        "ms",
+        "floor",
+        "this machine's least time for the step's products or for moving its data",
+        "low",
+    ),
     Column("target_loss", "", "target loss", "the loss that time_to_target_s waits for"),
-    Column("bytes_per_step", "B", "bytes per step", "bytes moved in one training step", "low"),
+    Column(
+        "bytes_per_step",
+        "B",
+        "bytes per step",
+        "bytes that the step's matrix products read and write",
+        "low",
+    ),
 )
 
 # Settings that make two cells different experiments; seed and repeat are replications of one.
