@@ -125,7 +125,12 @@ def _block(block: d.Block) -> Html:
     raise TypeError(f"no HTML for {type(block).__name__}")
 
 
-_VERDICTS = {"holds": "holds", "does not hold": "fails", "not tested here": "untested"}
+_VERDICTS = {
+    "holds": "holds",
+    "does not hold": "fails",
+    "not decided": "undecided",
+    "not tested here": "untested",
+}
 
 
 def _claim(answered: Answered) -> Html:
