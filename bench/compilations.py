@@ -30,7 +30,7 @@ class Compilations:
         _active.remove(self)
 
 
-def _heard(event: str, _seconds: float, **_: Any) -> None:
+def _heard(event: str, duration_secs: float, **_: Any) -> None:
     if event == _EVENT:
         for counter in _active:
             counter.count += 1

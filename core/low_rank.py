@@ -42,6 +42,7 @@ class LowRankTrace:
             raise InvalidArgument("a rank of at least 1", repr(rank), "Use 1, 2, 4, ...")
         self.rank = rank
 
+    exact = False
     joins_biases = False  # on their own they cost little and stay exact
 
     @property

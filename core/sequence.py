@@ -113,15 +113,10 @@ def gradient(
     n_steps = stepper.n_steps
     if reduce not in ("sum", "mean"):
         raise InvalidArgument("reduce to be sum or mean", repr(reduce), "Choose one of them.")
-    weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
-    if weight.shape != (n_steps,):
-        raise InvalidArgument(
-            f"a mask of shape ({n_steps},), one weight a step",
-            f"shape {weight.shape}",
-            "Mask samples inside the loss.",
-        )
+    weight = _weights(mask, n_steps)
     if reduce == "mean":
-        weight = weight / weight.sum()
+        total = weight.sum()
+        weight = weight / jnp.where(total == 0, 1, total)  # of an update that is masked out
     size = stepper.algo.steps_per_window(n_steps)
     alone = fresh and size >= n_steps
 
@@ -208,7 +203,7 @@ def train(
             "Choose a number of steps within the sequence.",
         )
     algo.reset_traces()
-    weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
+    weight = _weights(mask, n_steps)
 
     def chunk(inputs: Any) -> Any:
         x, y, w, again = inputs
@@ -339,6 +334,18 @@ def _over_windows(tick: Any, state: Any, inputs: Any, size: int) -> Any:
         state, last = tick(state, jax.tree.map(lambda a: a[whole:], inputs))
         stacked = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), stacked, last)
     return state, stacked
+
+
+def _weights(mask: Any, n_steps: int) -> Any:
+    """Of the steps' losses, [T]."""
+    weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
+    if weight.shape != (n_steps,):
+        raise InvalidArgument(
+            f"a mask of shape ({n_steps},), one weight a step",
+            f"shape {weight.shape}",
+            "Mask samples inside the loss.",
+        )
+    return weight
 
 
 def _over_steps(loss: Loss, per_step_targets: bool) -> Loss:

@@ -68,6 +68,7 @@ CPU_TILE_BYTES, TILE_BYTES = 2**22, 2**28
 class DenseTrace:
     """eps itself, [lead, rows, width] for each component: exact, memory O(B I H)."""
 
+    exact = True
     joins_biases = True  # a bias is one more row
     natural_window: int | None = None
 

@@ -32,12 +32,10 @@ from core.errors import InvalidArgument
 from core.graph import Graph
 from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
-from core.rollout import Record, run
 from core.traces import DenseTrace, advance_parameter, spread, zero_after
 from core.window import (
     Derivatives,
     accumulate,
-    derivatives,
     products,
 )
 
@@ -107,18 +105,9 @@ class D_RTRL(WindowedAlgorithm):
             for source in graph.sources
         }
 
-    def walk(
-        self, graph: Graph, values: dict[int, Any], start: Carry, window: Window
-    ) -> tuple[Arrays, Carry, Record, Any]:
+    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
         """The past is eps_0 itself; at the end, eps_K."""
-        outs, hidden, others, record = run(
-            graph, values, start.hidden, start.others, window.args, window.restart
-        )
-        traces = None
-        if window.keep:
-            local = derivatives(graph, values, record, window.goes_on)
-            traces = Unsettled(start.traces, self._entered(graph, local))
-        return outs, Carry(hidden, others, start.constants, traces), record, start.traces
+        return Unsettled(traces, self._entered(graph, local)) if keep else None, traces
 
     def _entered(self, graph: Graph, local: Derivatives) -> dict[str, Any]:
         """x_t, A_t f_t and A_0 by source and block: eps_K = A_0 eps_0 + sum_t x_t (x) (A_t f_t)."""

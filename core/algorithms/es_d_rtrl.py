@@ -33,14 +33,13 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Arrays, Carry, Window
 from core.algorithms.windowed import WindowedAlgorithm
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Operation, Parameter, pieces
-from core.rollout import Record, along, forget, run
+from core.rollout import along, forget
 from core.traces import spread
-from core.window import Derivatives, accumulate, derivatives, faded_sum, low_pass
+from core.window import Derivatives, accumulate, faded_sum, low_pass
 
 __all__ = ["DecayRTRL"]
 
@@ -99,15 +98,9 @@ class DecayRTRL(WindowedAlgorithm):
             zero["age"] = jnp.zeros(source.lead, jnp.int32)
         return zero
 
-    def walk(
-        self, graph: Graph, values: dict[int, Any], start: Carry, window: Window
-    ) -> tuple[Arrays, Carry, Record, Any]:
+    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
         """The past is ef_{t-1} and t + 1 at every step, and ex where the window begins."""
-        outs, hidden, others, record = run(
-            graph, values, start.hidden, start.others, window.args, window.restart
-        )
-        local = derivatives(graph, values, record, window.goes_on)
-        before = self.init_traces(graph) if start.traces is None else start.traces
+        before = self.init_traces(graph) if traces is None else traces
         ef, last_ef = self._state_side(graph, local, before)
         after, past = {}, {}
         for source, x in zip(graph.sources, local.x, strict=True):
@@ -118,12 +111,12 @@ class DecayRTRL(WindowedAlgorithm):
                 seen["age"] = _ages(trace["age"], local)
                 new["age"] = seen["age"][-1]
             if "x" in trace:
-                seen["x"] = None if start.traces is None else trace["x"]
-                if window.keep:
+                seen["x"] = None if traces is None else trace["x"]
+                if keep:
                     entered = self._entering(seen["x"], x, local.keep)
                     new["x"] = faded_sum(self.decays[0], entered, local.keep)
             after[source.label], past[source.label] = new, seen
-        return outs, Carry(hidden, others, start.constants, after), record, past
+        return after, past
 
     def _state_side(self, graph: Graph, local: Derivatives, before: Any) -> tuple[Any, Any]:
         """ef_{t-1} of every step, and the last, by source, block and component."""

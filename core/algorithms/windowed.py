@@ -12,7 +12,7 @@ from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_w
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
 from core.graph import Graph
-from core.rollout import Record
+from core.rollout import run
 from core.step import prelude
 from core.window import Derivatives, Perturbation, derivatives, push
 
@@ -22,8 +22,8 @@ __all__ = ["WindowedAlgorithm"]
 class WindowedAlgorithm(OnlineAlgorithm):
     """Algorithms whose gradient is the derivative of a linear recurrence over the window.
 
-    Subclasses say how the traces advance (`walk`) and how a change of the weights moves the states
-    (`direction`).
+    Subclasses say how the traces follow a window (`follow`) and how a change of the weights moves
+    the states (`direction`).
 
     Args:
       model: any brainstate module.
@@ -73,8 +73,11 @@ class WindowedAlgorithm(OnlineAlgorithm):
         fixed, start, args = lax.stop_gradient((values, carry, window.args))
         if window.fresh:
             start = start._replace(traces=None)
-        outs, after, record, past = self.walk(graph, fixed, start, window._replace(args=args))
+        outs, hidden, others, record = run(
+            graph, fixed, start.hidden, start.others, args, window.restart
+        )
         local = derivatives(graph, fixed, record, window.goes_on)
+        traces, past = self.follow(graph, local, start.traces, window.keep)
         real = [i for i, o in enumerate(outs) if jnp.issubdtype(o.dtype, jnp.inexact)]
 
         def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
@@ -96,7 +99,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
         )
         by_position = dict(enumerate(outs)) | dict(zip(real, credited, strict=True))
         outs = tuple(by_position.values())
-        return outs, after if window.keep else after._replace(traces=carry.traces)
+        traces = traces if window.keep else carry.traces
+        return outs, Carry(hidden, others, start.constants, traces)
 
     def _perturbation(
         self, values: Any, record: Any, local: Derivatives, past: Any, d_weights: dict[int, Any]
@@ -117,17 +121,16 @@ class WindowedAlgorithm(OnlineAlgorithm):
         )
 
     @abc.abstractmethod
-    def walk(
-        self, graph: Graph, values: dict[int, Any], start: Carry, window: Window
-    ) -> tuple[Arrays, Carry, Record, Any]:
-        """Run the window forward and bring the traces along.
+    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+        """Follow a window with the traces.
 
         Args:
-          values: what the step reads of parameters and constants.
-          start: its traces are None when they are zero.
+          local: derivatives of every step.
+          traces: where the window begins; None when they are zero.
+          keep: whether the traces at the end are wanted.
 
         Returns:
-          Outputs, the carry at the end, the record, and what `direction` needs of the past.
+          The traces at the end, and what `direction` needs of the past.
         """
 
     @abc.abstractmethod
@@ -138,7 +141,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
 
         Args:
           local: derivatives of every step.
-          past: from `walk`.
+          past: from `follow`.
           d_weights: by weight variable; a weight that does not change is missing.
 
         Returns:

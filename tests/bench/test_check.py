@@ -31,7 +31,8 @@ def test_a_planted_mistake_fails_by_name(name: str, capsys: pytest.CaptureFixtur
     assert failures(capsys.readouterr().out) == PLANTED[name]
 
 
-@pytest.mark.parametrize("arguments", [["algo=d_rtrl"], ["algo=bptt_truncated"]])
+@pytest.mark.parametrize("arguments", [
+    ["algo=d_rtrl"], ["algo=bptt_truncated"], ["algo=es_d_rtrl", "algo.decay_or_rank=1"]])
 def test_the_core_passes(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", *arguments]) == 0
     assert failures(capsys.readouterr().out) == []

@@ -259,6 +259,36 @@ def test_bad_options_are_refused(options: dict[str, Any], text: str) -> None:
     assert text in str(refused.value)
 
 
+def test_an_update_that_is_masked_out_changes_nothing() -> None:
+    """With the loss on the last step only, the mean over the steps before it is of none."""
+    data = data_for()
+
+    def trained(mask: Any) -> Any:
+        model = rate.GRU.model()
+        weights = model.states(brainstate.ParamState)
+        optimizer = braintools.optim.SGD(lr=0.05)
+        optimizer.register_trainable_weights(weights)
+        algo = core.D_RTRL(model)
+
+        def once() -> Any:
+            core.initialise(algo, data.xs[0])
+            before = {path: state.value for path, state in weights.items()}
+            core.train(algo, squared_error, data.xs, data.ys, optimizer, update_every=2,
+                       per_step_targets=True, reduce="mean", mask=mask)
+            return before, {path: state.value for path, state in weights.items()}
+
+        return run(once)
+
+    nothing = np.zeros(7)
+    before, after = trained(nothing)
+    assert all(map(np.array_equal, jax.tree.leaves(before), jax.tree.leaves(after)))
+    before, after = trained(nothing + np.eye(7)[-1])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
+    assert not all(map(np.array_equal, jax.tree.leaves(before), jax.tree.leaves(after)))
+    with pytest.raises(core.InvalidArgument, match=r"a mask of shape \(7,\)"):
+        trained(np.ones(9))
+
+
 @pytest.mark.parametrize("every", [0, 8, "step", 2.0])
 def test_an_update_interval_out_of_range_is_refused(every: Any) -> None:
     model, data = rate.LEAKY.model(), data_for()
