@@ -246,7 +246,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         return mapped
 
 
-def check_window(window: Any, words: tuple[str, ...]) -> int | str:
+def check_window(window: Any, words: tuple[str, ...], name: str = "window") -> int | str:
     """A positive number of steps or one of `words`.
 
     Raises:
@@ -259,9 +259,9 @@ def check_window(window: Any, words: tuple[str, ...]) -> int | str:
     )
     if not valid:
         raise InvalidArgument(
-            "window to be a positive number of steps"
+            f"{name} to be a positive number of steps"
             + (f" or one of {', '.join(words)}" if words else ""),
             repr(window),
-            "Set window accordingly.",
+            f"Set {name} accordingly.",
         )
     return window

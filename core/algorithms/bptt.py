@@ -58,7 +58,7 @@ class CheckpointedBPTT(BPTT):
 
     def __init__(self, model: Any, *, segment: int | str = "auto", mode: Any = None) -> None:
         super().__init__(model, mode)
-        self.segment = check_window(segment, ("auto",))
+        self.segment = check_window(segment, ("auto",), "segment")
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         n_steps, restart = window.args[0].shape[0], window.restart

@@ -57,7 +57,7 @@ class D_RTRL(WindowedAlgorithm):
     Args:
       model: any brainstate module.
       window: steps per window of the sequence driver: a number, "sequence", or "auto". It changes
-        speed and memory, never the gradient.
+        speed and memory, not the gradient (but see `credit`, and a trace that is cut to a rank).
       credit: "trace" is D-RTRL. "window" backpropagates fully inside each window and carries the
         trace from window to window (braintrace's `multi-step`); its gradient depends on the window
         and is BPTT's when one window covers the sequence.

@@ -31,8 +31,7 @@ def test_a_planted_mistake_fails_by_name(name: str, capsys: pytest.CaptureFixtur
     assert failures(capsys.readouterr().out) == PLANTED[name]
 
 
-@pytest.mark.parametrize("arguments", [
-    ["algo=d_rtrl"], ["algo=bptt_truncated"], ["algo=es_d_rtrl", "algo.decay_or_rank=1"]])
+@pytest.mark.parametrize("arguments", [["algo=d_rtrl"], ["algo=bptt_truncated"]])
 def test_the_core_passes(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", *arguments]) == 0
     assert failures(capsys.readouterr().out) == []
@@ -43,6 +42,12 @@ def test_promises_of_the_core_are_put_to_the_test(capsys: pytest.CaptureFixture[
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("ok    window invariance: windows of 1, 4 and 6") for line in lines)
     assert any("where recurrence is element-wise agree" in line for line in lines)
+
+
+def test_a_rank_promises_neither_windows_nor_exactness() -> None:
+    subject = check.Subject({"_target_": "core.ES_D_RTRL", "decay_or_rank": 1})
+    assert check.window_invariance(subject) == "not promised"
+    assert check.exactness(subject).endswith("exact nowhere by declaration")
 
 
 def test_what_cannot_be_built_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:

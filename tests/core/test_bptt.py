@@ -103,4 +103,4 @@ def test_windows_out_of_range_are_refused(make: Any, text: str) -> None:
     with pytest.raises(core.InvalidArgument) as refused:
         make(rate.RECURRENT.model())
     assert f"expected window to be a positive number of steps {text}".rstrip() in str(refused.value)
-    assert str(refused.value).endswith("Set window accordingly.")
+    assert str(refused.value).endswith("accordingly.")
