@@ -102,5 +102,5 @@ def test_equals_central_differences(case: Case) -> None:
 def test_windows_out_of_range_are_refused(make: Any, text: str) -> None:
     with pytest.raises(core.InvalidArgument) as refused:
         make(rate.RECURRENT.model())
-    assert f"expected window to be a positive number of steps {text}".rstrip() in str(refused.value)
+    assert f"to be a positive number of steps {text}".rstrip() in str(refused.value)
     assert str(refused.value).endswith("accordingly.")
