@@ -43,7 +43,7 @@ _NOT_SETTINGS = frozenset(
 )
 # Below this the rise of a process's peak is made of pages and allocator slack.
 LEAST_PEAK_MIB = 16.0
-_SYMBOLS = {"batch_size": "B", "n_hidden": "H", "n_steps": "T"}
+SYMBOLS = {"batch_size": "B", "n_hidden": "H", "n_steps": "T"}
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,11 @@ class Study:
         names = [s for s in ("model", "task", "device") if s in self.varied]
         words = [str(cell[s]) for s in names if s not in leave_out]
         sizes = [s for s in ("n_layers", *SIZES) if s in self.varied and s not in leave_out]
-        return " · ".join(words + [f"{_SYMBOLS.get(s, s)} {cell[s]}" for s in sizes])
+        return " · ".join(words + [f"{SYMBOLS.get(s, s)} {cell[s]}" for s in sizes])
 
     def whole_setting(self, cell: pd.Series) -> str:
         """Everything that was set for a cell but its way of computing, in words."""
-        sizes = ", ".join(f"{symbol} = {cell[s]}" for s, symbol in _SYMBOLS.items())
+        sizes = ", ".join(f"{symbol} = {cell[s]}" for s, symbol in SYMBOLS.items())
         layers = f", {cell['n_layers']} layers" if cell["n_layers"] != 1 else ""
         ways = [str(cell[s]) for s in ("batching", "backend") if s not in self.varied]
         rest = f"{', '.join(ways)} on {cell['device']}" if ways else f"on {cell['device']}"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pandas as pd
+
 from reports import document as d
 from reports.study import Study
+from reports.text import short
 from reports.verdict import answer, interval, settings
 
 MOST_SETTINGS = 12  # rows of the table of other settings
@@ -65,12 +68,9 @@ def elsewhere(study: Study) -> d.Section:
     rows = [
         [
             study.setting(c.cells.iloc[0]) or "this sweep",
-            study.name(c.start) + (" (not healthy)" if c.start["health"] else ""),
-            interval(c.start, "step_time_ms"),
-            study.name(c.fast),
-            interval(c.fast, "step_time_ms"),
-            study.name(c.lean),
-            interval(c.lean, c.memory),
+            *_winner(study, c.start, "step_time_ms"),
+            *_winner(study, c.fast, "step_time_ms"),
+            *_winner(study, c.lean, c.memory),
         ]
         for c in choices
     ]
@@ -81,12 +81,23 @@ def elsewhere(study: Study) -> d.Section:
         [
             d.Words(
                 "The same choice at every setting where more than one way of computing was timed: "
-                "what to start with, the fastest, and the one that needs the least memory." + more
+                "what to start with, the fastest, and the one that needs the least memory, each "
+                "with the cosine of its gradient to BPTT's." + more
             ),
             d.Table(
-                ["setting", "start with", "ms", "fastest", "ms", "least memory", "MiB"],
+                [
+                    "setting",
+                    *("start with", "ms", "cosine"),
+                    *("fastest", "ms", "cosine"),
+                    *("least memory", "MiB", "cosine"),
+                ],
                 rows[:MOST_SETTINGS],
-                numeric=(2, 4, 6),
+                numeric=(2, 3, 5, 6, 8, 9),
             ),
         ],
     )
+
+
+def _winner(study: Study, cell: pd.Series, metric: str) -> list[str]:
+    name = study.name(cell) + (" (not healthy)" if cell["flaw"] else "")
+    return [name, interval(cell, metric), short(cell["grad_cosine"])]
