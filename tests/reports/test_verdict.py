@@ -114,9 +114,10 @@ def test_a_difference_within_the_noise_is_no_difference() -> None:
 
 
 def test_bent_curves_cross_where_their_points_do() -> None:
+    sizes = (50, 100, 200, 500, 1000)
     flat = [cell("d_rtrl", 1, memory, None, n_steps=steps)
-            for steps, memory in ((50, 70), (100, 150), (200, 150), (500, 150))]  # fmt: skip
-    steep = [cell("bptt", 1, steps, None, n_steps=steps) for steps in (50, 100, 200, 500)]
+            for steps, memory in ((50, 70), *((n, 150) for n in sizes[1:]))]  # fmt: skip
+    steep = [cell("bptt", 1, steps, None, n_steps=steps) for steps in sizes]
     found = answer(study([*flat, *steep]))
     assert found is not None
     assert "d_rtrl needs less memory than bptt from about T = 150 on" in " ".join(found.sentences)
