@@ -7,11 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from reports.columns import SETTINGS, SIZES
+from reports.noise import bar
 from reports.scaling import CrossOver, PowerLaw, cross_over, fit
 from reports.study import Slice, Study
 
@@ -38,6 +40,18 @@ THEORY: dict[tuple[str, str], dict[str, float]] = {
     ("step_time_ms", "batch_size"): {"bptt": 1.0, "d_rtrl": 1.0, "es_d_rtrl": 1.0},
     ("step_time_ms", "n_hidden"): {"bptt": 2.0, "d_rtrl": 2.0, "es_d_rtrl": 2.0},
 }
+# Read from the compiled program or from shapes, alike in every process: a line through them has no
+# sampling error, and what a fitted interval would show is how far they are from one.
+COUNTED = frozenset({"memory_xla_mib", "memory_temp_mib", "etrace_mib"})
+
+Reading = Literal[
+    "as theory says", "heading there", "not decided", "less than theory", "more than theory"
+]
+SAME = 0.05  # as near as this is equal: exponents, and memories as a share
+CLOSE = 0.15  # as near as an exponent over finite sizes can be asked to come
+NARROW = 0.5  # only an interval this short can speak against theory
+WIDE = 1.0  # an interval longer than this decides nothing
+
 _SERIES = ["variant", "algo", "batching", "backend", "model", "task", "device"]
 
 
@@ -53,6 +67,30 @@ class Law:
     law: PowerLaw
     theory: float | None
     keys: tuple[str, ...]
+
+
+def reading(law: PowerLaw, theory: float, *, counted: bool) -> Reading:
+    """What a fitted exponent says to theory's.
+
+    Theory lying inside an interval is not enough, since a wide one holds nearly anything: the
+    exponent has to be near too. And only a short interval that is clear of theory contradicts it,
+    unless the curve still bends its way.
+
+    Args:
+        counted: whether the quantity is one of `COUNTED`, so that the exponent is exact.
+    """
+    low, high = (law.exponent, law.exponent) if counted else (law.low, law.high)
+    if not high - low <= WIDE:  # nan included
+        return "not decided"
+    off, top = abs(law.exponent - theory), abs(law.top - theory)
+    if off < SAME or (off < CLOSE and low <= theory <= high):
+        return "as theory says"
+    if top < CLOSE:
+        return "heading there"
+    clear = theory < low - SAME or theory > high + SAME
+    if not clear or high - low > NARROW or top < off - CLOSE:
+        return "not decided"
+    return "less than theory" if law.exponent < theory else "more than theory"
 
 
 @dataclass(frozen=True)
@@ -117,7 +155,7 @@ def _theory(metric: str, axis: str, cell: pd.Series) -> float | None:
 @lru_cache(maxsize=2)
 def meetings(study: Study) -> list[Meeting]:
     """Cross-overs inside the measured range, for each pair of series with three sizes in one
-    slice.
+    slice, that the points show and that noise would not explain.
     """
     found = []
     for metric in (study.memory, "step_time_ms"):
@@ -140,13 +178,21 @@ def _meetings(study: Study, metric: str, axis: str, piece: Slice) -> list[Meetin
         if a["batching"].iloc[0] != b["batching"].iloc[0]:
             continue
         cross = cross_over(a[axis], a[metric], b[axis], b[metric])
-        if cross is not None and cross.inside:
-            seen = _seen(a, b, axis, metric)
-            if seen is not None:  # curves bend: what was measured goes before where the laws meet
-                low, high = min(cross.low, seen), max(cross.high, seen)
-                cross = replace(cross, at=seen, low=low, high=high)
-            gap = fit(a[axis], a[metric]).exponent - fit(b[axis], b[metric]).exponent
-            flatter, steeper = (b, a) if gap > 0 else (a, b)
+        if cross is None or not cross.inside:
+            continue
+        rises = fit(a[axis], a[metric]).exponent > fit(b[axis], b[metric]).exponent
+        gap = np.log(a.set_index(axis)[metric] / b.set_index(axis)[metric]).dropna().sort_index()
+        if len(gap) > 1:
+            seen = _seen(gap if rises else -gap)
+            if seen is None:
+                continue
+            # Curves bend: what was measured goes before where the laws meet.
+            low, high = min(cross.low, seen), max(cross.high, seen)
+            cross = replace(cross, at=seen, low=low, high=high)
+        bounded = cross.low > 0 or cross.high < np.inf
+        # Bent curves have laws that bound nothing; then both ends have to be clear by themselves.
+        if bounded or (len(gap) > 1 and _clear(study, metric, gap)):
+            steeper, flatter = (a, b) if rises else (b, a)
             found.append(
                 Meeting(
                     metric,
@@ -161,14 +207,22 @@ def _meetings(study: Study, metric: str, axis: str, piece: Slice) -> list[Meetin
     return found
 
 
-def _seen(a: pd.DataFrame, b: pd.DataFrame, axis: str, metric: str) -> float | None:
-    """Where the points themselves change order, on straight lines between logarithms; None
-    unless they do so once.
+def _clear(study: Study, metric: str, gap: pd.Series) -> bool:
+    """Whether a gap in logarithms is beyond the noise at its smallest and at its largest size."""
+    same = bar(study.noise) if metric == "step_time_ms" else SAME
+    return bool(np.abs(gap.iloc[[0, -1]]).gt(np.log1p(same)).all())
+
+
+def _seen(gap: pd.Series) -> float | None:
+    """Where a gap in logarithms rises through zero, on straight lines between its sizes.
+
+    None where the points contradict a cross-over: they begin above zero, end below it, or change
+    sides more than once.
     """
-    gap = np.log(a.set_index(axis)[metric] / b.set_index(axis)[metric]).dropna().sort_index()
-    x, y = np.log(gap.index.to_numpy(dtype=float)), gap.to_numpy()
-    flips = np.flatnonzero(y[:-1] * y[1:] < 0)
-    if len(flips) != 1:
+    x, y = np.log(gap.index.to_numpy(dtype=float)), gap.to_numpy(dtype=float)
+    told = np.flatnonzero(y)  # at a size where both cost the same, neither side is taken
+    flips = np.flatnonzero(np.diff(np.sign(y[told])))
+    if len(flips) != 1 or y[told[0]] > 0:
         return None
-    i = flips[0]
+    i = told[flips[0]]
     return float(np.exp(x[i] - y[i] * (x[i + 1] - x[i]) / (y[i + 1] - y[i])))

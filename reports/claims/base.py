@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from reports.columns import SETTINGS
+from reports.laws import CLOSE, COUNTED, reading
+from reports.noise import LEAST_BAR, bar
 from reports.scaling import PowerLaw, fit
-from reports.study import Study
+from reports.study import Study, varying_within
 
-Verdict = Literal["holds", "does not hold", "not tested here"]
+Verdict = Literal["holds", "does not hold", "not decided", "not tested here"]
 
 # The tutorials by name; the last two of each pair say the same in another language or format.
 BATCHING = ("Batching Online Learning", "在线学习的批处理操作")
@@ -26,7 +28,7 @@ class Finding:
     """What records say to a claim.
 
     Args:
-        verdict: one of three.
+        verdict: one of four; "not decided" is for records that test a claim and leave it open.
         figure: the number with its interval, in words; for "not tested here" what would test it.
         keys: the records behind it.
     """
@@ -36,7 +38,7 @@ class Finding:
     keys: tuple[str, ...] = ()
 
 
-WIDE = 1.0  # an interval of an exponent longer than this decides nothing
+ABOUT = 1.5  # a ratio up to this, or down to one over it, still counts as about the same
 
 Check = Callable[[Study], Finding]
 
@@ -68,7 +70,13 @@ def judged_if(holds: bool | None, figure: str, keys: Iterable[str]) -> Finding:
 
 def undecided(figure: str, keys: Iterable[str]) -> Finding:
     """For records that test a claim but whose interval reaches to both sides."""
-    return Finding("not tested here", f"Not decided: {figure}", tuple(dict.fromkeys(keys)))
+    return Finding("not decided", figure, tuple(dict.fromkeys(keys)))
+
+
+def all_of(parts: Iterable[bool | None]) -> bool | None:
+    """Whether every part holds: one that does not decides, else one that is open leaves it open."""
+    known = list(parts)
+    return False if False in known else None if None in known else True
 
 
 def untested(needs: str) -> Finding:
@@ -82,16 +90,20 @@ def keys_of(cells: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True)
 class Growth:
-    """A fitted exponent over sizes from `low` to `high`, and the records behind it."""
+    """A fitted exponent over sizes from `low` to `high`, and the records behind it.
+
+    `counted` says that the quantity is exact, so that the exponent has no interval.
+    """
 
     law: PowerLaw
     low: float
     high: float
     keys: tuple[str, ...]
+    counted: bool = False
 
     def words(self, axis: str, theory: float | None = None) -> str:
         text = f"exponent {self.law.exponent:.2f}"
-        if self.law.low == self.law.low:
+        if self.law.low == self.law.low and not self.counted:
             text += f" [{self.law.low:.2f}, {self.law.high:.2f}]"
         text += f" in {axis} from {self.low:g} to {self.high:g}"
         return text + (
@@ -99,14 +111,14 @@ class Growth:
         )
 
     def is_about(self, theory: float) -> bool | None:
-        """Whether theory lies in the interval, or within 0.15 of the exponent or of its top.
-
-        None where the interval is so wide that it would hold nearly anything.
+        """Whether the exponent, or the one it is heading for, is theory's or near it; None where
+        that is not decided.
         """
-        if self.law.high - self.law.low > WIDE:
+        told = reading(self.law, theory, counted=self.counted)
+        if told == "not decided":
             return None
-        inside = self.law.low <= theory <= self.law.high
-        return inside or min(abs(self.law.exponent - theory), abs(self.law.top - theory)) <= 0.15
+        near = abs(self.law.exponent - theory) <= CLOSE
+        return near or told in ("as theory says", "heading there")
 
 
 def growth(
@@ -131,20 +143,28 @@ def growth(
     held = [*(s for s in SETTINGS if s != axis), "variant"]
     slices = cells.groupby(held, dropna=False).ngroup()
     sizes = cells[axis].astype(float)
-    return Growth(
-        fit(sizes, cells[metric], slices), sizes.min(), sizes.max(), tuple(keys_of(cells))
-    )
+    law = fit(sizes, cells[metric], slices)
+    return Growth(law, sizes.min(), sizes.max(), tuple(keys_of(cells)), metric in COUNTED)
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Geometric mean of a ratio over pairs of cells, with Student's 95 % interval."""
+    """Geometric mean of a ratio over pairs of cells, with Student's 95 % interval.
+
+    Args:
+        centre, low, high: the mean and its interval, which is nan for a single pair. A counted
+            quantity has no sampling error: its interval is that of the pairs themselves.
+        least, most: the smallest and the largest of the pairs.
+    """
 
     centre: float
     low: float
     high: float
+    least: float
+    most: float
     pairs: int
     keys: tuple[str, ...]
+    counted: bool = False
 
     def above(self, bar: float) -> bool | None:
         """Whether the ratio is beyond the bar; None where the interval leaves it open.
@@ -158,39 +178,115 @@ class Ratio:
             return True
         return False if self.high <= bar else None
 
+    def below(self, bar: float) -> bool | None:
+        """`above` upside down: beyond one over the bar."""
+        return Ratio(
+            centre=1 / self.centre,
+            low=1 / self.high,
+            high=1 / self.low,
+            least=1 / self.most,
+            most=1 / self.least,
+            pairs=self.pairs,
+            keys=self.keys,
+            counted=self.counted,
+        ).above(bar)
+
+    def is_about_one(self) -> bool | None:
+        """Whether it is within a factor of `ABOUT`; None where the interval reaches across."""
+        ends = (self.low, self.high) if self.low == self.low else (self.centre, self.centre)
+        if ends[0] >= 1 / ABOUT and ends[1] <= ABOUT:
+            return True
+        return False if ends[1] < 1 / ABOUT or ends[0] > ABOUT else None
+
     def words(self) -> str:
-        interval = f" [{self.low:.3g}, {self.high:.3g}]" if self.low == self.low else ""
-        pairs = "1 pair" if self.pairs == 1 else f"{self.pairs} pairs"
-        return f"{self.centre:.3g}×{interval} over {pairs}"
+        if self.pairs == 1:
+            return f"{self.centre:.3g}× over 1 pair"
+        interval = "" if self.counted else f" [{self.low:.3g}, {self.high:.3g}]"
+        spread = f"over {self.pairs} pairs ({self.least:.3g} to {self.most:.3g})"
+        return f"{self.centre:.3g}×{interval} {spread}"
 
 
 def ratio(
     cells: pd.DataFrame, of: pd.Series, to: pd.Series, metric: str, vary: Iterable[str]
 ) -> Ratio | None:
     """The ratio of `metric` between cells chosen by `of` and by `to` that are equal but in
-    `vary`.
+    `vary`; where that leaves several on a side, their geometric mean stands for them.
     """
     from scipy.special import stdtrit
 
     dropped = set(vary)
     held = [s for s in (*SETTINGS, "variant") if s not in dropped]
-    cells = cells.assign(_of=of, _to=to)[cells[metric].gt(0)]
-    above = cells[cells["_of"]].drop_duplicates(held)
-    below = cells[cells["_to"]].drop_duplicates(held)
+    measured = cells[metric].gt(0)
+    above, below = (_one_each(cells[side & measured], held, metric) for side in (of, to))
     pairs = above.merge(below, on=held, suffixes=("", "_base"))
     if pairs.empty:
         return None
-    logs = np.log(pairs[metric] / pairs[f"{metric}_base"]).to_numpy(dtype=float)
+    logs = (pairs["_log"] - pairs["_log_base"]).to_numpy(dtype=float)
+    counted = metric in COUNTED
     half = (
         float(stdtrit(len(logs) - 1, 0.975)) * logs.std(ddof=1) / np.sqrt(len(logs))
         if len(logs) > 1
         else np.nan
     )
-    centre, low, high = (
-        float(np.exp(v)) for v in (logs.mean(), logs.mean() - half, logs.mean() + half)
+    low, high = (logs.min(), logs.max()) if counted else (logs.mean() - half, logs.mean() + half)
+    return Ratio(
+        centre=float(np.exp(logs.mean())),
+        low=float(np.exp(low)),
+        high=float(np.exp(high)),
+        least=float(np.exp(logs.min())),
+        most=float(np.exp(logs.max())),
+        pairs=len(logs),
+        keys=tuple(k for column in ("keys", "keys_base") for ks in pairs[column] for k in ks),
+        counted=counted,
     )
-    keys = [k for column in ("keys", "keys_base") for ks in pairs[column] for k in ks]
-    return Ratio(centre, low, high, len(logs), tuple(keys))
+
+
+def _one_each(cells: pd.DataFrame, held: list[str], metric: str) -> pd.DataFrame:
+    """A row for each setting of `held`, with the mean logarithm of `metric` and all its keys."""
+    rows = [
+        (*values, float(np.log(group[metric].to_numpy(dtype=float)).mean()), keys_of(group))
+        for values, group in cells.groupby(held, dropna=False, sort=False)
+    ]
+    return pd.DataFrame(rows, columns=[*held, "_log", "keys"])
+
+
+def of_largest_batch(cells: pd.DataFrame) -> pd.Series:
+    """Which cells have the largest batch of their setting."""
+    held = [s for s in (*SETTINGS, "variant") if s != "batch_size"]
+    largest = cells.groupby(held, dropna=False)["batch_size"].transform("max")
+    return cells["batch_size"].eq(largest)
+
+
+def largest_batch(cells: pd.DataFrame, found: Ratio) -> str:
+    """The largest batch among the cells behind a ratio, in words; several where they differ."""
+    known = set(found.keys)
+    behind = cells["keys"].map(lambda keys: not known.isdisjoint(keys))
+    used = cells[of_largest_batch(cells) & behind]
+    low, high = used["batch_size"].min(), used["batch_size"].max()
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def apart_from_algorithm(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells with variants that leave out the algorithm and its options, which another one
+    does not have: what is left of them has to be equal for a fair comparison.
+    """
+    swept = varying_within(study.everything, SETTINGS)
+    names = {"machine", *(c.rsplit(".", 1)[-1] for c in swept if not c.startswith("cfg.algo."))}
+    return cells.assign(
+        variant=[
+            " ".join(part for part in variant.split() if part.split("=")[0] in names)
+            for variant in cells["variant"]
+        ]
+    )
+
+
+def alike(study: Study, found: Ratio) -> float:
+    """The ratio of times up to which they count as the same.
+
+    The interval of several pairs holds their noise already, so it has to be told from 5 % alone: a
+    bar as wide as unknown noise would take ignorance for equality. A single pair has only the bar.
+    """
+    return 1 + (LEAST_BAR if found.pairs > 1 else bar(study.noise))
 
 
 def by_rank(study: Study) -> pd.DataFrame:

@@ -1,4 +1,6 @@
-"""What the tutorials claim, answered from the records: holds, does not hold, not tested here."""
+"""What the tutorials claim, answered from the records: holds, does not hold, not decided,
+not tested here.
+"""
 
 from __future__ import annotations
 

@@ -8,12 +8,15 @@ from reports import document as d
 from reports.claims import answer_all
 from reports.study import Study
 
+_LATER = {"not decided": 1, "not tested here": 2}  # what was answered comes first
+
 
 def claims(study: Study) -> d.Section:
     answers = answer_all(study)
     counts = Counter(a.finding.verdict for a in answers)
     told = (
         f"{counts['holds']} hold, {counts['does not hold']} do not, "
+        f"{counts['not decided']} were tested and not decided, "
         f"{counts['not tested here']} were not tested here"
     )
     return d.Section(
@@ -23,8 +26,9 @@ def claims(study: Study) -> d.Section:
             d.Words(
                 f"What the tutorials say, in our words, and what these records say to it: {told}. "
                 "The algorithms are judged by the core's rows, not by other libraries'. "
-                "Brackets are 95 % intervals; the keys name the rows behind each answer."
+                "Brackets are 95 % intervals, and after a number of pairs the smallest and the "
+                "largest follow; the keys name the rows behind each answer."
             ),
-            d.Claims(sorted(answers, key=lambda a: a.finding.verdict == "not tested here")),
+            d.Claims(sorted(answers, key=lambda a: _LATER.get(a.finding.verdict, 0))),
         ],
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from reports import document as d
-from reports.claims.base import WIDE
 from reports.columns import describe, heading
-from reports.laws import Law, laws, meetings
+from reports.laws import COUNTED, Law, laws, meetings, reading
 from reports.study import Study
 from reports.text import short
 
@@ -24,34 +23,19 @@ def scaling(study: Study) -> d.Section:
                 )
             ],
         )
-    blocks: list[d.Block] = [
-        d.Words(
-            "Each exponent p says that the quantity grows as size to the power p over the sizes "
-            "measured "
-            "(least squares on logarithms, 95 % Student intervals). Theory speaks of large "
-            "sizes; at small "
-            "ones fixed costs flatten a curve, which the exponent between the two largest sizes "
-            "shows."
-        )
-    ]
+    blocks: list[d.Block] = [d.Words(_introduction(found))]
     # Where the peak is shown, it holds the temporaries; they are told apart on demand.
     folded = ("memory_temp_mib",) if study.memory == "memory_peak_mib" else ()
     for metric in dict.fromkeys(law.metric for law in found):
         rows = [_law_row(law) for law in found if law.metric == metric]
+        interval = [] if metric in COUNTED else ["95 % interval"]
+        numbers = ["exponent", *interval, "at the top", "theory"]
+        head = ["series", "in", *numbers, "reading", "points"]
         blocks.append(
             d.Table(
-                [
-                    "series",
-                    "in",
-                    "exponent",
-                    "95 % interval",
-                    "at the top",
-                    "theory",
-                    "reading",
-                    "points",
-                ],
+                head,
                 rows,
-                numeric=(2, 3, 4, 5, 7),
+                numeric=tuple(i for i, h in enumerate(head) if h in (*numbers, "points")),
                 caption="" if metric in folded else heading(metric),
                 folded=f"The same for {describe(metric).title}" if metric in folded else "",
             )
@@ -78,42 +62,47 @@ def scaling(study: Study) -> d.Section:
     return d.Section("scaling", "Scaling laws", blocks)
 
 
+def _introduction(found: list[Law]) -> str:
+    words = [
+        "Each exponent p says that the quantity grows as size to the power p over the sizes "
+        "measured (least squares on logarithms). Theory speaks of large sizes; at small ones fixed "
+        "costs flatten a curve, which the exponent between the two largest sizes shows."
+    ]
+    if any(law.metric not in COUNTED for law in found):
+        words.append(
+            "Brackets are 95 % Student intervals; a reading is “not decided” where the interval is "
+            "too wide to tell theory's exponent from others, or where the curve still bends."
+        )
+    if any(law.metric in COUNTED for law in found):
+        words.append(
+            "Temporaries and traces are counted, not measured, and are the same in every process: "
+            "their exponents have no interval, and “bent” says that no single one describes them."
+        )
+    return " ".join(words)
+
+
 def _law_row(law: Law) -> list[str]:
     fit = law.law
-    reading = _reading(law)
+    counted = law.metric in COUNTED
+    told = "" if law.theory is None else reading(fit, law.theory, counted=counted)
     return [
         law.series,
         _axis(law.axis),
         f"{fit.exponent:.2f}",
-        _bounds(fit.low, fit.high, 2),
+        *([] if counted else [_bounds(fit.low, fit.high, 2)]),
         f"{fit.top:.2f}",
         "" if law.theory is None else f"{law.theory:g}",
-        reading + ("; bent" if fit.bent else ""),
+        "; ".join(filter(None, [told, "bent" if fit.bent else ""])),
         str(fit.points),
     ]
-
-
-def _reading(law: Law) -> str:
-    fit, theory = law.law, law.theory
-    if theory is None:
-        return ""
-    if abs(fit.exponent - theory) < 0.05 or (
-        fit.low <= theory <= fit.high and fit.high - fit.low < WIDE
-    ):
-        return "as theory says"
-    if abs(fit.top - theory) < 0.15:
-        return "heading there"
-    if fit.low <= theory <= fit.high:
-        return "not decided"
-    return "less than theory" if fit.exponent < theory else "more than theory"
 
 
 def _bounds(low: float, high: float, digits: int | None = None) -> str:
     if low != low:
         return "–"
-    show = (lambda v: f"{v:.{digits}f}") if digits is not None else short
     if low == 0 and high == float("inf"):
         return "not bounded"
+    show = (lambda v: f"{v:.{digits}f}") if digits is not None else short
     left = "…" if low == 0 and digits is None else show(low)
     return f"[{left}, {'…' if high == float('inf') else show(high)}]"
 
