@@ -56,7 +56,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     home = Home(job["home"], config) if job.get("home") else None
     if home is not None:
         hand_over(home.weights, model)
-    trainee = backend.trainee(model, config, choices)
+    trainee = backend.trainee(model, config)
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     with Compilations() as compilations:
         stepper = stepper_of(trainee, config["batching"]["mode"], config["devices"], xs, ys,
@@ -72,7 +72,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     device = jax.devices()[0].memory_stats()
 
     run = Run(config=config, choices=choices, task=task, trainee=trainee, stepper=stepper,
-              initial=initial, batch=(xs, ys), build=Rebuild(config, choices, task, weights),
+              initial=initial, batch=(xs, ys), build=Rebuild(config, task, weights),
               home=home, floor=job.get("floor", {}),
               device_peak=None if device is None else int(device["peak_bytes_in_use"]))
     return run, {
@@ -89,13 +89,11 @@ class Rebuild:
 
     Attributes:
         config: composed configuration of the cell.
-        choices: option chosen in each group.
         task: the data.
         weights: initial values by path.
     """
 
     config: Mapping[str, Any]
-    choices: Mapping[str, str]
     task: Task
     weights: Mapping[Any, Any]
 
@@ -108,7 +106,7 @@ class Rebuild:
         for path, state in model.states(brainstate.ParamState).items():
             state.value = jax.tree.map(lambda leaf: leaf.astype(other["dtype"]),
                                        self.weights[path])
-        return instantiate(other["backend"]).trainee(model, other, self.choices)
+        return instantiate(other["backend"]).trainee(model, other)
 
 
 def hand_over(arrays: Mapping[str, np.ndarray], model: Any) -> None:
@@ -139,8 +137,7 @@ def _count(weights: Mapping[Any, Any]) -> int:
 def _refuse_too_large(calls: list[Any], memory_bytes: int) -> None:
     """Names the need of a step that cannot fit before it takes the machine down."""
     for program, _ in calls:
-        account = program.memory()
-        need = account["argument"] + account["output"] + account["temp"] - account["alias"]
+        need = program.memory_total()
         if need * 2**20 > memory_bytes:
             raise MemoryError(f"the compiled step asks for {need:,.0f} MiB, "
                               f"the memory cap is {memory_bytes / 2**20:,.0f} MiB")

@@ -91,7 +91,7 @@ def serve(questions: IO[str], answers: IO[bytes]) -> None:
     weights = {path: jax.tree.map(np.array, state.value) for path, state in states.items()}
     _send(answers, flat(weights))
     origin = Origin(config, (first[0].astype(config["dtype"]), first[1]),
-                    Rebuild(config, {}, task, weights))
+                    Rebuild(config, task, weights))
     for line in questions:
         asked = json.loads(line)
         _send(answers, float64_gradients(origin, asked, max_samples=asked["batch_size"])[0])

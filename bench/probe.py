@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -53,19 +54,18 @@ def _interpreter(cell: Cell) -> str | None:
 
 
 def _asked(python: str | None, cells: list[Cell], memory: bool) -> list[dict[str, Any]]:
-    read_end, write_end = os.pipe()
     env = launch.environment({**cells[0].config, "python": python})
-    process = subprocess.Popen(
-        [executable(python), "-P", "-m", "bench.probe", str(write_end)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        pass_fds=[write_end], env={**env, "JAX_PLATFORMS": "cpu"})
-    os.close(write_end)
-    with os.fdopen(read_end, encoding="utf-8") as answers:
-        jobs = [{"config": c.config, "choices": c.choices, "memory": memory} for c in cells]
-        log, _ = process.communicate(json.dumps(jobs))
+    jobs = [{"config": c.config, "choices": c.choices, "memory": memory} for c in cells]
+    # A file: a pipe holds 64 KiB, and nobody reads it while the process is waited for.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as answers:
+        process = subprocess.run(
+            [executable(python), "-P", "-m", "bench.probe", str(answers.fileno())],
+            input=json.dumps(jobs), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            pass_fds=[answers.fileno()], env={**env, "JAX_PLATFORMS": "cpu"}, check=False)
+        answers.seek(0)
         found = [json.loads(line) for line in answers]
     if len(found) != len(cells):
-        last = (log.strip().splitlines() or ["no output"])[-1]
+        last = (process.stdout.strip().splitlines() or ["no output"])[-1]
         raise BadInput("configuration", expected="cells that can be built", came=last)
     return found
 
@@ -111,7 +111,7 @@ def look(job: Mapping[str, Any]) -> dict[str, Any]:
     predicted = None
     if job["memory"] and not backend.environment:
         try:
-            predicted = predict_mib(backend.trainee(model, config, choices), task, config)
+            predicted = predict_mib(backend.trainee(model, config), task, config)
         except Exception:
             # A prediction is a courtesy: the cell itself will say what is wrong.
             traceback.print_exc()

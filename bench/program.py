@@ -85,6 +85,11 @@ class Program:
         return {name: getattr(account, f"{name}_size_in_bytes") / 2**20
                 for name in ("argument", "output", "temp", "alias")}
 
+    def memory_total(self) -> float:
+        """MiB that a call needs, by that account: what is donated is not held twice."""
+        account = self.memory()
+        return account["argument"] + account["output"] + account["temp"] - account["alias"]
+
     @contextmanager
     def _timed(self, phase: str, on_phase: Phase) -> Iterator[None]:
         on_phase(phase)

@@ -39,13 +39,19 @@ def records(folder: Path) -> dict[str, dict[str, object]]:
 
 def run(folder: Path, command: str, out: str) -> list[dict[str, Any]]:
     """The records that one of the page's commands leaves, with smaller sizes."""
+    started(folder, command, "epochs=3", "n_hidden=16", "batch_size=32",
+            "metric.timing.budget_s=0.2")
+    return [json.loads(file.read_text()) for file in (folder / out / "cells").glob("*.json")]
+
+
+def started(folder: Path, command: str, *more: str) -> str:
+    """What one of the page's commands prints."""
     variable, *words = shlex.split(command)
     assert variable == "PYTHONPATH=mine"
     assert words[:3] == ["python", "-m", "bench"]
     path_value = os.pathsep.join([str(folder / "mine"), str(ROOT)])
-    quick = ["epochs=3", "n_hidden=16", "batch_size=32", "metric.timing.budget_s=0.2"]
     done = subprocess.run(
-        [sys.executable, *words[1:], *quick],
+        [sys.executable, *words[1:], *more],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path_value},
         capture_output=True,
@@ -53,7 +59,7 @@ def run(folder: Path, command: str, out: str) -> list[dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return [json.loads(file.read_text()) for file in (folder / out / "cells").glob("*.json")]
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +78,7 @@ def test_the_page_has_one_of_each() -> None:
         "task",
     }
     assert len(FILES) == 12
-    assert len(COMMANDS) == 2
+    assert len(COMMANDS) == 3
 
 
 def test_every_cell_is_ok_and_has_the_new_metric(records: dict[str, dict[str, object]]) -> None:
@@ -101,6 +107,11 @@ def test_the_library_agrees_with_the_core_and_says_what_it_lacks(folder: Path) -
     assert theirs["agreement_rel_error"] < 1e-12
     assert theirs["loss_final"] == pytest.approx(ours["loss_final"], rel=1e-4)
     assert found["autodiff", "d_rtrl"]["reason"].startswith("autodiff has algo=bptt")
+
+
+def test_the_algorithm_keeps_its_promises(folder: Path) -> None:
+    said = started(folder, COMMANDS[2])
+    assert said.endswith("within_step: 9 of 9 checks passed\n")
 
 
 def test_the_plot_is_in_the_report(report: Path) -> None:

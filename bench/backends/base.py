@@ -46,7 +46,9 @@ class Comparison(NamedTuple):
 
 
 class Trainee(abc.ABC):
-    """A model under one algorithm of one backend. Its methods are traced by jax, never called bare.
+    """A model under one algorithm of one backend.
+
+    ``train``, ``gradient``, ``apply`` and ``evaluate`` are traced by jax, never called bare.
 
     Attributes:
         model: the brainstate model.
@@ -161,5 +163,5 @@ class Backend(abc.ABC):
         return Comparison()
 
     @abc.abstractmethod
-    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
         """Puts ``model`` under the algorithm that ``config["algo"]`` describes."""

@@ -66,7 +66,7 @@ class Brainscale(Backend):
         words = OWN_CONVENTIONS[config["algo"]["_target_"]]
         return Comparison(own=own, words=words if not self._published else "")
 
-    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
         return BrainscaleTrainee(model, config, published if self._published else nullcontext)
 
 

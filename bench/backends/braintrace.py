@@ -64,7 +64,7 @@ class Braintrace(Backend):
         return Comparison(core={"algo": window}, words=(
             f"compared with the core's credit=window, window={self._chunk}"))
 
-    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
         return BraintraceTrainee(model, config, self._mode.replace("_", "-"), self._chunk)
 
 

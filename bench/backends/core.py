@@ -21,7 +21,7 @@ class Core(Backend):
                     "update_every needs batching=manual or vmap")
         return ""
 
-    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
         return CoreTrainee(model, config)
 
 

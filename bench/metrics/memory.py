@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from bench.metrics.base import Metric, Run
+from bench.program import Program
 from bench.trees import owned
 
 MIB = 2**20
@@ -44,9 +45,8 @@ class Memory(Metric):
 
     def measure(self, run: Run) -> dict[str, Any]:
         # The programs of a step run one after the other: the largest one is the step's need.
-        accounts = [program.memory() for program, _ in run.stepper.calls]
-        account = max(accounts, key=_total)
-        total = _total(account)
+        largest = max((program for program, _ in run.stepper.calls), key=Program.memory_total)
+        account, total = largest.memory(), largest.memory_total()
         peak, source = _peak_of_step(run)
         peak_mib = None if peak is None else peak / MIB
         traces = run.trainee.trace_bytes(_first(run))
@@ -72,10 +72,6 @@ class Memory(Metric):
         if abs(peak - account) <= allowed:
             return ""
         return f"measured peak {peak:.1f} MiB, XLA's account {account:.1f} MiB"
-
-
-def _total(account: dict[str, float]) -> float:
-    return account["argument"] + account["output"] + account["temp"] - account["alias"]
 
 
 def _first(run: Run) -> np.ndarray:

@@ -42,7 +42,7 @@ def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.Monk
         model = build.model_of(CONFIG, task)
         own = flat({path: state.value for path, state
                     in model.states(brainstate.ParamState).items()})
-        trainee = Core().trainee(model, core_config, {})
+        trainee = Core().trainee(model, core_config)
         xs, ys = next(task.batches(0))
         xs = xs[:, :2].astype(np.float64)
         here = flat(brainstate.transform.jit(lambda: trainee.gradient(xs, ys[:2])[0])())

@@ -34,7 +34,7 @@ def trained(backend: Backend, config: dict[str, Any], updates: int) -> list[dict
         model = build.model_of(config, task)
     for state in model.states(brainstate.ParamState).values():
         state.value = jax.tree.map(lambda leaf: leaf.astype("float64"), state.value)
-    trainee = backend.trainee(model, config, {})
+    trainee = backend.trainee(model, config)
     xs, ys = next(task.batches(0))
     xs = xs.astype(np.float64)
     sample = (xs[:, 0], ys[0]) if config["batching"]["mode"] == "single" else (xs, ys)

@@ -33,7 +33,7 @@ class PlainJax(Backend):
             return "plain JAX updates once a sequence"
         return ""
 
-    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
         return PlainJaxTrainee(model, config)
 
 

@@ -18,7 +18,7 @@ class Planted(Backend):
     def __init__(self, truth: str) -> None:
         self._truth = truth
 
-    def trainee(self, model: Any, config: Mapping[str, Any], choices: Mapping[str, str]) -> Trainee:
+    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
         return PlantedTrainee(model, self._truth)
 
 
