@@ -11,14 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench import environments, plots, signature
+from bench.backends.base import Backend
 from bench.errors import BadInput, suggest
-from bench.instantiate import target_of
+from bench.instantiate import instantiate, target_of
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
+BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
 AXES = ("batch_size", "n_hidden", "n_layers", "n_steps")
 
 # What a cell measures does not depend on where it is kept or how it was started.
 NOT_IN_KEY = ("out", "plan", "resume", "report", "plot", "experiment", "question", "repeats")
+
+# What a whole command has one of.
+PER_COMMAND = ("experiment", "out", "plan", "plot", "question", "report")
 
 # Arguments that the worker passes to a group's target by itself.
 GIVEN = {
@@ -91,6 +96,20 @@ def told_apart(cells: Sequence[Cell]) -> list[Cell]:
             for cell, title, own in zip(cells, titles, settings, strict=True)]
 
 
+def one_for_all(cells: Sequence[Cell]) -> None:
+    """Refuses cells that differ in what a command has one of, such as its folder.
+
+    Raises:
+        BadInput: for the first such key.
+    """
+    for key in PER_COMMAND:
+        values = {json.dumps(cell.config[key]): cell.config[key] for cell in cells}
+        if len(values) > 1:
+            raise BadInput(key, expected="one value for the whole sweep",
+                           came=", ".join(str(value) for value in values.values()),
+                           do="Start a command for each.")
+
+
 def _settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """What a person sets in a configuration, by dotted key."""
     for key, value in config.items():
@@ -98,6 +117,11 @@ def _settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, 
             yield from _settings(value, f"{path}{key}.")
         elif key not in (*NOT_IN_KEY, "_target_"):
             yield path + key, value
+
+
+def kind_of(row: Mapping[str, Any]) -> str:
+    """What cells share that take about as long as each other."""
+    return f"{row['algo']} {row['batching']} {row['model']}"
 
 
 def digest(value: Any) -> str:
@@ -122,13 +146,16 @@ def checked(config: dict[str, Any], choices: dict[str, str], known: set[str]) ->
             raise BadInput(key, expected="a key of the configuration", came=key,
                            do=suggest(key, known))
     config.setdefault("metric", {})  # of metric=[] nothing is left
+    for key in sorted(known - set(config)):
+        raise BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
+                       do="Only hyperparameters can be left out.")
     for key, rule in RULES.items():
         config[key] = rule(key, config[key])
-    for group in GROUPS:
-        if "_target_" in config[group]:
-            signature.check(group, config[group], GIVEN.get(group, ()))
+    for group in BUILT:
+        signature.check(group, config[group], GIVEN.get(group, ()))
+    backend = _backend(config["backend"])
     if config["python"] is None:
-        wanted = target_of(config["backend"]).environment
+        wanted = backend.environment
         config["python"] = wanted if wanted and environments.built(wanted) else None
     for name, metric in config["metric"].items():
         signature.check(f"metric.{name}", metric)
@@ -136,9 +163,26 @@ def checked(config: dict[str, Any], choices: dict[str, str], known: set[str]) ->
     return Cell(config, choices)
 
 
+def _backend(node: Mapping[str, Any]) -> Backend:
+    """The backend of a cell.
+
+    Raises:
+        BadInput: when it is none, or cannot be built.
+    """
+    try:
+        target = target_of(node)
+        if isinstance(target, type) and issubclass(target, Backend):
+            made: Backend = instantiate(node)
+            return made
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise BadInput.quoting("backend", " ".join(str(error).split())) from error
+    raise BadInput("backend", expected="a subclass of bench.backends.base.Backend",
+                   came=str(node["_target_"]), do="See bench/backends/ for some.")
+
+
 def _check_steps(config: Mapping[str, Any], task: str) -> None:
     steps = config["n_steps"]
-    multiple = config["task"].get("steps_multiple_of", 1)
+    multiple = _whole(1, 8)("task.steps_multiple_of", config["task"].get("steps_multiple_of", 1))
     if steps % multiple:
         nearest = max(multiple, multiple * round(steps / multiple))
         raise BadInput("n_steps", expected=f"a multiple of {multiple} on {task}", came=str(steps),
@@ -198,18 +242,24 @@ def _folder(key: str, value: Any) -> str | None:
                    do=f"Put quotes around it: {key}=\"'{value}'\".")
 
 
-def _limits(key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadInput(key, expected="deadline_s and memory_gib", came=str(value),
-                       do=f"Try {key}.deadline_s=600.")
-    for name in value:
-        if name not in ("deadline_s", "memory_gib"):
-            raise BadInput(f"{key}.{name}", expected="deadline_s or memory_gib", came=name,
-                           do=suggest(name, ["deadline_s", "memory_gib"]))
-    deadline = _positive(f"{key}.deadline_s", value["deadline_s"])
-    memory = value["memory_gib"]
-    memory = None if memory is None else _positive(f"{key}.memory_gib", memory)
-    return {"deadline_s": deadline, "memory_gib": memory}
+def _positive_or_none(key: str, value: Any) -> float | None:
+    return None if value is None else _positive(key, value)
+
+
+def _exactly(**rules: Callable[[str, Any], Any]) -> Callable[[str, Any], dict[str, Any]]:
+    def rule(key: str, value: Any) -> dict[str, Any]:
+        names = " and ".join(rules)
+        if not isinstance(value, dict):
+            raise BadInput(key, expected=f"settings {names}", came=str(value))
+        for name in value:
+            if name not in rules:
+                raise BadInput(f"{key}.{name}", expected=names, came=name, do=suggest(name, rules))
+        for name in rules:
+            if name not in value:
+                raise BadInput(f"{key}.{name}", expected="a value", came="none at all")
+        return {name: check(f"{key}.{name}", value[name]) for name, check in rules.items()}
+
+    return rule
 
 
 RULES: dict[str, Callable[[str, Any], Any]] = {
@@ -231,5 +281,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "resume": _one_of(True, False, "retry"),
     "update_every": _update_every,
     "python": environments.checked,
-    "limits": _limits,
+    "limits": _exactly(deadline_s=_positive, memory_gib=_positive_or_none),
+    "batching": _exactly(mode=_one_of("manual", "vmap", "single")),
+    "device": _exactly(platform=_one_of("cpu", "gpu")),
 }

@@ -12,7 +12,7 @@ from typing import Any
 from hydra._internal.utils import _run_hydra, get_args_parser
 
 from bench import plan, plots, share, signature, sweep
-from bench.cell import Cell, checked, told_apart
+from bench.cell import Cell, checked, one_for_all, told_apart
 from bench.compose import CONF, Composer, arguments_of, forget_other_launchers
 from bench.errors import BadInput
 from bench.folder import Folder, default
@@ -44,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             # Hydra's own flags leave by SystemExit.
             sys.stdout.flush()
+    except KeyboardInterrupt:
+        # Cells are told of by the sweep itself: this is before the first, or after the last.
+        print("interrupted: what is recorded is kept; the same command goes on", file=sys.stderr)
+        return sweep.INTERRUPTED
     except BrokenPipeError:
         # The interpreter flushes once more as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def answer(argv: Sequence[str]) -> int:
     """Hydra's own flags, or the cells; a bad input becomes one message."""
     parser = get_args_parser()
-    namespace, unknown = parser.parse_known_args(list(argv))
+    # Plain parse_known_args takes no overrides behind an option once there were some before it.
+    namespace, unknown = parser.parse_known_intermixed_args(list(argv))
     if any(getattr(namespace, flag) for flag in HYDRA_FLAGS):
         namespace.overrides = arguments_of(namespace)
         forget_other_launchers()
@@ -77,12 +82,12 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     cells, launcher = _composed(config_dir, overrides, multirun)
     first = cells[0].config
     path = Path(first["out"]) if first["out"] else default(first["experiment"], overrides)
+    refuse_bad_tasks(cells)
+    refuse_bad_values(cells, overrides)
     if first["plan"]:
         plan.show(cells, Folder(path, anywhere=launcher is not None),
                   elsewhere=launcher is not None and not launcher.here)
         return 0
-    refuse_bad_tasks(cells)
-    refuse_bad_values(cells, overrides)
     about = {"experiment": first["experiment"] or "", "question": first["question"],
              "overrides": overrides, "plots": plots.modules(first)}
     if launcher is None:
@@ -92,8 +97,15 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
 
 
 def check(config_dir: str | None, overrides: list[str]) -> int:
-    """Runs the conformance suite on the algorithm that the overrides choose."""
-    cell, *_ = cells_of(config_dir, overrides, multirun=False)
+    """Runs the conformance suite on the algorithm that the overrides choose.
+
+    Raises:
+        BadInput: when they choose several.
+    """
+    cell, *others = cells_of(config_dir, overrides, multirun=True)
+    if others:
+        raise BadInput("check", expected="one algorithm", came=f"{1 + len(others)} cells",
+                       do="Check one after the other.")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     # Nothing else in this process needs jax, and importing it takes seconds.
     from bench import check as suite
@@ -117,6 +129,7 @@ def _composed(config_dir: str | None, overrides: list[str], multirun: bool
              for point in composer.points(overrides, multirun)]
     if not cells:
         raise BadInput("sweep", expected="at least one cell", came="an empty list of values")
+    one_for_all(cells)
     launcher = launcher_of(*composer.launcher)
     if launcher is None or launcher.here:
         sweep.refuse_missing_device(cells)

@@ -24,12 +24,11 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from bench.cell import GROUPS
 from bench.errors import BadInput, one_of, suggest
@@ -38,6 +37,11 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 # An option that names a group, or adds or removes a default, needs a composition of its own.
 _STRUCTURAL = re.compile(r"^[+~]|^hydra[./]|@|/")
+
+
+# Groups whose values are names of options, and those of them that take several.
+LISTED = ("metric", "plot")
+NAMED = (*GROUPS, *LISTED, "experiment", "hydra/launcher")
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,9 @@ class Composer:
         overrides = self._parse(arguments)
         _refuse_launchers(overrides)
         experiments = [o for o in overrides if o.key_or_group == "experiment"]
-        if len(experiments) > 1:
-            raise BadInput("experiment", expected="one experiment", came=str(len(experiments)))
+        if len(experiments) > 1 or any(o.is_delete() for o in experiments):
+            raise BadInput("experiment", expected="one experiment",
+                           came=" ".join(map(_text, experiments)))
         for experiment in _choices(experiments[0]) if experiments else [None]:
             fixed = [f"+experiment={experiment}"] if experiment else []
             rest = [o for o in overrides if o.key_or_group != "experiment"]
@@ -108,12 +113,16 @@ class Composer:
         """
         chosen = [_text(o) for o in rest if not o.is_sweep_override()]
         base = self._compose([*fixed, *[o for o in chosen if self._is_structural(o)]])
+        if not isinstance(base.hydra.launcher, DictConfig):
+            raise BadInput("hydra.launcher", expected="settings", came=str(base.hydra.launcher))
         settings = OmegaConf.to_container(base.hydra.launcher, resolve=True)
         assert isinstance(settings, dict)
         self.launcher = (str(base.hydra.runtime.choices["hydra/launcher"]),
                          {str(name): value for name, value in settings.items()})
         params = base.hydra.sweeper.get("params") or {}
         axes = self._parse([f"{key}={value}" for key, value in params.items()])
+        if base.cases is not None and not isinstance(base.cases, ListConfig):
+            raise BadInput("cases", expected="a list of overrides", came=str(base.cases))
         for case in base.cases or [""]:
             overrides = [*axes, *self._parse(str(case).split()), *rest]
             yield {o.get_key_element(): _expanded(o) for o in overrides}
@@ -123,17 +132,17 @@ class Composer:
         if structural not in self._bases:
             self._bases[structural] = self._compose(list(structural))
         config = copy.deepcopy(self._bases[structural])
+        values = self._parse([o for o in overrides if o not in structural])
         try:
-            ConfigLoaderImpl._apply_overrides_to_config(
-                self._parse([o for o in overrides if o not in structural]), config
-            )
+            ConfigLoaderImpl._apply_overrides_to_config(values, config)
             runtime = config.hydra.runtime.choices
             choices = {group: str(runtime[group]) for group in GROUPS}
             OmegaConf.set_struct(config, False)
             config.pop("hydra")
             config.pop("cases")
             plain = OmegaConf.to_container(config, resolve=True)
-        except (HydraException, OmegaConfBaseException) as error:
+        except Exception as error:
+            # Of Hydra's own settings a wrong type raises whatever the code that reads them does.
             raise self._friendly(error, overrides) from error
         assert isinstance(plain, dict)
         plain["experiment"] = experiment
@@ -141,7 +150,7 @@ class Composer:
 
     def _is_structural(self, override: str) -> bool:
         key = override.split("=", 1)[0]
-        return bool(_STRUCTURAL.search(key)) or key in (*GROUPS, "metric", "plot", "cases")
+        return bool(_STRUCTURAL.search(key)) or key in (*GROUPS, *LISTED, "cases")
 
     def _parse(self, arguments: list[str]) -> list[Override]:
         parser = OverridesParser.create(config_loader=self._hydra.config_loader)
@@ -155,13 +164,29 @@ class Composer:
         return parsed
 
     def _compose(self, overrides: list[str]) -> DictConfig:
+        for override in self._parse(overrides):
+            self._refuse_no_name(override)
         try:
             return self._hydra.compose_config(
                 config_name="config", overrides=overrides, run_mode=RunMode.RUN,
                 with_log_configuration=False, from_shell=False,
             )
-        except (HydraException, OmegaConfBaseException) as error:
+        except Exception as error:
+            # As above.
             raise self._friendly(error, overrides) from error
+
+    def _refuse_no_name(self, override: Override) -> None:
+        """Refuses ``algo=null`` and ``metric=3``: a group takes names of its options."""
+        group = override.key_or_group
+        if group not in NAMED or override.is_delete():
+            return
+        value = override.value()
+        names = value if isinstance(value, list) and group in LISTED else [value]
+        if not all(isinstance(name, str | QuotedString) for name in names):
+            options = self._hydra.config_loader.get_group_options(group)
+            raise BadInput(group, expected=f"[NAME,...] of {', '.join(options) or 'your own'}"
+                           if group in LISTED else one_of(options),
+                           came=_text(override).split("=", 1)[1])
 
     def _friendly(self, error: Exception, overrides: list[str]) -> BadInput:
         """Hydra's complaint in the form of the harness, with the closest name that exists."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import record
-from bench.cell import digest
+from bench.cell import digest, kind_of
 from bench.errors import BadInput
 
 RUNS = Path("runs")
@@ -37,14 +37,19 @@ def _unwritable(path: Path, error: OSError) -> BadInput:
                     do=f"{error.strerror or error}. Try out=DIR with another folder.")
 
 
+def _unreadable(path: Path, error: OSError) -> BadInput:
+    return BadInput("out", expected="records that can be read", came=str(path),
+                    do=f"{error.strerror or error}. It is left as it is; try again.")
+
+
 class Folder:
     """``DIR/cells/*.json`` and ``DIR/sweep.json``.
 
     Attributes:
         path: DIR.
         cells: where the records are.
-        anywhere: whether a cell is done once any machine has run it; otherwise each machine has
-            records of its own.
+        anywhere: whether a cell is done once any machine has run it for such a folder; otherwise
+            each machine has records of its own.
     """
 
     def __init__(self, path: Path, anywhere: bool = False) -> None:
@@ -93,7 +98,11 @@ class Folder:
             raise _unwritable(self.path, error) from error
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """The record of a cell; a corrupt one is named, set aside and counts as missing."""
+        """The record of a cell; a corrupt one is named, set aside and counts as missing.
+
+        Raises:
+            BadInput: when there is one that cannot be read, which may be a good one.
+        """
         path = self.cells / f"{key}.json"
         try:
             return record.read(path)
@@ -102,13 +111,22 @@ class Folder:
             with contextlib.suppress(OSError):
                 os.replace(path, path.with_suffix(".corrupt"))
             return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
     def load_anywhere(self, identity: str, code: str) -> dict[str, Any] | None:
-        """The record that some machine made of a cell with this code, if there is one."""
+        """The record that some machine made of a cell with this code, if there is one.
+
+        Raises:
+            BadInput: as ``load``.
+        """
+        index = self.cells / f".{identity}.key"
         try:
-            key = (self.cells / f".{identity}.key").read_text(encoding="utf-8")
+            key = index.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise _unreadable(index, error) from error
         found = self.load(key)
         return found if found is not None and found["provenance"].get("code") == code else None
 
@@ -125,13 +143,12 @@ class Folder:
             record.write_text(index, value["key"])
 
     def durations(self) -> dict[str, float]:
-        """Wall-clock seconds that past cells took, by the name of their algorithm and batching."""
+        """Wall-clock seconds that past cells took, by algorithm, batching and model."""
         found: dict[str, list[float]] = {}
         for path in self.cells.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 value = json.loads(path.read_text(encoding="utf-8"))
-                kind = f"{value['row']['algo']} {value['row']['batching']} {value['row']['model']}"
-                found.setdefault(kind, []).append(value["provenance"]["wall_s"])
+                found.setdefault(kind_of(value["row"]), []).append(value["provenance"]["wall_s"])
         return {kind: sum(times) / len(times) for kind, times in found.items()}
 
     @contextlib.contextmanager

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from bench.cell import Cell
+from bench.cell import Cell, kind_of
 from bench.folder import Folder
 from bench.probe import probe
 from bench.progress import console
-from bench.sweep import key_of, recorded, why_skipped
+from bench.sweep import finished, key_of, why_skipped
 
 
 def show(cells: list[Cell], folder: Folder, elsewhere: bool = False) -> None:
@@ -28,14 +28,13 @@ def show(cells: list[Cell], folder: Folder, elsewhere: bool = False) -> None:
     findings = probe(cells, memory=True)
     for place, cell in enumerate(cells):
         reason = why_skipped(cell, elsewhere) or findings[place]["error"]
-        known = recorded(folder, key_of(cell), cell) is not None
+        done = finished(folder, key_of(cell), cell)
         row = cell.row()
-        kind = f"{row['algo']} {row['batching']} {row['model']}"
-        guess = past.get(kind, sum(times) / len(times) if times else None)
-        runs = not reason and not known
+        guess = past.get(kind_of(row), sum(times) / len(times) if times else None)
+        runs = not reason and not done
         if runs:
             total += guess or 0.0
-        state = f"skipped: {reason}" if reason else "recorded" if known else "runs"
+        state = f"skipped: {reason}" if reason else "recorded" if done else "runs"
         predicted = findings[place]["predicted_mib"]
         table.add_row(cell.title(), str(row["seed"]), state,
                       "" if predicted is None else f"{predicted:.1f}",

@@ -16,6 +16,8 @@ def checked(key: str, value: Any) -> dict[str, dict[str, str]]:
     Raises:
         BadInput: for the first that is not a module.
     """
+    if not isinstance(value, dict):
+        raise BadInput(key, expected="a list of plots", came=str(value), do=f"Try {key}=[NAME].")
     for name, node in value.items():
         target = node.get("_target_") if isinstance(node, dict) else None
         if not isinstance(target, str) or set(node) != {"_target_"} or not _found(target):

@@ -91,12 +91,13 @@ def read(path: Path) -> dict[str, Any] | None:
 
     Raises:
         Corrupt: when the file is there but is not a whole record of this schema.
+        OSError: when it cannot be read, which says nothing about what is in it.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise Corrupt(f"{path.name} is not a whole record ({error})") from error
     wanted = {"schema", "key", "status", "row", "config", "metrics"}
     if not isinstance(record, dict) or not wanted <= set(record):

@@ -39,6 +39,9 @@ def check(group: str, node: Mapping[str, Any], given: Iterable[str] = ()) -> Non
     Raises:
         BadInput: on a target that does not exist, a misspelt name or a value of a wrong type.
     """
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise BadInput(group, expected="_target_: package.module.Name and its arguments",
+                       came=str(node))
     target = str(node["_target_"])
     signature = read(target)
     if signature is None:
@@ -107,7 +110,7 @@ def _find(path: Path, module: str, name: str, target: str) -> Signature | None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
-            return _of_class(node, tree, path, module, target)
+            return _of_class(node, path, module, target)
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return _of_function(node, skip=0)
         if isinstance(node, ast.ImportFrom):
@@ -134,9 +137,7 @@ def _absolute(node: ast.ImportFrom, module: str, path: Path) -> str:
     return ".".join([*base, node.module] if node.module else base)
 
 
-def _of_class(
-    node: ast.ClassDef, tree: ast.Module, path: Path, module: str, target: str
-) -> Signature | None:
+def _of_class(node: ast.ClassDef, path: Path, module: str, target: str) -> Signature | None:
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return _of_function(item, skip=1)

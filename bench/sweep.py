@@ -27,6 +27,10 @@ from bench.progress import Watcher, closing_table
 
 INTERRUPTED = 130
 LOCK_WAIT_S = 0.5
+FLOOR_TIMEOUT_S = 120.0
+
+# Floors that failed in this process: not every cell of a sweep has to wait for that again.
+_without_floor: set[str] = set()
 
 # Runs cells by key into a folder; returns what went wrong beside the cells' own failures.
 Runner = Callable[[Mapping[str, Cell], Folder, Watcher], list[str]]
@@ -67,6 +71,9 @@ def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
         folder: where the sweep lives.
         key: the name of the cell's record on this machine.
         cell: the cell.
+
+    Raises:
+        BadInput: when it is there but cannot be read.
     """
     found = folder.load(key)
     if found is None and folder.anywhere:
@@ -90,7 +97,7 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
     keys = {key_of(cell): cell for cell in cells}
     _plan(keys, folder, about)
     folder.link_latest()
-    todo = {key: cell for key, cell in keys.items() if not _finished(folder, key, cell)}
+    todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
     try:
         with _terminable(), Watcher(len(todo), list(folder.durations().values())) as watcher:
             if len(todo) < len(keys):
@@ -117,7 +124,7 @@ def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[
     """Runs cells one after the other, each in a process of its own.
 
     Returns:
-        One line for each record that could not be written.
+        One line for each record that could not be written, or was there and could not be read.
     """
     unsaved: list[str] = []
     queue = deque(todo.items())
@@ -136,7 +143,13 @@ def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[
             waited = 0
             watcher.begin(cell)
             # The other sweep may have finished it since this one looked.
-            fresh = recorded(folder, key, cell) if cell.config["resume"] is True else None
+            try:
+                fresh = recorded(folder, key, cell) if cell.config["resume"] is True else None
+            except BadInput as error:
+                # Running it would replace a record that may be good.
+                unsaved.append(f"{cell.title()}: {error}")
+                watcher.say(unsaved[-1])
+                continue
             result = fresh or run_cell(cell, key, folder, watcher)
             try:
                 if fresh is None:
@@ -201,16 +214,24 @@ def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
     known: dict[str, dict[str, float]] = {}
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(path.read_text(encoding="utf-8"))
-    if name not in known:
-        answer = subprocess.run(
-            [executable(cell.config["python"]), "-P", "-m", "bench.floor",
-             cell.config["dtype"]],
-            env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, check=False)
-        known[name] = json.loads(answer.stdout) if answer.returncode == 0 else {}
+    if not known.get(name) and name not in _without_floor:
+        try:
+            known[name] = _measured_floor(cell)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            # Not kept in the file: the next sweep may have more luck.
+            _without_floor.add(name)
+            return {}
         with contextlib.suppress(OSError):
             record.write_json(path, known)
-    return known[name]
+    return known.get(name, {})
+
+
+def _measured_floor(cell: Cell) -> dict[str, float]:
+    answer = subprocess.run(
+        [executable(cell.config["python"]), "-P", "-m", "bench.floor", cell.config["dtype"]],
+        env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=FLOOR_TIMEOUT_S, check=True)
+    return dict(json.loads(answer.stdout))
 
 
 def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
@@ -259,7 +280,8 @@ def _identity_anywhere(cell: Cell) -> str:
     return cell.identity(provenance.software(cell.config["python"]))
 
 
-def _finished(folder: Folder, key: str, cell: Cell) -> bool:
+def finished(folder: Folder, key: str, cell: Cell) -> bool:
+    """Whether the cell's record is there and ``resume`` lets it count."""
     if cell.config["resume"] is False:
         return False
     found = recorded(folder, key, cell)

@@ -110,8 +110,10 @@ def delay_of(n_steps: int, delay: int | None, shown: int) -> int:
         ValueError: when the sequence is too short.
     """
     wanted = 1 if delay is None else delay
-    if wanted < 0 or shown < 1:
-        raise ValueError(f"delay: expected at least 0 and something shown, got {delay}.")
+    if shown < 1:
+        raise ValueError(f"hold: expected at least 1, got {shown} steps that show something.")
+    if wanted < 0:
+        raise ValueError(f"delay: expected at least 0, got {delay}.")
     if n_steps < shown + wanted:
         raise ValueError(f"n_steps: expected at least {shown + wanted} ({shown} steps that show "
                          f"something and a delay of {wanted}), got {n_steps}.")

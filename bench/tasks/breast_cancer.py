@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -24,14 +25,14 @@ class BreastCancer(Task):
         batch_size: sequences a batch, B.
         seed: of the order of the patients.
         n_test: patients held out, the same for every seed.
-        steps_multiple_of: 10, for the check before any cell runs.
+        steps_multiple_of: 10 and nothing else, for the check before any cell runs.
     """
 
     n_in = 3
     n_out = 2
 
     def __init__(self, n_steps: int, batch_size: int, seed: int, n_test: int = 114,
-                 steps_multiple_of: int = QUANTITIES) -> None:
+                 steps_multiple_of: Literal[10] = 10) -> None:
         from sklearn.datasets import load_breast_cancer
 
         if n_steps % steps_multiple_of:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -19,14 +20,14 @@ class Digits(Task):
         batch_size: sequences a batch, B.
         seed: of the order of the images.
         n_test: images held out.
-        steps_multiple_of: 8, for the check before any cell runs.
+        steps_multiple_of: 8 and nothing else, for the check before any cell runs.
     """
 
     n_in = 8
     n_out = 10
 
     def __init__(self, n_steps: int, batch_size: int, seed: int, n_test: int = 360,
-                 steps_multiple_of: int = ROWS) -> None:
+                 steps_multiple_of: Literal[8] = 8) -> None:
         if n_steps % steps_multiple_of:
             raise ValueError(f"n_steps: expected a multiple of {ROWS}, got {n_steps}.")
         self._hold = n_steps // ROWS

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, provenance, sweep
+from bench import cli, plan, probe, provenance, sweep
+from bench.errors import BadInput
 
 CASES = {
     "algo=drtrl": "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, d_rtrl, "
@@ -44,6 +45,34 @@ CASES = {
     "out=[1]": "out: expected the name of a folder, got [1]. Put quotes around it: out=\"'[1]'\".",
     "+plot.mine._target_=no.such_module": "plot.mine: expected _target_: MODULE, one that can be "
                                           "found, got no.such_module. Is its folder on PYTHONPATH?",
+    "plot=3": "plot: expected [NAME,...] of your own, got 3.",
+    "plot=null": "plot: expected [NAME,...] of your own, got null.",
+    "+plot.mine=3": "plot.mine: expected _target_: MODULE, one that can be found, got 3. "
+                    "Is its folder on PYTHONPATH?",
+    "metric=3": "metric: expected [NAME,...] of agreement, fidelity, health, learning, memory, "
+                "timing, work, got 3.",
+    "metric.timing=null": "metric.timing: expected _target_: package.module.Name and its "
+                          "arguments, got None.",
+    "batching=null": "batching: expected one of manual, single, vmap, got null.",
+    "batching.mode=foo": "batching.mode: expected one of manual, vmap, single, got foo.",
+    "+batching.foo=3": "batching.foo: expected mode, got foo.",
+    "~batching.mode": "batching.mode: expected a value, got none at all.",
+    "device.platform=CPU": "device.platform: expected one of cpu, gpu, got CPU. Did you mean cpu?",
+    "backend._target_=core.BPTT": "backend: expected a subclass of bench.backends.base.Backend, "
+                                  "got core.BPTT. See bench/backends/ for some.",
+    "+backend.x=3": "backend: Core() takes no arguments",
+    "task.steps_multiple_of=0": "task.steps_multiple_of: expected Literal[8], got 0.",
+    "task.steps_multiple_of=3": "task.steps_multiple_of: expected Literal[8], got 3.",
+    "~task._target_": "got {'steps_multiple_of': 8, 'n_test': 360}.",
+    "~lr": "lr: expected lr=VALUE, got ~lr. Only hyperparameters can be left out.",
+    "~limits.deadline_s": "limits.deadline_s: expected a value, got none at all.",
+    "~experiment": "experiment: expected one experiment, got ~experiment.",
+    "cases=3": "cases: expected a list of overrides, got 3.",
+    "hydra=3": "configuration: expected values that Hydra can compose, got 'int' object has no "
+               "attribute 'runtime'.",
+    "hydra.launcher=3": "hydra.launcher: expected settings, got 3.",
+    "experiment=quick,gate": "experiment: expected one value for the whole sweep, got quick, gate. "
+                             "Start a command for each.",
     "report=maybe": "report: expected one of true, false, got maybe.",
     "resume=maybe": "resume: expected one of true, false, retry, got maybe.",
     "python=no-such-python": "python: expected a Python interpreter or the name of an "
@@ -95,6 +124,80 @@ def test_one_bad_point_refuses_the_whole_sweep(capsys: pytest.CaptureFixture[str
     assert cli.main(["-m", "batch_size=16,0"]) == 2
     assert capsys.readouterr().err == (
         "error: batch_size: expected a whole number of at least 1, got 0. Try batch_size=64.\n")
+
+
+@pytest.mark.parametrize(("swept", "came"), [
+    ("out=a,b", "a, b"), ("plan=true,false", "True, False"), ("report=true,false", "True, False"),
+    ("question=a,b", "a, b"),
+])
+def test_what_a_command_has_one_of_is_not_swept(
+    swept: str, came: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["-m", swept]) == 2
+    key = swept.split("=")[0]
+    assert capsys.readouterr().err == (f"error: {key}: expected one value for the whole sweep, "
+                                       f"got {came}. Start a command for each.\n")
+
+
+def test_overrides_may_come_before_and_behind_options(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(cli, "run", lambda *args: asked.append(args) or 0)
+    monkeypatch.setattr(cli, "check", lambda *args: asked.append(args) or 0)
+    assert cli.main(["algo=bptt", "-m", "seed=1,2"]) == 0
+    assert cli.main(["check", "--config-dir", str(tmp_path), "algo=bptt"]) == 0
+    assert asked == [(None, ["algo=bptt", "seed=1,2"], True), (str(tmp_path), ["algo=bptt"])]
+
+
+def test_one_algorithm_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "algo=bptt,d_rtrl"]) == 2
+    assert capsys.readouterr().err == (
+        "error: check: expected one algorithm, got 2 cells. Check one after the other.\n")
+
+
+@pytest.mark.parametrize("refuse", ["refuse_bad_tasks", "refuse_bad_values"])
+def test_a_plan_refuses_what_the_run_would(refuse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise BadInput("task", expected="a task that can be made", came="this one")
+
+    monkeypatch.setattr(cli, refuse, refused)
+    monkeypatch.setattr(plan, "show", lambda *_, **__: None)
+    assert cli.main(["plan=true"]) == 2
+
+
+def test_an_interrupt_before_the_cells_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "refuse_bad_tasks", interrupt)
+    assert cli.main([]) == 130
+    assert capsys.readouterr().err.startswith("interrupted: ")
+
+
+# Answers 64 KiB and more before it ends; should nobody take them, it ends by itself.
+PROBE = """#!{python}
+import json, os, signal, sys
+signal.alarm(20)
+jobs = json.load(sys.stdin)
+with os.fdopen(int(sys.argv[-1]), "w") as answers:
+    for _ in jobs:
+        answers.write(json.dumps({{"error": "x" * 100_000, "predicted_mib": None}}) + "\\n")
+"""
+
+
+def test_the_answers_of_a_probe_may_be_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cells = cli.cells_of(None, ["n_hidden=8,16"], multirun=True)
+    script = tmp_path / "python"
+    script.write_text(PROBE.format(python=sys.executable))
+    script.chmod(0o755)
+    monkeypatch.setattr(probe, "executable", lambda _: str(script))
+    found = probe.probe(cells, memory=False)
+    assert [len(found[place]["error"]) for place in (0, 1)] == [100_000, 100_000]
 
 
 def test_missing_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

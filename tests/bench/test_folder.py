@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import record
+from bench.errors import BadInput
 from bench.folder import Folder, default
 
 
@@ -61,6 +62,22 @@ def test_a_corrupt_record_is_named_once_and_set_aside(
     assert printed.startswith("corrupt record, the cell runs again: k.json is not a whole record")
     assert printed.count("\n") == 1
     assert path.with_suffix(".corrupt").exists()
+
+
+def test_a_record_that_cannot_be_read_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder.open(tmp_path / "out")
+    saved(folder, "k", "cell")
+
+    def stale(_: Path) -> None:
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "read", stale)
+        with pytest.raises(BadInput, match=r"records that can be read, got .*k\.json\. Stale file"):
+            folder.load("k")
+    assert folder.load("k") is not None
 
 
 def test_latest_points_to_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,12 @@ def test_corrupt_is_named(text: str, words: str, tmp_path: Path) -> None:
     assert "k.json" in str(error.value)
 
 
+def test_what_cannot_be_read_is_not_called_corrupt(tmp_path: Path) -> None:
+    (tmp_path / "k.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        record.read(tmp_path / "k.json")
+
+
 def test_a_write_that_fails_leaves_the_old_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,8 @@ def test_a_file_that_is_something_else_is_named(nmnist: Path, shd: Path, tmp_pat
                                      "something and a delay of 1), got 4."),
     ("task=delayed_match task.delay=5", "task: n_steps: expected at least 9 (4 steps that show "
                                         "something and a delay of 5), got 8."),
+    ("task=delayed_match task.hold=0", "task: hold: expected at least 1, got 0 steps that show "
+                                       "something."),
     ("task=copy_memory n_steps=4", "task: n_steps: expected at least 5 (4 steps that show "
                                    "something and a delay of 1), got 4."),
     ("task=shd", "task: path: expected a folder with shd_train.h5 and shd_test.h5, got nothing. "
