@@ -85,8 +85,9 @@ def duel(options: Options) -> int:
         try:
             _run_pairs(options, sides, state, random.Random(seed))
         except BadInput:
-            # Nothing was timed: the same folder serves when the error is mended.
-            (folder / "duel.json").unlink()
+            if not state["pairs"]:
+                # Nothing was timed: the same folder serves when the error is mended.
+                (folder / "duel.json").unlink()
             raise
     verdict = _decide(folder, state)
     print((folder / "verdict.txt").read_text(encoding="utf-8"), end="")

@@ -21,6 +21,7 @@ SAMPLING = ("metric.timing.warmup_s=1", "metric.timing.ci_width=0.001",
 MEASURE = ("metric=[timing]", "repeats=1", "resume=false")
 NO_REPORT = "report=false"
 COLUMN = "step_time_ms"
+CHECK_TIMEOUT_S = 120.0
 
 
 _running: set[subprocess.Popen[str]] = set()
@@ -87,10 +88,16 @@ def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
     """Asks the tree to plan the cell, so that a typing error is told before anything is timed.
 
     Raises:
-        BadInput: with what the tree says about the overrides, or when they are several cells.
+        BadInput: with what the tree says about the overrides, or when they are several cells; or
+            when it says nothing for a long time.
     """
-    done = _finish(_start(tree, [*overrides, *MEASURE, "plan=true"], folder, {}), timeout_s=120)
-    if done is not None and done[0] != 0:
+    process = _start(tree, [*overrides, *MEASURE, "plan=true"], folder, {})
+    done = _finish(process, CHECK_TIMEOUT_S)
+    if done is None:
+        raise BadInput(" ".join(overrides) or "the default cell",
+                       expected=f"a plan of {tree.asked}",
+                       came=f"none within {CHECK_TIMEOUT_S:.0f} s")
+    if done[0] != 0:
         _refused(tree, overrides, done[1])
 
 
@@ -139,6 +146,8 @@ def _finish(process: subprocess.Popen[str], timeout_s: float) -> tuple[int, str]
     finally:
         _end(process)
         _running.discard(process)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _end(process: subprocess.Popen[str]) -> None:

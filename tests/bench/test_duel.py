@@ -9,19 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from bench.duel import cli, options
+from bench.duel import cli, options, process
 from bench.duel.trees import checked_out
 from bench.errors import BadInput
 
 # Stands in for `python -m bench`: same arguments, same record, a planted time.
 PLANTED = """
-import json, pathlib, random, sys
+import json, pathlib, random, sys, time
 arguments = dict(a.split("=", 1) for a in sys.argv[1:])
 if "typo" in arguments:
     print("error: typo: expected a key of the configuration, got typo.")
     sys.exit(2)
 if "plan" in arguments:
+    if "MODE" == "slow":
+        time.sleep(60)
     sys.exit(0)
+if "MODE" == "later" and list(pathlib.Path(arguments["out"].strip("'")).glob("../pairs/0001-*")):
+    print("error: task: no such file any more.")
+    sys.exit(2)
 if "MODE" == "crash":
     sys.exit("signal 9")
 folder = pathlib.Path(arguments["out"].strip("'")) / "cells"
@@ -157,6 +162,26 @@ def test_what_a_tree_refuses_is_told_before_anything_is_timed(
     assert run(tmp_path, base, head, "typo=1") == 2
     assert "error: typo: expected a key of the configuration" in capsys.readouterr().err
     assert not (tmp_path / "duel" / "pairs").exists()
+
+
+def test_a_refusal_in_the_middle_keeps_the_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0, "later")
+    assert run(tmp_path, base, head) == 2
+    assert "no such file any more" in capsys.readouterr().err
+    state = json.loads((tmp_path / "duel" / "duel.json").read_text(encoding="utf-8"))
+    assert len(state["pairs"]) >= 1
+
+
+def test_a_tree_that_does_not_answer_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process, "CHECK_TIMEOUT_S", 0.5)
+    base, head = plant(tmp_path / "a", 1.0, "slow"), plant(tmp_path / "b", 1.0)
+    assert run(tmp_path, base, head, "lr=1,2") == 2
+    assert "expected a plan of" in capsys.readouterr().err
+    assert not (tmp_path / "duel" / "duel.json").exists()
 
 
 def test_a_folder_with_a_duel_in_it_is_not_overwritten(
