@@ -30,8 +30,8 @@ class Timing(Metric):
         ci_width: sampling stops when the 95 % interval of the median is this fraction of it wide.
         min_samples: fewest samples.
         max_samples: most samples.
-        budget_s: longest sampling in seconds, once there are ``min_samples``; a step so slow that
-            these do not fit three times into it stops at the budget with what there is.
+        budget_s: longest sampling in seconds, once there are ``min_samples``; for these three times
+            as long, and then sampling stops with what there is.
     """
 
     reads_clock = True
