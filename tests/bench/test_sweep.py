@@ -16,14 +16,12 @@ from typing import Any
 
 import pytest
 
-from bench import cli, launch, neighbours, plan, provenance, record, sweep
+from bench import cli, launch, neighbours, provenance, record, sweep
 from bench.cell import Cell
 from bench.errors import BadInput
 from bench.folder import Folder
 from bench.launch import Outcome
-from bench.progress import Watcher
 from bench.provenance import ROOT
-from bench.sweep import machine_floor
 
 FAULTS = ("do_nothing_wrong", "raise_in_the_middle", "kill_itself", "exit_without_a_word",
           "ask_for_too_much")
@@ -183,72 +181,6 @@ def test_a_full_disk_loses_one_record_and_says_so(
     assert run(cells, tmp_path / "out") == 1
     assert [r["row"]["seed"] for r in records(tmp_path / "out")] == [0, 10]
     assert "could not be written: [Errno 28] No space left on device" in capsys.readouterr().out
-
-
-def test_a_record_that_cannot_be_read_is_neither_run_again_nor_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cells, out, ran = cells_of("seed=0,5"), tmp_path / "out", counting(monkeypatch)
-    assert run(cells, out) == 0
-    real, victim = record.read, f"{sweep.key_of(cells[0])}.json"
-
-    def stale(path: Path) -> Any:
-        if path.name == victim:
-            raise OSError(116, "Stale file handle")
-        return real(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(record, "read", stale)
-        with pytest.raises(BadInput, match="Stale file handle"):
-            run(cells, out)
-        # When it turns up between the plan and the cell, the other cells still run.
-        todo = {sweep.key_of(cell): cell for cell in (cells[0], *cells_of("seed=10"))}
-        with Watcher(2, []) as watcher:
-            problem, = sweep.in_turn(todo, Folder.open(out), watcher)
-        assert "Stale file handle" in problem
-    assert ran == [0, 5, 10]
-    assert [r["row"]["seed"] for r in records(out)] == [0, 5, 10]
-
-
-def test_a_plan_says_what_will_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fine = {"error": "", "predicted_mib": None}
-    monkeypatch.setattr(plan, "probe", lambda cells, memory: [fine] * len(cells))
-    assert run(cells_of("seed=0,1"), tmp_path / "out") == 1
-
-    def states(*arguments: str) -> list[str]:
-        capsys.readouterr()
-        plan.show(cells_of("seed=0,1", *arguments), Folder(tmp_path / "out"))
-        return [word for word in capsys.readouterr().out.split() if word in ("runs", "recorded")]
-
-    assert states() == ["recorded", "recorded"]
-    assert states("resume=retry") == ["recorded", "runs"]
-    assert states("resume=false") == ["runs", "runs"]
-
-
-def test_a_floor_that_fails_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cell, folder, asked = cells_of("seed=0")[0], Folder.open(tmp_path / "out"), []
-
-    def hangs(*_: object, timeout: float, **__: object) -> None:
-        asked.append(timeout)
-        raise subprocess.TimeoutExpired("floor", timeout)
-
-    monkeypatch.setattr(sweep, "_without_floor", set())
-    with monkeypatch.context() as patch:
-        patch.setattr(subprocess, "run", hangs)
-        assert [machine_floor(folder, cell) for _ in range(2)] == [{}, {}]
-    assert asked == [sweep.FLOOR_TIMEOUT_S]
-    # As another process finds it, and where an older version kept the failure.
-    sweep._without_floor.clear()
-    assert not (folder.path / "floor.json").exists()
-    name = f"{provenance.fingerprint(cell)} cpu float32"
-    record.write_json(folder.path / "floor.json", {name: {}})
-    monkeypatch.setattr(sweep, "_measured_floor", lambda _: {"copy_bytes_per_s": 1.0})
-    assert machine_floor(folder, cell) == {"copy_bytes_per_s": 1.0}
-    assert json.loads((folder.path / "floor.json").read_text()) == {name: {"copy_bytes_per_s": 1.0}}
 
 
 DISK = """
