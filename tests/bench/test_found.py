@@ -1,4 +1,4 @@
-"""What a sweep finds in its folder: records that cannot be read, what is left, floors that failed."""
+"""What a sweep finds in its folder: unreadable records, what is left to run, failed floors."""
 
 from __future__ import annotations
 
