@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from reports.text import elide
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
 
 # The width of one column of a paper; on a screen and on a phone the drawing scales.
 SIZE_IN = (3.5, 2.6)
+LEGEND_IN = 0.34  # of which a legend may take this much, two rows; for a higher one it grows
 PNG_DPI = 200
 # Greys that the page replaces by its own colours, so that one drawing serves light and dark.
 INK, FAINT, PAPER = "#1b1b1f", "#c9c9cf", "#fefefe"
@@ -73,6 +73,7 @@ class Plot:
         caption: how to read it.
         data: the numbers drawn, as the reader may copy them.
         draw: paints onto an empty axes.
+        height: of the drawing in inches; a long legend adds to it.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Plot:
     caption: str
     data: pd.DataFrame
     draw: Callable[[Axes], None]
+    height: float = SIZE_IN[1]
 
     def save(self, folder: Path, stem: str) -> str:
         """Writes stem.svg and stem.png into the folder; returns the SVG for the page."""
@@ -90,7 +92,7 @@ class Plot:
         from matplotlib.figure import Figure
 
         with matplotlib.rc_context({**STYLE, "svg.hashsalt": stem}):
-            figure = Figure(figsize=SIZE_IN, layout="constrained", dpi=PNG_DPI)
+            figure = Figure(figsize=(SIZE_IN[0], self.height), layout="constrained", dpi=PNG_DPI)
             canvas = FigureCanvasAgg(figure)
             self.draw(figure.add_subplot())
             figure.draw_without_rendering()
@@ -123,8 +125,13 @@ def inline(svg: str, label: str) -> str:
     body = re.sub(r"font-family: [^;\"]*;?", "", body)
     for grey, variable in ((INK, "--ink"), (FAINT, "--line"), (PAPER, "--paper")):
         body = body.replace(grey, f"var({variable})")
-    body = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", body)
+    # Coordinates need no more than hundredths of a point; texts, such as a tick's 0.005, stay.
+    body = re.sub(r"<[^>]*>", lambda tag: _rounded(tag[0]), body)
     return re.sub(r"\s*\n\s*", " ", re.sub(r"<!--.*?-->", "", body, flags=re.S))
+
+
+def _rounded(tag: str) -> str:
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)
 
 
 def log_ticks(axes: Axes, which: str, values: pd.Series) -> None:
@@ -136,7 +143,9 @@ def log_ticks(axes: Axes, which: str, values: pd.Series) -> None:
     swept = np.unique(values.dropna().to_numpy(dtype=float))
     whole = bool((swept == np.round(swept)).all())
     if len(swept):
-        low, high = swept.min() / 1.15, swept.max() * 1.15
+        # Over many decades a fixed margin is too thin for the marker of the outermost point.
+        margin = max(1.15, (swept.max() / swept.min()) ** 0.07)
+        low, high = swept.min() / margin, swept.max() * margin
         axis.set_ticks(
             swept if which == "x" and whole and len(swept) <= 7 else round_ticks(low, high)
         )
@@ -172,20 +181,21 @@ def plain(value: float) -> str:
 
 
 def legend(axes: Axes, columns: int = 2) -> None:
-    """A legend below the drawing, where it covers nothing."""
+    """A legend below the drawing, where it covers nothing; a long one makes the figure higher."""
     from matplotlib.container import ErrorbarContainer
+    from matplotlib.figure import Figure
 
     handles, labels = axes.get_legend_handles_labels()
     # Of a line with bars only the line: in the small key the bars are clutter.
     handles = [h.lines[0] if isinstance(h, ErrorbarContainer) else h for h in handles]
-    if len(handles) < 2:
+    if len(handles) < 2 and not any("\n" in label for label in labels):
         return
-    labels = [elide(label, 48) for label in labels]
-    longest = max(len(label) for label in labels)
-    columns = 1 if longest > 30 else columns if longest > 16 else 3
+    labels = shortened(labels, 56)
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    columns = 1 if longest > 26 else columns if longest > 16 else 3
     figure = axes.get_figure()
-    assert figure is not None
-    figure.legend(
+    assert isinstance(figure, Figure)
+    key = figure.legend(
         handles,
         labels,
         loc="outside lower center",
@@ -194,3 +204,74 @@ def legend(axes: Axes, columns: int = 2) -> None:
         columnspacing=1.2,
         labelspacing=0.3,
     )
+    rows = key.get_window_extent().height / figure.dpi
+    figure.set_figheight(figure.get_figheight() + max(0.0, rows - LEGEND_IN))
+
+
+def label_points(
+    axes: Axes, points: Iterable[tuple[float, float, str]], others: pd.DataFrame
+) -> None:
+    """A text beside each point, where it covers no marker and no other text.
+
+    Args:
+        axes: drawn in full, legend included: texts are set by where things lie on the paper.
+        points: (x, y, text).
+        others: x and y of every marker.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    inside, point = axes.get_window_extent(), figure.dpi / 72
+    at = axes.transData.transform(others.to_numpy(dtype=float))
+    covered = [Bbox.from_bounds(x - 3 * point, y - 3 * point, 6 * point, 6 * point) for x, y in at]
+    for x, y, text in points:
+        made = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=6.5)
+        made.set_in_layout(False)  # else the drawing would be laid out anew around it
+        tried = []
+        for place in _PLACES:
+            _move(made, place)
+            box = made.get_window_extent()
+            within = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0
+            # A text may stand above the axes, but then it is close to the title.
+            cost = sum(map(box.overlaps, covered)) + 3 * (not within) + 2 * (box.y1 > inside.y1)
+            tried.append((cost, place))
+        _move(made, min(tried, key=lambda t: t[0])[1])
+        covered.append(made.get_window_extent())
+
+
+# Where a text may stand from its point: up and right first, then the other corners, then farther.
+_PLACES = [
+    (r * dx, r * dy)
+    for r in (1.0, 2.2, 3.6)
+    for dx, dy in ((4, 3), (-4, 3), (4, -3), (-4, -3), (0, 5), (0, -5))
+]
+
+
+def _move(text: Annotation, place: tuple[float, float]) -> None:
+    """Puts a text this many points from its own, growing away from it."""
+    dx, dy = place
+    text.set_position(place)
+    text.set_horizontalalignment("left" if dx > 0 else "right" if dx < 0 else "center")
+    text.set_verticalalignment("bottom" if dy > 0 else "top")
+
+
+def shortened(names: Sequence[str], most: int) -> list[str]:
+    """Lines of at most `most` characters, an ellipsis in the middle of longer ones.
+
+    More characters stay where names would else look alike.
+    """
+    while True:
+        cut = ["\n".join(_middle(line, most) for line in name.split("\n")) for name in names]
+        if len(set(cut)) == len(set(names)):
+            return cut
+        most += 1
+
+
+def _middle(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"

@@ -1,4 +1,4 @@
-"""One colour per variant and one marker per batching, the same in every plot of a report.
+"""One colour per algorithm; marker and dash tell the rest, the same in every plot of a report.
 
 Colours are Okabe and Ito's, which stay apart under the common forms of colour blindness; line style
 and marker repeat the distinction for print in grey.
@@ -14,7 +14,7 @@ from itertools import count
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1b1b1f")
 # Those that most sweeps have keep their colour from report to report; the others share the rest.
 HOME = ("bptt", "d_rtrl", "es_d_rtrl")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
     (0, ()),
     (0, (4, 2)),
@@ -30,17 +30,26 @@ class Look:
     dash: tuple[int, tuple[float, ...]]
 
 
-def looks(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Look]:
-    """A look for every (variant, way of batching) pair; order decides, so sort before."""
-    variants = list(dict.fromkeys(v for v, _ in pairs))
-    ways = list(dict.fromkeys(w for _, w in pairs))
-    taken = {variant: HOME.index(variant) for variant in variants if variant in HOME}
+def looks(ways: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], Look]:
+    """A look for every (algorithm, its settings, batching and the like); order decides, so sort
+    before.
+
+    Colour tells the algorithm. Where all are of one algorithm, colour tells its settings instead.
+    """
+    algos = list(dict.fromkeys(algo for algo, _, _ in ways))
+    rests = list(dict.fromkeys((setting, way) for _, setting, way in ways))
+    settings = list(dict.fromkeys(setting for setting, _ in rests))
+    taken = {algo: HOME.index(algo) for algo in algos if algo in HOME}
     free = (place for place in count() if place not in taken.values())
-    places = {v: taken[v] if v in taken else next(free) for v in variants}
+    places = {algo: taken[algo] if algo in taken else next(free) for algo in algos}
 
-    def look(variant: str, way: str) -> Look:
-        again, colour = divmod(places[variant], len(COLOURS))
-        turn = ways.index(way) + again * len(ways)  # a colour used again gets markers of its own
-        return Look(COLOURS[colour], MARKERS[turn % len(MARKERS)], DASHES[turn % len(DASHES)])
+    def look(algo: str, setting: str, way: str) -> Look:
+        place = places[algo] + (settings.index(setting) if len(algos) == 1 else 0)
+        again, colour = divmod(place, len(COLOURS))
+        # A colour that a second algorithm has to share gets markers of its own.
+        turn = rests.index((setting, way)) + (again * len(rests) if len(algos) > 1 else 0)
+        # Once all markers are used up, each of them comes with another dash.
+        dash = (turn + turn // len(MARKERS)) % len(DASHES)
+        return Look(COLOURS[colour], MARKERS[turn % len(MARKERS)], DASHES[dash])
 
-    return {(variant, way): look(variant, way) for variant, way in pairs}
+    return {each: look(*each) for each in ways}

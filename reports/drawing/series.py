@@ -36,18 +36,27 @@ def styled(study: Study, cells: pd.DataFrame) -> list[tuple[str, Look, pd.DataFr
     """(name, look, its cells) of every series; looks are those of the whole study, in every
     plot.
     """
-    everywhere = sorted({tuple(map(str, row)) for row in study.cells[KEYS].to_numpy()})
-    look = looks([(variant, f"{batching} {backend}") for variant, batching, backend in everywhere])
+    look = _looks(study, ["batching", "backend"])
     return [
-        (study.name(points.iloc[0]), look[str(variant), f"{batching} {backend}"], points)
-        for (variant, batching, backend), points in cells.groupby(KEYS, sort=True)
+        (study.name(points.iloc[0]), look[tuple(map(str, key))], points)
+        for key, points in cells.groupby(KEYS, sort=True)
     ]
 
 
-def variant_looks(study: Study) -> dict[str, Look]:
-    """One look per variant where batching plays no part, in the colours of all other plots."""
-    variants = sorted(study.table["variant"].unique())
-    return {v: look for (v, _), look in looks([(v, "") for v in variants]).items()}
+def unbatched_looks(study: Study) -> dict[tuple[str, ...], Look]:
+    """One look per (variant, backend) where batching plays no part, in the colours of all other
+    plots.
+    """
+    return _looks(study, ["backend"])
+
+
+def _looks(study: Study, rest: list[str]) -> dict[tuple[str, ...], Look]:
+    """Looks by (variant, *rest) of every series of the study."""
+    rows = sorted({tuple(map(str, r)) for r in study.cells[["algo", "variant", *rest]].to_numpy()})
+    # A variant is named by its algorithm and then its settings.
+    ways = [(algo, variant[len(algo) :], " ".join(end)) for algo, variant, *end in rows]
+    found = looks(ways)
+    return {row[1:]: found[way] for row, way in zip(rows, ways, strict=True)}
 
 
 def line(axes: Axes, points: pd.DataFrame, x: str, y: str, look: Look, label: str) -> None:
@@ -67,3 +76,8 @@ def line(axes: Axes, points: pd.DataFrame, x: str, y: str, look: Look, label: st
         markeredgewidth=0,
         label=label,
     )
+
+
+def left_out(shown: int, of: int, words: str) -> str:
+    """A sentence that says that not all are drawn, to follow a caption; nothing where all are."""
+    return f" Drawn are {words.format(shown)} of {of}." if shown < of else ""

@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports.columns import heading
-from reports.drawing.canvas import FAINT, INK, NotDrawn, Plot, legend, log_ticks
-from reports.drawing.series import styled
+from reports.drawing.canvas import (
+    FAINT,
+    INK,
+    PAPER,
+    NotDrawn,
+    Plot,
+    label_points,
+    legend,
+    log_ticks,
+)
+from reports.drawing.series import left_out, styled
+from reports.plots.fidelity import no_gradient
 from reports.study import Study
 from reports.text import elide, short
 from reports.verdict import HELD, settings
@@ -30,32 +40,24 @@ def make(study: Study) -> list[Plot]:
     drawn = []
     choices = [c for c in settings(study) if len(c.cells) > 1 and c.cells[c.memory].gt(0).sum() > 1]
     for number, choice in enumerate(choices[:MOST_SETTINGS], 1):
-        cells = choice.cells[choice.cells[choice.memory].gt(0)].nsmallest(
-            MOST_POINTS, "step_time_ms"
-        )
+        cells, ways = drawable(study, choice.cells, choice.memory)
         title = study.setting(cells.iloc[0])
         failed = out_of_memory(study, cells.iloc[0])
-        data = cells[
-            ["variant", "batching", "backend", "step_time_ms", choice.memory, "grad_cosine"]
-        ]
-        data = data.assign(frontier=pareto(data, "step_time_ms", choice.memory)).reset_index(
-            drop=True
-        )
+        columns = ["variant", "batching", "backend", "step_time_ms", choice.memory, "grad_cosine"]
         drawn.append(
             Plot(
                 name=f"frontier_{number}",
                 section=TITLE,
                 title=title,
-                caption="Down and left is better. The number at a point is the cosine of "
-                "its gradient to "
-                "BPTT's; the grey line joins the ways that nothing beats in both time and memory."
+                caption=_caption(study, cells)
+                + left_out(len(cells), ways, "the best trade-offs and the fastest others, {} ways")
+                + left_out(min(MOST_SETTINGS, len(choices)), len(choices), "{} settings")
                 + (f" Out of memory here: {', '.join(failed)}." if failed else ""),
-                data=data,
+                data=cells[[*columns, "no_gradient", "frontier"]].reset_index(drop=True),
                 draw=partial(
                     _draw,
                     study=study,
                     cells=cells,
-                    data=data,
                     memory=choice.memory,
                     title=title,
                     failed=failed,
@@ -65,6 +67,40 @@ def make(study: Study) -> list[Plot]:
     if not drawn:
         raise NotDrawn("no setting has two ways of computing with both time and memory")
     return drawn
+
+
+def drawable(study: Study, cells: pd.DataFrame, memory: str) -> tuple[pd.DataFrame, int]:
+    """The cells to be drawn, the best trade-offs and then the fastest, and how many there were.
+
+    `no_gradient` counts the weights of a cell that get no gradient in one of its processes.
+    """
+    placed = cells[cells[memory].gt(0)]
+    placed = placed.assign(frontier=pareto(placed, "step_time_ms", memory))
+    best_first = placed.sort_values(["frontier", "step_time_ms"], ascending=[False, True])
+    chosen = best_first.head(MOST_POINTS)
+    return chosen.assign(no_gradient=[_untrained(study, k) for k in chosen["keys"]]), len(placed)
+
+
+def _untrained(study: Study, keys: list[str]) -> int:
+    found = [study.by_key[key].get("fidelity") or {} for key in keys]
+    return len({weight for each in found for weight, f in each.items() if no_gradient(f)})
+
+
+def _caption(study: Study, cells: pd.DataFrame) -> str:
+    front = cells[cells["frontier"]]
+    if len(front) == 1:
+        words, where = (
+            f"{study.name(front.iloc[0])} needs the least time and the least memory",
+            "it",
+        )
+    else:
+        words = "The grey line joins the ways that nothing beats in both time and memory"
+        where = "each of them"
+    if front["grad_cosine"].notna().any():
+        words += f"; the number at {where} is the cosine of its gradient to BPTT's"
+    if cells["no_gradient"].any():
+        words += ". Open markers: some weights get no gradient at all, so they do not train"
+    return f"Down and left is better. {words}."
 
 
 def pareto(data: pd.DataFrame, x: str, y: str) -> list[bool]:
@@ -84,14 +120,14 @@ def _draw(
     axes: Axes,
     study: Study,
     cells: pd.DataFrame,
-    data: pd.DataFrame,
     memory: str,
     title: str,
     failed: list[str],
 ) -> None:
-    front = data[data["frontier"]].sort_values("step_time_ms")
+    front = cells[cells["frontier"]].sort_values("step_time_ms")
     axes.plot(front["step_time_ms"], front[memory], color=FAINT, linewidth=1.2, zorder=1)
     for name, look, points in styled(study, cells):
+        hollow = bool(points["no_gradient"].any())
         axes.plot(
             points["step_time_ms"],
             points[memory],
@@ -99,17 +135,11 @@ def _draw(
             color=look.colour,
             markersize=5,
             label=name,
-            markeredgewidth=0,
+            fillstyle="none" if hollow else "full",
+            # A rim in the colour of the paper keeps markers apart that cover each other.
+            markeredgecolor=look.colour if hollow else PAPER,
+            markeredgewidth=1 if hollow else 0.5,
         )
-        for _, cell in points.iterrows():
-            if cell["grad_cosine"] == cell["grad_cosine"]:
-                axes.annotate(
-                    short(cell["grad_cosine"]),
-                    (cell["step_time_ms"], cell[memory]),
-                    xytext=(4, 3),
-                    textcoords="offset points",
-                    fontsize=6,
-                )
     for i, name in enumerate(failed[:4]):
         axes.text(
             0.98,
@@ -127,3 +157,9 @@ def _draw(
     axes.set_ylabel(heading(memory))
     axes.set_title(elide(title, 58), loc="left")
     legend(axes)
+    told = front.dropna(subset=["grad_cosine"])[["step_time_ms", memory, "grad_cosine"]]
+    label_points(
+        axes,
+        [(x, y, short(cosine)) for x, y, cosine in told.itertuples(index=False)],
+        cells[["step_time_ms", memory]],
+    )

@@ -1,5 +1,5 @@
-"""Loss and accuracy against epochs and against training time, one line a variant, mean over
-seeds.
+"""Loss and accuracy against epochs and against training time, one line a variant and backend, mean
+over seeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from reports.columns import SETTINGS
 from reports.drawing.canvas import NotDrawn, Plot, legend
 from reports.drawing.palette import Look
-from reports.drawing.series import MOST_SERIES, variant_looks
+from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
 from reports.study import Study
 from reports.text import elide
 
@@ -25,6 +25,7 @@ ORDER = 20
 TITLE = "Loss and accuracy against epochs and training time"
 CURVES = {"loss": "training loss", "test_accuracy": "test accuracy", "accuracy": "accuracy"}
 MOST_SETTINGS = 2
+MARKERS_A_LINE = 5
 _WAYS = ("algo", "batching", "backend")
 
 
@@ -39,12 +40,13 @@ def make(study: Study) -> list[Plot]:
         key=lambda g: (-g[1]["variant"].nunique(), -g[1]["epoch"].max()),
     )
     y_names = [y for y in ("loss", "test_accuracy", "accuracy") if points[y].notna().any()][:2]
+    cut = left_out(min(MOST_SETTINGS, len(groups)), len(groups), "{} settings")
     drawn = []
     for y in y_names:
         for x in ("epoch", "train_time_s"):
             for number, (values, group) in enumerate(groups[:MOST_SETTINGS], 1):
                 title = study.setting(dict(zip(held, values, strict=True)))
-                drawn += _plots(study, group, x, y, title, number)
+                drawn += _plots(study, group, x, y, title, number, cut)
     return drawn
 
 
@@ -74,14 +76,19 @@ def curves(study: Study) -> pd.DataFrame:
 
 
 def _plots(
-    study: Study, group: pd.DataFrame, x: str, y: str, title: str, number: int
+    study: Study, group: pd.DataFrame, x: str, y: str, title: str, number: int, cut: str
 ) -> list[Plot]:
     group = group[pd.to_numeric(group[y], errors="coerce").notna() & group[x].notna()]
-    variants, styles = sorted(group["variant"].unique()), variant_looks(study)
+    group = group.assign(way=[study.name(row, batching=False) for _, row in group.iterrows()])
+    ways, found = sorted(group["way"].unique()), unbatched_looks(study)
+    styles = {
+        row["way"]: found[row["variant"], row["backend"]]
+        for row in group.drop_duplicates("way").to_dict("records")
+    }
     out = []
-    for start in range(0, len(variants), MOST_SERIES):
-        chosen = variants[start : start + MOST_SERIES]
-        data = mean_curve(group[group["variant"].isin(chosen)], x, y)
+    for start in range(0, len(ways), MOST_SERIES):
+        chosen = ways[start : start + MOST_SERIES]
+        data = mean_curve(group[group["way"].isin(chosen)], x, y)
         if not data.empty:
             out.append(
                 Plot(
@@ -90,7 +97,7 @@ def _plots(
                     title=title,
                     caption="Mean over seeds; from three seeds on the band is the 95 % interval "
                     "of the mean. "
-                    "Evaluation is not counted as training time.",
+                    "Evaluation is not counted as training time." + cut,
                     data=data,
                     draw=partial(_draw, data=data, x=x, y=y, title=title, styles=styles),
                 )
@@ -99,11 +106,11 @@ def _plots(
 
 
 def mean_curve(group: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Per variant and epoch: mean x, mean y over seeds, and Student's interval from three seeds
+    """Per way and epoch: mean x, mean y over seeds, and Student's interval from three seeds
     on.
     """
     group = group.astype({y: "float64", x: "float64"})
-    by = group.groupby(["variant", "epoch"], sort=True)
+    by = group.groupby(["way", "epoch"], sort=True)
     n, mean, spread = by[y].count(), by[y].mean(), by[y].std()
     half = (stdtrit(np.maximum(n - 1, 1), 0.975) * spread / np.sqrt(n)).where(n >= 3)
     named = pd.DataFrame({y: mean, f"{y}_lo": mean - half, f"{y}_hi": mean + half, "n": n})
@@ -115,10 +122,21 @@ def mean_curve(group: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 def _draw(
     axes: Axes, data: pd.DataFrame, x: str, y: str, title: str, styles: dict[str, Look]
 ) -> None:
-    for variant, points in data.groupby("variant", sort=True):
-        look = styles[str(variant)]
+    for i, (way, points) in enumerate(data.groupby("way", sort=True)):
+        look = styles[str(way)]
         colour = look.colour
-        axes.plot(points[x], points[y], color=colour, linestyle=look.dash, label=str(variant))
+        every = max(1, len(points) // MARKERS_A_LINE)
+        axes.plot(
+            points[x],
+            points[y],
+            color=colour,
+            linestyle=look.dash,
+            marker=look.marker,
+            # Lines that run close to each other keep their markers apart.
+            markevery=(i % every, every),
+            markeredgewidth=0,
+            label=str(way),
+        )
         if points[f"{y}_lo"].notna().any():
             axes.fill_between(
                 points[x],

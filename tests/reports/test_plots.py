@@ -15,9 +15,10 @@ from synthetic_records import grid, record
 
 from reports import plots
 from reports.cli import main
-from reports.drawing.canvas import NotDrawn, plain, round_ticks
+from reports.drawing.canvas import SIZE_IN, NotDrawn, Plot, plain, round_ticks, shortened
 from reports.drawing.palette import COLOURS, looks
 from reports.drawing.series import MOST_SERIES, split
+from reports.plots.fidelity import per_weight
 from reports.plots.frontier import pareto
 from reports.records import Sweeps, read_sweeps
 from reports.study import Slice, Study
@@ -101,16 +102,39 @@ def test_a_slice_of_ten_is_left_whole() -> None:
 
 
 def test_series_can_be_told_apart_without_colour() -> None:
-    pairs = [(v, w) for v in "abcdefgh" for w in ("manual", "vmap", "single")]
-    found = looks(pairs)
-    assert len({(look.colour, look.marker, look.dash) for look in found.values()}) == len(pairs)
-    for variant in "abcdefgh":
-        assert len({found[variant, w].marker for w in ("manual", "vmap", "single")}) == 3
+    ways = [(v, "", w) for v in "abcdefgh" for w in ("manual", "vmap", "single")]
+    found = looks(ways)
+    assert len({(look.colour, look.marker, look.dash) for look in found.values()}) == len(ways)
+    for algo in "abcdefgh":
+        assert len({found[algo, "", w].marker for w in ("manual", "vmap", "single")}) == 3
+
+
+def test_colour_tells_the_algorithm_whatever_else_was_set() -> None:
+    every = [f" update_every={u}" for u in ("1", "4", "sequence")]
+    found = looks([(algo, setting, "") for algo in ALGOS for setting in every])
+    for algo in ALGOS:
+        of_algo = [found[algo, setting, ""] for setting in every]
+        assert len({look.colour for look in of_algo}) == 1
+        assert len({look.marker for look in of_algo}) == len({look.dash for look in of_algo}) == 3
+    assert len({look.colour for look in found.values()}) == 3
+
+
+def test_twenty_settings_of_one_algorithm_among_others_stay_apart() -> None:
+    ways = [("bptt", "", ""), *(("es_d_rtrl", f" decay={i:02}", "") for i in range(20))]
+    found = looks(ways)
+    assert len({(look.colour, look.marker, look.dash) for look in found.values()}) == len(ways)
+
+
+def test_settings_of_a_lone_algorithm_have_colours() -> None:
+    found = looks([("es_d_rtrl", f" decay={i}", "") for i in range(5)])
+    assert len({look.colour for look in found.values()}) == 5
 
 
 def test_an_algorithm_keeps_its_colour_whatever_stands_beside_it() -> None:
-    few = looks([(v, "") for v in ("d_rtrl", "es_d_rtrl")])
-    many = looks([(v, "") for v in ("bptt", "bptt_checkpointed", "d_rtrl", "es_d_rtrl", "rtrl")])
+    few = looks([(v, "", "") for v in ("d_rtrl", "es_d_rtrl")])
+    many = looks(
+        [(v, "", "") for v in ("bptt", "bptt_checkpointed", "d_rtrl", "es_d_rtrl", "rtrl")]
+    )
     assert all(few[pair].colour == many[pair].colour for pair in few)
     assert len({look.colour for look in many.values()}) == len(many)
 
@@ -165,3 +189,220 @@ def test_the_heatmap_command_draws_any_metric(
     assert len(list(out.glob("*.svg"))) == len(capsys.readouterr().out.splitlines()) > 0
     assert main([*arguments, "--values", "nonsense"]) == 2
     assert "a setting or a metric of the results; got 'nonsense'" in capsys.readouterr().err
+
+
+BACKENDS = ("core", "braintrace", "brainscale", "plain_jax")
+
+
+def many_ways() -> list[dict[str, Any]]:
+    """Sixteen ways of computing with long names; the slowest needs the least memory."""
+    return [
+        record(algo, batching, backend=backend, n_hidden=128,
+               algo_config={"mode": mode},
+               metrics={"step_time_ms": 3.0 + i, "memory_xla_mib": 50.0 - 3 * (i == 15) + i % 3})
+        for i, (algo, mode, batching, backend) in enumerate(
+            (a, m, b, k) for a in ALGOS[1:] for m in ("multi_step", "single_step")
+            for b in ("manual", "vmap") for k in BACKENDS[:2])
+    ]  # fmt: skip
+
+
+def made(kind: str, records: list[dict[str, Any]]) -> list[Plot]:
+    drawn: list[Plot] = importlib.import_module(f"reports.plots.{kind}").make(study(records))
+    return drawn
+
+
+def painted(plot: Plot) -> Any:
+    """The figure as it is saved, laid out, for questions about where things are."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from reports.drawing.canvas import PNG_DPI, STYLE
+
+    with rc_context(STYLE):
+        figure = Figure((SIZE_IN[0], plot.height), layout="constrained", dpi=PNG_DPI)
+        FigureCanvasAgg(figure)
+        plot.draw(figure.add_subplot())
+        figure.draw_without_rendering()
+    return figure
+
+
+def test_numbers_in_texts_of_the_page_are_not_rounded(tmp_path: Path) -> None:
+    rows = [record(algo, metrics={"step_time_ms": t, "memory_xla_mib": t, "grad_cosine": 0.9537})
+            for algo, t in zip(ALGOS, (0.002, 0.005, 0.008), strict=True)]  # fmt: skip
+    (plot,) = made("frontier", rows)
+    page = plot.save(tmp_path, "f")
+    assert re.search(r">\s*0\.954\s*<", page)
+    assert re.search(r">\s*0\.005\s*<", page)
+    assert not any(re.search(r"\d\.\d{3,}", tag) for tag in re.findall(r"<[^>]*>", page))
+
+
+def test_a_long_legend_leaves_the_axes_their_height() -> None:
+    (plot,) = made("frontier", many_ways())
+    figure = painted(plot)
+    (axes,) = figure.axes
+    assert len(figure.legends[0].get_texts()) == 12
+    assert axes.get_window_extent().height / figure.dpi > 1.4
+    label = axes.yaxis.label.get_window_extent()
+    assert label.y0 >= 0
+    assert label.y1 <= figure.bbox.height
+    assert all(t.get_window_extent().x1 <= figure.bbox.width for t in figure.legends[0].get_texts())
+
+
+def test_texts_at_points_cover_neither_each_other_nor_markers() -> None:
+    rows = [
+        record("d_rtrl", backend=b, algo_config={"decay": i},
+               metrics={"step_time_ms": 1 + 0.03 * i, "memory_xla_mib": 10 - 0.2 * i})
+        for i, b in enumerate(BACKENDS * 2)
+    ]  # fmt: skip
+    (plot,) = made("frontier", rows)
+    figure = painted(plot)
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 8
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    points = axes.transData.transform(plot.data[["step_time_ms", "memory_xla_mib"]].to_numpy())
+    assert not any(box.contains(*point) for box in boxes for point in points)
+
+
+def test_points_that_something_beats_carry_no_number() -> None:
+    (plot,) = made("frontier", many_ways())
+    (axes,) = painted(plot).axes
+    assert len(axes.texts) == plot.data["frontier"].sum() < len(plot.data)
+
+
+def test_no_point_lies_on_the_edge_of_the_drawing() -> None:
+    rows = [record(algo, metrics={"step_time_ms": t, "memory_xla_mib": m})
+            for algo, t, m in zip(ALGOS, (0.1, 5, 2000), (900, 3, 0.02), strict=True)]  # fmt: skip
+    (plot,) = made("frontier", rows)
+    figure = painted(plot)
+    (axes,) = figure.axes
+    inside = axes.get_window_extent().padded(-3.5 * figure.dpi / 72)  # half a marker and its rim
+    points = axes.transData.transform(plot.data[["step_time_ms", "memory_xla_mib"]].to_numpy())
+    assert all(inside.contains(*point) for point in points)
+
+
+def test_a_cut_is_told_and_keeps_the_best_trade_offs() -> None:
+    (plot,) = made("frontier", many_ways())
+    assert "12 ways of 16" in plot.caption
+    assert plot.data.loc[plot.data["frontier"], "memory_xla_mib"].min() == 47
+    (phases,) = made("phases", many_ways())
+    assert "the 10 fastest ways of 16" in phases.caption
+    (whole,) = made("frontier", grid(algo=ALGOS))
+    assert "Drawn are" not in whole.caption
+
+
+def test_settings_that_are_not_drawn_are_told() -> None:
+    records = grid(algo=ALGOS, n_hidden=[16, 32, 64, 128])
+    assert "3 settings of 4" in made("frontier", records)[0].caption
+    for kind in ("phases", "fidelity", "learning"):
+        assert "2 settings of 4" in made(kind, records)[0].caption, kind
+
+
+def test_bars_have_names_of_their_own() -> None:
+    (plot,) = made("phases", many_ways())
+    (axes,) = painted(plot).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(set(labels)) == len(labels) == 10
+    assert sum("manual" in label for label in labels) == plot.data["way"].str.contains("man").sum()
+    boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_the_middle_is_left_out_but_never_what_tells_names_apart() -> None:
+    assert shortened(["short", "a very long name · core"], 12) == ["short", "a very… core"]
+    names = [f"the same beginning {x} and the same end" for x in "ab"]
+    assert len(set(shortened(names, 12))) == 2
+    assert shortened(["same", "same"], 2) == ["s…", "s…"]
+
+
+def test_a_lone_best_point_has_no_line_in_its_caption() -> None:
+    rows = [record(algo, metrics={"step_time_ms": i + 1, "memory_xla_mib": i + 1})
+            for i, algo in enumerate(ALGOS)]  # fmt: skip
+    (plot,) = made("frontier", rows)
+    assert "grey line" not in plot.caption
+    assert "bptt needs the least time and the least memory" in plot.caption
+    assert "grey line" in made("frontier", many_ways())[0].caption
+
+
+def sick(backend: str, **settings: Any) -> dict[str, Any]:
+    """A record whose first weight gets no gradient, as `bench` writes it."""
+    built = record("d_rtrl", backend=backend, **settings)
+    built["fidelity"]["linear.weight"] = {"cosine": None, "rel_error": 1.0}
+    return built
+
+
+def test_backends_are_not_merged_and_no_gradient_is_drawn_at_nought() -> None:
+    records = [record("d_rtrl"), sick("braintrace"), sick("braintrace", batching="vmap")]
+    (plot,) = made("fidelity", records)
+    data = plot.data.set_index(["backend", "weight"])
+    assert data.loc[("core", "linear.weight"), ["cosine", "cosine_lo", "no_gradient"]].tolist() == [
+        0.97, 0.97, 0]  # fmt: skip
+    assert data.loc[("braintrace", "linear.weight"), ["cosine", "no_gradient", "n"]].tolist() == [
+        0, 2, 2]  # fmt: skip
+    assert "gets no gradient at all" in plot.caption
+    (axes,) = painted(plot).axes
+    (open_marker,) = [line for line in axes.lines
+                      if line.get_fillstyle() == "none" and len(line.get_xdata())]  # fmt: skip
+    assert open_marker.get_xdata().tolist() == [0]
+    assert "no gradient" in [t.get_text() for t in axes.get_figure().legends[0].get_texts()]
+
+
+def test_a_weight_that_gets_a_gradient_is_drawn_filled() -> None:
+    (plot,) = made("fidelity", grid(algo=ALGOS))
+    assert "no gradient" not in plot.caption
+    assert all(line.get_fillstyle() == "full" for line in painted(plot).axes[0].lines)
+
+
+def test_a_weight_without_a_comparison_is_left_out() -> None:
+    built = record("d_rtrl")
+    built["fidelity"]["linear.weight"] = {"cosine": None, "rel_error": None}
+    found = study([built])
+    assert per_weight(found, found.cells)["weight"].tolist() == ["out.weight"]
+
+
+def test_more_than_ten_ways_have_a_drawing_of_their_own() -> None:
+    decays = [record("es_d_rtrl", algo_config={"decay": d}) for d in range(23)]
+    drawn = made("fidelity", decays)
+    assert [plot.data["variant"].nunique() for plot in drawn] == [10, 10, 3]
+
+
+def test_open_markers_on_the_frontier_do_not_train_all_weights() -> None:
+    fast = {"step_time_ms": 0.1}
+    (plot,) = made("frontier", [record("d_rtrl"), record("bptt"), sick("braintrace", metrics=fast)])
+    (axes,) = painted(plot).axes
+    assert [line.get_label() for line in axes.lines if line.get_fillstyle() == "none"] == [
+        "d_rtrl · braintrace"]  # fmt: skip
+    assert "Open markers" in plot.caption
+    assert plot.data.set_index("backend").loc["braintrace", "no_gradient"] == 1
+
+
+def test_learning_curves_of_two_backends_are_two() -> None:
+    (plot, *_) = made("learning", grid(algo=["bptt"], backend=["core", "plain_jax"], seed=[0, 1]))
+    assert sorted(plot.data["way"].unique()) == ["bptt · core", "bptt · plain_jax"]
+    assert set(plot.data["n"]) == {2}
+
+
+def test_series_on_one_another_share_an_entry() -> None:
+    rows = [
+        record(algo, batching, n_steps=t, metrics={"memory_xla_mib": m})
+        for algo in ALGOS
+        for batching in ("manual", "vmap")
+        for t, m in ((8, 1.0 + (algo == "bptt")), (16, 2.0), (64, 10.0))
+    ]
+    plot = next(p for p in made("scaling", rows) if p.name.startswith("memory_xla"))
+    figure = painted(plot)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert sorted(len(text.split("\n")) for text in texts) == [2, 4]
+    assert len(figure.axes[0].containers) == 2
+    assert "share a line" in plot.caption
+    assert len(plot.data) == len(rows)
+
+
+def test_bars_are_promised_only_where_there_are_some() -> None:
+    captions = {p.name: p.caption for p in made("scaling", grid(algo=ALGOS, n_steps=[8, 16, 64]))}
+    assert "Bars" not in captions["memory_xla_vs_n_steps_1"]
+    repeated = made("scaling", grid(algo=["bptt"], n_steps=[8, 16, 32], repeat=range(4)))
+    timed = next(p for p in repeated if p.name.startswith("timesteps"))
+    assert "Bars are 95 % intervals" in timed.caption
+    assert "share a line" not in timed.caption
