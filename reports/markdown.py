@@ -12,6 +12,8 @@ from reports.text import escape_markdown, line, short
 MOST_ROWS = 60  # of the table of all cells; the files beside it have the rest
 _SHOWN = (
     "variant",
+    "backend",
+    "model",
     "batching",
     "batch_size",
     "n_hidden",

@@ -20,11 +20,11 @@ FILTERS = (
     "status",
 )
 SHOWN = (
-    "variant", "batching", "batch_size", "n_hidden", "n_steps", "status", "step_time_ms",
+    "variant", "backend", "model", "batching", "batch_size", "n_hidden", "n_steps", "status",
+    "step_time_ms",
     "timesteps_per_s", "memory_peak_mib", "memory_xla_mib", "etrace_mib", "grad_cosine",
     "grad_rel_error", "test_accuracy", "accuracy", "loss_final", "compile_s", "limit_ratio",
-    "firing_rate", "health", "reason", "model", "task", "n_layers", "seed", "repeat", "device",
-    "backend", "key",
+    "firing_rate", "health", "reason", "task", "n_layers", "seed", "repeat", "device", "key",
 )  # fmt: skip
 _TITLES = {"variant": "algorithm", "batch_size": "B", "n_hidden": "H", "n_steps": "T"}
 

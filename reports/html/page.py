@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from importlib.resources import files
+from itertools import takewhile
 
 import pandas as pd
 
@@ -94,15 +96,18 @@ def _section(section: d.Section) -> Html:
 
 
 def _gallery(figures: list[d.Figure]) -> Html:
-    """Drawings side by side; a caption that all share is said once."""
+    """Drawings side by side; what all captions begin with is said once."""
     if not figures:
         return Html("")
-    captions = {figure.plot.caption for figure in figures}
-    shared = captions.pop() if len(captions) == 1 else None
+    captions = [re.split(r"(?<=\.) (?=[A-Z])", figure.plot.caption) for figure in figures]
+    abreast = zip(*captions, strict=False)
+    alike = sum(1 for _ in takewhile(lambda told: len(set(told)) == 1, abreast))
+    shared = " ".join(captions[0][:alike])
+    pairs = zip(figures, captions, strict=True)
     return join(
         [
             tag("p", shared, class_="caption") if shared else None,
-            tag("div", (_figure(figure, shared is None) for figure in figures), class_="gallery"),
+            tag("div", (_figure(f, " ".join(c[alike:])) for f, c in pairs), class_="gallery"),
         ]
     )
 
@@ -160,12 +165,12 @@ def rich(text: str) -> Html:
     return join(tag("strong", part) if i % 2 else part for i, part in enumerate(text.split("**")))
 
 
-def _figure(figure: d.Figure, with_caption: bool) -> Html:
+def _figure(figure: d.Figure, caption: str) -> Html:
     plot = figure.plot
     return tag(
         "figure",
         Html(figure.svg),
-        tag("figcaption", plot.caption) if with_caption else None,
+        tag("figcaption", caption) if caption else None,
         tag("details", tag("summary", "The numbers"), data_table(plot.data)),
     )
 

@@ -214,6 +214,23 @@ def test_a_phone_scrolls_tables_but_never_the_page(driver: Any, url: str, scheme
     assert min(labels) >= 8
 
 
+def test_a_phone_shows_numbers_beside_long_names(
+    driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "make_all", lambda *_: ([], []))
+    records = [record("d_rtrl", b, backend=k, algo_config={"mode": m, "chunk": 10})
+               for b in ("manual", "vmap") for k in ("core", "braintrace")
+               for m in ("multi_step", "single_step")]  # fmt: skip
+    visit(driver, build([write_sweep(tmp_path, records)]).page.resolve().as_uri(), *PHONE)
+    cells = driver.execute_script(
+        "return [...document.querySelectorAll('#verdict tbody tr')]"
+        ".map(r => r.cells[2].getBoundingClientRect().right)")  # fmt: skip
+    assert len(cells) == 8
+    assert max(cells) <= PHONE[0]
+    head = driver.find_element(By.CSS_SELECTOR, "#verdict thead")
+    assert head.size["height"] < 70
+
+
 def contrast(a: list[float], b: list[float]) -> float:
     def luminance(colour: list[float]) -> float:
         parts = [c / 255 for c in colour[:3]]

@@ -9,14 +9,16 @@ from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic_records import grid, record, write_sweep
 
 from reports import plots
 from reports.build import build
+from reports.document import Figure
 from reports.drawing.canvas import Plot
 from reports.html.elements import Html, table, tag
-from reports.html.page import rich
+from reports.html.page import _gallery, rich
 from reports.study import Study
 from reports.text import escape_markdown
 
@@ -153,6 +155,16 @@ def test_the_markdown_twin_says_the_same(sweep: Path, page: str) -> None:
     assert words.replace("&#x27;", "'") in markdown
 
 
+@pytest.mark.usefixtures("few_plots")
+def test_backend_and_model_stand_among_the_first_columns(tmp_path: Path) -> None:
+    records = grid(algo=ALGOS, backend=["core", "braintrace"], model=["gru", "lif_net"])
+    page = build([write_sweep(tmp_path, records)]).page
+    columns = re.findall(r'data-column="(\w+)"', page.read_text(encoding="utf-8"))
+    assert {"variant", "backend", "model", "batching"} == set(columns[:4])
+    head = (page.parent / "report.md").read_text(encoding="utf-8").split("## All cells")[1]
+    assert head.strip().splitlines()[0].startswith("| variant | backend | model | batching |")
+
+
 @pytest.fixture
 def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is what takes long; two drawings are enough where it is not the question."""
@@ -186,6 +198,17 @@ def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path, grid(algo=ALGOS, n_steps=[8, 16]))
     first = build([folder]).page.read_bytes()
     assert build([folder]).page.read_bytes() == first
+
+
+def test_what_captions_share_is_said_once() -> None:
+    made = [
+        Figure(Plot(name, "s", name, caption, pd.DataFrame({"a": [1]}), lambda _: None), "", name)
+        for name, caption in (("a", "Down is better. A wins. Cut."), ("b", "Down is better. Cut."))
+    ]
+    page = _gallery(made)
+    assert page.count("Down is better.") == 1
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", page) == ["A wins. Cut.", "Cut."]
+    assert "<figcaption>" not in _gallery(made[:1])
 
 
 def test_elements_escape_everything_but_html() -> None:
