@@ -35,7 +35,7 @@ FORBIDDEN_IMPORTS = {
 # Inside core a module imports its own rank or below: data/errors <- graph <- step <- traces <-
 # algorithms. The name is the first part below `core`; one that is not here has no place yet.
 CORE_RANKS = {
-    **dict.fromkeys(("data", "derivative", "errors", "labels", "nn"), 0),
+    **dict.fromkeys(("data", "derivative", "errors", "factors", "labels", "nn"), 0),
     **dict.fromkeys(("operation", "program", "relations", "schedule"), 0),
     "graph": 1,
     **dict.fromkeys(("build", "capture", "rollout", "step", "window"), 2),
