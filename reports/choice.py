@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.columns import SETTINGS, SIZES
-from reports.study import Study
+from reports.study import Study, no_gradient
 
 # A gradient this close to BPTT's is called faithful. The angle is 18 degrees.
 FAITHFUL = 0.95
@@ -75,7 +75,7 @@ def without_gradient(study: Study, cell: pd.Series) -> tuple[int, int]:
     for key in cell["keys"]:
         found = (study.by_key[key].get("fidelity") or {}).values()
         # A zero has no angle, and all of the truth as its error.
-        silent = sum(w.get("cosine") is None and w.get("rel_error") == 1 for w in found)
+        silent = sum(map(no_gradient, found))
         counts.append((silent, len(found)))
     return max(counts, default=(0, 0))
 

@@ -8,7 +8,7 @@ else that was set differently keeps cells apart, so that two decays never share 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -264,3 +264,8 @@ def variants(table: pd.DataFrame, extras: Iterable[str]) -> list[str]:
             for name, value in zip(names, table[column], strict=True)
         ]
     return names
+
+
+def no_gradient(found: Mapping[str, float | None]) -> bool:
+    """Whether a weight's gradient is nothing where BPTT's is not: all of BPTT's is missing."""
+    return found.get("cosine") is None and found.get("rel_error") == 1

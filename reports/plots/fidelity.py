@@ -10,7 +10,7 @@ import pandas as pd
 from reports.drawing.canvas import FAINT, INK, SIZE_IN, NotDrawn, Plot, legend
 from reports.drawing.palette import Look
 from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
-from reports.study import Study
+from reports.study import Study, no_gradient
 from reports.text import elide
 from reports.verdict import settings
 
@@ -69,11 +69,6 @@ def per_weight(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
             "n": by.size(),
         }
     ).reset_index()
-
-
-def no_gradient(found: dict[str, Any]) -> bool:
-    """Whether a gradient is nothing where BPTT's is not: all of BPTT's is missing from it."""
-    return found.get("cosine") is None and found.get("rel_error") == 1
 
 
 def _by_tens(data: pd.DataFrame) -> list[pd.DataFrame]:

@@ -21,8 +21,7 @@ from reports.drawing.canvas import (
     log_ticks,
 )
 from reports.drawing.series import left_out, styled
-from reports.plots.fidelity import no_gradient
-from reports.study import Study
+from reports.study import Study, no_gradient
 from reports.text import elide, short
 from reports.verdict import HELD, settings
 
