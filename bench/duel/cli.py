@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bench.record import write_json
 
 SCHEMA = 1
 CELL_TIMEOUT_S = 900.0
+AGAIN_S = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -141,13 +142,17 @@ def _pair(
         Referee(order.randrange(2**32), one_core=threads == "1") as referee,
         ThreadPoolExecutor() as pool,
     ):
-        both = {name: pool.submit(outcome, name, referee.environment) for name in names}
-        for future in both.values():
-            future.add_done_callback(lambda _: referee.ended())
+        both: dict[str, Future[dict[str, Any]]] = {}
         try:
+            for name in names:
+                both[name] = pool.submit(outcome, name, referee.environment)
+                both[name].add_done_callback(lambda _: referee.ended())
             return {"cell": cell, **{name: future.result() for name, future in both.items()}}
         except BaseException:
-            process.end_all()
+            # More than once: a process may just be about to start.
+            while wait(both.values(), timeout=0).not_done:
+                process.end_all()
+                wait(both.values(), timeout=AGAIN_S)
             raise
 
 
