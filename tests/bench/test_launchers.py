@@ -9,12 +9,12 @@ import stat
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bench import cli, neighbours, processes, provenance, share, sweep
@@ -242,11 +242,16 @@ def test_a_cell_beside_another_is_seen(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"} | theirs
-    before = neighbours.others(mine)
-    other = subprocess.Popen([sys.executable, "-c", "input()", "-m", neighbours.WORKER],
-                             stdin=subprocess.PIPE, env=env)
+    other = subprocess.Popen(
+        [sys.executable, "-c", "print('up', flush=True); input()", "-m", neighbours.WORKER],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    # Other tests start cells of their own at any moment: only this one is to be counted.
+    everything = psutil.process_iter
+    monkeypatch.setattr(psutil, "process_iter",
+                        lambda attrs: [p for p in everything(attrs) if p.pid == other.pid])
     try:
-        time.sleep(0.3)
+        assert other.stdout
+        assert other.stdout.readline() == b"up\n"
         own = neighbours.others(mine)
         monkeypatch.setattr(processes, "descendants", lambda pid: [])
         seen = neighbours.Neighbours({"device": {"platform": mine}})
@@ -254,9 +259,8 @@ def test_a_cell_beside_another_is_seen(
             seen.phase(phase)
     finally:
         other.communicate(b"\n")
-    # A child of this process is its own cell.
-    assert own == before
-    assert seen.most == before + shared
+    assert own == 0  # a child of this process is its own cell
+    assert seen.most == int(shared)
 
 
 def test_nothing_timed_is_nothing_shared() -> None:
