@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 __all__ = ["orthogonal_rows", "orthonormal_basis"]
@@ -44,52 +43,49 @@ def orthonormal_basis(rows: Any) -> Any:
     return lax.fori_loop(0, rows.shape[-2], add, jnp.zeros_like(rows))
 
 
-def orthogonal_rows(a: Any) -> tuple[Any, Any]:
-    """(W, G) with W = G a, the rows of W orthogonal to each other, and G orthogonal.
+def orthogonal_rows(a: Any) -> Any:
+    """W [..., m, n] = G a with G orthogonal and the rows of W orthogonal to each other.
 
     The norms of W's rows are the singular values of `a` [..., m, n], in no order.
 
-    Each round rotates m / 2 disjoint pairs of rows at once; after a sweep of m - 1 rounds every row
-    has met every other.
+    Each round rotates m / 2 disjoint pairs of rows at once, row k of `p` with row k of `q`; after a
+    sweep of m - 1 rounds every row has met every other.
     """
-    m = a.shape[-2]
-    even = m + m % 2
-    pad = [(0, 0)] * (a.ndim - 2) + [(0, even - m), (0, 0)]
-    eye = jnp.broadcast_to(jnp.eye(even, dtype=a.dtype), (*a.shape[:-2], even, even))
+    m, n = a.shape[-2:]
+    half = (m + 1) // 2
+    # Matrices last: sums over a row are then sums of long vectors.
+    rows = jnp.moveaxis(a.reshape(-1, m, n), 0, -1)
+    rows = jnp.pad(rows, [(0, 2 * half - m), (0, 0), (0, 0)])
     tol = m * jnp.finfo(a.dtype).eps
-    order = _next_round(even)
 
-    def rotate(state: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], None]:
-        both, turned = state
-        p, q = both[..., : even // 2, :], both[..., even // 2 :, :]
-        x, y = p[..., : a.shape[-1]], q[..., : a.shape[-1]]
-        pp, qq, pq = (x * x).sum(-1), (y * y).sum(-1), (x * y).sum(-1)
-        size = jnp.sqrt(pp) * jnp.sqrt(qq)
-        askew = jnp.abs(pq) > tol * size
+    def rotate(state: tuple[Any, Any, Any], _: None) -> tuple[tuple[Any, Any, Any], None]:
+        p, q, turned = state
+        pp, qq, pq = (p * p).sum(1), (q * q).sum(1), (p * q).sum(1)
+        askew = jnp.abs(pq) > tol * jnp.sqrt(pp) * jnp.sqrt(qq)
         zeta = (qq - pp) / jnp.where(askew, 2 * pq, 1)
         t = jnp.where(zeta < 0, -1, 1) / (jnp.abs(zeta) + jnp.sqrt(1 + zeta * zeta))
-        t = jnp.where(askew, t, 0)[..., None]
+        t = jnp.where(askew, t, 0)[:, None]
         c = 1 / jnp.sqrt(1 + t * t)
-        both = jnp.concatenate([c * (p - t * q), c * (t * p + q)], axis=-2)
-        return (both[..., order, :], turned | askew.any()), None
+        p, q = _next_round(c * (p - t * q), c * (t * p + q))
+        return (p, q, turned | askew.any()), None
 
-    def sweep(state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-        both, _, count = state
-        (both, turned), _ = lax.scan(rotate, (both, jnp.array(False)), None, length=even - 1)
-        return both, turned, count + 1
+    def sweep(state: tuple[Any, Any, Any, Any]) -> tuple[Any, Any, Any, Any]:
+        p, q, _, count = state
+        none = jnp.array(False)
+        (p, q, turned), _ = lax.scan(rotate, (p, q, none), None, length=2 * half - 1)
+        return p, q, turned, count + 1
 
-    def unfinished(state: tuple[Any, Any, Any]) -> Any:
-        return state[1] & (state[2] < SWEEPS)
+    def unfinished(state: tuple[Any, Any, Any, Any]) -> Any:
+        return state[2] & (state[3] < SWEEPS)
 
-    both = jnp.concatenate([jnp.pad(a, pad), eye], axis=-1)
-    both, *_ = lax.while_loop(unfinished, sweep, (both, jnp.array(True), 0))
-    # A row of zeros that was added for pairing is orthogonal to all, and stays where it is.
-    return both[..., :m, : a.shape[-1]], both[..., :m, a.shape[-1] : a.shape[-1] + m]
+    start = (rows[:half], rows[half:], jnp.array(True), 0)
+    p, q, *_ = lax.while_loop(unfinished, sweep, start)
+    # A row of zeros that was added for pairing is orthogonal to all, and ends where it began.
+    return jnp.moveaxis(jnp.concatenate([p, q])[:m], -1, 0).reshape(a.shape)
 
 
-def _next_round(m: int) -> np.ndarray:
-    """Who plays whom next in a round-robin of two lines: the first stays, the others move on."""
-    half = m // 2
-    top, bottom = list(range(half)), list(range(half, m))
-    return np.array([top[0], *bottom[:1], *top[1:-1], *bottom[1:], top[-1]] if half > 1 else
-                    [0, 1])  # fmt: skip
+def _next_round(p: Any, q: Any) -> tuple[Any, Any]:
+    """Who meets whom next in a round-robin of two lines: the first stays, the others move on."""
+    if len(p) == 1:
+        return p, q
+    return jnp.concatenate([p[:1], q[:1], p[1:-1]]), jnp.concatenate([q[1:], p[-1:]])

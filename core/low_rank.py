@@ -98,20 +98,31 @@ def truncate(u: Any, v: Any, rank: int) -> tuple[Any, Any]:
         return jnp.pad(u, pad), jnp.pad(v, pad)
     if u.shape[-2] == rank:
         return u, v
+    # Squares of what is small must not vanish: rows are scaled to 1, and so is the core.
+    (u, u_size), (v, v_size) = _scaled(u), _scaled(v)
+    size = u_size * v_size
+    largest = jnp.max(size, axis=-2, keepdims=True)
     q_u, q_v = orthonormal_basis(u), orthonormal_basis(v)
-    core = jnp.swapaxes(_products(u, q_u), -1, -2) @ _products(v, q_v)
-    right, left = orthogonal_rows(core)
-    sigma, kept = lax.top_k(jnp.linalg.vector_norm(right, axis=-1), rank)
-    root = jnp.sqrt(sigma)[..., None]
-    u = (_rows(left, kept) @ q_u) * root
-    v = (_rows(right, kept) @ q_v) / jnp.where(root > 0, root, 1)
-    return u, v
+    share = size / jnp.where(largest > 0, largest, 1)
+    core = jnp.swapaxes(share * _products(u, q_u), -1, -2) @ _products(v, q_v)
+    turned = orthogonal_rows(core)
+    sigma, kept = lax.top_k(jnp.linalg.vector_norm(turned, axis=-1), rank)
+    # The direction of a row that is all rounding means nothing, and may be that of a strong one.
+    least = core.shape[-1] * jnp.finfo(core.dtype).eps * sigma[..., :1]
+    sigma = jnp.where(sigma > least, sigma, 0)[..., None]
+    # The r strongest right singular vectors; the core projected on them is the best approximation.
+    unit = jnp.where(sigma > 0, sigma, jnp.inf)
+    right = jnp.take_along_axis(turned, kept[..., None], axis=-2) / unit
+    u = (_products(right, core) @ q_u) * jnp.sqrt(largest / unit)
+    return u, (right @ q_v) * jnp.sqrt(largest * sigma)
+
+
+def _scaled(rows: Any) -> tuple[Any, Any]:
+    """Rows with a largest element of 1, and what they were."""
+    largest = jnp.max(jnp.abs(rows), axis=-1, keepdims=True)
+    return rows / jnp.where(largest > 0, largest, 1), largest
 
 
 def _products(a: Any, b: Any) -> Any:
     """Of every row of `a` with every row of `b`."""
     return a @ jnp.swapaxes(b, -1, -2)
-
-
-def _rows(a: Any, which: Any) -> Any:
-    return jnp.take_along_axis(a, which[..., None], axis=-2)

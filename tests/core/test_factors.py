@@ -38,10 +38,13 @@ def test_basis_is_orthonormal_and_spans(name: str) -> None:
 @pytest.mark.parametrize("name", MATRICES)
 def test_rows_become_orthogonal_with_the_singular_values_as_norms(name: str) -> None:
     a = MATRICES[name]
-    w, g = map(np.asarray, jax.jit(orthogonal_rows)(a))
-    eye = np.broadcast_to(np.eye(a.shape[-2]), g.shape)
-    np.testing.assert_allclose(g @ np.swapaxes(g, -1, -2), eye, atol=1e-13)
-    np.testing.assert_allclose(g @ a, w, atol=1e-13)
+    w = np.asarray(jax.jit(orthogonal_rows)(a))
+    gram = w @ np.swapaxes(w, -1, -2)
+    eye = np.eye(a.shape[-2])
+    np.testing.assert_allclose(gram * (1 - eye), 0, atol=1e-13)
+    # W = G a with G orthogonal.
+    np.testing.assert_allclose(
+        np.swapaxes(w, -1, -2) @ w, np.swapaxes(a, -1, -2) @ a, atol=1e-13, rtol=1e-12)
     found = -np.sort(-np.linalg.norm(w, axis=-1), axis=-1)
     truth = np.linalg.svd(a, compute_uv=False)
     m = truth.shape[-1]
@@ -59,6 +62,24 @@ def test_truncation_is_the_best_approximation(rank: int) -> None:
     left, sigma, right = np.linalg.svd(np.swapaxes(u, -1, -2) @ v, full_matrices=False)
     best = (left[..., :rank] * sigma[..., None, :rank]) @ right[..., :rank, :]
     np.testing.assert_allclose(np.swapaxes(short_u, -1, -2) @ short_v, best, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rank", [1, 2, 3, 5])
+def test_rows_alike_but_for_rounding_and_of_any_size(rank: int, dtype: type) -> None:
+    """Nothing is lost where the rank allows it: also where squares would be below the least float.
+
+    Most rows are combinations of others, so that some are all rounding once they are orthogonal.
+    """
+    rng = np.random.default_rng(rank)
+    u = (rng.random((200, 12, 10)) < 0.4).astype(dtype)
+    v = rng.normal(size=(200, 12, rank)) @ rng.normal(size=(200, rank, 20))
+    for spread in (0.0, 1.0, 10.0, 30.0):
+        v = (v * 10.0 ** -rng.uniform(0, spread, (200, 12, 1))).astype(dtype)
+        product = np.swapaxes(u, -1, -2) @ v
+        short_u, short_v = map(np.asarray, jax.jit(truncate, static_argnums=2)(u, v, 9))
+        error = np.abs(np.swapaxes(short_u, -1, -2) @ short_v - product).max((-1, -2))
+        assert np.all(error <= 100 * np.finfo(dtype).eps * np.abs(product).max((-1, -2)))
 
 
 def test_the_same_under_vmap_and_in_single_precision() -> None:
