@@ -3,38 +3,73 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax.extend.core as jex
+
+# What XLA computes where its result is read, without an array for it.
+FUSED = frozenset({
+    "abs", "add", "add_any", "and", "atan2", "broadcast_in_dim", "cbrt", "ceil", "clamp",
+    "convert_element_type", "copy", "cos", "div", "eq", "erf", "exp", "exp2", "expm1", "floor",
+    "ge", "gt", "integer_pow", "iota", "is_finite", "le", "log", "log1p", "logistic", "lt", "max",
+    "min", "mul", "ne", "neg", "nextafter", "not", "or", "pad", "pow", "real", "rem", "reshape",
+    "rev", "round", "rsqrt", "select_n", "sign", "sin", "slice", "sqrt", "square", "squeeze",
+    "stop_gradient", "sub", "tan", "tanh", "transpose", "xor",
+})
+# What may be written where an operand was that nobody reads again.
+IN_PLACE = FUSED | {"dynamic_update_slice", "scan", "scatter-add", "while"}
 
 
 def peak_bytes(jaxpr: Any) -> int:
     """Bytes of arguments and of the values alive at the worst moment of one execution.
 
-    Values die after their last use. Fusion, which keeps element-wise intermediates out of memory,
-    and reuse of buffers in place are not seen: the prediction errs to the large side.
+    What nothing reads is not computed, element-wise results are not kept (`FUSED`), and values die
+    after their last use. What XLA copies for a layout it likes better is not foreseen.
     """
     inner = getattr(jaxpr, "jaxpr", jaxpr)
-    arguments = sum(_bytes(v) for v in [*inner.invars, *inner.constvars])
-    return arguments + _peak(inner)
+    outside = {*inner.invars, *inner.constvars, *_variables(inner.outvars)}
+    return sum(map(_bytes, outside)) + _peak(inner)
 
 
 def _peak(jaxpr: Any) -> int:
-    """The most bytes alive at once beside arguments and constants."""
-    last_use = {v: i for i, equation in enumerate(jaxpr.eqns) for v in equation.invars
-                if not isinstance(v, jex.Literal)}
-    kept = {v for v in jaxpr.outvars if not isinstance(v, jex.Literal)}
+    """The most bytes alive at once beside arguments, constants and results."""
+    kept = set(_variables(jaxpr.outvars))
+    # Of a fused value, the arrays that it is computed from.
+    sources: dict[Any, frozenset[Any]] = {}
+
+    def reads(equation: Any) -> frozenset[Any]:
+        return frozenset().union(*(sources.get(v, {v}) for v in _variables(equation.invars)))
+
+    steps = []
+    for equation in _needed(jaxpr, kept):
+        if equation.primitive.name in FUSED and kept.isdisjoint(equation.outvars):
+            sources |= dict.fromkeys(equation.outvars, reads(equation))
+        else:
+            steps.append((equation, reads(equation)))
+    last_use = {v: i for i, (_, operands) in enumerate(steps) for v in operands}
+
     owned: dict[Any, int] = {}
     alive = worst = 0
-    for i, equation in enumerate(jaxpr.eqns):
-        made = {v: _bytes(v) for v in equation.outvars}
-        alive += sum(made.values())
+    for i, (equation, operands) in enumerate(steps):
+        made = {v: _bytes(v) for v in equation.outvars if v not in kept}
+        dying = [v for v in operands if v in owned and last_use[v] == i]
+        freed = sum(owned.pop(v) for v in dying)
+        reused = min(freed, sum(made.values())) if equation.primitive.name in IN_PLACE else 0
+        worst = max(worst, alive + sum(made.values()) - reused + _inside(equation))
+        alive += sum(made.values()) - freed
         owned |= made
-        worst = max(worst, alive + _inside(equation))
-        for v in {v for v in equation.invars if not isinstance(v, jex.Literal)}:
-            if v in owned and last_use[v] == i and v not in kept:
-                alive -= owned.pop(v)
     return worst
+
+
+def _needed(jaxpr: Any, outputs: set[Any]) -> list[Any]:
+    """The equations that the outputs depend on, in order."""
+    wanted, found = set(outputs), []
+    for equation in reversed(jaxpr.eqns):
+        if equation.effects or not wanted.isdisjoint(equation.outvars):
+            found.append(equation)
+            wanted.update(_variables(equation.invars))
+    return found[::-1]
 
 
 def _inside(equation: Any) -> int:
@@ -43,6 +78,10 @@ def _inside(equation: Any) -> int:
               for item in (value if isinstance(value, tuple | list) else (value,))
               if isinstance(item, jex.ClosedJaxpr | jex.Jaxpr)]
     return max((_peak(getattr(body, "jaxpr", body)) for body in bodies), default=0)
+
+
+def _variables(atoms: Iterable[Any]) -> list[Any]:
+    return [atom for atom in atoms if not isinstance(atom, jex.Literal)]
 
 
 def _bytes(variable: Any) -> int:

@@ -13,13 +13,20 @@ from bench import cli, floor
 from bench.build import build
 from bench.gradients import cosine, relative_error
 from bench.liveness import peak_bytes
-from bench.metrics.base import Metric, in_order
+from bench.metrics.base import Metric, Run, in_order
 from bench.metrics.fidelity import Fidelity
 from bench.metrics.health import Health, gradient_words, never_moved, without_gradient
 from bench.metrics.learning import Learning, time_to
 from bench.metrics.memory import Memory
 from bench.metrics.timing import Timing
 from bench.metrics.work import Work
+
+
+def built(*overrides: str) -> Run:
+    """A cell whose training step is compiled in this process."""
+    (cell,) = cli.cells_of(None, [*overrides, "task=random_spikes"], multirun=False)
+    job = {"config": cell.config, "choices": cell.choices, "memory_bytes": 2**40}
+    return build(job, lambda phase: None)[0]
 
 
 def test_cosine_and_relative_error() -> None:
@@ -106,11 +113,28 @@ def test_predicted_memory_counts_what_a_scan_stacks() -> None:
 def test_predicted_memory_frees_what_is_used_up() -> None:
     def chain(x: jax.Array) -> jax.Array:
         for _ in range(10):
-            x = jnp.sin(x)
+            x = jnp.cumsum(x)
         return x
 
-    # The argument, and one operand with its result.
-    assert peak_bytes(jax.make_jaxpr(chain)(jnp.ones(1000))) == 3 * 4000
+    # The argument, the result, and in between one operand with what is made of it.
+    assert peak_bytes(jax.make_jaxpr(chain)(jnp.ones(1000))) == 4 * 4000
+
+
+def test_predicted_memory_keeps_nothing_element_wise_or_unread() -> None:
+    def run(x: jax.Array) -> jax.Array:
+        jnp.cumsum(jnp.zeros(10**6))
+        return (jnp.sin(x)[:, None] * jnp.ones(10**6)).sum()
+
+    # The argument and the sum.
+    assert peak_bytes(jax.make_jaxpr(run)(jnp.ones(1000))) == 4000 + 4
+
+
+@pytest.mark.parametrize("algo", ["bptt", "d_rtrl", "es_d_rtrl"])
+@pytest.mark.parametrize("model", ["lif_net", "gru"])
+def test_predicted_memory_is_near_the_compilers(model: str, algo: str) -> None:
+    program, _ = built(f"algo={algo}", f"model={model}", "n_hidden=48", "n_steps=64",
+                       "batch_size=16").stepper.calls[0]
+    assert 0.7 < peak_bytes(program.jaxpr) / 2**20 / program.memory_total() < 1.4
 
 
 def test_floor_is_a_rate_of_this_machine() -> None:
@@ -120,11 +144,7 @@ def test_floor_is_a_rate_of_this_machine() -> None:
 
 
 def fidelity(*overrides: str) -> dict[str, float]:
-    """Of a small network whose training step is built in this process."""
-    (cell,) = cli.cells_of(None, [*overrides, "model=gru", "task=random_spikes", "n_hidden=8",
-                                  "n_steps=6", "batch_size=4"], multirun=False)
-    job = {"config": cell.config, "choices": cell.choices, "memory_bytes": 2**40}
-    run, _ = build(job, lambda phase: None)
+    run = built(*overrides, "model=gru", "n_hidden=8", "n_steps=6", "batch_size=4")
     return Fidelity().measure(run)["metrics"]
 
 
