@@ -156,14 +156,31 @@ def test_one_algorithm_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
         "error: check: expected one algorithm, got 2 cells. Check one after the other.\n")
 
 
-@pytest.mark.parametrize("refuse", ["refuse_bad_tasks", "refuse_bad_values"])
-def test_a_plan_refuses_what_the_run_would(refuse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_refuses_a_task_that_the_run_would(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise BadInput("task", expected="a task that can be made", came="this one")
 
-    monkeypatch.setattr(cli, refuse, refused)
+    monkeypatch.setattr(cli, "refuse_bad_tasks", refused)
+    monkeypatch.setattr(cli, "probe", lambda *_, **__: {})
     monkeypatch.setattr(plan, "show", lambda *_, **__: None)
     assert cli.main(["plan=true"]) == 2
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_value_is_tried_once_before_the_cells(
+    planned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bool] = []
+
+    def found(_: object, *, memory: bool) -> dict[int, dict[str, object]]:
+        asked.append(memory)
+        return {0: {"error": "algo: window: too small", "predicted_mib": None}}
+
+    monkeypatch.setattr(cli, "probe", found)
+    monkeypatch.setattr(plan, "show", lambda *_, **__: None)
+    assert cli.main([f"plan={planned}", "algo.window=0"]) == 2
+    assert capsys.readouterr().err == "error: algo: window: too small\n"
+    assert asked == [planned]
 
 
 def test_an_interrupt_before_the_cells_is_no_traceback(
