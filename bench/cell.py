@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from bench import environments, plots, signature
 from bench.backends.base import Backend
 from bench.errors import BadInput, suggest
 from bench.instantiate import instantiate, target_of
+from bench.kinds import KINDS
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
@@ -204,9 +204,9 @@ def _whole(minimum: int, example: int) -> Callable[[str, Any], int]:
 
 
 def _positive(key: str, value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise BadInput(key, expected="a number above 0", came=str(value), do=f"Try {key}=1e-3.")
+    kind = KINDS["Positive"]
+    if not kind.holds(value):
+        raise BadInput(key, expected=kind.words, came=str(value), do=f"Try {key}=1e-3.")
     return float(value)
 
 

@@ -8,6 +8,8 @@ import braintools
 import brainunit as u
 import jax
 
+from bench.kinds import Positive
+
 
 class LIFCurrent(brainstate.nn.Module):
     """Current-driven neurons and a leaky rate readout.
@@ -26,7 +28,7 @@ class LIFCurrent(brainstate.nn.Module):
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: float = 5.0, tau_out: float = 5.0) -> None:
+                 tau_mem: Positive = 5.0, tau_out: Positive = 5.0) -> None:
         super().__init__()
         init = braintools.init.KaimingNormal(unit=u.mA)
         step_share = 1.0 - u.math.exp(-brainstate.environ.get_dt() / (tau_mem * u.ms))

@@ -8,6 +8,8 @@ import braintools
 import brainunit as u
 import jax
 
+from bench.kinds import Positive
+
 
 class LIFNet(brainstate.nn.Module):
     """Recurrent spiking layers: input and own spikes jump the voltage; a leaky readout of spikes.
@@ -22,7 +24,7 @@ class LIFNet(brainstate.nn.Module):
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: float = 5.0, tau_out: float = 5.0) -> None:
+                 tau_mem: Positive = 5.0, tau_out: Positive = 5.0) -> None:
         super().__init__()
         init = braintools.init.KaimingNormal(unit=u.mV)
         self.neurons, self.synapses = [], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.kinds import Count
 from bench.tasks.base import Batch, DrawnTask
 
 
@@ -20,8 +21,8 @@ class RandomSpikes(DrawnTask):
         n_batches: batches an epoch.
     """
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_in: int = 50, n_out: int = 10,
-                 rate: float = 0.1, n_batches: int = 1) -> None:
+    def __init__(self, n_steps: int, batch_size: int, seed: int, n_in: Count = 50,
+                 n_out: Count = 10, rate: float = 0.1, n_batches: Count = 1) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test=None)
         if not 0 <= rate <= 1:
             raise ValueError(f"rate: expected a probability, got {rate}.")

@@ -38,6 +38,33 @@ CASES = {
                       "Use update_every=sequence for one update a sequence.",
     "update_every=sequnce": "update_every: expected sequence, or a whole number of steps of at "
                             "least 1, got sequnce. Did you mean sequence?",
+    "backend=braintrace backend.chunk=-3": "backend.chunk: expected a whole number of at least 1, "
+                                           "or null, got -3. Try backend.chunk=1.",
+    "backend=braintrace backend.chunk=0": "or null, got 0. Try backend.chunk=1.",
+    "backend=braintrace backend.chunk=two": "backend.chunk: expected int | None, got two.",
+    "model.tau_mem=-3": "model.tau_mem: expected a number above 0, got -3. Try model.tau_mem=1.0.",
+    "model=lif_snn model.tau_out=nan": "model.tau_out: expected a number above 0, got nan. "
+                                       "Try model.tau_out=1.0.",
+    "model=lif_current model.tau_out=0": "model.tau_out: expected a number above 0, got 0. "
+                                         "Try model.tau_out=1.0.",
+    "metric.timing.budget_s=inf": "metric.timing.budget_s: expected a number above 0, got inf. "
+                                  "Try metric.timing.budget_s=1.0.",
+    "metric.timing.min_samples=0": "metric.timing.min_samples: expected a whole number of at least "
+                                   "1, got 0. Try metric.timing.min_samples=1.",
+    "metric.learning.target_loss=0": "metric.learning.target_loss: expected a number above 0, or "
+                                     "null, got 0. Try metric.learning.target_loss=1.0.",
+    "metric.fidelity.max_samples=-1": "got -1. Try metric.fidelity.max_samples=1.",
+    "metric.agreement.tolerance=nan": "metric.agreement.tolerance: expected a number of at least "
+                                      "0, got nan. Try metric.agreement.tolerance=0.0.",
+    "metric.memory.slack_mib=-1": "got -1. Try metric.memory.slack_mib=0.0.",
+    "metric.health.stuck_within=-1": "got -1. Try metric.health.stuck_within=0.0.",
+    "task=random_spikes task.n_batches=0": "got 0. Try task.n_batches=1.",
+    "task=random_classification task.n_out=-3": "got -3. Try task.n_out=1.",
+    "task=copy_memory task.n_test=0": "got 0. Try task.n_test=1.",
+    "task=delayed_match task.noise=-1": "got -1. Try task.noise=0.0.",
+    "task=shd task.n_train=0": "task.n_train: expected a whole number of at least 1, or null, "
+                               "got 0. Try task.n_train=1.",
+    "task=nmnist task.duration_ms=nan": "got nan. Try task.duration_ms=1.0.",
     "lr=-1": "lr: expected a number above 0, got -1. Try lr=1e-3.",
     "lr=nan": "lr: expected a number above 0, got nan. Try lr=1e-3.",
     "dtype=float16": "dtype: expected one of float32, float64, got float16. "
@@ -111,7 +138,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("argument", CASES)
 def test_message(argument: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert cli.main([argument]) == 2
+    assert cli.main(argument.split()) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("error: ")
