@@ -25,6 +25,9 @@ NOT_IN_KEY = ("out", "plan", "resume", "report", "plot", "experiment", "question
 # What a whole command has one of.
 PER_COMMAND = ("experiment", "out", "plan", "plot", "question", "report")
 
+# Of a larger one jax takes the lowest 32 bits, so that two seeds would give the same weights.
+MAX_SEED = 2**32 - 1
+
 # Arguments that the worker passes to a group's target by itself.
 GIVEN = {
     "algo": ("model", "mode"),
@@ -203,6 +206,13 @@ def _whole(minimum: int, example: int) -> Callable[[str, Any], int]:
     return rule
 
 
+def _seed(key: str, value: Any) -> int:
+    if _whole(0, 0)(key, value) > MAX_SEED:
+        raise BadInput(key, expected=f"a whole number of at most {MAX_SEED}", came=str(value),
+                       do=f"Try {key}=0.")
+    return int(value)
+
+
 def _positive(key: str, value: Any) -> float:
     kind = KINDS["Positive"]
     if not kind.holds(value):
@@ -267,7 +277,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "n_hidden": _whole(1, 64),
     "n_layers": _whole(1, 1),
     "n_steps": _whole(1, 16),
-    "seed": _whole(0, 0),
+    "seed": _seed,
     "repeats": _whole(1, 3),
     "epochs": _whole(1, 5),
     "devices": _whole(1, 1),

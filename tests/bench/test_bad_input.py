@@ -38,6 +38,8 @@ CASES = {
                       "Use update_every=sequence for one update a sequence.",
     "update_every=sequnce": "update_every: expected sequence, or a whole number of steps of at "
                             "least 1, got sequnce. Did you mean sequence?",
+    "seed=4294967296": "seed: expected a whole number of at most 4294967295, got 4294967296. "
+                       "Try seed=0.",
     "backend=braintrace backend.chunk=-3": "backend.chunk: expected a whole number of at least 1, "
                                            "or null, got -3. Try backend.chunk=1.",
     "backend=braintrace backend.chunk=0": "or null, got 0. Try backend.chunk=1.",
