@@ -75,6 +75,10 @@ CASES = {
     "+plot.mine._target_=no.such_module": "plot.mine: expected _target_: MODULE, one that can be "
                                           "found, got no.such_module. Is its folder on PYTHONPATH?",
     "plot=3": "plot: expected [NAME,...] of your own, got 3.",
+    "plot=[nope]": "plot: expected names of YAML files in a folder plot of your own, got nope. "
+                   "Give the folder around it as --config-dir. What the report draws by itself "
+                   "need not be asked for.",
+    "~plot": "plot: expected plot=VALUE, got ~plot. What is null cannot be left out.",
     "plot=null": "plot: expected [NAME,...] of your own, got null.",
     "+plot.mine=3": "plot.mine: expected _target_: MODULE, one that can be found, got 3. "
                     "Is its folder on PYTHONPATH?",
