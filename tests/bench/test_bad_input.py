@@ -67,6 +67,31 @@ CASES = {
     "task=shd task.n_train=0": "task.n_train: expected a whole number of at least 1, or null, "
                                "got 0. Try task.n_train=1.",
     "task=nmnist task.duration_ms=nan": "got nan. Try task.duration_ms=1.0.",
+    "task=breast_cancer":
+        "n_steps: expected a multiple of 10 on breast_cancer, got 8. Try n_steps=10.",
+    "task=delayed_match n_steps=4":
+        "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1), got "
+        "4.",
+    "task=delayed_match task.delay=5":
+        "task: n_steps: expected at least 9 (4 steps that show something and a delay of 5), got "
+        "8.",
+    "task=delayed_match task.hold=0":
+        "task: hold: expected at least 1, got 0 steps that show something.",
+    "task=copy_memory n_steps=4":
+        "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1), got "
+        "4.",
+    "task=shd":
+        "task: path: expected a folder with shd_train.h5 and shd_test.h5, got nothing. Set "
+        "task.path=DIR; the files come from https://zenkelab.org/datasets (SHD; unpack "
+        "shd_train.h5.gz and shd_test.h5.gz).",
+    "task=shd task.path=here":
+        "got no shd_train.h5 in here. Set task.path=DIR; the files come from "
+        "https://zenkelab.org/datasets (SHD; unpack shd_train.h5.gz and shd_test.h5.gz).",
+    "task=nmnist":
+        "task: path: expected a folder with Train/0 to Train/9 and Test/0 to Test/9, got "
+        "nothing. Set task.path=DIR; the files come from "
+        "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and Test.zip).",
+    "task=nmnist task.pool=3 task.path=x": "task: pool: expected a divisor of 34, got 3.",
     "lr=-1": "lr: expected a number above 0, got -1. Try lr=1e-3.",
     "lr=nan": "lr: expected a number above 0, got nan. Try lr=1e-3.",
     "dtype=float16": "dtype: expected one of float32, float64, got float16. "
