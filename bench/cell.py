@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from bench import environments, plots, signature
 from bench.backends.base import Backend
 from bench.errors import BadInput, suggest
 from bench.instantiate import instantiate, target_of
+from bench.kinds import KINDS
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
@@ -24,6 +24,9 @@ NOT_IN_KEY = ("out", "plan", "resume", "report", "plot", "experiment", "question
 
 # What a whole command has one of.
 PER_COMMAND = ("experiment", "out", "plan", "plot", "question", "report")
+
+# Of a larger one jax takes the lowest 32 bits, so that two seeds would give the same weights.
+MAX_SEED = 2**32 - 1
 
 # Arguments that the worker passes to a group's target by itself.
 GIVEN = {
@@ -203,10 +206,17 @@ def _whole(minimum: int, example: int) -> Callable[[str, Any], int]:
     return rule
 
 
+def _seed(key: str, value: Any) -> int:
+    if _whole(0, 0)(key, value) > MAX_SEED:
+        raise BadInput(key, expected=f"a whole number of at most {MAX_SEED}", came=str(value),
+                       do=f"Try {key}=0.")
+    return int(value)
+
+
 def _positive(key: str, value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise BadInput(key, expected="a number above 0", came=str(value), do=f"Try {key}=1e-3.")
+    kind = KINDS["Positive"]
+    if not kind.holds(value):
+        raise BadInput(key, expected=kind.words, came=str(value), do=f"Try {key}=1e-3.")
     return float(value)
 
 
@@ -267,7 +277,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "n_hidden": _whole(1, 64),
     "n_layers": _whole(1, 1),
     "n_steps": _whole(1, 16),
-    "seed": _whole(0, 0),
+    "seed": _seed,
     "repeats": _whole(1, 3),
     "epochs": _whole(1, 5),
     "devices": _whole(1, 1),

@@ -19,7 +19,7 @@ from bench.folder import Folder, default
 from bench.instantiate import instantiate
 from bench.launchers.base import Launcher
 from bench.preflight import refuse_bad_tasks
-from bench.probe import refuse_bad_values
+from bench.probe import probe, refuse_bad_values, values_given
 
 BAD_INPUT = 2
 BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
@@ -83,9 +83,12 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     first = cells[0].config
     path = Path(first["out"]) if first["out"] else default(first["experiment"], overrides)
     refuse_bad_tasks(cells)
-    refuse_bad_values(cells, overrides)
+    given = values_given(overrides)
+    findings = probe(cells, memory=first["plan"]) if given or first["plan"] else {}
+    if given:
+        refuse_bad_values(findings)
     if first["plan"]:
-        plan.show(cells, Folder(path, anywhere=launcher is not None),
+        plan.show(cells, findings, Folder(path, anywhere=launcher is not None),
                   elsewhere=launcher is not None and not launcher.here)
         return 0
     about = {"experiment": first["experiment"] or "", "question": first["question"],

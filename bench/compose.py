@@ -214,7 +214,10 @@ class Composer:
             options -= {"hydra", "cases", "_target_"}
             return BadInput(key, expected=one_of(options, "no hyperparameter"), came=part,
                             do=suggest(part, options))
-        return BadInput(key, expected=f"{key}=VALUE", came="+ or ~ before a key that exists",
+        if "Could not delete" in text:
+            return BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
+                            do="What is null cannot be left out.")
+        return BadInput(key, expected=f"{key}=VALUE", came="+ before a key that exists",
                         do=text.strip().splitlines()[0])
 
 

@@ -33,20 +33,17 @@ class Work(NamedTuple):
         flops: floating-point operations, a multiply-add counted as two.
         product_flops: the part of them in matrix products.
         bytes: operands and results of the matrix products, each touched once per execution.
-        unbounded: loops whose length the program does not say; their body is counted once.
     """
 
     flops: float = 0.0
     product_flops: float = 0.0
     bytes: float = 0.0
-    unbounded: int = 0
 
     def plus(self, other: Work, times: float = 1.0) -> Work:
         """This work and ``times`` the other."""
         return Work(self.flops + times * other.flops,
                     self.product_flops + times * other.product_flops,
-                    self.bytes + times * other.bytes,
-                    max(self.unbounded, other.unbounded))
+                    self.bytes + times * other.bytes)
 
 
 def work_of(jaxpr: Any) -> Work:
@@ -66,8 +63,8 @@ def _work_of_equation(equation: Any) -> Work:
     if name == "scan":
         return Work().plus(work_of(equation.params["jaxpr"]), equation.params["length"])
     if name == "while":
-        body = work_of(equation.params["body_jaxpr"]).plus(work_of(equation.params["cond_jaxpr"]))
-        return body._replace(unbounded=body.unbounded + 1)
+        # The program does not say how often: once.
+        return work_of(equation.params["body_jaxpr"]).plus(work_of(equation.params["cond_jaxpr"]))
     if name == "cond":
         return max((work_of(branch) for branch in equation.params["branches"]),
                    key=lambda work: work.flops)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.table import Table
 
 from bench.cell import Cell, kind_of
 from bench.folder import Folder
-from bench.probe import probe
+from bench.probe import Finding
 from bench.progress import console
 from bench.sweep import finished, key_of, why_skipped
 
 
-def show(cells: list[Cell], folder: Folder, elsewhere: bool = False) -> None:
+def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
+         elsewhere: bool = False) -> None:
     """Prints every cell, whether it would run, and the time that the sweep may take.
 
     Args:
         cells: the checked cells of the sweep.
+        findings: what the probe says about them and their memory.
         folder: where it would live; it need not exist.
         elsewhere: whether a launcher runs the cells on other machines.
     """
@@ -25,7 +29,6 @@ def show(cells: list[Cell], folder: Folder, elsewhere: bool = False) -> None:
     past = folder.durations()
     times = list(past.values())
     total = 0.0
-    findings = probe(cells, memory=True)
     for place, cell in enumerate(cells):
         reason = why_skipped(cell, elsewhere) or findings[place]["error"]
         done = finished(folder, key_of(cell), cell)

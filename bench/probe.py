@@ -21,16 +21,16 @@ from bench.environments import executable
 from bench.errors import BadInput
 from bench.instantiate import target_of
 
+# What is found about a cell: {"error": text or "", "predicted_mib": number or None}.
+Finding = dict[str, Any]
 
-def probe(cells: list[Cell], *, memory: bool) -> dict[int, dict[str, Any]]:
+
+def probe(cells: list[Cell], *, memory: bool) -> dict[int, Finding]:
     """Findings about cells, by their place in the list.
 
     Args:
         cells: the cells to look at; cells that differ in nothing that matters are looked at once.
         memory: whether to trace the training step and predict its memory, about a second a cell.
-
-    Returns:
-        ``{"error": text or "", "predicted_mib": number or None}`` for each cell.
 
     Raises:
         BadInput: when the process ends without an answer.
@@ -53,7 +53,7 @@ def _interpreter(cell: Cell) -> str | None:
     return None if target_of(cell.config["backend"]).environment else cell.config["python"]
 
 
-def _asked(python: str | None, cells: list[Cell], memory: bool) -> list[dict[str, Any]]:
+def _asked(python: str | None, cells: list[Cell], memory: bool) -> list[Finding]:
     env = launch.environment({**cells[0].config, "python": python})
     jobs = [{"config": c.config, "choices": c.choices, "memory": memory} for c in cells]
     # A file: a pipe holds 64 KiB, and nobody reads it while the process is waited for.
@@ -70,25 +70,27 @@ def _asked(python: str | None, cells: list[Cell], memory: bool) -> list[dict[str
     return found
 
 
-def refuse_bad_values(cells: list[Cell], overrides: list[str]) -> None:
-    """Builds the objects of a sweep whose hyperparameters were set, before any cell runs.
+def values_given(overrides: list[str]) -> bool:
+    """Whether somebody set a hyperparameter, which then has to pass the constructor it is for.
 
-    What a YAML says is tested; importing jax to hear so again would cost every sweep seconds. A
-    value that somebody gave has to pass the constructor it is for.
+    What a YAML says is tested; importing jax to hear so again would cost every sweep seconds.
+    """
+    return any("." in o.split("=", 1)[0]
+               and o.lstrip("+").split(".", 1)[0] in ("algo", "model", "task") for o in overrides)
+
+
+def refuse_bad_values(findings: Mapping[int, Finding]) -> None:
+    """Refuses a sweep with a cell whose objects cannot be built, before any cell runs.
 
     Raises:
         BadInput: with the constructor's own words.
     """
-    dotted = [o for o in overrides if "." in o.split("=", 1)[0]
-              and o.lstrip("+").split(".", 1)[0] in ("algo", "model", "task")]
-    if not dotted:
-        return
-    for finding in probe(cells, memory=False).values():
+    for finding in findings.values():
         if finding["error"]:
             raise BadInput.quoting(*finding["error"].split(": ", 1))
 
 
-def look(job: Mapping[str, Any]) -> dict[str, Any]:
+def look(job: Mapping[str, Any]) -> Finding:
     """The finding about one configuration, inside the process that has jax."""
     from bench.build import model_of, set_up
     from bench.instantiate import instantiate

@@ -29,7 +29,7 @@ PACKAGES = ("jax", "jaxlib", "numpy", "brainstate", "braintools", "brainunit", "
 CACHE_VARIABLE = "ETRACE_BENCH_COMPILATION_CACHE"
 
 
-def code_hash(targets: tuple[str, ...] = (), root: Path = ROOT) -> str:
+def code_hash(targets: tuple[str, ...], root: Path) -> str:
     """Hash of every source file of ``core`` and ``bench`` in ``root`` and of plug-ins outside."""
     files = sorted([*(root / "core").rglob("*.py"), *(root / "bench").rglob("*.py")])
     outside = {source_of(target.rpartition(".")[0]) for target in targets}
@@ -44,12 +44,6 @@ def code_hash(targets: tuple[str, ...] = (), root: Path = ROOT) -> str:
     return hasher.hexdigest()[:16]
 
 
-def targets_of(cell: Cell) -> tuple[str, ...]:
-    """Every ``_target_`` of a cell's configuration."""
-    nodes = [*cell.config.values(), *cell.config["metric"].values()]
-    return tuple(sorted({n["_target_"] for n in nodes if isinstance(n, dict) and "_target_" in n}))
-
-
 _hash_when_first_asked = cache(code_hash)
 
 
@@ -58,12 +52,19 @@ def code_of(cell: Cell) -> str:
 
     It is read once, so that all cells of a sweep are filed alike.
     """
-    return _hash_when_first_asked(targets_of(cell), root_of(cell.config["python"]))
+    return _hash_when_first_asked(*_sources_of(cell))
 
 
 def code_changed(cell: Cell) -> bool:
     """Whether the code that measures a cell is another than when it was first asked for."""
-    return code_hash(targets_of(cell), root_of(cell.config["python"])) != code_of(cell)
+    return code_hash(*_sources_of(cell)) != code_of(cell)
+
+
+def _sources_of(cell: Cell) -> tuple[tuple[str, ...], Path]:
+    """Every ``_target_`` of a cell's configuration, and the folder of the code that it runs."""
+    nodes = [*cell.config.values(), *cell.config["metric"].values()]
+    targets = {n["_target_"] for n in nodes if isinstance(n, dict) and "_target_" in n}
+    return tuple(sorted(targets)), root_of(cell.config["python"])
 
 
 def root_of(python: str | None) -> Path:

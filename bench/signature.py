@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput, one_of, suggest
+from bench.kinds import KINDS
 
 SCALARS = {"int": int, "float": (int, float), "str": str, "bool": bool, "None": type(None)}
 
@@ -37,7 +38,8 @@ def check(group: str, node: Mapping[str, Any], given: Iterable[str] = ()) -> Non
         given: arguments that the harness itself passes.
 
     Raises:
-        BadInput: on a target that does not exist, a misspelt name or a value of a wrong type.
+        BadInput: on a target that does not exist, a misspelt name, or a value of a wrong type or
+            beyond the bound of its kind (``bench.kinds``).
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise BadInput(group, expected="_target_: package.module.Name and its arguments",
@@ -59,10 +61,7 @@ def check(group: str, node: Mapping[str, Any], given: Iterable[str] = ()) -> Non
             )
         annotation = signature.annotations.get(name)
         if annotation is not None and not _fits(value, annotation):
-            raise BadInput(
-                f"{group}.{name}", came=str(value),
-                expected=ast.unparse(annotation).replace("'", ""),
-            )
+            raise _refusal(f"{group}.{name}", value, annotation)
 
 
 @cache
@@ -169,6 +168,8 @@ def _fits(value: Any, annotation: ast.expr) -> bool:
             return value is None
         if isinstance(annotation.value, str):
             return _fits(value, ast.parse(annotation.value, mode="eval").body)
+    if isinstance(annotation, ast.Name) and annotation.id in KINDS:
+        return KINDS[annotation.id].holds(value)
     if isinstance(annotation, ast.Name) and annotation.id in SCALARS:
         if isinstance(value, bool) and annotation.id != "bool":
             return False
@@ -181,3 +182,20 @@ def _fits(value: Any, annotation: ast.expr) -> bool:
         if annotation.value.id in ("tuple", "list", "Sequence"):
             return isinstance(value, list | tuple)
     return True
+
+
+def _refusal(key: str, value: Any, annotation: ast.expr) -> BadInput:
+    """Says which type was expected; of a number beyond the bound of its kind, which bound."""
+    kinds = {node.id: KINDS[node.id] for node in ast.walk(annotation)
+             if isinstance(node, ast.Name) and node.id in KINDS}
+    if kinds and isinstance(value, int | float):
+        words = [kind.words for kind in kinds.values()]
+        if _fits(None, annotation):
+            words.append("null")
+        example = next(iter(kinds.values())).example
+        return BadInput(key, expected=", or ".join(words), came=str(value),
+                        do=f"Try {key}={example}.")
+    expected = ast.unparse(annotation).replace("'", "")
+    for name, kind in kinds.items():
+        expected = expected.replace(name, kind.plain)
+    return BadInput(key, expected=expected, came=str(value))

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from core.capture import is_real, trace_step
+from core.capture import trace_step
 from core.errors import NotRepresentable
 from core.graph import Graph, Group, Hidden
-from core.labels import NONE, carries_gradient, propagate
+from core.labels import NONE, carries_gradient, is_real, propagate
 from core.operation import Block, Operation, Parameter
 from core.program import Equation, needed
 from core.relations import closure, components, partners

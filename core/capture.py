@@ -11,14 +11,13 @@ from typing import Any
 
 import brainstate
 import jax
-import jax.numpy as jnp
 
 from core.graph import Graph, Hidden
-from core.labels import carries_gradient
+from core.labels import carries_gradient, is_real
 from core.operation import Operation
 from core.program import Equation, Program, flatten_jaxpr
 
-__all__ = ["is_real", "trace_step"]
+__all__ = ["trace_step"]
 
 
 def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
@@ -130,11 +129,6 @@ def _find_operations(
             )
         )
     return tuple(operations)
-
-
-def is_real(aval: Any) -> bool:
-    """Whether a variable can carry a gradient."""
-    return jnp.issubdtype(aval.dtype, jnp.inexact)
 
 
 def _path(state: str, key: tuple[Any, ...]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from core.labels import is_real
 from core.operation import Operation, Parameter
 from core.program import Equation, Program
 from core.schedule import Stage, schedule
@@ -106,7 +107,7 @@ class Graph:
     def trained(self) -> tuple[int, ...]:
         """Parameters that can carry a gradient: floats."""
         avals = self.program.avals
-        return tuple(v for v in self.param_vars if jnp.issubdtype(avals[v].dtype, jnp.inexact))
+        return tuple(v for v in self.param_vars if is_real(avals[v]))
 
     @cached_property
     def live(self) -> tuple[int, ...]:

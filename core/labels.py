@@ -19,7 +19,7 @@ import numpy as np
 from core.errors import NotRepresentable
 from core.program import Constant, Equation, flatten_jaxpr
 
-__all__ = ["ELEMENTWISE", "NONE", "carries_gradient", "propagate"]
+__all__ = ["ELEMENTWISE", "NONE", "carries_gradient", "is_real", "propagate"]
 
 NONE = -1  # the element feeds no neuron
 
@@ -53,11 +53,16 @@ _REMEDY = (
 )
 
 
+def is_real(aval: Any) -> bool:
+    """Whether a variable can carry a gradient."""
+    return jnp.issubdtype(aval.dtype, jnp.inexact)
+
+
 def carries_gradient(eqn: Equation, avals: Mapping[int, Any]) -> bool:
     """Whether differentiation passes through this equation at all."""
     if eqn.name in BLOCKING:
         return False
-    return any(jnp.issubdtype(avals[v].dtype, jnp.inexact) for v in eqn.outputs)
+    return any(is_real(avals[v]) for v in eqn.outputs)
 
 
 def propagate(
@@ -88,9 +93,7 @@ def propagate(
         if all(o is None for o in outs) or not carries_gradient(eqn, avals):
             continue
         operands = [
-            a
-            for a in eqn.inputs
-            if isinstance(a, int) and jnp.issubdtype(avals[a].dtype, jnp.inexact) and relevant(a)
+            a for a in eqn.inputs if isinstance(a, int) and is_real(avals[a]) and relevant(a)
         ]
         if not operands:
             continue

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.graph import Graph
-from core.labels import carries_gradient
+from core.labels import carries_gradient, is_real
 from core.operation import Operation
 from core.program import Atom, Equation, bind, evaluate, needed, read
 
@@ -156,7 +156,7 @@ def credited_states(graph: Graph) -> frozenset[int]:
         reached = empty.union(*(s for s in sets if isinstance(s, frozenset)))
         gradient = carries_gradient(eqn, graph.program.avals)
         return [
-            reached if gradient and _inexact(graph.program.avals[v]) else empty for v in eqn.outputs
+            reached if gradient and is_real(graph.program.avals[v]) else empty for v in eqn.outputs
         ]
 
     class Everywhere(dict[int, Any]):
@@ -244,7 +244,3 @@ def _given_jvp(product: Any, primals: Any, tangents: Any) -> Any:
 
 
 _given.defjvp(_given_jvp, symbolic_zeros=True)
-
-
-def _inexact(aval: Any) -> bool:
-    return jnp.issubdtype(aval.dtype, jnp.inexact)

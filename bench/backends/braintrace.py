@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.backends.base import Backend, Comparison, ModelTrainee, StepResult, Trainee
+from bench.kinds import Count
 
 if TYPE_CHECKING:
     import jax
@@ -26,7 +27,7 @@ class Braintrace(Backend):
     requires = ("braintrace",)
 
     def __init__(self, mode: Literal["single_step", "multi_step"] = "single_step",
-                 chunk: int | None = None) -> None:
+                 chunk: Count | None = None) -> None:
         self._mode, self._chunk = mode, chunk or 1
 
     def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:

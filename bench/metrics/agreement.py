@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.gradients import EXACT, float64_gradients, joined, relative_error
 from bench.instantiate import instantiate
+from bench.kinds import Count, NotNegative
 from bench.metrics.base import Metric, Run
 
 
@@ -21,7 +22,7 @@ class Agreement(Metric):
         max_samples: sequences of the first batch that are compared.
     """
 
-    def __init__(self, tolerance: float = 1e-8, max_samples: int = 8) -> None:
+    def __init__(self, tolerance: NotNegative = 1e-8, max_samples: Count = 8) -> None:
         self._tolerance = tolerance
         self._max_samples = max_samples
 

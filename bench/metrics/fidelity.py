@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.gradients import EXACT, cosine, float64_gradients, joined, relative_error
+from bench.kinds import Count
 from bench.metrics.base import Metric, Run
 
 
@@ -15,7 +16,7 @@ class Fidelity(Metric):
         max_samples: sequences of the first batch that are compared.
     """
 
-    def __init__(self, max_samples: int = 32) -> None:
+    def __init__(self, max_samples: Count = 32) -> None:
         self._max_samples = max_samples
 
     def measure(self, run: Run) -> dict[str, Any]:

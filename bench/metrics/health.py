@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bench.kinds import NotNegative
 from bench.metrics.base import Metric, Run
 from bench.program import Program
 from bench.trees import flat
@@ -23,7 +24,7 @@ class Health(Metric):
         stuck_within: a final loss within this fraction of ln(classes) is the loss of guessing.
     """
 
-    def __init__(self, stuck_within: float = 0.01) -> None:
+    def __init__(self, stuck_within: NotNegative = 0.01) -> None:
         self._stuck_within = stuck_within
 
     def measure(self, run: Run) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bench.kinds import Positive
 from bench.metrics.base import Metric, Run
 from bench.program import Program
 from bench.tasks.base import Batch
@@ -25,7 +26,7 @@ class Learning(Metric):
 
     reads_clock = True
 
-    def __init__(self, target_loss: float | None = None) -> None:
+    def __init__(self, target_loss: Positive | None = None) -> None:
         self._target_loss = target_loss
 
     def measure(self, run: Run) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bench.kinds import NotNegative
 from bench.metrics.base import Metric, Run
 from bench.program import Program
 from bench.trees import owned
@@ -39,7 +40,8 @@ class Memory(Metric):
     # The allocator's thresholds cannot be given back to glibc's own adaptation.
     disturbs_clock = True
 
-    def __init__(self, disagree_above: float = 0.25, slack_mib: float = 8.0) -> None:
+    def __init__(self, disagree_above: NotNegative = 0.25,
+                 slack_mib: NotNegative = 8.0) -> None:
         self._disagree_above = disagree_above
         self._slack_mib = slack_mib
 

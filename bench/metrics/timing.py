@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from bench.compilations import Compilations
+from bench.kinds import Count, NotNegative, Positive
 from bench.metrics.base import Metric, Run
 from bench.statistics import bootstrap_interval, narrow_enough, steady
 from bench.turns import Turns
@@ -36,8 +37,9 @@ class Timing(Metric):
 
     reads_clock = True
 
-    def __init__(self, warmup_s: float = 5.0, steady_within: float = 0.1, ci_width: float = 0.05,
-                 min_samples: int = 15, max_samples: int = 500, budget_s: float = 4.0) -> None:
+    def __init__(self, warmup_s: NotNegative = 5.0, steady_within: NotNegative = 0.1,
+                 ci_width: NotNegative = 0.05, min_samples: Count = 15, max_samples: Count = 500,
+                 budget_s: Positive = 4.0) -> None:
         self._warmup_s = warmup_s
         self._steady_within = steady_within
         self._ci_width = ci_width

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import brainpy.state
 import brainstate
-import braintools
 import brainunit as u
 import jax
+
+from bench.kinds import Positive
+from bench.models.base import recurrent_linear
 
 
 class LIFCurrent(brainstate.nn.Module):
@@ -26,20 +28,13 @@ class LIFCurrent(brainstate.nn.Module):
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: float = 5.0, tau_out: float = 5.0) -> None:
+                 tau_mem: Positive = 5.0, tau_out: Positive = 5.0) -> None:
         super().__init__()
-        init = braintools.init.KaimingNormal(unit=u.mA)
         step_share = 1.0 - u.math.exp(-brainstate.environ.get_dt() / (tau_mem * u.ms))
         self.linears, self.neurons = [], []
         for layer in range(n_layers):
             below = n_in if layer == 0 else n_hidden
-            weight = u.math.concatenate(
-                [init((below, n_hidden)), init((n_hidden, n_hidden))], axis=0
-            )
-            self.linears.append(brainstate.nn.Linear(
-                below + n_hidden, n_hidden, w_init=weight,
-                b_init=braintools.init.ZeroInit(unit=u.mA),
-            ))
+            self.linears.append(recurrent_linear(below, n_hidden, u.mA))
             self.neurons.append(brainpy.state.LIF(
                 n_hidden, tau=tau_mem * u.ms, R=1.0 / step_share * u.ohm
             ))

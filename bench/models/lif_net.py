@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import brainpy.state
 import brainstate
-import braintools
 import brainunit as u
 import jax
+
+from bench.kinds import Positive
+from bench.models.base import recurrent_linear
 
 
 class LIFNet(brainstate.nn.Module):
@@ -22,21 +24,15 @@ class LIFNet(brainstate.nn.Module):
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: float = 5.0, tau_out: float = 5.0) -> None:
+                 tau_mem: Positive = 5.0, tau_out: Positive = 5.0) -> None:
         super().__init__()
-        init = braintools.init.KaimingNormal(unit=u.mV)
         self.neurons, self.synapses = [], []
         for layer in range(n_layers):
             below = n_in if layer == 0 else n_hidden
             neuron = brainpy.state.LIF(n_hidden, tau=tau_mem * u.ms)
-            # Each part is scaled by its own fan-in, as if it were a projection of its own.
-            weight = u.math.concatenate(
-                [init((below, n_hidden)), init((n_hidden, n_hidden))], axis=0
-            )
-            comm = brainstate.nn.Linear(below + n_hidden, n_hidden, w_init=weight,
-                                        b_init=braintools.init.ZeroInit(unit=u.mV))
             self.neurons.append(neuron)
-            self.synapses.append(brainpy.state.DeltaProj(comm=comm, post=neuron))
+            self.synapses.append(brainpy.state.DeltaProj(
+                comm=recurrent_linear(below, n_hidden, u.mV), post=neuron))
         self.readout = brainpy.state.LeakyRateReadout(n_hidden, n_out, tau=tau_out * u.ms)
 
     def update(self, x: jax.Array) -> jax.Array:

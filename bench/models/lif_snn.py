@@ -9,6 +9,8 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 
+from bench.kinds import Positive
+
 
 class LIFSNN(brainstate.nn.Module):
     """Layers of current-driven neurons and a leaky rate readout, exactly as the tutorial has them.
@@ -27,7 +29,7 @@ class LIFSNN(brainstate.nn.Module):
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: float = 20.0, tau_out: float = 20.0) -> None:
+                 tau_mem: Positive = 20.0, tau_out: Positive = 20.0) -> None:
         super().__init__()
         self.linears, self.neurons = [], []
         for layer in range(n_layers):

@@ -42,11 +42,11 @@ class DrawnTask(Task):
         batch_size: sequences a batch, B.
         seed: of the sequences that are trained on.
         n_batches: fresh batches an epoch.
-        n_test: held-out sequences, the same for every seed.
+        n_test: held-out sequences, the same for every seed; None for none.
     """
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_batches: int, n_test: int
-                 ) -> None:
+    def __init__(self, n_steps: int, batch_size: int, seed: int, n_batches: int,
+                 n_test: int | None) -> None:
         self._n_steps = n_steps
         self._batch_size = batch_size
         self._seed = seed
@@ -58,7 +58,9 @@ class DrawnTask(Task):
         for _ in range(self._n_batches):
             yield self._draw(rng, self._batch_size)
 
-    def test(self) -> Batch:
+    def test(self) -> Batch | None:
+        if self._n_test is None:
+            return None
         # A stream of three numbers, so that no seed and epoch trains on it.
         return self._draw(np.random.default_rng([0, 0, 1]), self._n_test)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.kinds import Count
 from bench.tasks.base import Batch, DrawnTask, delay_of
 
 
@@ -28,8 +29,8 @@ class CopyMemory(DrawnTask):
     """
 
     def __init__(self, n_steps: int, batch_size: int, seed: int, n_symbols: int = 8,
-                 n_items: int = 3, hold: int = 1, delay: int | None = None, n_batches: int = 20,
-                 n_test: int = 512) -> None:
+                 n_items: int = 3, hold: int = 1, delay: int | None = None,
+                 n_batches: Count = 20, n_test: Count = 512) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if n_symbols < 2 or n_items < 1:
             raise ValueError("n_symbols, n_items: expected at least 2 symbols and 1 item, got "

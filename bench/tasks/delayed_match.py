@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.kinds import Count, NotNegative
 from bench.tasks.base import Batch, DrawnTask, delay_of
 
 
@@ -28,8 +29,8 @@ class DelayedMatch(DrawnTask):
     n_out = 2
 
     def __init__(self, n_steps: int, batch_size: int, seed: int, n_stimuli: int = 8, hold: int = 2,
-                 delay: int | None = None, noise: float = 0.1, n_batches: int = 20,
-                 n_test: int = 512) -> None:
+                 delay: int | None = None, noise: NotNegative = 0.1, n_batches: Count = 20,
+                 n_test: Count = 512) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if n_stimuli < 2:
             raise ValueError(f"n_stimuli: expected at least 2, got {n_stimuli}.")

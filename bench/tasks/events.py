@@ -82,14 +82,3 @@ def chosen(n: int, limit: int | None) -> np.ndarray:
     if limit is None or limit >= n:
         return np.arange(n)
     return np.sort(np.random.default_rng(0).permutation(n)[:limit])
-
-
-def checked_limit(name: str, limit: int | None) -> int | None:
-    """A number of recordings to use.
-
-    Raises:
-        ValueError: when it is not at least 1.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"{name}: expected at least 1 recording, or null for all, got {limit}.")
-    return limit

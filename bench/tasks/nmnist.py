@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.tasks.events import EventTask, Recordings, checked_limit, chosen, recordings
+from bench.kinds import Count, Positive
+from bench.tasks.events import EventTask, Recordings, chosen, recordings
 
 SIDE = 34
 SOURCE = "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and Test.zip)"
@@ -33,18 +34,15 @@ class NMNIST(EventTask):
     n_out = 10
 
     def __init__(self, n_steps: int, batch_size: int, seed: int, path: str | None = None,
-                 duration_ms: float = 300.0, pool: int = 2, n_train: int | None = 6000,
-                 n_test: int | None = 256) -> None:
+                 duration_ms: Positive = 300.0, pool: int = 2, n_train: Count | None = 6000,
+                 n_test: Count | None = 256) -> None:
         super().__init__(n_steps, batch_size, seed)
         if pool < 1 or SIDE % pool:
             raise ValueError(f"pool: expected a divisor of {SIDE}, got {pool}.")
-        if duration_ms <= 0:
-            raise ValueError(f"duration_ms: expected milliseconds above 0, got {duration_ms}.")
         self.n_in = 2 * (SIDE // pool) ** 2
         self._pool = pool
         self._duration_us = 1e3 * duration_ms
-        self._limits = {"train": checked_limit("n_train", n_train),
-                        "test": checked_limit("n_test", n_test)}
+        self._limits = {"train": n_train, "test": n_test}
         folder = Path(path).expanduser() if path else None
         self._folders = {"train": folder / "Train", "test": folder / "Test"} if folder else {}
         wanted = [place / str(digit) for place in self._folders.values() for digit in range(10)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bench.kinds import Count
 from bench.tasks.base import Batch, Task
 
 
@@ -20,8 +21,8 @@ class RandomClassification(Task):
         n_out: classes, O.
     """
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_in: int = 100,
-                 n_out: int = 10) -> None:
+    def __init__(self, n_steps: int, batch_size: int, seed: int, n_in: Count = 100,
+                 n_out: Count = 10) -> None:
         self.n_in = n_in
         self.n_out = n_out
         rng = np.random.default_rng(seed)

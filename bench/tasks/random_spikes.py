@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from bench.tasks.base import Batch, Task
+from bench.kinds import Count
+from bench.tasks.base import Batch, DrawnTask
 
 
-class RandomSpikes(Task):
+class RandomSpikes(DrawnTask):
     """Bernoulli spikes with labels that do not depend on them: the work of learning without any.
 
     Args:
@@ -22,22 +21,16 @@ class RandomSpikes(Task):
         n_batches: batches an epoch.
     """
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_in: int = 50, n_out: int = 10,
-                 rate: float = 0.1, n_batches: int = 1) -> None:
+    def __init__(self, n_steps: int, batch_size: int, seed: int, n_in: Count = 50,
+                 n_out: Count = 10, rate: float = 0.1, n_batches: Count = 1) -> None:
+        super().__init__(n_steps, batch_size, seed, n_batches, n_test=None)
         if not 0 <= rate <= 1:
             raise ValueError(f"rate: expected a probability, got {rate}.")
         self.n_in = n_in
         self.n_out = n_out
-        self._shape = (n_steps, batch_size, n_in)
-        self._seed = seed
         self._rate = rate
-        self._n_batches = n_batches
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        rng = np.random.default_rng([self._seed, epoch])
-        for _ in range(self._n_batches):
-            spikes = (rng.random(self._shape, dtype=np.float32) < self._rate).astype(np.float32)
-            yield spikes, rng.integers(0, self.n_out, self._shape[1], dtype=np.int32)
-
-    def test(self) -> None:
-        return None
+    def _draw(self, rng: np.random.Generator, n: int) -> Batch:
+        draws = rng.random((self._n_steps, n, self.n_in), dtype=np.float32)
+        spikes = (draws < self._rate).astype(np.float32)
+        return spikes, rng.integers(0, self.n_out, n, dtype=np.int32)

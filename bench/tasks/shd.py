@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.tasks.events import EventTask, Recordings, checked_limit, chosen, recordings
+from bench.kinds import Count, Positive
+from bench.tasks.events import EventTask, Recordings, chosen, recordings
 
 UNITS = 700
 SOURCE = "https://zenkelab.org/datasets (SHD; unpack shd_train.h5.gz and shd_test.h5.gz)"
@@ -35,22 +36,19 @@ class SHD(EventTask):
     n_out = 20
 
     def __init__(self, n_steps: int, batch_size: int, seed: int, path: str | None = None,
-                 duration_s: float = 1.0, units_per_input: int = 5, n_train: int | None = None,
-                 n_test: int | None = 256) -> None:
+                 duration_s: Positive = 1.0, units_per_input: int = 5,
+                 n_train: Count | None = None, n_test: Count | None = 256) -> None:
         super().__init__(n_steps, batch_size, seed)
         if units_per_input < 1 or UNITS % units_per_input:
             raise ValueError(f"units_per_input: expected a divisor of {UNITS}, got "
                              f"{units_per_input}.")
-        if duration_s <= 0:
-            raise ValueError(f"duration_s: expected seconds above 0, got {duration_s}.")
         if importlib.util.find_spec("h5py") is None:
             raise ValueError("path: expected the package h5py to read it, got none. Run "
                              "pip install 'etrace-bench[data]'.")
         self.n_in = UNITS // units_per_input
         self._units_per_input = units_per_input
         self._duration_s = duration_s
-        self._limits = {"train": checked_limit("n_train", n_train),
-                        "test": checked_limit("n_test", n_test)}
+        self._limits = {"train": n_train, "test": n_test}
         folder = Path(path).expanduser() if path else None
         self._files = {s: folder / f"shd_{s}.h5" for s in self._limits} if folder else {}
         missing = [file.name for file in self._files.values() if not file.is_file()]

@@ -12,6 +12,7 @@ from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_w
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
 from core.graph import Graph
+from core.labels import is_real
 from core.rollout import run
 from core.step import prelude
 from core.window import Derivatives, Perturbation, derivatives, push
@@ -78,7 +79,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
         )
         local = derivatives(graph, fixed, record, window.goes_on)
         traces, past = self.follow(graph, local, start.traces, window.keep)
-        real = [i for i, o in enumerate(outs) if jnp.issubdtype(o.dtype, jnp.inexact)]
+        real = [i for i, o in enumerate(outs) if is_real(o)]
 
         def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
             fixed, record, local, past = residual

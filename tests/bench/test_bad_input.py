@@ -38,6 +38,60 @@ CASES = {
                       "Use update_every=sequence for one update a sequence.",
     "update_every=sequnce": "update_every: expected sequence, or a whole number of steps of at "
                             "least 1, got sequnce. Did you mean sequence?",
+    "seed=4294967296": "seed: expected a whole number of at most 4294967295, got 4294967296. "
+                       "Try seed=0.",
+    "backend=braintrace backend.chunk=-3": "backend.chunk: expected a whole number of at least 1, "
+                                           "or null, got -3. Try backend.chunk=1.",
+    "backend=braintrace backend.chunk=0": "or null, got 0. Try backend.chunk=1.",
+    "backend=braintrace backend.chunk=two": "backend.chunk: expected int | None, got two.",
+    "model.tau_mem=-3": "model.tau_mem: expected a number above 0, got -3. Try model.tau_mem=1.0.",
+    "model=lif_snn model.tau_out=nan": "model.tau_out: expected a number above 0, got nan. "
+                                       "Try model.tau_out=1.0.",
+    "model=lif_current model.tau_out=0": "model.tau_out: expected a number above 0, got 0. "
+                                         "Try model.tau_out=1.0.",
+    "metric.timing.budget_s=inf": "metric.timing.budget_s: expected a number above 0, got inf. "
+                                  "Try metric.timing.budget_s=1.0.",
+    "metric.timing.min_samples=0": "metric.timing.min_samples: expected a whole number of at least "
+                                   "1, got 0. Try metric.timing.min_samples=1.",
+    "metric.learning.target_loss=0": "metric.learning.target_loss: expected a number above 0, or "
+                                     "null, got 0. Try metric.learning.target_loss=1.0.",
+    "metric.fidelity.max_samples=-1": "got -1. Try metric.fidelity.max_samples=1.",
+    "metric.agreement.tolerance=nan": "metric.agreement.tolerance: expected a number of at least "
+                                      "0, got nan. Try metric.agreement.tolerance=0.0.",
+    "metric.memory.slack_mib=-1": "got -1. Try metric.memory.slack_mib=0.0.",
+    "metric.health.stuck_within=-1": "got -1. Try metric.health.stuck_within=0.0.",
+    "task=random_spikes task.n_batches=0": "got 0. Try task.n_batches=1.",
+    "task=random_classification task.n_out=-3": "got -3. Try task.n_out=1.",
+    "task=copy_memory task.n_test=0": "got 0. Try task.n_test=1.",
+    "task=delayed_match task.noise=-1": "got -1. Try task.noise=0.0.",
+    "task=shd task.n_train=0": "task.n_train: expected a whole number of at least 1, or null, "
+                               "got 0. Try task.n_train=1.",
+    "task=nmnist task.duration_ms=nan": "got nan. Try task.duration_ms=1.0.",
+    "task=breast_cancer":
+        "n_steps: expected a multiple of 10 on breast_cancer, got 8. Try n_steps=10.",
+    "task=delayed_match n_steps=4":
+        "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1), got "
+        "4.",
+    "task=delayed_match task.delay=5":
+        "task: n_steps: expected at least 9 (4 steps that show something and a delay of 5), got "
+        "8.",
+    "task=delayed_match task.hold=0":
+        "task: hold: expected at least 1, got 0 steps that show something.",
+    "task=copy_memory n_steps=4":
+        "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1), got "
+        "4.",
+    "task=shd":
+        "task: path: expected a folder with shd_train.h5 and shd_test.h5, got nothing. Set "
+        "task.path=DIR; the files come from https://zenkelab.org/datasets (SHD; unpack "
+        "shd_train.h5.gz and shd_test.h5.gz).",
+    "task=shd task.path=here":
+        "got no shd_train.h5 in here. Set task.path=DIR; the files come from "
+        "https://zenkelab.org/datasets (SHD; unpack shd_train.h5.gz and shd_test.h5.gz).",
+    "task=nmnist":
+        "task: path: expected a folder with Train/0 to Train/9 and Test/0 to Test/9, got "
+        "nothing. Set task.path=DIR; the files come from "
+        "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and Test.zip).",
+    "task=nmnist task.pool=3 task.path=x": "task: pool: expected a divisor of 34, got 3.",
     "lr=-1": "lr: expected a number above 0, got -1. Try lr=1e-3.",
     "lr=nan": "lr: expected a number above 0, got nan. Try lr=1e-3.",
     "dtype=float16": "dtype: expected one of float32, float64, got float16. "
@@ -46,6 +100,10 @@ CASES = {
     "+plot.mine._target_=no.such_module": "plot.mine: expected _target_: MODULE, one that can be "
                                           "found, got no.such_module. Is its folder on PYTHONPATH?",
     "plot=3": "plot: expected [NAME,...] of your own, got 3.",
+    "plot=[nope]": "plot: expected names of YAML files in a folder plot of your own, got nope. "
+                   "Give the folder around it as --config-dir. What the report draws by itself "
+                   "need not be asked for.",
+    "~plot": "plot: expected plot=VALUE, got ~plot. What is null cannot be left out.",
     "plot=null": "plot: expected [NAME,...] of your own, got null.",
     "+plot.mine=3": "plot.mine: expected _target_: MODULE, one that can be found, got 3. "
                     "Is its folder on PYTHONPATH?",
@@ -111,7 +169,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("argument", CASES)
 def test_message(argument: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert cli.main([argument]) == 2
+    assert cli.main(argument.split()) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("error: ")
@@ -156,14 +214,31 @@ def test_one_algorithm_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
         "error: check: expected one algorithm, got 2 cells. Check one after the other.\n")
 
 
-@pytest.mark.parametrize("refuse", ["refuse_bad_tasks", "refuse_bad_values"])
-def test_a_plan_refuses_what_the_run_would(refuse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_refuses_a_task_that_the_run_would(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise BadInput("task", expected="a task that can be made", came="this one")
 
-    monkeypatch.setattr(cli, refuse, refused)
+    monkeypatch.setattr(cli, "refuse_bad_tasks", refused)
+    monkeypatch.setattr(cli, "probe", lambda *_, **__: {})
     monkeypatch.setattr(plan, "show", lambda *_, **__: None)
     assert cli.main(["plan=true"]) == 2
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_value_is_tried_once_before_the_cells(
+    planned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bool] = []
+
+    def found(_: object, *, memory: bool) -> dict[int, dict[str, object]]:
+        asked.append(memory)
+        return {0: {"error": "algo: window: too small", "predicted_mib": None}}
+
+    monkeypatch.setattr(cli, "probe", found)
+    monkeypatch.setattr(plan, "show", lambda *_, **__: None)
+    assert cli.main([f"plan={planned}", "algo.window=0"]) == 2
+    assert capsys.readouterr().err == "error: algo: window: too small\n"
+    assert asked == [planned]
 
 
 def test_an_interrupt_before_the_cells_is_no_traceback(

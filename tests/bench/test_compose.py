@@ -142,6 +142,10 @@ def test_key_covers_what_is_measured_and_nothing_else() -> None:
     assert len({key, *different}) == 1 + len(different)
 
 
+def test_no_plots_may_be_asked_for() -> None:
+    assert cell("plot=[]").config["plot"] == cell().config["plot"] == {}
+
+
 def test_row_names_the_cell() -> None:
     assert cell("n_hidden=32", "seed=3", "model=gru").row() == {
         "algo": "d_rtrl", "batching": "manual", "model": "gru", "task": "digits",

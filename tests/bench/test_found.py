@@ -50,15 +50,14 @@ def test_a_record_that_cannot_be_read_is_neither_run_again_nor_lost(
 
 
 def test_a_plan_says_what_will_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fine = {"error": "", "predicted_mib": None}
-    monkeypatch.setattr(plan, "probe", lambda cells, memory: [fine] * len(cells))
+    fine = {place: {"error": "", "predicted_mib": None} for place in (0, 1)}
     assert run(cells_of("seed=0,1"), tmp_path / "out") == 1
 
     def states(*arguments: str) -> list[str]:
         capsys.readouterr()
-        plan.show(cells_of("seed=0,1", *arguments), Folder(tmp_path / "out"))
+        plan.show(cells_of("seed=0,1", *arguments), fine, Folder(tmp_path / "out"))
         return [word for word in capsys.readouterr().out.split() if word in ("runs", "recorded")]
 
     assert states() == ["recorded", "recorded"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,10 @@ class Child(Base):
 class Pair:
     def __init__(self, decay: float | tuple[float, float], kind: Literal["a", "b"] = "a",
                  n: "int | None" = None, unknown: Something = 1): ...
+
+class Bounded:
+    def __init__(self, n: Count = 1, some: Count | None = None, tau: Positive = 1.0,
+                 slack: NotNegative = 0.0): ...
 
 class Open:
     def __init__(self, **kwargs): ...
@@ -70,6 +75,27 @@ def test_values_that_fit(hyperparameters: dict[str, object]) -> None:
 def test_values_that_do_not(hyperparameters: dict[str, object]) -> None:
     with pytest.raises(BadInput, match="expected"):
         check("planted_plugin.Pair", **hyperparameters)
+
+
+@pytest.mark.parametrize("hyperparameters", [
+    {"n": 1}, {"some": None}, {"some": 2}, {"tau": 1}, {"tau": 1e-9}, {"slack": 0}])
+def test_values_within_their_bounds(hyperparameters: dict[str, object]) -> None:
+    check("planted_plugin.Bounded", **hyperparameters)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(("hyperparameters", "words"), [
+    *(({"n": value}, "a whole number of at least 1") for value in (0, -3, 1.0, NAN, INF, True)),
+    *(({"some": value}, "a whole number of at least 1, or null") for value in (0, -3, 1.5)),
+    *(({"tau": value}, "a number above 0") for value in (0, -3, NAN, INF, True)),
+    *(({"slack": value}, "a number of at least 0") for value in (-1e-9, NAN, INF, False)),
+    ({"some": "3"}, "int | None"), ({"tau": None}, "float"), ({"slack": [0.0]}, "float")])
+def test_values_beyond_them(hyperparameters: dict[str, object], words: str) -> None:
+    (name, value), = hyperparameters.items()
+    with pytest.raises(BadInput, match=re.escape(f"algo.{name}: expected {words}, got {value}.")):
+        check("planted_plugin.Bounded", **hyperparameters)
 
 
 @pytest.mark.parametrize("target", ["no_such_module.X", "planted_plugin.Bass", "Bare"])

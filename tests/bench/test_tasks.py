@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from bench import cli, sweep
+from bench import cli
 from bench.instantiate import instantiate
 from bench.tasks.base import Task
 from bench.tasks.breast_cancer import BreastCancer
@@ -162,43 +162,3 @@ def test_a_file_that_is_something_else_is_named(nmnist: Path, shd: Path, tmp_pat
             file["labels"] = np.zeros(3)
     with pytest.raises(ValueError, match=r"shd_test\.h5: expected spikes/times in it, got labels"):
         SHD(8, 2, 0, path=str(tmp_path)).test()
-
-
-@pytest.mark.parametrize(("arguments", "message"), [
-    ("task=breast_cancer", "n_steps: expected a multiple of 10 on breast_cancer, got 8. "
-                           "Try n_steps=10."),
-    ("task=delayed_match n_steps=4", "task: n_steps: expected at least 5 (4 steps that show "
-                                     "something and a delay of 1), got 4."),
-    ("task=delayed_match task.delay=5", "task: n_steps: expected at least 9 (4 steps that show "
-                                        "something and a delay of 5), got 8."),
-    ("task=delayed_match task.hold=0", "task: hold: expected at least 1, got 0 steps that show "
-                                       "something."),
-    ("task=copy_memory n_steps=4", "task: n_steps: expected at least 5 (4 steps that show "
-                                   "something and a delay of 1), got 4."),
-    ("task=shd", "task: path: expected a folder with shd_train.h5 and shd_test.h5, got nothing. "
-                 "Set task.path=DIR; the files come from https://zenkelab.org/datasets (SHD; "
-                 "unpack shd_train.h5.gz and shd_test.h5.gz)."),
-    ("task=shd task.path=here", "got no shd_train.h5 in here. Set task.path=DIR; the files come "
-                                "from https://zenkelab.org/datasets (SHD; unpack shd_train.h5.gz "
-                                "and shd_test.h5.gz)."),
-    ("task=nmnist", "task: path: expected a folder with Train/0 to Train/9 and Test/0 to Test/9, "
-                    "got nothing. Set task.path=DIR; the files come from "
-                    "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and "
-                    "Test.zip)."),
-    ("task=nmnist task.pool=3 task.path=x", "task: pool: expected a divisor of 34, got 3."),
-])
-def test_refused_before_any_work(
-    arguments: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def refuse(*_: object) -> int:
-        raise AssertionError("a cell would run")
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "run", refuse)
-    assert cli.main(arguments.split()) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.endswith(message + "\n")
-    assert error.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
