@@ -70,14 +70,10 @@ def _flaw(study: Study, cell: pd.Series) -> str:
 
 
 def without_gradient(study: Study, cell: pd.Series) -> tuple[int, int]:
-    """(weights whose gradient is zero where BPTT's is not, weights that were compared)."""
-    counts = []
-    for key in cell["keys"]:
-        found = (study.by_key[key].get("fidelity") or {}).values()
-        # A zero has no angle, and all of the truth as its error.
-        silent = sum(map(no_gradient, found))
-        counts.append((silent, len(found)))
-    return max(counts, default=(0, 0))
+    """(weights that get no gradient in one of the cell's processes, weights that were compared)."""
+    processes = [study.by_key[key].get("fidelity") or {} for key in cell["keys"]]
+    silent = {weight for each in processes for weight, f in each.items() if no_gradient(f)}
+    return len(silent), len(set().union(*processes))
 
 
 def _accuracy_interval(study: Study, cells: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from reports.choice import without_gradient
 from reports.columns import heading
 from reports.drawing.canvas import (
     FAINT,
@@ -21,7 +22,7 @@ from reports.drawing.canvas import (
     log_ticks,
 )
 from reports.drawing.series import left_out, styled
-from reports.study import Study, no_gradient
+from reports.study import Study
 from reports.text import elide, short
 from reports.verdict import HELD, settings
 
@@ -77,12 +78,8 @@ def drawable(study: Study, cells: pd.DataFrame, memory: str) -> tuple[pd.DataFra
     placed = placed.assign(frontier=pareto(placed, "step_time_ms", memory))
     best_first = placed.sort_values(["frontier", "step_time_ms"], ascending=[False, True])
     chosen = best_first.head(MOST_POINTS)
-    return chosen.assign(no_gradient=[_untrained(study, k) for k in chosen["keys"]]), len(placed)
-
-
-def _untrained(study: Study, keys: list[str]) -> int:
-    found = [study.by_key[key].get("fidelity") or {} for key in keys]
-    return len({weight for each in found for weight, f in each.items() if no_gradient(f)})
+    silent = [without_gradient(study, cell)[0] for _, cell in chosen.iterrows()]
+    return chosen.assign(no_gradient=silent), len(placed)
 
 
 def _caption(study: Study, cells: pd.DataFrame) -> str:
