@@ -10,10 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _EXACT_FLIPS = 18  # 2^18 sign patterns are still quick to enumerate
 _EXACT_SPLITS = 200_000  # ways to deal two samples anew that are enumerated
@@ -27,6 +31,19 @@ class Interval:
     centre: float
     low: float
     high: float
+
+
+def mean_interval(values: ArrayLike) -> Interval:
+    """The mean of at least one value with Student's 95 % interval, nan for a single one."""
+    array = np.asarray(values, dtype=float)
+    n, centre = len(array), float(array.mean())
+    half = float(half_interval(array.std(ddof=1), n)) if n > 1 else math.nan
+    return Interval(centre, centre - half, centre + half)
+
+
+def half_interval(spread: float | pd.Series, n: int | pd.Series) -> Any:
+    """Half of Student's 95 % interval of a mean of n values, from their standard deviation."""
+    return stdtrit(n - 1, 0.975) * spread / np.sqrt(n)
 
 
 def bootstrap_interval(

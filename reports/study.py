@@ -14,11 +14,11 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from reports.columns import BY_NAME, EXTRA_METRICS, METRICS, REPLICATION, SETTINGS, SIZES
 from reports.noise import Noise, noise
 from reports.records import Record, Sweeps
+from reports.stats import half_interval
 from reports.tables import frame
 from reports.text import short
 
@@ -246,7 +246,7 @@ def _t_interval(
     scaled = np.log(values) if logs else values
     groups = scaled.groupby([rows[b] for b in by], dropna=False, sort=False)
     count, mean, spread = groups.count(), groups.mean(), groups.std()
-    half = stdtrit(np.maximum(count - 1, 1), 0.975) * spread / np.sqrt(np.maximum(count, 1))
+    half = half_interval(spread, count)
     low, high = mean - half, mean + half
     return (np.exp(low), np.exp(high), count >= 3) if logs else (low, high, count >= 3)
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from reports.columns import SETTINGS
 from reports.drawing.canvas import NotDrawn, Plot, legend
 from reports.drawing.palette import Look
 from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
+from reports.stats import half_interval
 from reports.study import Study
 from reports.text import elide
 
@@ -112,7 +111,7 @@ def mean_curve(group: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     group = group.astype({y: "float64", x: "float64"})
     by = group.groupby(["way", "epoch"], sort=True)
     n, mean, spread = by[y].count(), by[y].mean(), by[y].std()
-    half = (stdtrit(np.maximum(n - 1, 1), 0.975) * spread / np.sqrt(n)).where(n >= 3)
+    half = half_interval(spread, n).where(n >= 3)
     named = pd.DataFrame({y: mean, f"{y}_lo": mean - half, f"{y}_hi": mean + half, "n": n})
     if x != "epoch":
         named.insert(0, x, by[x].mean())

@@ -91,6 +91,16 @@ def test_least_permutation_p_is_reached() -> None:
         assert p == pytest.approx(stats.least_permutation_p(n_base, n_head))
 
 
+def test_mean_interval_by_hand() -> None:
+    found = stats.mean_interval([1, 2, 3, 6])
+    half = 3.182446 * math.sqrt(14 / 3) / 2  # t quantile of 3 degrees of freedom
+    assert (found.centre, found.low, found.high) == pytest.approx((3, 3 - half, 3 + half))
+    alone = stats.mean_interval([7.0])
+    assert alone.centre == 7
+    assert math.isnan(alone.low)
+    assert math.isnan(alone.high)
+
+
 def test_welch_interval_covers_unequal_spreads() -> None:
     rng = np.random.default_rng(9)
     held = 0
