@@ -57,6 +57,7 @@ def test_permutation_p_is_uniform_under_the_null() -> None:
 
 
 @given(samples)
+@settings(deadline=None)
 def test_sign_flip_p_is_a_probability_no_smaller_than_possible(values: list[float]) -> None:
     p = stats.sign_flip_p(values)
     assert 2.0 ** (1 - len(values)) <= p <= 1
@@ -111,6 +112,7 @@ def test_welch_interval_covers_unequal_spreads() -> None:
 
 
 @given(p_values)
+@settings(deadline=None)
 def test_holm_never_lowers_a_p_and_keeps_the_order(p: list[float]) -> None:
     adjusted = stats.holm(p)
     assert all(a >= b for a, b in zip(adjusted, p, strict=True))
