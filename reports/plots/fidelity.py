@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from reports.choice import settings
 from reports.drawing.canvas import FAINT, INK, SIZE_IN, NotDrawn, Plot, legend
 from reports.drawing.palette import Look
 from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
 from reports.study import Study, no_gradient
 from reports.text import elide
-from reports.verdict import settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.choice import without_gradient
+from reports.choice import HELD, settings, without_gradient
 from reports.columns import heading
 from reports.drawing.canvas import (
     FAINT,
@@ -24,7 +24,6 @@ from reports.drawing.canvas import (
 from reports.drawing.series import left_out, styled
 from reports.study import Study
 from reports.text import elide, short
-from reports.verdict import HELD, settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from reports.choice import settings
 from reports.drawing.canvas import SIZE_IN, NotDrawn, Plot, legend, shortened
 from reports.drawing.palette import COLOURS
 from reports.drawing.series import left_out
 from reports.study import Study
 from reports.text import elide
-from reports.verdict import settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

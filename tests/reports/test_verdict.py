@@ -9,12 +9,12 @@ import numpy as np
 from synthetic_records import grid, record
 
 from reports import content
-from reports.choice import judged
+from reports.choice import judged, settings
 from reports.document import Items, Table
 from reports.records import Sweeps
 from reports.sections.verdict import elsewhere
 from reports.study import Study
-from reports.verdict import answer, settings
+from reports.verdict import answer
 
 Records = list[dict[str, Any]]
 ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
