@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from synthetic_records import grid, record
+from synthetic_records import grid, record, study
 
 from reports import plots
 from reports.cli import main
@@ -19,15 +19,11 @@ from reports.drawing.canvas import SIZE_IN, NotDrawn, Plot, plain, round_ticks, 
 from reports.drawing.series import MOST_SERIES, split
 from reports.plots.fidelity import per_weight
 from reports.plots.frontier import pareto
-from reports.records import Sweeps, read_sweeps
+from reports.records import read_sweeps
 from reports.study import Slice, Study
 
 KINDS = [m.name for m in pkgutil.iter_modules(plots.__path__)]
 ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
-
-
-def study(records: list[dict[str, Any]]) -> Study:
-    return Study(Sweeps((Path("."),), records))
 
 
 @pytest.fixture(scope="module")

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthetic_records import grid, record
+from synthetic_records import grid, record, study
 
 from reports import content
 from reports.choice import judged, settings
 from reports.document import Items, Table
-from reports.records import Sweeps
 from reports.sections.verdict import elsewhere
-from reports.study import Study
 from reports.verdict import answer
 
 Records = list[dict[str, Any]]
 ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
-
-
-def study(records: Records) -> Study:
-    return Study(Sweeps((Path("."),), records))
 
 
 def cell(
