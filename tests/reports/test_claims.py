@@ -331,7 +331,7 @@ def test_half_a_claim_tested_leaves_it_open() -> None:
 
 def test_a_wide_interval_of_the_exponent_does_not_hold_theory() -> None:
     sizes = (1.0, 8.0, 32.0, 128.0)
-    law = PowerLaw(0.55, 0.09, 1.01, 0.0, 0.1, 2, 4, top=0.7, bent=False, x=sizes)
+    law = PowerLaw(0.55, 0.09, 1.01, 0.1, 2, 4, top=0.7, bent=False, x=sizes)
     assert Growth(law, 1.0, 128.0, ()).is_about(1.0) is None
     assert Growth(replace(law, top=0.95), 1.0, 128.0, ()).is_about(1.0) is True
     assert Growth(replace(law, low=0.5, high=0.6), 1.0, 128.0, ()).is_about(1.0) is False

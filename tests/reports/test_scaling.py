@@ -20,7 +20,6 @@ def test_a_planted_law_without_noise_comes_back() -> None:
     law = fit(SIZES, 3 * SIZES**1.5)
     assert law.exponent == pytest.approx(1.5)
     assert law.high - law.low < 1e-9
-    assert np.exp(law.intercept) == pytest.approx(3)
     assert law.top == pytest.approx(1.5)
     assert (law.points, law.degrees, law.bent) == (5, 3, False)
 
@@ -113,7 +112,7 @@ def test_what_cannot_be_fitted_is_refused(x: list[float], y: list[float], text: 
 
 
 def law(exponent: float, low: float, high: float, top: float) -> PowerLaw:
-    return PowerLaw(exponent, low, high, 0.0, 0.1, 2, 4, top, False, (1.0, 8.0, 32.0, 128.0))
+    return PowerLaw(exponent, low, high, 0.1, 2, 4, top, False, (1.0, 8.0, 32.0, 128.0))
 
 
 @pytest.mark.parametrize(
