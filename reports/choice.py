@@ -8,15 +8,13 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from reports.columns import SETTINGS, SIZES
+from reports.columns import HELD, SIZES
 from reports.study import Study, no_gradient
 
 # A gradient this close to BPTT's is called faithful. The angle is 18 degrees.
 FAITHFUL = 0.95
 # What training came to, the most telling first; the first that was recorded is judged.
 LEARNED = ("test_accuracy", "accuracy", "loss_final")
-WAYS = ("algo", "batching", "backend")
-HELD = [s for s in SETTINGS if s not in WAYS]
 # Cosines to BPTT's no further apart than this may be of the same gradient.
 SAME_COSINE = 0.02
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much

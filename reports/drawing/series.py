@@ -6,26 +6,26 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from reports.columns import SERIES
 from reports.drawing.palette import Look, looks
 from reports.study import Slice, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-KEYS = ["variant", "batching", "backend"]
 MOST_SERIES = 10  # a drawing; more cannot be told apart
 
 
 def split(piece: Slice) -> list[Slice]:
     """The slice itself, or parts of it that hold at most ten series: by batching, then by tens."""
-    if piece.cells.groupby(KEYS).ngroups <= MOST_SERIES:
+    if piece.cells.groupby(SERIES).ngroups <= MOST_SERIES:
         return [piece]
     parts = []
     for batching, cells in piece.cells.groupby("batching", sort=True):
-        names = sorted({tuple(row) for row in cells[KEYS].to_numpy()})
+        names = sorted({tuple(row) for row in cells[SERIES].to_numpy()})
         for start in range(0, len(names), MOST_SERIES):
             chosen = set(names[start : start + MOST_SERIES])
-            inside = [tuple(row) in chosen for row in cells[KEYS].to_numpy()]
+            inside = [tuple(row) in chosen for row in cells[SERIES].to_numpy()]
             part = f" ({start // MOST_SERIES + 1})" if len(names) > MOST_SERIES else ""
             title = " · ".join(filter(None, [piece.title, f"{batching}{part}"]))
             parts.append(Slice(title, cells[inside]))
@@ -39,7 +39,7 @@ def styled(study: Study, cells: pd.DataFrame) -> list[tuple[str, Look, pd.DataFr
     look = _looks(study, ["batching", "backend"])
     return [
         (study.name(points.iloc[0]), look[tuple(map(str, key))], points)
-        for key, points in cells.groupby(KEYS, sort=True)
+        for key, points in cells.groupby(SERIES, sort=True)
     ]
 
 

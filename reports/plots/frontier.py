@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.choice import HELD, settings, without_gradient
-from reports.columns import heading
+from reports.choice import settings, without_gradient
+from reports.columns import HELD, SERIES, heading
 from reports.drawing.canvas import (
     FAINT,
     INK,
@@ -42,7 +42,7 @@ def make(study: Study) -> list[Plot]:
         cells, ways = drawable(study, choice.cells, choice.memory)
         title = study.setting(cells.iloc[0])
         failed = out_of_memory(study, cells.iloc[0])
-        columns = ["variant", "batching", "backend", "step_time_ms", choice.memory, "grad_cosine"]
+        columns = [*SERIES, "step_time_ms", choice.memory, "grad_cosine"]
         drawn.append(
             Plot(
                 name=f"frontier_{number}",

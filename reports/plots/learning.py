@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.columns import SETTINGS
+from reports.columns import HELD, SETTINGS
 from reports.drawing.canvas import NotDrawn, Plot, legend
 from reports.drawing.palette import Look
 from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
@@ -25,7 +25,6 @@ TITLE = "Loss and accuracy against epochs and training time"
 CURVES = {"loss": "training loss", "test_accuracy": "test accuracy", "accuracy": "accuracy"}
 MOST_SETTINGS = 2
 MARKERS_A_LINE = 5
-_WAYS = ("algo", "batching", "backend")
 
 
 def make(study: Study) -> list[Plot]:
@@ -33,9 +32,8 @@ def make(study: Study) -> list[Plot]:
     points = curves(study)
     if points.empty:
         raise NotDrawn("no record holds a learning curve of three epochs or more")
-    held = [s for s in SETTINGS if s not in _WAYS]
     groups = sorted(
-        points.groupby(held, dropna=False),
+        points.groupby(HELD, dropna=False),
         key=lambda g: (-g[1]["variant"].nunique(), -g[1]["epoch"].max()),
     )
     y_names = [y for y in ("loss", "test_accuracy", "accuracy") if points[y].notna().any()][:2]
@@ -44,7 +42,7 @@ def make(study: Study) -> list[Plot]:
     for y in y_names:
         for x in ("epoch", "train_time_s"):
             for number, (values, group) in enumerate(groups[:MOST_SETTINGS], 1):
-                title = study.setting(dict(zip(held, values, strict=True)))
+                title = study.setting(dict(zip(HELD, values, strict=True)))
                 drawn += _plots(study, group, x, y, title, number, cut)
     return drawn
 
