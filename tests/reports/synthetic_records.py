@@ -15,6 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from reports.study import Study
 
+Records = list[dict[str, Any]]
+ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 FACTOR = {"bptt": 1.0, "d_rtrl": 1.3, "es_d_rtrl": 0.7}
 VERSIONS = {"jax": "0.10.2", "brainstate": "0.5.4"}
 
@@ -194,7 +196,7 @@ def _measured(rng: np.random.Generator, row: dict[str, Any], noise: float) -> di
     }
 
 
-def grid(**axes: Sequence[Any]) -> list[dict[str, Any]]:
+def grid(**axes: Sequence[Any]) -> Records:
     """The records of every combination of the axes' values."""
     return [
         record(**dict(zip(axes, values, strict=True)))
@@ -202,7 +204,7 @@ def grid(**axes: Sequence[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def study(records: list[dict[str, Any]]) -> Study:
+def study(records: Records) -> Study:
     """The study of these records, which are in no folder."""
     # Not imported above: the timed suite counts what each of its steps imports.
     from reports.records import Sweeps

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
-from synthetic_records import grid, record, study
+from synthetic_records import ALGOS, Records, grid, record, study
 
 from reports.claims import all_claims, answer_all
 from reports.claims.base import Finding, Growth, Verdict
@@ -16,8 +16,6 @@ from reports.html.page import _VERDICTS
 from reports.scaling import PowerLaw
 from reports.sections.claims import claims as claims_section
 
-Records = list[dict[str, Any]]
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 CHECKS = {claim.id: claim.check for claim in all_claims()}
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "not decided", "not tested here"
 

@@ -6,14 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic_records import record, study
+from synthetic_records import ALGOS, record, study
 
 from reports import content
 from reports.document import Document, Items, Table, Words
 from reports.records import read_sweeps
 from reports.study import Study
-
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 
 
 def test_all_rows_failed_is_a_report_that_says_so() -> None:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from synthetic_records import grid, record, study
+from synthetic_records import ALGOS, grid, record, study
 
 from reports import plots
 from reports.cli import main
@@ -23,7 +23,6 @@ from reports.records import read_sweeps
 from reports.study import Slice, Study
 
 KINDS = [m.name for m in pkgutil.iter_modules(plots.__path__)]
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 
 
 @pytest.fixture(scope="module")

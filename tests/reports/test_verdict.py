@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from synthetic_records import grid, record, study
+from synthetic_records import ALGOS, grid, record, study
 
 from reports import content
 from reports.choice import judged, settings
 from reports.document import Items, Table
 from reports.sections.verdict import elsewhere
 from reports.verdict import answer
-
-Records = list[dict[str, Any]]
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 
 
 def cell(
