@@ -13,7 +13,7 @@ import pandas as pd
 from reports.columns import SERIES, SIZES, heading
 from reports.drawing.canvas import NotDrawn, Plot, legend, log_ticks
 from reports.drawing.palette import Look
-from reports.drawing.series import line, split, styled
+from reports.drawing.series import facets, line, styled
 from reports.study import Slice, Study
 from reports.text import elide
 
@@ -47,7 +47,7 @@ def make(study: Study) -> list[Plot]:
                 if len(slices) > MOST_SLICES
                 else ""
             )
-            panels = [panel for s in slices[:MOST_SLICES] for panel in split(s)]
+            panels = [panel for s in slices[:MOST_SLICES] for panel in facets(s)]
             drawn += [_plot(study, axis, metric, panel, i, note) for i, panel in enumerate(panels)]
     if not drawn:
         raise NotDrawn(
