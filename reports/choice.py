@@ -8,15 +8,13 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from reports.columns import SETTINGS, SIZES
+from reports.columns import HELD, SIZES
 from reports.study import Study, no_gradient
 
 # A gradient this close to BPTT's is called faithful. The angle is 18 degrees.
 FAITHFUL = 0.95
 # What training came to, the most telling first; the first that was recorded is judged.
 LEARNED = ("test_accuracy", "accuracy", "loss_final")
-WAYS = ("algo", "batching", "backend")
-HELD = [s for s in SETTINGS if s not in WAYS]
 # Cosines to BPTT's no further apart than this may be of the same gradient.
 SAME_COSINE = 0.02
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
@@ -70,14 +68,10 @@ def _flaw(study: Study, cell: pd.Series) -> str:
 
 
 def without_gradient(study: Study, cell: pd.Series) -> tuple[int, int]:
-    """(weights whose gradient is zero where BPTT's is not, weights that were compared)."""
-    counts = []
-    for key in cell["keys"]:
-        found = (study.by_key[key].get("fidelity") or {}).values()
-        # A zero has no angle, and all of the truth as its error.
-        silent = sum(map(no_gradient, found))
-        counts.append((silent, len(found)))
-    return max(counts, default=(0, 0))
+    """(weights that get no gradient in one of the cell's processes, weights that were compared)."""
+    processes = [study.by_key[key].get("fidelity") or {} for key in cell["keys"]]
+    silent = {weight for each in processes for weight, f in each.items() if no_gradient(f)}
+    return len(silent), len(set().union(*processes))
 
 
 def _accuracy_interval(study: Study, cells: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from reports.columns import SETTINGS, SIZES
+from reports.columns import SERIES, SETTINGS, SIZES, WAYS
 from reports.noise import bar
 from reports.scaling import CrossOver, PowerLaw, cross_over, fit
 from reports.study import Slice, Study
@@ -51,8 +51,6 @@ SAME = 0.05  # as near as this is equal: exponents, and memories as a share
 CLOSE = 0.15  # as near as an exponent over finite sizes can be asked to come
 NARROW = 0.5  # only an interval this short can speak against theory
 WIDE = 1.0  # an interval longer than this decides nothing
-
-_SERIES = ["variant", "algo", "batching", "backend", "model", "task", "device"]
 
 
 @dataclass(frozen=True)
@@ -119,14 +117,14 @@ def laws(study: Study) -> list[Law]:
                 continue
             cells = pd.concat([s.cells for s in slices])
             cells = cells[cells[metric] > 0]
-            for _, points in cells.groupby(_SERIES, sort=True):
+            for _, points in cells.groupby([*SERIES, "model", "task", "device"], sort=True):
                 if points[axis].nunique() >= 3:
                     found.append(_law(study, metric, axis, points))
     return found
 
 
 def _law(study: Study, metric: str, axis: str, points: pd.DataFrame) -> Law:
-    held = [s for s in SETTINGS if s not in (axis, "algo", "batching", "backend")]
+    held = [s for s in SETTINGS if s not in (axis, *WAYS)]
     slices = points.groupby(held, dropna=False).ngroup()
     first = points.iloc[0]
     varied = study.varied
@@ -168,9 +166,7 @@ def meetings(study: Study) -> list[Meeting]:
 def _meetings(study: Study, metric: str, axis: str, piece: Slice) -> list[Meeting]:
     cells = piece.cells[piece.cells[metric] > 0]
     series = [
-        points
-        for _, points in cells.groupby(["variant", "batching", "backend"], sort=True)
-        if points[axis].nunique() >= 3
+        points for _, points in cells.groupby(SERIES, sort=True) if points[axis].nunique() >= 3
     ]
     found = []
     for a, b in combinations(series, 2):

@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from reports.choice import judged
 from reports.columns import SETTINGS, SIZES
+from reports.stats import mean_interval
 from reports.study import Study, varying_within
 
 
@@ -73,13 +73,9 @@ def pairs(study: Study, cells: pd.DataFrame, what: str, one: str, base: str) -> 
 def mean_ratio(ratios: pd.Series) -> Ratio:
     """The geometric mean of at least one ratio."""
     logs = np.log(ratios.to_numpy(dtype=float))
-    n, centre = len(logs), logs.mean()
-    if n >= 3:
-        half = stdtrit(n - 1, 0.975) * logs.std(ddof=1) / np.sqrt(n)
-        low, high = centre - half, centre + half
-    else:
-        low, high = logs.min(), logs.max()
-    return Ratio(float(np.exp(centre)), float(np.exp(low)), float(np.exp(high)), n)
+    mean, n = mean_interval(logs), len(logs)
+    low, high = (mean.low, mean.high) if n >= 3 else (logs.min(), logs.max())
+    return Ratio(float(np.exp(mean.centre)), float(np.exp(low)), float(np.exp(high)), n)
 
 
 def growth(found: pd.DataFrame, alike: float) -> tuple[str, pd.Series] | None:

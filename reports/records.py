@@ -25,7 +25,6 @@ class Sweeps:
         corrupt: (file, what is wrong with it) of files that are not records.
         missing: {"key": ..., "folder": ..., row columns} of planned cells without a record.
         questions: experiment name -> the question that it asks.
-        superseded: how many older records of the same key were dropped.
         plots: modules that the sweeps asked to draw plots of their own.
     """
 
@@ -34,7 +33,6 @@ class Sweeps:
     corrupt: list[tuple[Path, str]] = field(default_factory=list)
     missing: list[dict[str, Any]] = field(default_factory=list)
     questions: dict[str, str] = field(default_factory=dict)
-    superseded: int = 0
     plots: tuple[str, ...] = ()
 
 
@@ -64,7 +62,7 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
             + "".join(f"\n  {file}: {why}" for file, why in corrupt[:5]),
         )
     _check_schema(records)
-    newest, superseded = _newest_by_key(records)
+    newest = _newest_by_key(records)
     known = {r["key"] for r in newest}
     return Sweeps(
         folders=paths,
@@ -81,7 +79,6 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
             for _, m in manifests
             if m.get("question")
         },
-        superseded=superseded,
         plots=tuple(
             dict.fromkeys(str(name) for _, m in manifests for name in m.get("plots") or [])
         ),
@@ -160,8 +157,8 @@ def _planned(manifest: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     return cells
 
 
-def _newest_by_key(records: list[Record]) -> tuple[list[Record], int]:
+def _newest_by_key(records: list[Record]) -> list[Record]:
     """Oldest first; of several records with one key only the newest."""
     ordered = sorted(records, key=lambda r: str(r.get("created", "")))
     newest = {r["key"]: r for r in ordered}
-    return [r for r in ordered if newest[r["key"]] is r], len(ordered) - len(newest)
+    return [r for r in ordered if newest[r["key"]] is r]

@@ -19,11 +19,10 @@ from scipy.special import stdtrit
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = exp(intercept) x^exponent, with a 95 % interval of the exponent.
+    """y ∝ x^exponent, with a 95 % interval of the exponent.
 
     Args:
         exponent, low, high: the fit; low and high are nan where no degree of freedom is left.
-        intercept: of the first slice, at x = 1.
         spread: standard deviation of the residuals of log y.
         degrees: degrees of freedom of `spread`.
         points: how many values were fitted.
@@ -35,7 +34,6 @@ class PowerLaw:
     exponent: float
     low: float
     high: float
-    intercept: float
     spread: float
     degrees: int
     points: int
@@ -71,12 +69,10 @@ def fit(
         if degrees > 0
         else math.nan
     )
-    first = labels == labels[0]
     return PowerLaw(
         exponent=exponent,
         low=exponent - half,
         high=exponent + half,
-        intercept=float(log_y[first].mean() - exponent * log_x[first].mean()),
         spread=spread,
         degrees=degrees,
         points=len(u),

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from reports.choice import FAITHFUL, SAME_COSINE, Choice, behind, judged, learned
-from reports.columns import heading
+from reports.columns import SYMBOLS, heading
 from reports.laws import laws, meetings
 from reports.noise import bar
 from reports.pairs import comparable, growth, mean_ratio, pairs, timed
-from reports.study import SYMBOLS, Study
+from reports.study import Study
 from reports.text import short, times
 
 MOST_NAMED = 4  # names in one sentence; the others are counted

@@ -9,11 +9,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations, pairwise
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtr, stdtrit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _EXACT_FLIPS = 18  # 2^18 sign patterns are still quick to enumerate
 _EXACT_SPLITS = 200_000  # ways to deal two samples anew that are enumerated
@@ -27,6 +31,19 @@ class Interval:
     centre: float
     low: float
     high: float
+
+
+def mean_interval(values: ArrayLike) -> Interval:
+    """The mean of at least one value with Student's 95 % interval, nan for a single one."""
+    array = np.asarray(values, dtype=float)
+    n, centre = len(array), float(array.mean())
+    half = float(half_interval(array.std(ddof=1), n)) if n > 1 else math.nan
+    return Interval(centre, centre - half, centre + half)
+
+
+def half_interval(spread: float | pd.Series, n: int | pd.Series) -> Any:
+    """Half of Student's 95 % interval of a mean of n values, from their standard deviation."""
+    return stdtrit(n - 1, 0.975) * spread / np.sqrt(n)
 
 
 def bootstrap_interval(
@@ -149,13 +166,6 @@ def detectable(
     return bar + reach * error
 
 
-def t_p(difference: float, error: float, degrees: float) -> float:
-    """Two-sided p of Student's t."""
-    if error == 0:
-        return 1.0 if difference == 0 else 0.0
-    return float(2 * stdtr(degrees, -abs(difference) / error))
-
-
 def holm(p: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the given order: the chance of any false alarm stays below
     alpha.
@@ -167,42 +177,6 @@ def holm(p: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p) - rank) * p[index]))
         adjusted[index] = running
     return adjusted
-
-
-def alpha_spending(fractions: Sequence[float], alpha: float = 0.05) -> list[float]:
-    """The error that may be spent at each look, O'Brien and Fleming's shape (Lan and DeMets, 1983).
-
-    Args:
-        fractions: share of the full budget gathered at each look, increasing, the last at most 1.
-
-    Returns:
-        One level a look; they add up to alpha where the last fraction is 1.
-
-    Raises:
-        ValueError: fractions that do not increase within (0, 1].
-    """
-    increasing = all(a < b for a, b in pairwise(fractions))
-    if not fractions or not increasing or fractions[0] <= 0 or fractions[-1] > 1 + 1e-12:
-        raise ValueError(f"looks need increasing fractions within (0, 1]; got {list(fractions)}")
-    z = float(ndtri(1 - alpha / 2))
-    spent = [float(2 - 2 * ndtr(z / math.sqrt(min(f, 1.0)))) for f in fractions]
-    return [spent[0], *(b - a for a, b in pairwise(spent))]
-
-
-def pairs_needed(comparisons: int, alpha: float = 0.05) -> int:
-    """The fewest pairs with which a sign-flip test can raise an alarm at all after Holm's
-    correction.
-    """
-    n = 1
-    while comparisons * 2.0 ** (1 - n) > alpha:
-        n += 1
-    return n
-
-
-def least_permutation_p(n_base: int, n_head: int) -> float:
-    """The smallest p that a two-sided permutation test of these sample sizes can give."""
-    mirrored = 2 if n_base == n_head else 1
-    return mirrored / math.comb(n_base + n_head, n_base)
 
 
 def _at_least(values: np.ndarray, observed: float) -> np.ndarray:

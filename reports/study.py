@@ -14,11 +14,21 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
-from reports.columns import BY_NAME, EXTRA_METRICS, METRICS, REPLICATION, SETTINGS, SIZES
+from reports.columns import (
+    BY_NAME,
+    EXTRA_METRICS,
+    METRICS,
+    REPLICATION,
+    SERIES,
+    SETTINGS,
+    SIZES,
+    SYMBOLS,
+    WAYS,
+)
 from reports.noise import Noise, noise
 from reports.records import Record, Sweeps
+from reports.stats import half_interval
 from reports.tables import frame
 from reports.text import short
 
@@ -43,7 +53,6 @@ _NOT_SETTINGS = frozenset(
 )
 # Below this the rise of a process's peak is made of pages and allocator slack.
 LEAST_PEAK_MIB = 16.0
-SYMBOLS = {"batch_size": "B", "n_hidden": "H", "n_steps": "T"}
 
 
 @dataclass(frozen=True)
@@ -152,10 +161,10 @@ class Study:
         if metric not in cells or cells.empty:
             return []
         cells = cells[cells[metric].notna()]
-        held = [s for s in SETTINGS if s not in (axis, "algo", "batching", "backend")]
+        held = [s for s in SETTINGS if s not in (axis, *WAYS)]
         found = []
         for values, group in cells.groupby(held, dropna=False, sort=True):
-            counts = group.groupby(["variant", "batching", "backend"])[axis].transform("nunique")
+            counts = group.groupby(SERIES)[axis].transform("nunique")
             group = group[counts >= points]
             if not group.empty:
                 title = self.setting(dict(zip(held, values, strict=True)), (axis,))
@@ -246,7 +255,7 @@ def _t_interval(
     scaled = np.log(values) if logs else values
     groups = scaled.groupby([rows[b] for b in by], dropna=False, sort=False)
     count, mean, spread = groups.count(), groups.mean(), groups.std()
-    half = stdtrit(np.maximum(count - 1, 1), 0.975) * spread / np.sqrt(np.maximum(count, 1))
+    half = half_interval(spread, count)
     low, high = mean - half, mean + half
     return (np.exp(low), np.exp(high), count >= 3) if logs else (low, high, count >= 3)
 

@@ -11,7 +11,6 @@ import pandas as pd
 
 from reports.choice import (
     FAITHFUL,
-    HELD,
     SAME_COSINE,
     Choice,
     behind,
@@ -33,8 +32,6 @@ from reports.sentences import (
 )
 from reports.study import Study
 from reports.text import short
-
-__all__ = ["FAITHFUL", "HELD", "Answer", "Choice", "answer", "badges", "interval", "settings"]
 
 
 @dataclass(frozen=True)

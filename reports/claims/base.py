@@ -13,6 +13,7 @@ from reports.columns import SETTINGS
 from reports.laws import CLOSE, COUNTED, reading
 from reports.noise import LEAST_BAR, bar
 from reports.scaling import PowerLaw, fit
+from reports.stats import mean_interval
 from reports.study import Study, varying_within
 
 Verdict = Literal["holds", "does not hold", "not decided", "not tested here"]
@@ -212,8 +213,6 @@ def ratio(
     """The ratio of `metric` between cells chosen by `of` and by `to` that are equal but in
     `vary`; where that leaves several on a side, their geometric mean stands for them.
     """
-    from scipy.special import stdtrit
-
     dropped = set(vary)
     held = [s for s in (*SETTINGS, "variant") if s not in dropped]
     measured = cells[metric].gt(0)
@@ -223,14 +222,10 @@ def ratio(
         return None
     logs = (pairs["_log"] - pairs["_log_base"]).to_numpy(dtype=float)
     counted = metric in COUNTED
-    half = (
-        float(stdtrit(len(logs) - 1, 0.975)) * logs.std(ddof=1) / np.sqrt(len(logs))
-        if len(logs) > 1
-        else np.nan
-    )
-    low, high = (logs.min(), logs.max()) if counted else (logs.mean() - half, logs.mean() + half)
+    mean = mean_interval(logs)
+    low, high = (logs.min(), logs.max()) if counted else (mean.low, mean.high)
     return Ratio(
-        centre=float(np.exp(logs.mean())),
+        centre=float(np.exp(mean.centre)),
         low=float(np.exp(low)),
         high=float(np.exp(high)),
         least=float(np.exp(logs.min())),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-from scipy.special import stdtrit
 
 from reports.claims.base import BATCHING, SNN, Check, Claim, Finding, judged, judged_if, untested
 from reports.columns import SETTINGS
+from reports.stats import mean_interval
 from reports.study import Study
 from reports.text import short
 
@@ -42,21 +42,17 @@ def learns(model: str, algo: str, task: str | None = None) -> Check:
     return check
 
 
-def _bounds(fall: pd.Series) -> tuple[float, float]:
-    """Student's 95 % interval of the mean over runs; the run itself where there is one."""
-    half = float(stdtrit(len(fall) - 1, 0.975)) * fall.std() / len(fall) ** 0.5
-    return (fall.mean() - half, fall.mean() + half) if len(fall) > 1 else (fall.mean(),) * 2
-
-
 def _interval(fall: pd.Series) -> str:
-    low, high = _bounds(fall)
-    return f" [{low:.1%}, {high:.1%}]" if len(fall) > 1 else ""
+    mean = mean_interval(fall)
+    return f" [{mean.low:.1%}, {mean.high:.1%}]" if len(fall) > 1 else ""
 
 
 def _falls(fall: pd.Series) -> bool | None:
     """Whether the loss falls by more than 2 %; None where the runs leave it open."""
-    low, high = _bounds(fall)
-    if fall.mean() > LEAST_FALL and low > 0:
+    mean = mean_interval(fall)
+    # A single run has no interval, and decides itself.
+    low, high = (mean.low, mean.high) if len(fall) > 1 else (mean.centre, mean.centre)
+    if mean.centre > LEAST_FALL and low > 0:
         return True
     return False if high <= LEAST_FALL else None
 

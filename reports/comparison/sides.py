@@ -8,14 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from reports.columns import SETTINGS
+from reports.columns import SETTINGS, SYMBOLS
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.study import is_setting
 from reports.tables import environments, frame, read_parquet
 from reports.text import short
-
-_SYMBOLS = {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,6 @@ def _names(rows: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], str]:
             elif name in always or name in varied:
                 leaf = name.rsplit(".", 1)[-1]
                 if not (name.startswith("cfg.") and leaf in (*SETTINGS, "name", "_target_")):
-                    words.append(f"{_SYMBOLS.get(name, leaf)}={value}")
+                    words.append(f"{SYMBOLS.get(name, leaf)}={value}")
         names[identity] = " ".join(words)
     return names

@@ -6,30 +6,43 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from reports.columns import SERIES
 from reports.drawing.palette import Look, looks
 from reports.study import Slice, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-KEYS = ["variant", "batching", "backend"]
 MOST_SERIES = 10  # a drawing; more cannot be told apart
+MOST_WAYS = 3 * MOST_SERIES  # of one setting, over all its drawings
 
 
-def split(piece: Slice) -> list[Slice]:
-    """The slice itself, or parts of it that hold at most ten series: by batching, then by tens."""
-    if piece.cells.groupby(KEYS).ngroups <= MOST_SERIES:
+def facets(piece: Slice, by: str = "batching") -> list[Slice]:
+    """The slice itself, or parts of it that hold at most ten series: by a setting, then by tens."""
+    if piece.cells.groupby(SERIES).ngroups <= MOST_SERIES:
         return [piece]
     parts = []
-    for batching, cells in piece.cells.groupby("batching", sort=True):
-        names = sorted({tuple(row) for row in cells[KEYS].to_numpy()})
-        for start in range(0, len(names), MOST_SERIES):
-            chosen = set(names[start : start + MOST_SERIES])
-            inside = [tuple(row) in chosen for row in cells[KEYS].to_numpy()]
-            part = f" ({start // MOST_SERIES + 1})" if len(names) > MOST_SERIES else ""
-            title = " · ".join(filter(None, [piece.title, f"{batching}{part}"]))
-            parts.append(Slice(title, cells[inside]))
+    for value, cells in piece.cells.groupby(by, sort=True):
+        some = tens(cells, SERIES)
+        for i, part in enumerate(some, 1):
+            words = f"{value} ({i})" if len(some) > 1 else str(value)
+            parts.append(Slice(" · ".join(filter(None, [piece.title, words])), part))
     return parts
+
+
+def tens(cells: pd.DataFrame, series: list[str]) -> list[pd.DataFrame]:
+    """Parts with at most ten series each; `series` are the columns that tell these apart."""
+    number = cells.groupby(series, sort=True).ngroup()
+    return [part for _, part in cells.groupby(number // MOST_SERIES)]
+
+
+def panels(study: Study, cells: pd.DataFrame) -> list[Slice]:
+    """The cells of one setting, those of more than ten ways by library or, where that makes fewer
+    parts, by batching.
+    """
+    whole = Slice(study.setting(cells.iloc[0]), cells)
+    varied = [by for by in ("backend", "batching") if cells[by].nunique() > 1]
+    return min((facets(whole, by) for by in varied or ["backend"]), key=len)
 
 
 def styled(study: Study, cells: pd.DataFrame) -> list[tuple[str, Look, pd.DataFrame]]:
@@ -39,7 +52,7 @@ def styled(study: Study, cells: pd.DataFrame) -> list[tuple[str, Look, pd.DataFr
     look = _looks(study, ["batching", "backend"])
     return [
         (study.name(points.iloc[0]), look[tuple(map(str, key))], points)
-        for key, points in cells.groupby(KEYS, sort=True)
+        for key, points in cells.groupby(SERIES, sort=True)
     ]
 
 

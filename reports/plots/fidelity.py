@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from reports.choice import settings
 from reports.drawing.canvas import FAINT, INK, SIZE_IN, NotDrawn, Plot, legend
 from reports.drawing.palette import Look
-from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
+from reports.drawing.series import left_out, tens, unbatched_looks
 from reports.study import Study, no_gradient
 from reports.text import elide
-from reports.verdict import settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,8 +32,11 @@ def make(study: Study) -> list[Plot]:
     if not found:
         raise NotDrawn("no record compares its gradient with BPTT's weight by weight")
     cut = left_out(min(MOST_SETTINGS, len(found)), len(found), "{} settings")
-    panels = [(t, part) for t, data in found[:MOST_SETTINGS] for part in _by_tens(data)]
-    return [_plot(study, title, data, i, cut) for i, (title, data) in enumerate(panels, 1)]
+    panels = [(t, part) for t, data in found[:MOST_SETTINGS] for part in tens(data, WAY)]
+    return [
+        _plot(study, title, data.reset_index(drop=True), i, cut)
+        for i, (title, data) in enumerate(panels, 1)
+    ]
 
 
 def per_weight(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
@@ -69,12 +72,6 @@ def per_weight(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
             "n": by.size(),
         }
     ).reset_index()
-
-
-def _by_tens(data: pd.DataFrame) -> list[pd.DataFrame]:
-    """Parts with at most ten ways of computing each."""
-    number = data.groupby(WAY, sort=True).ngroup()
-    return [part.reset_index(drop=True) for _, part in data.groupby(number // MOST_SERIES)]
 
 
 def _plot(study: Study, title: str, data: pd.DataFrame, number: int, cut: str) -> Plot:

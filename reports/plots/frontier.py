@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.columns import heading
+from reports.choice import settings, without_gradient
+from reports.columns import HELD, SERIES, heading
 from reports.drawing.canvas import (
     FAINT,
     INK,
@@ -20,10 +21,9 @@ from reports.drawing.canvas import (
     legend,
     log_ticks,
 )
-from reports.drawing.series import left_out, styled
-from reports.study import Study, no_gradient
+from reports.drawing.series import MOST_WAYS, left_out, panels, styled
+from reports.study import Slice, Study
 from reports.text import elide, short
-from reports.verdict import HELD, settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,38 +31,39 @@ if TYPE_CHECKING:
 ORDER = 30
 TITLE = "Memory, speed and fidelity"
 MOST_SETTINGS = 3
-MOST_POINTS = 12
 
 
 def make(study: Study) -> list[Plot]:
     """Raises NotDrawn when no setting has two ways of computing with time and memory."""
-    drawn = []
+    drawn: list[Plot] = []
     choices = [c for c in settings(study) if len(c.cells) > 1 and c.cells[c.memory].gt(0).sum() > 1]
-    for number, choice in enumerate(choices[:MOST_SETTINGS], 1):
+    for choice in choices[:MOST_SETTINGS]:
         cells, ways = drawable(study, choice.cells, choice.memory)
-        title = study.setting(cells.iloc[0])
         failed = out_of_memory(study, cells.iloc[0])
-        columns = ["variant", "batching", "backend", "step_time_ms", choice.memory, "grad_cosine"]
-        drawn.append(
+        columns = [*SERIES, "step_time_ms", choice.memory, "grad_cosine"]
+        note = (
+            left_out(len(cells), ways, "the best trade-offs and the fastest others, {} ways")
+            + left_out(min(MOST_SETTINGS, len(choices)), len(choices), "{} settings")
+            + (f" Out of memory here: {', '.join(failed)}." if failed else "")
+        )
+        drawn += [
             Plot(
                 name=f"frontier_{number}",
                 section=TITLE,
-                title=title,
-                caption=_caption(study, cells)
-                + left_out(len(cells), ways, "the best trade-offs and the fastest others, {} ways")
-                + left_out(min(MOST_SETTINGS, len(choices)), len(choices), "{} settings")
-                + (f" Out of memory here: {', '.join(failed)}." if failed else ""),
-                data=cells[[*columns, "no_gradient", "frontier"]].reset_index(drop=True),
+                title=panel.title,
+                caption=_caption(study, cells, panel) + note,
+                data=panel.cells[[*columns, "no_gradient", "frontier"]].reset_index(drop=True),
                 draw=partial(
                     _draw,
                     study=study,
                     cells=cells,
+                    panel=panel,
                     memory=choice.memory,
-                    title=title,
                     failed=failed,
                 ),
             )
-        )
+            for number, panel in enumerate(panels(study, cells), len(drawn) + 1)
+        ]
     if not drawn:
         raise NotDrawn("no setting has two ways of computing with both time and memory")
     return drawn
@@ -76,16 +77,12 @@ def drawable(study: Study, cells: pd.DataFrame, memory: str) -> tuple[pd.DataFra
     placed = cells[cells[memory].gt(0)]
     placed = placed.assign(frontier=pareto(placed, "step_time_ms", memory))
     best_first = placed.sort_values(["frontier", "step_time_ms"], ascending=[False, True])
-    chosen = best_first.head(MOST_POINTS)
-    return chosen.assign(no_gradient=[_untrained(study, k) for k in chosen["keys"]]), len(placed)
+    chosen = best_first.head(MOST_WAYS)
+    silent = [without_gradient(study, cell)[0] for _, cell in chosen.iterrows()]
+    return chosen.assign(no_gradient=silent), len(placed)
 
 
-def _untrained(study: Study, keys: list[str]) -> int:
-    found = [study.by_key[key].get("fidelity") or {} for key in keys]
-    return len({weight for each in found for weight, f in each.items() if no_gradient(f)})
-
-
-def _caption(study: Study, cells: pd.DataFrame) -> str:
+def _caption(study: Study, cells: pd.DataFrame, panel: Slice) -> str:
     front = cells[cells["frontier"]]
     if len(front) == 1:
         words, where = (
@@ -97,8 +94,10 @@ def _caption(study: Study, cells: pd.DataFrame) -> str:
         where = "each of them"
     if front["grad_cosine"].notna().any():
         words += f"; the number at {where} is the cosine of its gradient to BPTT's"
-    if cells["no_gradient"].any():
+    if panel.cells["no_gradient"].any():
         words += ". Open markers: some weights get no gradient at all, so they do not train"
+    if len(panel.cells) < len(cells):
+        words += ". Grey points are the ways of this setting that the other drawings name"
     return f"Down and left is better. {words}."
 
 
@@ -119,13 +118,15 @@ def _draw(
     axes: Axes,
     study: Study,
     cells: pd.DataFrame,
+    panel: Slice,
     memory: str,
-    title: str,
     failed: list[str],
 ) -> None:
     front = cells[cells["frontier"]].sort_values("step_time_ms")
     axes.plot(front["step_time_ms"], front[memory], color=FAINT, linewidth=1.2, zorder=1)
-    for name, look, points in styled(study, cells):
+    others = cells.drop(index=panel.cells.index)
+    axes.plot(others["step_time_ms"], others[memory], "o", color=FAINT, markersize=3, zorder=1)
+    for name, look, points in styled(study, panel.cells):
         hollow = bool(points["no_gradient"].any())
         axes.plot(
             points["step_time_ms"],
@@ -154,7 +155,7 @@ def _draw(
     log_ticks(axes, "y", cells[memory])
     axes.set_xlabel(heading("step_time_ms"))
     axes.set_ylabel(heading(memory))
-    axes.set_title(elide(title, 58), loc="left")
+    axes.set_title(elide(panel.title, 58), loc="left")
     legend(axes)
     told = front.dropna(subset=["grad_cosine"])[["step_time_ms", memory, "grad_cosine"]]
     label_points(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports.columns import SETTINGS, SIZES, heading
+from reports.columns import SETTINGS, SIZES, SYMBOLS, heading
 from reports.drawing.canvas import NotDrawn, Plot
 from reports.study import Study
 from reports.text import elide, short
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 ORDER = 60
 TITLE = "Maps over two axes"
 MOST_MAPS = 2  # of one metric
-_SYMBOLS = {"n_steps": "T", "n_hidden": "H", "batch_size": "B"}
 
 
 def make(study: Study) -> list[Plot]:
@@ -89,6 +88,6 @@ def _draw(axes: Axes, grid: pd.DataFrame, title: str) -> None:
     for axis, labels in ((axes.xaxis, grid.columns), (axes.yaxis, grid.index)):
         axis.set_ticks(np.arange(len(labels)) + 0.5, [elide(str(v), 14) for v in labels])
     axes.grid(False)
-    axes.set_xlabel(_SYMBOLS.get(str(grid.columns.name), str(grid.columns.name)))
-    axes.set_ylabel(_SYMBOLS.get(str(grid.index.name), str(grid.index.name)))
+    axes.set_xlabel(SYMBOLS.get(str(grid.columns.name), str(grid.columns.name)))
+    axes.set_ylabel(SYMBOLS.get(str(grid.index.name), str(grid.index.name)))
     axes.set_title(elide(title, 58), loc="left")

@@ -7,14 +7,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
-from reports.columns import SETTINGS
+from reports.columns import HELD, SETTINGS
 from reports.drawing.canvas import NotDrawn, Plot, legend
 from reports.drawing.palette import Look
 from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
+from reports.stats import half_interval
 from reports.study import Study
 from reports.text import elide
 
@@ -26,7 +25,6 @@ TITLE = "Loss and accuracy against epochs and training time"
 CURVES = {"loss": "training loss", "test_accuracy": "test accuracy", "accuracy": "accuracy"}
 MOST_SETTINGS = 2
 MARKERS_A_LINE = 5
-_WAYS = ("algo", "batching", "backend")
 
 
 def make(study: Study) -> list[Plot]:
@@ -34,9 +32,8 @@ def make(study: Study) -> list[Plot]:
     points = curves(study)
     if points.empty:
         raise NotDrawn("no record holds a learning curve of three epochs or more")
-    held = [s for s in SETTINGS if s not in _WAYS]
     groups = sorted(
-        points.groupby(held, dropna=False),
+        points.groupby(HELD, dropna=False),
         key=lambda g: (-g[1]["variant"].nunique(), -g[1]["epoch"].max()),
     )
     y_names = [y for y in ("loss", "test_accuracy", "accuracy") if points[y].notna().any()][:2]
@@ -45,7 +42,7 @@ def make(study: Study) -> list[Plot]:
     for y in y_names:
         for x in ("epoch", "train_time_s"):
             for number, (values, group) in enumerate(groups[:MOST_SETTINGS], 1):
-                title = study.setting(dict(zip(held, values, strict=True)))
+                title = study.setting(dict(zip(HELD, values, strict=True)))
                 drawn += _plots(study, group, x, y, title, number, cut)
     return drawn
 
@@ -112,7 +109,7 @@ def mean_curve(group: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     group = group.astype({y: "float64", x: "float64"})
     by = group.groupby(["way", "epoch"], sort=True)
     n, mean, spread = by[y].count(), by[y].mean(), by[y].std()
-    half = (stdtrit(np.maximum(n - 1, 1), 0.975) * spread / np.sqrt(n)).where(n >= 3)
+    half = half_interval(spread, n).where(n >= 3)
     named = pd.DataFrame({y: mean, f"{y}_lo": mean - half, f"{y}_hi": mean + half, "n": n})
     if x != "epoch":
         named.insert(0, x, by[x].mean())

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports.columns import SIZES, heading
+from reports.columns import SERIES, SIZES, heading
 from reports.drawing.canvas import NotDrawn, Plot, legend, log_ticks
 from reports.drawing.palette import Look
-from reports.drawing.series import KEYS, line, split, styled
+from reports.drawing.series import facets, line, styled
 from reports.study import Slice, Study
 from reports.text import elide
 
@@ -47,7 +47,7 @@ def make(study: Study) -> list[Plot]:
                 if len(slices) > MOST_SLICES
                 else ""
             )
-            panels = [panel for s in slices[:MOST_SLICES] for panel in split(s)]
+            panels = [panel for s in slices[:MOST_SLICES] for panel in facets(s)]
             drawn += [_plot(study, axis, metric, panel, i, note) for i, panel in enumerate(panels)]
     if not drawn:
         raise NotDrawn(
@@ -58,7 +58,7 @@ def make(study: Study) -> list[Plot]:
 
 
 def _plot(study: Study, axis: str, metric: str, piece: Slice, number: int, note: str) -> Plot:
-    columns = [*KEYS, axis, metric, f"{metric}_lo", f"{metric}_hi", "n"]
+    columns = [*SERIES, axis, metric, f"{metric}_lo", f"{metric}_hi", "n"]
     data = piece.cells[columns].sort_values(["variant", "batching", axis]).reset_index(drop=True)
     series = merged(styled(study, data[data[metric] > 0]), axis, metric)
     return Plot(
@@ -69,7 +69,7 @@ def _plot(study: Study, axis: str, metric: str, piece: Slice, number: int, note:
         + (" Bars are 95 % intervals." if _has_bars(data, metric) else "")
         + (
             " Series that lie on one another share a line and its entry in the legend."
-            if len(series) < data.groupby(KEYS).ngroups
+            if len(series) < data.groupby(SERIES).ngroups
             else ""
         )
         + note,

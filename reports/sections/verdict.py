@@ -7,9 +7,11 @@ from collections import Counter
 import pandas as pd
 
 from reports import document as d
+from reports.choice import settings
+from reports.sentences import interval
 from reports.study import Study
 from reports.text import short
-from reports.verdict import answer, interval, settings
+from reports.verdict import answer
 
 MOST_SETTINGS = 12  # rows of the table of other settings
 

@@ -9,9 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from synthetic_records import grid, record, write_sweep
-
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
+from synthetic_records import ALGOS, grid, record, write_sweep
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,15 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from reports.study import Study
+
+Records = list[dict[str, Any]]
+ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 FACTOR = {"bptt": 1.0, "d_rtrl": 1.3, "es_d_rtrl": 0.7}
 VERSIONS = {"jax": "0.10.2", "brainstate": "0.5.4"}
 
@@ -191,12 +196,21 @@ def _measured(rng: np.random.Generator, row: dict[str, Any], noise: float) -> di
     }
 
 
-def grid(**axes: Sequence[Any]) -> list[dict[str, Any]]:
+def grid(**axes: Sequence[Any]) -> Records:
     """The records of every combination of the axes' values."""
     return [
         record(**dict(zip(axes, values, strict=True)))
         for values in itertools.product(*axes.values())
     ]
+
+
+def study(records: Records) -> Study:
+    """The study of these records, which are in no folder."""
+    # Not imported above: the timed suite counts what each of its steps imports.
+    from reports.records import Sweeps
+    from reports.study import Study
+
+    return Study(Sweeps((Path("."),), records))
 
 
 def write_sweep(folder: Path, records: Iterable[dict[str, Any]], **manifest: Any) -> Path:

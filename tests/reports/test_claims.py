@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from synthetic_records import grid, record
+from synthetic_records import ALGOS, Records, grid, record, study
 
 from reports.claims import all_claims, answer_all
 from reports.claims.base import Finding, Growth, Verdict
 from reports.document import Words
 from reports.html.page import _VERDICTS
-from reports.records import Sweeps
 from reports.scaling import PowerLaw
 from reports.sections.claims import claims as claims_section
-from reports.study import Study
 
-Records = list[dict[str, Any]]
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 CHECKS = {claim.id: claim.check for claim in all_claims()}
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "not decided", "not tested here"
 
 
 def answers(records: Records) -> dict[str, Finding]:
-    return {a.claim.id: a.finding for a in answer_all(Study(Sweeps((Path("."),), records)))}
+    return {a.claim.id: a.finding for a in answer_all(study(records))}
 
 
 def answered(claim: str, records: Records) -> Finding:
-    return CHECKS[claim](Study(Sweeps((Path("."),), records)))
+    return CHECKS[claim](study(records))
 
 
 def with_metric(records: Records, metric: str, rule: Any) -> Records:
@@ -217,7 +212,7 @@ def es_against_d_rtrl(time: list[float], memory: list[float]) -> Records:
 def test_undecided_is_an_answer_of_its_own_shown_and_counted_apart() -> None:
     records = es_against_d_rtrl([0.7, 1.0, 1.4], [0.5] * 3)
     assert answered("es-cheaper", records).verdict == OPEN
-    section = claims_section(Study(Sweeps((Path("."),), records)))
+    section = claims_section(study(records))
     assert isinstance(section.blocks[0], Words)
     assert "1 were tested and not decided" in section.blocks[0].text
     shown = [a.finding.verdict for a in section.blocks[1].answers]  # type: ignore[union-attr]
@@ -334,7 +329,7 @@ def test_half_a_claim_tested_leaves_it_open() -> None:
 
 def test_a_wide_interval_of_the_exponent_does_not_hold_theory() -> None:
     sizes = (1.0, 8.0, 32.0, 128.0)
-    law = PowerLaw(0.55, 0.09, 1.01, 0.0, 0.1, 2, 4, top=0.7, bent=False, x=sizes)
+    law = PowerLaw(0.55, 0.09, 1.01, 0.1, 2, 4, top=0.7, bent=False, x=sizes)
     assert Growth(law, 1.0, 128.0, ()).is_about(1.0) is None
     assert Growth(replace(law, top=0.95), 1.0, 128.0, ()).is_about(1.0) is True
     assert Growth(replace(law, low=0.5, high=0.6), 1.0, 128.0, ()).is_about(1.0) is False

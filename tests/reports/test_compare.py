@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from synthetic_records import VERSIONS, grid, record, write_sweep
+from synthetic_records import ALGOS, VERSIONS, Records, grid, record, write_sweep
 
 from reports.comparison import Comparison, compare
 from reports.comparison.measured import decide, measured_line
@@ -21,8 +21,6 @@ from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.tables import frame, write
 
-Records = list[dict[str, Any]]
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 TIME = "step_time_ms"
 
 

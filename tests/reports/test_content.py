@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from synthetic_records import record
+from synthetic_records import ALGOS, record, study
 
 from reports import content
 from reports.document import Document, Items, Table, Words
-from reports.records import Sweeps, read_sweeps
+from reports.records import read_sweeps
 from reports.study import Study
-
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
-
-
-def study(records: list[dict[str, Any]]) -> Study:
-    return Study(Sweeps((Path("."),), records))
 
 
 def test_all_rows_failed_is_a_report_that_says_so() -> None:

@@ -8,25 +8,24 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic_records import grid, record, write_sweep
+from synthetic_records import grid, record, study, write_sweep
 
 from reports import export
 from reports.cli import main
 from reports.errors import InputError
-from reports.records import Sweeps
 from reports.study import Study
 
 ALGOS = ["bptt", "d_rtrl"]
 
 
 @pytest.fixture
-def study() -> Study:
-    return Study(Sweeps((Path("."),), grid(algo=ALGOS, repeat=range(4))))
+def repeated() -> Study:
+    return study(grid(algo=ALGOS, repeat=range(4)))
 
 
-def test_github_action_benchmark_entries(study: Study) -> None:
+def test_github_action_benchmark_entries(repeated: Study) -> None:
     """customSmallerIsBetter: name, unit and value are required, range and extra are text."""
-    entries = json.loads(export.github(study))
+    entries = json.loads(export.github(repeated))
     assert len(entries) == 6
     for entry in entries:
         assert set(entry) <= {"name", "unit", "value", "range", "extra"}
@@ -37,8 +36,8 @@ def test_github_action_benchmark_entries(study: Study) -> None:
     assert len({e["name"] for e in entries}) == len(entries)
 
 
-def test_bencher_metric_format(study: Study) -> None:
-    data = json.loads(export.bencher(study))
+def test_bencher_metric_format(repeated: Study) -> None:
+    data = json.loads(export.bencher(repeated))
     assert len(data) == 2
     for measures in data.values():
         assert set(measures) >= {"step-time-ms", "memory-xla-mib"}
@@ -62,8 +61,8 @@ def test_pytest_benchmark_itself_reads_and_compares_ours(tmp_path: Path) -> None
     assert "lif_net/digits/d_rtrl/manual/core/cpu/B16/H64/T16 (0002_bbb)" in result.stdout
 
 
-def test_pytest_benchmark_statistics_come_from_the_samples(study: Study) -> None:
-    data = json.loads(export.pytest_benchmark(study))
+def test_pytest_benchmark_statistics_come_from_the_samples(repeated: Study) -> None:
+    data = json.loads(export.pytest_benchmark(repeated))
     stats = data["benchmarks"][0]["stats"]
     assert stats["rounds"] == len(stats["data"]) == 60
     assert stats["min"] <= stats["q1"] <= stats["median"] <= stats["q3"] <= stats["max"]
@@ -71,14 +70,14 @@ def test_pytest_benchmark_statistics_come_from_the_samples(study: Study) -> None
 
 
 def test_an_export_without_values_is_refused() -> None:
-    nothing = Study(Sweeps((Path("."),), [record(status="oom")]))
+    nothing = study([record(status="oom")])
     for make in export.FORMATS.values():
         with pytest.raises(InputError, match="at least one ok cell"):
             make(nothing)
 
 
-def test_names_do_not_depend_on_what_else_was_swept(study: Study) -> None:
-    alone = Study(Sweeps((Path("."),), [record("bptt")]))
+def test_names_do_not_depend_on_what_else_was_swept(repeated: Study) -> None:
+    alone = study([record("bptt")])
     assert {e["name"] for e in json.loads(export.github(alone))} <= {
-        e["name"] for e in json.loads(export.github(study))
+        e["name"] for e in json.loads(export.github(repeated))
     }

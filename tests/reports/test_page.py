@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic_records import grid, record, write_sweep
+from synthetic_records import ALGOS, grid, record, write_sweep
 
 from reports import plots
 from reports.build import build
@@ -22,7 +22,6 @@ from reports.html.page import _gallery, rich
 from reports.study import Study
 from reports.text import escape_markdown
 
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 EVIL = '$x$ "><img src=x onerror=alert(1)></script><script>window.injected=1</script>{{7*7}}'
 
 

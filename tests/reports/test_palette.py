@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports.drawing.palette import COLOURS, looks
+from synthetic_records import ALGOS
 
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
+from reports.drawing.palette import COLOURS, looks
 
 
 def test_series_can_be_told_apart_without_colour() -> None:

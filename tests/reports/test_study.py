@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
-from synthetic_records import grid, record
-
-from reports.records import Sweeps
-from reports.study import Study
-
-
-def study(records: list[dict[str, Any]]) -> Study:
-    return Study(Sweeps((Path("."),), records))
+from synthetic_records import grid, record, study
 
 
 def test_two_decays_never_look_alike() -> None:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthetic_records import grid, record
+from synthetic_records import ALGOS, grid, record, study
 
 from reports import content
+from reports.choice import judged, settings
 from reports.document import Items, Table
-from reports.records import Sweeps
 from reports.sections.verdict import elsewhere
-from reports.study import Study
-from reports.verdict import answer, settings
-
-Records = list[dict[str, Any]]
-ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
-
-
-def study(records: Records) -> Study:
-    return Study(Sweeps((Path("."),), records))
+from reports.verdict import answer
 
 
 def cell(
@@ -184,6 +175,12 @@ def test_a_way_that_leaves_weights_without_a_gradient_wins_nothing() -> None:
     assert not any("Against BPTT" in s for s in found.sentences)
     others = next(b for b in elsewhere(made).blocks if isinstance(b, Table))
     assert not any("bptt" in part for row in others.rows for part in row)
+
+
+def test_a_weight_without_a_gradient_in_one_process_counts_once() -> None:
+    one, other = (silent(cell("d_rtrl", 1, 2, 0.99, repeat=i), 1) for i in range(2))
+    other["fidelity"]["out.weight"] = {"cosine": None, "rel_error": 1.0}
+    assert judged(study([one, other]))["flaw"].tolist() == ["no gradient for 2 of 3 weights"]
 
 
 def test_a_weight_that_bptt_does_not_train_either_is_nobodys_fault() -> None:
