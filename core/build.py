@@ -7,15 +7,15 @@ What D-RTRL cannot represent is refused here, by name, before anything is comput
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from core.capture import trace_step
+from core.capture import trace_step, uses, with_copies
 from core.errors import NotRepresentable
 from core.graph import Graph, Group, Hidden
 from core.labels import NONE, carries_gradient, is_real, propagate
@@ -40,7 +40,7 @@ def build_graph(model: Any, args: tuple[Any, ...]) -> Graph:
       NotRepresentable: a structure for which D-RTRL has no right gradient; it names the operation,
         the user's line and the remedy.
     """
-    graph = trace_step(model, args)
+    graph = _with_copies(trace_step(model, args))
     fixed_y = _dependencies(graph)
     check_other_states(graph)
     labels = [_labels(graph, h, fixed_y) for h in graph.hidden]
@@ -113,6 +113,45 @@ def _labels(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
     )
 
 
+def _with_copies(graph: Graph) -> Graph:
+    """A variable of its own for every way in which a parameter is broadcast.
+
+    Where it reaches a state it is one number per neuron; in an operand, in an output or in a layer
+    of another width the same parameter has another shape.
+    """
+    weights = {op.w for op in graph.operations}
+    several = {v: u for v, u in uses(graph).items() if len(u) > 1 or v in weights}
+    if not several:
+        return graph
+    new = itertools.count(max(graph.program.avals) + 1)
+    own = {(use, v): next(new) for v, found in several.items() for use in found}
+    apart = with_copies(graph, own)
+    fixed_y = _dependencies(apart)
+    labels = [_labels(apart, h, fixed_y) for h in apart.hidden]
+    chosen: dict[tuple[int, int], int] = {}
+    for v, found in several.items():
+        ways: list[tuple[int, dict[int, np.ndarray]]] = [(v, {})] if v in weights else []
+        for use in found:
+            fed = {s: label[own[use, v]] for s, label in enumerate(labels) if own[use, v] in label}
+            var, known = next((w for w in ways if _one_way(w[1], fed)), (None, fed))
+            if var is None:
+                var = own[use, v] if ways else v
+                ways.append((var, known))
+            known.update({s: np.maximum(label, known.get(s, NONE)) for s, label in fed.items()})
+            if var != v:
+                chosen[use, v] = var
+    return with_copies(graph, chosen)
+
+
+def _one_way(a: dict[int, np.ndarray], b: dict[int, np.ndarray]) -> bool:
+    """Whether two uses, by the neurons of each state that they feed, can share a trace."""
+    if len({label.shape for label in [*a.values(), *b.values()]}) > 1 or bool(a) != bool(b):
+        return False
+    return all(
+        ((a[s] == b[s]) | (a[s] == NONE) | (b[s] == NONE)).all() for s in a.keys() & b.keys()
+    )
+
+
 # -- groups, blocks, cuts
 
 
@@ -172,7 +211,8 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
         blocks = _blocks(graph, var, graph.names[var], labels, lambda label: label)
         users = [eqn.name for eqn in graph.body if var in eqn.variables]
         aval = graph.program.avals[var]
-        same = sum(p.name == graph.names[var] for p in parameters)
+        named = [*(op.name for op in graph.operations), *(p.name for p in parameters)]
+        same = named.count(graph.names[var])
         label = f"{graph.names[var]} (use {same + 1})" if same else graph.names[var]
         additive = set(users) <= {"add", "sub", "add_any"}
         parameters.append(
@@ -330,5 +370,7 @@ def _runs(neurons: np.ndarray) -> list[tuple[slice, int]]:
     apart = (np.diff(neurons) != 1) | (neurons[:-1] == NONE)
     breaks = [0, *(np.flatnonzero(apart) + 1), len(neurons)]
     return [
-        (slice(int(a), int(b)), int(neurons[a])) for a, b in pairwise(breaks) if neurons[a] != NONE
+        (slice(int(a), int(b)), int(neurons[a]))
+        for a, b in itertools.pairwise(breaks)
+        if neurons[a] != NONE
     ]

@@ -7,24 +7,28 @@ every model; which state a weight feeds, and whether that can be represented, is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import brainstate
 import jax
 
+from core.errors import NotRepresentable
 from core.graph import Graph, Hidden
 from core.labels import carries_gradient, is_real
 from core.operation import Operation
-from core.program import Equation, Program, flatten_jaxpr
+from core.program import Atom, Equation, Program, flatten_jaxpr
 
-__all__ = ["trace_step"]
+__all__ = ["trace_step", "uses", "with_copies"]
 
 
 def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
     """The step's equations, split into prelude and body, with its operations found.
 
-    Enough to run and differentiate the step as it is; which state a weight feeds is left open, so
-    nothing is refused.
+    Enough to run and differentiate the step as it is; which state a weight feeds is left open.
+
+    Raises:
+      NotRepresentable: a parameter that the step writes, whose new value would be lost.
     """
     function = brainstate.transform.StatefulFunction(model.update, name="update")
     function.make_jaxpr(*args)
@@ -46,6 +50,12 @@ def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
             names[var] = name = _path(paths.get(id(state), type(state).__name__), key)
             aval = program.avals[var]
             if isinstance(state, brainstate.ParamState):
+                if new is not None and new_var != var:
+                    raise NotRepresentable(
+                        "parameters to stay as they are during a step",
+                        f"the ParamState {name}, which update writes",
+                        "Make it a state of another kind, or write it outside of the step.",
+                    )
                 params.append(var)
             elif new is None:
                 continue  # only read: a constant
@@ -72,6 +82,7 @@ def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
     own = {id(op.eqn) for op in operations}
     used = [v for eqn in body if id(eqn) not in own for v in eqn.variables]
     used += [a for a in jax.tree.leaves(out) if isinstance(a, int)]
+    used += [a for a in (*(h.new for h in hidden), *(new for _, new in others)) if a in trainable]
     plain = tuple(dict.fromkeys(v for v in used if v in trainable and v not in data))
     return Graph(
         program,
@@ -129,6 +140,63 @@ def _find_operations(
             )
         )
     return tuple(operations)
+
+
+def uses(graph: Graph) -> dict[int, list[int]]:
+    """Where parameters are read but by operations: ids of equations, and ends of the step."""
+    own = {id(op.eqn) for op in graph.operations}
+    found: dict[int, list[int]] = {v: [] for v in graph.plain}
+    for eqn in graph.body:
+        for v in dict.fromkeys(eqn.variables) if id(eqn) not in own else ():
+            if v in found:
+                found[v].append(id(eqn))
+    for use, atom in _ends(graph):
+        if isinstance(atom, int) and use not in found.get(atom, [use]):
+            found[atom].append(use)
+    return found
+
+
+OUTPUT = -1  # the use in an output; the new value of the k-th hidden or other state is -2 - k
+
+
+def _ends(graph: Graph) -> list[tuple[int, Atom]]:
+    new = [*(h.new for h in graph.hidden), *(after for _, after in graph.others)]
+    return [*((OUTPUT, a) for a in graph.out_atoms), *((-2 - k, a) for k, a in enumerate(new))]
+
+
+def with_copies(graph: Graph, copies: Mapping[tuple[int, int], int]) -> Graph:
+    """The same step, where uses of parameters read copies.
+
+    Args:
+      copies: new variables by use, as in `uses`, and parameter.
+    """
+    originals = {copy: v for (_, v), copy in copies.items()}
+
+    def own(use: int, atom: Any) -> Any:
+        return copies.get((use, atom), atom) if isinstance(atom, int) else atom
+
+    ends = iter([own(*end) for end in _ends(graph)])
+    avals, names = graph.program.avals, graph.names
+    graph = replace(
+        graph,
+        program=replace(
+            graph.program, avals={**avals, **{c: avals[v] for c, v in originals.items()}}
+        ),
+        body=tuple(
+            replace(eqn, inputs=tuple(own(id(eqn), a) for a in eqn.inputs))
+            if any((id(eqn), v) in copies for v in eqn.variables)
+            else eqn
+            for eqn in graph.body
+        ),
+        out_atoms=tuple(next(ends) for _ in graph.out_atoms),
+        hidden=tuple(replace(h, new=next(ends)) for h in graph.hidden),
+        others=tuple((v, next(ends)) for v, _ in graph.others),
+        names={**names, **{c: names[v] for c, v in originals.items()}},
+        copies=originals,
+        plain=(*graph.plain, *originals),
+    )
+    read = uses(graph)
+    return replace(graph, plain=tuple(v for v in graph.plain if read[v]))
 
 
 def _path(state: str, key: tuple[Any, ...]) -> str:

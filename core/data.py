@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from core.errors import InvalidArgument
 
-__all__ = ["MultiStepData", "SingleStepData", "split_steps"]
+__all__ = ["MultiStepData", "SingleStepData", "check_steps", "split_steps", "step_weights"]
 
 
 class _Data:
@@ -78,8 +79,29 @@ def split_steps(args: Sequence[Any]) -> tuple[tuple[Any, ...], int | None]:
         if isinstance(a, MultiStepData):
             return a.data
         a = a.data if isinstance(a, SingleStepData) else a
-        return jax.tree.map(
-            lambda leaf: jax.numpy.broadcast_to(leaf, (n_steps, *jax.numpy.shape(leaf))), a
-        )
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n_steps, *jnp.shape(leaf))), a)
 
     return tuple(expand(a) for a in args), n_steps
+
+
+def step_weights(mask: Any, n_steps: int) -> Any:
+    """Of the steps' losses, [T]."""
+    weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
+    if weight.shape != (n_steps,):
+        raise InvalidArgument(
+            f"a mask of shape ({n_steps},), one weight a step",
+            f"shape {weight.shape}",
+            "Mask samples inside the loss.",
+        )
+    return weight
+
+
+def check_steps(n_steps: int, *inputs: Any) -> None:
+    """Targets and resets have one entry for every step; a longer one would be cut unnoticed."""
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(inputs)}
+    if lengths - {(n_steps,)}:
+        raise InvalidArgument(
+            f"per-step targets and resets of {n_steps} steps, as the input",
+            f"leading axes {sorted(lengths)}",
+            "Put time first in all of them, or leave per_step_targets at False.",
+        )

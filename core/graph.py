@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +66,7 @@ class Graph:
     plain: tuple[int, ...]  # other uses of parameters: gradient within the step only
     groups: tuple[Group, ...]
     names: Mapping[int, str]
+    copies: Mapping[int, int] = field(default_factory=dict)  # parameters that are read twice
     sample: Graph | None = None  # of one sample, when the step is mapped over a batch
 
     def over_samples(self, size: int) -> Graph:

@@ -101,6 +101,22 @@ def propagate(
             np.full(avals[v].shape, NONE) if o is None else o
             for v, o in zip(eqn.outputs, outs, strict=True)
         ]
+        if (
+            len(
+                {
+                    jnp.issubdtype(avals[v].dtype, jnp.complexfloating)
+                    for v in (*operands, *eqn.outputs)
+                }
+            )
+            > 1
+        ):
+            raise NotRepresentable(
+                f"one derivative per neuron of the state {state}, by a path of complex or of real"
+                " numbers alone",
+                f"the operation '{eqn.name}', from one kind to the other, at {eqn.source}",
+                "Keep the path in one kind, for example with complex weights and the real part in"
+                " an output; or train this model with core.BPTT.",
+            )
         if eqn.name in ELEMENTWISE:
             found = {a: _elementwise(a, filled[0], avals, stretch, eqn, state) for a in operands}
         elif eqn.name in MOVEMENT:

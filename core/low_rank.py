@@ -23,7 +23,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from core.errors import InvalidArgument
+from core.errors import InvalidArgument, NotRepresentable
 from core.factors import orthogonal_rows, orthonormal_basis
 from core.operation import Block, Operation
 
@@ -52,6 +52,12 @@ class LowRankTrace:
 
     def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[str, Any]:
         """eps = 0 of a block."""
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise NotRepresentable(
+                "real states for a trace of low rank",
+                f"{op.name}, which feeds states of dtype {jnp.dtype(dtype).name}",
+                "Use core.D_RTRL, or a decay.",
+            )
         rank = min(self.rank, op.rows, len(block.components) * block.width)
         return {
             "u": jnp.zeros((*op.lead, rank, op.rows), dtype),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax.numpy as jnp
@@ -34,19 +35,30 @@ class Block:
     def width(self) -> int:
         return self.columns.stop - self.columns.start
 
+    def within(self, columns: slice) -> tuple[slice, slice]:
+        """Where some of the block's columns lie within it, and the neurons that they feed."""
+        first, last = (c - self.columns.start for c in (columns.start, columns.stop))
+        start = self.neurons.start
+        return slice(first, last), slice(start + first, start + last)
 
-def pieces(blocks: tuple[Block, ...], width: int) -> list[tuple[slice, int | None]]:
-    """Cut range(width) into the columns of the blocks (with their index) and what lies between."""
-    found: list[tuple[slice, int | None]] = []
-    start = 0
-    for columns, b in sorted((block.columns.start, b) for b, block in enumerate(blocks)):
-        if columns > start:
-            found.append((slice(start, columns), None))
-        found.append((blocks[b].columns, b))
-        start = blocks[b].columns.stop
-    if start < width:
-        found.append((slice(start, width), None))
-    return found
+
+def pieces(blocks: tuple[Block, ...], width: int) -> list[tuple[slice, tuple[int, ...]]]:
+    """Cut range(width) where a block begins or ends: the columns, and which blocks hold them.
+
+    Several do when an operation feeds states of several groups.
+    """
+    ends = {0, width}.union(*((b.columns.start, b.columns.stop) for b in blocks))
+    return [
+        (
+            slice(start, stop),
+            tuple(
+                b
+                for b, block in enumerate(blocks)
+                if block.columns.start <= start and stop <= block.columns.stop
+            ),
+        )
+        for start, stop in pairwise(sorted(ends))
+    ]
 
 
 @dataclass(frozen=True, eq=False)

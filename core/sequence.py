@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
+from core.data import check_steps, step_weights
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.rollout import Restart
@@ -100,7 +101,8 @@ def gradient(
       reduce: "sum" or "mean" of the per-step gradients.
       mask: [T], weight of each step's loss.
       reset: [T, B] booleans ([T] for single samples): before which steps a sample starts anew,
-        with the states that it had when the graph was compiled and no trace of the past.
+        with the HiddenStates that it had when the graph was compiled and no trace of the past.
+        States of other kinds, such as counters and random keys, go on.
       fresh: the sequence stands alone: traces start at zero and are not kept. Otherwise they
         continue from the last call and are kept for the next.
       has_aux: whether the loss returns (scalar, aux).
@@ -111,39 +113,41 @@ def gradient(
     """
     stepper = _Stepper(algo, xs)
     n_steps = stepper.n_steps
+    reset = None if reset is None else jnp.asarray(reset)
+    check_steps(n_steps, targets if per_step_targets else None, reset)
     if reduce not in ("sum", "mean"):
         raise InvalidArgument("reduce to be sum or mean", repr(reduce), "Choose one of them.")
-    weight = _weights(mask, n_steps)
+    weight = step_weights(mask, n_steps)
     if reduce == "mean":
         total = weight.sum()
         weight = weight / jnp.where(total == 0, 1, total)  # of an update that is masked out
     size = stepper.algo.steps_per_window(n_steps)
     alone = fresh and size >= n_steps
 
-    losses_of = _over_steps(loss, per_step_targets)
+    losses_of = _over_steps(loss, per_step_targets, has_aux)
 
-    def window_loss(params: Any, carry: Carry, inputs: Any) -> Any:
+    def window_loss(trained: Any, carry: Carry, inputs: Any) -> Any:
         args, targets_w, weight_w, again = inputs
+        params = stepper.params_with(trained)
         outs, carry = stepper.window(params, carry, args, again, fresh=alone, keep=not alone)
         out = jax.tree.unflatten(algo.graph.out_tree, outs)
-        values = losses_of(out, targets_w if per_step_targets else targets)
-        values, aux = values if has_aux else (values, None)
+        values, aux = losses_of(out, targets_w if per_step_targets else targets)
         total = (values * weight_w.astype(values.dtype)).sum()
         return total, (carry, values, aux, out if outputs else None)
 
     def tick(state: Any, inputs: Any) -> Any:
         carry, grads = state
-        new, (carry, *stacked) = jax.grad(window_loss, has_aux=True)(params, carry, inputs)
+        new, (carry, *stacked) = jax.grad(window_loss, has_aux=True)(trained, carry, inputs)
         carry = stepper.algo.settle(lax.stop_gradient(carry), new)
         return (carry, jax.tree.map(jnp.add, grads, new)), tuple(stacked)
 
-    params = stepper.params
+    trained = stepper.trained
     start = stepper.carry
     if fresh:
         start = start._replace(traces=jax.tree.map(jnp.zeros_like, start.traces))
-    again = None if reset is None else 1.0 - jnp.asarray(reset, float)
+    again = None if reset is None else 1.0 - reset.astype(float)
     inputs = (stepper.args, targets if per_step_targets else None, weight, again)
-    state = (lax.stop_gradient(start), jax.tree.map(jnp.zeros_like, params))
+    state = (lax.stop_gradient(start), jax.tree.map(jnp.zeros_like, trained))
     (carry, grads), (losses, aux, outs) = _over_windows(tick, state, inputs, size)
     algo.set_carry(carry)
     return Result(stepper.named(grads), losses, outs, aux)
@@ -203,7 +207,9 @@ def train(
             "Choose a number of steps within the sequence.",
         )
     algo.reset_traces()
-    weight = _weights(mask, n_steps)
+    reset = None if reset is None else jnp.asarray(reset)
+    check_steps(n_steps, targets if per_step_targets else None, reset)
+    weight = step_weights(mask, n_steps)
 
     def chunk(inputs: Any) -> Any:
         x, y, w, again = inputs
@@ -252,8 +258,8 @@ def evaluate(
     stepper = _Stepper(algo, xs)
     outs, carry = stepper.algo.forward(stepper.params, stepper.carry, Window(stepper.args))
     out = jax.tree.unflatten(algo.graph.out_tree, outs)
-    values = _over_steps(loss, per_step_targets)(out, targets)
-    values, aux = values if has_aux else (values, None)
+    check_steps(stepper.n_steps, targets if per_step_targets else None)
+    values, aux = _over_steps(loss, per_step_targets, has_aux)(out, targets)
     algo.set_carry(carry)
     return Result({}, values, out, aux)
 
@@ -273,16 +279,34 @@ class _Stepper:
                 "Put time first, then the batch.",
             )
         self.n_steps = _leading(xs)
+        if self.n_steps < 1:
+            raise InvalidArgument("a sequence of at least one step", "none", "Put time first.")
         mapped = extra == {1}
         sample = jax.tree.map(lambda a: a[:, 0], xs) if mapped else xs
         dtypes = [arg.dtype for arg in algo.input_leaves((sample,), True)]
         self.args = tuple(jnp.asarray(a, d) for a, d in zip(leaves, dtypes, strict=True))
+        samples = (leaves[0].shape[1],) if mapped else ()
+        algo.check_states(self.carry, samples)
         if mapped:
-            self._check_batch(graph)
-            algo = algo.over_samples(leaves[0].shape[1])
+            self._check_shared(graph)
+            algo = algo.over_samples(*samples)
         self.algo = algo
 
-    def _check_batch(self, graph: Graph) -> None:
+    @property
+    def trained(self) -> tuple[Any, ...]:
+        """The parameter arrays that are differentiated: floats."""
+        graph = self.algo.graph
+        return tuple(
+            p for v, p in zip(graph.param_vars, self.params, strict=True) if v in graph.trained
+        )
+
+    def params_with(self, trained: tuple[Any, ...]) -> tuple[Any, ...]:
+        """All parameter arrays, with others in place of the trained ones."""
+        graph = self.algo.graph
+        new = dict(zip(graph.trained, trained, strict=True))
+        return tuple(new.get(v, p) for v, p in zip(graph.param_vars, self.params, strict=True))
+
+    def _check_shared(self, graph: Graph) -> None:
         """A written state that the samples share has no one value after a mapped step."""
         shared = [
             graph.names[v]
@@ -306,10 +330,14 @@ class _Stepper:
     def named(self, grads: tuple[Any, ...]) -> dict[Any, Any]:
         """Gradient arrays as the values of the model's ParamStates."""
         graph = self.algo.graph
-        by_var = dict(zip(graph.param_vars, grads, strict=True))
+        by_var = dict(zip(graph.trained, grads, strict=True))
         by_state = {
             id(state): jax.tree.unflatten(
-                jax.tree.structure(state.value), [by_var[v] for v in variables]
+                jax.tree.structure(state.value),
+                [
+                    by_var[v] if v in by_var else jnp.zeros_like(leaf)
+                    for v, leaf in zip(variables, jax.tree.leaves(state.value), strict=True)
+                ],
             )
             for state, variables in zip(graph.states, graph.state_vars, strict=True)
             if isinstance(state, brainstate.ParamState)
@@ -336,20 +364,28 @@ def _over_windows(tick: Any, state: Any, inputs: Any, size: int) -> Any:
     return state, stacked
 
 
-def _weights(mask: Any, n_steps: int) -> Any:
-    """Of the steps' losses, [T]."""
-    weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
-    if weight.shape != (n_steps,):
-        raise InvalidArgument(
-            f"a mask of shape ({n_steps},), one weight a step",
-            f"shape {weight.shape}",
-            "Mask samples inside the loss.",
-        )
-    return weight
+def _over_steps(loss: Loss, per_step_targets: bool, has_aux: bool) -> Loss:
+    """The losses of all steps, [T], and what else the loss returns."""
+    mapped = jax.vmap(loss, in_axes=(0, 0 if per_step_targets else None))
 
+    def losses(out: Any, targets: Any) -> Any:
+        found = mapped(out, targets)
+        if isinstance(found, tuple) != has_aux:
+            raise InvalidArgument(
+                "(loss, aux) of a loss with has_aux, and a number without",
+                f"{'a' if isinstance(found, tuple) else 'no'} tuple with has_aux={has_aux}",
+                "Set has_aux accordingly.",
+            )
+        values, aux = found if has_aux else (found, None)
+        if len(values.shape) != 1:
+            raise InvalidArgument(
+                "a loss of one number a step",
+                f"shape {values.shape[1:]}",
+                "Sum or average it over samples and outputs inside the loss.",
+            )
+        return values, aux
 
-def _over_steps(loss: Loss, per_step_targets: bool) -> Loss:
-    return jax.vmap(loss, in_axes=(0, 0 if per_step_targets else None))
+    return losses
 
 
 def _leading(x: Any) -> int:

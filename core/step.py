@@ -43,7 +43,33 @@ def prelude(graph: Graph, params: Sequence[Any], constants: Mapping[int, Any]) -
         **constants,
         **dict(zip(graph.param_vars, params, strict=True)),
     }
-    return evaluate(graph.prelude, env)
+    apart = _per_sample(graph, constants) if graph.sample is not None else {}
+    evaluate([eqn for eqn in graph.prelude if not apart.keys() & {*eqn.outputs}], env)
+    if apart:
+        equations = list({id(eqn): eqn for eqn in apart.values() if eqn is not None}.values())
+        made = [v for v, eqn in apart.items() if eqn is not None]
+
+        def of_one(constants: dict[int, Any]) -> list[Any]:
+            found = evaluate(equations, {**env, **constants})
+            return [found[v] for v in made]
+
+        batched = {v: env[v] for v, eqn in apart.items() if eqn is None}
+        env.update(zip(made, jax.vmap(of_one)(batched), strict=True))
+    env.update((copy, env[v]) for copy, v in graph.copies.items())
+    return env
+
+
+def _per_sample(graph: Graph, constants: Mapping[int, Any]) -> dict[int, Equation | None]:
+    """Variables of the prelude that differ from sample to sample: read-only states that hold the
+    batch of a mapped step, and what equations make of them."""
+    avals = graph.program.avals
+    found: dict[int, Equation | None] = {
+        v: None for v, value in constants.items() if jnp.ndim(value) > avals[v].ndim
+    }
+    for eqn in graph.prelude:
+        if not found.keys().isdisjoint(eqn.variables):
+            found.update(dict.fromkeys(eqn.outputs, eqn))
+    return found
 
 
 def _environment(

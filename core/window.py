@@ -74,9 +74,7 @@ def derivatives(
     f: list[tuple[dict[int, Any], ...]] = [
         tuple({} for _ in source.blocks) for source in graph.sources
     ]
-    for rank in range(max((len(g.live) for g in graph.groups), default=0)):
-        # Groups do not meet in `carry_run`: one pull serves one state of each of them.
-        pulled = {g: grp.live[rank] for g, grp in enumerate(graph.groups) if rank < len(grp.live)}
+    for pulled in _pulls(graph):
         chosen = {graph.groups[g].states[s] for g, s in pulled.items()}
         ones = tuple(
             jnp.ones_like(h) if i in chosen else jnp.zeros_like(h) for i, h in enumerate(new)
@@ -102,6 +100,25 @@ def derivatives(
     x = over_time(lambda h, y, step: operands(graph, values, h, y, step))(*record)
     operands_of = (*x, *(None for _ in graph.parameters))
     return Derivatives(tuple(transition), tuple(f), operands_of, keep, n_steps)
+
+
+def _pulls(graph: Graph) -> list[dict[int, int]]:
+    """Live states, by group, whose derivatives can be told apart when they are pulled at once.
+
+    Groups do not meet in `carry_run`, so one pull serves one state of each; groups that one source
+    feeds take turns.
+    """
+    together = [{block.group for block in source.blocks} for source in graph.sources]
+    pulls: list[dict[int, int]] = []
+    for g, group in enumerate(graph.groups):
+        apart = {g}.union(*(fed for fed in together if g in fed))
+        for s in group.live:
+            free = [pull for pull in pulls if apart.isdisjoint(pull)]
+            if not free:
+                free = [{}]
+                pulls += free
+            free[0][g] = s
+    return pulls
 
 
 def stretched(graph: Graph, values: Mapping[int, Any], n_steps: int) -> tuple[Any, ...]:

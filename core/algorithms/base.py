@@ -127,7 +127,9 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         leaves = self.input_leaves(inputs, n_steps is not None)
         if n_steps is None:
             leaves = tuple(leaf[None] for leaf in leaves)
-        outs, carry = self.window(self.params(), self.carry(), Window(leaves))
+        start = self.carry()
+        self.check_states(start)
+        outs, carry = self.window(self.params(), start, Window(leaves))
         self.set_carry(self.settle(carry))
         if n_steps is None:
             outs = tuple(o[0] for o in outs)
@@ -145,10 +147,35 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
                 f"{shapes}",
                 "Call compile_graph again for new shapes, or brainstate.nn.Vmap for a batch.",
             )
-        return tuple(
-            jnp.asarray(leaf, graph.program.avals[v].dtype)
-            for leaf, v in zip(leaves, graph.arg_vars, strict=True)
-        )
+        dtypes = [graph.program.avals[v].dtype for v in graph.arg_vars]
+        came = [jax.dtypes.result_type(leaf) for leaf in leaves]
+        if any(_kind(c) > _kind(d) for c, d in zip(came, dtypes, strict=True)):
+            raise InvalidArgument(
+                f"inputs of the compiled dtypes {[d.name for d in dtypes]}",
+                f"{[c.name for c in came]}",
+                "Call compile_graph again with inputs of this dtype.",
+            )
+        return tuple(jnp.asarray(leaf, d) for leaf, d in zip(leaves, dtypes, strict=True))
+
+    def check_states(self, carry: Carry, samples: tuple[int, ...] = ()) -> None:
+        """States have the compiled shapes, behind the axis of `samples` that a step is mapped over.
+
+        Raises:
+          InvalidArgument: naming those of another shape.
+        """
+        wrong = {
+            h.name: jnp.shape(value)
+            for h, value in zip(self.graph.hidden, carry.hidden, strict=True)
+            if jnp.shape(value) != (*samples, *h.shape)
+        }
+        if wrong:
+            wanted = {h.name: (*samples, *h.shape) for h in self.graph.hidden if h.name in wrong}
+            raise InvalidArgument(
+                f"states of shapes {wanted} for this input",
+                f"{wrong}",
+                "Call core.initialise with the batch (size and kind) of the input, or call the"
+                " algorithm through brainstate.nn.Vmap.",
+            )
 
     def params(self) -> tuple[Any, ...]:
         """The parameter arrays in the graph's order."""
@@ -244,6 +271,18 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         mapped = copy.copy(self)
         mapped._graph = self.graph.over_samples(size)
         return mapped
+
+
+def _kind(dtype: Any) -> int:
+    """Booleans, integers, floats and complex numbers in this order."""
+    return next(
+        (
+            i
+            for i, kind in enumerate((jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating))
+            if jnp.issubdtype(dtype, kind)
+        ),
+        0,
+    )
 
 
 def check_window(window: Any, words: tuple[str, ...], name: str = "window") -> int | str:

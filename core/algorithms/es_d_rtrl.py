@@ -69,7 +69,7 @@ class DecayRTRL(WindowedAlgorithm):
         if not valid:
             raise InvalidArgument(
                 "decay_or_rank to be a decay in [0, 1), a pair of them, or an integer rank >= 1",
-                repr(decays[0] if len(set(decays)) == 1 else decays),
+                repr(decays[0] if len(decays) == 2 and decays[0] is decays[1] else decays),
                 "Use for example 0.99; a decay of 1 has no bias correction.",
             )
         self.decays = (float(decays[0]), float(decays[1]))
@@ -171,13 +171,13 @@ class DecayRTRL(WindowedAlgorithm):
         runs, q, low_passed = [], {}, set()
         for k, (source, x) in enumerate(zip(graph.sources, local.x, strict=True)):
             dw, memory = source.moved(d_weights), past[source.label]
-            whole = [(slice(0, source.width), None)]
+            whole: list[Any] = [(slice(0, source.width), ())]
             runs.append(pieces(source.blocks, source.width) if dw is not None else whole)
             entering = self._entering(memory["x"], x, local.keep) if "x" in memory else x
-            for columns, b in runs[k]:
-                operand = x if b is None else entering
+            for columns, fed in runs[k]:
+                operand = entering if fed else x
                 q[k, columns.start] = source.drive(operand, dw, local.n_steps, columns)
-                if b is not None and "x" in memory:
+                if fed and "x" in memory:
                     low_passed.add((k, columns.start))
         # All in one loop.
         q |= low_pass(self.decays[0], {key: q[key] for key in sorted(low_passed)}, local.keep)
@@ -187,18 +187,20 @@ class DecayRTRL(WindowedAlgorithm):
         for k, source in enumerate(graph.sources):
             memory, dy = past[source.label], []
             decay, gain = self._state_decay(memory)
-            for columns, b in runs[k]:
+            for columns, fed in runs[k]:
                 q_t = q[k, columns.start]
-                if b is None:
+                if not fed:
                     dy.append(q_t)
                     continue
                 if "age" in memory:
                     q_t = self._scale(memory, q_t.dtype)[..., None] * q_t
                 dy.append(gain * q_t)
-                block = source.blocks[b]
-                for s in block.components:
-                    dh = decay * memory["f"][b][s] * q_t
-                    flow[block.group][s] += spread(dh, block.neurons, graph.groups[block.group].n)
+                for b in fed:
+                    block = source.blocks[b]
+                    here, neurons = block.within(columns)
+                    for s in block.components:
+                        dh = decay * memory["f"][b][s][..., here] * q_t
+                        flow[block.group][s] += spread(dh, neurons, graph.groups[block.group].n)
             dq.append(jnp.concatenate(dy, axis=-1) if len(dy) > 1 else dy[0])
         dh = {
             group.states[s]: flow[g][s] for g, group in enumerate(graph.groups) for s in group.live

@@ -22,6 +22,7 @@ from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_w
 from core.build import check_other_states
 from core.capture import trace_step
 from core.derivative import with_derivative
+from core.errors import NotRepresentable
 from core.graph import Graph
 from core.rollout import run
 from core.step import prelude
@@ -46,6 +47,14 @@ class RTRL(OnlineAlgorithm):
         """The step as it is, provided that M, over HiddenStates, holds all that is carried."""
         graph = trace_step(self.model, args)
         check_other_states(graph)
+        avals = graph.program.avals
+        for v in (*graph.trained, *(h.var for h in graph.hidden)):
+            if jnp.issubdtype(avals[v].dtype, jnp.complexfloating):
+                raise NotRepresentable(
+                    "real states and parameters",
+                    f"{graph.names[v]} of dtype {avals[v].dtype}",
+                    "Use core.BPTT, whose gradient is the same.",
+                )
         return graph
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:

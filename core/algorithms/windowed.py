@@ -11,6 +11,7 @@ from jax import lax
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
+from core.errors import NotRepresentable
 from core.graph import Graph
 from core.labels import is_real
 from core.rollout import run
@@ -66,6 +67,14 @@ class WindowedAlgorithm(OnlineAlgorithm):
     ) -> tuple[dict[int, Any], tuple[Any, ...]]:
         """What the step reads of parameters and constants, and the weights among it."""
         values = prelude(self.graph, params, carry.constants)
+        for op in self.graph.operations:
+            for v in op.weights:
+                if jnp.ndim(values[v]) > self.graph.program.avals[v].ndim:
+                    raise NotRepresentable(
+                        "one weight for all samples",
+                        f"{op.name}, made with a state that differs from sample to sample",
+                        "Create that state outside of vmap_new_states, or train with core.BPTT.",
+                    )
         return values, tuple(values[v] for v in self.graph.weights)
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:

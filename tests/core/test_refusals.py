@@ -235,6 +235,26 @@ def test_states_made_anew_are_noticed() -> None:
     assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("make", [core.BPTT, core.D_RTRL, core.RTRL], ids=lambda m: m.__name__)
+def test_a_parameter_written_by_the_step_is_refused(make: Any) -> None:
+    """Its new value would be lost."""
+
+    class Fading(Cell):
+        def mix(self, h: Any, y: Any) -> Any:
+            self.W.weight.value = jax.tree.map(lambda w: 0.9 * w, self.W.weight.value)
+            return 0.5 * h + jnp.tanh(y)
+
+    model = Fading()
+    brainstate.nn.init_all_states(model, batch_size=2)
+    with pytest.raises(core.NotRepresentable) as refused:
+        make(model).compile_graph(data_for().xs[0])
+    assert str(refused.value) == (
+        "expected parameters to stay as they are during a step; got the ParamState "
+        "W.weight.bias, which update writes. Make it a state of another kind, or write it outside "
+        "of the step."
+    )
+
+
 def test_a_model_that_is_no_module_is_refused() -> None:
     with pytest.raises(core.InvalidArgument) as refused:
         core.D_RTRL(lambda x: x)

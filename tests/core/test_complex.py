@@ -1,0 +1,98 @@
+"""Complex states: a linear recurrent unit is exact; what has no one derivative is refused."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import brainstate
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import core
+
+from .cases import N_HIDDEN, N_IN, N_OUT, data_for, gradient_of, run
+
+H = N_HIDDEN
+
+
+def draw(*shape: int) -> np.ndarray:
+    random = np.random.default_rng(sum(shape))
+    return (random.normal(size=shape) + 1j * random.normal(size=shape)) * 0.5
+
+
+class Unit(brainstate.nn.Module):
+    """h <- lambda h + x B, out = Re(h C), with |lambda| < 1; subclasses break the path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nu, self.theta = (brainstate.ParamState(draw(H, k).real[:, 0]) for k in (1, 2))
+        self.B = brainstate.ParamState(draw(N_IN, H))
+        self.C = brainstate.ParamState(draw(H, N_OUT))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        shape = (H,) if batch_size is None else (batch_size, H)
+        self.h = brainstate.HiddenState(jnp.zeros(shape, complex))
+
+    def through(self, h: Any) -> Any:
+        return h
+
+    def update(self, x: Any) -> Any:
+        decay = jnp.exp(-jnp.exp(self.nu.value) + 1j * self.theta.value)
+        self.h.value = decay * self.through(self.h.value) + x @ self.B.value
+        return (self.h.value @ self.C.value).real
+
+
+class ByAbsoluteValue(Unit):
+    def through(self, h: Any) -> Any:
+        return h * jnp.tanh(jnp.abs(h))
+
+
+class ByRealPart(Unit):
+    def through(self, h: Any) -> Any:
+        return h + jnp.tanh(h.real)
+
+
+def test_d_rtrl_is_bptt() -> None:
+    model, data = Unit(), data_for()
+    algorithms = [core.BPTT, *(partial(core.D_RTRL, window=k) for k in (1, 3, 7))]
+    found = run(lambda: [gradient_of(make(model), data) for make in algorithms])
+    (exact, _), *others = found
+    assert len(exact) == 4
+    for grads, _ in others:
+        for name, wanted in exact.items():
+            assert np.abs(wanted).max() > 0
+            apart = np.linalg.norm(np.asarray(grads[name]) - wanted) / np.linalg.norm(wanted)
+            assert apart < 1e-12
+
+
+@pytest.mark.parametrize("kind", [ByAbsoluteValue, ByRealPart], ids=lambda k: k.__name__)
+def test_paths_between_complex_and_real_are_refused(kind: Any) -> None:
+    """Their derivative depends on the direction: one number per neuron does not hold it."""
+    model = kind()
+    brainstate.nn.init_all_states(model, batch_size=2)
+    with pytest.raises(core.NotRepresentable) as refused:
+        core.D_RTRL(model).compile_graph(data_for().xs[0])
+    message = str(refused.value)
+    assert message.startswith(
+        "expected one derivative per neuron of the state h, by a path of complex or of real "
+        "numbers alone; got the operation "
+    )
+    assert "test_complex.py" in message
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (core.RTRL, "expected real states and parameters; got "),
+        (lambda m: core.ES_D_RTRL(m, 3), "expected real states for a trace of low rank; got B, "),
+    ],
+    ids=["rtrl", "rank"],
+)
+def test_traces_of_real_numbers_refuse_complex_ones(make: Any, text: str) -> None:
+    model = Unit()
+    brainstate.nn.init_all_states(model, batch_size=2)
+    with pytest.raises(core.NotRepresentable) as refused:
+        make(model).compile_graph(data_for().xs[0])
+    assert str(refused.value).startswith(text)
