@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from core.capture import trace_step, uses, with_copies
@@ -235,6 +236,15 @@ def _blocks(
         found = {k: labels[s][var] for k, s in enumerate(group.states) if var in labels[s]}
         if all((label == NONE).all() for label in found.values()):
             continue
+        came = graph.program.avals[var].dtype
+        for k in found:
+            into = graph.hidden[group.states[k]]
+            if jnp.promote_types(came, into.dtype) != into.dtype:
+                raise NotRepresentable(
+                    f"states at least as precise as the {came} of {name}, which feeds them",
+                    f"{into.name} of dtype {into.dtype}",
+                    "Use one dtype for both, or train with core.BPTT.",
+                )
         merged = np.maximum.reduce(list(found.values()))
         rows = canonical(merged).reshape(math.prod(group.lead), -1)
         first = rows[0]

@@ -28,7 +28,8 @@ def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
     Enough to run and differentiate the step as it is; which state a weight feeds is left open.
 
     Raises:
-      NotRepresentable: a parameter that the step writes, whose new value would be lost.
+      NotRepresentable: a parameter that the step writes, whose new value would be lost; a state
+        that the step gives another shape or dtype.
     """
     function = brainstate.transform.StatefulFunction(model.update, name="update")
     function.make_jaxpr(*args)
@@ -60,6 +61,13 @@ def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
             elif new is None:
                 continue  # only read: a constant
             elif isinstance(state, brainstate.HiddenState) and is_real(aval):
+                came = program.avals[new_var] if isinstance(new_var, int) else None
+                if came is not None and (came.shape, came.dtype) != (aval.shape, aval.dtype):
+                    raise NotRepresentable(
+                        f"a step to leave the state {name} as {aval.str_short()}",
+                        f"a new value {came.str_short()}",
+                        "Initialise the state with this shape and dtype, or cast what is written.",
+                    )
                 hidden.append(Hidden(name, var, new_var, aval.shape, aval.dtype))
             else:
                 others.append((var, new_var))

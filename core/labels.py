@@ -191,7 +191,11 @@ def _movement(
         table[numbers[keep]] = label[keep]
         if (table[numbers[keep]] != label[keep]).any():
             raise _mixing(eqn, state)
-    return {a: table[s : s + n].reshape(avals[a].shape) for a, s, n in ranges}
+    found: dict[int, np.ndarray] = {}
+    for a, first, size in ranges:  # an operand may be there twice
+        label = table[first : first + size].reshape(avals[a].shape)
+        found[a] = _merge(found.get(a), label, eqn, state)
+    return found
 
 
 def _custom_call(
@@ -199,7 +203,10 @@ def _custom_call(
 ) -> dict[int, np.ndarray]:
     """Look inside a function with its own derivative rule: its primal shows whether it mixes."""
     inner = flatten_jaxpr(eqn.params[_CUSTOM_CALLS[eqn.name]])
-    seeds = {v: o for v, o in zip(inner.outputs, outs, strict=True) if isinstance(v, int)}
+    seeds: dict[int, np.ndarray] = {}
+    for v, label in zip(inner.outputs, outs, strict=True):
+        if isinstance(v, int):
+            seeds[v] = _merge(seeds.get(v), label, eqn, state)
     result = propagate(
         inner.equations,
         inner.avals,
@@ -208,11 +215,12 @@ def _custom_call(
         relevant=lambda _: True,
         stretch=lambda _: False,
     )
-    return {
-        a: result.get(v, np.full(inner.avals[v].shape, NONE))
-        for a, v in zip(eqn.inputs, inner.inputs, strict=True)
-        if isinstance(a, int) and a in operands
-    }
+    found: dict[int, np.ndarray] = {}
+    for a, v in zip(eqn.inputs, inner.inputs, strict=True):
+        if isinstance(a, int) and a in operands:
+            label = result.get(v, np.full(inner.avals[v].shape, NONE))
+            found[a] = _merge(found.get(a), label, eqn, state)
+    return found
 
 
 def _merge(old: np.ndarray | None, new: np.ndarray, eqn: Equation, state: str) -> np.ndarray:

@@ -85,6 +85,31 @@ class OperationInALoop(Cell):
         return jax.lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, c[1] @ W), (0, y))[1]
 
 
+class Twice(Cell):
+    """One half of y feeds both halves of the state."""
+
+    def mix(self, h: Any, y: Any) -> Any:
+        half = y[..., : H // 2]
+        return 0.5 * h + jnp.tanh(jnp.concatenate([half, half], axis=-1))
+
+
+class Narrow(Cell):
+    """The state is of lower precision than the weights."""
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        self.h = brainstate.HiddenState(jnp.zeros((batch_size or 1, H), jnp.float16))
+
+    def mix(self, h: Any, y: Any) -> Any:
+        return (0.5 * h + jnp.tanh(y)).astype(jnp.float16)
+
+
+class Drifting(Narrow):
+    """The first step makes another dtype of the state."""
+
+    def mix(self, h: Any, y: Any) -> Any:
+        return 0.5 * h + jnp.tanh(y)
+
+
 class OtherKind(Cell):
     kind = brainstate.ShortTermState
 
@@ -104,6 +129,13 @@ CASES = [
     (Loop, "expected an element-wise path into the state h; got the operation", "in mix", REMEDY),
     (OperationInALoop, "expected an element-wise path into the state h; got the operation 'while'",
      "in mix", REMEDY),
+    (Twice, "expected that each element feeds one neuron of the state h; got an element that "
+     "feeds several, at the operation 'concatenate', ", "in mix", REMEDY),
+    (Narrow, "expected states at least as precise as the float64 of W.weight.weight, which feeds "
+     "them; got h of dtype float16.", "", "Use one dtype for both, or train with core.BPTT."),
+    (Drifting, "expected a step to leave the state h as float16[2,4]; got a new value "
+     "float64[2,4].", "",
+     "Initialise the state with this shape and dtype, or cast what is written."),
     (OtherKind, "expected that only HiddenStates carry a gradient from step to step; got the "
      "state h, which is of another kind and carries one.", "",
      "Make it a brainstate.HiddenState, or stop the gradient where it is written."),
