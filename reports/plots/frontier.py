@@ -125,7 +125,8 @@ def _draw(
     front = cells[cells["frontier"]].sort_values("step_time_ms")
     axes.plot(front["step_time_ms"], front[memory], color=FAINT, linewidth=1.2, zorder=1)
     others = cells.drop(index=panel.cells.index)
-    axes.plot(others["step_time_ms"], others[memory], "o", color=FAINT, markersize=3, zorder=1)
+    if len(others):
+        axes.plot(others["step_time_ms"], others[memory], "o", color=FAINT, markersize=3, zorder=1)
     for name, look, points in styled(study, panel.cells):
         hollow = bool(points["no_gradient"].any())
         axes.plot(
