@@ -227,15 +227,12 @@ def train(
         apply(result.grads)
         return result.losses, result.aux, result.grads
 
-    def over_chunks(inputs: Any, size: int) -> Any:
-        folded = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), inputs)
-        losses, aux, grads = brainstate.transform.for_loop(chunk, folded)
-        unfold = lambda a: a.reshape(-1, *a.shape[2:])  # noqa: E731
-        return (*jax.tree.map(unfold, (losses, aux)), jax.tree.map(lambda g: g[-1], grads))
-
     inputs = (xs, targets if per_step_targets else None, weight, reset)
     whole = n_steps // update_every * update_every
-    losses, aux, grads = over_chunks(jax.tree.map(lambda a: a[:whole], inputs), update_every)
+    chunks, within = _folded(inputs, whole, update_every)
+    found = brainstate.transform.for_loop(lambda item: chunk(within(item)), chunks)
+    losses, aux = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), found[:2])
+    grads = jax.tree.map(lambda g: g[-1], found[2])
     if whole < n_steps:
         rest = jax.tree.map(lambda a: a[whole:], inputs)
         last_losses, last_aux, grads = chunk(rest)
@@ -352,16 +349,28 @@ def _over_windows(tick: Any, state: Any, inputs: Any, size: int) -> Any:
     """Fold `tick` over windows of `size` steps; a shorter one takes what is left."""
     n_steps = _leading(inputs)
     whole = n_steps // size * size
-    body = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), inputs)
     if whole == size:
-        state, stacked = tick(state, jax.tree.map(lambda a: a[0], body))
+        state, stacked = tick(state, jax.tree.map(lambda a: a[:whole], inputs))
     else:
-        state, stacked = lax.scan(tick, state, body)
+        windows, within = _folded(inputs, whole, size)
+        state, stacked = lax.scan(lambda s, i: tick(s, within(i)), state, windows)
         stacked = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), stacked)
     if whole < n_steps:
         state, last = tick(state, jax.tree.map(lambda a: a[whole:], inputs))
         stacked = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), stacked, last)
     return state, stacked
+
+
+def _folded(inputs: Any, whole: int, size: int) -> tuple[Any, Callable[[Any], Any]]:
+    """The first `whole` steps to loop over, and an item of the loop as a window of `size` steps.
+
+    An axis of one step outside of the loop would make XLA copy the whole sequence.
+    """
+    if size == 1:
+        steps = jax.tree.map(lambda a: a[:whole], inputs)
+        return steps, lambda item: jax.tree.map(lambda a: a[None], item)
+    folded = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), inputs)
+    return folded, lambda item: item
 
 
 def _over_steps(loss: Loss, per_step_targets: bool, has_aux: bool) -> Loss:
