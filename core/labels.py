@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from core.errors import NotRepresentable
-from core.program import Constant, Equation, flatten_jaxpr
+from core.program import Constant, Equation, bind, flatten_jaxpr
 
 __all__ = ["ELEMENTWISE", "NONE", "carries_gradient", "is_real", "propagate"]
 
@@ -207,12 +207,16 @@ def _custom_call(
     for v, label in zip(inner.outputs, outs, strict=True):
         if isinstance(v, int):
             seeds[v] = _merge(seeds.get(v), label, eqn, state)
+    moved = _reached(
+        inner.equations,
+        (v for a, v in zip(eqn.inputs, inner.inputs, strict=True) if a in operands),
+    )
     result = propagate(
         inner.equations,
         inner.avals,
         seeds,
         state,
-        relevant=lambda _: True,
+        relevant=moved.__contains__,
         stretch=lambda _: False,
     )
     found: dict[int, np.ndarray] = {}
@@ -220,6 +224,56 @@ def _custom_call(
         if isinstance(a, int) and a in operands:
             label = result.get(v, np.full(inner.avals[v].shape, NONE))
             found[a] = _merge(found.get(a), label, eqn, state)
+    _check_rule(eqn, outs, found, state)
+    return found
+
+
+def _check_rule(
+    eqn: Equation, outs: list[np.ndarray], found: Mapping[int, np.ndarray], state: str
+) -> None:
+    """The derivative rule itself is element-wise too: what it pulls back from a neuron's elements
+    goes to the same neuron's."""
+    real = [i for i, a in enumerate(eqn.inputs) if isinstance(a, int) and a in found]
+    inner = eqn.params[_CUSTOM_CALLS[eqn.name]]
+
+    def pulled(primals: list[Any], cotangents: list[Any]) -> Any:
+        def call(*moving: Any) -> Any:
+            full = list(primals)
+            for i, value in zip(real, moving, strict=True):
+                full[i] = value
+            return bind(eqn, full)
+
+        return jax.vjp(call, *(primals[i] for i in real))[1](cotangents)
+
+    like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (*inner.in_avals, *inner.out_avals)]
+    primals, cotangents = like[: len(eqn.inputs)], like[len(eqn.inputs) :]
+    if any(not jnp.issubdtype(c.dtype, jnp.inexact) for c in cotangents):
+        return  # float0 cotangents: no surrogate gradient has such outputs
+    program = flatten_jaxpr(jax.make_jaxpr(pulled)(primals, cotangents))
+    given = program.inputs[len(eqn.inputs) :]
+    moved = _reached(program.equations, given)
+    for i, out in zip(real, program.outputs, strict=True):
+        label = found[eqn.inputs[i]]  # type: ignore[index]
+        if not isinstance(out, int) or all(label.shape != o.shape for o in outs):
+            continue
+        back = propagate(
+            program.equations,
+            program.avals,
+            {out: label},
+            state,
+            relevant=moved.__contains__,
+            stretch=lambda _: False,
+        )
+        for v, wanted in zip(given, outs, strict=True):
+            _merge(wanted, back.get(v, np.full(wanted.shape, NONE)), eqn, state)
+
+
+def _reached(equations: Iterable[Equation], start: Iterable[int]) -> set[int]:
+    """The variables that depend on those of `start`, themselves included."""
+    found = set(start)
+    for eqn in equations:
+        if not found.isdisjoint(eqn.variables):
+            found.update(eqn.outputs)
     return found
 
 

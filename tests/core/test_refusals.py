@@ -93,6 +93,20 @@ class Twice(Cell):
         return 0.5 * h + jnp.tanh(jnp.concatenate([half, half], axis=-1))
 
 
+@jax.custom_jvp
+def centred(y: Any) -> Any:
+    """The identity, with a derivative that mixes."""
+    return y
+
+
+centred.defjvp(lambda y, dy: (y[0], dy[0] - dy[0].mean(axis=-1, keepdims=True)))
+
+
+class MixingRule(Cell):
+    def mix(self, h: Any, y: Any) -> Any:
+        return 0.5 * h + centred(jnp.tanh(y))
+
+
 class Narrow(Cell):
     """The state is of lower precision than the weights."""
 
@@ -131,6 +145,8 @@ CASES = [
      "in mix", REMEDY),
     (Twice, "expected that each element feeds one neuron of the state h; got an element that "
      "feeds several, at the operation 'concatenate', ", "in mix", REMEDY),
+    (MixingRule, "expected that each element feeds one neuron of the state h; got an element that "
+     "feeds several, at the operation", "", REMEDY),
     (Narrow, "expected states at least as precise as the float64 of W.weight.weight, which feeds "
      "them; got h of dtype float16.", "", "Use one dtype for both, or train with core.BPTT."),
     (Drifting, "expected a step to leave the state h as float16[2,4]; got a new value "
@@ -216,6 +232,25 @@ def test_mixing_inside_an_operand_is_free() -> None:
     model, data = Normed(), data_for()
     found = run(lambda: [gradient_of(core.D_RTRL(model, window=k), data) for k in (2, 7)])
     assert_close(found[0][0], found[1][0])
+
+
+@pytest.mark.parametrize("function", [jax.nn.softplus, jax.nn.mish, jax.nn.relu, jnp.sinc])
+def test_functions_with_a_rule_of_their_own(function: Any) -> None:
+    """`softplus` is `logaddexp` of an array and one number, which need not be one per neuron."""
+
+    class Own(Cell):
+        def mix(self, h: Any, y: Any) -> Any:
+            return 0.5 * h + function(y)
+
+        def update(self, x: Any) -> Any:
+            y = self.W(jnp.concatenate([x, x, x[..., :1]], axis=-1))  # not recurrent
+            self.h.value = self.mix(self.h.value, y)
+            return self.out(self.h.value)
+
+    brainstate.random.seed(0)
+    model, data = Own(), data_for()
+    exact, online = run(lambda: [gradient_of(a(model), data) for a in (core.BPTT, core.D_RTRL)])
+    assert_close(online[0], exact[0])
 
 
 def test_another_state_without_gradient_is_welcome() -> None:
