@@ -7,7 +7,7 @@ from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
 from core.algorithms.rtrl import RTRL
 from core.data import MultiStepData, SingleStepData
 from core.errors import CoreError, InvalidArgument, NotCompiled, NotRepresentable
-from core.sequence import Result, evaluate, gradient, initialise, train
+from core.sequence import Result, evaluate, gradient, initialise, train, window_steps
 
 __all__ = [
     "BPTT",
@@ -32,4 +32,5 @@ __all__ = [
     "nn",
     "pp_prop",
     "train",
+    "window_steps",
 ]

@@ -13,7 +13,14 @@ import jax.numpy as jnp
 
 from core.errors import InvalidArgument
 
-__all__ = ["MultiStepData", "SingleStepData", "check_steps", "split_steps", "step_weights"]
+__all__ = [
+    "MultiStepData",
+    "SingleStepData",
+    "check_steps",
+    "leading",
+    "split_steps",
+    "step_weights",
+]
 
 
 class _Data:
@@ -105,3 +112,8 @@ def check_steps(n_steps: int, *inputs: Any) -> None:
             f"leading axes {sorted(lengths)}",
             "Put time first in all of them, or leave per_step_targets at False.",
         )
+
+
+def leading(x: Any) -> int:
+    """Length of the first axis."""
+    return int(jax.tree.leaves(x)[0].shape[0])

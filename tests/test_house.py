@@ -41,7 +41,8 @@ CORE_RANKS = {
     **dict.fromkeys(("build", "capture", "rollout", "step", "window"), 2),
     **dict.fromkeys(("low_rank", "traces"), 3),
     "algorithms": 4,
-    "sequence": 5,
+    "stepper": 5,
+    "sequence": 6,
 }
 
 # Folders whose files are plug-ins, and the modules there that plug-ins may share.

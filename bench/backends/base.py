@@ -88,6 +88,10 @@ class Trainee(abc.ABC):
     def trace_bytes(self, xs: Any) -> dict[str, int]:
         """Bytes of what is carried from step to step for credit, by name, for this batch."""
 
+    def window_steps(self, xs: Any) -> int | None:
+        """Steps that are computed at once, traces being carried in between; None if unknown."""
+        return None
+
 
 class ModelTrainee(Trainee):
     """A brainstate model under braintools' Adam; a subclass says what its gradient is.

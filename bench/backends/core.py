@@ -71,6 +71,13 @@ class CoreTrainee(ModelTrainee):
     def trace_bytes(self, xs: Any) -> dict[str, int]:
         return dict(self._started(xs, self._mode).trace_bytes)
 
+    def window_steps(self, xs: Any) -> int:
+        import core
+
+        every = self._config["update_every"]
+        steps = xs if every == "sequence" else xs[:every]
+        return core.window_steps(self._started(xs, self._mode), steps)
+
     def _started(self, xs: Any, mode: str) -> Any:
         """The algorithm with fresh states and traces for this batch."""
         import core

@@ -58,6 +58,7 @@ class Memory(Metric):
                 "memory_temp_mib": account["temp"],
                 "memory_peak_mib": peak_mib,
                 "etrace_mib": sum(traces.values()) / MIB,
+                "window_steps": run.trainee.window_steps(_first(run)),
             },
             "traces": traces,
             "memory": {"source": source, "xla": account, "peak_mib": peak_mib,
