@@ -151,6 +151,12 @@ EXTRA_METRICS = (
         "compiled calls of the gradient in one training step: 1, or one a sample",
         "low",
     ),
+    Column(
+        "window_steps",
+        "",
+        "window",
+        "steps computed together, as resolved; one as long as the sequence carries no trace",
+    ),
     Column("n_weights", "", "weights", "trained numbers of the network"),
     Column("step_time_mean_ms", "ms", "mean step time", "mean of single steps, pauses included"),
     Column("step_time_iqr_ms", "ms", "step time spread", "interquartile range of single steps"),

@@ -165,8 +165,13 @@ def growth_sentences(study: Study) -> list[str]:
     """How memory grows with the length of the sequence, and where lines of memory cross."""
     axis = "n_steps"
     grown: dict[str, str] = {}
+    covered: dict[str, list[str]] = {}
     for law in laws(study):
         if law.axis == axis and law.metric in ("memory_peak_mib", "memory_temp_mib"):
+            if law.untested:
+                names = covered.setdefault(law.untested, [])
+                names += [law.variant] * (law.variant not in names)
+                continue
             before, end = law.law.x[-2:]
             grown.setdefault(
                 law.variant, f"{times((end / before) ** law.law.top)} under {law.variant}"
@@ -175,8 +180,12 @@ def growth_sentences(study: Study) -> list[str]:
     # XLA's sum holds the data, which grow under every algorithm; its temporaries do not.
     what = "memory grows" if study.memory == "memory_peak_mib" else "temporaries grow"
     out = [f"{spanned_sizes} {what} {', '.join(list(grown.values())[:5])}."] if grown else []
+    out += [
+        f"How memory grows beyond one window is not tested under {listed(names)}: {why}."
+        for why, names in covered.items()
+    ]
     for m in meetings(study):
-        if m.axis == axis and m.metric == study.memory and len(out) < 2:
+        if m.axis == axis and m.metric == study.memory and len(out) < 2 + len(covered):
             where = f" ({m.slice})" if m.slice else ""
             out.append(
                 f"{m.second} needs less memory than {m.first} from about T = {short(m.cross.at)} "

@@ -15,6 +15,7 @@ from reports.noise import LEAST_BAR, bar
 from reports.scaling import PowerLaw, fit
 from reports.stats import mean_interval
 from reports.study import Study, varying_within
+from reports.windows import windows
 
 Verdict = Literal["holds", "does not hold", "not decided", "not tested here"]
 
@@ -139,6 +140,8 @@ def growth(
     if axis == "batch_size" and "batching" not in fixed:
         # One at a time, a call sees a single sample whatever the batch is.
         cells = cells[cells["batching"].ne("single")]
+    if axis == "n_steps" and metric.startswith("memory_"):
+        cells = cells[windows(study, cells)["carried"]]
     if cells.empty or cells[axis].nunique() < 3:
         return None
     held = [*(s for s in SETTINGS if s != axis), "variant"]

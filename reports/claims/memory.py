@@ -23,6 +23,7 @@ from reports.columns import SETTINGS
 from reports.scaling import fit
 from reports.study import Study, varying_within
 from reports.text import short
+from reports.windows import not_carried
 
 ORDER = 10
 ONLINE = ("d_rtrl", "es_d_rtrl")
@@ -48,7 +49,10 @@ def flat_in_time(study: Study) -> Finding:
             )
             keys += found.keys
     if not parts:
-        return untested("an online algorithm at three lengths with everything else equal")
+        cells = study.cells[study.cells["algo"].isin(ONLINE)] if len(study.cells) else study.cells
+        why = not_carried(study, cells) if len(cells) else ""
+        needs = "an online algorithm at three lengths with everything else equal"
+        return untested(f"{needs}, and traces that are carried: {why}" if why else needs)
     return judged(holds, "; ".join(parts) + ".", keys)
 
 
