@@ -45,8 +45,9 @@ class Choice:
 def judged(study: Study) -> pd.DataFrame:
     """The cells of a study with `flaw`: why one cannot be recommended, "" for nothing.
 
-    A test accuracy that has no interval gets the one of its sample of test data. XLA's account of
-    one sample at a time is of one call, not of a step, and is taken out.
+    A test accuracy's interval is widened to that of its sample of test data, which its seeds
+    share and so cannot show. XLA's account of one sample at a time is of one call, not of a step,
+    and is taken out.
     """
     cells = study.cells
     calls = cells["batching"].eq("single") & cells["batch_size"].gt(1)
@@ -55,8 +56,8 @@ def judged(study: Study) -> pd.DataFrame:
         flaw=[_flaw(study, cell) for _, cell in cells.iterrows()],
         memory_xla_mib=cells["memory_xla_mib"].mask(calls),
         memory_temp_mib=cells["memory_temp_mib"].mask(calls),
-        test_accuracy_lo=cells["test_accuracy_lo"].fillna(low),
-        test_accuracy_hi=cells["test_accuracy_hi"].fillna(high),
+        test_accuracy_lo=np.fmin(cells["test_accuracy_lo"].astype("float64"), low),
+        test_accuracy_hi=np.fmax(cells["test_accuracy_hi"].astype("float64"), high),
     )
 
 
@@ -141,7 +142,10 @@ def behind(cells: pd.DataFrame, metric: str) -> pd.Series:
     """
     if not metric or cells[metric].isna().all():
         return pd.Series(False, index=cells.index)
-    values = -cells[metric] if metric == "loss_final" else cells[metric]
-    half = (cells[f"{metric}_hi"] - cells[f"{metric}_lo"]) / 2
+    low, high = cells[metric] - cells[f"{metric}_lo"], cells[f"{metric}_hi"] - cells[metric]
+    values = cells[metric]
+    if metric == "loss_final":
+        values, low, high = -values, high, low
     best = values.idxmax()
-    return (values[best] - values).gt(np.hypot(half, half[best]))
+    # Each interval counts by the side that faces the other: near 0 and 1 they are lopsided.
+    return (values[best] - values).gt(np.hypot(high, low[best]))

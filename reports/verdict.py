@@ -119,11 +119,9 @@ def badges(study: Study, choice: Choice) -> pd.Series:
 
 
 def _note(study: Study, choice: Choice) -> str:
-    n = int(choice.cells["n"].min())
     parts = [
-        f"One row per way of computing, each from {n} {'process' if n == 1 else 'processes'}; "
-        f"brackets are 95 % intervals{' inside that one process' if n == 1 else ''}"
-        f"{_of_sample(choice)}. To start with: the fastest whose gradient has cosine {FAITHFUL} or "
+        f"One row per way of computing, {_of_processes(choice)}{_of_sample(choice)}. "
+        f"To start with: the fastest whose gradient has cosine {FAITHFUL} or "
         "more to BPTT's (where recorded), whose training is healthy and whose test accuracy is "
         f"not behind the best. {_floor(study)}",
         *_of_memory(study, choice),
@@ -141,6 +139,20 @@ def _note(study: Study, choice: Choice) -> str:
     return " ".join(parts)
 
 
+def _of_processes(choice: Choice) -> str:
+    """How many processes a row is from, and what its brackets are intervals of."""
+    least, most = int(choice.cells["n"].min()), int(choice.cells["n"].max())
+    if most == 1:
+        return "each from 1 process; brackets are 95 % intervals inside that one process"
+    count = str(most) if least == most else f"{least} to {most}"
+    alone = ", inside the process where there is one" if least == 1 else ""
+    wide = " (wide from so few; repeats=5 narrows them)" if least < 3 else ""
+    return (
+        f"each from {count} processes (repeats and seeds); brackets are Student's 95 % intervals "
+        f"between them{alone}{wide}"
+    )
+
+
 def _floor(study: Study) -> str:
     found = study.noise
     return (
@@ -153,9 +165,13 @@ def _floor(study: Study) -> str:
 
 
 def _of_sample(choice: Choice) -> str:
-    """Where the intervals of test accuracies come from that no replications gave."""
-    known = choice.cells["test_accuracy_lo"].notna() & choice.cells["n"].lt(3)
-    return " (a test accuracy's is that of its sample of test data)" if known.any() else ""
+    """What the intervals of test accuracies hold."""
+    if choice.cells["test_accuracy_lo"].isna().all():
+        return ""
+    return (
+        "; a test accuracy's covers its sample of test data and, from two seeds on, the spread "
+        "between them"
+    )
 
 
 def _of_memory(study: Study, choice: Choice) -> list[str]:

@@ -30,8 +30,11 @@ def method(study: Study) -> d.Section:
         "Every cell ran in a fresh process. Times are medians of steady-state training steps after "
         "warm-up; tracing, lowering and compilation are measured apart. Intervals are 95 %.",
         "Seeds and repeats of one cell are merged: the median of the processes, with Student's "
-        "interval from three processes on; below that with the interval of one process's samples, "
-        "which knows nothing of the differences between processes.",
+        "interval between them from two on (wide from two; repeats=5 narrows it). The interval of "
+        "a single process is that of its own samples, which knows nothing of the differences "
+        "between processes. Losses, accuracies and gradients repeat exactly with their seed, so "
+        "their intervals are between seeds; a test accuracy's is no narrower than its sample of "
+        "test data allows (Wilson).",
     ]
     if study.memory == "memory_xla_mib":
         peaks = study.ok["memory_peak_mib"].dropna()
