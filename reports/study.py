@@ -104,6 +104,13 @@ class Study:
         return {record["key"]: record for record in self.sweeps.records}
 
     @cached_property
+    def disagreements(self) -> dict[str, str]:
+        """Key -> how its sources of memory disagree, of the cells where they do."""
+        found = {k: str((r.get("memory") or {}).get("disagreement") or "")
+                 for k, r in self.by_key.items()}  # fmt: skip
+        return {key: found[key] for key in self.table["key"] if found[key]}
+
+    @cached_property
     def ok(self) -> pd.DataFrame:
         return self.table[self.table["status"].eq("ok")]
 

@@ -110,5 +110,5 @@ def elide(text: str, most: int, *, keep_end: bool = False) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio as people read it: 0.62×, 1.4×, 12×."""
-    return f"{short(float(f'{ratio:.2g}') if ratio < 10 else float(f'{ratio:.3g}'))}×"
+    """A ratio with the three figures of every other number: 0.618×, 1.04×, 12.3×."""
+    return f"{short(ratio)}×"

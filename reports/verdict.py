@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.choice import (
+    EQUAL_MEMORY,
     FAITHFUL,
     SAME_COSINE,
+    SLACK_MIB,
     Choice,
     behind,
     learned,
@@ -20,6 +22,7 @@ from reports.choice import (
 )
 from reports.columns import heading
 from reports.noise import bar
+from reports.records import asked
 from reports.sentences import (
     backend_sentences,
     batching_sentences,
@@ -121,9 +124,9 @@ def badges(study: Study, choice: Choice) -> pd.Series:
 def _note(study: Study, choice: Choice) -> str:
     parts = [
         f"One row per way of computing, {_of_processes(choice)}{_of_sample(choice)}. "
-        f"To start with: the fastest whose gradient has cosine {FAITHFUL} or "
-        "more to BPTT's (where recorded), whose training is healthy and whose test accuracy is "
-        f"not behind the best. {_floor(study)}",
+        f"To start with: the fastest whose gradient has cosine {FAITHFUL} or more to BPTT's (where "
+        f"recorded), whose training is healthy{_of_health(study)} and whose test accuracy is not "
+        f"behind the best. {_floor(study)}",
         *_of_memory(study, choice),
         *_of_jax(study),
         *_of_steadiness(study),
@@ -164,6 +167,11 @@ def _floor(study: Study) -> str:
     )
 
 
+def _of_health(study: Study) -> str:
+    unknown = not any(asked(r, "health") for r in study.sweeps.records)
+    return " (which was not measured here)" if unknown else ""
+
+
 def _of_sample(choice: Choice) -> str:
     """What the intervals of test accuracies hold."""
     if choice.cells["test_accuracy_lo"].isna().all():
@@ -175,9 +183,12 @@ def _of_sample(choice: Choice) -> str:
 
 
 def _of_memory(study: Study, choice: Choice) -> list[str]:
+    slack = f" or {SLACK_MIB:g} MiB" if choice.memory == "memory_peak_mib" else ""
+    equal = f"Memories within {EQUAL_MEMORY:.0%}{slack} count as equal."
     if choice.memory == study.memory:
-        return []
+        return [equal] if choice.cells[choice.memory].notna().any() else []
     return [
+        equal,
         "Memory here is the measured peak, which pages and slack blur by half a MiB: XLA's account "
         "of one sample at a time is of one call, not of a step."
     ]

@@ -15,6 +15,7 @@ from reports.noise import LEAST_BAR, bar
 from reports.scaling import PowerLaw, fit
 from reports.stats import mean_interval
 from reports.study import Study, varying_within
+from reports.text import times
 from reports.windows import windows
 
 Verdict = Literal["holds", "does not hold", "not decided", "not tested here"]
@@ -204,10 +205,10 @@ class Ratio:
 
     def words(self) -> str:
         if self.pairs == 1:
-            return f"{self.centre:.3g}× over 1 pair"
+            return f"{times(self.centre)} over 1 pair"
         interval = "" if self.counted else f" [{self.low:.3g}, {self.high:.3g}]"
         spread = f"over {self.pairs} pairs ({self.least:.3g} to {self.most:.3g})"
-        return f"{self.centre:.3g}×{interval} {spread}"
+        return f"{times(self.centre)}{interval} {spread}"
 
 
 def ratio(

@@ -77,3 +77,14 @@ def test_bptt_has_no_windows_to_be_asked_about() -> None:
     made = study([record("bptt", n_steps=t) for t in (8, 16, 32)])
     assert windows(made, made.cells)["carried"].all()
     assert not_carried(made, made.cells) == ""
+
+
+def test_what_one_window_hides_is_said_beside_what_is_judged() -> None:
+    found = flat(study([*lengths(LEVEL, 1), *lengths(STEEP, "auto", 999, "es_d_rtrl")]))
+    assert found.verdict == "holds"
+    assert "es_d_rtrl is not tested: sequences of up to 256 steps fit one window" in found.figure
+
+
+def test_a_single_length_is_not_said_to_lack_carried_traces() -> None:
+    found = flat(study(lengths(STEEP[:1], "auto", 999)))
+    assert found.figure.endswith("with everything else equal.")
