@@ -10,7 +10,6 @@ from synthetic_records import Records, record, study
 from reports import content
 from reports import document as d
 from reports.markdown import render
-from reports.text import times
 from reports.verdict import answer
 
 
@@ -119,8 +118,3 @@ def test_a_cell_below_the_floor_makes_the_ratio_a_relative_figure(section: str) 
     words = "relative figure only"
     assert words in told([record(metrics={"limit_ratio": 0.4})], section)
     assert words not in told([record(metrics={"limit_ratio": 1.4})], section)
-
-
-def test_ratios_near_one_keep_their_digits() -> None:
-    said = [times(r) for r in (1.036, 1.0, 0.6184, 12.34, 0.0123, 9.996)]
-    assert said == ["1.04×", "1×", "0.618×", "12.3×", "0.0123×", "10×"]
