@@ -15,6 +15,7 @@ from reports.choice import (
     judged,
     learned,
     no_better_than_chance,
+    settings,
 )
 from reports.columns import SYMBOLS, heading
 from reports.laws import laws, meetings
@@ -53,6 +54,30 @@ def choice_sentences(study: Study, choice: Choice) -> list[str]:
             f"{_learns_less(choice, lean)}."
         )
     return out
+
+
+def other_sentences(study: Study) -> list[str]:
+    """What to start with for the networks, tasks and devices that the verdict is not of, each at
+    its own richest and largest setting.
+    """
+    what = ["model", "task", "device"]
+    found = settings(study)
+    best: dict[tuple[str, ...], Choice] = {}
+    for choice in found:
+        best.setdefault(tuple(str(choice.cells.iloc[0][s]) for s in what), choice)
+    out = []
+    for choice in list(best.values())[1:]:
+        start = choice.start
+        alone = len(choice.cells) == 1
+        said = "only one way was timed," if alone else "start with"
+        out.append(
+            f"For {study.whole_setting(start)}: {said} **{study.name(start)}**, "
+            f"{interval(start, 'step_time_ms')} ms a training step{_memory(start, choice.memory)}"
+            f"{_fidelity(start)}{_accuracy(start)}{_caveat(study, start)}."
+        )
+    left = len(out) - MOST_NAMED
+    more = f"{left} more networks, tasks or devices were timed; “At other sizes” has them."
+    return out if left <= 1 else [*out[:MOST_NAMED], more]
 
 
 def _faster(study: Study, choice: Choice) -> str:

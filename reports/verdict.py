@@ -32,6 +32,7 @@ from reports.sentences import (
     health_sentences,
     interval,
     learning_sentences,
+    other_sentences,
 )
 from reports.study import Study
 from reports.text import short
@@ -46,6 +47,7 @@ class Answer:
         sentences: the verdict; ``**`` marks what is bold.
         head, rows: the table; the first column names the way of computing.
         keys: keys of the records behind it, per row of the table.
+        others: what to use for the networks, tasks and devices that this setting is not of.
         note: how the table and the choice were made.
     """
 
@@ -54,6 +56,7 @@ class Answer:
     head: list[str]
     rows: list[list[str]]
     keys: list[list[str]]
+    others: list[str]
     note: str
 
 
@@ -93,6 +96,7 @@ def answer(study: Study) -> Answer | None:
         head=[*head, *map(heading, shown), "best at"],
         rows=rows,
         keys=cells["keys"].tolist(),
+        others=other_sentences(study),
         note=_note(study, choice),
     )
 

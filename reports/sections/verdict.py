@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports import document as d
 from reports.choice import EQUAL_MEMORY, by_setting, settings
-from reports.columns import heading
+from reports.columns import SYMBOLS, heading
 from reports.records import asked
 from reports.sentences import growth_sentences, interval
 from reports.study import Study
@@ -47,6 +47,7 @@ def verdict(study: Study) -> d.Section:
             d.Words(sentences[0], lead=True),
             *([d.Items(sentences[1:])] if sentences[1:] else []),
             table,
+            *([d.Items(found.others)] if found.others else []),
             d.Words(found.note),
         ],
     )
@@ -97,11 +98,19 @@ def _without_times(study: Study) -> list[d.Block]:
 
 
 def elsewhere(study: Study) -> d.Section:
-    """The winners at each of the other settings."""
-    choices = settings(study)
-    choices = [c for c in choices if len(c.cells) > 1]
+    """The winners at every setting, those of one network and task together, small ones first."""
+    choices = [c for c in settings(study) if len(c.cells) > 1]
     if len(choices) < 2:
         return d.Section("settings", "At other sizes")
+    more = (
+        f" The {MOST_SETTINGS} with the most ways and the largest sizes of {len(choices)}."
+        if len(choices) > MOST_SETTINGS
+        else ""
+    )
+    order = ["model", "task", "device", "n_layers", *SYMBOLS]
+    choices = sorted(
+        choices[:MOST_SETTINGS], key=lambda c: tuple(c.cells.iloc[0][s] for s in order)
+    )
     rows = [
         [
             study.setting(c.cells.iloc[0]) or "this sweep",
@@ -111,7 +120,6 @@ def elsewhere(study: Study) -> d.Section:
         ]
         for c in choices
     ]
-    more = f" The {MOST_SETTINGS} largest of {len(rows)}." if len(rows) > MOST_SETTINGS else ""
     return d.Section(
         "settings",
         "At other sizes",
@@ -129,7 +137,7 @@ def elsewhere(study: Study) -> d.Section:
                     *("fastest", "ms", "cosine"),
                     *("least memory", "MiB", "cosine"),
                 ],
-                rows[:MOST_SETTINGS],
+                rows,
                 numeric=(2, 3, 5, 6, 8, 9),
             ),
         ],

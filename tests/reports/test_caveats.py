@@ -118,3 +118,28 @@ def test_a_cell_below_the_floor_makes_the_ratio_a_relative_figure(section: str) 
     words = "relative figure only"
     assert words in told([record(metrics={"limit_ratio": 0.4})], section)
     assert words not in told([record(metrics={"limit_ratio": 1.4})], section)
+
+
+def test_other_networks_of_a_merged_report_are_answered_for_too() -> None:
+    spikes = [record(algo, n_hidden=h) for algo in ("bptt", "d_rtrl") for h in (64, 128)]
+    gated = [record(algo, model="gru") for algo in ("d_rtrl", "es_d_rtrl")]
+    words = told([*spikes, *gated], "verdict")
+    assert "- For gru on digits with B = 16, H = 64, T = 16 (manual, core on cpu): start w" in words
+    assert "For gru" not in told(spikes, "verdict")
+    lone = told([*spikes, record("bptt", model="gru")], "verdict")
+    assert "only one way was timed, **bptt**" in lone
+
+
+def test_sizes_are_listed_from_the_smallest() -> None:
+    records = [record(algo, n_hidden=h) for algo in ("bptt", "d_rtrl") for h in (128, 8, 64)]
+    words = told(records, "settings")
+    assert [line.split(" | ")[0] for line in words.splitlines() if line.startswith("| H ")] == [
+        "| H 8", "| H 64", "| H 128",
+    ]  # fmt: skip
+
+
+def test_one_claim_holds_and_several_hold() -> None:
+    few = told([record("d_rtrl", n_hidden=128)], "claims")
+    assert "1 holds, 2 do not, 0 were tested and not decided, " in few
+    many = [record("d_rtrl", n_hidden=h) for h in (64, 128, 256)]
+    assert "3 do not, 1 was tested and not decided, " in told(many, "claims")
