@@ -24,7 +24,8 @@ def windows(study: Study, cells: pd.DataFrame) -> pd.DataFrame:
     rows = study.table.set_index("key")
     chosen = rows[OPTION] if OPTION in rows else pd.Series(None, index=rows.index, dtype="string")
     option = chosen.reindex([keys[0] for keys in cells["keys"]]).astype("string").to_numpy()
-    option = pd.Series(option, index=cells.index, dtype="string")
+    # Other libraries are handed the option with the rest of the algorithm, and have no use for it.
+    option = pd.Series(option, index=cells.index, dtype="string").where(cells["backend"].eq("core"))
     steps = cells["window_steps"].fillna(pd.to_numeric(option, errors="coerce").astype("float64"))
     steps = steps.mask(option.eq("sequence").fillna(False), np.inf)
     length = cells["n_steps"].astype("float64")

@@ -79,6 +79,11 @@ def test_bptt_has_no_windows_to_be_asked_about() -> None:
     assert not_carried(made, made.cells) == ""
 
 
+def test_the_option_is_the_cores_alone() -> None:
+    made = study([record("d_rtrl", backend="peer", algo_config={"window": "auto"})])
+    assert windows(made, made.cells)["carried"].all()
+
+
 def test_what_one_window_hides_is_said_beside_what_is_judged() -> None:
     found = flat(study([*lengths(LEVEL, 1), *lengths(STEEP, "auto", 999, "es_d_rtrl")]))
     assert found.verdict == "holds"
