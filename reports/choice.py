@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,8 +18,12 @@ FAITHFUL = 0.95
 LEARNED = ("test_accuracy", "accuracy", "loss_final")
 # Cosines to BPTT's no further apart than this may be of the same gradient.
 SAME_COSINE = 0.02
+EQUAL_MEMORY = 0.02  # as a share: memories no further apart count as equal
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
 _Z = 1.96  # standard errors to either side of a 95 % interval
+# Where a record tells the number of classes: the task's own setting, for those that have one.
+_CLASSES = ("cfg.task.n_out", "cfg.task.n_symbols", "n_classes")
+_STUCK = 0.99  # of ln(classes): a loss no lower than this is that of guessing
 _NO_GRADIENT = "no gradient reaches "
 
 
@@ -31,7 +36,7 @@ class Choice:
         memory: the metric that stands for memory here.
         start: the fastest of the faithful ways without a flaw that learn as well as the best.
         fast: the fastest.
-        lean: the one that needs the least memory.
+        lean: of those that need the least memory, or as good as that, the fastest.
     """
 
     cells: pd.DataFrame
@@ -45,8 +50,9 @@ class Choice:
 def judged(study: Study) -> pd.DataFrame:
     """The cells of a study with `flaw`: why one cannot be recommended, "" for nothing.
 
-    A test accuracy that has no interval gets the one of its sample of test data. XLA's account of
-    one sample at a time is of one call, not of a step, and is taken out.
+    A test accuracy's interval is widened to that of its sample of test data, which its seeds
+    share and so cannot show. XLA's account of one sample at a time is of one call, not of a step,
+    and is taken out.
     """
     cells = study.cells
     calls = cells["batching"].eq("single") & cells["batch_size"].gt(1)
@@ -55,8 +61,8 @@ def judged(study: Study) -> pd.DataFrame:
         flaw=[_flaw(study, cell) for _, cell in cells.iterrows()],
         memory_xla_mib=cells["memory_xla_mib"].mask(calls),
         memory_temp_mib=cells["memory_temp_mib"].mask(calls),
-        test_accuracy_lo=cells["test_accuracy_lo"].fillna(low),
-        test_accuracy_hi=cells["test_accuracy_hi"].fillna(high),
+        test_accuracy_lo=np.fmin(cells["test_accuracy_lo"].astype("float64"), low),
+        test_accuracy_hi=np.fmax(cells["test_accuracy_hi"].astype("float64"), high),
     )
 
 
@@ -74,6 +80,23 @@ def without_gradient(study: Study, cell: pd.Series) -> tuple[int, int]:
     return len(silent), len(set().union(*processes))
 
 
+def no_better_than_chance(study: Study, cell: pd.Series) -> str:
+    """In words, that a way learned nothing that guessing does not know; "" where it did, or where
+    the records do not tell the number of classes.
+    """
+    row = study.table.set_index("key").loc[cell["keys"][0]]
+    known = [row[c] for c in _CLASSES if c in row.index and not pd.isna(row[c])]
+    if not known:
+        return ""
+    classes = int(known[0])
+    if cell["test_accuracy"] == cell["test_accuracy"]:
+        low = cell["test_accuracy_lo"]
+        guessed = (low if low == low else cell["test_accuracy"]) <= 1 / classes
+        return f"its test accuracy is not above chance, 1 in {classes}" if guessed else ""
+    guessed = cell["loss_final"] >= _STUCK * math.log(classes)
+    return f"its loss is no lower than that of guessing, ln({classes})" if guessed else ""
+
+
 def _accuracy_interval(study: Study, cells: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """Wilson's 95 % interval of each test accuracy; NaN where the sample's size is unknown."""
     sizes = study.table.set_index("key").get("cfg.task.n_test", pd.Series(dtype="float64"))
@@ -88,17 +111,22 @@ def _accuracy_interval(study: Study, cells: pd.DataFrame) -> tuple[pd.Series, pd
 @lru_cache(maxsize=2)
 def settings(study: Study) -> list[Choice]:
     """The settings under which algorithms can be compared, the richest and largest first."""
+    return [_choose(group, study.memory) for group in by_setting(study, "step_time_ms")]
+
+
+def by_setting(study: Study, metric: str) -> list[pd.DataFrame]:
+    """The judged cells that have this metric, those of one setting together, in the same order."""
     if study.cells.empty:
         return []
     cells = judged(study)
-    timed = cells[cells["step_time_ms"].gt(0)]
-    groups = [group for _, group in timed.groupby(HELD, dropna=False)]
+    measured = cells[cells[metric].gt(0)]
+    groups = [group for _, group in measured.groupby(HELD, dropna=False)]
     size = [
         (g["variant"].nunique(), len(g), np.prod([float(g[s].iloc[0]) for s in SIZES]))
         for g in groups
     ]
     order = sorted(range(len(groups)), key=lambda i: size[i], reverse=True)
-    return [_choose(groups[i], study.memory) for i in order]
+    return [groups[i] for i in order]
 
 
 def _choose(cells: pd.DataFrame, memory: str) -> Choice:
@@ -126,7 +154,7 @@ def least_memory(cells: pd.DataFrame, memory: str) -> pd.Series:
     """Which cells need no more memory than the leanest, but for what cannot be told apart."""
     least = cells[memory].min()
     slack = SLACK_MIB if memory == "memory_peak_mib" else 0.0
-    return cells[memory].le(max(1.02 * least, least + slack))
+    return cells[memory].le(max((1 + EQUAL_MEMORY) * least, least + slack))
 
 
 def learned(cells: pd.DataFrame) -> str:
@@ -141,7 +169,10 @@ def behind(cells: pd.DataFrame, metric: str) -> pd.Series:
     """
     if not metric or cells[metric].isna().all():
         return pd.Series(False, index=cells.index)
-    values = -cells[metric] if metric == "loss_final" else cells[metric]
-    half = (cells[f"{metric}_hi"] - cells[f"{metric}_lo"]) / 2
+    low, high = cells[metric] - cells[f"{metric}_lo"], cells[f"{metric}_hi"] - cells[metric]
+    values = cells[metric]
+    if metric == "loss_final":
+        values, low, high = -values, high, low
     best = values.idxmax()
-    return (values[best] - values).gt(np.hypot(half, half[best]))
+    # Each interval counts by the side that faces the other: near 0 and 1 they are lopsided.
+    return (values[best] - values).gt(np.hypot(high, low[best]))

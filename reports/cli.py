@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     )
     subparsers = parser.add_subparsers(dest="command", required=True)
     for name, module in sorted(modules.items()):
-        summary = (module.__doc__ or "").splitlines()[0]
+        summary = " ".join((module.__doc__ or "").split("\n\n")[0].split())
         module.add_arguments(subparsers.add_parser(name, help=summary, description=module.__doc__))
     if arguments and arguments[0] not in modules and arguments[0] not in ("-h", "--help"):
         arguments = [DEFAULT, *arguments]
@@ -37,9 +37,11 @@ def main(arguments: list[str]) -> int:
         return int(modules[chosen.command].run(chosen))
     except InputError as error:
         print(f"reports: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise  # nobody reads on: no fault of a path
     except OSError as error:
         print(
-            f"reports: cannot write or read {error.filename}: {error.strerror}. "
+            f"reports: cannot write or read {error.filename or 'the output'}: {error.strerror}. "
             "Check the path, its permissions and the space on the disk.",
             file=sys.stderr,
         )

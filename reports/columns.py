@@ -186,6 +186,16 @@ EXTRA_METRICS = (
     ),
 )
 
+# What a seed decides alone: further processes of one seed give the same number again.
+SEEDED = frozenset(
+    {
+        *("loss_first", "loss_final", "accuracy", "test_accuracy"),
+        *("grad_cosine", "grad_rel_error", "grad_norm", "firing_rate"),
+    }
+)
+# Shares and cosines, whose intervals end where their values do.
+BOUNDS = {"accuracy": (0.0, 1.0), "test_accuracy": (0.0, 1.0), "grad_cosine": (-1.0, 1.0)}
+
 # Settings that make two cells different experiments; seed and repeat are replications of one.
 SETTINGS = (
     "backend",

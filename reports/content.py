@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reports import document as d
+from reports.columns import describe
 from reports.sections.claims import claims
 from reports.sections.method import environment, method
 from reports.sections.plots import plots
@@ -48,7 +49,19 @@ def build(
 
 
 def results(study: Study) -> d.Section:
-    return d.Section("results", "All cells", [d.Results(study.table)])
+    table = study.table
+    blocks: list[d.Block] = []
+    if table["limit_ratio"].lt(1).any():
+        blocks.append(
+            d.Words(
+                f"“{describe('limit_ratio').title}” below 1 means that the floor was measured "
+                "while the machine was busier: read it as a relative figure only."
+            )
+        )
+    if study.disagreements:
+        doubt = table["key"].map(study.disagreements).fillna("")
+        table = table.assign(memory_doubt=doubt.astype("string"))
+    return d.Section("results", "All cells", [*blocks, d.Results(table)])
 
 
 def _question(study: Study) -> str:

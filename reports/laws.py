@@ -16,6 +16,7 @@ from reports.columns import SERIES, SETTINGS, SIZES, WAYS
 from reports.noise import bar
 from reports.scaling import CrossOver, PowerLaw, cross_over, fit
 from reports.study import Slice, Study
+from reports.windows import not_carried, windows
 
 # What grows how, for large sizes: (metric, axis) -> algorithm -> exponent. BPTT keeps the states of
 # every step; D-RTRL's trace is B I H with I ~ H for a recurrent layer; ES-D-RTRL's is B (I + H).
@@ -55,7 +56,10 @@ WIDE = 1.0  # an interval longer than this decides nothing
 
 @dataclass(frozen=True)
 class Law:
-    """One fitted exponent of a study, with what theory expects and the rows behind it."""
+    """One fitted exponent of a study, with what theory expects and the rows behind it.
+
+    `untested` says in words why the rows cannot be held against theory; "" where they can.
+    """
 
     metric: str
     axis: str
@@ -65,6 +69,7 @@ class Law:
     law: PowerLaw
     theory: float | None
     keys: tuple[str, ...]
+    untested: str = ""
 
 
 def reading(law: PowerLaw, theory: float, *, counted: bool) -> Reading:
@@ -124,6 +129,13 @@ def laws(study: Study) -> list[Law]:
 
 
 def _law(study: Study, metric: str, axis: str, points: pd.DataFrame) -> Law:
+    untested = ""
+    if axis == "n_steps" and metric.startswith("memory_"):
+        carried = points[windows(study, points)["carried"]]
+        if carried[axis].nunique() >= 3:
+            points = carried
+        else:
+            untested = not_carried(study, points)
     held = [s for s in SETTINGS if s not in (axis, *WAYS)]
     slices = points.groupby(held, dropna=False).ngroup()
     first = points.iloc[0]
@@ -139,8 +151,9 @@ def _law(study: Study, metric: str, axis: str, points: pd.DataFrame) -> Law:
         variant=str(first["variant"]),
         series=" · ".join(names),
         law=fit(points[axis], points[metric], slices),
-        theory=_theory(metric, axis, first),
+        theory=None if untested else _theory(metric, axis, first),
         keys=tuple(k for keys in points["keys"] for k in keys),
+        untested=untested,
     )
 
 

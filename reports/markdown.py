@@ -24,6 +24,7 @@ _SHOWN = (
     "etrace_mib",
     "loss_final",
     "grad_cosine",
+    "memory_doubt",
 )
 
 

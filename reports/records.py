@@ -36,6 +36,12 @@ class Sweeps:
     plots: tuple[str, ...] = ()
 
 
+def asked(record: Record, metric: str) -> bool:
+    """Whether a cell was to measure this group of metrics; yes where its record names no group."""
+    chosen = (record.get("config") or {}).get("metric")
+    return metric in chosen if isinstance(chosen, dict) else True
+
+
 def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
     """Reads ``DIR/cells/*.json`` and ``DIR/sweep.json`` of every folder.
 

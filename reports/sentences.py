@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reports.choice import FAITHFUL, SAME_COSINE, Choice, behind, judged, learned
+from reports.choice import (
+    FAITHFUL,
+    SAME_COSINE,
+    Choice,
+    behind,
+    judged,
+    learned,
+    no_better_than_chance,
+    settings,
+)
 from reports.columns import SYMBOLS, heading
 from reports.laws import laws, meetings
 from reports.noise import bar
@@ -24,7 +33,8 @@ def choice_sentences(study: Study, choice: Choice) -> list[str]:
     start, fast, lean = choice.start, choice.fast, choice.lean
     first = (
         f"**Start with {study.name(start)}**: {interval(start, 'step_time_ms')} ms a training step"
-        f"{_memory(start, choice.memory)}{_fidelity(start)}{_accuracy(start)}{_caveat(start)}"
+        f"{_memory(start, choice.memory)}{_fidelity(start)}{_accuracy(start)}"
+        f"{_caveat(study, start)}"
     )
     share = bar(study.noise)
     equals = _alike(study, choice.cells[choice.cells["able"]], start)
@@ -40,29 +50,64 @@ def choice_sentences(study: Study, choice: Choice) -> list[str]:
         out.append(
             f"**If memory binds, {study.name(lean)}** needs {short(lean[choice.memory])} MiB, "
             f"{_ratio(lean, start, choice.memory)} what {study.name(start)} does, at "
-            f"{_ratio(lean, start, 'step_time_ms')} its time{_fidelity(lean)}."
+            f"{_ratio(lean, start, 'step_time_ms')} its time{_fidelity(lean)}"
+            f"{_learns_less(choice, lean)}."
         )
     return out
+
+
+def other_sentences(study: Study) -> list[str]:
+    """What to start with for the networks, tasks and devices that the verdict is not of, each at
+    its own richest and largest setting.
+    """
+    what = ["model", "task", "device"]
+    found = settings(study)
+    best: dict[tuple[str, ...], Choice] = {}
+    for choice in found:
+        best.setdefault(tuple(str(choice.cells.iloc[0][s]) for s in what), choice)
+    out = []
+    for choice in list(best.values())[1:]:
+        start = choice.start
+        alone = len(choice.cells) == 1
+        said = "only one way was timed," if alone else "start with"
+        out.append(
+            f"For {study.whole_setting(start)}: {said} **{study.name(start)}**, "
+            f"{interval(start, 'step_time_ms')} ms a training step{_memory(start, choice.memory)}"
+            f"{_fidelity(start)}{_accuracy(start)}{_caveat(study, start)}."
+        )
+    left = len(out) - MOST_NAMED
+    more = f"{left} more networks, tasks or devices were timed; “At other sizes” has them."
+    return out if left <= 1 else [*out[:MOST_NAMED], more]
 
 
 def _faster(study: Study, choice: Choice) -> str:
     """What is faster than the recommended way, and why it is not recommended."""
     start, fast = choice.start, choice.fast
-    cosine = fast["grad_cosine"]
+    cosine, cost = fast["grad_cosine"], _learns_less(choice, fast)
     if cosine < FAITHFUL:
         need = "an approximate gradient"
         lack = f"its gradient's cosine to BPTT's, {short(cosine)}, misses the {FAITHFUL} asked for"
     elif cosine != cosine and start["grad_cosine"] == start["grad_cosine"]:
         need, lack = "an unknown gradient", "its gradient was not compared with BPTT's"
     else:
-        metric = learned(choice.cells)
-        need = "learning less"
-        lack = f"its {heading(metric)} ends at {short(fast[metric])}, behind the best"
+        need, lack, cost = "learning less", cost.removeprefix(", and "), ""
     others = choice.cells[choice.cells["flaw"].eq("")].drop(index=start.name, errors="ignore")
     return (
         f"**If {need} will do, {study.name(fast)}** takes "
-        f"{_ratio(fast, start, 'step_time_ms')} that time; {lack}{_alike(study, others, fast)}."
+        f"{_ratio(fast, start, 'step_time_ms')} that time; {lack}{cost}"
+        f"{_alike(study, others, fast)}."
     )
+
+
+def _learns_less(choice: Choice, cell: pd.Series) -> str:
+    """What a way costs in what training comes to; "" where the intervals do not tell."""
+    metric = learned(choice.cells)
+    if not behind(choice.cells, metric)[cell.name]:
+        return ""
+    values = choice.cells[metric]
+    best = values.min() if metric == "loss_final" else values.max()
+    ends = f"{short(cell[metric])}, behind the best, {short(best)}"
+    return f", and its {heading(metric)} ends at {ends}"
 
 
 def _alike(study: Study, cells: pd.DataFrame, cell: pd.Series) -> str:
@@ -165,8 +210,13 @@ def growth_sentences(study: Study) -> list[str]:
     """How memory grows with the length of the sequence, and where lines of memory cross."""
     axis = "n_steps"
     grown: dict[str, str] = {}
+    covered: dict[str, list[str]] = {}
     for law in laws(study):
         if law.axis == axis and law.metric in ("memory_peak_mib", "memory_temp_mib"):
+            if law.untested:
+                names = covered.setdefault(law.untested, [])
+                names += [law.variant] * (law.variant not in names)
+                continue
             before, end = law.law.x[-2:]
             grown.setdefault(
                 law.variant, f"{times((end / before) ** law.law.top)} under {law.variant}"
@@ -175,8 +225,12 @@ def growth_sentences(study: Study) -> list[str]:
     # XLA's sum holds the data, which grow under every algorithm; its temporaries do not.
     what = "memory grows" if study.memory == "memory_peak_mib" else "temporaries grow"
     out = [f"{spanned_sizes} {what} {', '.join(list(grown.values())[:5])}."] if grown else []
+    out += [
+        f"How memory grows beyond one window is not tested under {listed(names)}: {why}."
+        for why, names in covered.items()
+    ]
     for m in meetings(study):
-        if m.axis == axis and m.metric == study.memory and len(out) < 2:
+        if m.axis == axis and m.metric == study.memory and len(out) < 2 + len(covered):
             where = f" ({m.slice})" if m.slice else ""
             out.append(
                 f"{m.second} needs less memory than {m.first} from about T = {short(m.cross.at)} "
@@ -274,8 +328,10 @@ def _accuracy(cell: pd.Series) -> str:
     return f", test accuracy {interval(cell, 'test_accuracy')}" if found == found else ""
 
 
-def _caveat(cell: pd.Series) -> str:
+def _caveat(study: Study, cell: pd.Series) -> str:
     """What is wrong with a way that is recommended for want of a better one."""
     flaw = f" (not healthy: {cell['flaw']})" if cell["flaw"] else ""
+    guessing = no_better_than_chance(study, cell)
+    flaw += f" ({guessing})" if guessing else ""
     low = cell["grad_cosine"] < FAITHFUL
     return f"{flaw} (no gradient reaches a cosine of {FAITHFUL})" if low else flaw

@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 
 from reports.columns import (
+    BOUNDS,
     BY_NAME,
     EXTRA_METRICS,
     METRICS,
     REPLICATION,
+    SEEDED,
     SERIES,
     SETTINGS,
     SIZES,
@@ -100,6 +102,13 @@ class Study:
     @cached_property
     def by_key(self) -> dict[str, Record]:
         return {record["key"]: record for record in self.sweeps.records}
+
+    @cached_property
+    def disagreements(self) -> dict[str, str]:
+        """Key -> how its sources of memory disagree, of the cells where they do."""
+        found = {k: str((r.get("memory") or {}).get("disagreement") or "")
+                 for k, r in self.by_key.items()}  # fmt: skip
+        return {key: found[key] for key in self.table["key"] if found[key]}
 
     @cached_property
     def ok(self) -> pd.DataFrame:
@@ -202,9 +211,9 @@ def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
 def merge_replications(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """One row per group: median of each metric over its processes, and a 95 % interval.
 
-    From three processes on, the interval is Student's t over processes (on logarithms where every
-    value is positive); below that it is the widest interval that one of them recorded from its own
-    samples.
+    From two processes on, the interval is Student's t over processes (on logarithms where every
+    value is positive and may be of any size); that of a single one is what it recorded of its own
+    samples. What is seeded repeats bit for bit, so there the seeds are counted, not the processes.
     """
     known = [c.name for c in (*METRICS, *EXTRA_METRICS)]
     metrics = [c for c in rows.columns if c in known or _is_further_metric(c)]
@@ -222,7 +231,8 @@ def merge_replications(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         centre = groups[metric].median()
         low, high = _recorded_bounds(rows, groups, metric, centre)
         if not single:
-            t_low, t_high, enough = _t_interval(rows, by, metric)
+            units = rows.drop_duplicates([*by, "seed"]) if metric in SEEDED else rows
+            t_low, t_high, enough = _t_interval(units, by, metric)
             low, high = low.where(~enough, t_low), high.where(~enough, t_high)
         merged |= {metric: centre, f"{metric}_lo": low, f"{metric}_hi": high}
     return pd.DataFrame(merged).reset_index()
@@ -247,17 +257,18 @@ def _t_interval(
     by: Sequence[str],
     metric: str,
 ) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """(low, high, whether there were three values) of a t interval over the processes of each
-    group.
-    """
+    """(low, high, whether there were two values) of a t interval over the rows of each group."""
     values = rows[metric].astype("float64")
-    logs = bool((values.dropna() > 0).all())
+    least, most = BOUNDS.get(metric, (None, None))
+    logs = most is None and bool((values.dropna() > 0).all())
     scaled = np.log(values) if logs else values
     groups = scaled.groupby([rows[b] for b in by], dropna=False, sort=False)
     count, mean, spread = groups.count(), groups.mean(), groups.std()
     half = half_interval(spread, count)
     low, high = mean - half, mean + half
-    return (np.exp(low), np.exp(high), count >= 3) if logs else (low, high, count >= 3)
+    if logs:
+        return np.exp(low), np.exp(high), count >= 2
+    return low.clip(least, most), high.clip(least, most), count >= 2
 
 
 def variants(table: pd.DataFrame, extras: Iterable[str]) -> list[str]:

@@ -155,19 +155,32 @@ def _replacing(file: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def pivot(table: pd.DataFrame, rows: str, cols: str, values: str) -> pd.DataFrame:
-    """Medians of one metric over the ok cells, one table row per value of `rows`.
+def pivot(
+    table: pd.DataFrame, rows: Sequence[str], cols: Sequence[str], values: str
+) -> pd.DataFrame:
+    """Medians of one metric over the ok cells, one table row per value of `rows` together.
+
+    The index has a level for each of `rows`; the columns are named by the values of `cols`.
 
     Raises:
-        InputError: a column that the table lacks, or a metric that no row has.
+        InputError: a column that the table lacks or that is asked for twice, or a metric that no
+            row has.
     """
-    for name in (rows, cols, values):
+    asked = [*rows, *cols, values]
+    for name in asked:
         if name not in table.columns:
             raise InputError(
                 "a column of the results",
                 repr(name),
                 f"Close to it: {', '.join(_close(name, table.columns)) or 'none'}.",
             )
+    twice = sorted({name for name in asked if asked.count(name) > 1})
+    if twice:
+        raise InputError(
+            "different columns as rows, as columns and as values",
+            f"{', '.join(twice)} twice",
+            "Choose another, such as --rows n_hidden,batching --cols algo --values step_time_ms.",
+        )
     numbers = pd.to_numeric(table[values], errors="coerce").astype("float64")
     usable = table["status"].eq("ok") & numbers.notna()
     if not usable.any():
@@ -176,11 +189,16 @@ def pivot(table: pd.DataFrame, rows: str, cols: str, values: str) -> pd.DataFram
             "none",
             "Choose another metric, or run cells that record this one.",
         )
-    return (
+    made = (
         table[usable]
         .assign(**{values: numbers[usable]})
-        .pivot_table(index=rows, columns=cols, values=values, aggfunc="median", observed=True)
+        .pivot_table(
+            index=list(rows), columns=list(cols), values=values, aggfunc="median", observed=True
+        )
     )
+    if len(cols) > 1:
+        made.columns = pd.Index([" · ".join(map(str, names)) for names in made.columns])
+    return made
 
 
 def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:

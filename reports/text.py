@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from reports.columns import describe
 
 def to_markdown(table: pd.DataFrame) -> str:
     """A GitHub table of a pivot; pipes in names are escaped."""
-    head = [escape_markdown(table.index.name), *(escape_markdown(c) for c in table.columns)]
-    lines = [line(head), line(["---"] + ["---:"] * len(table.columns))]
+    head = [escape_markdown(c) for c in (*table.index.names, *table.columns)]
+    lines = [line(head), line(["---"] * table.index.nlevels + ["---:"] * len(table.columns))]
     lines += [
-        line([escape_markdown(index), *(short(v) for v in values)])
-        for index, values in zip(table.index, table.to_numpy(), strict=True)
+        line([*map(escape_markdown, names), *(short(v) for v in values)])
+        for names, values in _rows(table)
     ]
     return "\n".join(lines) + "\n"
 
@@ -25,10 +25,10 @@ def to_markdown(table: pd.DataFrame) -> str:
 def to_latex(table: pd.DataFrame, values: str) -> str:
     """A booktabs table of a pivot with the metric and its unit in the caption."""
     column = describe(values)
-    head = [_latex(table.index.name), *(_latex(c) for c in table.columns)]
+    head = [_latex(c) for c in (*table.index.names, *table.columns)]
     body = [
-        " & ".join([_latex(index), *(short(v) for v in row)]) + r" \\"
-        for index, row in zip(table.index, table.to_numpy(), strict=True)
+        " & ".join([*map(_latex, names), *(short(v) for v in values)]) + r" \\"
+        for names, values in _rows(table)
     ]
     unit = f" ({column.unit})" if column.unit else ""
     return (
@@ -37,7 +37,7 @@ def to_latex(table: pd.DataFrame, values: str) -> str:
                 r"\begin{table}",
                 r"\centering",
                 rf"\caption{{{_latex(column.title + unit)}}}",
-                rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+                rf"\begin{{tabular}}{{{'l' * table.index.nlevels}{'r' * len(table.columns)}}}",
                 r"\toprule",
                 " & ".join(head) + r" \\",
                 r"\midrule",
@@ -49,6 +49,12 @@ def to_latex(table: pd.DataFrame, values: str) -> str:
         )
         + "\n"
     )
+
+
+def _rows(table: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """(values of the keys, values of the cells) of each row of a pivot."""
+    for key, values in zip(table.index, table.to_numpy(), strict=True):
+        yield key if isinstance(key, tuple) else (key,), values
 
 
 def short(value: Any) -> str:
@@ -110,5 +116,5 @@ def elide(text: str, most: int, *, keep_end: bool = False) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio as people read it: 0.62×, 1.4×, 12×."""
-    return f"{short(float(f'{ratio:.2g}') if ratio < 10 else float(f'{ratio:.3g}'))}×"
+    """A ratio with the three figures of every other number: 0.618×, 1.04×, 12.3×."""
+    return f"{short(ratio)}×"

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.choice import (
+    EQUAL_MEMORY,
     FAITHFUL,
     SAME_COSINE,
+    SLACK_MIB,
     Choice,
     behind,
     learned,
@@ -20,6 +22,7 @@ from reports.choice import (
 )
 from reports.columns import heading
 from reports.noise import bar
+from reports.records import asked
 from reports.sentences import (
     backend_sentences,
     batching_sentences,
@@ -29,6 +32,7 @@ from reports.sentences import (
     health_sentences,
     interval,
     learning_sentences,
+    other_sentences,
 )
 from reports.study import Study
 from reports.text import short
@@ -43,6 +47,7 @@ class Answer:
         sentences: the verdict; ``**`` marks what is bold.
         head, rows: the table; the first column names the way of computing.
         keys: keys of the records behind it, per row of the table.
+        others: what to use for the networks, tasks and devices that this setting is not of.
         note: how the table and the choice were made.
     """
 
@@ -51,6 +56,7 @@ class Answer:
     head: list[str]
     rows: list[list[str]]
     keys: list[list[str]]
+    others: list[str]
     note: str
 
 
@@ -90,6 +96,7 @@ def answer(study: Study) -> Answer | None:
         head=[*head, *map(heading, shown), "best at"],
         rows=rows,
         keys=cells["keys"].tolist(),
+        others=other_sentences(study),
         note=_note(study, choice),
     )
 
@@ -119,13 +126,11 @@ def badges(study: Study, choice: Choice) -> pd.Series:
 
 
 def _note(study: Study, choice: Choice) -> str:
-    n = int(choice.cells["n"].min())
     parts = [
-        f"One row per way of computing, each from {n} {'process' if n == 1 else 'processes'}; "
-        f"brackets are 95 % intervals{' inside that one process' if n == 1 else ''}"
-        f"{_of_sample(choice)}. To start with: the fastest whose gradient has cosine {FAITHFUL} or "
-        "more to BPTT's (where recorded), whose training is healthy and whose test accuracy is "
-        f"not behind the best. {_floor(study)}",
+        f"One row per way of computing, {_of_processes(choice)}{_of_sample(choice)}. "
+        f"To start with: the fastest whose gradient has cosine {FAITHFUL} or more to BPTT's (where "
+        f"recorded), whose training is healthy{_of_health(study)} and whose test accuracy is not "
+        f"behind the best. {_floor(study)}",
         *_of_memory(study, choice),
         *_of_jax(study),
         *_of_steadiness(study),
@@ -141,6 +146,20 @@ def _note(study: Study, choice: Choice) -> str:
     return " ".join(parts)
 
 
+def _of_processes(choice: Choice) -> str:
+    """How many processes a row is from, and what its brackets are intervals of."""
+    least, most = int(choice.cells["n"].min()), int(choice.cells["n"].max())
+    if most == 1:
+        return "each from 1 process; brackets are 95 % intervals inside that one process"
+    count = str(most) if least == most else f"{least} to {most}"
+    alone = ", inside the process where there is one" if least == 1 else ""
+    wide = " (wide from so few; repeats=5 narrows them)" if least < 3 else ""
+    return (
+        f"each from {count} processes (repeats and seeds); brackets are Student's 95 % intervals "
+        f"between them{alone}{wide}"
+    )
+
+
 def _floor(study: Study) -> str:
     found = study.noise
     return (
@@ -152,16 +171,28 @@ def _floor(study: Study) -> str:
     )
 
 
+def _of_health(study: Study) -> str:
+    unknown = not any(asked(r, "health") for r in study.sweeps.records)
+    return " (which was not measured here)" if unknown else ""
+
+
 def _of_sample(choice: Choice) -> str:
-    """Where the intervals of test accuracies come from that no replications gave."""
-    known = choice.cells["test_accuracy_lo"].notna() & choice.cells["n"].lt(3)
-    return " (a test accuracy's is that of its sample of test data)" if known.any() else ""
+    """What the intervals of test accuracies hold."""
+    if choice.cells["test_accuracy_lo"].isna().all():
+        return ""
+    return (
+        "; a test accuracy's covers its sample of test data and, from two seeds on, the spread "
+        "between them"
+    )
 
 
 def _of_memory(study: Study, choice: Choice) -> list[str]:
+    slack = f" or {SLACK_MIB:g} MiB" if choice.memory == "memory_peak_mib" else ""
+    equal = f"Memories within {EQUAL_MEMORY:.0%}{slack} count as equal."
     if choice.memory == study.memory:
-        return []
+        return [equal] if choice.cells[choice.memory].notna().any() else []
     return [
+        equal,
         "Memory here is the measured peak, which pages and slack blur by half a MiB: XLA's account "
         "of one sample at a time is of one call, not of a step."
     ]

@@ -15,6 +15,8 @@ from reports.noise import LEAST_BAR, bar
 from reports.scaling import PowerLaw, fit
 from reports.stats import mean_interval
 from reports.study import Study, varying_within
+from reports.text import times
+from reports.windows import windows
 
 Verdict = Literal["holds", "does not hold", "not decided", "not tested here"]
 
@@ -139,6 +141,8 @@ def growth(
     if axis == "batch_size" and "batching" not in fixed:
         # One at a time, a call sees a single sample whatever the batch is.
         cells = cells[cells["batching"].ne("single")]
+    if axis == "n_steps" and metric.startswith("memory_"):
+        cells = cells[windows(study, cells)["carried"]]
     if cells.empty or cells[axis].nunique() < 3:
         return None
     held = [*(s for s in SETTINGS if s != axis), "variant"]
@@ -201,10 +205,10 @@ class Ratio:
 
     def words(self) -> str:
         if self.pairs == 1:
-            return f"{self.centre:.3g}× over 1 pair"
+            return f"{times(self.centre)} over 1 pair"
         interval = "" if self.counted else f" [{self.low:.3g}, {self.high:.3g}]"
         spread = f"over {self.pairs} pairs ({self.least:.3g} to {self.most:.3g})"
-        return f"{self.centre:.3g}×{interval} {spread}"
+        return f"{times(self.centre)}{interval} {spread}"
 
 
 def ratio(

@@ -9,9 +9,25 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a sweep's folder")
-    parser.add_argument("--rows", default="n_hidden", help="column whose values are the rows")
-    parser.add_argument("--cols", default="algo", help="column whose values are the columns")
-    parser.add_argument("--values", default="step_time_ms", help="the metric in the cells")
+    parser.add_argument(
+        "--rows",
+        default="n_hidden",
+        metavar="A,B",
+        help="columns of the results whose values are the rows, such as n_hidden,batching "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cols",
+        default="algo",
+        metavar="A,B",
+        help="columns whose values are the columns (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--values",
+        default="step_time_ms",
+        metavar="METRIC",
+        help="the metric in the cells (default: %(default)s)",
+    )
     parser.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
 
 
@@ -21,8 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     from reports.study import varying_within
 
     table = tables.load(*arguments.folders)
-    made = tables.pivot(table, arguments.rows, arguments.cols, arguments.values)
-    merged = varying_within(table[table["status"].eq("ok")], [arguments.rows, arguments.cols])
+    rows, cols = (
+        [name.strip() for name in names.split(",")] for names in (arguments.rows, arguments.cols)
+    )
+    made = tables.pivot(table, rows, cols, arguments.values)
+    merged = varying_within(table[table["status"].eq("ok")], [*rows, *cols])
     if merged:
         print(f"reports: medians over different {', '.join(merged)}", file=sys.stderr)
     print(

@@ -24,9 +24,11 @@ SHOWN = (
     "step_time_ms",
     "timesteps_per_s", "memory_peak_mib", "memory_xla_mib", "etrace_mib", "grad_cosine",
     "grad_rel_error", "test_accuracy", "accuracy", "loss_final", "compile_s", "limit_ratio",
-    "firing_rate", "health", "reason", "task", "n_layers", "seed", "repeat", "device", "key",
+    "firing_rate", "health", "memory_doubt", "reason", "task", "n_layers", "seed", "repeat",
+    "device", "key",
 )  # fmt: skip
-_TITLES = {"variant": "algorithm", "batch_size": "B", "n_hidden": "H", "n_steps": "T"}
+_TITLES = {"variant": "algorithm", "batch_size": "B", "n_hidden": "H", "n_steps": "T",
+           "memory_doubt": "sources of memory disagree"}  # fmt: skip
 
 
 def results(table: pd.DataFrame) -> Html:

@@ -13,11 +13,15 @@ _LATER = {"not decided": 1, "not tested here": 2}  # what was answered comes fir
 
 def claims(study: Study) -> d.Section:
     answers = answer_all(study)
-    counts = Counter(a.finding.verdict for a in answers)
-    told = (
-        f"{counts['holds']} hold, {counts['does not hold']} do not, "
-        f"{counts['not decided']} were tested and not decided, "
-        f"{counts['not tested here']} were not tested here"
+    counts: Counter[str] = Counter(a.finding.verdict for a in answers)
+    told = ", ".join(
+        f"{counts[verdict]} {one if counts[verdict] == 1 else more}"
+        for verdict, one, more in (
+            ("holds", "holds", "hold"),
+            ("does not hold", "does not", "do not"),
+            ("not decided", "was tested and not decided", "were tested and not decided"),
+            ("not tested here", "was not tested here", "were not tested here"),
+        )
     )
     return d.Section(
         "claims",

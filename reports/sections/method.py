@@ -21,17 +21,15 @@ def method(study: Study) -> d.Section:
     sources = sorted(
         {str((r.get("memory") or {}).get("source") or "") for r in study.sweeps.records} - {""}
     )
-    disagreements = [
-        str((r.get("memory") or {}).get("disagreement"))
-        for r in study.sweeps.records
-        if (r.get("memory") or {}).get("disagreement")
-    ]
     texts = [
         "Every cell ran in a fresh process. Times are medians of steady-state training steps after "
         "warm-up; tracing, lowering and compilation are measured apart. Intervals are 95 %.",
         "Seeds and repeats of one cell are merged: the median of the processes, with Student's "
-        "interval from three processes on; below that with the interval of one process's samples, "
-        "which knows nothing of the differences between processes.",
+        "interval between them from two on (wide from two; repeats=5 narrows it). The interval of "
+        "a single process is that of its own samples, which knows nothing of the differences "
+        "between processes. Losses, accuracies and gradients repeat exactly with their seed, so "
+        "their intervals are between seeds; a test accuracy's is no narrower than its sample of "
+        "test data allows (Wilson).",
     ]
     if study.memory == "memory_xla_mib":
         peaks = study.ok["memory_peak_mib"].dropna()
@@ -50,11 +48,17 @@ def method(study: Study) -> d.Section:
         )
     if sources:
         texts.append(f"Peak memory was read from: {', '.join(sources)}.")
-    if disagreements:
+    if study.disagreements:
         texts.append(
-            f"In {len(disagreements)} of {len(study.sweeps.records)} records the sources of memory "
-            "disagree, such as: "
-            f"{disagreements[0]}."
+            f"In {len(study.disagreements)} of {len(study.table)} cells the sources of memory "
+            "disagree; Problems lists them."
+        )
+    ideal = int(study.ok["limit_ratio"].lt(1).sum())
+    if ideal:
+        texts.append(
+            f"In {ideal} of {len(study.ok)} cells limit_ratio is below 1, which no step can reach: "
+            "the floor was measured while the machine was busier than during the cell. Read "
+            "limit_ratio here as a relative figure only."
         )
     if first.get("config"):
         texts.append("The whole configuration of every cell is in results.csv as cfg.<path>.")

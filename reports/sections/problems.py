@@ -6,6 +6,7 @@ from typing import Any
 
 from reports import document as d
 from reports.columns import SIZES
+from reports.records import asked
 from reports.study import Study
 
 
@@ -13,6 +14,8 @@ def problems(study: Study) -> d.Section:
     table, sweeps = study.table, study.sweeps
     failed = table[~table["status"].isin(["ok"])]
     sick = table[table["health"].ne("") & table["status"].eq("ok")]
+    doubted = table.assign(disagreement=table["key"].map(study.disagreements))
+    doubted = doubted[doubted["disagreement"].notna()]
     disturbed = table[table["shared_with"].gt(0) & table["status"].eq("ok")]
     blocks: list[d.Block] = []
     which = [c for c in ("backend", "model", "task") if table[c].nunique() > 1]
@@ -21,6 +24,7 @@ def problems(study: Study) -> d.Section:
     for title, rows, column in (
         ("Cells without a result", failed, "reason"),
         ("Health warnings", sick, "health"),
+        ("Sources of memory that disagree", doubted, "disagreement"),
         ("Timed beside other cells on the same device", disturbed, "shared_with"),
     ):
         if len(rows):
@@ -56,16 +60,25 @@ def problems(study: Study) -> d.Section:
             d.Table(["file", "problem"], [[str(file), why] for file, why in sweeps.corrupt]),
         ]
     if not blocks:
-        blocks = [d.Words("None: every cell gave a result and no health check spoke up.")]
+        blocks = [d.Words(f"None: every cell gave a result{_of_health(study)}")]
     return d.Section(
         "problems",
         "Problems",
         blocks,
         alert=len(failed[failed["status"].ne("skipped")])
         + len(sick)
+        + len(doubted)
         + len(disturbed)
         + len(sweeps.corrupt),
     )
+
+
+def _of_health(study: Study) -> str:
+    measured = sum(asked(r, "health") for r in study.sweeps.records)
+    if measured == 0:
+        return ". Health was not measured (metric left it out)."
+    some = f" (measured in {measured} of {len(study.sweeps.records)} cells)"
+    return " and no health check spoke up" + some * (measured < len(study.sweeps.records)) + "."
 
 
 def _cell(value: Any) -> str:

@@ -78,13 +78,17 @@ def _introduction(found: list[Law]) -> str:
             "Temporaries and traces are counted, not measured, and are the same in every process: "
             "their exponents have no interval, and “bent” says that no single one describes them."
         )
+    for why in dict.fromkeys(law.untested for law in found if law.untested):
+        words.append(f"“Not tested” against T: {why}.")
     return " ".join(words)
 
 
 def _law_row(law: Law) -> list[str]:
     fit = law.law
     counted = law.metric in COUNTED
-    told = "" if law.theory is None else reading(fit, law.theory, counted=counted)
+    told = "not tested" if law.untested else ""
+    if law.theory is not None:
+        told = reading(fit, law.theory, counted=counted)
     return [
         law.series,
         _axis(law.axis),

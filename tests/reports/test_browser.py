@@ -231,6 +231,18 @@ def test_a_phone_shows_numbers_beside_long_names(
     assert head.size["height"] < 70
 
 
+def test_a_phone_shows_every_entry_and_that_a_table_goes_on(driver: Any, url: str) -> None:
+    visit(driver, url, *PHONE)
+    ends = driver.execute_script("""
+      return [...document.querySelectorAll('nav a')].map(a => a.getBoundingClientRect().right)""")
+    assert max(ends) <= PHONE[0]
+    boxes = driver.execute_script("""
+      return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)
+        .map(e => [getComputedStyle(e).backgroundAttachment, e.tabIndex])""")
+    assert len(boxes) > 2
+    assert {(shade.count("local"), focus) for shade, focus in boxes} == {(2, 0)}
+
+
 def contrast(a: list[float], b: list[float]) -> float:
     def luminance(colour: list[float]) -> float:
         parts = [c / 255 for c in colour[:3]]

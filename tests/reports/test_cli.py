@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,47 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for command in ("report", "claims", "compare", "export", "heatmap", "history", "table"):
         assert command in shown
+
+
+def test_the_help_of_a_command_is_a_whole_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "holds, does not hold, not decided, not tested here." in shown
+    assert "or as MLflow runs." in shown
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sweep(tmp_path_factory.mktemp("small"), grid(algo=ALGOS, n_steps=[8, 16, 32]))
+
+
+def in_shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    reports = f"{sys.executable} -m reports"
+    return subprocess.run(
+        ["bash", "-c", command.format(reports=reports)], capture_output=True, text=True,
+        timeout=120, env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+
+
+def test_a_terminal_without_unicode_gets_escapes_not_a_traceback(small: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    result = in_shell(f"{{reports}} claims {small}", **ascii_only)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert r"O(B \u03b8)" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["claims {}", "--help", "table {}"])
+@pytest.mark.parametrize("end", ["| true", ">&-"])
+def test_output_that_nobody_reads_ends_quietly(small: Path, command: str, end: str) -> None:
+    result = in_shell(f"{{reports}} {command.format(small)} {end}")
+    assert all(line.startswith("reports: medians") for line in result.stderr.splitlines())
+
+
+def test_a_full_disk_is_said_to_be_full(small: Path) -> None:
+    result = in_shell(f"{{reports}} claims {small} > /dev/full")
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
 
 
 def test_importing_reports_loads_neither_drawing_nor_jax() -> None:

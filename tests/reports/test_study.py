@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from synthetic_records import grid, record, study
 
+from reports.choice import judged
+from reports.study import Study
+
 
 def test_two_decays_never_look_alike() -> None:
     decays = [record("es_d_rtrl", algo_config={"decay_or_rank": d}) for d in (0.9, 0.99, 4)]
@@ -47,14 +50,46 @@ def test_interval_over_processes_is_students() -> None:
     assert np.log(cell["step_time_ms_hi"]) == pytest.approx(logs.mean() + half, rel=1e-5)
 
 
-def test_below_three_processes_the_widest_recorded_interval_stands() -> None:
-    bounds = [(9.0, 11.0), (9.5, 12.0)]
+def test_two_processes_have_students_interval_not_the_union_of_their_samples() -> None:
     made = study([
-        record(repeat=i, metrics={"step_time_ms": 10, "step_time_ms_lo": lo, "step_time_ms_hi": hi})
-        for i, (lo, hi) in enumerate(bounds)
+        record(seed=i, metrics={"step_time_ms": t, "step_time_ms_lo": t - 1, "step_time_ms_hi": 99})
+        for i, t in enumerate((10.0, 12.0))
     ])  # fmt: skip
+    logs = np.log([10.0, 12.0])
+    half = 12.706205 * logs.std(ddof=1) / np.sqrt(2)  # t quantile of 1 degree of freedom
     cell = made.cells.iloc[0]
+    assert np.log(cell["step_time_ms_lo"]) == pytest.approx(logs.mean() - half, rel=1e-5)
+    assert np.log(cell["step_time_ms_hi"]) == pytest.approx(logs.mean() + half, rel=1e-5)
+
+
+def test_one_process_keeps_the_interval_of_its_samples() -> None:
+    bounds = {"step_time_ms": 10, "step_time_ms_lo": 9, "step_time_ms_hi": 12}
+    cell = study([record(metrics=bounds), *grid(n_hidden=[8], repeat=[0, 1])]).cells.iloc[0]
     assert (cell["step_time_ms_lo"], cell["step_time_ms_hi"]) == (9.0, 12.0)
+
+
+def accuracies(values: dict[tuple[int, int], float]) -> Study:
+    """A cell with the test accuracy of each (seed, repeat), on 360 images."""
+    made = [record(seed=s, repeat=r, metrics={"test_accuracy": v}) for (s, r), v in values.items()]
+    for built in made:
+        built["config"]["task"]["n_test"] = 360
+    return study(made)
+
+
+def test_an_accuracy_over_seeds_has_their_spread_and_stays_a_share() -> None:
+    cell = judged(accuracies({(0, 0): 0.056, (1, 0): 0.122})).iloc[0]
+    assert cell["test_accuracy_lo"] == 0
+    assert cell["test_accuracy_hi"] == pytest.approx(0.089 + 12.706205 * 0.033, abs=1e-4)
+
+
+def test_repeats_of_a_seed_are_no_seeds() -> None:
+    alone = judged(accuracies({(0, 0): 0.5})).iloc[0]
+    repeated = judged(accuracies({(0, r): 0.5 for r in range(4)})).iloc[0]
+    ends = ["test_accuracy_lo", "test_accuracy_hi"]
+    assert repeated[ends].tolist() == alone[ends].tolist()
+    assert alone["test_accuracy_hi"] - alone["test_accuracy_lo"] > 0.1  # 360 images: ± 5 %
+    two = accuracies({(s, r): (0.4, 0.6)[s] for s in (0, 1) for r in range(4)})
+    assert two.cells["test_accuracy_hi"].item() == 1.0  # 1 degree of freedom, not 7
 
 
 def test_failed_cells_do_not_reach_the_figures() -> None:

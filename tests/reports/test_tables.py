@@ -81,7 +81,7 @@ def table() -> pd.DataFrame:
 
 
 def test_pivot_takes_medians_of_ok_cells(table: pd.DataFrame) -> None:
-    made = pivot(table, "n_hidden", "algo", "step_time_ms")
+    made = pivot(table, ["n_hidden"], ["algo"], "step_time_ms")
     expected = table[table["algo"].eq("bptt") & table["n_hidden"].eq(64)]["step_time_ms"].median()
     assert made.loc[64, "bptt"] == expected
     assert made.shape == (2, 2)
@@ -89,12 +89,39 @@ def test_pivot_takes_medians_of_ok_cells(table: pd.DataFrame) -> None:
 
 def test_pivot_of_an_unknown_column_suggests_close_ones(table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match=r"got 'n_hiden'\. Close to it: n_hidden"):
-        pivot(table, "n_hiden", "algo", "step_time_ms")
+        pivot(table, ["n_hiden"], ["algo"], "step_time_ms")
+
+
+def test_pivot_over_several_keys_in_every_format() -> None:
+    rows = frame(grid(algo=["bptt", "d_rtrl"], n_hidden=[64, 128], batching=["manual", "vmap"]))
+    made = pivot(rows, ["n_hidden", "batching"], ["algo"], "step_time_ms")
+    lines = to_markdown(made).splitlines()
+    assert lines[:2] == ["| n_hidden | batching | bptt | d_rtrl |", "| --- | --- | ---: | ---: |"]
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [
+        ["| 64", "manual"], ["| 64", "vmap"], ["| 128", "manual"], ["| 128", "vmap"],
+    ]  # fmt: skip
+    assert r"\begin{tabular}{llrr}" in to_latex(made, "step_time_ms")
+    assert made.to_csv().splitlines()[0] == "n_hidden,batching,bptt,d_rtrl"
+    across = pivot(rows, ["n_hidden"], ["algo", "batching"], "step_time_ms")
+    assert list(across.columns)[:2] == ["bptt · manual", "bptt · vmap"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "cols", "values", "twice"),
+    [(["algo"], ["algo"], "step_time_ms", "algo"),
+     (["n_hidden"], ["algo"], "n_hidden", "n_hidden"),
+     (["algo", "algo"], ["batching"], "step_time_ms", "algo")],
+)  # fmt: skip
+def test_pivot_of_one_column_twice_is_refused(
+    table: pd.DataFrame, keys: list[str], cols: list[str], values: str, twice: str
+) -> None:
+    with pytest.raises(InputError, match=f"got {twice} twice"):
+        pivot(table, keys, cols, values)
 
 
 def test_pivot_of_a_metric_that_no_row_has(table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="ok rows with a number in 'time_to_target_s'; got none"):
-        pivot(table, "n_hidden", "algo", "time_to_target_s")
+        pivot(table, ["n_hidden"], ["algo"], "time_to_target_s")
 
 
 def test_pivots_as_markdown_and_latex() -> None:
@@ -122,7 +149,8 @@ def test_numbers_for_people(value: object, text: str) -> None:
 
 
 def test_ratios_for_people() -> None:
-    assert [times(r) for r in (0.6249, 1.38, 12.34)] == ["0.62×", "1.4×", "12.3×"]
+    said = [times(r) for r in (1.036, 1.0, 0.6184, 12.34, 0.0123, 9.996)]
+    assert said == ["1.04×", "1×", "0.618×", "12.3×", "0.0123×", "10×"]
 
 
 def test_every_metric_of_the_contract_is_documented() -> None:

@@ -32,7 +32,7 @@ def test_the_fastest_faithful_and_healthy_way_is_recommended() -> None:
         "gradient cosine 0.97 to BPTT's, test accuracy 0.931."
     )
     assert found.sentences[1] == (
-        "**If an approximate gradient will do, es_d_rtrl** takes 0.57× that time; its gradient's "
+        "**If an approximate gradient will do, es_d_rtrl** takes 0.571× that time; its gradient's "
         "cosine to BPTT's, 0.6, misses the 0.95 asked for."
     )
     assert found.rows[0][0] == "es_d_rtrl"  # the table is by time
@@ -217,7 +217,7 @@ def test_vmap_is_judged_apart_for_each_library() -> None:
     found = answer(study(records))
     assert found is not None
     said, = (s for s in found.sentences if s.startswith("Batching with **vmap**"))
-    assert "1× manual's time [1.01, 1.01] over 3 pairs of cells under core (alike within" in said
+    assert "1.01× manual's time [1.01, 1.01] over 3 pairs of cells under core (alike within" in said
     assert "3× manual's time [3, 3] over 3 pairs of cells under peer" in said
 
 
@@ -228,14 +228,14 @@ def test_what_grows_with_the_batch_is_not_averaged_over_it() -> None:
                for batching in ("manual", "single")]  # fmt: skip
     found = answer(study(records))
     assert found is not None
-    said = "from 1.8× manual's time at B = 1 to 2× at B = 128"
+    said = "from 1.83× manual's time at B = 1 to 2× at B = 128"
     assert not any(said in s for s in found.sentences)  # within the noise: one figure will do
     for built in records:
         if built["row"]["batching"] == "single":
             built["metrics"]["step_time_ms"] *= 1 + np.log2(built["row"]["batch_size"])
     found = answer(study(records))
     assert found is not None
-    said = "from 1.8× manual's time at B = 1 to 16× at B = 128 over 6 pairs of cells"
+    said = "from 1.83× manual's time at B = 1 to 16× at B = 128 over 6 pairs of cells"
     assert any(said in s for s in found.sentences)
 
 
@@ -293,7 +293,7 @@ def test_accuracies_are_told_apart_only_beyond_what_the_test_samples_allow() -> 
     assert found.sentences[0].startswith("**Start with d_rtrl**")
     assert found.sentences[1] == (
         "**If learning less will do, es_d_rtrl** takes 0.25× that time; its test accuracy ends at "
-        "0.73, behind the best."
+        "0.73, behind the best, 0.86."
     )
     assert any(s.startswith("After training, test accuracy is 0.86 [0.82, 0.892] under bptt; "
                             "not told apart from it: d_rtrl (0.83); behind it: es_d_rtrl (0.73).")
