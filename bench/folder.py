@@ -50,12 +50,21 @@ class Folder:
         cells: where the records are.
         anywhere: whether a cell is done once any machine has run it for such a folder; otherwise
             each machine has records of its own.
+
+    Raises:
+        BadInput: when a file has its name; that it is not there yet is no failure.
     """
 
     def __init__(self, path: Path, anywhere: bool = False) -> None:
         self.path = path
         self.cells = path / "cells"
         self.anywhere = anywhere
+        try:
+            self.cells.stat()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     @classmethod
     def open(cls, path: Path, anywhere: bool = False) -> Folder:
