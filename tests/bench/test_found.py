@@ -12,6 +12,7 @@ import pytest
 from bench import plan, provenance, record, sweep
 from bench.errors import BadInput
 from bench.folder import Folder
+from bench.probe import finding
 from bench.progress import Watcher
 from bench.sweep import machine_floor
 from tests.bench.test_sweep import cells_of, counting, plant, records, run
@@ -52,7 +53,7 @@ def test_a_record_that_cannot_be_read_is_neither_run_again_nor_lost(
 def test_a_plan_says_what_will_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fine = {place: {"error": "", "predicted_mib": None} for place in (0, 1)}
+    fine = {place: finding() for place in (0, 1)}
     assert run(cells_of("seed=0,1"), tmp_path / "out") == 1
 
     def states(*arguments: str) -> list[str]:
