@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 130 when
         interrupted, 141 when whoever read the output (``| head``) has left.
     """
+    if argv is None:
+        speak_utf8()
+    prepare_streams()
     try:
         try:
             return answer(sys.argv[1:] if argv is None else argv)
@@ -52,6 +56,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The interpreter flushes once more as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+
+
+def speak_utf8() -> None:
+    """Starts anew in UTF-8 where the locale has Python read arguments as ASCII."""
+    if sys.getfilesystemencoding() == "ascii":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]],
+                  {**os.environ, "PYTHONUTF8": "1"})
+
+
+def prepare_streams() -> None:
+    """Makes printing safe where an output is closed or cannot show every letter.
+
+    A closed descriptor would be taken by the next file that is opened, and what is meant for a
+    person would be written there.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free descriptor, which is this one.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def answer(argv: Sequence[str]) -> int:

@@ -93,6 +93,9 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
 
     Returns:
         0 when every cell is ok or skipped, 1 when some failed, 130 when interrupted.
+
+    Raises:
+        BrokenPipeError: when whoever read the output has left; what is recorded stays.
     """
     keys = {key_of(cell): cell for cell in cells}
     _plan(keys, folder, about)
@@ -103,10 +106,14 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
             if len(todo) < len(keys):
                 watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
             problems = (runner or in_turn)(todo, folder, watcher)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError) as ended:
+        left = isinstance(ended, BrokenPipeError)
         done = sum(recorded(folder, key, cell) is not None for key, cell in keys.items())
-        print(f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; "
-              "the same command runs the others", file=sys.stderr)
+        print(f"{'nobody reads the output any more' if left else 'interrupted'}: {done} of "
+              f"{len(keys)} cells are recorded in {folder.path}; the same command runs the others",
+              file=sys.stderr)
+        if left:
+            raise
         return INTERRUPTED
     if folder.anywhere:
         # The records' own keys, which are those of the machines that measured them.
