@@ -152,6 +152,9 @@ def checked(config: dict[str, Any], choices: dict[str, str], known: set[str]) ->
     for key in sorted(known - set(config)):
         raise BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
                        do="Only hyperparameters can be left out.")
+    if not config["metric"]:
+        raise BadInput("metric", expected="at least one metric", came="none",
+                       do="Leave metric= out for all of them.")
     for key, rule in RULES.items():
         config[key] = rule(key, config[key])
     for group in BUILT:

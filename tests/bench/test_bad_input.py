@@ -109,6 +109,8 @@ CASES = {
                     "Is its folder on PYTHONPATH?",
     "metric=3": "metric: expected [NAME,...] of agreement, fidelity, health, learning, memory, "
                 "timing, work, got 3.",
+    "metric=[]": "metric: expected at least one metric, got none. "
+                 "Leave metric= out for all of them.",
     "metric.timing=null": "metric.timing: expected _target_: package.module.Name and its "
                           "arguments, got None.",
     "batching=null": "batching: expected one of manual, single, vmap, got null.",
