@@ -191,7 +191,8 @@ def test_message(argument: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("argument", ["out=runs/ü", "question=größer?", "question=a(b", "algo=größe"])
+@pytest.mark.parametrize("argument", [
+    "out=runs/ü", "question=größer?", "question=a(b", "algo=größe"])
 def test_the_quotes_that_a_message_shows_work(
     argument: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -250,12 +251,6 @@ def test_overrides_may_come_before_and_behind_options(
     assert cli.main(["algo=bptt", "-m", "seed=1,2"]) == 0
     assert cli.main(["check", "--config-dir", str(tmp_path), "algo=bptt"]) == 0
     assert asked == [(None, ["algo=bptt", "seed=1,2"], True), (str(tmp_path), ["algo=bptt"])]
-
-
-def test_one_algorithm_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["check", "algo=bptt,d_rtrl"]) == 2
-    assert capsys.readouterr().err == (
-        "error: check: expected one algorithm, got 2 cells. Check one after the other.\n")
 
 
 def test_a_plan_refuses_a_task_that_the_run_would(monkeypatch: pytest.MonkeyPatch) -> None:
