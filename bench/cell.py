@@ -152,6 +152,9 @@ def checked(config: dict[str, Any], choices: dict[str, str], known: set[str]) ->
     for key in sorted(known - set(config)):
         raise BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
                        do="Only hyperparameters can be left out.")
+    if not config["metric"]:
+        raise BadInput("metric", expected="at least one metric", came="none",
+                       do="Leave metric= out for all of them.")
     for key, rule in RULES.items():
         config[key] = rule(key, config[key])
     for group in BUILT:
@@ -200,7 +203,7 @@ def _whole(minimum: int, example: int) -> Callable[[str, Any], int]:
     def rule(key: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
             raise BadInput(key, expected=f"a whole number of at least {minimum}",
-                           came=str(value) or "nothing", do=f"Try {key}={example}.")
+                           came=str(value), do=f"Try {key}={example}.")
         return value
 
     return rule
@@ -213,11 +216,15 @@ def _seed(key: str, value: Any) -> int:
     return int(value)
 
 
-def _positive(key: str, value: Any) -> float:
+def _positive(example: str) -> Callable[[str, Any], float]:
     kind = KINDS["Positive"]
-    if not kind.holds(value):
-        raise BadInput(key, expected=kind.words, came=str(value), do=f"Try {key}=1e-3.")
-    return float(value)
+
+    def rule(key: str, value: Any) -> float:
+        if not kind.holds(value):
+            raise BadInput(key, expected=kind.words, came=str(value), do=f"Try {key}={example}.")
+        return float(value)
+
+    return rule
 
 
 def _one_of(*options: Any) -> Callable[[str, Any], Any]:
@@ -252,8 +259,8 @@ def _folder(key: str, value: Any) -> str | None:
                    do=f"Put quotes around it: {key}=\"'{value}'\".")
 
 
-def _positive_or_none(key: str, value: Any) -> float | None:
-    return None if value is None else _positive(key, value)
+def _or_none(given: Callable[[str, Any], float]) -> Callable[[str, Any], float | None]:
+    return lambda key, value: None if value is None else given(key, value)
 
 
 def _exactly(**rules: Callable[[str, Any], Any]) -> Callable[[str, Any], dict[str, Any]]:
@@ -281,8 +288,8 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "repeats": _whole(1, 3),
     "epochs": _whole(1, 5),
     "devices": _whole(1, 1),
-    "lr": _positive,
-    "clip_norm": _positive,
+    "lr": _positive("1e-3"),
+    "clip_norm": _positive("1.0"),
     "dtype": _one_of("float32", "float64"),
     "out": _folder,
     "plan": _one_of(True, False),
@@ -291,7 +298,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "resume": _one_of(True, False, "retry"),
     "update_every": _update_every,
     "python": environments.checked,
-    "limits": _exactly(deadline_s=_positive, memory_gib=_positive_or_none),
+    "limits": _exactly(deadline_s=_positive("600"), memory_gib=_or_none(_positive("4"))),
     "batching": _exactly(mode=_one_of("manual", "vmap", "single")),
     "device": _exactly(platform=_one_of("cpu", "gpu")),
 }

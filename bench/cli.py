@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import _run_hydra, get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 
 from bench import plan, plots, share, signature, sweep
 from bench.cell import Cell, checked, one_for_all, told_apart
@@ -38,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 130 when
         interrupted, 141 when whoever read the output (``| head``) has left.
     """
+    if argv is None:
+        speak_utf8()
+    prepare_streams()
     try:
         try:
             return answer(sys.argv[1:] if argv is None else argv)
@@ -54,27 +61,82 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
 
 
+def speak_utf8() -> None:
+    """Starts anew in UTF-8 where the locale has Python read arguments as ASCII."""
+    if sys.getfilesystemencoding() == "ascii":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]],
+                  {**os.environ, "PYTHONUTF8": "1"})
+
+
+def prepare_streams() -> None:
+    """Makes printing safe where an output is closed or cannot show every letter.
+
+    A closed descriptor would be taken by the next file that is opened, and what is meant for a
+    person would be written there.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free descriptor, which is this one.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def answer(argv: Sequence[str]) -> int:
     """Hydra's own flags, or the cells; a bad input becomes one message."""
-    parser = get_args_parser()
-    # Plain parse_known_args takes no overrides behind an option once there were some before it.
-    namespace, unknown = parser.parse_known_intermixed_args(list(argv))
-    if any(getattr(namespace, flag) for flag in HYDRA_FLAGS):
-        namespace.overrides = arguments_of(namespace)
-        forget_other_launchers()
-        _run_hydra(args=namespace, args_parser=parser, task_function=_never_runs,
-                   config_path=str(CONF), config_name="config")
+    if "--version" in argv:
+        print(f"etrace-bench {_version()}, Hydra {metadata.version('hydra-core')}")
         return 0
+    parser = get_args_parser()
+    parser.prog = "python -m bench"
+    parser.exit_on_error = False
     try:
+        # Plain parse_known_args takes no overrides behind an option once there were some before it.
+        namespace, unknown = parser.parse_known_intermixed_args(list(argv))
+        if any(getattr(namespace, flag) for flag in HYDRA_FLAGS):
+            return by_hydra(parser, namespace)
         if unknown:
             raise BadInput("argument", expected="KEY=VALUE", came=unknown[0],
                            do="See python -m bench --help.")
         if namespace.overrides[:1] == ["check"]:
             return check(namespace.config_dir, namespace.overrides[1:])
         return run(namespace.config_dir, arguments_of(namespace), namespace.multirun)
+    except argparse.ArgumentError as error:
+        print(f"error: {error.argument_name}: {error.message}. --cfg job prints the configuration "
+              "of a cell; see python -m bench --help.", file=sys.stderr)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+    return BAD_INPUT
+
+
+def by_hydra(parser: argparse.ArgumentParser, namespace: argparse.Namespace) -> int:
+    """What Hydra answers by itself.
+
+    Raises:
+        BadInput: for flags that exclude each other, or overrides that cannot be composed.
+    """
+    namespace.overrides = arguments_of(namespace)
+    if namespace.cfg:
+        # Its own messages would have another form.
+        list(Composer(namespace.config_dir).points(namespace.overrides, namespace.multirun))
+        GlobalHydra.instance().clear()
+    forget_other_launchers()
+    try:
+        _run_hydra(args=namespace, args_parser=parser, task_function=_never_runs,
+                   config_path=str(CONF), config_name="config")
+    except ValueError as error:
+        raise BadInput.quoting("options", f"{error}.") from error
+    return 0
+
+
+def _version() -> str:
+    try:
+        return metadata.version("etrace-bench")
+    except metadata.PackageNotFoundError:
+        return "of this folder, not installed"
 
 
 def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
@@ -103,8 +165,13 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
     """Runs the conformance suite on the algorithm that the overrides choose.
 
     Raises:
-        BadInput: when they choose several.
+        BadInput: when they choose several, or set what the suite has of its own.
     """
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key.partition(".")[0] != "algo":
+            raise BadInput("check", expected="algo=NAME and algo.KEY=VALUE", came=override,
+                           do="Its networks, data and sizes are its own.")
     cell, *others = cells_of(config_dir, overrides, multirun=True)
     if others:
         raise BadInput("check", expected="one algorithm", came=f"{1 + len(others)} cells",

@@ -29,6 +29,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from yaml import MarkedYAMLError
 
 from bench.cell import GROUPS
 from bench.errors import BadInput, one_of, suggest
@@ -37,7 +38,9 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 # An option that names a group, or adds or removes a default, needs a composition of its own.
 _STRUCTURAL = re.compile(r"^[+~]|^hydra[./]|@|/")
-
+_PLAIN_KEY = re.compile(r"[+~]{0,2}[\w/@.]+", re.ASCII)
+# What means something between double quotes in a shell, ends a quoted value, or makes a list.
+_NOT_IN_QUOTES = re.compile(r"[\"'\\$`!\[{,]")
 
 # Groups whose values are names of options, and those of them that take several.
 LISTED = ("metric", "plot")
@@ -98,6 +101,8 @@ class Composer:
             raise BadInput("experiment", expected="one experiment",
                            came=" ".join(map(_text, experiments)))
         for experiment in _choices(experiments[0]) if experiments else [None]:
+            if experiment == "":
+                raise self._no_option("experiment", experiment)
             fixed = [f"+experiment={experiment}"] if experiment else []
             rest = [o for o in overrides if o.key_or_group != "experiment"]
             if not multirun and not experiment:
@@ -159,9 +164,23 @@ class Composer:
             try:
                 parsed += parser.parse_overrides([argument])
             except HydraException as error:
-                raise BadInput("argument", expected="KEY=VALUE", came=argument,
-                               do="Put quotes around a value with special characters.") from error
+                raise self._unparsed(argument) from error
         return parsed
+
+    def _unparsed(self, argument: str) -> BadInput:
+        """What to type instead of an argument that Hydra's grammar does not have."""
+        key, equals, value = argument.partition("=")
+        if not equals:
+            meant = argument in self._hydra.config_loader.get_group_options("experiment")
+            return BadInput("argument", expected="KEY=VALUE", came=argument,
+                            do=f"Did you mean +experiment={argument}?" if meant
+                            else "See python -m bench --help.")
+        if _PLAIN_KEY.fullmatch(key) and not _NOT_IN_QUOTES.search(value):
+            return BadInput(key, expected="a value that Hydra can read", came=value,
+                            do=f"It needs quotes of its own: {key}=\"'{value}'\".")
+        return BadInput("argument", expected="KEY=VALUE that Hydra can read", came=argument,
+                        do="Hydra needs quotes around special characters, beside the shell's: "
+                           "KEY=\"'VALUE'\".")
 
     def _compose(self, overrides: list[str]) -> DictConfig:
         for override in self._parse(overrides):
@@ -192,15 +211,24 @@ class Composer:
         """Hydra's complaint in the form of the harness, with the closest name that exists."""
         if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
             group, _, name = str(error.missing_cfg_file).rpartition("/")
-            options = self._hydra.config_loader.get_group_options(group)
-            return BadInput(group, expected=one_of(options), came=name,
-                            do=suggest(name, options))
+            return self._no_option(group, name)
+        # Hydra wraps what a YAML file raised, sometimes in an error without a word.
+        while not str(error) and isinstance(error.__cause__, Exception):
+            error = error.__cause__
+        if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+            mark = error.problem_mark
+            return BadInput(f"{mark.name}, line {mark.line + 1}", expected="YAML",
+                            came=f"a mistake {error.context or 'there'} ({error.problem})")
         text = str(error)
         key = re.search(r"Could not (?:override|append|delete)[^']*'([^'@=]+)", text)
         if isinstance(error, ConfigCompositionException) and key is not None:
             return self._unknown_key(key[1], text, overrides)
         return BadInput("configuration", expected="values that Hydra can compose",
-                        came=text.strip().splitlines()[0].rstrip("."))
+                        came=(text.strip() or type(error).__name__).splitlines()[0].rstrip("."))
+
+    def _no_option(self, group: str, name: str) -> BadInput:
+        options = self._hydra.config_loader.get_group_options(group)
+        return BadInput(group, expected=one_of(options), came=name, do=suggest(name, options))
 
     def _unknown_key(self, key: str, text: str, overrides: list[str]) -> BadInput:
         """The first part of a dotted key that the chosen options do not have."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -10,7 +11,7 @@ class BadInput(ValueError):
     """The command line or a configuration cannot be used; the message says why and what to do."""
 
     def __init__(self, what: str, *, expected: str, came: str, do: str = "") -> None:
-        message = f"{what}: expected {expected}, got {came}."
+        message = f"{what}: expected {expected}, got {came or 'nothing'}."
         super().__init__(f"{message} {do}" if do else message)
 
     @classmethod
@@ -34,7 +35,10 @@ def suggest(name: str, options: Iterable[str]) -> str:
     """
     # Separators are what people forget (drtrl, batchsize), so they do not count as a difference.
     plain = {option.replace("_", "").lower(): option for option in options}
-    close = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.6)
+    # Nor is float16 a slip of the finger for float64: other digits are another thing.
+    plain = {short: option for short, option in plain.items()
+             if re.sub(r"\D", "", short) == re.sub(r"\D", "", name)}
+    close = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.75)
     return f"Did you mean {plain[close[0]]}?" if close else ""
 
 

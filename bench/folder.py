@@ -9,12 +9,12 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench import record
-from bench.cell import digest, kind_of
+from bench.cell import GROUPS, Cell, digest, kind_of
 from bench.errors import BadInput
 
 RUNS = Path("runs")
@@ -50,12 +50,21 @@ class Folder:
         cells: where the records are.
         anywhere: whether a cell is done once any machine has run it for such a folder; otherwise
             each machine has records of its own.
+
+    Raises:
+        BadInput: when a file has its name; that it is not there yet is no failure.
     """
 
     def __init__(self, path: Path, anywhere: bool = False) -> None:
         self.path = path
         self.cells = path / "cells"
         self.anywhere = anywhere
+        try:
+            self.cells.stat()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     @classmethod
     def open(cls, path: Path, anywhere: bool = False) -> Folder:
@@ -150,6 +159,18 @@ class Folder:
                 value = json.loads(path.read_text(encoding="utf-8"))
                 found.setdefault(kind_of(value["row"]), []).append(value["provenance"]["wall_s"])
         return {kind: sum(times) / len(times) for kind, times in found.items()}
+
+    def others(self, cells: Iterable[Cell]) -> int:
+        """How many records are of none of these cells, whatever machine and code made them."""
+        own = {cell.identity({}) for cell in cells}
+        found = 0
+        for path in self.cells.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                value = json.loads(path.read_text(encoding="utf-8"))
+                row = value["row"]
+                made = Cell(value["config"], {group: row[group] for group in GROUPS}, row["repeat"])
+                found += made.identity({}) not in own
+        return found
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[bool]:

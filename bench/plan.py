@@ -12,6 +12,8 @@ from bench.probe import Finding
 from bench.progress import console
 from bench.sweep import finished, key_of, why_skipped
 
+NOTE_WIDTH = 200
+
 
 def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
          elsewhere: bool = False) -> None:
@@ -28,7 +30,7 @@ def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
         table.add_column(name, no_wrap=name != "state")
     past = folder.durations()
     times = list(past.values())
-    total = 0.0
+    total, left, notes = 0.0, 0, []
     for place, cell in enumerate(cells):
         reason = why_skipped(cell, elsewhere) or findings[place]["error"]
         done = finished(folder, key_of(cell), cell)
@@ -37,12 +39,17 @@ def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
         runs = not reason and not done
         if runs:
             total += guess or 0.0
+            left += 1
         state = f"skipped: {reason}" if reason else "recorded" if done else "runs"
-        predicted = findings[place]["predicted_mib"]
+        predicted, note = findings[place]["predicted_mib"], findings[place]["note"]
+        notes += [note] if note and note not in notes else []
         table.add_row(cell.title(), str(row["seed"]), state,
-                      "" if predicted is None else f"{predicted:.1f}",
+                      f"{predicted:.1f}" if predicted is not None else "?" if note else "",
                       f"{guess:.0f}" if runs and guess else "")
     out = console()
     out.print(table)
-    when = f"about {total:.0f} s from past records" if total else "no past records to estimate from"
-    out.print(f"{len(cells)} cells in {folder.path}; {when}", soft_wrap=True)
+    for note in notes:
+        out.print(f"no memory predicted: {note[:NOTE_WIDTH]}", soft_wrap=True, markup=False)
+    when = (f"about {total:.0f} s from past records" if total
+            else "no past records to estimate from" if left else "nothing is left to run")
+    out.print(f"{len(cells)} cells in {folder.path}; {when}", soft_wrap=True, markup=False)

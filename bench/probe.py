@@ -1,6 +1,8 @@
 """Builds cells without running them: refuses bad hyperparameters, predicts memory from shapes.
 
-The parent has no jax, so ``python -m bench.probe`` does it for all cells of a sweep in one process:
+Models are built from shapes alone where their constructors allow it, so that a width for which
+there is no memory here costs no more than a small one. The parent has no jax, so
+``python -m bench.probe`` does it for all cells of a sweep in one process:
 a JSON list of configurations on standard input, a JSON list of findings on the descriptor given.
 """
 
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench import launch
@@ -21,8 +23,17 @@ from bench.environments import executable
 from bench.errors import BadInput
 from bench.instantiate import target_of
 
-# What is found about a cell: {"error": text or "", "predicted_mib": number or None}.
+# What is found about a cell: {"error": text or "", "predicted_mib": number or None, "note": why
+# there is no number, or ""}.
 Finding = dict[str, Any]
+
+# Ten times what a slow machine takes to start and for a cell: nobody waits longer for a courtesy.
+START_S, CELL_S = 60.0, 10.0
+
+
+def finding(*, error: str = "", predicted_mib: float | None = None, note: str = "") -> Finding:
+    """What is found about a cell, nothing unless it is given."""
+    return {"error": error, "predicted_mib": predicted_mib, "note": note}
 
 
 def probe(cells: list[Cell], *, memory: bool) -> dict[int, Finding]:
@@ -58,16 +69,21 @@ def _asked(python: str | None, cells: list[Cell], memory: bool) -> list[Finding]
     jobs = [{"config": c.config, "choices": c.choices, "memory": memory} for c in cells]
     # A file: a pipe holds 64 KiB, and nobody reads it while the process is waited for.
     with tempfile.TemporaryFile("w+", encoding="utf-8") as answers:
-        process = subprocess.run(
-            [executable(python), "-P", "-m", "bench.probe", str(answers.fileno())],
-            input=json.dumps(jobs), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            pass_fds=[answers.fileno()], env={**env, "JAX_PLATFORMS": "cpu"}, check=False)
+        try:
+            process = subprocess.run(
+                [executable(python), "-P", "-m", "bench.probe", str(answers.fileno())],
+                input=json.dumps(jobs), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, errors="replace", pass_fds=[answers.fileno()], check=False,
+                env={**env, "JAX_PLATFORMS": "cpu"}, timeout=START_S + CELL_S * len(cells))
+            last = (process.stdout.strip().splitlines() or ["no output"])[-1]
+        except subprocess.TimeoutExpired as late:
+            last = ""
+            note = f"building it takes longer than {late.timeout:g} s"
         answers.seek(0)
         found = [json.loads(line) for line in answers]
-    if len(found) != len(cells):
-        last = (process.stdout.strip().splitlines() or ["no output"])[-1]
+    if last and len(found) != len(cells):
         raise BadInput("configuration", expected="cells that can be built", came=last)
-    return found
+    return found + [finding(note=note) for _ in cells[len(found):]]
 
 
 def values_given(overrides: list[str]) -> bool:
@@ -92,11 +108,41 @@ def refuse_bad_values(findings: Mapping[int, Finding]) -> None:
 
 def look(job: Mapping[str, Any]) -> Finding:
     """The finding about one configuration, inside the process that has jax."""
-    from bench.build import model_of, set_up
+    import jax
+
+    from bench.build import set_up
+
+    set_up(job["config"])
+    try:
+        try:
+            return _from_shapes(lambda: _built(job))
+        except jax.errors.JAXTypeError:
+            # A constructor that computes with the numbers in its arrays.
+            return _built(job)
+    except MemoryError as error:
+        return finding(note=f"too large to build here: {_line(error)}")
+    except jax.errors.JAXTypeError as error:
+        return finding(note=_line(error))
+
+
+def _from_shapes(fun: Callable[[], Finding]) -> Finding:
+    """Calls ``fun`` with arrays that have a shape and no numbers."""
+    import brainstate
+
+    found: list[Finding] = []
+    traced = brainstate.transform.StatefulFunction(lambda: found.append(fun()),
+                                                   return_only_write=False)
+    traced.make_jaxpr()
+    return found[-1]
+
+
+def _built(job: Mapping[str, Any]) -> Finding:
+    import jax
+
+    from bench.build import model_of
     from bench.instantiate import instantiate
 
     config, choices = job["config"], job["choices"]
-    set_up(config)
     at = "task"
     try:
         task = instantiate(config["task"], n_steps=config["n_steps"],
@@ -106,18 +152,28 @@ def look(job: Mapping[str, Any]) -> Finding:
         at = "algo"
         backend = instantiate(config["backend"])
         if backend.unsupported(config, choices):
-            return {"error": "", "predicted_mib": None}
+            return finding()
         instantiate(config["algo"], model)
+    except jax.errors.JAXTypeError:
+        raise
     except (ValueError, TypeError) as error:
-        return {"error": f"{at}: {' '.join(str(error).split())}", "predicted_mib": None}
-    predicted = None
-    if job["memory"] and not backend.environment:
-        try:
-            predicted = predict_mib(backend.trainee(model, config), task, config)
-        except Exception:
-            # A prediction is a courtesy: the cell itself will say what is wrong.
-            traceback.print_exc()
-    return {"error": "", "predicted_mib": predicted}
+        return finding(error=f"{at}: {_line(error)}")
+    if not job["memory"]:
+        return finding()
+    if backend.environment:
+        return finding(note=f"{choices['backend']} runs in an environment of its own")
+    try:
+        return finding(predicted_mib=predict_mib(backend.trainee(model, config), task, config))
+    except (MemoryError, jax.errors.JAXTypeError):
+        raise
+    except Exception as error:
+        # A prediction is a courtesy: the cell itself will say what is wrong.
+        traceback.print_exc()
+        return finding(note=f"{type(error).__name__}: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def predict_mib(trainee: Any, task: Any, config: Mapping[str, Any]) -> float:
@@ -135,7 +191,11 @@ def predict_mib(trainee: Any, task: Any, config: Mapping[str, Any]) -> float:
 
 
 if __name__ == "__main__":
+    from bench.sweep import memory_cap
+    from bench.worker import cap_memory
+
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as answers:
         for job in json.load(sys.stdin):
+            cap_memory(memory_cap(job["config"]["limits"]))
             answers.write(json.dumps(look(job)) + "\n")
             answers.flush()

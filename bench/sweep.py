@@ -93,20 +93,30 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
 
     Returns:
         0 when every cell is ok or skipped, 1 when some failed, 130 when interrupted.
+
+    Raises:
+        BrokenPipeError: when whoever read the output has left; what is recorded stays.
     """
     keys = {key_of(cell): cell for cell in cells}
+    others = folder.others(cells)
     _plan(keys, folder, about)
-    folder.link_latest()
     todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
     try:
         with _terminable(), Watcher(len(todo), list(folder.durations().values())) as watcher:
+            if others:
+                watcher.say(f"{folder.path} holds {others} records of other cells already; the "
+                            "report covers all of them. out=DIR keeps sweeps apart.")
             if len(todo) < len(keys):
                 watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
             problems = (runner or in_turn)(todo, folder, watcher)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError) as ended:
+        left = isinstance(ended, BrokenPipeError)
         done = sum(recorded(folder, key, cell) is not None for key, cell in keys.items())
-        print(f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; "
-              "the same command runs the others", file=sys.stderr)
+        print(f"{'nobody reads the output any more' if left else 'interrupted'}: {done} of "
+              f"{len(keys)} cells are recorded in {folder.path}; the same command runs the others",
+              file=sys.stderr)
+        if left:
+            raise
         return INTERRUPTED
     if folder.anywhere:
         # The records' own keys, which are those of the machines that measured them.
@@ -291,6 +301,8 @@ def finished(folder: Folder, key: str, cell: Cell) -> bool:
 
 def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], report: bool) -> int:
     page = build_report(folder.path) if report else "none (report=false)"
+    # Not before: until now the newest report is the one of the sweep before.
+    folder.link_latest()
     # Of a record with its samples and curves only this much is held: sweeps can be long.
     records = [(cell.title(), {part: found[part] for part in ("status", "metrics")})
                for key, cell in keys.items() if (found := folder.load(key)) is not None]

@@ -54,7 +54,7 @@ def main() -> None:
     processes.die_with_parent(int(sys.argv[2]))
     reporter = Reporter(int(sys.argv[1]))
     job = json.load(sys.stdin)
-    _cap_memory(job["memory_bytes"])
+    cap_memory(job["memory_bytes"])
     try:
         invalid, notes = measure(job, reporter)
         reporter.phase("end")
@@ -111,7 +111,7 @@ def failure(error: Exception, phase: str) -> tuple[str, str]:
     return "crashed", f"{text} (phase {phase})"
 
 
-def _cap_memory(cap_bytes: int) -> None:
+def cap_memory(cap_bytes: int) -> None:
     """Makes allocations beyond the cap fail with an error that says how much was asked for."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = cap_bytes + RESERVED_BYTES

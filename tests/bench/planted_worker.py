@@ -10,7 +10,7 @@ import sys
 import time
 
 from bench import processes
-from bench.worker import Reporter, _cap_memory, failure
+from bench.worker import Reporter, cap_memory, failure
 
 
 def allocate_without_end() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
     processes.die_with_parent(int(sys.argv[2]))
     reporter = Reporter(int(sys.argv[1]))
     job = json.load(sys.stdin)
-    _cap_memory(job["memory_bytes"])
+    cap_memory(job["memory_bytes"])
     reporter.phase("compile")
     reporter.parts({"metrics": {"trace_s": 1.0, "loss_final": float("nan")}})
     reporter.phase("timing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli, plan, probe, provenance, sweep
+from bench.compose import Composer
 from bench.errors import BadInput
 
 CASES = {
@@ -94,8 +96,7 @@ CASES = {
     "task=nmnist task.pool=3 task.path=x": "task: pool: expected a divisor of 34, got 3.",
     "lr=-1": "lr: expected a number above 0, got -1. Try lr=1e-3.",
     "lr=nan": "lr: expected a number above 0, got nan. Try lr=1e-3.",
-    "dtype=float16": "dtype: expected one of float32, float64, got float16. "
-                     "Did you mean float64?",
+    "dtype=float16": "dtype: expected one of float32, float64, got float16.",
     "out=[1]": "out: expected the name of a folder, got [1]. Put quotes around it: out=\"'[1]'\".",
     "+plot.mine._target_=no.such_module": "plot.mine: expected _target_: MODULE, one that can be "
                                           "found, got no.such_module. Is its folder on PYTHONPATH?",
@@ -109,12 +110,15 @@ CASES = {
                     "Is its folder on PYTHONPATH?",
     "metric=3": "metric: expected [NAME,...] of agreement, fidelity, health, learning, memory, "
                 "timing, work, got 3.",
+    "metric=[]": "metric: expected at least one metric, got none. "
+                 "Leave metric= out for all of them.",
     "metric.timing=null": "metric.timing: expected _target_: package.module.Name and its "
                           "arguments, got None.",
     "batching=null": "batching: expected one of manual, single, vmap, got null.",
     "batching.mode=foo": "batching.mode: expected one of manual, vmap, single, got foo.",
     "+batching.foo=3": "batching.foo: expected mode, got foo.",
     "~batching.mode": "batching.mode: expected a value, got none at all.",
+    "device.platform=tpu": "device.platform: expected one of cpu, gpu, got tpu.",
     "device.platform=CPU": "device.platform: expected one of cpu, gpu, got CPU. Did you mean cpu?",
     "backend._target_=core.BPTT": "backend: expected a subclass of bench.backends.base.Backend, "
                                   "got core.BPTT. See bench/backends/ for some.",
@@ -139,7 +143,9 @@ CASES = {
     "limits.deadline=3": "limits.deadline: expected one of deadline_s, memory_gib, got deadline. "
                          "Did you mean deadline_s?",
     "limits.deadline_s=-3": "limits.deadline_s: expected a number above 0, got -3. "
-                            "Try limits.deadline_s=1e-3.",
+                            "Try limits.deadline_s=600.",
+    "limits.memory_gib=0": "got 0. Try limits.memory_gib=4.",
+    "clip_norm=0": "got 0. Try clip_norm=1.0.",
     "algo=bptt,d_rtrl": "algo: expected one value for a single cell, got bptt,d_rtrl. "
                         "Add -m to sweep over several.",
     "hydra/launcher=planted": "hydra/launcher: expected one of basic, ray, submitit_local, "
@@ -149,8 +155,15 @@ CASES = {
                              "ray, got joblib. joblib runs points side by side in processes that "
                              "it uses again, so neither their times nor their memory mean "
                              "anything.",
-    "drtrl": "argument: expected KEY=VALUE, got drtrl. "
-             "Put quotes around a value with special characters.",
+    "drtrl": "argument: expected KEY=VALUE, got drtrl. See python -m bench --help.",
+    "quick": "argument: expected KEY=VALUE, got quick. Did you mean +experiment=quick?",
+    "out=runs/ü": "out: expected a value that Hydra can read, got runs/ü. "
+                  "It needs quotes of its own: out=\"'runs/ü'\".",
+    "größe=3": "argument: expected KEY=VALUE that Hydra can read, got größe=3. Hydra needs quotes "
+               "around special characters, beside the shell's: KEY=\"'VALUE'\".",
+    "algo=": "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, d_rtrl, es_d_rtrl, "
+             "rtrl, got nothing.",
+    "experiment=": "snn, width, got nothing.",
     "--drtrl": "argument: expected KEY=VALUE, got --drtrl. See python -m bench --help.",
     "+experiment=quik": "Did you mean quick?",
     "batchsize=4": "got batchsize. Did you mean batch_size?",
@@ -176,6 +189,38 @@ def test_message(argument: str, capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert printed.err.count("\n") == 1
     assert printed.err.strip().endswith(CASES[argument])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("argument", [
+    "out=runs/ü", "question=größer?", "question=a(b", "algo=größe"])
+def test_the_quotes_that_a_message_shows_work(
+    argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, _, value = argument.partition("=")
+    assert cli.main([argument]) == 2
+    advice = capsys.readouterr().err.rpartition("quotes of its own: ")[2].removesuffix(".\n")
+    (parsed,) = Composer()._parse(shlex.split(advice))
+    assert (parsed.key_or_group, getattr(parsed.value(), "text", parsed.value())) == (key, value)
+
+
+@pytest.mark.parametrize(("text", "complaint"), [
+    ("_target_: core.D_RTRL\nwindow: [1, 2\n",
+     "{file}, line 3: expected YAML, got a mistake while parsing a flow sequence "
+     "(expected ',' or ']', but got '<stream end>')."),
+    ("_target_: core.D_RTRL\nwindow: a: b\n",
+     "{file}, line 2: expected YAML, got a mistake there "
+     "(mapping values are not allowed here)."),
+    ("window: ${b\n", "configuration: expected values that Hydra can compose, "
+     "got no viable alternative at input '${{b'."),
+])
+def test_a_mistake_in_a_yaml_names_its_file_and_line(
+    text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "algo" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    assert cli.main(["--config-dir", str(tmp_path), "algo=mine"]) == 2
+    assert capsys.readouterr().err == f"error: {complaint.format(file=file)}\n"
 
 
 def test_one_bad_point_refuses_the_whole_sweep(capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,12 +251,6 @@ def test_overrides_may_come_before_and_behind_options(
     assert cli.main(["algo=bptt", "-m", "seed=1,2"]) == 0
     assert cli.main(["check", "--config-dir", str(tmp_path), "algo=bptt"]) == 0
     assert asked == [(None, ["algo=bptt", "seed=1,2"], True), (str(tmp_path), ["algo=bptt"])]
-
-
-def test_one_algorithm_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["check", "algo=bptt,d_rtrl"]) == 2
-    assert capsys.readouterr().err == (
-        "error: check: expected one algorithm, got 2 cells. Check one after the other.\n")
 
 
 def test_a_plan_refuses_a_task_that_the_run_would(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ import pytest
 from bench import plan, provenance, record, sweep
 from bench.errors import BadInput
 from bench.folder import Folder
+from bench.probe import finding
 from bench.progress import Watcher
 from bench.sweep import machine_floor
-from tests.bench.test_sweep import cells_of, counting, plant, records, run
+from tests.bench.test_sweep import cells_of, counting, plant, records, run, with_code
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def test_a_record_that_cannot_be_read_is_neither_run_again_nor_lost(
 def test_a_plan_says_what_will_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fine = {place: {"error": "", "predicted_mib": None} for place in (0, 1)}
+    fine = {place: finding() for place in (0, 1)}
     assert run(cells_of("seed=0,1"), tmp_path / "out") == 1
 
     def states(*arguments: str) -> list[str]:
@@ -63,6 +64,44 @@ def test_a_plan_says_what_will_run(
     assert states() == ["recorded", "recorded"]
     assert states("resume=retry") == ["recorded", "runs"]
     assert states("resume=false") == ["runs", "runs"]
+
+
+def test_a_folder_with_other_cells_is_said_to_be_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(*arguments: str) -> str:
+        run(cells_of(*arguments), tmp_path / "out")
+        return capsys.readouterr().out
+
+    words = "records of other cells already; the report covers all of them"
+    assert words not in said("seed=0,5")
+    # The same cells again, more of them, and the same ones with newer code.
+    assert words not in said("seed=0,5")
+    assert words not in said("seed=0,5,10", "resume=retry", "repeats=2")
+    with_code(monkeypatch, "newer code")
+    assert words not in said("seed=0,5,10", "repeats=2")
+    assert f"out holds 6 {words}" in said("seed=0,5", "n_hidden=8")
+
+
+def test_latest_is_the_last_sweep_that_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latest = tmp_path / "runs" / "latest"
+    seen: list[bool] = []
+    monkeypatch.setattr(sweep, "build_report", lambda path: seen.append(latest.exists()) or "page")
+    run(cells_of("seed=0"), tmp_path / "whole")
+    assert seen == [False]
+    assert latest.resolve() == tmp_path / "whole"
+
+    def interrupted(*_: object) -> list[str]:
+        assert latest.resolve() == tmp_path / "whole"
+        raise KeyboardInterrupt
+
+    broken = Folder.open(tmp_path / "broken")
+    assert sweep.run(cells_of("seed=0"), broken, {}, interrupted) == sweep.INTERRUPTED
+    assert latest.resolve() == tmp_path / "whole"
+    run(cells_of("seed=0", "report=false"), tmp_path / "broken")
+    assert latest.resolve() == tmp_path / "broken"
 
 
 def test_a_floor_that_fails_is_not_kept(

@@ -1,0 +1,56 @@
+"""Flags of the command, and what ``check`` takes."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+
+from bench import cli
+
+ONLY = ("check: expected algo=NAME and algo.KEY=VALUE, got {}. "
+        "Its networks, data and sizes are its own.")
+SEVERAL = "check: expected one algorithm, got 2 cells. Check one after the other."
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), [
+    (["algo=bptt,d_rtrl"], SEVERAL),
+    (["algo=bptt", "model=gru"], ONLY.format("model=gru")),
+    (["n_hidden=3"], ONLY.format("n_hidden=3")),
+    (["+experiment=quick"], ONLY.format("+experiment=quick")),
+    (["drtrl"], ONLY.format("drtrl")),
+])
+def test_check_takes_one_algorithm_and_nothing_else(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["check", *arguments]) == 2
+    assert capsys.readouterr().err == f"error: {complaint}\n"
+
+
+def test_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith(f"etrace-bench {metadata.version('etrace-bench')}, ")
+
+
+def test_cfg_prints_the_cells_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--cfg", "job", "algo=bptt", "n_hidden=7"]) == 0
+    said = capsys.readouterr().out
+    assert "n_hidden: 7\n" in said
+    assert "_target_: core.BPTT\n" in said
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), [
+    (["--cfg"], "--cfg/-c: expected one argument. --cfg job prints the configuration of a cell; "
+                "see python -m bench --help."),
+    (["--cfg", "job", "algo=btt"], "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, "
+                                   "d_rtrl, es_d_rtrl, rtrl, got btt. Did you mean bptt?"),
+    (["--cfg", "job", "-m", "algo=bptt,d_rtrl"],
+     "options: Only one of --run, --multirun, --cfg, --info and --shell_completion can be "
+     "specified."),
+])
+def test_flags_that_cannot_be_followed(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"error: {complaint}\n")

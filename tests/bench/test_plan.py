@@ -1,0 +1,67 @@
+"""``plan=true``: what it says of cells that cannot be built here, and when nothing is left."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cli, plan, probe, sweep
+from bench.folder import Folder
+
+
+def test_memory_is_predicted_where_there_is_none_to_build_the_cell() -> None:
+    wide, too_wide = (probe.probe(cli.cells_of(None, ["n_hidden=200000,100000000"], multirun=True),
+                                  memory=True)[place] for place in (0, 1))
+    # Its recurrent weights alone are 160 GB.
+    assert wide["predicted_mib"] > 4 * 200_000**2 / 2**20
+    assert too_wide["predicted_mib"] is None
+    assert too_wide["note"].startswith("too large to build here: ")
+
+
+def test_a_probe_that_does_not_end_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "python"
+    script.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(probe, "executable", lambda _: str(script))
+    monkeypatch.setattr(probe, "START_S", 0.1)
+    monkeypatch.setattr(probe, "CELL_S", 0.1)
+    found = probe.probe(cli.cells_of(None, ["n_hidden=8,16"], multirun=True), memory=True)
+    assert found == {place: probe.finding(note="building it takes longer than 0.3 s")
+                     for place in (0, 1)}
+
+
+def test_why_no_memory_is_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = cli.cells_of(None, ["seed=0,1"], multirun=True)
+    plan.show(cells, {place: probe.finding(note="too large") for place in (0, 1)},
+              Folder(tmp_path))
+    said = capsys.readouterr().out
+    assert said.count("?") == 2
+    assert said.count("no memory predicted: too large\n") == 1
+    assert "no past records to estimate from" in said
+
+
+def test_nothing_is_left_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "finished", lambda *_: True)
+    plan.show(cli.cells_of(None, [], multirun=False), {0: probe.finding()}, Folder(tmp_path))
+    assert capsys.readouterr().out.endswith("; nothing is left to run\n")
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_out_is_a_file(
+    planned: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr(cli, "probe", lambda *_, **__: {0: probe.finding()})
+    monkeypatch.setattr(sweep, "run", lambda *_: 0)
+    assert cli.main([f"out={file}", f"plan={planned}"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: out: expected a folder that can be written, got {file}. Not a directory. "
+        "Try out=DIR with another folder.\n")
