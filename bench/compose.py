@@ -150,6 +150,8 @@ class Composer:
             # Of Hydra's own settings a wrong type raises whatever the code that reads them does.
             raise self._friendly(error, overrides) from error
         assert isinstance(plain, dict)
+        if experiment:
+            _drop_settings(plain, overrides)
         plain["experiment"] = experiment
         return Point({str(k): v for k, v in plain.items()}, choices, experiment)
 
@@ -263,6 +265,15 @@ def forget_other_launchers() -> None:
 def arguments_of(namespace: argparse.Namespace) -> list[str]:
     """The overrides typed, with ``experiment=NAME`` accepted for ``+experiment=NAME``."""
     return [f"+{a}" if a.startswith("experiment=") else a for a in namespace.overrides]
+
+
+def _drop_settings(config: dict[str, Any], overrides: list[str]) -> None:
+    """Drops what an experiment sets of metrics that somebody else's ``metric=`` does not name."""
+    asked = [o.removeprefix("metric=") for o in overrides if o.startswith("metric=")]
+    if asked:
+        named = set(asked[-1].strip("[]").split(","))
+        config["metric"] = {name: metric for name, metric in config["metric"].items()
+                            if name in named or "_target_" in metric}
 
 
 def _text(override: Override) -> str:

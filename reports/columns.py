@@ -155,7 +155,7 @@ EXTRA_METRICS = (
         "window_steps",
         "",
         "steps per window",
-        "steps computed at once, traces being carried in between; where it is the sequence, none is",
+        "steps computed at once, traces being carried in between; none where it is the sequence",
     ),
     Column("n_weights", "", "weights", "trained numbers of the network"),
     Column("step_time_mean_ms", "ms", "mean step time", "mean of single steps, pauses included"),

@@ -56,6 +56,15 @@ def test_quick_is_twelve_cells() -> None:
     assert {c.choices["task"] for c in cells} == {"digits"}
 
 
+@pytest.mark.parametrize("asked", ["[memory]", "memory", "[memory,work]"])
+def test_what_an_experiment_sets_of_a_metric_goes_with_the_metric(asked: str) -> None:
+    cells = cli.cells_of(None, ["+experiment=width", f"metric={asked}"], multirun=False)
+    assert {frozenset(c.config["metric"]) for c in cells} == {
+        frozenset(asked.strip("[]").split(","))}
+    cells = cli.cells_of(None, ["+experiment=width", "metric=[timing]"], multirun=False)
+    assert {c.config["metric"]["timing"]["warmup_s"] for c in cells} == {1.5}
+
+
 def test_a_sweep_is_the_product_in_the_order_typed() -> None:
     found = [(p.choices["algo"], p.config["n_hidden"])
              for p in points("algo=bptt,d_rtrl", "n_hidden=8,16", multirun=True)]
