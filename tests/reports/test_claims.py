@@ -214,7 +214,7 @@ def test_undecided_is_an_answer_of_its_own_shown_and_counted_apart() -> None:
     assert answered("es-cheaper", records).verdict == OPEN
     section = claims_section(study(records))
     assert isinstance(section.blocks[0], Words)
-    assert "1 were tested and not decided" in section.blocks[0].text
+    assert "1 was tested and not decided" in section.blocks[0].text
     shown = [a.finding.verdict for a in section.blocks[1].answers]  # type: ignore[union-attr]
     assert shown.index(OPEN) == len(shown) - shown.count(UNTESTED) - 1
     assert set(_VERDICTS) == set(get_args(Verdict))
