@@ -150,10 +150,10 @@ class Composer:
             # Of Hydra's own settings a wrong type raises whatever the code that reads them does.
             raise self._friendly(error, overrides) from error
         assert isinstance(plain, dict)
+        settings = {str(k): v for k, v in plain.items()}
         if experiment:
-            _drop_settings(plain, overrides)
-        plain["experiment"] = experiment
-        return Point({str(k): v for k, v in plain.items()}, choices, experiment)
+            _drop_settings(settings, overrides)
+        return Point({**settings, "experiment": experiment}, choices, experiment)
 
     def _is_structural(self, override: str) -> bool:
         key = override.split("=", 1)[0]
