@@ -78,6 +78,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     return run, {
         "metrics": {**stepper.seconds, "first_call_s": first_call,
                     "n_compilations": compilations.count, "n_weights": _count(weights),
+                    "n_classes": task.n_out,
                     "calls_per_step": max(times for _, times in stepper.calls)},
         "provenance": {"device": str(jax.devices()[0].device_kind)},
     }

@@ -21,8 +21,8 @@ SAME_COSINE = 0.02
 EQUAL_MEMORY = 0.02  # as a share: memories no further apart count as equal
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
 _Z = 1.96  # standard errors to either side of a 95 % interval
-# Where a record tells the number of classes: the task's own setting, for those that have one.
-_CLASSES = ("cfg.task.n_out", "cfg.task.n_symbols", "n_classes")
+# Where a record tells the number of classes; older ones have it only as a task's own setting.
+_CLASSES = ("n_classes", "cfg.task.n_out", "cfg.task.n_symbols")
 _STUCK = 0.99  # of ln(classes): a loss no lower than this is that of guessing
 _NO_GRADIENT = "no gradient reaches "
 

@@ -158,6 +158,7 @@ EXTRA_METRICS = (
         "steps computed at once, traces being carried in between; none where it is the sequence",
     ),
     Column("n_weights", "", "weights", "trained numbers of the network"),
+    Column("n_classes", "", "classes", "classes of the task; guessing is right once in as many"),
     Column("step_time_mean_ms", "ms", "mean step time", "mean of single steps, pauses included"),
     Column("step_time_iqr_ms", "ms", "step time spread", "interquartile range of single steps"),
     Column("warmup_steps", "", "warm-up steps", "steps before the timing, not counted"),

@@ -16,7 +16,7 @@ COLUMNS = {
     "first_call_s", "memory_xla_mib", "memory_temp_mib", "memory_peak_mib", "etrace_mib",
     "flops_per_step", "limit_ratio", "loss_first", "loss_final", "accuracy", "grad_cosine",
     "grad_rel_error", "grad_norm", "firing_rate", "test_accuracy", "n_compilations",
-    "bytes_per_step", "window_steps",
+    "bytes_per_step", "window_steps", "n_classes",
 }
 
 FLOOR = {"product_flops_per_s": 1e11, "copy_bytes_per_s": 1e10}
