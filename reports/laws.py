@@ -77,7 +77,7 @@ def reading(law: PowerLaw, theory: float, *, counted: bool) -> Reading:
 
     Theory lying inside an interval is not enough, since a wide one holds nearly anything: the
     exponent has to be near too. And only a short interval that is clear of theory contradicts it,
-    unless the curve still bends its way.
+    unless the curve still bends its way, and as much as would take it there.
 
     Args:
         counted: whether the quantity is one of `COUNTED`, so that the exponent is exact.
@@ -91,7 +91,8 @@ def reading(law: PowerLaw, theory: float, *, counted: bool) -> Reading:
     if top < CLOSE:
         return "heading there"
     clear = theory < low - SAME or theory > high + SAME
-    if not clear or high - low > NARROW or top < off - CLOSE:
+    bend = off - top
+    if not clear or high - low > NARROW or (bend > CLOSE and top < 2 * bend):
         return "not decided"
     return "less than theory" if law.exponent < theory else "more than theory"
 

@@ -139,6 +139,9 @@ def test_a_wide_interval_neither_confirms_theory_nor_contradicts_it(
 def test_what_is_counted_has_an_exact_exponent() -> None:
     assert reading(law(0.68, 0.05, 1.31, 1.0), 1.0, counted=True) == "heading there"
     assert reading(law(0.68, 0.05, 1.31, 0.7), 1.0, counted=True) == "less than theory"
+    # A trace that grows as N^2 bends while biases count: that does not take it to N^4.
+    assert reading(law(1.72, 1.4, 2.0, 1.92), 4.0, counted=True) == "less than theory"
+    assert reading(law(1.72, 1.4, 2.0, 1.92), 2.0, counted=True) == "heading there"
 
 
 def batches(metric: str = "step_time_ms", **series: list[float]) -> Study:
