@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +160,17 @@ class Folder:
                 found.setdefault(kind_of(value["row"]), []).append(value["provenance"]["wall_s"])
         return {kind: sum(times) / len(times) for kind, times in found.items()}
 
-    def others(self, cells: Iterable[Cell]) -> int:
-        """How many records are of none of these cells, whatever machine and code made them."""
-        own = {cell.identity({}) for cell in cells}
+    def others(self, cells: Mapping[str, Cell]) -> int:
+        """How many records are of none of these cells, whatever machine and code made them.
+
+        Args:
+            cells: by their keys; what is recorded under one of these need not be read.
+        """
+        own = {cell.identity({}) for cell in cells.values()}
         found = 0
         for path in self.cells.glob("*.json"):
+            if path.stem in cells:
+                continue
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 value = json.loads(path.read_text(encoding="utf-8"))
                 row = value["row"]

@@ -98,7 +98,7 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
         BrokenPipeError: when whoever read the output has left; what is recorded stays.
     """
     keys = {key_of(cell): cell for cell in cells}
-    others = folder.others(cells)
+    others = folder.others(keys)
     _plan(keys, folder, about)
     todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
     try:
