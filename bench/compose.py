@@ -152,7 +152,7 @@ class Composer:
         assert isinstance(plain, dict)
         settings = {str(k): v for k, v in plain.items()}
         if experiment:
-            _drop_settings(settings, overrides)
+            _drop_settings(settings, self._parse(overrides))
         return Point({**settings, "experiment": experiment}, choices, experiment)
 
     def _is_structural(self, override: str) -> bool:
@@ -267,11 +267,11 @@ def arguments_of(namespace: argparse.Namespace) -> list[str]:
     return [f"+{a}" if a.startswith("experiment=") else a for a in namespace.overrides]
 
 
-def _drop_settings(config: dict[str, Any], overrides: list[str]) -> None:
+def _drop_settings(config: dict[str, Any], overrides: list[Override]) -> None:
     """Drops what an experiment sets of metrics that somebody else's ``metric=`` does not name."""
-    asked = [o.removeprefix("metric=") for o in overrides if o.startswith("metric=")]
+    asked = [o.value() for o in overrides if o.key_or_group == "metric"]
     if asked:
-        named = set(asked[-1].strip("[]").split(","))
+        named = asked[-1] if isinstance(asked[-1], list) else [asked[-1]]
         config["metric"] = {name: metric for name, metric in config["metric"].items()
                             if name in named or "_target_" in metric}
 
