@@ -21,8 +21,6 @@ SAME_COSINE = 0.02
 EQUAL_MEMORY = 0.02  # as a share: memories no further apart count as equal
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
 _Z = 1.96  # standard errors to either side of a 95 % interval
-# Where a record tells the number of classes; older ones have it only as a task's own setting.
-_CLASSES = ("n_classes", "cfg.task.n_out", "cfg.task.n_symbols")
 _STUCK = 0.99  # of ln(classes): a loss no lower than this is that of guessing
 _NO_GRADIENT = "no gradient reaches "
 
@@ -84,11 +82,9 @@ def no_better_than_chance(study: Study, cell: pd.Series) -> str:
     """In words, that a way learned nothing that guessing does not know; "" where it did, or where
     the records do not tell the number of classes.
     """
-    row = study.table.set_index("key").loc[cell["keys"][0]]
-    known = [row[c] for c in _CLASSES if c in row.index and not pd.isna(row[c])]
-    if not known:
+    classes = study.by_key[cell["keys"][0]]["metrics"].get("n_classes")
+    if classes is None:
         return ""
-    classes = int(known[0])
     if cell["test_accuracy"] == cell["test_accuracy"]:
         low = cell["test_accuracy_lo"]
         guessed = (low if low == low else cell["test_accuracy"]) <= 1 / classes

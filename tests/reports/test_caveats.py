@@ -25,10 +25,10 @@ def asking(built: dict[str, Any], *metrics: str) -> dict[str, Any]:
     return built
 
 
-def learner(algo: str, time: float, right: float, cosine: float, **task: Any) -> dict[str, Any]:
-    metrics = {"step_time_ms": time, "test_accuracy": right, "grad_cosine": cosine}
+def learner(algo: str, time: float, right: float, cosine: float, **more: Any) -> dict[str, Any]:
+    metrics = {"step_time_ms": time, "test_accuracy": right, "grad_cosine": cosine, **more}
     built = record(algo, metrics=metrics)
-    built["config"]["task"] |= {"n_test": 360, **task}
+    built["config"]["task"] |= {"n_test": 360}
     return built
 
 
@@ -74,12 +74,14 @@ def test_health_that_was_not_measured_is_not_called_silent(
 
 
 def test_a_way_no_better_than_guessing_is_recommended_with_that_said() -> None:
-    guessing = [learner("bptt", 3, 0.11, 1.0, n_out=10), learner("d_rtrl", 5, 0.1, 0.97, n_out=10)]
+    guessing = [learner("bptt", 3, 0.11, 1.0, n_classes=10),
+                learner("d_rtrl", 5, 0.1, 0.97, n_classes=10)]  # fmt: skip
     assert "(its test accuracy is not above chance, 1 in 10)" in sentences(guessing)
     for built in guessing:
         built["metrics"] |= {"test_accuracy": None, "loss_final": 2.301}
     assert "(its loss is no lower than that of guessing, ln(10))" in sentences(guessing)
-    knowing = [learner("bptt", 3, 0.3, 1.0, n_out=10), learner("d_rtrl", 5, 0.1, 0.97, n_out=10)]
+    knowing = [learner("bptt", 3, 0.3, 1.0, n_classes=10),
+               learner("d_rtrl", 5, 0.1, 0.97, n_classes=10)]  # fmt: skip
     unknown = [learner("bptt", 3, 0.11, 1.0), learner("d_rtrl", 5, 0.1, 0.97)]
     assert not any("chance" in sentences(records) for records in (knowing, unknown))
 
