@@ -10,8 +10,8 @@ from reports import content, markdown, plots
 from reports.document import Figure
 from reports.html import page
 from reports.records import Sweeps, read_sweeps
+from reports.records.table import write
 from reports.study import Study
-from reports.tables import write
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from reports.columns import HELD, SIZES
+from reports.records.columns import HELD, SIZES
 from reports.study import Study, no_gradient
 
 # A gradient this close to BPTT's is called faithful. The angle is 18 degrees.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reports import document as d
-from reports.columns import describe
+from reports.records.columns import describe
 from reports.sections.claims import claims
 from reports.sections.method import environment, method
 from reports.sections.plots import plots

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.columns import describe
 from reports.errors import InputError
+from reports.records.columns import describe
 from reports.study import Study
 
 # Smaller is better in all of them, as github-action-benchmark's customSmallerIsBetter wants.

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.columns import SETTINGS
 from reports.errors import InputError
 from reports.records import Sweeps, read_sweeps
-from reports.study import variants, varying_within
-from reports.tables import frame
+from reports.records.columns import SETTINGS
+from reports.records.settings import variants, varying_within
+from reports.records.table import frame
 
 METRICS = ("step_time_ms", "memory_xla_mib", "etrace_mib")
 LEAST_COMMITS = 6  # before and after a change the level needs three points each

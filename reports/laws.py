@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from reports.columns import SERIES, SETTINGS, SIZES, WAYS
 from reports.noise import bar
+from reports.records.columns import SERIES, SETTINGS, SIZES, WAYS
 from reports.scaling import CrossOver, PowerLaw, cross_over, fit
 from reports.study import Slice, Study
 from reports.windows import not_carried, windows

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from reports.choice import judged
-from reports.columns import SETTINGS, SIZES
+from reports.records.columns import SETTINGS, SIZES
+from reports.records.settings import varying_within
 from reports.stats import mean_interval
-from reports.study import Study, varying_within
+from reports.study import Study
 
 
 @dataclass(frozen=True)

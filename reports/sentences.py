@@ -17,10 +17,10 @@ from reports.choice import (
     no_better_than_chance,
     settings,
 )
-from reports.columns import SYMBOLS, heading
 from reports.laws import laws, meetings
 from reports.noise import bar
 from reports.pairs import comparable, growth, mean_ratio, pairs, timed
+from reports.records.columns import SYMBOLS, heading
 from reports.study import Study
 from reports.text import short, times
 

@@ -8,14 +8,16 @@ else that was set differently keeps cells apart, so that two decays never share 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
 
-from reports.columns import (
+from reports.noise import Noise, noise
+from reports.records import Record, Sweeps
+from reports.records.columns import (
     BOUNDS,
     BY_NAME,
     EXTRA_METRICS,
@@ -28,31 +30,10 @@ from reports.columns import (
     SYMBOLS,
     WAYS,
 )
-from reports.noise import Noise, noise
-from reports.records import Record, Sweeps
+from reports.records.settings import variants, varying_within
+from reports.records.table import frame
 from reports.stats import half_interval
-from reports.tables import frame
-from reports.text import short
 
-# Where a sweep lives, how it was launched and how long its parts were measured are not settings.
-_NOT_SETTINGS = frozenset(
-    {
-        "seed",
-        "repeat",
-        "repeats",
-        "out",
-        "resume",
-        "plan",
-        "plot",
-        "report",
-        "experiment",
-        "question",
-        "cases",
-        "hydra",
-        "limits",
-        "metric",
-    }
-)
 # Below this the rise of a process's peak is made of pages and allocator slack.
 LEAST_PEAK_MIB = 16.0
 
@@ -187,27 +168,6 @@ def _machine(record: Record) -> str:
     return str(provenance.get("machine") or provenance.get("fingerprint") or "")[:8]
 
 
-def is_setting(column: str) -> bool:
-    """Whether a column is a configuration leaf that may change what a cell measures."""
-    parts = column.split(".")
-    return parts[0] == "cfg" and parts[1] not in _NOT_SETTINGS
-
-
-def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
-    """Settings and configuration leaves that take several values inside one group of `by`."""
-    if table.empty:
-        return []
-    candidates = [
-        c
-        for c in table.columns
-        if (c in SETTINGS or is_setting(c)) and c not in by and table[c].nunique(dropna=False) > 1
-    ]
-    if not candidates:
-        return []
-    counts = table.groupby(list(by), dropna=False)[candidates].nunique(dropna=False)
-    return [c for c in candidates if (counts[c] > 1).any()]
-
-
 def merge_replications(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """One row per group: median of each metric over its processes, and a 95 % interval.
 
@@ -269,21 +229,6 @@ def _t_interval(
     if logs:
         return np.exp(low), np.exp(high), count >= 2
     return low.clip(least, most), high.clip(least, most), count >= 2
-
-
-def variants(table: pd.DataFrame, extras: Iterable[str]) -> list[str]:
-    """The algorithm of each row with every further setting that tells cells apart."""
-    names = table["algo"].astype(str).tolist()
-    for column in extras:
-        leaf = column.rsplit(".", 1)[-1]
-        # A leaf that only other algorithms have says nothing about this one.
-        names = [
-            name
-            if value is None or value is pd.NA or value != value
-            else f"{name} {leaf}={short(value)}"
-            for name, value in zip(names, table[column], strict=True)
-        ]
-    return names
 
 
 def no_gradient(found: Mapping[str, float | None]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.columns import describe
+from reports.records.columns import describe
 
 
 def to_markdown(table: pd.DataFrame) -> str:

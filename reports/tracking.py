@@ -10,7 +10,7 @@ from typing import Any
 
 from reports.errors import InputError
 from reports.records import Record, Sweeps
-from reports.tables import leaves
+from reports.records.table import leaves
 
 KEY = "etrace_bench.key"
 # What MLflow takes at once, and how long a value may be.

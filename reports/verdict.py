@@ -20,9 +20,9 @@ from reports.choice import (
     least_memory,
     settings,
 )
-from reports.columns import heading
 from reports.noise import bar
 from reports.records import asked
+from reports.records.columns import heading
 from reports.sentences import (
     backend_sentences,
     batching_sentences,

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from reports.records import read_sweeps
+from reports.records.table import write
 from reports.study import Study
-from reports.tables import write
 from tests.reports.synthetic_records import grid, record, write_sweep
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,8 +19,8 @@ from reports.claims.base import (
     keys_of,
     untested,
 )
-from reports.columns import SETTINGS
 from reports.records import Record
+from reports.records.columns import SETTINGS
 from reports.study import Study
 from reports.text import short
 

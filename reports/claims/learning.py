@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from reports.claims.base import BATCHING, SNN, Check, Claim, Finding, judged, judged_if, untested
-from reports.columns import SETTINGS
+from reports.records.columns import SETTINGS
 from reports.stats import mean_interval
 from reports.study import Study
 from reports.text import short

@@ -19,9 +19,10 @@ from reports.claims.base import (
     keys_of,
     untested,
 )
-from reports.columns import SETTINGS
+from reports.records.columns import SETTINGS
+from reports.records.settings import varying_within
 from reports.scaling import fit
-from reports.study import Study, varying_within
+from reports.study import Study
 from reports.text import short
 from reports.windows import not_carried
 

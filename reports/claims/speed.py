@@ -25,7 +25,7 @@ from reports.claims.base import (
     ratio,
     untested,
 )
-from reports.columns import describe
+from reports.records.columns import describe
 from reports.study import Study
 from reports.text import short, times
 

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints every change point; 0 in any case: a gate is `compare`."""
-    from reports.columns import heading
     from reports.history import LEAST_COMMITS, history, read_history
+    from reports.records.columns import heading
 
     sweeps = read_history(arguments.folders)
     series = history(sweeps)

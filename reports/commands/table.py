@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the table; settings that were averaged over are named on standard error."""
-    from reports import tables, text
-    from reports.study import varying_within
+    from reports import load, tables, text
+    from reports.records.settings import varying_within
 
-    table = tables.load(*arguments.folders)
+    table = load(*arguments.folders)
     rows, cols = (
         [name.strip() for name in names.split(",")] for names in (arguments.rows, arguments.cols)
     )

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.columns import SETTINGS
 from reports.comparison.exact import exact_lines
 from reports.comparison.measured import decide, measured_line
 from reports.comparison.result import Comparison, Line
 from reports.comparison.sides import Side, pair, read_side
 from reports.noise import LEAST_BAR, noise
+from reports.records.columns import SETTINGS
 
 MEASURED = ("step_time_ms",)
 

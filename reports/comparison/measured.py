@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from reports import stats
-from reports.columns import describe
 from reports.comparison.exact import difference
 from reports.comparison.result import Line
 from reports.comparison.sides import Side
+from reports.records.columns import describe
 
 ALPHA = 0.05
 CONFIDENCE = 0.99  # of the interval that is shown and that has to lie beyond the bar

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from xml.etree import ElementTree
 
-from reports.columns import heading
 from reports.comparison.result import Comparison, Line
 from reports.markdown import table
+from reports.records.columns import heading
 from reports.text import escape_markdown, short
 
 _HEAD = ["cell", "metric", "base", "head", "change", "99 % interval", "could have seen", "verdict"]

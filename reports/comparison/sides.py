@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.columns import SETTINGS, SYMBOLS
 from reports.errors import InputError
 from reports.records import read_sweeps
-from reports.study import is_setting
-from reports.tables import environments, frame, read_parquet
+from reports.records.columns import SETTINGS, SYMBOLS
+from reports.records.settings import is_setting
+from reports.records.table import environments, frame, read_parquet
 from reports.text import short
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.columns import SERIES
 from reports.drawing.palette import Look, looks
+from reports.records.columns import SERIES
 from reports.study import Slice, Study
 
 if TYPE_CHECKING:

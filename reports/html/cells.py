@@ -6,8 +6,8 @@ import json
 
 import pandas as pd
 
-from reports.columns import heading
 from reports.html.elements import Html, tag
+from reports.records.columns import heading
 
 FILTERS = (
     "variant",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports.choice import settings, without_gradient
-from reports.columns import HELD, SERIES, heading
 from reports.drawing.canvas import (
     FAINT,
     INK,
@@ -22,6 +21,7 @@ from reports.drawing.canvas import (
     log_ticks,
 )
 from reports.drawing.series import MOST_WAYS, left_out, panels, styled
+from reports.records.columns import HELD, SERIES, heading
 from reports.study import Slice, Study
 from reports.text import elide, short
 

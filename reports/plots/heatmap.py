@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports.columns import SETTINGS, SIZES, SYMBOLS, heading
 from reports.drawing.canvas import NotDrawn, Plot
+from reports.records.columns import SETTINGS, SIZES, SYMBOLS, heading
 from reports.study import Study
 from reports.text import elide, short
 

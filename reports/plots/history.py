@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.columns import heading
 from reports.drawing.canvas import INK, NotDrawn, Plot
 from reports.drawing.palette import COLOURS
 from reports.history import Series, history
+from reports.records.columns import heading
 from reports.study import Study
 from reports.text import elide
 

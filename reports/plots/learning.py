@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.columns import HELD, SETTINGS
 from reports.drawing.canvas import NotDrawn, Plot, legend
 from reports.drawing.palette import Look
 from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
+from reports.records.columns import HELD, SETTINGS
 from reports.stats import half_interval
 from reports.study import Study
 from reports.text import elide

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports.columns import SERIES, SIZES, heading
 from reports.drawing.canvas import NotDrawn, Plot, legend, log_ticks
 from reports.drawing.palette import Look
 from reports.drawing.series import facets, line, styled
+from reports.records.columns import SERIES, SIZES, heading
 from reports.study import Slice, Study
 from reports.text import elide
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from reports import document as d
-from reports.columns import EXTRA_METRICS, METRICS
+from reports.records.columns import EXTRA_METRICS, METRICS
 from reports.study import LEAST_PEAK_MIB, Study
 from reports.text import short
 

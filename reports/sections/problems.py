@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from reports import document as d
-from reports.columns import SIZES
 from reports.records import asked
+from reports.records.columns import SIZES
 from reports.study import Study
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reports import document as d
-from reports.columns import describe, heading
 from reports.laws import COUNTED, Law, laws, meetings, reading
+from reports.records.columns import describe, heading
 from reports.study import Study
 from reports.text import short
 

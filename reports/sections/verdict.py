@@ -8,8 +8,8 @@ import pandas as pd
 
 from reports import document as d
 from reports.choice import EQUAL_MEMORY, by_setting, settings
-from reports.columns import SYMBOLS, heading
 from reports.records import asked
+from reports.records.columns import SYMBOLS, heading
 from reports.sentences import growth_sentences, interval
 from reports.study import Study
 from reports.text import short

@@ -59,7 +59,7 @@ def read(folder: Path) -> None:
 
 def tables(folder: Path) -> None:
     from reports.records import read_sweeps
-    from reports.tables import frame, write
+    from reports.records.table import frame, write
 
     records = read_sweeps([folder]).records
     write(frame(records), folder, records)

@@ -19,7 +19,7 @@ from reports.comparison.render import FORMATS, headline
 from reports.comparison.sides import Side
 from reports.errors import InputError
 from reports.records import read_sweeps
-from reports.tables import frame, write
+from reports.records.table import frame, write
 
 TIME = "step_time_ms"
 

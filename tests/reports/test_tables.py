@@ -10,10 +10,11 @@ import pytest
 from synthetic_records import grid, record, write_sweep
 
 import reports
-from reports.columns import CONTRACT, describe
 from reports.errors import InputError
 from reports.records import read_sweeps
-from reports.tables import frame, pivot, read_parquet, write
+from reports.records.columns import CONTRACT, describe
+from reports.records.table import frame, read_parquet, write
+from reports.tables import pivot
 from reports.text import short, times, to_latex, to_markdown
 
 

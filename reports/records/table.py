@@ -1,0 +1,198 @@
+"""Records to data frames: the results table and its files on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.errors import InputError
+from reports.records.columns import CONTRACT, EXTRA_METRICS, METRICS
+from reports.records.read import Record, read_sweeps
+
+_WHOLE = ("batch_size", "n_hidden", "n_layers", "n_steps", "seed", "repeat")
+_WORDS = (
+    "key",
+    "experiment",
+    "backend",
+    "algo",
+    "batching",
+    "model",
+    "task",
+    "device",
+    "status",
+    "reason",
+    "health",
+)
+
+
+def load(*folders: str | Path) -> pd.DataFrame:
+    """One row per record of the given sweeps, for notebooks.
+
+    Columns: the contract's (null where a record lacks them), every further metric, ``<metric>_lo``
+    and
+    ``<metric>_hi`` where intervals were recorded, and each leaf of the composed configuration as
+    ``cfg.<path>``. Units and meanings: ``reports.records.columns``.
+
+    Raises:
+        InputError: a folder is not a sweep, has no usable record, or mixes schema versions.
+    """
+    return frame(read_sweeps(folders).records)
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per record; see `load` for the columns."""
+    rows = []
+    for record in records:
+        row = {
+            name: record.get(name) for name in ("key", "experiment", "status", "reason", "health")
+        }
+        row.update(record["row"])
+        row.update({name: _number(value) for name, value in record["metrics"].items()})
+        row.update(("cfg." + path, leaf) for path, leaf in leaves(record.get("config") or {}))
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table = table.reindex(columns=_ordered(table.columns))
+    # Converted all at once: adding a hundred columns one by one fragments the frame.
+    return pd.DataFrame({name: _typed(name, table[name]) for name in table.columns})
+
+
+def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every leaf of a nested configuration as (dotted path, value); lists become JSON text."""
+    if isinstance(config, dict):
+        return [
+            leaf
+            for name, value in config.items()
+            for leaf in leaves(value, f"{prefix}.{name}" if prefix else str(name))
+        ]
+    return [(prefix, json.dumps(config) if isinstance(config, list) else config)]
+
+
+def write(table: pd.DataFrame, folder: Path, records: Sequence[Record]) -> None:
+    """Writes ``results.parquet`` and ``results.csv`` into the folder, each replaced as a whole.
+
+    The parquet file carries, in its metadata, where each row was measured (`environments`), so
+    that a comparison can be made from it without the records.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    data = pa.Table.from_pandas(table, preserve_index=False)
+    metadata = {**(data.schema.metadata or {}), _ENVIRONMENTS: json.dumps(_by_environment(records))}
+    with _replacing(folder / "results.parquet") as part:
+        pq.write_table(data.replace_schema_metadata(metadata), part)
+    with _replacing(folder / "results.csv") as part:
+        table.to_csv(part, index=False)
+
+
+_ENVIRONMENTS = b"environments"
+# What decides whether two numbers may be compared; the load and the time of day do not.
+_COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
+
+
+def environments(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
+    """key -> where the row was measured."""
+    return {
+        r["key"]: {name: (r.get("provenance") or {}).get(name) for name in _COMPARED}
+        for r in records
+    }
+
+
+def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """The table that `write` wrote, and key -> where the row was measured.
+
+    Raises:
+        InputError: the file is not a results table.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        data = pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            "a results.parquet or a sweep's folder",
+            f"{file} ({error})",
+            "Rebuild it with python -m reports DIR.",
+        ) from None
+    missing = [c for c in CONTRACT if c not in data.column_names]
+    if missing:
+        raise InputError(
+            "a results table with the contract's columns",
+            f"{file} without {', '.join(missing[:5])}",
+            "Rebuild it with python -m reports DIR.",
+        )
+    stored = json.loads((data.schema.metadata or {}).get(_ENVIRONMENTS, b"[]"))
+    return data.to_pandas(), {
+        key: group["environment"] for group in stored for key in group["keys"]
+    }
+
+
+def _by_environment(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Each distinct environment once, with the keys measured in it."""
+    groups: dict[str, dict[str, Any]] = {}
+    for key, environment in environments(records).items():
+        name = json.dumps(environment, sort_keys=True)
+        groups.setdefault(name, {"environment": environment, "keys": []})["keys"].append(key)
+    return list(groups.values())
+
+
+@contextmanager
+def _replacing(file: Path) -> Iterator[Path]:
+    """A temporary path beside `file` that takes its place when it is complete."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
+    """Contract first (also what no record has), intervals beside their metric, configuration
+    last.
+    """
+    documented = [*CONTRACT, *(c.name for c in EXTRA_METRICS)]
+    present = [str(c) for c in columns]
+    settings = sorted(c for c in present if c.startswith("cfg."))
+    further = [c for c in present if c not in documented and not c.startswith("cfg.")]
+    bounds = {c for c in further if c.endswith(("_lo", "_hi"))}
+    order: list[str] = []
+    for name in [*documented, *(c for c in further if c not in bounds)]:
+        order += [name, *(b for b in (f"{name}_lo", f"{name}_hi") if b in bounds)]
+    return [*order, *sorted(bounds - set(order)), *settings]
+
+
+def _typed(name: str, values: pd.Series) -> pd.Series:
+    """One type a column, so that parquet takes it: whole numbers, floats, booleans or text."""
+    if name in _WHOLE:
+        return pd.to_numeric(values, errors="coerce").astype("Int64")
+    if name in _WORDS:
+        return values.astype("string").fillna("")
+    if name in _METRIC_NAMES or not name.startswith("cfg."):
+        return pd.to_numeric(values, errors="coerce").astype("float64")
+    kinds = {type(v) for v in values if v is not None and v == v}
+    if kinds <= {bool}:
+        return values.astype("boolean")
+    if kinds <= {int}:
+        return values.astype("Int64")
+    if kinds <= {int, float}:
+        return pd.to_numeric(values).astype("float64")
+    return values.map(lambda v: None if v is None or v != v else str(v)).astype("string")
+
+
+_METRIC_NAMES = frozenset(c.name for c in (*METRICS, *EXTRA_METRICS))
+
+
+def _number(value: Any) -> float | None:
+    """A finite float, or None: a record may hold null, and a foreign writer NaN."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if np.isfinite(value) else None
