@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import launch, processes, provenance, record
+from bench import launch, plots, processes, provenance, record
 from bench.backends.base import Backend
 from bench.cell import Cell
 from bench.environments import executable, how_to_build
@@ -123,7 +123,7 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
         keys = {found["key"] if (found := recorded(folder, key, cell)) else key: cell
                 for key, cell in keys.items()}
         _plan(keys, folder, about)
-    return _close(keys, folder, problems, report=cells[0].config["report"])
+    return _close(keys, folder, problems, cells[0].config)
 
 
 def _plan(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any]) -> None:
@@ -299,8 +299,15 @@ def finished(folder: Folder, key: str, cell: Cell) -> bool:
     return found is not None and not (retry and found["status"] not in record.FINE)
 
 
-def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], report: bool) -> int:
-    page = build_report(folder.path) if report else "none (report=false)"
+def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str],
+           config: dict[str, Any]) -> int:
+    page = "none (report=false)"
+    if config["report"]:
+        try:
+            page = build_report(folder.path, plots.modules(config))
+        except NoReport as error:
+            page = f"none ({error})"
+            problems = [*problems, page]
     # Not before: until now the newest report is the one of the sweep before.
     folder.link_latest()
     # Of a record with its samples and curves only this much is held: sweeps can be long.
@@ -317,17 +324,35 @@ def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], report
     return 1 if failed or missing or problems else 0
 
 
-def build_report(path: Path) -> str:
-    """Runs ``python -m reports`` on a folder; returns the report's path, or why there is none."""
+class NoReport(Exception):
+    """The report could not be made; the text says why."""
+
+
+def build_report(path: Path, modules: list[str]) -> str:
+    """Runs ``python -m reports`` on a folder; returns the report's path.
+
+    Args:
+        path: the folder.
+        modules: what draws plots of the sweep's own. The report runs no code that only
+            ``sweep.json`` names.
+
+    Raises:
+        NoReport: when it fails.
+    """
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(
         [str(provenance.ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
-    answer = subprocess.run([sys.executable, "-P", "-m", "reports", str(path)], env=env,
-                            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-m", "reports", "report", str(path),
+               *(["--plots", *modules] if modules else [])]
+    try:
+        answer = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True,
+                                text=True, errors="replace", check=False)
+    except OSError as error:
+        raise NoReport(str(error)) from error
     page = path / "report" / "index.html"
     if answer.returncode == 0 and page.exists():
         return str(page)
     lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
-    return f"none (python -m reports ended with status {answer.returncode}: {lines[-1]})"
+    raise NoReport(f"python -m reports ended with status {answer.returncode}: {lines[-1]}")
 
 
 def _load() -> float | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import content, markdown, plots
+from reports import content, markdown, output, plots
 from reports.document import Figure
 from reports.html import page
 from reports.records import Sweeps, read_sweeps
@@ -22,16 +22,19 @@ class Built:
     sweeps: Sweeps
 
 
-def build(folders: list[Path], out: Path | None = None, others: Iterable[str] = ()) -> Built:
+def build(folders: list[Path], out: Path | None = None, others: Collection[str] = ()) -> Built:
     """Writes results.parquet, results.csv and report/ into `out`.
+
+    A sweep's folder may be a stranger's: modules that it names are not imported.
 
     Args:
         folders: the sweeps; several merge into one report.
         out: where to write; one sweep's own folder, or ``merged`` beside the first of several.
-        others: modules with further plots, beside those that the sweeps themselves ask for.
+        others: modules with further plots.
 
     Raises:
-        InputError: the folders hold nothing that can be reported, or a module is no plot.
+        InputError: the folders hold nothing that can be reported, a module is no plot, or a file in
+            `out` that no report wrote is in the way.
     """
     for name in others:
         plots.plot_module(name)
@@ -42,14 +45,17 @@ def build(folders: list[Path], out: Path | None = None, others: Iterable[str] = 
         else sweeps.folders[0].resolve().parent / "merged"
     )
     study = Study(sweeps)
-    write(study.everything, target, sweeps.records)
-    report = target / "report"
-    report.mkdir(parents=True, exist_ok=True)
-    for old in [*report.glob("*.svg"), *report.glob("*.png")]:
-        old.unlink()  # a drawing of an earlier state of the sweep would pass for one of this
-    drawn, missing = plots.make_all(study, dict.fromkeys([*sweeps.plots, *others]))
-    figures = [Figure(plot, plot.save(report, plot.name), plot.name) for plot in drawn]
-    document = content.build(study, figures, missing)
-    (report / "report.md").write_text(markdown.render(document), encoding="utf-8")
-    (report / "index.html").write_text(page.render(document), encoding="utf-8")
-    return Built(report / "index.html", sweeps)
+    drawn, missing = plots.make_all(study, dict.fromkeys(others))
+    missing += [
+        (name, f"its code runs only where it is named: add --plots {name}")
+        for name in sweeps.plots
+        if name not in others
+    ]
+    with output.staged(target) as stage:
+        write(study.everything, stage, sweeps.records)
+        report = stage / "report"
+        figures = [Figure(plot, plot.save(report, plot.name), plot.name) for plot in drawn]
+        document = content.build(study, figures, missing)
+        (report / "report.md").write_text(markdown.render(document), encoding="utf-8")
+        (report / "index.html").write_text(page.render(document), encoding="utf-8")
+    return Built(target / "report" / "index.html", sweeps)

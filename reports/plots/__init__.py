@@ -28,9 +28,8 @@ def make_all(
         study: what is drawn.
         others: names of modules outside this folder; one that cannot be had is a reason as well.
     """
-    modules = [
-        importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)
-    ]
+    own = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    modules = list(own)
     drawn: list[Plot] = []
     missing: list[tuple[str, str]] = []
     for name in others:
@@ -43,6 +42,10 @@ def make_all(
             drawn += module.make(study)
         except NotDrawn as why:
             missing.append((module.TITLE, str(why)))
+        except Exception as error:
+            if module in own:
+                raise
+            missing.append((str(module.TITLE), f"{type(error).__name__}: {error}"))
     return drawn, missing
 
 
@@ -54,7 +57,7 @@ def plot_module(name: str) -> ModuleType:
     """
     try:
         module = importlib.import_module(name)
-    except ImportError as error:
+    except Exception as error:  # its own code runs here
         raise InputError(
             "a module with a plot", f"{name} ({error})", "Is its folder on PYTHONPATH?"
         ) from error

@@ -25,7 +25,7 @@ class Sweeps:
         corrupt: (file, what is wrong with it) of files that are not records.
         missing: {"key": ..., "folder": ..., row columns} of planned cells without a record.
         questions: experiment name -> the question that it asks.
-        plots: modules that the sweeps asked to draw plots of their own.
+        plots: modules that the sweeps asked to draw plots of their own; none is imported for that.
     """
 
     folders: tuple[Path, ...]

@@ -26,7 +26,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         patch.chdir(out)
         patch.setenv("PYTHONPATH", os.pathsep.join([str(PLUGINS)]))
         patch.syspath_prepend(str(PLUGINS))
-        patch.setattr(sweep, "build_report", lambda path: "none")
+        patch.setattr(sweep, "build_report", lambda *_: "none")
         patch.setattr(sweep, "machine_floor", lambda *_: {})
         status = cli.main([
             "-m", "--config-dir", str(PLUGINS / "conf"), f"out={out}", "backend=planted",

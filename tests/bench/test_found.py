@@ -88,7 +88,7 @@ def test_latest_is_the_last_sweep_that_ended(
 ) -> None:
     latest = tmp_path / "runs" / "latest"
     seen: list[bool] = []
-    monkeypatch.setattr(sweep, "build_report", lambda path: seen.append(latest.exists()) or "page")
+    monkeypatch.setattr(sweep, "build_report", lambda *_: seen.append(latest.exists()) or "page")
     run(cells_of("seed=0"), tmp_path / "whole")
     assert seen == [False]
     assert latest.resolve() == tmp_path / "whole"

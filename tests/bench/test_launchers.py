@@ -75,7 +75,7 @@ def test_rows_are_those_of_a_sweep_in_turn(
     planted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[Path] = []
-    monkeypatch.setattr(sweep, "build_report", lambda path: built.append(path) or "none")
+    monkeypatch.setattr(sweep, "build_report", lambda path, _: built.append(path) or "none")
     arguments = ["seed=0,1,2,5,6", "repeats=2"]
     assert run(tmp_path / "serial", *arguments) == 1
     assert run(tmp_path / "jobs", *arguments, launcher=InProcess(3)) == 1

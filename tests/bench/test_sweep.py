@@ -23,6 +23,7 @@ from bench.folder import Folder
 from bench.launch import Outcome
 from bench.provenance import ROOT
 
+REAL_REPORT = sweep.build_report
 FAULTS = ("do_nothing_wrong", "raise_in_the_middle", "kill_itself", "exit_without_a_word",
           "ask_for_too_much")
 
@@ -44,7 +45,7 @@ def plant(setattr_: Callable[[object, str, Any], None]) -> None:
 
     setattr_(launch, "run_cell", run_cell)
     setattr_(sweep, "machine_floor", lambda *_: {})
-    setattr_(sweep, "build_report", lambda path: "none")
+    setattr_(sweep, "build_report", lambda *_: "none")
     # Other tests may run cells at the same time.
     setattr_(neighbours, "others", lambda platform: 0)
 
@@ -87,7 +88,7 @@ def test_a_sweep_can_do_without_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built: list[Path] = []
-    monkeypatch.setattr(sweep, "build_report", lambda path: built.append(path) or "the page")
+    monkeypatch.setattr(sweep, "build_report", lambda path, _: built.append(path) or "the page")
     assert run(cells_of("seed=0", "report=false"), tmp_path / "out") == 0
     assert not built
     assert "report:  none (report=false)" in capsys.readouterr().out
@@ -95,6 +96,32 @@ def test_a_sweep_can_do_without_its_report(
     assert run(cells_of("seed=0"), tmp_path / "out") == 0
     assert built == [tmp_path / "out"]
     assert "1 of 1 cells are recorded already" in capsys.readouterr().out
+
+
+def test_a_report_that_failed_is_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(path: Path, modules: list[str]) -> str:
+        raise sweep.NoReport("python -m reports ended with status -9: Killed")
+
+    monkeypatch.setattr(sweep, "build_report", fails)
+    assert run(cells_of("seed=0"), tmp_path / "out") == 1
+    printed = capsys.readouterr().out
+    assert "report:  none (python -m reports ended with status -9: Killed)" in printed
+
+
+def test_a_report_runs_the_plots_of_its_own_sweep_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(sweep, "build_report", REAL_REPORT)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command)
+                        or subprocess.CompletedProcess(command, 2, "", "reports: no"))
+    cells = cells_of("seed=0", "+plot.mine._target_=json")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sweep.json").write_text('{"plots": ["planted"]}')
+    assert run(cells, tmp_path / "out") == 1
+    assert commands[-1][-3:] == [str(tmp_path / "out"), "--plots", "json"]
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
