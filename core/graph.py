@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import brainstate
 import jax.numpy as jnp
 
 from core.labels import is_real
@@ -103,6 +104,17 @@ class Graph:
         states = {h.var: h.new for h in self.hidden} | dict(self.others)
         wanted = [*self.out_atoms, *(op.y for op in self.operations)]
         return schedule(self.body, states, self.arg_vars, wanted)
+
+    @cached_property
+    def restarting(self) -> tuple[int, ...]:
+        """What a sample that starts anew begins with: all HiddenStates, also those of integers."""
+        kept = {
+            v
+            for state, variables in zip(self.states, self.state_vars, strict=True)
+            if isinstance(state, brainstate.HiddenState)
+            for v in variables
+        }
+        return (*(h.var for h in self.hidden), *(v for v, _ in self.others if v in kept))
 
     @cached_property
     def trained(self) -> tuple[int, ...]:

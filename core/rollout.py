@@ -23,7 +23,7 @@ class Restart(NamedTuple):
     """Samples that start anew within a window."""
 
     keep: Any  # [K, B] or [K]: zero where a sample starts anew before the step, else one
-    hidden: tuple[Any, ...]  # the states that it starts from
+    states: tuple[Any, ...]  # what it starts from, one per Graph.restarting
 
 
 class Record(NamedTuple):
@@ -54,7 +54,9 @@ def run(
     hidden_vars = tuple(h.var for h in graph.hidden)
     other_vars = tuple(v for v, _ in graph.others)
     start = dict(zip(hidden_vars + other_vars, hidden + others, strict=True))
-    anew = {} if restart is None else dict(zip(hidden_vars, restart.hidden, strict=True))
+    anew = {} if restart is None else dict(
+        zip(graph.restarting, restart.states, strict=True)
+    )
     keep = None if restart is None else restart.keep
 
     def restarted(state: int, value: Any, keep: Any) -> Any:
@@ -108,10 +110,13 @@ def run(
 
 
 def forget(tree: Any, keep: Any) -> Any:
-    """Multiply arrays [B, ...] by keep [B] (or arrays by a scalar); None keeps all."""
+    """Zero in arrays [B, ...] where keep [B] (or one number) is; None keeps all.
+
+    A product would keep what is not finite.
+    """
     if keep is None:
         return tree
-    return jax.tree.map(lambda a: a * along(keep, a).astype(a.dtype), tree)
+    return jax.tree.map(lambda a: jnp.where(along(keep, a) > 0, a, jnp.zeros_like(a)), tree)
 
 
 def along(keep: Any, a: Any) -> Any:
@@ -125,7 +130,7 @@ def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False) -> Any:
     if n_steps > 1:
         return lax.scan(tick, carry, xs, reverse=reverse)
     carry, ys = tick(carry, jax.tree.map(lambda x: x[0], xs))
-    return carry, jax.tree.map(lambda y: y[None], ys)
+    return carry, jax.tree.map(lambda y: jnp.asarray(y)[None], ys)
 
 
 def over_time(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,6 +140,6 @@ def over_time(f: Callable[..., Any]) -> Callable[..., Any]:
         if jax.tree.leaves(args)[0].shape[0] > 1:
             return jax.vmap(f)(*args)
         out = f(*jax.tree.map(lambda x: x[0], args))
-        return jax.tree.map(lambda y: y[None], out)
+        return jax.tree.map(lambda y: jnp.asarray(y)[None], out)
 
     return mapped

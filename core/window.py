@@ -31,6 +31,7 @@ __all__ = [
     "low_pass",
     "products",
     "push",
+    "remembered",
 ]
 
 
@@ -244,10 +245,15 @@ def faded_sum(decay: float, inflow: Any, keep: Any = None) -> Any:
     weights = jnp.asarray(decay ** np.arange(n_steps - 1.0, -1.0, -1.0), inflow.dtype)
     if keep is None:
         return jnp.tensordot(weights, inflow, 1, precision=lax.Precision.HIGHEST)
-    # What comes after a step decides whether it is still remembered.
-    later = jnp.concatenate([keep[1:], jnp.ones_like(keep[:1])])
-    weights = along(weights, later) * lax.cumprod(later, reverse=True).astype(weights.dtype)
+    inflow = forget(inflow, remembered(keep))
     return (along(weights, inflow) * inflow).sum(axis=0)
+
+
+def remembered(keep: Any) -> Any:
+    """Whether a sample has not started anew after a step of the window, [K, B]: what comes after a
+    step decides whether it still counts at the end."""
+    later = jnp.concatenate([keep[1:], jnp.ones_like(keep[:1])])
+    return lax.cumprod(later, reverse=True)
 
 
 def products(

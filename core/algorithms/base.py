@@ -88,7 +88,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         self._model_states = frozenset(map(id, self.model.states().values()))
         self._example = jax.tree.map(jax.typeof, args)
         self.trace = EligibilityTrace(self.init_traces(self._graph))
-        self.initial = EligibilityTrace(self.carry().hidden)  # where a restarted sample begins
+        self.initial = EligibilityTrace(self._standing())  # where a restarted sample begins
 
     def make_graph(self, args: tuple[Any, ...]) -> Graph:
         """Trace the model. Algorithms that need less than D-RTRL's analysis refuse less."""
@@ -191,6 +191,11 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         for v in graph.param_vars:
             known.pop(v)
         return Carry(hidden, others, known, self.trace.value)
+
+    def _standing(self) -> tuple[Any, ...]:
+        """The present values of what a sample that starts anew begins with."""
+        known = self._state_leaves()
+        return tuple(known[v] for v in self.graph.restarting)
 
     def set_carry(self, carry: Carry) -> None:
         """Write states and traces back."""

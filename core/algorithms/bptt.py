@@ -69,7 +69,7 @@ class CheckpointedBPTT(BPTT):
         @jax.checkpoint
         def one(state: Any, values: Any, inputs: Any) -> Any:
             args, keep = inputs
-            again = None if restart is None else Restart(keep, restart.hidden)
+            again = None if restart is None else Restart(keep, restart.states)
             hidden, others = state
             outs, hidden, others, _ = run(graph, values, hidden, others, args, again)
             return (hidden, others), outs

@@ -32,11 +32,13 @@ from core.errors import InvalidArgument
 from core.graph import Graph
 from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
+from core.rollout import forget
 from core.traces import DenseTrace, advance_parameter, spread, zero_after
 from core.window import (
     Derivatives,
     accumulate,
     products,
+    remembered,
 )
 
 __all__ = ["D_RTRL", "ParamDimVjpAlgorithm"]
@@ -107,11 +109,17 @@ class D_RTRL(WindowedAlgorithm):
 
     def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
         """The past is eps_0 itself; at the end, eps_K."""
-        return Unsettled(traces, self._entered(graph, local)) if keep else None, traces
+        if not keep:
+            return None, traces
+        going_on = None if local.keep is None else local.keep.min(axis=0)
+        return Unsettled(forget(traces, going_on), self._entered(graph, local)), traces
 
     def _entered(self, graph: Graph, local: Derivatives) -> dict[str, Any]:
         """x_t, A_t f_t and A_0 by source and block: eps_K = A_0 eps_0 + sum_t x_t (x) (A_t f_t)."""
         zero = graph.zero_flow(local.n_steps)
+        if local.keep is not None:  # steps of a sample that has started anew since may hold NaN
+            apart = forget((local.transition, local.f, local.x), remembered(local.keep))
+            local = Derivatives(*apart, local.keep, local.n_steps)
         passed = [products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)]
         entered = {}
         for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
@@ -210,10 +218,11 @@ class D_RTRL(WindowedAlgorithm):
             )
 
         hidden = list(carry.hidden)
+        keep = None if window.restart is None else window.restart.keep[0]
         credited = with_derivative(
             start,
             tuple(hidden[i] for i in graph.live),
-            None if window.fresh else carry.traces,
+            None if window.fresh else forget(carry.traces, keep),
             dict(zip(graph.weights, weights, strict=True)),
         )
         for i, h in zip(graph.live, credited, strict=True):

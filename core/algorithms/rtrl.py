@@ -24,7 +24,7 @@ from core.capture import trace_step
 from core.derivative import with_derivative
 from core.errors import NotRepresentable
 from core.graph import Graph
-from core.rollout import run
+from core.rollout import forget, run
 from core.step import prelude
 
 __all__ = ["RTRL"]
@@ -68,6 +68,8 @@ class RTRL(OnlineAlgorithm):
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         graph = self.graph
         start = lax.stop_gradient(carry)
+        if window.restart is not None:
+            start = start._replace(traces=forget(start.traces, window.restart.keep[0]))
         influence = tuple(start.traces[h.name] for h in graph.hidden)
         trained = {
             v: p for v, p in zip(graph.param_vars, params, strict=True) if v in graph.trained

@@ -14,7 +14,7 @@ from core.derivative import with_derivative
 from core.errors import NotRepresentable
 from core.graph import Graph
 from core.labels import is_real
-from core.rollout import run
+from core.rollout import forget, run
 from core.step import prelude
 from core.window import Derivatives, Perturbation, derivatives, push
 
@@ -83,6 +83,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
         fixed, start, args = lax.stop_gradient((values, carry, window.args))
         if window.fresh:
             start = start._replace(traces=None)
+        elif window.restart is not None:
+            start = start._replace(traces=forget(start.traces, window.restart.keep[0]))
         outs, hidden, others, record = run(
             graph, fixed, start.hidden, start.others, args, window.restart
         )

@@ -1,0 +1,103 @@
+"""Samples that start anew: states of every dtype do, and nothing of the past is left, NaN included.
+
+Reference: the parts of the stream on their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import core
+
+from .cases import N_HIDDEN, N_IN, Data, data_for, gradient_of, run
+from .references import assert_close, named, relative_error, squared_error
+
+ALGORITHMS = {
+    "bptt": core.BPTT,
+    "bptt, checkpointed": lambda m: core.CheckpointedBPTT(m, segment=2),
+    "rtrl": lambda m: core.RTRL(m, window=2),
+    "d_rtrl, 1": lambda m: core.D_RTRL(m, window=1),
+    "d_rtrl, 3": lambda m: core.D_RTRL(m, window=3),
+    "d_rtrl, credit in windows": lambda m: core.D_RTRL(m, window=3, credit="window"),
+    "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9, window=3),
+    "rank 2": lambda m: core.ES_D_RTRL(m, 2, window=2),
+}
+
+
+class Refractory(brainstate.nn.Module):
+    """A neuron that rests for some steps after v > 1; the countdown is a HiddenState of `dtype`."""
+
+    def __init__(self, dtype: Any) -> None:
+        super().__init__()
+        self.dtype = dtype
+        draw = np.random.default_rng(1)
+        self.W = brainstate.ParamState(jnp.asarray(draw.normal(size=(N_IN, N_HIDDEN))))
+        self.R = brainstate.ParamState(jnp.asarray(draw.normal(size=(N_HIDDEN, 2))))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        shape = (N_HIDDEN,) if batch_size is None else (batch_size, N_HIDDEN)
+        self.v = brainstate.HiddenState(jnp.zeros(shape))
+        self.wait = brainstate.HiddenState(jnp.zeros(shape, self.dtype))
+
+    def update(self, x: Any) -> Any:
+        v, wait = self.v.value, self.wait.value
+        v = jnp.where(wait <= 0, 0.8 * v + 2 * x @ self.W.value, 0.8 * v)
+        if self.dtype == bool:
+            self.wait.value = v > 1.0
+        else:
+            self.wait.value = jnp.where(v > 1.0, 3, jnp.maximum(wait - 1, 0)).astype(self.dtype)
+        self.v.value = v
+        return jnp.tanh(v) @ self.R.value
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "batching"),
+    [("bptt", int, "manual"), ("bptt, checkpointed", bool, "vmap"), ("rtrl", bool, "manual"),
+     ("d_rtrl, 3", int, "manual"), ("d_rtrl, 3", int, "vmap")],
+)
+def test_states_of_integers_and_booleans_start_anew(name: str, dtype: Any, batching: str) -> None:
+    model, data = Refractory(dtype), data_for()
+    reset = np.zeros((7, 2), bool)
+    reset[4] = True
+    make = ALGORITHMS[name]
+
+    def everything() -> Any:
+        return [
+            gradient_of(make(model), data, batching=batching, reset=reset),
+            *(gradient_of(make(model), Data(*(a[part] for a in data)), batching=batching)
+              for part in (slice(0, 4), slice(4, 7))),
+            gradient_of(make(model), data, batching=batching),
+        ]
+
+    (streamed, losses), (first, l1), (second, l2), (_, unbroken) = run(everything)
+    assert relative_error(losses, np.concatenate([l1, l2])) < 1e-12
+    assert relative_error(losses, unbroken) > 1e-3
+    assert_close(streamed, {k: first[k] + second[k] for k in first}, 1e-11)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_sample_that_was_nan_starts_anew(name: str) -> None:
+    """Its states and traces are NaN when the reset comes; the gradient is as if they never were."""
+    model, data = Refractory(float), data_for()
+    bad = data.xs.copy()
+    bad[2, 1] = np.nan
+    reset = np.zeros((7, 2), bool)
+    reset[4, 1] = True
+    first, second = slice(0, 4), slice(4, 7)
+
+    def gradients(xs: Any) -> Any:
+        algo = ALGORITHMS[name](model)
+        gradient_of(algo, Data(xs[first], data.ys[first]), fresh=False)
+        found = core.gradient(algo, squared_error, xs[second], data.ys[second],
+                              per_step_targets=True, fresh=False, reset=reset[second])
+        return named(found.grads), named(core.gradient(
+            algo, squared_error, xs[second], data.ys[second], per_step_targets=True, fresh=False
+        ).grads)
+
+    for found, wanted in zip(run(gradients, bad), run(gradients, data.xs), strict=True):
+        assert_close(found, wanted, 1e-11)
