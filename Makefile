@@ -1,6 +1,7 @@
 # make bench       a first sweep and its report
 # make test        lint, types and tests
 # make benchmarks  the timed suites
+# make gpu         what a GPU makes of it, under eight minutes; DEVICE=cpu rehearses
 # make gate        what no clock has a part in, against the committed baseline
 # make baseline    makes that baseline anew, on purpose
 # Everything is installed into .venv, nothing outside it.
@@ -8,6 +9,7 @@
 PYTHON ?= python3
 WORKERS ?= 2
 SWEEP ?= +experiment=quick
+DEVICE ?= gpu
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --no-input --compile -c constraints.txt
@@ -20,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without bytecode every benchmarked process spends three times as long on its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test benchmarks gate baseline lint types clean
+.PHONY: bench test benchmarks gpu gate baseline lint types clean
 
 bench: .venv/installed
 	$(BIN)/python -m bench $(SWEEP)
@@ -30,6 +32,10 @@ test: lint types
 
 benchmarks: .venv/installed-test
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+# device=gpu needs the extra `cuda`.
+gpu: .venv/installed-test
+	$(BIN)/python -m tests.benchmarks.gpu --device $(DEVICE)
 
 gate: .venv/installed
 	$(BIN)/python .ci/exact_gate.py check

@@ -32,6 +32,11 @@ ALGORITHMS: dict[str, Callable[[Any, Case], Any]] = {
     "ES-D-RTRL": lambda m, case: core.ES_D_RTRL(m, 0.9),
 }
 
+HEAD = (
+    "| case | algorithm | ms/step | BPTT / it | braintrace / it | vmap / manual | floor / it |"
+    " first call s |"
+)
+
 
 def main() -> None:
     """Parse the command line, measure, print."""
@@ -40,20 +45,17 @@ def main() -> None:
     parser.add_argument("--case", default="", help="only cases whose name contains this")
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     options = parser.parse_args()
-    lines = [
-        "| case | algorithm | ms/step | BPTT / it | braintrace / it | vmap / manual | floor / it |"
-        " first call s |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
     for name, case in CASES.items():
         if options.case in name:
-            lines += _rows(name, case, options.pairs)
+            lines += rows(name, case, options.pairs)
     print("\n".join(lines))
     if options.out:
         options.out.write_text("\n".join(lines) + "\n")
 
 
-def _rows(name: str, case: Case, pairs: int) -> list[str]:
+def rows(name: str, case: Case, pairs: int) -> list[str]:
+    """The lines of the table for one case."""
     xs, labels = case.data()
     few, _ = case.data(case.peer_steps)
     runs: dict[str, tuple[Callable[[], Any], int]] = {}
@@ -83,7 +85,7 @@ def _rows(name: str, case: Case, pairs: int) -> list[str]:
     floor = [2 * t for t in times["product"]]
     if "GRU" in name:
         floor = [3 * t for t in floor]  # reset, update and candidate
-    rows = []
+    lines = []
     for algorithm in ALGORITHMS:
         mine = times[f"{algorithm}/manual"]
         theirs = "-"
@@ -91,7 +93,7 @@ def _rows(name: str, case: Case, pairs: int) -> list[str]:
             peer = "es_d_rtrl" if algorithm.startswith("ES") else "d_rtrl"
             best = min((times[f"{peer}/manual"], times[f"{peer}/vmap"]), key=statistics.median)
             theirs = ratio(best, mine)
-        rows.append(
+        lines.append(
             f"| {name} | {algorithm} | {statistics.median(mine):.4f} "
             f"| {ratio(times['BPTT/manual'], mine)} | {theirs} "
             f"| {ratio(times[f'{algorithm}/vmap'], mine)} | {ratio(floor, mine)} "
@@ -100,11 +102,11 @@ def _rows(name: str, case: Case, pairs: int) -> list[str]:
     for peer in ("d_rtrl", "es_d_rtrl"):
         for batching in ("manual", "vmap"):
             key = f"{peer}/{batching}"
-            rows.append(
+            lines.append(
                 f"| {name} | braintrace {peer}, {batching} | {statistics.median(times[key]):.4f} "
                 f"| - | - | - | - | {first[key]:.2f} |"
             )
-    return rows
+    return lines
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -36,6 +36,37 @@ class LIFNet(brainstate.nn.Module):
         return self.readout(self.neurons.get_spike())
 
 
+class StackedLIF(brainstate.nn.Module):
+    """Three recurrent LIF layers and a leaky readout; input and recurrence have a matrix each.
+
+    Weights are scaled for inputs that are on in a hundredth of the steps, and for neurons that
+    spike in a tenth of them.
+    """
+
+    def __init__(self, n_in: int, n_hidden: int, n_layers: int = 3) -> None:
+        super().__init__()
+
+        def matrix(n: int, gain: float, rate: float) -> Any:
+            init = braintools.init.KaimingNormal(scale=gain / rate, unit=u.mA)
+            return brainstate.nn.Linear(n, n_hidden, w_init=init, b_init=None)
+
+        sources = [(n_in, 0.01), *[(n_hidden, 0.1)] * (n_layers - 1)]
+        self.inputs = [matrix(n, 80.0, rate) for n, rate in sources]
+        self.recurrent = [matrix(n_hidden, 5.0, 0.1) for _ in sources]
+        self.neurons = [
+            brainpy.state.LIF(n_hidden, tau=20.0 * u.ms, V_th=1.0 * u.mV) for _ in sources
+        ]
+        self.readout = brainpy.state.LeakyRateReadout(n_hidden, 10)
+
+    def update(self, x: Any) -> Any:
+        for drive, feedback, neurons in zip(
+            self.inputs, self.recurrent, self.neurons, strict=True
+        ):
+            neurons(drive(x) + feedback(neurons.get_spike()))
+            x = neurons.get_spike()
+        return self.readout(x)
+
+
 class GRUNet(brainstate.nn.Module):
     """GRU with a linear readout."""
 
