@@ -11,7 +11,7 @@ import pandas as pd
 from reports.choice import judged
 from reports.records.columns import SETTINGS, SIZES
 from reports.records.settings import varying_within
-from reports.stats import mean_interval
+from reports.resampling import mean_interval
 from reports.study import Study
 
 

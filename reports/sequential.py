@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from reports.stats import bootstrap_interval, sign_flip_p
+from reports.resampling import bootstrap_interval, sign_flip_p
 
 ALPHA = 0.05
 LOOKS = 4

@@ -1,169 +1,157 @@
 """Statistics of comparisons: pure functions of numbers, without I/O or a clock.
 
-Differences are of logarithms, so that a ratio and its inverse weigh the same.
+Times are compared by their logarithms, so that a ratio and its inverse weigh the same, and the unit
+is always the process (or the seed), never a sample inside of one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, stdtrit
+from scipy import stats
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_EXACT_FLIPS = 18  # 2^18 sign patterns are still quick to enumerate
-_EXACT_SPLITS = 200_000  # ways to deal two samples anew that are enumerated
-_DRAWS = 20_000
+ALPHA = 0.05
+LEAST = 3  # values that say something of their own spread
+OWN, RANGE, STUDENT = "within one process", "min to max", "95 %"
 
 
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with the ends of its confidence interval."""
+class Interval(NamedTuple):
+    """An estimate and the ends of what is known about it.
+
+    Attributes:
+        centre: the estimate.
+        low, high: the ends; NaN where nothing is known.
+        kind: what the ends are: "within one process", "min to max", "95 %", or "" for nothing.
+    """
 
     centre: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
+    kind: str = ""
 
 
-def mean_interval(values: ArrayLike) -> Interval:
-    """The mean of at least one value with Student's 95 % interval, nan for a single one."""
-    array = np.asarray(values, dtype=float)
-    n, centre = len(array), float(array.mean())
-    half = float(half_interval(array.std(ddof=1), n)) if n > 1 else math.nan
-    return Interval(centre, centre - half, centre + half)
-
-
-def half_interval(spread: float | pd.Series, n: int | pd.Series) -> Any:
-    """Half of Student's 95 % interval of a mean of n values, from their standard deviation."""
-    return stdtrit(n - 1, 0.975) * spread / np.sqrt(n)
-
-
-def bootstrap_interval(
+def interval(
     values: ArrayLike,
-    statistic: Callable[..., np.ndarray] = np.mean,
-    confidence: float = 0.95,
-    draws: int = 4000,
-    seed: int = 0,
+    own: tuple[float, float] = (math.nan, math.nan),
+    bounds: tuple[float, float] | None = None,
 ) -> Interval:
-    """Percentile bootstrap with the small-sample correction of Hesterberg (2015, section 3.1).
+    """What several processes or seeds say of one number.
 
-    The plain percentile interval of n values is too short by about sqrt((n-1)/n) z/t; the
-    percentiles are moved outwards by just that.
+    One value has only its own spread; of two the two are told; from three on it is Student's 95 %
+    interval, on logarithms where all are positive and none is bounded.
 
     Args:
-        values: [N] independent values, N >= 2.
-        statistic: reduces the last axis, called with ``axis=-1``.
-        seed: of the resampling; the same call gives the same interval.
-
-    Raises:
-        ValueError: fewer than two values.
+        values: [N], N >= 1.
+        own: the ends that a single process recorded of its own samples.
+        bounds: where the values themselves end, as 0 and 1 of a share.
     """
-    array = _finite(values)
-    n = len(array)
-    if n < 2:
-        raise ValueError(f"a bootstrap interval needs at least two values; got {n}")
-    rng = np.random.default_rng(seed)
-    resampled = statistic(array[rng.integers(n, size=(draws, n))], axis=-1)
-    t = float(stdtrit(n - 1, 0.5 - confidence / 2))
-    tail = float(ndtr(math.sqrt(n / (n - 1)) * t))
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return Interval(float(statistic(array, axis=-1)), float(low), float(high))
+    array = np.asarray(values, dtype=float)
+    logs = bounds is None and bool((array > 0).all())
+    if len(array) == 1:
+        known = not math.isnan(own[0] + own[1])
+        return Interval(float(array[0]), *own, OWN) if known else Interval(float(array[0]))
+    if len(array) < LEAST:
+        centre = float(np.exp(np.log(array).mean()) if logs else array.mean())
+        return Interval(centre, float(array.min()), float(array.max()), RANGE)
+    scaled = np.log(array) if logs else array
+    error = float(stats.sem(scaled))
+    # Without any spread there is no scale; the interval is the point.
+    low, high = stats.t.interval(0.95, len(array) - 1, scaled.mean(), error or 1e-300)
+    ends = np.array([scaled.mean(), low, high])
+    centre, low, high = np.exp(ends) if logs else np.clip(ends, *(bounds or (-np.inf, np.inf)))
+    return Interval(float(centre), float(low), float(high), STUDENT)
 
 
-def sign_flip_p(differences: ArrayLike, seed: int = 0) -> float:
-    """Two-sided p of "the differences are symmetric around zero", by flipping their signs.
+def wilson(share: float, n: int) -> Interval:
+    """A share of n cases with Wilson's 95 % interval."""
+    ends = stats.binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return Interval(share, float(ends.low), float(ends.high), STUDENT)
 
-    Exact (all 2^N patterns) up to 18 differences, sampled beyond with the observed pattern counted
-    in, so that it is never too small. N differences cannot give less than 2^(1-N).
+
+def ratio(base: ArrayLike, head: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The geometric mean of head over that of base, of independent processes.
+
+    Welch's interval from three processes a side on, nothing below.
     """
-    d = _finite(differences)
-    if not len(d):
-        raise ValueError("a sign-flip test needs at least one difference")
-    observed = abs(d.sum())
-    if len(d) <= _EXACT_FLIPS:
-        sums = np.zeros(1)
-        for value in d:
-            sums = np.concatenate([sums + value, sums - value])
-        return float(np.mean(_at_least(np.abs(sums), observed)))
-    rng = np.random.default_rng(seed)
-    signs = rng.choice([-1.0, 1.0], size=(_DRAWS, len(d)))
-    return float((1 + _at_least(np.abs(signs @ d), observed).sum()) / (_DRAWS + 1))
+    b, h = _logs(base), _logs(head)
+    centre = float(np.exp(h.mean() - b.mean()))
+    if min(len(b), len(h)) < LEAST:
+        return Interval(centre)
+    if b.std() + h.std() == 0:
+        return Interval(centre, centre, centre, STUDENT)
+    ends = stats.ttest_ind(h, b, equal_var=False).confidence_interval(confidence)
+    return Interval(centre, float(np.exp(ends.low)), float(np.exp(ends.high)), STUDENT)
 
 
-def permutation_p(a: ArrayLike, b: ArrayLike, seed: int = 0) -> float:
-    """Two-sided p of "a and b come from one distribution", by dealing the values anew.
+def paired_ratio(base: ArrayLike, head: ArrayLike) -> Interval:
+    """The geometric mean of head over base, pair by pair: `interval` of the ratios."""
+    return interval(np.exp(_logs(head) - _logs(base)))
 
-    Exact while there are at most 200,000 ways to deal, sampled beyond with the observed one
-    counted in.
+
+def slower_p(base: ArrayLike, head: ArrayLike, bar: float = 0.0) -> float:
+    """p of "head takes at most `bar` (0.05 = 5 %) longer than base"; NaN below three a side."""
+    b, h = _logs(base), _logs(head)
+    if min(len(b), len(h)) < LEAST:
+        return math.nan
+    shifted = h - math.log1p(bar)
+    if b.std() + h.std() == 0:
+        return float(shifted.mean() <= b.mean())
+    return float(stats.ttest_ind(shifted, b, equal_var=False, alternative="greater").pvalue)
+
+
+def within_noise(times: Mapping[str, ArrayLike], bar: float) -> list[str]:
+    """The way with the shortest time and all that are not shown to be slower than it.
+
+    Shown by a test against the bar, with Holm's correction over the ways; a way with fewer than
+    three processes (or beside a fastest with fewer) counts as slower beyond the bar itself.
+
+    Args:
+        times: way -> its processes' times.
+        bar: the share up to which two times are equal on this machine.
     """
-    a, b = _finite(a), _finite(b)
-    if not (len(a) and len(b)):
-        raise ValueError(
-            f"a permutation test needs values on both sides; got {len(a)} and {len(b)}"
-        )
-    pooled = np.concatenate([a, b])
-    n, total = len(a), pooled.sum()
-
-    def gap(sum_a: np.ndarray) -> np.ndarray:
-        return np.abs(sum_a / n - (total - sum_a) / len(b))
-
-    observed = float(gap(np.asarray(a.sum())))
-    if math.comb(len(pooled), n) <= _EXACT_SPLITS:
-        chosen = _splits(len(pooled), n)
-        return float(np.mean(_at_least(gap(pooled[chosen].sum(axis=1)), observed)))
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.broadcast_to(pooled, (_DRAWS, len(pooled))), axis=1)
-    hits = _at_least(gap(shuffled[:, :n].sum(axis=1)), observed).sum()
-    return float((1 + hits) / (_DRAWS + 1))
+    fastest = min(times, key=lambda way: (float(np.median(times[way])), way))
+    others = [way for way in times if way != fastest]
+    p = {way: slower_p(times[fastest], times[way], bar) for way in others}
+    tested = [way for way in others if not math.isnan(p[way])]
+    shown = dict(zip(tested, holm([p[way] for way in tested]), strict=True))
+    slow = {
+        way
+        for way in others
+        if (shown[way] <= ALPHA if way in shown
+            else np.median(times[way]) > (1 + bar) * np.median(times[fastest]))
+    }  # fmt: skip
+    return [fastest, *(way for way in others if way not in slow)]
 
 
-@lru_cache(maxsize=8)
-def _splits(total: int, n: int) -> np.ndarray:
-    """[ways, n] every choice of n indices out of `total`."""
-    return np.array(list(combinations(range(total), n)))
+def behind_best(values: pd.DataFrame) -> pd.Series:
+    """p of "this way is no worse than the best" for each way; NaN below three seeds.
 
+    Seeds that all ways share are blocks, and Tukey's studentised range of what is left after them
+    corrects over all pairs of ways, so that picking the best costs nothing.
 
-def welch_interval(base: ArrayLike, head: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Mean of head minus mean of base with Welch's interval: no equal spread is assumed."""
-    a, b = _finite(base), _finite(head)
-    centre = float(b.mean() - a.mean())
-    error, degrees = welch_error(a, b)
-    half = float(stdtrit(degrees, 0.5 + confidence / 2)) * error
-    return Interval(centre, centre - half, centre + half)
-
-
-def welch_error(base: ArrayLike, head: ArrayLike) -> tuple[float, float]:
-    """(standard error of the difference of means, Welch's degrees of freedom).
-
-    Raises:
-        ValueError: a side has fewer than two values.
+    Args:
+        values: [seed, way], one value each; higher is better (negate losses).
     """
-    a, b = _finite(base), _finite(head)
-    if min(len(a), len(b)) < 2:
-        raise ValueError(f"a spread needs two values on each side; got {len(a)} and {len(b)}")
-    v_a, v_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    if v_a + v_b == 0:
-        return 0.0, float(len(a) + len(b) - 2)
-    degrees = (v_a + v_b) ** 2 / (v_a**2 / (len(a) - 1) + v_b**2 / (len(b) - 1))
-    return math.sqrt(v_a + v_b), float(degrees)
-
-
-def detectable(
-    error: float, degrees: float, bar: float = 0.0, power: float = 0.8, confidence: float = 0.95
-) -> float:
-    """The smallest true difference that is called with the given power when it must exceed
-    `bar`.
-    """
-    reach = float(stdtrit(degrees, 0.5 + confidence / 2) + stdtrit(degrees, power))
-    return bar + reach * error
+    shared = values.dropna()
+    seeds, ways = shared.shape
+    p = pd.Series(math.nan, index=values.columns)
+    if seeds < LEAST or ways < 2:
+        return p
+    table = shared.to_numpy(dtype=float)
+    left = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    degrees = (seeds - 1) * (ways - 1)
+    error = math.sqrt(float((left**2).sum()) / degrees / seeds)
+    gaps = table.mean(axis=0).max() - table.mean(axis=0)
+    if error < 1e-12:
+        p[:] = np.where(gaps > 1e-12, 0.0, 1.0)
+    else:
+        p[:] = stats.studentized_range.sf(gaps / error, ways, degrees)
+    return p
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -179,13 +167,8 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _at_least(values: np.ndarray, observed: float) -> np.ndarray:
-    """values >= observed, a rounding error aside: the observed arrangement must count itself."""
-    return values >= observed - 1e-12 * max(1.0, abs(observed))
-
-
-def _finite(values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values, dtype=float).ravel()
-    if not np.isfinite(array).all():
-        raise ValueError("statistics need finite numbers; drop failed measurements first")
-    return array
+def _logs(values: ArrayLike) -> np.ndarray:
+    array = np.atleast_1d(np.asarray(values, dtype=float))
+    if not (len(array) and np.isfinite(array).all() and (array > 0).all()):
+        raise ValueError(f"times and ratios are positive, finite numbers; got {array.tolist()}")
+    return np.log(array)

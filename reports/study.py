@@ -32,7 +32,7 @@ from reports.records.columns import (
 )
 from reports.records.settings import variants, varying_within
 from reports.records.table import frame
-from reports.stats import half_interval
+from reports.resampling import half_interval
 
 # Below this the rise of a process's peak is made of pages and allocator slack.
 LEAST_PEAK_MIB = 16.0

@@ -57,7 +57,7 @@ def _rows(table: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], Any]]:
         yield key if isinstance(key, tuple) else (key,), values
 
 
-def short(value: Any) -> str:
+def short(value: Any, digits: int = 3) -> str:
     """Three significant figures, an en dash for nothing, no exponent where digits will do."""
     if value is None or value is pd.NA or value != value:
         return "–"
@@ -67,9 +67,9 @@ def short(value: Any) -> str:
     if number.is_integer() and abs(number) < 1e6:
         return f"{int(number)}"
     if 1e-3 <= abs(number) < 1e6:
-        text = f"{number:.3g}"
+        text = f"{number:.{digits}g}"
         return f"{float(text):.0f}" if "e" in text else text
-    return f"{number:.2e}"
+    return f"{number:.{digits - 1}e}"
 
 
 def line(cells: Iterable[str]) -> str:

@@ -13,8 +13,8 @@ from reports.laws import CLOSE, COUNTED, reading
 from reports.noise import LEAST_BAR, bar
 from reports.records.columns import SETTINGS
 from reports.records.settings import varying_within
+from reports.resampling import mean_interval
 from reports.scaling import PowerLaw, fit
-from reports.stats import mean_interval
 from reports.study import Study
 from reports.text import times
 from reports.windows import windows

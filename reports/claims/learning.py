@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.claims.base import BATCHING, SNN, Check, Claim, Finding, judged, judged_if, untested
 from reports.records.columns import SETTINGS
-from reports.stats import mean_interval
+from reports.resampling import mean_interval
 from reports.study import Study
 from reports.text import short
 

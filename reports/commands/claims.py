@@ -18,10 +18,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints every claim with its verdict, figure and the keys of the rows behind it."""
     from reports import markdown
     from reports.claims import answer_all
-    from reports.records import read_sweeps
+    from reports.commands import read
     from reports.study import Study
 
-    answers = answer_all(Study(read_sweeps(arguments.folders)))
+    answers = answer_all(Study(read(arguments.folders)))
     if arguments.format == "json":
         print(
             json.dumps(

@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from reports.records import read_sweeps
+    from reports.commands import read
 
-    sweeps = read_sweeps(arguments.folders)
+    sweeps = read(arguments.folders)
     if arguments.to:
         from reports.tracking import folder_of, to_mlflow
 

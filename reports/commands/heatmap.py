@@ -16,12 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the path of every drawing."""
+    from reports.commands import read
     from reports.errors import InputError
     from reports.plots.heatmap import grids, plot
-    from reports.records import read_sweeps
     from reports.study import Study
 
-    study = Study(read_sweeps(arguments.folders))
+    study = Study(read(arguments.folders))
     for name in (arguments.x, arguments.y, arguments.values):
         if name not in study.cells.columns:
             raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -27,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0, also where cells failed: the report says so."""
     from reports.build import build
+    from reports.commands import name_left_out
 
     built = build(arguments.folders, arguments.out, arguments.plots)
-    for file, why in built.sweeps.corrupt:
-        print(f"reports: left out {file}: {why}", file=sys.stderr)
+    name_left_out(built.sweeps)
     print(built.page)
     return 0

@@ -33,10 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the table; settings that were averaged over are named on standard error."""
-    from reports import load, tables, text
+    from reports import tables, text
+    from reports.commands import read
+    from reports.records import frame
     from reports.records.settings import varying_within
 
-    table = load(*arguments.folders)
+    table = frame(read(arguments.folders).records)
     rows, cols = (
         [name.strip() for name in names.split(",")] for names in (arguments.rows, arguments.cols)
     )

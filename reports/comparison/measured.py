@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from reports import stats
+from reports import resampling as stats
 from reports.comparison.exact import difference
 from reports.comparison.result import Line
 from reports.comparison.sides import Side

@@ -11,9 +11,8 @@ import pandas as pd
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import SETTINGS, SYMBOLS
-from reports.records.settings import is_setting
+from reports.records.settings import identities, is_setting
 from reports.records.table import environments, frame, read_parquet
-from reports.text import short
 
 
 @dataclass(frozen=True)
@@ -86,44 +85,28 @@ def pair(base: Side, head: Side) -> Pairing:
 
 
 def _groups(rows: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], pd.DataFrame]:
-    identity = _identities(rows, by)
+    identity = identities(rows, by)
     # Of a cell that was measured again in the same place the later record counts.
     rows = rows.assign(_id=identity).drop_duplicates(["_id", "repeat"], keep="last")
     return dict(iter(rows.groupby("_id", sort=False)))
 
 
-def _identities(rows: pd.DataFrame, by: list[str]) -> list[tuple[str, ...]]:
-    """Values as text, the way both sides write them: 1 and 1.0 are one number."""
-    columns = [
-        [
-            short(v)
-            if isinstance(v, float) and v == v and not float(v).is_integer()
-            else str(int(v))
-            if isinstance(v, float) and v == v
-            else str(v)
-            for v in rows[name].tolist()
-        ]
-        for name in by
-    ]
-    return list(zip(*columns, strict=True))
-
-
 def _names(rows: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], str]:
     """Identity -> the cell in words: always its main settings, others only where they vary."""
     always = {"algo", "batching", "batch_size", "n_hidden", "n_steps"}
-    identities = _identities(rows, by)
+    rows_as_text = identities(rows, by)
     seen: dict[str, set[str]] = {}
     main = [by.index(s) for s in (*SETTINGS, "seed")]
-    for identity in identities:
+    for identity in rows_as_text:
         seen.setdefault("|".join(identity[i] for i in main), set()).add("|".join(identity))
     ambiguous = any(len(values) > 1 for values in seen.values())
     varied = {
         name
         for i, name in enumerate(by)
-        if len({v[i] for v in identities}) > 1 and (not name.startswith("cfg.") or ambiguous)
+        if len({v[i] for v in rows_as_text}) > 1 and (not name.startswith("cfg.") or ambiguous)
     }
     names = {}
-    for identity in dict.fromkeys(identities):
+    for identity in dict.fromkeys(rows_as_text):
         words = []
         for name, value in zip(by, identity, strict=True):
             if name in ("algo", "batching", "model", "task", "backend", "device"):

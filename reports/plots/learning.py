@@ -13,7 +13,7 @@ from reports.drawing.canvas import NotDrawn, Plot, legend
 from reports.drawing.palette import Look
 from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
 from reports.records.columns import HELD, SETTINGS
-from reports.stats import half_interval
+from reports.resampling import half_interval
 from reports.study import Study
 from reports.text import elide
 

@@ -1,8 +1,15 @@
-"""Reading the record files of one or several sweeps: the only place that touches them."""
+"""Reading the record files of one or several sweeps: the only place that touches them.
+
+A folder may come from a stranger. What is in it is data and never run; each file is checked here,
+once, so that no reader of a record has to wonder what a field of it holds. A file that is not what
+it should be is left out, with the reason, and everything else goes on.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +19,15 @@ from typing import Any
 from reports.errors import InputError
 
 SCHEMA = 1
+STATUSES = ("ok", "skipped", "oom", "timeout", "crashed", "invalid")
 Record = dict[str, Any]
+
+MOST_RECORD_MIB = 64
+MOST_INDEX_MIB = 512
+DEEPEST = 32  # levels of nesting; a real record has six
+_KEY = re.compile(r"[0-9a-f]{8,64}")
+_WHOLE = ("batch_size", "n_hidden", "n_layers", "n_steps", "seed", "repeat")
+_PARTS = ("config", "samples", "curves", "fidelity", "traces", "memory", "provenance")
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,7 @@ class Sweeps:
     Args:
         folders: where it was read from.
         records: one dict a finished cell, oldest first; of two with one key the newer is kept.
-        corrupt: (file, what is wrong with it) of files that are not records.
+        corrupt: (file, what is wrong with it) of the files that were left out.
         missing: {"key": ..., "folder": ..., row columns} of planned cells without a record.
         questions: experiment name -> the question that it asks.
         plots: modules that the sweeps asked to draw plots of their own; none is imported for that.
@@ -36,9 +51,13 @@ class Sweeps:
     plots: tuple[str, ...] = ()
 
 
+class Unusable(ValueError):
+    """A file from a sweep's folder that cannot be used; the text says why."""
+
+
 def asked(record: Record, metric: str) -> bool:
     """Whether a cell was to measure this group of metrics; yes where its record names no group."""
-    chosen = (record.get("config") or {}).get("metric")
+    chosen = record.get("config", {}).get("metric")
     return metric in chosen if isinstance(chosen, dict) else True
 
 
@@ -51,20 +70,22 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
     paths = tuple(dict.fromkeys(Path(f) for f in folders))
     records: list[Record] = []
     corrupt: list[tuple[Path, str]] = []
-    manifests: list[tuple[Path, dict[str, Any]]] = []
+    indices: list[tuple[Path, dict[str, Any]]] = []
     for folder in paths:
         for file in _cell_files(folder):
-            record, problem = _read_record(file)
-            if record is None:
-                corrupt.append((file, problem))
-            else:
-                records.append(record)
-        manifests.append((folder, _read_manifest(folder)))
+            try:
+                records.append(_record(read_json(file, MOST_RECORD_MIB)))
+            except Unusable as why:
+                corrupt.append((file, str(why)))
+        try:
+            indices.append((folder, _index(folder / "sweep.json")))
+        except Unusable as why:
+            corrupt.append((folder / "sweep.json", str(why)))
     if not records:
         raise InputError(
             f"at least one record in {', '.join(f'{p}/cells' for p in paths)}",
-            f"{len(corrupt)} unreadable file(s)" if corrupt else "none",
-            "Run a sweep into the folder first; unreadable cells run again when it is resumed."
+            f"{len(corrupt)} unusable file(s)" if corrupt else "none",
+            "Run a sweep into the folder first; unusable cells run again when it is resumed."
             + "".join(f"\n  {file}: {why}" for file, why in corrupt[:5]),
         )
     _check_schema(records)
@@ -75,20 +96,139 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
         records=newest,
         corrupt=corrupt,
         missing=[
-            cell
-            for folder, m in manifests
-            for cell in _planned(m, folder)
+            {**cell["row"], "key": cell["key"], "folder": str(folder)}
+            for folder, index in indices
+            for cell in index["planned"]
             if cell["key"] not in known
         ],
-        questions={
-            str(m.get("experiment") or ""): str(m["question"])
-            for _, m in manifests
-            if m.get("question")
-        },
-        plots=tuple(
-            dict.fromkeys(str(name) for _, m in manifests for name in m.get("plots") or [])
-        ),
+        questions={i["experiment"]: i["question"] for _, i in indices if i["question"]},
+        plots=tuple(dict.fromkeys(name for _, i in indices for name in i["plots"])),
     )
+
+
+def read_json(file: Path, most_mib: int) -> Any:
+    """What a JSON file holds, nothing in it too deep, too large or impossible to write again.
+
+    Raises:
+        Unusable: it cannot be read, is no regular file, or holds something else.
+    """
+    try:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for its other end
+            raise Unusable("not a regular file")
+        if found.st_size > most_mib * 2**20:
+            raise Unusable(
+                f"{found.st_size / 2**20:,.0f} MiB, more than the {most_mib} MiB it may have"
+            )
+        value = json.loads(file.read_bytes())
+        _check(value)
+    except (FileNotFoundError, Unusable):
+        raise
+    except OSError as error:
+        raise Unusable(f"not readable: {error.strerror}") from None
+    except RecursionError:
+        raise Unusable(f"nested more than {DEEPEST} levels deep") from None
+    except UnicodeDecodeError as error:
+        raise Unusable(f"not UTF-8: {error.reason} at byte {error.start}") from None
+    except ValueError as error:
+        raise Unusable(f"not readable as JSON: {error}") from None
+    return value
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise Unusable("text with half of a surrogate pair, which no file can hold")
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise Unusable("a whole number beyond 64 bits")
+    elif isinstance(value, dict | list):
+        if depth == DEEPEST:
+            raise Unusable(f"nested more than {DEEPEST} levels deep")
+        if isinstance(value, dict):
+            for name in value:
+                _check(name)
+            value = value.values()
+        for item in value:
+            if type(item) is not float:
+                _check(item, depth + 1)
+
+
+def _record(value: Any) -> Record:
+    """The record, parts that it lacks as empty ones.
+
+    Raises:
+        Unusable: a part of it is not what it should be.
+    """
+    record = _expect(value, "the file", dict)
+    if not isinstance(record.get("schema"), int):
+        raise Unusable("no schema version")
+    if record["schema"] != SCHEMA:
+        return record  # judged with all the others: mixed versions are refused, not skipped
+    if not _KEY.fullmatch(_expect(record.get("key"), "key", str)):
+        raise Unusable(f"expected key to be 8 to 64 hexadecimal digits, got {record['key']!r:.60}")
+    if _expect(record.get("status"), "status", str) not in STATUSES:
+        raise Unusable(f"expected status to be one of {', '.join(STATUSES)}, "
+                       f"got {record['status']!r:.60}")
+    for name, cell in _expect(record.get("row"), "row", dict).items():
+        whole = name in _WHOLE
+        _expect(cell, f"row.{name}", *((int,) if whole else (str, int, float, bool)), type(None))
+    for name, number in _expect(record.get("metrics"), "metrics", dict).items():
+        _expect(number, f"metrics.{name}", int, float, type(None))
+    words = {n: _expect(record.get(n) or "", n, str)
+             for n in ("experiment", "reason", "health", "created")}  # fmt: skip
+    parts = {n: _expect(_given(record, n), n, dict) for n in _PARTS}
+    for part in ("samples", "curves"):
+        for name, numbers in parts[part].items():
+            for number in _expect(numbers, f"{part}.{name}", list):
+                _expect(number, f"a number of {part}.{name}", int, float, type(None))
+    for weight, found in parts["fidelity"].items():
+        for name, number in _expect(found, f"fidelity.{weight}", dict).items():
+            _expect(number, f"fidelity.{weight}.{name}", int, float, type(None))
+    for name, number in parts["traces"].items():
+        _expect(number, f"traces.{name}", int, float)
+    versions = _given(parts["provenance"], "versions")
+    parts["provenance"]["versions"] = _expect(versions, "provenance.versions", dict)
+    return {**record, **words, **parts}
+
+
+def _given(parts: dict[str, Any], name: str) -> Any:
+    """A part, or an empty one where it is absent or null."""
+    found = parts.get(name)
+    return {} if found is None else found
+
+
+_NAMES = {dict: "an object", list: "a list", str: "text", float: "a number", int: "a whole number"}
+
+
+def _expect(value: Any, name: str, *kinds: type) -> Any:
+    """The value, when it is of one of the kinds; true and false are no numbers."""
+    if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
+        return value
+    wanted = " or ".join(dict.fromkeys(_NAMES[kind] for kind in _NAMES if kind in kinds))
+    raise Unusable(f"expected {name} to be {wanted}, got {value!r:.60}")
+
+
+def _index(file: Path) -> dict[str, Any]:
+    """``sweep.json``, empty where there is none: the records are the truth."""
+    try:
+        found = _expect(read_json(file, MOST_INDEX_MIB), "the file", dict)
+    except FileNotFoundError:
+        found = {}
+    planned = []
+    for cell in _expect(found.get("planned") or [], "planned", list):
+        entry = cell if isinstance(cell, dict) else {"key": cell}
+        row = _expect(entry.get("row") or {}, "a planned row", dict)
+        for name, setting in row.items():
+            _expect(setting, f"planned {name}", str, int, float, bool, type(None))
+        planned.append({"key": _expect(entry.get("key"), "a planned key", str), "row": row})
+    plots = _expect(found.get("plots") or [], "plots", list)
+    return {
+        "planned": planned,
+        "plots": [_expect(name, "a plot", str) for name in plots],
+        "experiment": _expect(found.get("experiment") or "", "experiment", str),
+        "question": _expect(found.get("question") or "", "question", str),
+    }
 
 
 def _cell_files(folder: Path) -> list[Path]:
@@ -109,24 +249,6 @@ def _cell_files(folder: Path) -> list[Path]:
     return sorted(f for f in cells.glob("*.json") if not f.name.startswith("."))
 
 
-def _read_record(file: Path) -> tuple[Record | None, str]:
-    """The record, or None and what is wrong with the file."""
-    try:
-        record = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        return None, f"not readable as JSON: {error}"
-    if not isinstance(record, dict):
-        return None, f"expected a JSON object, got {type(record).__name__}"
-    if not isinstance(record.get("schema"), int):
-        return None, "no schema version"
-    if record["schema"] != SCHEMA:
-        return record, ""  # judged with all the others: mixed versions are refused, not skipped
-    for name, kind in (("key", str), ("status", str), ("row", dict), ("metrics", dict)):
-        if not isinstance(record.get(name), kind):
-            return None, f"expected {name} to be {kind.__name__}, got {record.get(name)!r:.60}"
-    return record, ""
-
-
 def _check_schema(records: list[Record]) -> None:
     versions = Counter(r["schema"] for r in records)
     if set(versions) == {SCHEMA}:
@@ -139,32 +261,8 @@ def _check_schema(records: list[Record]) -> None:
     )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """``sweep.json``, or {} where there is none or it is not usable: the records are the truth."""
-    try:
-        manifest = json.loads((folder / "sweep.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
-
-
-def _planned(manifest: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
-    cells = []
-    for entry in manifest.get("planned") or []:
-        cell = entry if isinstance(entry, dict) else {"key": entry}
-        row = cell.get("row")
-        cells.append(
-            {
-                **(row if isinstance(row, dict) else cell),
-                "key": str(cell.get("key")),
-                "folder": str(folder),
-            }
-        )
-    return cells
-
-
 def _newest_by_key(records: list[Record]) -> list[Record]:
     """Oldest first; of several records with one key only the newest."""
-    ordered = sorted(records, key=lambda r: str(r.get("created", "")))
+    ordered = sorted(records, key=lambda r: r["created"])
     newest = {r["key"]: r for r in ordered}
     return [r for r in ordered if newest[r["key"]] is r]

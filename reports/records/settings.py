@@ -1,8 +1,12 @@
-"""Which columns are settings, and what tells cells apart."""
+"""What tells cells apart: which columns are settings, and their values with all their digits.
+
+Two cells are one when every setting has the same whole value. Shortened ones are for display only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -12,20 +16,8 @@ from reports.text import short
 # Where a sweep lives, how it was launched and how long its parts were measured are not settings.
 _NOT_SETTINGS = frozenset(
     {
-        "seed",
-        "repeat",
-        "repeats",
-        "out",
-        "resume",
-        "plan",
-        "plot",
-        "report",
-        "experiment",
-        "question",
-        "cases",
-        "hydra",
-        "limits",
-        "metric",
+        *("seed", "repeat", "repeats", "out", "resume", "plan", "plot", "report", "experiment"),
+        *("question", "cases", "hydra", "limits", "metric"),
     }
 )
 
@@ -34,6 +26,11 @@ def is_setting(column: str) -> bool:
     """Whether a column is a configuration leaf that may change what a cell measures."""
     parts = column.split(".")
     return parts[0] == "cfg" and parts[1] not in _NOT_SETTINGS
+
+
+def settings(table: pd.DataFrame) -> list[str]:
+    """The columns that make two rows different cells; seeds and repeats are replications of one."""
+    return [*SETTINGS, *(c for c in table.columns if is_setting(c) and c[4:] not in SETTINGS)]
 
 
 def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
@@ -51,16 +48,53 @@ def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
     return [c for c in candidates if (counts[c] > 1).any()]
 
 
+def whole(value: Any) -> str:
+    """A value as text that no other value has: all its digits; 1 and 1.0 are one, null is empty."""
+    if value is None or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(float(value))
+    return str(value)
+
+
+def identities(table: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """A tuple of whole values for each row; rows of one cell have the same, on any machine."""
+    columns = [[whole(value) for value in table[name].tolist()] for name in by]
+    return pd.Series(list(zip(*columns, strict=True)), index=table.index, dtype=object)
+
+
+def labels(values: Iterable[Any]) -> dict[str, str]:
+    """Whole value -> three significant figures, or as many as keep these values apart."""
+    found = {whole(value): value for value in values}
+    for digits in range(3, 18):
+        texts = {name: short(value, digits) for name, value in found.items()}
+        if len(set(texts.values())) == len(texts):
+            return texts
+    return {name: name for name in found}
+
+
+def option_names(columns: Sequence[str]) -> Mapping[str, str]:
+    """Column -> as much of the end of its path as no other of the columns shares."""
+    names = {}
+    for column in columns:
+        parts = column.split(".")
+        for n in range(1, len(parts) + 1):
+            names[column] = ".".join(parts[-n:])
+            if not any(c != column and f".{c}".endswith(f".{names[column]}") for c in columns):
+                break
+    return names
+
+
 def variants(table: pd.DataFrame, extras: Iterable[str]) -> list[str]:
-    """The algorithm of each row with every further setting that tells cells apart."""
+    """The algorithm of each row with every further setting that tells cells apart, for display."""
     names = table["algo"].astype(str).tolist()
-    for column in extras:
-        leaf = column.rsplit(".", 1)[-1]
+    extras = list(extras)
+    for column, leaf in option_names(extras).items():
+        values = [whole(value) for value in table[column].tolist()]
+        shown = labels(table[column].dropna().unique().tolist())
         # A leaf that only other algorithms have says nothing about this one.
         names = [
-            name
-            if value is None or value is pd.NA or value != value
-            else f"{name} {leaf}={short(value)}"
-            for name, value in zip(names, table[column], strict=True)
+            f"{name} {leaf}={shown[value]}" if value else name
+            for name, value in zip(names, values, strict=True)
         ]
     return names

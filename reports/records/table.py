@@ -55,9 +55,9 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
         }
         row.update(record["row"])
         row.update({name: _number(value) for name, value in record["metrics"].items()})
-        row.update(("cfg." + path, leaf) for path, leaf in leaves(record.get("config") or {}))
+        row.update(("cfg." + path, leaf) for path, leaf in leaves(record["config"]))
         rows.append(row)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, dtype=object)  # pandas would make floats of large whole numbers
     table = table.reindex(columns=_ordered(table.columns))
     # Converted all at once: adding a hundred columns one by one fragments the frame.
     return pd.DataFrame({name: _typed(name, table[name]) for name in table.columns})
@@ -100,7 +100,7 @@ _COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit"
 def environments(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
     """key -> where the row was measured."""
     return {
-        r["key"]: {name: (r.get("provenance") or {}).get(name) for name in _COMPARED}
+        r["key"]: {name: r["provenance"].get(name) for name in _COMPARED}
         for r in records
     }
 
@@ -173,7 +173,8 @@ def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
 def _typed(name: str, values: pd.Series) -> pd.Series:
     """One type a column, so that parquet takes it: whole numbers, floats, booleans or text."""
     if name in _WHOLE:
-        return pd.to_numeric(values, errors="coerce").astype("Int64")
+        # Not by way of floats, which lose the last digits of a large seed.
+        return pd.Series(pd.array(_nulls(values), "Int64"), index=values.index)
     if name in _WORDS:
         return values.astype("string").fillna("")
     if name in _METRIC_NAMES or not name.startswith("cfg."):
@@ -183,9 +184,15 @@ def _typed(name: str, values: pd.Series) -> pd.Series:
         return values.astype("boolean")
     if kinds <= {int}:
         return values.astype("Int64")
-    if kinds <= {int, float}:
+    exact = all(type(v) is not int or abs(v) <= 2**53 for v in values)
+    if kinds <= {int, float} and exact:
         return pd.to_numeric(values).astype("float64")
-    return values.map(lambda v: None if v is None or v != v else str(v)).astype("string")
+    return pd.Series([None if v is None else str(v) for v in _nulls(values)],
+                     index=values.index, dtype="string")
+
+
+def _nulls(values: pd.Series) -> list[Any]:
+    return [None if v is None or v != v else v for v in values]
 
 
 _METRIC_NAMES = frozenset(c.name for c in (*METRICS, *EXTRA_METRICS))

@@ -11,6 +11,7 @@ import pytest
 
 from reports.cli import main
 from reports.duel import as_markdown, as_text
+from reports.resampling import sign_flip_p
 from reports.sequential import (
     ALPHA,
     LEAST_PAIRS,
@@ -22,7 +23,6 @@ from reports.sequential import (
     level_of_a_look,
     looks,
 )
-from reports.stats import sign_flip_p
 
 
 def test_bounded_scores_stay_valid_under_the_null() -> None:
