@@ -12,12 +12,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.utils import _run_hydra, get_args_parser
-from hydra.core.global_hydra import GlobalHydra
+import hydra
 
 from bench import plan, plots, share, signature, sweep
 from bench.cell import Cell, checked, one_for_all, told_apart
-from bench.compose import CONF, Composer, arguments_of, forget_other_launchers
+from bench.compose import CONF, VERSION, Composer, start_anew
 from bench.errors import BadInput
 from bench.folder import Folder, default
 from bench.instantiate import instantiate
@@ -30,6 +29,19 @@ BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 
 # Hydra answers these by itself; none of them runs a cell.
 HYDRA_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion")
+NOT_HERE = {
+    "config_path": "--config-dir DIR adds a folder of your own.",
+    "config_name": "--config-dir DIR adds a folder of your own.",
+    "experimental_rerun": "The same command goes on where a sweep ended.",
+}
+
+CHECK_USAGE = """\
+usage: python -m bench check algo=NAME [algo.KEY=VALUE...] [--config-dir DIR]
+
+Runs the conformance suite on one algorithm: gradients against BPTT, batching, windows, units.
+
+Exit status: 0 every promise is kept; 1 one is not; 2 bad input.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,20 +102,34 @@ def answer(argv: Sequence[str]) -> int:
     if "--version" in argv:
         print(f"etrace-bench {_version()}, Hydra {metadata.version('hydra-core')}")
         return 0
-    parser = get_args_parser()
-    parser.prog = "python -m bench"
-    parser.exit_on_error = False
+    parser = _parser()
     try:
         # Plain parse_known_args takes no overrides behind an option once there were some before it.
         namespace, unknown = parser.parse_known_intermixed_args(list(argv))
-        if any(getattr(namespace, flag) for flag in HYDRA_FLAGS):
-            return by_hydra(parser, namespace)
+        options = [argument for argument in argv if argument not in namespace.overrides]
+        namespace.overrides = [f"+{o}" if o.startswith("experiment=") else o
+                               for o in namespace.overrides]
+        for option, advice in NOT_HERE.items():
+            if value := getattr(namespace, option):
+                raise BadInput(_flag(option), expected="not to be given", came=value, do=advice)
+        checks = namespace.overrides[:1] == ["check"]
+        if checks and namespace.help:
+            print(CHECK_USAGE, end="")
+            return 0
+        if any(getattr(namespace, flag) for flag in HYDRA_FLAGS) and not checks:
+            return by_hydra(options, namespace)
         if unknown:
             raise BadInput("argument", expected="KEY=VALUE", came=unknown[0],
                            do="See python -m bench --help.")
-        if namespace.overrides[:1] == ["check"]:
+        for option in ("package", "resolve", *HYDRA_FLAGS):
+            if getattr(namespace, option):
+                raise BadInput(_flag(option), expected="an option that goes with it", came="none",
+                               do="See python -m bench --help.")
+        if namespace.run and namespace.multirun:
+            raise BadInput("options", expected="one of --run and --multirun", came="both")
+        if checks:
             return check(namespace.config_dir, namespace.overrides[1:])
-        return run(namespace.config_dir, arguments_of(namespace), namespace.multirun)
+        return run(namespace.config_dir, namespace.overrides, namespace.multirun)
     except argparse.ArgumentError as error:
         print(f"error: {error.argument_name}: {error.message}. --cfg job prints the configuration "
               "of a cell; see python -m bench --help.", file=sys.stderr)
@@ -112,23 +138,47 @@ def answer(argv: Sequence[str]) -> int:
     return BAD_INPUT
 
 
-def by_hydra(parser: argparse.ArgumentParser, namespace: argparse.Namespace) -> int:
+def _parser() -> argparse.ArgumentParser:
+    """Hydra's options; an argument that is none of them is an override."""
+    parser = argparse.ArgumentParser("python -m bench", add_help=False, exit_on_error=False,
+                                     allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    for short, name in (("-h", "help"), ("-m", "multirun"), ("-r", "run"),
+                        ("-sc", "shell-completion")):
+        parser.add_argument(f"--{name}", short, action="store_true")
+    for name in ("hydra-help", "resolve"):
+        parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=[
+        "all", "config", "defaults", "defaults-tree", "plugins", "searchpath"])
+    for name, short in (("package", "-p"), ("config-dir", "-cd"), ("config-path", "-cp"),
+                        ("config-name", "-cn")):
+        parser.add_argument(f"--{name}", short)
+    parser.add_argument("--experimental-rerun")
+    return parser
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
+def by_hydra(options: Sequence[str], namespace: argparse.Namespace) -> int:
     """What Hydra answers by itself.
 
     Raises:
         BadInput: for flags that exclude each other, or overrides that cannot be composed.
     """
-    namespace.overrides = arguments_of(namespace)
-    if namespace.cfg:
+    if not namespace.shell_completion:
         # Its own messages would have another form.
         list(Composer(namespace.config_dir).points(namespace.overrides, namespace.multirun))
-        GlobalHydra.instance().clear()
-    forget_other_launchers()
+    start_anew()
+    typed, sys.argv = sys.argv, [sys.argv[0], *options, *namespace.overrides]
     try:
-        _run_hydra(args=namespace, args_parser=parser, task_function=_never_runs,
-                   config_path=str(CONF), config_name="config")
+        hydra.main(str(CONF), "config", VERSION)(_never_runs)()
     except ValueError as error:
         raise BadInput.quoting("options", f"{error}.") from error
+    finally:
+        sys.argv = typed
     return 0
 
 

@@ -1,43 +1,41 @@
 """From command-line arguments to the composed points of a sweep.
 
-Hydra is used as a library: its parser, its search path and its composition. Every point is composed
-and checked before anything runs, and the points are then handed to the harness' own loop, which
-interleaves repeats and resumes.
+Hydra is used as a library, by its public face: its parser, its search path and its composition.
+Every point is composed and checked before anything runs, and the points are then handed to the
+harness' own loop, which interleaves repeats and resumes.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import itertools
+import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from hydra.core.plugins import Plugins
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from yaml import MarkedYAMLError
 
 from bench.cell import GROUPS
 from bench.errors import BadInput, one_of, suggest
+from bench.overrides import apply, combinations, text, values
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+VERSION = "1.3"  # of Hydra, whose defaults apply
 
-# An option that names a group, or adds or removes a default, needs a composition of its own.
-_STRUCTURAL = re.compile(r"^[+~]|^hydra[./]|@|/")
 _PLAIN_KEY = re.compile(r"[+~]{0,2}[\w/@.]+", re.ASCII)
 # What means something between double quotes in a shell, ends a quoted value, or makes a list.
 _NOT_IN_QUOTES = re.compile(r"[\"'\\$`!\[{,]")
@@ -45,6 +43,12 @@ _NOT_IN_QUOTES = re.compile(r"[\"'\\$`!\[{,]")
 # Groups whose values are names of options, and those of them that take several.
 LISTED = ("metric", "plot")
 NAMED = (*GROUPS, *LISTED, "experiment", "hydra/launcher")
+
+# What has a meaning here among Hydra's own settings, and what Hydra fills in by itself.
+OF_HYDRA = ("launcher", "sweeper.params", "searchpath", "mode", "help", "hydra_help", "job.name",
+            "run.dir", "sweep.dir")
+FILLED_IN = ("overrides", "runtime", "job.override_dirname", "job.config_name")
+_NOTHING = object()
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,17 @@ class Point:
     experiment: str | None
 
 
+class ConfigDir(SearchPathPlugin):
+    """Puts the folder of ``--config-dir`` behind ``conf/`` on Hydra's search path."""
+
+    folder: ClassVar[Path | None] = None
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Called by Hydra as it starts."""
+        if self.folder is not None:
+            search_path.append("command-line", f"file://{self.folder}")
+
+
 class Composer:
     """Composes points against ``conf/`` and the folders the user adds to the search path.
 
@@ -64,25 +79,26 @@ class Composer:
     """
 
     def __init__(self, config_dir: str | None = None) -> None:
-        GlobalHydra.instance().clear()
-        forget_other_launchers()
+        if config_dir is not None and not Path(config_dir).is_dir():
+            raise BadInput("--config-dir", expected="a folder of YAML files", came=config_dir)
+        start_anew(Path(config_dir).resolve() if config_dir else None)
         # An absolute path: a relative one is resolved against modules, and a foreign package named
         # conf would silently replace the configuration.
-        path = create_config_search_path(str(CONF))
-        if config_dir is not None:
-            if not Path(config_dir).is_dir():
-                raise BadInput("--config-dir", expected="a folder of YAML files", came=config_dir)
-            # Hydra wants its own schema source to stay last.
-            path.prepend("command-line", f"file://{Path(config_dir).resolve()}",
-                         SearchPathQuery(provider="schema", path=None))
-        self._hydra = Hydra.create_main_hydra2(task_name="bench", config_search_path=path)
+        initialize_config_dir(str(CONF), job_name="bench", version_base=VERSION)
+        # One moment for all cells; Hydra's own is that of each composition.
+        OmegaConf.register_new_resolver("now", datetime.datetime.now().strftime, replace=True)
+        OmegaConf.register_new_resolver("hydra", _of_hydra, replace=True)
+        self._loader = GlobalHydra.instance().config_loader()
+        self._searchpath: list[str] = []
         self._bases: dict[tuple[str, ...], DictConfig] = {}
         self.launcher: tuple[str, dict[str, Any]] = ("basic", {})
+        self._parsed = cache(self._parse_one)
+        self._is_group = cache(lambda key: bool(self._options(key)))
 
     @cached_property
     def known(self) -> set[str]:
         """Top-level keys of a configuration."""
-        return {str(key) for key in self._compose([])} - {"hydra", "cases"}
+        return {str(key) for key in self._base(())} - {"hydra", "cases"}
 
     def points(self, arguments: list[str], multirun: bool) -> Iterator[Point]:
         """Every point the arguments ask for, in the order of the sweep.
@@ -95,85 +111,95 @@ class Composer:
             BadInput: on anything Hydra refuses, in one sentence.
         """
         overrides = self._parse(arguments)
-        _refuse_launchers(overrides)
+        _refuse_of_hydra(overrides)
+        self._searchpath = [text(o) for o in overrides if o.key_or_group == "hydra.searchpath"][-1:]
+        overrides = [o for o in overrides if o.key_or_group != "hydra.searchpath"]
         experiments = [o for o in overrides if o.key_or_group == "experiment"]
         if len(experiments) > 1 or any(o.is_delete() for o in experiments):
             raise BadInput("experiment", expected="one experiment",
-                           came=" ".join(map(_text, experiments)))
-        for experiment in _choices(experiments[0]) if experiments else [None]:
-            if experiment == "":
-                raise self._no_option("experiment", experiment)
-            fixed = [f"+experiment={experiment}"] if experiment else []
-            rest = [o for o in overrides if o.key_or_group != "experiment"]
-            if not multirun and not experiment:
-                _refuse_sweep(rest)
-            for swept in self._swept(fixed, rest):
-                for combination in itertools.product(*swept.values()):
-                    yield self._point([*fixed, *combination], experiment)
+                           came=" ".join(map(text, experiments)))
+        rest = [o for o in overrides if o.key_or_group != "experiment"]
+        for chosen in values(experiments[0]) if experiments else [""]:
+            experiment = chosen.partition("=")[2] or None
+            if chosen and not experiment:
+                raise self._no_option("experiment", "")
+            yield from self._points_of(experiment, rest, multirun)
 
-    def _swept(self, fixed: list[str], rest: list[Override]) -> Iterator[dict[str, list[str]]]:
-        """Choices per key, for each of the experiment's cases (one when it has none).
+    def _points_of(self, experiment: str | None, rest: list[Override], multirun: bool
+                   ) -> Iterator[Point]:
+        """The points of an experiment, of each of its cases, or of what was typed alone.
 
         The experiment's axes come first, then its case's, then what was typed over them.
         """
-        chosen = [_text(o) for o in rest if not o.is_sweep_override()]
-        base = self._compose([*fixed, *[o for o in chosen if self._is_structural(o)]])
-        if not isinstance(base.hydra.launcher, DictConfig):
-            raise BadInput("hydra.launcher", expected="settings", came=str(base.hydra.launcher))
-        settings = OmegaConf.to_container(base.hydra.launcher, resolve=True)
-        assert isinstance(settings, dict)
-        self.launcher = (str(base.hydra.runtime.choices["hydra/launcher"]),
-                         {str(name): value for name, value in settings.items()})
+        fixed = [f"+experiment={experiment}"] if experiment else []
+        base = self._base((*fixed, *(text(o) for o in rest
+                                     if not o.is_sweep_override() and self._is_structural(o))))
+        sweeps = multirun or bool(experiment) or base.hydra.mode == RunMode.MULTIRUN
+        self._refuse_unread(base, sweeps)
+        self.launcher = _launcher(base)
         params = base.hydra.sweeper.get("params") or {}
         axes = self._parse([f"{key}={value}" for key, value in params.items()])
         if base.cases is not None and not isinstance(base.cases, ListConfig):
             raise BadInput("cases", expected="a list of overrides", came=str(base.cases))
+        if not sweeps:
+            _refuse_sweep([*axes, *rest])
         for case in base.cases or [""]:
             overrides = [*axes, *self._parse(str(case).split()), *rest]
-            yield {o.get_key_element(): _expanded(o) for o in overrides}
+            for combination in combinations(overrides):
+                yield self._point([*fixed, *combination], experiment, sweeps)
 
-    def _point(self, overrides: list[str], experiment: str | None) -> Point:
-        structural = tuple(o for o in overrides if self._is_structural(o))
-        if structural not in self._bases:
-            self._bases[structural] = self._compose(list(structural))
-        config = copy.deepcopy(self._bases[structural])
-        values = self._parse([o for o in overrides if o not in structural])
+    def _point(self, texts: list[str], experiment: str | None, sweeps: bool) -> Point:
+        overrides = self._parse(texts)
+        structural = [o for o in overrides if self._is_structural(o)]
+        config = copy.deepcopy(self._base(tuple(map(text, structural))))
+        for override in overrides:
+            if override not in structural:
+                apply(config, override)
+        chosen = config.hydra.runtime.choices
+        for group in GROUPS:
+            if group not in chosen:
+                raise BadInput(group, expected=one_of(self._options(group)), came=f"~{group}")
+        choices = {group: str(chosen[group]) for group in GROUPS}
         try:
-            ConfigLoaderImpl._apply_overrides_to_config(values, config)
-            runtime = config.hydra.runtime.choices
-            choices = {group: str(runtime[group]) for group in GROUPS}
-            OmegaConf.set_struct(config, False)
-            config.pop("hydra")
-            config.pop("cases")
-            plain = OmegaConf.to_container(config, resolve=True)
+            _tell(config, overrides)
+            folder = str((config.hydra.sweep if sweeps else config.hydra.run).dir)
+            settings = {str(key): _plain(value) for key, value in config.items()
+                        if key not in ("hydra", "cases")}
         except Exception as error:
             # Of Hydra's own settings a wrong type raises whatever the code that reads them does.
-            raise self._friendly(error, overrides) from error
-        assert isinstance(plain, dict)
-        settings = {str(k): v for k, v in plain.items()}
+            raise self._friendly(error) from error
+        if folder != ".":
+            settings["out"] = _folder(settings.get("out"), folder)
         if experiment:
-            _drop_settings(settings, self._parse(overrides))
+            _drop_settings(settings, overrides)
         return Point({**settings, "experiment": experiment}, choices, experiment)
 
-    def _is_structural(self, override: str) -> bool:
-        key = override.split("=", 1)[0]
-        return bool(_STRUCTURAL.search(key)) or key in (*GROUPS, *LISTED, "cases")
+    def _is_structural(self, override: Override) -> bool:
+        """Whether an override belongs to the composition, as options of groups do.
 
-    def _parse(self, arguments: list[str]) -> list[Override]:
-        parser = OverridesParser.create(config_loader=self._hydra.config_loader)
-        parsed = []
-        for argument in arguments:
-            try:
-                parsed += parser.parse_overrides([argument])
-            except HydraException as error:
-                raise self._unparsed(argument) from error
-        return parsed
+        All others set values in what was composed.
+        """
+        key = override.key_or_group
+        return (override.is_hydra_override() or key == "cases"
+                or (self._is_group(key) and not isinstance(override.value(), dict)))
+
+    def _options(self, group: str) -> list[str]:
+        return list(self._loader.get_group_options(group, overrides=self._searchpath))
+
+    def _parse(self, arguments: Iterable[str]) -> list[Override]:
+        return [self._parsed(argument) for argument in arguments]
+
+    def _parse_one(self, argument: str) -> Override:
+        try:
+            return OverridesParser.create(self._loader).parse_overrides([argument])[0]
+        except HydraException as error:
+            raise self._unparsed(argument) from error
 
     def _unparsed(self, argument: str) -> BadInput:
         """What to type instead of an argument that Hydra's grammar does not have."""
         key, equals, value = argument.partition("=")
         if not equals:
-            meant = argument in self._hydra.config_loader.get_group_options("experiment")
+            meant = argument in self._options("experiment")
             return BadInput("argument", expected="KEY=VALUE", came=argument,
                             do=f"Did you mean +experiment={argument}?" if meant
                             else "See python -m bench --help.")
@@ -184,17 +210,31 @@ class Composer:
                         do="Hydra needs quotes around special characters, beside the shell's: "
                            "KEY=\"'VALUE'\".")
 
-    def _compose(self, overrides: list[str]) -> DictConfig:
-        for override in self._parse(overrides):
-            self._refuse_no_name(override)
-        try:
-            return self._hydra.compose_config(
-                config_name="config", overrides=overrides, run_mode=RunMode.RUN,
-                with_log_configuration=False, from_shell=False,
-            )
-        except Exception as error:
-            # As above.
-            raise self._friendly(error, overrides) from error
+    def _base(self, overrides: tuple[str, ...]) -> DictConfig:
+        """What these options compose to; not to be changed. A composition takes 0.1 s."""
+        if overrides not in self._bases:
+            for override in self._parse(overrides):
+                self._refuse_no_name(override)
+            try:
+                self._bases[overrides] = compose(
+                    "config", [*self._searchpath, *overrides], return_hydra_config=True)
+            except Exception as error:
+                # As above.
+                raise self._friendly(error) from error
+        return self._bases[overrides]
+
+    def _refuse_unread(self, base: DictConfig, sweeps: bool) -> None:
+        """Refuses settings of Hydra's own that nothing here would follow, wherever they are set."""
+        read = {*OF_HYDRA, *FILLED_IN} - {"run.dir" if sweeps else "sweep.dir"}
+        plain, ours = _leaves(self._base(())), _leaves(base)
+        for key in sorted(plain | ours):
+            other = (plain.get(key) or None) != (ours.get(key) or None)
+            if other and not any(f"{key}.".startswith(f"{name}.") for name in read):
+                raise BadInput(
+                    f"hydra.{key}", expected="a setting of Hydra that the harness follows "
+                    f"({', '.join(name for name in OF_HYDRA if name in read)})",
+                    came=str(ours.get(key)),
+                    do="out=DIR names the folder of a sweep, and cells start in the current one.")
 
     def _refuse_no_name(self, override: Override) -> None:
         """Refuses ``algo=null`` and ``metric=3``: a group takes names of its options."""
@@ -204,12 +244,12 @@ class Composer:
         value = override.value()
         names = value if isinstance(value, list) and group in LISTED else [value]
         if not all(isinstance(name, str | QuotedString) for name in names):
-            options = self._hydra.config_loader.get_group_options(group)
-            raise BadInput(group, expected=f"[NAME,...] of {', '.join(options) or 'your own'}"
+            options = self._options(group)
+            raise BadInput(group, expected=f"[NAME,...] of {', '.join(options)}"
                            if group in LISTED else one_of(options),
-                           came=_text(override).split("=", 1)[1])
+                           came=text(override).split("=", 1)[1])
 
-    def _friendly(self, error: Exception, overrides: list[str]) -> BadInput:
+    def _friendly(self, error: Exception) -> BadInput:
         """Hydra's complaint in the form of the harness, with the closest name that exists."""
         if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
             group, _, name = str(error.missing_cfg_file).rpartition("/")
@@ -221,95 +261,121 @@ class Composer:
             mark = error.problem_mark
             return BadInput(f"{mark.name}, line {mark.line + 1}", expected="YAML",
                             came=f"a mistake {error.context or 'there'} ({error.problem})")
-        text = str(error)
-        key = re.search(r"Could not (?:override|append|delete)[^']*'([^'@=]+)", text)
-        if isinstance(error, ConfigCompositionException) and key is not None:
-            return self._unknown_key(key[1], text, overrides)
+        words = [(str(e).strip() or type(e).__name__).splitlines()[0].rstrip(".")
+                 for e in (error, error.__cause__) if e is not None]
         return BadInput("configuration", expected="values that Hydra can compose",
-                        came=(text.strip() or type(error).__name__).splitlines()[0].rstrip("."))
+                        came=": ".join(words))
 
     def _no_option(self, group: str, name: str) -> BadInput:
-        options = self._hydra.config_loader.get_group_options(group)
+        options = self._options(group)
         return BadInput(group, expected=one_of(options), came=name, do=suggest(name, options))
 
-    def _unknown_key(self, key: str, text: str, overrides: list[str]) -> BadInput:
-        """The first part of a dotted key that the chosen options do not have."""
-        chosen = [o for o in overrides if self._is_structural(o) and key not in o.split("=", 1)[0]]
-        node: Any = self._compose(chosen)
-        for part in key.split("."):
-            if isinstance(node, DictConfig) and part in node:
-                node = node[part]
-                continue
-            options = {str(k) for k in node} if isinstance(node, DictConfig) else set()
-            options -= {"hydra", "cases", "_target_"}
-            return BadInput(key, expected=one_of(options, "no hyperparameter"), came=part,
-                            do=suggest(part, options))
-        if "Could not delete" in text:
-            return BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
-                            do="What is null cannot be left out.")
-        return BadInput(key, expected=f"{key}=VALUE", came="+ before a key that exists",
-                        do=text.strip().splitlines()[0])
 
+def start_anew(config_dir: Path | None = None) -> None:
+    """Makes Hydra ready to start: none runs yet, and its own launchers do not stand in for ours.
 
-def forget_other_launchers() -> None:
-    """Drops the schemas of Hydra's own launcher plug-ins that have the names of launchers here.
+    Hydra would hold our settings against the schemas of launcher plug-ins of the same names, which
+    have others.
 
-    Hydra would hold our settings against them, and they have others.
+    Args:
+        config_dir: a folder to search behind ``conf/``.
     """
-    Plugins.instance()  # finds what is installed and lets it register
+    GlobalHydra.instance().clear()
+    plugins = Plugins.instance()  # finds what is installed and lets it register
+    if ConfigDir not in plugins.discover(SearchPathPlugin):
+        plugins.register(ConfigDir)
+    ConfigDir.folder = config_dir
     registered = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
     for path in (CONF / "hydra" / "launcher").glob("*.yaml"):
         registered.pop(path.name, None)
 
 
-def arguments_of(namespace: argparse.Namespace) -> list[str]:
-    """The overrides typed, with ``experiment=NAME`` accepted for ``+experiment=NAME``."""
-    return [f"+{a}" if a.startswith("experiment=") else a for a in namespace.overrides]
+def _of_hydra(key: str, *, _root_: DictConfig) -> Any:
+    """``${hydra:KEY}``, which is an error where only a running Hydra knows the value."""
+    found = OmegaConf.select(_root_, f"hydra.{key}", default=_NOTHING)
+    if found is _NOTHING:
+        raise KeyError(f"hydra.{key} has no value here")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if not OmegaConf.is_config(value):
+        return value
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+
+
+def _tell(config: DictConfig, overrides: list[Override]) -> None:
+    """Tells Hydra's own settings of the overrides that were applied after the composition."""
+    typed = [o for o in overrides if not o.is_hydra_override()]
+    job, form = config.hydra.job, config.hydra.job.config.override_dirname
+    config.hydra.overrides.task = [text(o) for o in typed]
+    job.override_dirname = form.item_sep.join(sorted(
+        text(o).replace("=", form.kv_sep) for o in typed
+        if o.key_or_group not in form.exclude_keys))
+
+
+def _leaves(config: DictConfig) -> dict[str, Any]:
+    """Hydra's own settings by dotted key."""
+    found: dict[str, Any] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if path else str(key))
+        else:
+            found[path] = node
+
+    walk(OmegaConf.to_container(config.hydra), "")
+    return found
+
+
+def _launcher(base: DictConfig) -> tuple[str, dict[str, Any]]:
+    if not isinstance(base.hydra.launcher, DictConfig):
+        raise BadInput("hydra.launcher", expected="settings", came=str(base.hydra.launcher))
+    settings = OmegaConf.to_container(base.hydra.launcher, resolve=True)
+    assert isinstance(settings, dict)
+    return (str(base.hydra.runtime.choices["hydra/launcher"]),
+            {str(name): value for name, value in settings.items()})
+
+
+def _folder(out: Any, hydra: str) -> str:
+    """What ``hydra.run.dir`` or ``hydra.sweep.dir`` names is what ``out`` does."""
+    if out not in (None, hydra):
+        raise BadInput("out", expected=f"the folder that Hydra's setting names, {hydra}",
+                       came=str(out), do="Give one of the two.")
+    return hydra
 
 
 def _drop_settings(config: dict[str, Any], overrides: list[Override]) -> None:
     """Drops what an experiment sets of metrics that somebody else's ``metric=`` does not name."""
-    asked = [o.value() for o in overrides if o.key_or_group == "metric"]
+    asked = [o.value() for o in overrides
+             if o.key_or_group == "metric" and not isinstance(o.value(), dict)]
     if asked:
         named = asked[-1] if isinstance(asked[-1], list) else [asked[-1]]
         config["metric"] = {name: metric for name, metric in config["metric"].items()
                             if name in named or "_target_" in metric}
 
 
-def _text(override: Override) -> str:
-    return str(override.input_line)
-
-
-def _choices(override: Override) -> list[str]:
-    return [text.split("=", 1)[1] for text in _expanded(override)]
-
-
-def _expanded(override: Override) -> list[str]:
-    if not override.is_sweep_override():
-        return [_text(override)]
-    if not override.is_discrete_sweep():
-        raise BadInput(override.key_or_group, expected="a list of values, range(...) or glob(...)",
-                       came=_text(override), do="An interval has no finite list of points.")
-    key = override.get_key_element()
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
-
-
-def _refuse_launchers(overrides: list[Override]) -> None:
+def _refuse_of_hydra(overrides: list[Override]) -> None:
     for override in overrides:
-        if override.key_or_group == "hydra/launcher":
-            if override.is_sweep_override():
-                raise BadInput("hydra/launcher", expected="one launcher for the sweep",
-                               came=_text(override).split("=", 1)[1])
-            if override.value() == "joblib":
-                raise BadInput("hydra/launcher", expected="basic, submitit_local, submitit_slurm "
-                               "or ray", came="joblib",
-                               do="joblib runs points side by side in processes that it uses "
-                                  "again, so neither their times nor their memory mean anything.")
+        key = override.key_or_group
+        if key == "hydra":
+            raise BadInput("hydra", expected="hydra.KEY=VALUE", came=text(override))
+        if not override.is_hydra_override():
+            continue
+        if override.is_sweep_override():
+            raise BadInput(key, expected="one value for the whole sweep",
+                           came=text(override).split("=", 1)[1])
+        if key == "hydra/launcher" and override.value() == "joblib":
+            raise BadInput("hydra/launcher", expected="basic, submitit_local, submitit_slurm "
+                           "or ray", came="joblib",
+                           do="joblib runs points side by side in processes that it uses "
+                              "again, so neither their times nor their memory mean anything.")
 
 
 def _refuse_sweep(overrides: list[Override]) -> None:
     for override in overrides:
         if override.is_sweep_override():
             raise BadInput(override.key_or_group, expected="one value for a single cell",
-                           came=_text(override).split("=", 1)[1],
+                           came=text(override).split("=", 1)[1],
                            do="Add -m to sweep over several.")

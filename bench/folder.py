@@ -20,15 +20,14 @@ from bench.errors import BadInput
 RUNS = Path("runs")
 
 # Overrides that do not change what a sweep measures, so they do not change where it lives.
-_ELSEWHERE = ("out=", "plan=", "resume=", "report=", "plot=", "hydra.", "+hydra.",
-              "hydra/")
+_ELSEWHERE = ("out=", "plan=", "resume=", "report=", "plot=", "hydra.", "hydra/")
 
 
 def default(experiment: str | None, overrides: list[str]) -> Path:
     """``runs/<experiment, or a hash of the overrides>``: the same command finds its records."""
     if experiment:
         return RUNS / experiment
-    asked = sorted(o for o in overrides if not o.startswith(_ELSEWHERE))
+    asked = sorted(o for o in overrides if not o.lstrip("+~").startswith(_ELSEWHERE))
     return RUNS / digest(asked)
 
 

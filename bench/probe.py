@@ -91,8 +91,9 @@ def values_given(overrides: list[str]) -> bool:
 
     What a YAML says is tested; importing jax to hear so again would cost every sweep seconds.
     """
-    return any("." in o.split("=", 1)[0]
-               and o.lstrip("+").split(".", 1)[0] in ("algo", "model", "task") for o in overrides)
+    return any(key.partition(".")[0] in ("algo", "model", "task")
+               and ("." in key or value.startswith("{"))
+               for key, _, value in (o.lstrip("+~").partition("=") for o in overrides))
 
 
 def refuse_bad_values(findings: Mapping[int, Finding]) -> None:

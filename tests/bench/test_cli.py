@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib import metadata
 
 import pytest
@@ -37,6 +38,20 @@ def test_cfg_prints_the_cells_configuration(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().out
     assert "n_hidden: 7\n" in said
     assert "_target_: core.BPTT\n" in said
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--help"], ["check", "--help"], ["check", "algo=bptt", "-h"], ["--hydra-help"],
+    ["--cfg", "hydra", "experiment=quick"], ["--cfg", "job", "--resolve", "--package", "limits"],
+])
+def test_help_and_information_end_well(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with contextlib.suppress(SystemExit):
+        assert cli.main(arguments) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out
 
 
 @pytest.mark.parametrize(("arguments", "complaint"), [

@@ -1,0 +1,100 @@
+"""What overrides mean once they are parsed: which combinations they ask for, and what each sets.
+
+Hydra's rules: the options of groups are chosen first, then values are set in the order in which
+they were typed, so the last one counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.errors import BadInput, one_of, suggest
+
+
+def text(override: Override) -> str:
+    """The override as it was typed."""
+    return str(override.input_line)
+
+
+def values(override: Override) -> list[str]:
+    """The values that an override asks for, one unless it is a sweep, as overrides of their own.
+
+    Raises:
+        BadInput: for an interval, which has no finite list of points.
+    """
+    if not override.is_sweep_override():
+        return [text(override)]
+    if not override.is_discrete_sweep():
+        raise BadInput(override.key_or_group, expected="a list of values, range(...) or glob(...)",
+                       came=text(override), do="An interval has no finite list of points.")
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def combinations(overrides: Sequence[Override]) -> Iterator[list[str]]:
+    """Every combination of values, each as overrides in their order.
+
+    An axis that a later override of its key replaces has one value left, which that one then
+    changes; the later one keeps its place among the axes.
+    """
+    last = {(o.key_or_group, o.package): o for o in overrides
+            if not o.is_delete() and not isinstance(o.value(), dict)}
+    axes = {id(o): values(o) for o in last.values() if o.is_sweep_override()}
+    first = {id(o): axes.get(id(o), values(o))[:1] for o in overrides}
+    for chosen in itertools.product(*axes.values()):
+        point = {**first, **{axis: [value] for axis, value in zip(axes, chosen, strict=True)}}
+        yield [value for o in overrides for value in point[id(o)]]
+
+
+def apply(config: DictConfig, override: Override) -> None:
+    """Sets, adds or deletes one value of a composed configuration.
+
+    Raises:
+        BadInput: for a key that is not there, or that ``+`` would add a second time.
+    """
+    key, value = override.key_or_group, override.value()
+    if override.package is not None:
+        raise BadInput(text(override), expected="a group before @", came=key)
+    try:
+        found = OmegaConf.select(config, key, throw_on_missing=False)
+        if override.is_delete():
+            _delete(config, key, found, value)
+        elif override.is_add() and found is not None and not isinstance(value, dict | list):
+            raise BadInput(key, expected=f"{key}=VALUE", came="+ before a key that exists",
+                           do="++ sets a key whether it exists or not.")
+        else:
+            OmegaConf.update(config, key, value,
+                             force_add=override.is_add() or override.is_force_add())
+    except OmegaConfBaseException as error:
+        _refuse_unknown(config, key)
+        raise BadInput(key, expected="a value that fits its place", came=text(override),
+                       do=f"{str(error).splitlines()[0].rstrip('.')}.") from error
+
+
+def _delete(config: DictConfig, key: str, found: object, value: object) -> None:
+    _refuse_unknown(config, key)
+    if found is None:
+        raise BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
+                       do="What is null cannot be left out.")
+    if value not in (None, found):
+        raise BadInput(f"~{key}", expected=f"its value, which is {found}", came=str(value))
+    parent, _, name = key.rpartition(".")
+    with open_dict(config):
+        del (OmegaConf.select(config, parent) if parent else config)[name]
+
+
+def _refuse_unknown(config: DictConfig, key: str) -> None:
+    """Names the first part of a dotted key that the configuration does not have."""
+    node: object = config
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in node:
+            options = {str(k) for k in node} if isinstance(node, DictConfig) else set()
+            options -= {"hydra", "cases", "_target_"}
+            raise BadInput(key, expected=one_of(options, "no hyperparameter"), came=part,
+                           do=suggest(part, options))
+        node = node[part]
