@@ -130,47 +130,6 @@ CASES = {
     "~experiment": "experiment: expected one experiment, got ~experiment.",
     "cases=3": "cases: expected a list of overrides, got 3.",
     "hydra=3": "hydra: expected hydra.KEY=VALUE, got hydra=3.",
-    "hydra.run.dir=a out=b": "out: expected the folder that Hydra's setting names, a, got b. "
-                             "Give one of the two.",
-    "hydra.sweep.dir=a": "got a. out=DIR names the folder of a sweep, and cells start in the "
-                         "current one.",
-    "+experiment=quick hydra.run.dir=a": "hydra.run.dir: expected a setting of Hydra that the "
-                                         "harness follows (launcher, sweeper.params, searchpath, "
-                                         "mode, help, hydra_help, job.name, sweep.dir), got a. "
-                                         "out=DIR names the folder of a sweep, and cells start in "
-                                         "the current one.",
-    "hydra.job.chdir=true": "got True. out=DIR names the folder of a sweep, and cells start in the "
-                            "current one.",
-    "hydra.output_subdir=x": "got x. out=DIR names the folder of a sweep, and cells start in the "
-                             "current one.",
-    "+hydra.job.env_set.A=b": "got b. out=DIR names the folder of a sweep, and cells start in the "
-                              "current one.",
-    "-m hydra.verbose=true,false": "hydra.verbose: expected one value for the whole sweep, got "
-                                   "true,false.",
-    "hydra.mode=x": "Error merging override hydra.mode=x: Invalid value 'x', expected one of "
-                    "[RUN, MULTIRUN].",
-    "out=${hydra:runtime.output_dir}": "'hydra.runtime.output_dir has no value here'.",
-    "out=${oc.env:ETRACE_NO_SUCH}": "\"Environment variable 'ETRACE_NO_SUCH' not found\".",
-    "lr=???": "got Missing mandatory value: lr.",
-    "-m lr=interval(0,1)": "lr: expected a list of values, range(...) or glob(...), got "
-                           "lr=interval(0,1). An interval has no finite list of points.",
-    "-m algo=glob(nope)": "sweep: expected at least one cell, got an empty list of values.",
-    "~algo": "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, d_rtrl, es_d_rtrl, "
-             "rtrl, got ~algo.",
-    "~lr=2": "~lr: expected its value, which is 0.001, got 2.",
-    "+lr=2": "lr: expected lr=VALUE, got + before a key that exists. ++ sets a key whether it "
-             "exists or not.",
-    "algo={windw:4}": "algo: expected a value that fits its place, got algo={windw:4}. Key 'windw' "
-                      "is not in struct.",
-    "n_hidden.foo=3": "n_hidden.foo: expected no hyperparameter, got foo.",
-    "++algo=bptt": "got force-add of config groups is not supported: '++algo=bptt'.",
-    "-cn config": "--config-name: expected not to be given, got config. --config-dir DIR adds a "
-                  "folder of your own.",
-    "--resolve": "--resolve: expected an option that goes with it, got none. See python -m bench "
-                 "--help.",
-    "-r -m": "options: expected one of --run and --multirun, got both.",
-    "check --cfg job": "--cfg: expected an option that goes with it, got none. See python -m bench "
-                       "--help.",
     "hydra.launcher=3": "hydra.launcher: expected settings, got 3.",
     "experiment=quick,gate": "experiment: expected one value for the whole sweep, got quick, gate. "
                              "Start a command for each.",

@@ -82,60 +82,6 @@ def test_a_key_of_an_algorithm_and_a_key_that_is_swept_both_arrive() -> None:
     assert [p.config["algo"]["window"] for p in found] == [1, "sequence"]
 
 
-@pytest.mark.parametrize(("typed", "expected"), [
-    ("n_hidden=8 ++n_hidden=32", [32]),
-    ("++n_hidden=32 n_hidden=8", [8]),
-    ("n_hidden=8 n_hidden=16", [16]),
-    ("n_hidden=8,16 ++n_hidden=32", [32]),
-    ("n_hidden=8 n_hidden=16,32", [16, 32]),
-    ("n_hidden=range(0,0) n_hidden=8", [8]),
-    ("n_hidden=choice(8,16)", [8, 16]),
-    ("+experiment=width ++n_hidden=32 algo=bptt", [32]),
-    ("+experiment=width ++n_hidden=16,32 algo=bptt", [16, 32]),
-])
-def test_the_last_override_wins_and_two_pluses_force(typed: str, expected: list[int]) -> None:
-    assert [p.config["n_hidden"] for p in points(*typed.split(), multirun=True)] == expected
-
-
-@pytest.mark.parametrize(("typed", "key", "expected"), [
-    ("limits={deadline_s:5} limits={memory_gib:2}", "limits", {"deadline_s": 5, "memory_gib": 2}),
-    ("limits={memory_gib:2} limits.deadline_s=7 limits={deadline_s:6} limits.memory_gib=3",
-     "limits", {"deadline_s": 6, "memory_gib": 3}),
-    ("algo={window:4}", "algo", {"_target_": "core.D_RTRL", "window": 4, "credit": "trace"}),
-    ("algo.window=3 algo=es_d_rtrl", "algo",
-     {"_target_": "core.ES_D_RTRL", "decay_or_rank": 0.9, "window": 3}),
-    ("~algo.credit +algo.credit=window", "algo",
-     {"_target_": "core.D_RTRL", "window": "auto", "credit": "window"}),
-    ("question=${hydra:runtime.choices.algo} algo=bptt", "question", "bptt"),
-    ("hydra.run.dir=runs/${hydra.job.override_dirname} lr=1 algo=bptt", "out",
-     "runs/algo=bptt,lr=1"),
-    ("hydra.run.dir=runs/${n_hidden}", "out", "runs/64"),
-])
-def test_overrides_mean_what_they_mean_in_hydra(typed: str, key: str, expected: object) -> None:
-    point, = points(*typed.split())
-    assert point.config[key] == expected
-
-
-def test_a_moment_and_the_current_folder_are_one_for_all_cells() -> None:
-    found = {p.config["out"] for p in points("out=${hydra:runtime.cwd}/${now:%S-%f}",
-                                             "algo=bptt,d_rtrl,rtrl", multirun=True)}
-    assert len(found) == 1
-    assert Path(found.pop()).parent == Path.cwd()
-
-
-def test_hydras_own_mode_and_folder_of_sweeps() -> None:
-    found = points("hydra.mode=MULTIRUN", "hydra.sweep.dir=mine", "seed=0,1")
-    assert [(p.config["seed"], p.config["out"]) for p in found] == [(0, "mine"), (1, "mine")]
-
-
-def test_a_folder_of_ones_own_is_searched_by_glob(tmp_path: Path) -> None:
-    (tmp_path / "algo").mkdir()
-    (tmp_path / "algo" / "bptt_mine.yaml").write_text("_target_: core.BPTT\n")
-    found = Composer(str(tmp_path)).points(["algo=glob(bptt_*)"], True)
-    assert [p.choices["algo"].partition("_")[2] for p in found] == [
-        "checkpointed", "mine", "truncated"]
-
-
 def test_cases_are_sweeps_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "two.yaml").write_text(

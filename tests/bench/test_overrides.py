@@ -1,0 +1,119 @@
+"""Overrides mean what they mean in Hydra, or are refused in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from bench.compose import Composer
+from tests.bench.test_compose import points
+
+REFUSED = {
+    "hydra.run.dir=a out=b": "out: expected the folder that Hydra's setting names, a, got b. "
+                             "Give one of the two.",
+    "hydra.sweep.dir=a": "got a. out=DIR names the folder of a sweep, and cells start in the "
+                         "current one.",
+    "+experiment=quick hydra.run.dir=a": "hydra.run.dir: expected a setting of Hydra that the "
+                                         "harness follows (launcher, sweeper.params, searchpath, "
+                                         "mode, help, hydra_help, job.name, sweep.dir), got a. "
+                                         "out=DIR names the folder of a sweep, and cells start in "
+                                         "the current one.",
+    "hydra.job.chdir=true": "got True. out=DIR names the folder of a sweep, and cells start in the "
+                            "current one.",
+    "hydra.output_subdir=x": "got x. out=DIR names the folder of a sweep, and cells start in the "
+                             "current one.",
+    "+hydra.job.env_set.A=b": "got b. out=DIR names the folder of a sweep, and cells start in the "
+                              "current one.",
+    "-m hydra.verbose=true,false": "hydra.verbose: expected one value for the whole sweep, got "
+                                   "true,false.",
+    "hydra.mode=x": "Error merging override hydra.mode=x: Invalid value 'x', expected one of "
+                    "[RUN, MULTIRUN].",
+    "out=${hydra:runtime.output_dir}": "'hydra.runtime.output_dir has no value here'.",
+    "out=${oc.env:ETRACE_NO_SUCH}": "\"Environment variable 'ETRACE_NO_SUCH' not found\".",
+    "lr=???": "got Missing mandatory value: lr.",
+    "-m lr=interval(0,1)": "lr: expected a list of values, range(...) or glob(...), got "
+                           "lr=interval(0,1). An interval has no finite list of points.",
+    "-m algo=glob(nope)": "sweep: expected at least one cell, got an empty list of values.",
+    "~algo": "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, d_rtrl, es_d_rtrl, "
+             "rtrl, got ~algo.",
+    "~lr=2": "~lr: expected its value, which is 0.001, got 2.",
+    "+lr=2": "lr: expected lr=VALUE, got + before a key that exists. ++ sets a key whether it "
+             "exists or not.",
+    "algo={windw:4}": "algo: expected a value that fits its place, got algo={windw:4}. Key 'windw' "
+                      "is not in struct.",
+    "n_hidden.foo=3": "n_hidden.foo: expected no hyperparameter, got foo.",
+    "++algo=bptt": "got force-add of config groups is not supported: '++algo=bptt'.",
+    "-cn config": "--config-name: expected not to be given, got config. --config-dir DIR adds a "
+                  "folder of your own.",
+    "--resolve": "--resolve: expected an option that goes with it, got none. See python -m bench "
+                 "--help.",
+    "-r -m": "options: expected one of --run and --multirun, got both.",
+    "check --cfg job": "--cfg: expected an option that goes with it, got none. See python -m bench "
+                       "--help.",
+}
+
+
+@pytest.mark.parametrize("argument", REFUSED)
+def test_refused(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argument.split()) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    assert printed.err.strip().endswith(REFUSED[argument])
+
+
+@pytest.mark.parametrize(("typed", "expected"), [
+    ("n_hidden=8 ++n_hidden=32", [32]),
+    ("++n_hidden=32 n_hidden=8", [8]),
+    ("n_hidden=8 n_hidden=16", [16]),
+    ("n_hidden=8,16 ++n_hidden=32", [32]),
+    ("n_hidden=8 n_hidden=16,32", [16, 32]),
+    ("n_hidden=range(0,0) n_hidden=8", [8]),
+    ("n_hidden=choice(8,16)", [8, 16]),
+    ("+experiment=width ++n_hidden=32 algo=bptt", [32]),
+    ("+experiment=width ++n_hidden=16,32 algo=bptt", [16, 32]),
+])
+def test_the_last_override_wins_and_two_pluses_force(typed: str, expected: list[int]) -> None:
+    assert [p.config["n_hidden"] for p in points(*typed.split(), multirun=True)] == expected
+
+
+@pytest.mark.parametrize(("typed", "key", "expected"), [
+    ("limits={deadline_s:5} limits={memory_gib:2}", "limits", {"deadline_s": 5, "memory_gib": 2}),
+    ("limits={memory_gib:2} limits.deadline_s=7 limits={deadline_s:6} limits.memory_gib=3",
+     "limits", {"deadline_s": 6, "memory_gib": 3}),
+    ("algo={window:4}", "algo", {"_target_": "core.D_RTRL", "window": 4, "credit": "trace"}),
+    ("algo.window=3 algo=es_d_rtrl", "algo",
+     {"_target_": "core.ES_D_RTRL", "decay_or_rank": 0.9, "window": 3}),
+    ("~algo.credit +algo.credit=window", "algo",
+     {"_target_": "core.D_RTRL", "window": "auto", "credit": "window"}),
+    ("question=${hydra:runtime.choices.algo} algo=bptt", "question", "bptt"),
+    ("hydra.run.dir=runs/${hydra.job.override_dirname} lr=1 algo=bptt", "out",
+     "runs/algo=bptt,lr=1"),
+    ("hydra.run.dir=runs/${n_hidden}", "out", "runs/64"),
+])
+def test_overrides_mean_what_they_mean_in_hydra(typed: str, key: str, expected: object) -> None:
+    point, = points(*typed.split())
+    assert point.config[key] == expected
+
+
+def test_a_moment_and_the_current_folder_are_one_for_all_cells() -> None:
+    found = {p.config["out"] for p in points("out=${hydra:runtime.cwd}/${now:%S-%f}",
+                                             "algo=bptt,d_rtrl,rtrl", multirun=True)}
+    assert len(found) == 1
+    assert Path(found.pop()).parent == Path.cwd()
+
+
+def test_hydras_own_mode_and_folder_of_sweeps() -> None:
+    found = points("hydra.mode=MULTIRUN", "hydra.sweep.dir=mine", "seed=0,1")
+    assert [(p.config["seed"], p.config["out"]) for p in found] == [(0, "mine"), (1, "mine")]
+
+
+def test_a_folder_of_ones_own_is_searched_by_glob(tmp_path: Path) -> None:
+    (tmp_path / "algo").mkdir()
+    (tmp_path / "algo" / "bptt_mine.yaml").write_text("_target_: core.BPTT\n")
+    found = Composer(str(tmp_path)).points(["algo=glob(bptt_*)"], True)
+    assert [p.choices["algo"].partition("_")[2] for p in found] == [
+        "checkpointed", "mine", "truncated"]
