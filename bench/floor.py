@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+RATES = ("product_flops_per_s", "copy_bytes_per_s")
 PRODUCT_SIZE = 2048
 COPY_BYTES = 128 << 20
 ROUNDS, TRIALS, PAUSE_S = 4, 3, 0.5
@@ -35,8 +36,8 @@ def measure(dtype: str) -> dict[str, float]:
     vector = jnp.ones(COPY_BYTES // matrix.dtype.itemsize, dtype)
     product, copy = jax.jit(lambda a: a @ a), jax.jit(lambda a: a + 1)
     product_s, copy_s = best([lambda: product(matrix), lambda: copy(vector)])
-    return {"product_flops_per_s": 2.0 * PRODUCT_SIZE**3 / product_s,
-            "copy_bytes_per_s": 2.0 * COPY_BYTES / copy_s}
+    return dict(zip(RATES, (2.0 * PRODUCT_SIZE**3 / product_s, 2.0 * COPY_BYTES / copy_s),
+                    strict=True))
 
 
 def best(calls: Sequence[Callable[[], Any]]) -> list[float]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import json
 import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import record
 from bench.cell import GROUPS, Cell, digest, kind_of
 from bench.errors import BadInput
+from bench.kinds import is_number
 
 RUNS = Path("runs")
 
@@ -39,6 +38,18 @@ def _unwritable(path: Path, error: OSError) -> BadInput:
 def _unreadable(path: Path, error: OSError) -> BadInput:
     return BadInput("out", expected="records that can be read", came=str(path),
                     do=f"{error.strerror or error}. It is left as it is; try again.")
+
+
+class Survey(NamedTuple):
+    """What a folder's records tell before a sweep.
+
+    Attributes:
+        others: how many are of none of the sweep's cells.
+        durations: mean wall-clock seconds that cells took, by algorithm, batching and model.
+    """
+
+    others: int
+    durations: dict[str, float]
 
 
 class Folder:
@@ -130,77 +141,116 @@ class Folder:
         """
         index = self.cells / f".{identity}.key"
         try:
-            key = index.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
+            key = _indexed(index)
         except OSError as error:
             raise _unreadable(index, error) from error
-        found = self.load(key)
+        found = self.load(key) if key else None
         return found if found is not None and found["provenance"].get("code") == code else None
 
     def save(self, value: Mapping[str, Any]) -> None:
-        """Writes a record, and retires the ones that older code made of the same cell."""
+        """Writes a record, and retires the ones that older code made of the same cell.
+
+        Raises:
+            OSError: when the record could not be written.
+        """
         record.write_json(self.cells / f"{value['key']}.json", value)
         names = ["identity", "identity_anywhere"] if self.anywhere else ["identity"]
         for name in names:
-            index = self.cells / f".{value['provenance'].get(name)}.key"
-            old = index.read_text(encoding="utf-8") if index.exists() else value["key"]
-            if old != value["key"]:
-                for suffix in (".json", ".log"):
-                    (self.cells / f"{old}{suffix}").unlink(missing_ok=True)
-            record.write_text(index, value["key"])
+            identity = value["provenance"].get(name)
+            if not record.is_key(identity):
+                continue
+            # The record is there; without an index older ones stay beside it.
+            with contextlib.suppress(OSError):
+                index = self.cells / f".{identity}.key"
+                old = _indexed(index)
+                if old and old != value["key"]:
+                    for suffix in (".json", ".log"):
+                        (self.cells / f"{old}{suffix}").unlink(missing_ok=True)
+                record.write_text(index, value["key"])
 
-    def durations(self) -> dict[str, float]:
-        """Wall-clock seconds that past cells took, by algorithm, batching and model."""
-        found: dict[str, list[float]] = {}
-        for path in self.cells.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                value = json.loads(path.read_text(encoding="utf-8"))
-                found.setdefault(kind_of(value["row"]), []).append(value["provenance"]["wall_s"])
-        return {kind: sum(times) / len(times) for kind, times in found.items()}
-
-    def others(self, cells: Mapping[str, Cell]) -> int:
-        """How many records are of none of these cells, whatever machine and code made them.
+    def survey(self, cells: Mapping[str, Cell]) -> Survey:
+        """Looks through all records, whatever machine and code made them, and names the unusable.
 
         Args:
-            cells: by their keys; what is recorded under one of these need not be read.
+            cells: by their keys; records of other cells than these are counted.
         """
         own = {cell.identity({}) for cell in cells.values()}
-        found = 0
-        for path in self.cells.glob("*.json"):
-            if path.stem in cells:
+        others = 0
+        times: dict[str, list[float]] = {}
+        for path in sorted(self.cells.glob("*.json")):
+            if path.name.startswith("."):
+                continue  # being written
+            try:
+                value = record.read(path)
+            except (record.Corrupt, OSError) as error:
+                if path.stem not in cells:
+                    print(f"left out {path}: {error}", file=sys.stderr)
                 continue
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                value = json.loads(path.read_text(encoding="utf-8"))
-                row = value["row"]
-                made = Cell(value["config"], {group: row[group] for group in GROUPS}, row["repeat"])
-                found += made.identity({}) not in own
-        return found
+            if value is None:
+                continue  # retired meanwhile
+            choices = {group: value["row"].get(group) for group in GROUPS}
+            wall_s = value["provenance"].get("wall_s")
+            if is_number(wall_s):
+                times.setdefault(kind_of(choices), []).append(wall_s)
+            if path.stem not in cells:
+                made = Cell(value["config"], choices, value["row"].get("repeat"))
+                others += made.identity({}) not in own
+        return Survey(others, {kind: sum(found) / len(found) for kind, found in times.items()})
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[bool]:
         """Holds a cell's lock while the block runs; yields False when another sweep holds it.
 
-        The kernel frees the lock when its process ends, also by signal 9.
+        The kernel frees the lock when its process ends, also by signal 9. Where there can be none,
+        a cell may run twice at once, and the later record stays.
         """
         path = self.cells / f".{key}.lock"
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            descriptor = _locked(path)
+        except BlockingIOError:
+            yield False
+            return
         except OSError:
-            # No room for a lock, so none for a record of another sweep either.
             yield True
             return
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            except OSError as error:
-                # A shared file system without locks: two sweeps at once may then run a cell twice.
-                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
             yield True
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder may be read-only by now
+                path.unlink()
         finally:
             os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of the file at ``path`` that holds its lock.
+
+    Raises:
+        BlockingIOError: when another process holds it.
+        OSError: when there can be no such file, or the file system has no locks.
+    """
+    while True:
+        flags = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(path, flags | os.O_RDWR, 0o666)
+        except PermissionError:  # another user's
+            descriptor = os.open(path, flags | os.O_RDONLY, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who held it before may have removed the file meanwhile: that lock keeps nobody away.
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _indexed(index: Path) -> str | None:
+    """The key that an index file holds; None without one, or if it holds something else."""
+    try:
+        key = record.content(index).decode(errors="replace")
+    except (FileNotFoundError, record.Corrupt):
+        return None
+    return key if record.is_key(key) else None

@@ -6,7 +6,7 @@ set against the bound, before any cell runs.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,7 +33,9 @@ class Kind(NamedTuple):
 
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a finite number, which true and false are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max  # math.isfinite fails on larger integers
 
 
 KINDS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -14,11 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from bench import processes
+from bench import processes, record
 from bench.environments import executable
 from bench.provenance import CACHE_VARIABLE, root_of
 
 POLL_S = 0.1
+LOOK_SPACING = 10
+DRAIN_S = 2.0
+SHOWN, MOST_WORDS = 80, 2000
 LOG_HEAD_BYTES = 1 << 20
 LOG_TAIL_BYTES = 1 << 16
 COMPILE_PHASES = ("start", "build", "trace", "lower", "compile")
@@ -69,33 +73,49 @@ def run_cell(
     """
     processes.adopt_orphans()
     known = processes.children()
-    read_end, write_end = os.pipe()
+    outcome, output = Outcome(), _Log(log)
     started = time.monotonic()
-    process = subprocess.Popen(
-        [executable(job["config"]["python"]), "-P", "-m", module,
-         str(write_end), str(os.getpid())],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        pass_fds=[write_end], start_new_session=True, env=environment(job["config"]),
-    )
-    os.close(write_end)
-    outcome = Outcome()
-    watch = _Watch(process, read_end, _Log(log), outcome, on_phase)
     try:
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps({**job, "memory_bytes": memory_bytes}).encode())
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it ended before it read its job; the exit status says how
+        process, report = _started(job["config"], module)
+    except OSError as error:  # no process or descriptor is left, or no such interpreter
+        outcome.reason = f"its process could not be started: {error}"
+        output.write(f"{outcome.reason}\n".encode())
+        output.save()
+        return outcome
+    content = json.dumps({**job, "memory_bytes": memory_bytes}).encode()
+    watch = _Watch(process, report, content, output, outcome, on_phase)
+    try:
         ended = watch.until_end(started + deadline_s, memory_bytes)
     finally:
         processes.end_tree(process.pid)
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(processes.END_WITHIN_S)
         processes.end_adopted(known)
         watch.close()
         outcome.wall_s = time.monotonic() - started
-    _conclude(outcome, ended, process.returncode, watch.log.tail_text(), deadline_s)
+    _conclude(outcome, ended, process.returncode, output.tail_text(), deadline_s)
+    if watch.garbage:
+        outcome.status = "invalid" if outcome.status in record.FINE else outcome.status
+        said = f"its process reported what is no part of a record: {watch.garbage}"
+        outcome.reason = "; ".join(filter(None, [outcome.reason, said]))
     return outcome
+
+
+def _started(config: Mapping[str, Any], module: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A cell's process, and the descriptor that its reports come from."""
+    read_end, write_end = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [executable(config["python"]), "-P", "-m", module, str(write_end), str(os.getpid())],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            pass_fds=[write_end], start_new_session=True, env=environment(config),
+        )
+    except BaseException:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
+    return process, read_end
 
 
 class _Log:
@@ -122,27 +142,38 @@ class _Log:
     def save(self) -> None:
         gap = f"\n[{self._dropped} bytes left out]\n".encode() if self._dropped else b""
         try:
-            self._path.write_bytes(bytes(self._head) + gap + bytes(self._tail))
+            record.write_bytes(self._path, bytes(self._head) + gap + bytes(self._tail))
         except OSError as error:
             print(f"log {self._path.name} could not be written: {error}", file=sys.stderr)
 
 
 class _Watch:
-    """Reads a process' reports and output while it keeps to its deadline and memory."""
+    """Hands a process its job, and reads its reports and output while it keeps to its limits.
 
-    def __init__(self, process: subprocess.Popen[bytes], report: int, log: _Log,
+    Attributes:
+        garbage: what it reported that is no report, the first of it, in words; empty if nothing.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], report: int, job: bytes, log: _Log,
                  outcome: Outcome, on_phase: Callable[[str], None]) -> None:
+        assert process.stdin is not None
         assert process.stdout is not None
-        self.log = log
+        self.garbage = ""
+        self._log = log
         self._process = process
         self._report: IO[bytes] = os.fdopen(report, "rb", buffering=0)
-        self._pending = b""
+        self._job = memoryview(job)
+        self._pending = bytearray()
+        self._reported = 0
         self._outcome = outcome
         self._on_phase = on_phase
         self._entered = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._report, selectors.EVENT_READ, self._on_report)
         self._selector.register(process.stdout, selectors.EVENT_READ, log.write)
+        # Without blocking: a pipe holds 64 KiB, and nobody may ever read it.
+        os.set_blocking(process.stdin.fileno(), False)
+        self._selector.register(process.stdin, selectors.EVENT_WRITE)
 
     def enter(self, phase: str) -> None:
         """Closes the account of the running phase and opens that of the next."""
@@ -160,51 +191,108 @@ class _Watch:
             if now > deadline:
                 return "deadline"
             if now > next_look:
-                held = processes.resident_bytes(self._process.pid)
+                held = processes.resident_bytes(self._process.pid, memory_bytes)
                 if held > memory_bytes:
                     return f"memory {held}"
-                next_look = time.monotonic() + 2 * POLL_S
-        while self._pump(0):
-            pass
+                # Looking at a thousand processes takes long, and disturbs them.
+                looked = time.monotonic()
+                next_look = looked + max(2 * POLL_S, LOOK_SPACING * (looked - now))
         return "exit"
 
     def close(self) -> None:
         """Reads what is left, saves the log and closes the pipes."""
-        while self._pump(0):
+        # Not for ever: a process that could not be ended may go on writing.
+        until = time.monotonic() + DRAIN_S
+        while self._pump(0) and time.monotonic() < until:
             pass
+        if self._pending:
+            self._on_line(bytes(self._pending))
         self.enter(self._outcome.phase)
         self._selector.close()
         self._report.close()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self.log.save()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
+        self._log.save()
 
     def _pump(self, timeout: float) -> bool:
-        """Handles what can be read now; False when there was nothing."""
+        """Handles what can be read or written now; False when nothing could be read."""
         handled = False
         if not self._selector.get_map():
             time.sleep(timeout)
             return False
         for key, _ in self._selector.select(timeout):
-            chunk = os.read(key.fd, 1 << 16)
-            if chunk:
+            if key.fileobj is self._process.stdin:
+                self._hand_over(key.fd)
+            elif chunk := os.read(key.fd, 1 << 16):
                 key.data(chunk)
                 handled = True
             else:
                 self._selector.unregister(key.fileobj)
         return handled
 
+    def _hand_over(self, descriptor: int) -> None:
+        try:
+            self._job = self._job[os.write(descriptor, self._job[: 1 << 16]):]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._job = self._job[:0]  # it ended before it read its job; its status says how
+        if not self._job:
+            stdin = self._process.stdin
+            assert stdin is not None
+            self._selector.unregister(stdin)
+            stdin.close()
+
     def _on_report(self, chunk: bytes) -> None:
-        *lines, self._pending = (self._pending + chunk).split(b"\n")
-        for line in lines:
-            message = json.loads(line)
-            if "phase" in message:
-                self.enter(message["phase"])
-                self._on_phase(message["phase"])
-            self._outcome.parts = merge(self._outcome.parts, message.get("parts", {}))
-            if "status" in message:
-                self._outcome.status = message["status"]
-                self._outcome.reason = message["reason"]
+        self._reported += len(chunk)
+        if self._reported > record.LARGEST:
+            self._pending.clear()
+            self.garbage = self.garbage or f"more than {record.LARGEST >> 20} MiB"
+            return
+        self._pending += chunk
+        if b"\n" in chunk:
+            *lines, self._pending = self._pending.split(b"\n")
+            for line in lines:
+                self._on_line(bytes(line))
+
+    def _on_line(self, line: bytes) -> None:
+        try:
+            message = _message(line)
+        except (ValueError, RecursionError) as error:
+            self.garbage = self.garbage or str(error)
+            return
+        if "phase" in message:
+            self.enter(message["phase"])
+            self._on_phase(message["phase"])
+        self._outcome.parts = merge(self._outcome.parts, message.get("parts", {}))
+        if "status" in message:
+            self._outcome.status = message["status"]
+            self._outcome.reason = _words(message["reason"])
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    """A line that a cell's process reported.
+
+    Raises:
+        ValueError: when the worker, or what wrote to its descriptor, sent something else.
+    """
+    try:
+        message = record.plain(json.loads(line.decode()))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{line[:SHOWN].decode(errors='replace')!a} ({error})") from error
+    if not isinstance(message, dict):
+        raise ValueError(ascii(message)[:SHOWN])
+    parts = message.get("parts", {})
+    if why := record.malformed(parts) if isinstance(parts, dict) else "no parts by name":
+        raise ValueError(why)
+    texts = [message.get("phase", ""), message.get("status", ""), message.get("reason", "")]
+    if not all(isinstance(text, str) for text in texts) or (
+            "status" in message and not (message["status"] in record.STATUSES
+                                         and "reason" in message)):
+        raise ValueError(ascii(message)[:SHOWN])
+    return message
 
 
 def merge(into: dict[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,7 +303,7 @@ def merge(into: dict[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
     return into
 
 
-def _conclude(outcome: Outcome, ended: str, code: int, tail: str, deadline_s: float) -> None:
+def _conclude(outcome: Outcome, ended: str, code: int | None, tail: str, deadline_s: float) -> None:
     """Sets status and reason of a process that did not report its own end."""
     if outcome.reason or outcome.status != "crashed":
         return
@@ -230,17 +318,31 @@ def _conclude(outcome: Outcome, ended: str, code: int, tail: str, deadline_s: fl
     elif code == -signal.SIGABRT and ("bad_alloc" in tail or "out of memory" in tail.lower()):
         outcome.status = "oom"
         outcome.reason = f"{_last_line(tail)}, {where}"
+    elif code is None:
+        outcome.reason = f"its process does not end, not even by signal 9, {where}"
     elif code < 0:
-        outcome.reason = f"ended by signal {-code} ({signal.Signals(-code).name}), {where}"
+        outcome.reason = f"ended by {_signal(-code)}, {where}"
         if code == -signal.SIGKILL:
             outcome.reason += "; the kernel does this when memory runs out"
     else:
         outcome.reason = f"exited with status {code} and no result, {where}: {_last_line(tail)}"
 
 
+def _signal(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"  # such as one of the real-time signals between the first and last
+
+
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip()[:300] if lines else "no output"
+    return _words(lines[-1])[:300] if lines else "no output"
+
+
+def _words(text: str) -> str:
+    """One line, of a length to be read, that does nothing to a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MOST_WORDS]
 
 
 def environment(config: Mapping[str, Any]) -> dict[str, str]:

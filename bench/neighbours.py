@@ -43,8 +43,17 @@ def others(platform: str) -> int:
         platform: ``cpu`` or ``gpu``, the device of the cell that asks.
     """
     own = set(processes.descendants(os.getpid()))
-    return sum(_runs_a_cell(process) and process.pid not in own
-               and _may_share(process, platform) for process in psutil.process_iter(["cmdline"]))
+    # By session: a cell's process and its guard look alike.
+    return len({_session(process.pid) for process in psutil.process_iter(["cmdline"])
+                if _runs_a_cell(process) and process.pid not in own
+                and _may_share(process, platform)})
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return pid  # gone, or on a system that does not tell
 
 
 def _runs_a_cell(process: psutil.Process) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.table import Table
+from rich.text import Text
 
 from bench.cell import Cell, kind_of
 from bench.folder import Folder
@@ -28,7 +29,7 @@ def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
     table = Table(show_edge=False)
     for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
         table.add_column(name, no_wrap=name != "state")
-    past = folder.durations()
+    past = folder.survey({key_of(cell): cell for cell in cells}).durations
     times = list(past.values())
     total, left, notes = 0.0, 0, []
     for place, cell in enumerate(cells):
@@ -43,7 +44,7 @@ def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
         state = f"skipped: {reason}" if reason else "recorded" if done else "runs"
         predicted, note = findings[place]["predicted_mib"], findings[place]["note"]
         notes += [note] if note and note not in notes else []
-        table.add_row(cell.title(), str(row["seed"]), state,
+        table.add_row(Text(cell.title()), str(row["seed"]), Text(state),
                       f"{predicted:.1f}" if predicted is not None else "?" if note else "",
                       f"{guess:.0f}" if runs and guess else "")
     out = console()

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
+import time
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
+
+END_WITHIN_S, END_POLL_S = 5.0, 0.005
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -31,17 +36,69 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def guarded(parent: int) -> None:
+    """Goes on in a child of this process, which itself stays behind as a guard and never returns.
+
+    When the child or the parent ends, however that happens, the guard ends everything that the
+    child has started, also what has a session of its own or lost its parent, and then ends as the
+    child did. Where the system lacks what this takes, nothing is guarded.
+
+    Args:
+        parent: process id of the expected parent; if it is gone already this process exits now.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    signal.signal(signal.SIGTERM, lambda *_: _end_all(1))
+    adopt_orphans()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
+    guard = os.getpid()
+    child = os.fork()
+    if child:
+        _guard(child)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent(guard)
+
+
+def _guard(child: int) -> NoReturn:
+    ended, status = 0, 0
+    while ended != child:
+        ended, status = os.waitpid(-1, 0)  # orphans as well
+    if os.WIFSIGNALED(status):
+        end_adopted(set())
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    _end_all(os.waitstatus_to_exitcode(status))
+
+
+def _end_all(code: int) -> NoReturn:
+    end_adopted(set())
+    os._exit(code)
+
+
 def descendants(pid: int) -> list[int]:
     """Process ids of all living descendants of ``pid``, nearest first."""
-    found: list[int] = []
-    for child in _children(pid):
-        found += [child, *descendants(child)]
-    return found
+    queue, seen = [pid], {pid}
+    for member in queue:  # grows meanwhile
+        fresh = [child for child in _children(member) if child not in seen]
+        queue += fresh
+        seen.update(fresh)
+    return queue[1:]
 
 
-def resident_bytes(pid: int) -> int:
-    """Bytes of memory that ``pid`` and its descendants hold, shared pages counted once each."""
-    return sum(_resident(p) for p in [pid, *descendants(pid)])
+def resident_bytes(pid: int, most: float = 0.0) -> int:
+    """Bytes of memory that ``pid`` and its descendants hold.
+
+    Pages that forked processes share are counted once, which takes long to find out: only where the
+    sum of what each holds is above ``most``, of which the result then tells whether it is too much.
+    """
+    members = [pid, *descendants(pid)]
+    held = sum(map(_resident, members))
+    return sum(map(_proportional, members)) if held > most and len(members) > 1 else held
 
 
 def end_tree(pid: int) -> None:
@@ -55,13 +112,20 @@ def end_tree(pid: int) -> None:
 
 
 def end_adopted(known: set[int]) -> None:
-    """Ends and reaps children of this process that are not in ``known``: a cell's leftovers."""
+    """Ends and reaps children of this process that are not in ``known``: a cell's leftovers.
+
+    What cannot be ended, such as another user's process, is left after ``END_WITHIN_S``.
+    """
+    deadline = time.monotonic() + END_WITHIN_S
     while strays := [child for child in _children(os.getpid()) if child not in known]:
         for stray in strays:
             end_tree(stray)
         for stray in strays:
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(stray, 0)
+                os.waitpid(stray, os.WNOHANG)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(END_POLL_S)
 
 
 def children() -> set[int]:
@@ -106,6 +170,15 @@ def _resident(pid: int) -> int:
     with contextlib.suppress(psutil.Error):
         return int(psutil.Process(pid).memory_info().rss)
     return 0
+
+
+def _proportional(pid: int) -> int:
+    """Resident bytes, each page divided by the number of processes that hold it."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text("utf-8").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    return _resident(pid)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -144,7 +144,8 @@ def closing_table(records: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
         table.add_column(name, justify="right" if name in COLUMNS else "left", no_wrap=True)
     for title, record in records:
         status = record["status"]
-        table.add_row(title, f"[{STYLE.get(status, 'red')}]{status}[/]",
+        # As they are: a setting in a title may look like markup.
+        table.add_row(Text(title), Text(status, style=STYLE.get(status, "red")),
                       *[_number(record["metrics"].get(name)) for name in measured])
     return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -38,9 +39,11 @@ def code_hash(targets: tuple[str, ...], root: Path) -> str:
                                                     for package in ("core", "bench")))
     hasher = hashlib.sha256()
     for path in files:
-        name = path.relative_to(root) if path.is_relative_to(root) else path.name
-        hasher.update(f"{name}\0".encode())
-        hasher.update(path.read_bytes())
+        # What cannot be read cannot be imported: an editor's broken link, a folder of such a name.
+        with contextlib.suppress(OSError):
+            content = path.read_bytes()
+            name = path.relative_to(root) if path.is_relative_to(root) else path.name
+            hasher.update(f"{name}\0".encode() + content)
     return hasher.hexdigest()[:16]
 
 

@@ -40,7 +40,11 @@ def launch(launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher
     if not todo:
         return []
     jobs = launcher.jobs(len(todo))
-    shares = deal(list(todo.values()), folder, jobs)
+    try:
+        shares = deal(list(todo.values()), folder, jobs)
+    except OSError as error:
+        raise BadInput("out", expected="a folder that can be written", came=str(folder.path),
+                       do=f"{error.strerror or error}.") from error
     watcher.say(f"{len(todo)} cells for {jobs} job{'s' if jobs > 1 else ''}")
     if jobs > 1 and launcher.here:
         watcher.say(f"warning: {jobs} jobs on this machine may run at the same time; "
@@ -64,7 +68,8 @@ def launch(launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher
     finally:
         # A job that is still in a queue, or between two cells, finds nothing to do and ends.
         for path in shares:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         for place in (shares[0].parent, folder.path / "shares"):
             with contextlib.suppress(OSError):
                 place.rmdir()  # not empty: another sweep works in this folder
@@ -118,11 +123,11 @@ def run(path: str) -> list[str]:
                 watcher.say("the sweep was withdrawn")
                 break
             key = sweep.key_of(cell)
-            found = sweep.recorded(folder, key, cell)
+            found = sweep.readable(folder, key, cell)
             # A job that was queued again after its time limit goes on where it was.
             if found is None or found["created"] < content["dealt"]:
                 problems += sweep.in_turn({key: cell}, folder, watcher)
-                found = sweep.recorded(folder, key, cell)
+                found = sweep.readable(folder, key, cell)
             if found is not None:
                 recorded.append(found["key"])
     if problems:
@@ -132,14 +137,15 @@ def run(path: str) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise BadInput("share", expected="a whole file of cells", came=str(path)) from error
-    return dict(content)
 
 
 def _records(folder: Folder) -> int:
-    return sum(entry.name.endswith(".json") and not entry.name.startswith(".")
-               for entry in os.scandir(folder.cells))
+    with contextlib.suppress(OSError):
+        return sum(name.endswith(".json") and not name.startswith(".")
+                   for name in os.listdir(folder.cells))
+    return 0

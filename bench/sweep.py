@@ -9,9 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ from bench.backends.base import Backend
 from bench.cell import Cell
 from bench.environments import executable, how_to_build
 from bench.errors import BadInput
+from bench.floor import RATES
 from bench.folder import Folder
 from bench.instantiate import instantiate, target_of
+from bench.kinds import is_number
 from bench.neighbours import Neighbours
 from bench.progress import Watcher, closing_table
 
@@ -81,6 +85,13 @@ def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
     return found
 
 
+def readable(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
+    """As ``recorded``, but None where a record cannot be read."""
+    with contextlib.suppress(BadInput):
+        return recorded(folder, key, cell)
+    return None
+
+
 def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
         runner: Runner | None = None) -> int:
     """Runs what is missing or stale, then builds tables and report unless ``report=false``.
@@ -98,11 +109,11 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
         BrokenPipeError: when whoever read the output has left; what is recorded stays.
     """
     keys = {key_of(cell): cell for cell in cells}
-    others = folder.others(keys)
+    others, durations = folder.survey(keys)
     _plan(keys, folder, about)
     todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
     try:
-        with _terminable(), Watcher(len(todo), list(folder.durations().values())) as watcher:
+        with _terminable(), Watcher(len(todo), list(durations.values())) as watcher:
             if others:
                 watcher.say(f"{folder.path} holds {others} records of other cells already; the "
                             "report covers all of them. out=DIR keeps sweeps apart.")
@@ -111,7 +122,7 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
             problems = (runner or in_turn)(todo, folder, watcher)
     except (KeyboardInterrupt, BrokenPipeError) as ended:
         left = isinstance(ended, BrokenPipeError)
-        done = sum(recorded(folder, key, cell) is not None for key, cell in keys.items())
+        done = sum(readable(folder, key, cell) is not None for key, cell in keys.items())
         print(f"{'nobody reads the output any more' if left else 'interrupted'}: {done} of "
               f"{len(keys)} cells are recorded in {folder.path}; the same command runs the others",
               file=sys.stderr)
@@ -120,9 +131,10 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
         return INTERRUPTED
     if folder.anywhere:
         # The records' own keys, which are those of the machines that measured them.
-        keys = {found["key"] if (found := recorded(folder, key, cell)) else key: cell
+        keys = {found["key"] if (found := readable(folder, key, cell)) else key: cell
                 for key, cell in keys.items()}
-        _plan(keys, folder, about)
+        with contextlib.suppress(BadInput):  # not writable any more: the records are there
+            _plan(keys, folder, about)
     return _close(keys, folder, problems, cells[0].config)
 
 
@@ -154,22 +166,50 @@ def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[
             watcher.begin(cell)
             # The other sweep may have finished it since this one looked.
             try:
-                fresh = recorded(folder, key, cell) if cell.config["resume"] is True else None
+                again = cell.config["resume"] is False
+                found = None if again else recorded(folder, key, cell)
             except BadInput as error:
                 # Running it would replace a record that may be good.
                 unsaved.append(f"{cell.title()}: {error}")
                 watcher.say(unsaved[-1])
                 continue
-            result = fresh or run_cell(cell, key, folder, watcher)
-            try:
-                if fresh is None:
-                    folder.save(result)
-            except OSError as error:
-                unsaved.append(f"record of {cell.title()} could not be written: {error}")
+            fresh = found if counts(cell, found) else None
+            result = fresh or _guarded(cell, key, folder, watcher)
+            if fresh is None and (problem := _saved(folder, result)):
+                unsaved.append(f"record of {cell.title()} could not be written: {problem}")
                 watcher.say(unsaved[-1])
             watcher.end(cell, result)
         gc.collect()
     return unsaved
+
+
+def _guarded(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
+    """The record of one cell, whatever goes wrong with it in this process."""
+    try:
+        return run_cell(cell, key, folder, watcher)
+    except Exception as error:
+        blank = record.blank(key, cell.config["experiment"], cell.row(), cell.config)
+        reason = f"not measured: {type(error).__name__}: {' '.join(str(error).split())}"
+        return {**blank, "reason": reason, "provenance": {"wall_s": 0.0}}
+
+
+def _saved(folder: Folder, result: dict[str, Any]) -> str:
+    """Writes a record; where it could not be written, why, and where it is kept instead."""
+    try:
+        folder.save(result)
+        return ""
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):
+            kept = _refuge() / f"{result['key']}.json"
+            record.write_json(kept, result)
+            return f"{error}. It is kept as {kept}; copy it to {folder.cells}"
+        return str(error)
+
+
+@cache
+def _refuge() -> Path:
+    """A folder for records that cannot be written where they belong."""
+    return Path(tempfile.mkdtemp(prefix="etrace-bench-"))
 
 
 def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
@@ -198,7 +238,9 @@ def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
         memory_bytes=memory_cap(limits),
         on_phase=on_phase,
     )
+    own = result["provenance"]
     launch.merge(result, outcome.parts)
+    result["provenance"].update(own)  # whatever a cell's process says about itself
     if neighbours.most is not None:
         result["metrics"]["shared_with"] = neighbours.most
     result["provenance"].update(load_after=_load(), wall_s=round(outcome.wall_s, 3),
@@ -221,19 +263,28 @@ def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
     """
     path = folder.path / "floor.json"
     name = f"{provenance.fingerprint(cell)} {cell.choices['device']} {cell.config['dtype']}"
-    known: dict[str, dict[str, float]] = {}
+    known: dict[str, Any] = {}
+    with contextlib.suppress(OSError, record.Corrupt):
+        found = record.load(path)
+        known = found if isinstance(found, dict) else {}
+    if _is_floor(known.get(name)):
+        return dict(known[name])
+    if name in _without_floor:
+        return {}
+    try:
+        known[name] = _measured_floor(cell)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        # Not kept in the file: the next sweep may have more luck.
+        _without_floor.add(name)
+        return {}
     with contextlib.suppress(OSError, ValueError):
-        known = json.loads(path.read_text(encoding="utf-8"))
-    if not known.get(name) and name not in _without_floor:
-        try:
-            known[name] = _measured_floor(cell)
-        except (OSError, ValueError, subprocess.SubprocessError):
-            # Not kept in the file: the next sweep may have more luck.
-            _without_floor.add(name)
-            return {}
-        with contextlib.suppress(OSError):
-            record.write_json(path, known)
-    return known.get(name, {})
+        record.write_json(path, known)
+    return dict(known[name])
+
+
+def _is_floor(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        is_number(found.get(rate)) and found[rate] > 0 for rate in RATES)
 
 
 def _measured_floor(cell: Cell) -> dict[str, float]:
@@ -241,7 +292,11 @@ def _measured_floor(cell: Cell) -> dict[str, float]:
         [executable(cell.config["python"]), "-P", "-m", "bench.floor", cell.config["dtype"]],
         env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=FLOOR_TIMEOUT_S, check=True)
-    return dict(json.loads(answer.stdout))
+    # What a library prints comes before.
+    found = json.loads((answer.stdout.splitlines() or [""])[-1])
+    if not _is_floor(found):
+        raise ValueError(f"no rates: {found}")
+    return dict(found)
 
 
 def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
@@ -291,10 +346,12 @@ def _identity_anywhere(cell: Cell) -> str:
 
 
 def finished(folder: Folder, key: str, cell: Cell) -> bool:
-    """Whether the cell's record is there and ``resume`` lets it count."""
-    if cell.config["resume"] is False:
-        return False
-    found = recorded(folder, key, cell)
+    """Whether the cell's record is there, can be read, and counts."""
+    return cell.config["resume"] is not False and counts(cell, readable(folder, key, cell))
+
+
+def counts(cell: Cell, found: Mapping[str, Any] | None) -> bool:
+    """Whether ``resume`` lets the cell's record count."""
     retry = cell.config["resume"] == "retry"
     return found is not None and not (retry and found["status"] not in record.FINE)
 
@@ -312,7 +369,7 @@ def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str],
     folder.link_latest()
     # Of a record with its samples and curves only this much is held: sweeps can be long.
     records = [(cell.title(), {part: found[part] for part in ("status", "metrics")})
-               for key, cell in keys.items() if (found := folder.load(key)) is not None]
+               for key, cell in keys.items() if (found := readable(folder, key, cell)) is not None]
     watcher = Watcher(0, [])
     watcher.console.print(closing_table(records))
     failed = [title for title, found in records if found["status"] not in record.FINE]
@@ -356,7 +413,9 @@ def build_report(path: Path, modules: list[str]) -> str:
 
 
 def _load() -> float | None:
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    with contextlib.suppress(OSError, AttributeError):
+        return round(os.getloadavg()[0], 2)
+    return None
 
 
 @contextlib.contextmanager

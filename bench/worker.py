@@ -1,7 +1,8 @@
 """Inside a cell's process: build, compile, measure, and report each part as soon as it is there.
 
 Started as ``python -m bench.worker FD PARENT``: the job comes as JSON on standard input, reports go
-as JSON lines to the file descriptor FD, and the process dies with PARENT.
+as JSON lines to the file descriptor FD, and the process dies with PARENT. What it starts ends with
+it: see ``bench.processes.guarded``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 from bench import processes
 from bench.errors import Skip
 from bench.launch import COMPILE_PHASES, merge
-from bench.record import finite
+from bench.record import malformed, plain
 
 # Address space that the libraries reserve without using it counts as data for the kernel.
 RESERVED_BYTES = 4 << 30
@@ -38,7 +39,7 @@ class Reporter:
 
     def parts(self, parts: Mapping[str, Any]) -> None:
         """Parts of the record that are final."""
-        self._send({"parts": finite(parts)})
+        self._send({"parts": plain(parts)})
 
     def end(self, status: str, reason: str = "") -> None:
         """The cell is done."""
@@ -51,7 +52,7 @@ class Reporter:
 
 def main() -> None:
     """Runs the job on standard input; every outcome is reported, none is raised."""
-    processes.die_with_parent(int(sys.argv[2]))
+    processes.guarded(int(sys.argv[2]))
     reporter = Reporter(int(sys.argv[1]))
     job = json.load(sys.stdin)
     cap_memory(job["memory_bytes"])
@@ -91,12 +92,27 @@ def measure(job: Mapping[str, Any], reporter: Reporter) -> tuple[list[str], list
     metrics = {name: instantiate(node) for name, node in job["config"]["metric"].items()}
     for name, metric in in_order(metrics).items():
         reporter.phase(name)
-        found = metric.measure(run)
+        found = checked(metric.measure(run))
         invalid += [found.pop("invalid")] if "invalid" in found else []
         notes += filter(None, [found.pop("note", "")])
         merge(run.parts, found)
         reporter.parts(found)
     return invalid, notes
+
+
+def checked(found: Any) -> dict[str, Any]:
+    """What a metric found, if it can be recorded.
+
+    Raises:
+        TypeError: when it cannot; a metric may be anybody's plug-in.
+    """
+    if not isinstance(found, Mapping):
+        raise TypeError(f"expected parts of a record by name, got {type(found).__name__}")
+    parts = {str(name): value for name, value in found.items()}
+    words = {name: str(parts.pop(name)) for name in ("invalid", "note") if parts.get(name)}
+    if why := malformed(plain(parts)):
+        raise TypeError(why)
+    return parts | words
 
 
 def failure(error: Exception, phase: str) -> tuple[str, str]:

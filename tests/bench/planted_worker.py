@@ -12,6 +12,8 @@ import time
 from bench import processes
 from bench.worker import Reporter, cap_memory, failure
 
+REPORTER: Reporter
+
 
 def allocate_without_end() -> None:
     held = []
@@ -49,6 +51,34 @@ def leave_a_child_behind() -> None:
     print(f"child {child.pid}")
 
 
+def leave_a_child_and_sleep() -> None:
+    leave_a_child_behind()
+    time.sleep(3600)
+
+
+def leave_a_child_that_writes_without_end() -> None:
+    subprocess.Popen(["yes"])
+
+
+def share_its_memory_with_children() -> None:
+    held = bytearray(b"x") * (100 << 20)
+    for _ in range(5):
+        if not os.fork():
+            time.sleep(3)
+            os._exit(0)
+    time.sleep(1)
+    assert held
+
+
+def report_garbage() -> None:
+    REPORTER._file.write("[1, 2]\n{half\n")
+    REPORTER._file.flush()
+
+
+def end_by_a_signal_without_a_name() -> None:
+    os.kill(os.getpid(), 40)
+
+
 def exit_without_a_word() -> None:
     os._exit(3)
 
@@ -58,8 +88,12 @@ def do_nothing_wrong() -> None:
 
 
 def main() -> None:
-    processes.die_with_parent(int(sys.argv[2]))
-    reporter = Reporter(int(sys.argv[1]))
+    processes.guarded(int(sys.argv[2]))
+    global REPORTER
+    REPORTER = reporter = Reporter(int(sys.argv[1]))
+    if os.environ.get("NEVER_READS"):
+        reporter.phase("start")
+        time.sleep(3600)
     job = json.load(sys.stdin)
     cap_memory(job["memory_bytes"])
     reporter.phase("compile")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -27,39 +29,39 @@ def test_default_is_the_experiment_or_a_hash_of_what_is_measured() -> None:
 
 def test_only_one_works_on_a_cell(tmp_path: Path) -> None:
     folder = Folder.open(tmp_path / "out")
-    with folder.lock("k") as mine:
+    with folder.lock("aa") as mine:
         assert mine
-        with folder.lock("k") as theirs:
+        with folder.lock("aa") as theirs:
             assert not theirs
-        with folder.lock("other") as other:
+        with folder.lock("02") as other:
             assert other
-    with folder.lock("k") as again:
+    with folder.lock("aa") as again:
         assert again
 
 
 def test_newer_code_replaces_the_record_of_the_same_cell(tmp_path: Path) -> None:
     folder = Folder.open(tmp_path / "out")
-    saved(folder, "old", "cell-1")
-    (folder.cells / "old.log").write_text("log")
-    saved(folder, "other", "cell-2")
-    saved(folder, "new", "cell-1")
-    assert folder.load("old") is None
-    assert not (folder.cells / "old.log").exists()
-    assert folder.load("new") is not None
-    assert folder.load("other") is not None
+    saved(folder, "01", "c1")
+    (folder.cells / "01.log").write_text("log")
+    saved(folder, "02", "c2")
+    saved(folder, "03", "c1")
+    assert folder.load("01") is None
+    assert not (folder.cells / "01.log").exists()
+    assert folder.load("03") is not None
+    assert folder.load("02") is not None
 
 
 def test_a_corrupt_record_is_named_once_and_set_aside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Folder.open(tmp_path / "out")
-    saved(folder, "k", "cell")
-    path = folder.cells / "k.json"
+    saved(folder, "aa", "cc")
+    path = folder.cells / "aa.json"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert folder.load("k") is None
-    assert folder.load("k") is None
+    assert folder.load("aa") is None
+    assert folder.load("aa") is None
     printed = capsys.readouterr().err
-    assert printed.startswith("corrupt record, the cell runs again: k.json is not a whole record")
+    assert printed.startswith("corrupt record, the cell runs again: aa.json is not whole JSON")
     assert printed.count("\n") == 1
     assert path.with_suffix(".corrupt").exists()
 
@@ -68,16 +70,97 @@ def test_a_record_that_cannot_be_read_is_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Folder.open(tmp_path / "out")
-    saved(folder, "k", "cell")
+    saved(folder, "aa", "cc")
 
     def stale(_: Path) -> None:
         raise OSError(116, "Stale file handle")
 
     with monkeypatch.context() as patch:
         patch.setattr(record, "read", stale)
-        with pytest.raises(BadInput, match=r"records that can be read, got .*k\.json\. Stale file"):
-            folder.load("k")
-    assert folder.load("k") is not None
+        with pytest.raises(BadInput, match=r"that can be read, got .*aa\.json\. Stale file"):
+            folder.load("aa")
+    assert folder.load("aa") is not None
+
+
+def test_an_index_that_leads_elsewhere_deletes_nothing(tmp_path: Path) -> None:
+    folder = Folder.open(tmp_path / "out", anywhere=True)
+    mine = tmp_path / "mine.json"
+    mine.write_text("mine")
+    for text in ("../../mine", "\udcff", "a" * 100):
+        (folder.cells / ".c1.key").write_bytes(text.encode("utf-8", "surrogateescape"))
+        assert folder.load_anywhere("c1", "code") is None
+        saved(folder, "aa", "c1")
+        assert mine.exists()
+        assert (folder.cells / ".c1.key").read_text() == "aa"
+    (folder.cells / ".c1.key").unlink()
+    os.mkfifo(folder.cells / ".c1.key")
+    assert folder.load_anywhere("c1", "code") is None
+
+
+def test_a_record_without_an_identity_retires_nothing(tmp_path: Path) -> None:
+    folder = Folder.open(tmp_path / "out")
+    for key in ("aa", "bb"):
+        folder.save(record.blank(key, None, {}, {}))
+    assert folder.load("aa") is not None
+    assert folder.load("bb") is not None
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    folder = Folder.open(tmp_path / "out")
+    (folder.cells / ".aa.lock").symlink_to(tmp_path / "made")
+    with folder.lock("aa") as mine:
+        assert mine
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL])
+def test_a_file_system_without_locks_runs_the_cell(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    with Folder.open(tmp_path / "out").lock("aa") as mine:
+        assert mine
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, flock, removed = Folder.open(tmp_path / "out"), fcntl.flock, []
+
+    def removes_it_first(descriptor: int, how: int) -> None:
+        if not removed:
+            removed.append((folder.cells / ".aa.lock").unlink())
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", removes_it_first)
+    with folder.lock("aa") as mine:
+        assert mine
+        with folder.lock("aa") as theirs:
+            assert not theirs
+
+
+def test_what_strangers_left_among_the_records_is_named_and_the_rest_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Folder.open(tmp_path / "out")
+    row = {"algo": "bptt", "batching": "vmap", "model": "gru"}
+    for key, wall_s in (("01", 2.0), ("02", 4.0), ("03", "x"), ("04", None), ("05", 1e999)):
+        folder.save(record.blank(key, None, row, {}) | {"provenance": {"wall_s": wall_s}})
+    os.mkfifo(folder.cells / "06.json")
+    (folder.cells / "07.json").mkdir()
+    (folder.cells / "08.json").symlink_to("08.json")
+    for key, text in (("09", "null"), ("10", "[1]"), ("11", "[" * 100_000), ("12", "\0\1"),
+                      ("13", '{"key": "13"}'), (".hidden", "null")):
+        (folder.cells / f"{key}.json").write_text(text)
+    survey = folder.survey({})
+    assert survey.others == 5
+    assert survey.durations == {"bptt vmap gru": 3.0}
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in told] == [
+        f"left out {folder.cells / f'{number:02d}.json'}" for number in range(6, 14)]
 
 
 def test_latest_points_to_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

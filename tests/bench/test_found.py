@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from bench import plan, provenance, record, sweep
-from bench.errors import BadInput
 from bench.folder import Folder
 from bench.probe import finding
 from bench.progress import Watcher
@@ -39,8 +38,9 @@ def test_a_record_that_cannot_be_read_is_neither_run_again_nor_lost(
 
     with monkeypatch.context() as patch:
         patch.setattr(record, "read", stale)
-        with pytest.raises(BadInput, match="Stale file handle"):
-            run(cells, out)
+        for resume in ("true", "retry"):
+            assert run(cells_of("seed=0,5", f"resume={resume}"), out) == 1
+            assert "Stale file handle. It is left as it is" in capsys.readouterr().out
         # When it turns up between the plan and the cell, the other cells still run.
         todo = {sweep.key_of(cell): cell for cell in (cells[0], *cells_of("seed=10"))}
         with Watcher(2, []) as watcher:

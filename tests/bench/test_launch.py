@@ -7,12 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from bench import launch, processes
 from bench.launch import LOG_HEAD_BYTES, LOG_TAIL_BYTES, Outcome, merge, run_cell
 from bench.provenance import ROOT
 
@@ -20,8 +22,9 @@ MIB = 2**20
 
 
 def outcome_of(fault: str, log: Path, deadline_s: float = 30.0, memory_mib: int = 512,
-               on_phase: Callable[[str], None] = lambda phase: None) -> Outcome:
-    job = {"config": {"python": None, "device": {"platform": "cpu"}, "devices": 1}, "fault": fault}
+               on_phase: Callable[[str], None] = lambda phase: None, more: str = "") -> Outcome:
+    job = {"config": {"python": None, "device": {"platform": "cpu"}, "devices": 1}, "fault": fault,
+           "more": more}
     return run_cell(job, log, deadline_s=deadline_s, memory_bytes=memory_mib * MIB,
                     module="tests.bench.planted_worker", on_phase=on_phase)
 
@@ -38,6 +41,9 @@ def log(tmp_path: Path) -> Path:
                                "the kernel does this when memory runs out"),
     ("exit_without_a_word", "crashed",
      "exited with status 3 and no result, at run (phase timing): no output"),
+    ("end_by_a_signal_without_a_name", "crashed", "ended by signal 40, at run (phase timing)"),
+    ("report_garbage", "invalid",
+     "its process reported what is no part of a record: [1, 2]"),
     ("ask_for_too_much", "oom", "out of memory at run (phase timing): MemoryError"),
 ])
 def test_every_end_is_an_outcome(fault: str, status: str, reason: str, log: Path) -> None:
@@ -78,22 +84,91 @@ def test_a_child_left_behind_is_ended(log: Path) -> None:
     assert not psutil.pid_exists(child)
 
 
-def test_a_cell_dies_with_its_parent(tmp_path: Path) -> None:
+def test_a_child_that_writes_without_end_holds_nothing_up(log: Path) -> None:
+    outcome = outcome_of("leave_a_child_that_writes_without_end", log, deadline_s=60.0)
+    assert outcome.status == "ok"
+    assert outcome.wall_s < 30
+
+
+def test_a_job_that_is_never_read_ends_at_the_deadline(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEVER_READS", "1")
+    outcome = outcome_of("do_nothing_wrong", log, deadline_s=3.0, more="x" * MIB)
+    assert outcome.status == "timeout"
+
+
+def test_memory_that_processes_share_counts_once(log: Path) -> None:
+    # Six processes hold the same 100 MiB.
+    assert outcome_of("share_its_memory_with_children", log, memory_mib=300).status == "ok"
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(11, "Resource temporarily unavailable"),
+                                   FileNotFoundError(2, "No such file or directory")])
+def test_a_process_that_cannot_be_started_is_an_outcome(
+    error: OSError, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "Popen", refuses)
+    before = os.listdir("/proc/self/fd")
+    outcome = outcome_of("do_nothing_wrong", log)
+    assert outcome.status == "crashed"
+    assert outcome.reason == f"its process could not be started: {error}"
+    assert outcome.reason in log.read_text()
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    (b"garbage", "'garbage' (Expecting value: line 1 column 1 (char 0))"),
+    (b"\xff\x00", "codec can't decode"),
+    (b"null", "None"),
+    (b"[" * 100_000, "[[["),
+    (b"[" * 100 + b"]" * 100, "nested more than 32 deep"),
+    (b'{"phase": 3}', "{'phase': 3}"),
+    (b'{"parts": []}', "no parts by name"),
+    (b'{"parts": {"metrics": null}}', "expected metrics to be numbers by name, got None"),
+    (b'{"parts": {"metrics": {"a": "1"}}}', "expected metrics.a to be a number or null, got '1'"),
+    (b'{"parts": {"key": "../../x"}}', "expected key to be left to the sweep"),
+    (b'{"status": "fine", "reason": ""}', "{'status': 'fine', 'reason': ''}"),
+    (b'{"status": "ok"}', "{'status': 'ok'}"),
+])
+def test_what_is_no_report_is_named(line: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        launch._message(line)
+
+
+def test_a_thousand_generations_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_children", lambda pid: [pid + 1] if pid < 5000 else [])
+    assert processes.descendants(1) == list(range(2, 5001))
+    # Seen twice, by a parent that was about to end and by who adopted it.
+    monkeypatch.setattr(processes, "_children", lambda pid: {1: [2, 3], 2: [3]}.get(pid, []))
+    assert processes.descendants(1) == [2, 3]
+
+
+@pytest.mark.parametrize("who", ["parent", "guard"])
+def test_a_cell_and_its_children_die_with_its_parent(who: str, tmp_path: Path) -> None:
+    """Also those in sessions of their own, and whoever of the two above is ended."""
     program = (
         "import functools, pathlib, sys\n"
         "from tests.bench.test_launch import outcome_of\n"
-        "outcome_of('sleep_for_ever', pathlib.Path(sys.argv[1]) / 'log',\n"
-        "           on_phase=functools.partial(print, flush=True))\n"
+        "print(outcome_of('leave_a_child_and_sleep', pathlib.Path(sys.argv[1]) / 'log',\n"
+        "                 on_phase=functools.partial(print, flush=True)))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT,
                               stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     # Until it has asked the kernel for it, a process that has just started is on its own.
     assert parent.stdout.readline() == "compile\n"
-    children = psutil.Process(parent.pid).children(recursive=True)
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.communicate()
-    assert children
+    below = psutil.Process(parent.pid)
+    deadline = time.monotonic() + 20
+    while len(children := below.children(recursive=True)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(children) == 3  # guard, cell, and the cell's child
+    os.kill(parent.pid if who == "parent" else children[0].pid, signal.SIGKILL)
+    said, _ = parent.communicate()
+    assert ("ended by signal 9" in said) == (who == "guard")
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
 

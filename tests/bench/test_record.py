@@ -7,6 +7,7 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import record
@@ -14,6 +15,13 @@ from bench import record
 
 def sample(key: str = "k") -> dict:
     return {**record.blank(key, None, {"algo": "bptt"}, {"lr": 1e-3}), "status": "ok"}
+
+
+def deep(levels: int) -> list:
+    nested: list = []
+    for _ in range(levels):
+        nested = [nested]
+    return nested
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -34,12 +42,24 @@ def test_missing_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    (json.dumps(sample())[:100], "is not a whole record"),
+    (json.dumps(sample())[:100], "is not whole JSON"),
     ("[]", "lacks fields"),
-    ("\x00" * 50, "is not a whole record"),
+    ("null", "lacks fields"),
+    ("\x00" * 50, "is not whole JSON"),
+    ("[" * 100_000, "is not whole JSON"),
+    ("1" * 5000, "is not whole JSON"),
     (json.dumps(sample() | {"schema": 99}), "has schema 99, this version writes 1"),
-    (json.dumps(sample("other")), "holds another cell's record"),
+    (json.dumps(sample("aa")), "holds another cell's record"),
     (json.dumps(sample() | {"status": "fine"}), "holds another cell's record"),
+    (json.dumps(sample() | {"status": ["ok"]}), "holds another cell's record"),
+    (json.dumps(sample() | {"row": None}), "expected row to be dict, got None"),
+    (json.dumps(sample() | {"reason": 3}), "expected reason to be str, got 3"),
+    (json.dumps(sample() | {"provenance": [3]}), "expected provenance to be values by name, got "
+                                                 "a list"),
+    (json.dumps(sample() | {"metrics": None}), "expected metrics to be numbers by name, got None"),
+    (json.dumps(sample() | {"metrics": {"a": "1"}}), "expected metrics.a to be a number or null, "
+                                                     "got '1'"),
+    (json.dumps(sample() | {"config": {"a": deep(200)}}), "nested more than 32 deep"),
 ])
 def test_corrupt_is_named(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "k.json"
@@ -47,6 +67,70 @@ def test_corrupt_is_named(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(record.Corrupt, match=words) as error:
         record.read(path)
     assert "k.json" in str(error.value)
+
+
+def test_what_is_no_regular_file_or_too_large_is_corrupt_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "k.json"
+    os.mkfifo(path)
+    with pytest.raises(record.Corrupt, match=r"k\.json is no regular file"):
+        record.read(path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(record.Corrupt, match=r"k\.json is no regular file"):
+        record.read(path)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(20 << 30)
+    with pytest.raises(record.Corrupt, match=r"k\.json is larger than 64 MiB"):
+        record.read(path)
+    path.write_bytes(b'"\xff"')
+    with pytest.raises(record.Corrupt, match="is not whole JSON"):
+        record.read(path)
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        record.read(path)
+
+
+def test_plain_holds_what_everybody_can_read() -> None:
+    found = record.plain({"a": np.float32(0.5), "b": np.arange(2), 3: 2**70, "c": 10**400,
+                          "d": "x\ud800", "e": True, "f": -(2**63)})
+    assert found == {"a": 0.5, "b": [0, 1], "3": 2.0**70, "c": None, "d": "x?", "e": True,
+                     "f": -(2**63)}
+    with pytest.raises(ValueError, match="nested more than 32 deep"):
+        record.plain(deep(100_000))
+
+
+@pytest.mark.parametrize(("parts", "words"), [
+    ({"metrics": {"a": 1, "b": None, "c": 0.5}, "health": "", "mine": ["x"]}, ""),
+    ({"curves": {"loss": [1.0, None]}, "samples": {}, "provenance": {"device": "x"}}, ""),
+    ({"metrics": [1]}, "expected metrics to be numbers by name, got a list"),
+    ({"metrics": {"a": [1]}}, "expected metrics.a to be a number or null, got a list"),
+    ({"health": None}, "expected health to be text, got None"),
+    ({"curves": {"loss": ["x"]}}, "expected curves to be lists of numbers by name, got a dict"),
+    ({"traces": "x" * 99}, f"expected traces to be values by name, got '{'x' * 59}..."),
+    ({"key": "../../x"}, "expected key to be left to the sweep, got '../../x'"),
+])
+def test_a_measurement_adds_what_a_record_has_room_for(parts: dict, words: str) -> None:
+    assert record.malformed(parts) == words
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    target, path = tmp_path / "target", tmp_path / "k.log"
+    target.write_text("mine")
+    path.symlink_to(target)
+    record.write_bytes(path, b"log")
+    assert target.read_text() == "mine"
+    assert path.read_bytes() == b"log"
+    assert not path.is_symlink()
+
+
+@pytest.mark.parametrize("text", ["../../x", "", "k", "aa/bb", "aa\n", "a" * 65, None, 3])
+def test_a_key_leads_nowhere_else(text: object) -> None:
+    assert record.is_key("0123456789abcdef")
+    assert not record.is_key(text)
 
 
 def test_what_cannot_be_read_is_not_called_corrupt(tmp_path: Path) -> None:
