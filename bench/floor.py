@@ -5,17 +5,74 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench import launch, provenance, record
+from bench.cell import Cell
+from bench.environments import executable
+from bench.folder import Folder
+from bench.kinds import is_number
+
 RATES = ("product_flops_per_s", "copy_bytes_per_s")
 PRODUCT_SIZE = 2048
 COPY_BYTES = 128 << 20
+TIMEOUT_S = 120.0
 ROUNDS, TRIALS, PAUSE_S = 4, 3, 0.5
+
+
+# Floors that failed in this process: not every cell of a sweep has to wait for that again.
+_failed: set[str] = set()
+
+
+def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
+    """Rates of a large product and a large copy here, measured once a sweep; empty if that fails.
+
+    They are kept in ``floor.json`` by machine and precision, so that a resumed sweep and merged
+    folders use the rates of the machine that a cell ran on.
+    """
+    path = folder.path / "floor.json"
+    name = f"{provenance.fingerprint(cell)} {cell.choices['device']} {cell.config['dtype']}"
+    known: dict[str, Any] = {}
+    with contextlib.suppress(OSError, record.Corrupt):
+        found = record.load(path)
+        known = found if isinstance(found, dict) else {}
+    if _is_floor(known.get(name)):
+        return dict(known[name])
+    if name in _failed:
+        return {}
+    try:
+        known[name] = _measured_floor(cell)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        # Not kept in the file: the next sweep may have more luck.
+        _failed.add(name)
+        return {}
+    with contextlib.suppress(OSError, ValueError):
+        record.write_json(path, known)
+    return dict(known[name])
+
+
+def _is_floor(found: object) -> bool:
+    return isinstance(found, dict) and all(
+        is_number(found.get(rate)) and found[rate] > 0 for rate in RATES)
+
+
+def _measured_floor(cell: Cell) -> dict[str, float]:
+    answer = subprocess.run(
+        [executable(cell.config["python"]), "-P", "-m", "bench.floor", cell.config["dtype"]],
+        env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=TIMEOUT_S, check=True)
+    # What a library prints comes before.
+    found = json.loads((answer.stdout.splitlines() or [""])[-1])
+    if not _is_floor(found):
+        raise ValueError(f"no rates: {found}")
+    return dict(found)
 
 
 def measure(dtype: str) -> dict[str, float]:

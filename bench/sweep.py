@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import signal
 import subprocess
@@ -20,21 +19,16 @@ from typing import Any
 from bench import launch, plots, processes, provenance, record
 from bench.backends.base import Backend
 from bench.cell import Cell
-from bench.environments import executable, how_to_build
+from bench.environments import how_to_build
 from bench.errors import BadInput
-from bench.floor import RATES
+from bench.floor import machine_floor
 from bench.folder import Folder
 from bench.instantiate import instantiate, target_of
-from bench.kinds import is_number
 from bench.neighbours import Neighbours
 from bench.progress import Watcher, closing_table
 
 INTERRUPTED = 130
 LOCK_WAIT_S = 0.5
-FLOOR_TIMEOUT_S = 120.0
-
-# Floors that failed in this process: not every cell of a sweep has to wait for that again.
-_without_floor: set[str] = set()
 
 # Runs cells by key into a folder; returns what went wrong beside the cells' own failures.
 Runner = Callable[[Mapping[str, Cell], Folder, Watcher], list[str]]
@@ -253,50 +247,6 @@ def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
     if outcome.status not in record.FINE:
         reason = f"{reason} [log: {result['log']}]"
     return {**result, "status": outcome.status, "reason": reason}
-
-
-def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
-    """Rates of a large product and a large copy here, measured once a sweep; empty if that fails.
-
-    They are kept in ``floor.json`` by machine and precision, so that a resumed sweep and merged
-    folders use the rates of the machine that a cell ran on.
-    """
-    path = folder.path / "floor.json"
-    name = f"{provenance.fingerprint(cell)} {cell.choices['device']} {cell.config['dtype']}"
-    known: dict[str, Any] = {}
-    with contextlib.suppress(OSError, record.Corrupt):
-        found = record.load(path)
-        known = found if isinstance(found, dict) else {}
-    if _is_floor(known.get(name)):
-        return dict(known[name])
-    if name in _without_floor:
-        return {}
-    try:
-        known[name] = _measured_floor(cell)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        # Not kept in the file: the next sweep may have more luck.
-        _without_floor.add(name)
-        return {}
-    with contextlib.suppress(OSError, ValueError):
-        record.write_json(path, known)
-    return dict(known[name])
-
-
-def _is_floor(found: object) -> bool:
-    return isinstance(found, dict) and all(
-        is_number(found.get(rate)) and found[rate] > 0 for rate in RATES)
-
-
-def _measured_floor(cell: Cell) -> dict[str, float]:
-    answer = subprocess.run(
-        [executable(cell.config["python"]), "-P", "-m", "bench.floor", cell.config["dtype"]],
-        env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=FLOOR_TIMEOUT_S, check=True)
-    # What a library prints comes before.
-    found = json.loads((answer.stdout.splitlines() or [""])[-1])
-    if not _is_floor(found):
-        raise ValueError(f"no rates: {found}")
-    return dict(found)
 
 
 def why_skipped(cell: Cell, elsewhere: bool = False) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import plan, provenance, record, sweep
+from bench import floor, plan, provenance, record, sweep
 from bench.folder import Folder
 from bench.probe import finding
 from bench.progress import Watcher
@@ -113,16 +113,16 @@ def test_a_floor_that_fails_is_not_kept(
         asked.append(timeout)
         raise subprocess.TimeoutExpired("floor", timeout)
 
-    monkeypatch.setattr(sweep, "_without_floor", set())
+    monkeypatch.setattr(floor, "_failed", set())
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "run", hangs)
         assert [machine_floor(folder, cell) for _ in range(2)] == [{}, {}]
-    assert asked == [sweep.FLOOR_TIMEOUT_S]
+    assert asked == [floor.TIMEOUT_S]
     # As another process finds it, and where an older version kept the failure.
-    sweep._without_floor.clear()
+    floor._failed.clear()
     assert not (folder.path / "floor.json").exists()
     name = f"{provenance.fingerprint(cell)} cpu float32"
     record.write_json(folder.path / "floor.json", {name: {}})
-    monkeypatch.setattr(sweep, "_measured_floor", lambda _: {"copy_bytes_per_s": 1.0})
+    monkeypatch.setattr(floor, "_measured_floor", lambda _: {"copy_bytes_per_s": 1.0})
     assert machine_floor(folder, cell) == {"copy_bytes_per_s": 1.0}
     assert json.loads((folder.path / "floor.json").read_text()) == {name: {"copy_bytes_per_s": 1.0}}

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +19,10 @@ import pytest
 from bench import cli, launch, neighbours, provenance, record, sweep
 from bench.cell import Cell
 from bench.errors import BadInput
-from bench.floor import RATES
 from bench.folder import Folder
 from bench.launch import Outcome
 from bench.provenance import ROOT
 
-REAL_REPORT, REAL_FLOOR = sweep.build_report, sweep.machine_floor
 FAULTS = ("do_nothing_wrong", "raise_in_the_middle", "kill_itself", "exit_without_a_word",
           "ask_for_too_much")
 
@@ -101,32 +95,6 @@ def test_a_sweep_can_do_without_its_report(
     assert run(cells_of("seed=0"), tmp_path / "out") == 0
     assert built == [tmp_path / "out"]
     assert "1 of 1 cells are recorded already" in capsys.readouterr().out
-
-
-def test_a_report_that_failed_is_status_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fails(path: Path, modules: list[str]) -> str:
-        raise sweep.NoReport("python -m reports ended with status -9: Killed")
-
-    monkeypatch.setattr(sweep, "build_report", fails)
-    assert run(cells_of("seed=0"), tmp_path / "out") == 1
-    printed = capsys.readouterr().out
-    assert "report:  none (python -m reports ended with status -9: Killed)" in printed
-
-
-def test_a_report_runs_the_plots_of_its_own_sweep_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commands: list[list[str]] = []
-    monkeypatch.setattr(sweep, "build_report", REAL_REPORT)
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command)
-                        or subprocess.CompletedProcess(command, 2, "", "reports: no"))
-    cells = cells_of("seed=0", "+plot.mine._target_=json")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "sweep.json").write_text('{"plots": ["planted"]}')
-    assert run(cells, tmp_path / "out") == 1
-    assert commands[-1][-3:] == [str(tmp_path / "out"), "--plots", "json"]
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -213,106 +181,6 @@ def test_a_full_disk_loses_one_record_and_says_so(
     assert run(cells, tmp_path / "out") == 1
     assert [r["row"]["seed"] for r in records(tmp_path / "out")] == [0, 10]
     assert "could not be written: [Errno 28] No space left on device" in capsys.readouterr().out
-
-
-def planted_outcomes(monkeypatch: pytest.MonkeyPatch, what: Callable[[int], Outcome]) -> None:
-    """Cells without processes: what comes of one is chosen by its seed."""
-    monkeypatch.setattr(launch, "run_cell", lambda job, *_, **__: what(job["config"]["seed"]))
-
-
-def test_what_goes_wrong_in_this_process_costs_one_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(seed: int) -> Outcome:
-        if seed == 5:
-            raise BlockingIOError(11, "Resource temporarily unavailable")
-        if seed == 10:
-            raise RecursionError("maximum recursion depth exceeded")
-        return Outcome("ok")
-
-    planted_outcomes(monkeypatch, fails)
-    assert run(cells_of("seed=0,5,10,15"), tmp_path / "out") == 1
-    assert [(r["status"], r["reason"].split(" [log")[0]) for r in records(tmp_path / "out")] == [
-        ("ok", ""),
-        ("crashed", "not measured: BlockingIOError: [Errno 11] Resource temporarily unavailable"),
-        ("crashed", "not measured: RecursionError: maximum recursion depth exceeded"),
-        ("ok", "")]
-
-
-def test_a_cell_says_nothing_about_where_it_is_filed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine = tmp_path / "mine.json"
-    mine.write_text("mine")
-    planted_outcomes(monkeypatch, lambda seed: Outcome(
-        "ok", parts={"provenance": {"identity": "../../mine", "device": "cpu", "code": "x"}}))
-    cell, = cells_of("seed=0")
-    assert run([cell], tmp_path / "out") == 0
-    (found,) = records(tmp_path / "out")
-    assert found["provenance"]["device"] == "cpu"
-    assert found["provenance"]["code"] == provenance.code_of(cell)
-    assert mine.exists()
-
-
-def test_a_record_that_cannot_be_written_is_kept_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    sweep._refuge.cache_clear()
-
-    def read_only(seed: int) -> Outcome:
-        shutil.rmtree(out, ignore_errors=True)
-        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        return Outcome("ok", parts={"metrics": {"loss_final": 0.5 + seed}})
-
-    planted_outcomes(monkeypatch, read_only)
-    assert run(cells_of("seed=0,5"), out) == 1
-    kept = [Path(path) for path in re.findall(r"It is kept as (\S+\.json); copy it to",
-                                              capsys.readouterr().out)]
-    assert [json.loads(path.read_text())["metrics"]["loss_final"] for path in kept] == [0.5, 5.5]
-    for path in kept:
-        (out / "cells").mkdir(parents=True, exist_ok=True)
-        path.rename(out / "cells" / path.name)
-    # Copied back they count.
-    monkeypatch.setattr(launch, "run_cell", None)
-    assert run(cells_of("seed=0,5"), out) == 0
-
-
-def test_a_title_may_look_like_markup(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    planted_outcomes(monkeypatch, lambda seed: Outcome("ok"))
-    cells = [replace(cell, apart=("path=[/x]",)) for cell in cells_of("seed=0")]
-    assert run(cells, tmp_path / "out") == 0
-    assert capsys.readouterr().out.count("path=[/x]") == 2
-
-
-@pytest.mark.parametrize("text", ["null", "[1]", "[" * 100_000, "\0", '{"NAME": null}',
-                                  '{"NAME": {"product_flops_per_s": 0, "copy_bytes_per_s": "1"}}'])
-def test_a_floor_that_is_none_is_measured(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, cell = Folder.open(tmp_path / "out"), cells_of("seed=0")[0]
-    rates = dict.fromkeys(RATES, 1.0)
-    monkeypatch.setattr(sweep, "_measured_floor", lambda _: rates)
-    name = f"{provenance.fingerprint(cell)} cpu float32"
-    (folder.path / "floor.json").write_text(text.replace("NAME", name))
-    assert REAL_FLOOR(folder, cell) == rates
-    monkeypatch.setattr(sweep, "_measured_floor", None)
-    assert REAL_FLOOR(folder, cell) == rates
-
-
-def test_a_record_that_cannot_be_read_costs_its_own_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    planted_outcomes(monkeypatch, lambda seed: Outcome("ok"))
-    cells, out = cells_of("seed=0,5"), tmp_path / "out"
-    (out / "cells" / f"{sweep.key_of(cells[0])}.json").mkdir(parents=True)
-    assert run(cells, out) == 1
-    assert (out / "cells" / f"{sweep.key_of(cells[1])}.json").is_file()
-    printed = capsys.readouterr().out
-    assert "Is a directory. It is left as it is; try again." in printed
-    assert "0 of 2 cells failed, 1 have no record" in printed
 
 
 DISK = """
