@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, plan, probe, provenance, sweep
+from bench import cli, plan, preflight, probe, provenance, sweep
 from bench.compose import Composer
 from bench.errors import BadInput
 
@@ -378,3 +378,17 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     assert command.stderr.read() == ""
     command.stderr.close()
     assert command.wait() == cli.BROKEN_PIPE
+
+
+def test_a_task_too_large_for_this_machine_is_left_to_its_cell(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(_: object, n_steps: int, **__: object) -> None:
+        if n_steps > 4:
+            raise MemoryError("Unable to allocate 3.12 TiB")
+        raise ValueError("n_steps: expected more")
+
+    monkeypatch.setattr(preflight, "instantiate", made)
+    jobs = [{"task": {}, "n_steps": n_steps, "batch_size": 1, "seed": 0} for n_steps in (8, 4)]
+    assert preflight.first_error(jobs) == "n_steps: expected more"
+    assert preflight.first_error(jobs[:1]) == ""
