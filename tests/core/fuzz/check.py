@@ -1,0 +1,95 @@
+"""Run a random model under an algorithm of the core and compare with the reference."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import brainstate
+import brainunit as u
+import jax
+import numpy as np
+
+import core
+
+from .description import Net
+from .plan import RATE, Plan, data_of, program, resets, trailing
+from .program import load
+from .reference import Wanted, reference
+
+__all__ = ["Outcome", "check"]
+
+TOLERANCE = 1e-8
+
+
+class Outcome(NamedTuple):
+    """kind: ok, refused, off or crashed; words: which refusal, or what is off."""
+
+    kind: str
+    words: str = ""
+    wanted: Wanted | None = None
+
+
+def wanted(net: Net, plan: Plan) -> Wanted:
+    xs, ys = data_of(net, plan)
+    return reference(
+        net, plan.rule, mask=plan.mask, mean=plan.mean, xs=xs, ys=ys,
+        reset=resets(net, len(xs[0])) if plan.reset else None,
+        update_every=plan.update_every if plan.driver == "train" else 0, rate=RATE,
+    )
+
+
+def check(net: Net, plan: Plan) -> Outcome:
+    """Whether the core's numbers are the reference's."""
+    want = wanted(net, plan)
+    namespace = load(net, program(net, plan))
+    run = namespace["run"]
+    try:
+        grads, losses, outs = brainstate.transform.jit(run)()
+        jax.block_until_ready((losses, outs))
+    except core.CoreError as refusal:
+        return Outcome("refused", kind_of(refusal), want)
+    except Exception as crash:
+        return Outcome("crashed", f"{type(crash).__name__}: {str(crash)[:300]}", want)
+    pairs = {f"gradient of {k}": v for k, v in compared(net, grads, want.grads).items()}
+    if plan.driver == "train":
+        now = {k: s.value for k, s in namespace["net"].states(brainstate.ParamState).items()}
+        pairs |= {f"trained {k}": v for k, v in compared(net, now, want.params).items()}
+    keep = slice(None) if not plan.padding or not plan.mask else slice(
+        0, net.n_steps - trailing(plan.mask))
+    shown = np.asarray(plan.mask or np.ones(net.n_steps))[keep] != 0
+    if not plan.padding:
+        shown[:] = True
+    pairs["losses"] = (np.asarray(losses)[keep][shown], want.losses[keep][shown])
+    if outs is not None:
+        out = want.outs[:, 0] if plan.batching == "single" else want.outs
+        pairs["outputs"] = (np.asarray(outs)[keep], out[keep])
+    size = np.sqrt(sum((w**2).sum() for k, w in want.grads.items()))
+    off = []
+    for name, (got, w) in pairs.items():
+        if got.shape != w.shape:
+            off.append(f"{name} has shape {got.shape} instead of {w.shape}")
+            continue
+        scale = np.linalg.norm(w) + (1e-3 * size if name.startswith("gradient") else 1e-9)
+        error = np.linalg.norm(got - w) / (scale or 1.0)
+        if not error < TOLERANCE:
+            off.append(f"{name} off by {error:.1e}")
+    return Outcome("off", "; ".join(off), want) if off else Outcome("ok", "", want)
+
+
+def compared(net: Net, got: Any, want: dict[str, Any]) -> dict[str, Any]:
+    """Parameter -> (the core's array, the reference's)."""
+    found = {}
+    for path, value in got.items():
+        value = value["weight"] if isinstance(value, dict) else value
+        p = net.param(path[0])
+        # The gradient of a weight in mV comes in 1/mV or in mV; its number is the same.
+        found[p.name] = (np.asarray(u.get_magnitude(value)), np.asarray(want[p.name]))
+    assert set(found) == set(want) - net.frozen
+    return found
+
+
+def kind_of(refusal: Any) -> str:
+    """A refusal without the names of one model."""
+    words = re.sub(r"\b[a-z]{1,2}h?\d+(\.weight(\.weight)?)?\b|\br\b|\d+", "_", refusal.expected)
+    return f"{type(refusal).__name__}: {words}"

@@ -1,0 +1,123 @@
+"""What the definition asks of a model's structure, worked out from its lines element by element.
+
+groups: states that D couples, element-wise from step to step with every y given.
+cut: by operation, the states whose previous values its operand sees as constants: those of the
+  groups that it feeds and of every group downstream, that is, fed by an operation that reads one of
+  them, before or after its step.
+
+A state that nothing reads is no state: keeping a value is not reading it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .description import Net
+from .step import Layout, Step
+
+__all__ = ["Structure", "analyse"]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Of one model.
+
+    cuts: by operation.
+    kept: lines that are the new value of a state that is read.
+    fed: by source, [n] booleans: which of its elements reach a state that is read, every y given.
+    mixes: why D-RTRL has no trace for this model, or nothing.
+    """
+
+    layout: Layout
+    cuts: dict[str, frozenset[str]]
+    kept: frozenset[str]
+    fed: dict[str, np.ndarray]
+    mixes: str
+
+
+def analyse(net: Net) -> Structure:
+    layout = Layout(net)
+    lines = {line.name: line for line in net.lines}
+    read = [s for s in layout.states if any(
+        line.kind == "prev" and line.value == s.name for line in net.lines)]
+    one = {s.name: np.ones((1, s.n)) for s in net.states}
+    params = {p.name: np.ones(p.shape) for p in net.params}
+    x = np.ones((1, net.n_in))
+
+    def step(rule: str) -> Step:
+        return Step(net, layout, params, one, x, 0, rule, {}, generic=True)
+
+    carry = step("carry")
+    into = {s.name: carry.look(s.new)[1][0] != 0 for s in layout.states}  # [n, M] by new state
+
+    group = {s.name: s.name for s in read}
+    for s in read:
+        for p in read:
+            if into[s.name][:, layout.at[p.name]].any():
+                old, new = group[p.name], group[s.name]
+                group = {name: new if g == old else g for name, g in group.items()}
+
+    feeds = {
+        op.name: {group[s.name] for s in read if into[s.name][:, layout.at[f"d{op.name}"]].any()}
+        for op in layout.ops
+    }
+    full = step("full")
+    below: dict[str, set[str]] = {g: set() for g in group.values()}
+    for op in layout.ops:
+        d = full.look(op.args[0])[1][0]
+        above = _above(lines, op.args[0])
+        for s in read:
+            if d[:, layout.at[s.name]].any() or s.new in above:
+                below[group[s.name]] |= feeds[op.name]
+    cuts = {}
+    for op in layout.ops:
+        downstream = _closure(feeds[op.name], below)
+        cuts[op.name] = frozenset(s for s, g in group.items() if g in downstream)
+    fed = {
+        line.name: np.logical_or.reduce(
+            [into[s.name][:, layout.at[f"d{line.name}"]].any(axis=0) for s in read]
+            or [np.zeros(net.widths[line.name], bool)]
+        )
+        for line in layout.sources
+    }
+    kept = frozenset(s.new for s in read)
+    return Structure(layout, cuts, kept, fed, _mixing(layout, into))
+
+
+def _above(lines: dict, start: str) -> set[str]:
+    """The lines that reach a line by differentiable paths, itself included."""
+    found, queue = set(), [start]
+    while queue:
+        name = queue.pop()
+        if name == "x" or name in found or (lines[name].kind, lines[name].value) == ("fn", "stop"):
+            continue
+        found.add(name)
+        queue += lines[name].args
+    return found
+
+
+def _closure(start: Iterable[str], below: dict[str, set[str]]) -> set[str]:
+    found, queue = set(), list(start)
+    while queue:
+        g = queue.pop()
+        if g not in found:
+            found.add(g)
+            queue += below[g]
+    return found
+
+
+def _mixing(layout: Layout, into: dict[str, np.ndarray]) -> str:
+    """What is not one number per neuron."""
+    for s in layout.states:
+        for p in layout.states:
+            d = into[s.name][:, layout.at[p.name]]
+            if d.any() and (d.shape[0] != d.shape[1] or (d & ~np.eye(len(d), dtype=bool)).any()):
+                return f"{s.name} reads other neurons of {p.name}"
+        for line in layout.sources:
+            f = into[s.name][:, layout.at[f"d{line.name}"]]
+            if (f.sum(axis=0) > 1).any() or (f.sum(axis=1) > 1).any():
+                return f"{line.name} feeds {s.name} by no one-to-one path"
+    return ""
