@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
 import socket
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from typing import Any
 import psutil
 
 from bench.cell import Cell, digest
+from bench.git import git
+from bench.inputs import NUMERIC, OF_MACHINE, ROOT, code_hash, data_of, variables
 from bench.interpreters import ask
-from bench.signature import source_of
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("jax", "jaxlib", "numpy", "brainstate", "braintools", "brainunit", "brainpy-state",
             "braintrace", "brainscale", "etrace-bench", "scikit-learn", "jax-cuda12-plugin",
             "jax-cuda13-plugin")
@@ -28,23 +27,6 @@ PACKAGES = ("jax", "jaxlib", "numpy", "brainstate", "braintools", "brainunit", "
 # Names a folder for compiled programs: for who times the steps of one cell in many processes, and
 # never its compilation.
 CACHE_VARIABLE = "ETRACE_BENCH_COMPILATION_CACHE"
-
-
-def code_hash(targets: tuple[str, ...], root: Path) -> str:
-    """Hash of every source file of ``core`` and ``bench`` in ``root`` and of plug-ins outside."""
-    files = sorted([*(root / "core").rglob("*.py"), *(root / "bench").rglob("*.py")])
-    outside = {source_of(target.rpartition(".")[0]) for target in targets}
-    files += sorted(path for path in outside
-                    if path is not None and not any(path.is_relative_to(ROOT / package)
-                                                    for package in ("core", "bench")))
-    hasher = hashlib.sha256()
-    for path in files:
-        # What cannot be read cannot be imported: an editor's broken link, a folder of such a name.
-        with contextlib.suppress(OSError):
-            content = path.read_bytes()
-            name = path.relative_to(root) if path.is_relative_to(root) else path.name
-            hasher.update(f"{name}\0".encode() + content)
-    return hasher.hexdigest()[:16]
 
 
 _hash_when_first_asked = cache(code_hash)
@@ -82,12 +64,34 @@ def has(python: str | None, package: str) -> bool:
     return package in ask(python, (package,)).versions
 
 
+@cache
 def software(python: str | None) -> dict[str, Any]:
     """The part of the environment that is the same on every machine of a cluster."""
     if python is None:
-        return _own_versions()
-    told = ask(python, PACKAGES)
-    return {"python": told.python, "versions": told.versions}
+        versions = _own_versions()
+    else:
+        told = ask(python, PACKAGES)
+        versions = {"python": told.python, "versions": told.versions}
+    return {**versions, **_if_any("variables", variables(NUMERIC))}
+
+
+def software_of(cell: Cell) -> dict[str, Any]:
+    """What a cell's result depends on anywhere, beside its configuration and code."""
+    return {**software(cell.config["python"]), **data_of(cell.config)}
+
+
+def environment_of(cell: Cell) -> dict[str, Any]:
+    """What a cell's result depends on here, beside its configuration and code."""
+    return {**environment(cell.config["python"], _on_gpu(cell)), **data_of(cell.config)}
+
+
+def _on_gpu(cell: Cell) -> bool:
+    return bool(cell.config["device"]["platform"] == "gpu")
+
+
+def _if_any(name: str, value: Any) -> dict[str, Any]:
+    """Only where there is one: records without keep their identity."""
+    return {name: value} if value else {}
 
 
 @cache
@@ -107,33 +111,31 @@ def environment(python: str | None, gpu: bool) -> dict[str, Any]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "threads": os.environ.get("NPROC", ""),
         "gpu": gpu_name() if gpu else "",
-        # Only where there is one: records without keep their identity.
-        **({"compilation_cache": "on"} if os.environ.get(CACHE_VARIABLE) else {}),
+        **_if_any("machine_variables", variables(OF_MACHINE)),
+        **_if_any("compilation_cache", "on" if os.environ.get(CACHE_VARIABLE) else ""),
     }
 
 
 def describe(cell: Cell) -> dict[str, Any]:
     """The provenance part of a record, as far as the parent process knows it."""
-    gpu = cell.config["device"]["platform"] == "gpu"
-    environment_ = environment(cell.config["python"], gpu)
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return {
         **_git(root_of(cell.config["python"])),
         "compilation_cache": "off",
-        **environment_,
+        **environment_of(cell),
         "affinity": affinity,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 2),
         "hostname_hash": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
         "fingerprint": fingerprint(cell),
         # The same for cells that were given another interpreter side by side with this one's.
-        "machine": digest(environment(None, gpu)),
+        "machine": digest(environment(None, _on_gpu(cell))),
         "code": code_of(cell),
     }
 
 
 def fingerprint(cell: Cell) -> str:
     """Names the machine and versions that timings may be compared on."""
-    return digest(environment(cell.config["python"], cell.config["device"]["platform"] == "gpu"))
+    return digest(environment(cell.config["python"], _on_gpu(cell)))
 
 
 @cache
@@ -181,14 +183,7 @@ def _processor() -> str:
 
 @cache
 def _git(root: Path) -> dict[str, Any]:
-    def told(*arguments: str) -> str | None:
-        command = ["git", "-C", str(root), *arguments]
-        try:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return answer.stdout.strip()
-
+    told = partial(git, root, timeout_s=20.0)
     if told("rev-parse", "--show-toplevel") != str(root):
         # Installed somewhere inside of another project's repository.
         return {"commit": None, "dirty": None}

@@ -7,9 +7,10 @@ still the only registry of hyperparameters, so it is read from the syntax tree.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -91,18 +92,41 @@ def source_of(module: str) -> Path | None:
     if not head:
         return None
     # find_spec of a top-level name runs no code; of a dotted one it imports the parents.
-    spec = None if head in sys.builtin_module_names else importlib.util.find_spec(head)
-    if spec is None or spec.origin is None:
+    spec = None
+    if head not in sys.builtin_module_names:
+        with contextlib.suppress(ValueError):  # a module that is running, such as __main__
+            spec = importlib.util.find_spec(head)
+    if spec is None:
         return None
-    path = Path(spec.origin)
+    path = Path(spec.origin) if spec.origin is not None else None
+    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
     for part in rest.split(".") if rest else []:
-        folder = path.parent
-        path = folder / f"{part}.py"
-        if not path.exists():
-            path = folder / part / "__init__.py"
-        if not path.exists():
+        options = [file for folder in folders
+                   for file in (folder / part / "__init__.py", folder / f"{part}.py")]
+        path = next((file for file in options if file.is_file()), None)
+        folders = [folder / part for folder in folders if (folder / part).is_dir()]
+        if path is None and not folders:
             return None
     return path
+
+
+def imports_of(path: Path, module: str) -> Iterator[str]:
+    """Names of what a file imports anywhere in it, modules or what may be one.
+
+    Args:
+        path: the file.
+        module: its dotted name.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, module, path)
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
 
 
 def _find(path: Path, module: str, name: str, target: str) -> Signature | None:

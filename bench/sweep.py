@@ -47,7 +47,7 @@ def with_repeats(cells: list[Cell]) -> list[Cell]:
 
 def key_of(cell: Cell) -> str:
     """The name of the cell's record here and now."""
-    return cell.key(_environment(cell), provenance.code_of(cell))
+    return cell.key(provenance.environment_of(cell), provenance.code_of(cell))
 
 
 def refuse_missing_device(cells: list[Cell]) -> None:
@@ -209,9 +209,8 @@ def _refuge() -> Path:
 def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
     """The record of one cell, run in a process of its own unless it is skipped."""
     result = record.blank(key, cell.config["experiment"], cell.row(), cell.config)
-    gpu = cell.config["device"]["platform"] == "gpu"
-    result["provenance"] = {**provenance.describe(cell), "identity": cell.identity(
-        provenance.environment(cell.config["python"], gpu)),
+    result["provenance"] = {
+        **provenance.describe(cell), "identity": cell.identity(provenance.environment_of(cell)),
         "identity_anywhere": _identity_anywhere(cell), "load_before": _load()}
     reason = why_skipped(cell)
     if reason:
@@ -286,13 +285,8 @@ def memory_cap(limits: Mapping[str, Any]) -> int:
     return int(asked * 2**30 if asked else 0.8 * processes.memory_available_bytes())
 
 
-def _environment(cell: Cell) -> dict[str, Any]:
-    gpu = cell.config["device"]["platform"] == "gpu"
-    return provenance.environment(cell.config["python"], gpu)
-
-
 def _identity_anywhere(cell: Cell) -> str:
-    return cell.identity(provenance.software(cell.config["python"]))
+    return cell.identity(provenance.software_of(cell))
 
 
 def finished(folder: Folder, key: str, cell: Cell) -> bool:

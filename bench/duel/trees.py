@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import turns
 from bench.errors import BadInput
+from bench.git import git
 from bench.provenance import CACHE_VARIABLE
 
 
@@ -64,11 +65,11 @@ def checked_out(side: str, asked: str) -> Iterator[Tree]:
     folder = Path(asked).expanduser()
     if (folder / "bench").is_dir():
         root = folder.resolve()
-        commit = _git(root, "rev-parse", "HEAD")
-        dirty = commit is not None and bool(_git(root, "status", "--porcelain"))
+        commit = git(root, "rev-parse", "HEAD")
+        dirty = commit is not None and bool(git(root, "status", "--porcelain"))
         yield _tree(side, asked, commit, dirty, root)
         return
-    commit = _git(Path.cwd(), "rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}")
+    commit = git(Path.cwd(), "rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}")
     if commit is None:
         raise BadInput(
             side,
@@ -80,13 +81,13 @@ def checked_out(side: str, asked: str) -> Iterator[Tree]:
     with TemporaryDirectory(prefix=f"duel-{side}-") as temporary:
         root = Path(temporary).resolve() / "tree"
         # A work tree, not an archive: the records inside then name their commit by themselves.
-        added = _git(repository, "worktree", "add", "--detach", "--force", str(root), commit)
+        added = git(repository, "worktree", "add", "--detach", "--force", str(root), commit)
         if added is None:
             raise BadInput(side, expected="a revision that can be checked out", came=asked)
         try:
             yield _tree(side, asked, commit, False, root)
         finally:
-            _git(repository, "worktree", "remove", "--force", str(root))
+            git(repository, "worktree", "remove", "--force", str(root))
 
 
 def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) -> Tree:
@@ -136,14 +137,3 @@ def _python(tree: Tree, *arguments: str) -> str:
         check=False,
     )
     return done.stdout.strip()
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """Output of a git command, or None when it failed or there is no git."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
