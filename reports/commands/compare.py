@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from reports.comparison import compare
-    from reports.comparison.render import FORMATS, headline
+    from reports.compare import compare
+    from reports.compare.render import FORMATS, headline
     from reports.errors import InputError
 
     if arguments.bar is not None and not 0 <= arguments.bar < 10:

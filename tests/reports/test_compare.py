@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from synthetic_records import ALGOS, VERSIONS, Records, grid, record, write_sweep
 
-from reports.comparison import Comparison, compare
-from reports.comparison.measured import decide, measured_line
-from reports.comparison.render import FORMATS, headline
-from reports.comparison.sides import Side
+from reports.compare import Comparison, compare
+from reports.compare.pairing import Side
+from reports.compare.render import FORMATS, headline
+from reports.compare.times import decide, measured_line
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.table import frame, write

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from synthetic_records import record, study, write_sweep
 
-from reports.comparison import compare
+from reports.compare import compare
 from reports.records import frame
 from reports.records.settings import identities, labels, settings, variants, whole
 

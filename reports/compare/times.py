@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from reports import resampling as stats
-from reports.comparison.exact import difference
-from reports.comparison.result import Line
-from reports.comparison.sides import Side
+from reports.compare.exact import difference
+from reports.compare.pairing import Side
+from reports.compare.result import Line
 from reports.records.columns import describe
 
 ALPHA = 0.05

@@ -7,8 +7,8 @@ from typing import Literal
 
 import pandas as pd
 
-from reports.comparison.result import Line, Verdict
-from reports.comparison.sides import Side
+from reports.compare.pairing import Side
+from reports.compare.result import Line, Verdict
 from reports.text import short
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.comparison.exact import exact_lines
-from reports.comparison.measured import decide, measured_line
-from reports.comparison.result import Comparison, Line
-from reports.comparison.sides import Side, pair, read_side
+from reports.compare.exact import exact_lines
+from reports.compare.pairing import Side, pair, read_side
+from reports.compare.result import Comparison, Line
+from reports.compare.times import decide, measured_line
 from reports.noise import LEAST_BAR, noise
 from reports.records.columns import SETTINGS
 

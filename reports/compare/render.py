@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from xml.etree import ElementTree
 
-from reports.comparison.result import Comparison, Line
+from reports.compare.result import Comparison, Line
 from reports.markdown import table
 from reports.records.columns import heading
 from reports.text import escape_markdown, short

@@ -2,7 +2,7 @@
 so.
 """
 
-from reports.comparison.compare import compare
-from reports.comparison.result import Comparison, Line
+from reports.compare.both import compare
+from reports.compare.result import Comparison, Line
 
 __all__ = ["Comparison", "Line", "compare"]
