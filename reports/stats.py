@@ -73,7 +73,37 @@ def wilson(share: float, n: int) -> Interval:
     return Interval(share, float(ends.low), float(ends.high), STUDENT)
 
 
-def ratio(base: ArrayLike, head: ArrayLike, confidence: float = 0.95) -> Interval:
+class Welch(NamedTuple):
+    """Two independent sets of logarithms compared without assuming equal spreads (Welch, 1947).
+
+    Attributes:
+        gap: mean of head minus mean of base.
+        error: its standard error.
+        degrees: Welch's degrees of freedom.
+    """
+
+    gap: float
+    error: float
+    degrees: float
+
+    @classmethod
+    def of(cls, base: np.ndarray, head: np.ndarray, floor: float = 1e-12) -> Welch:
+        """From logarithms; a side's standard deviation counts as at least `floor`."""
+        n = np.array([len(base), len(head)])
+        shares = np.array([max(float(np.std(v, ddof=1)), floor) for v in (base, head)]) ** 2 / n
+        degrees = shares.sum() ** 2 / (shares**2 / (n - 1)).sum()
+        return cls(float(np.mean(head) - np.mean(base)), math.sqrt(shares.sum()), float(degrees))
+
+    def p_above(self, bar: float) -> float:
+        """One-sided p of "the gap is no more than `bar`"."""
+        return float(stats.t.sf((self.gap - bar) / self.error, self.degrees))
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        low, high = stats.t.interval(confidence, self.degrees, self.gap, self.error)
+        return float(low), float(high)
+
+
+def ratio(base: ArrayLike, head: ArrayLike) -> Interval:
     """The geometric mean of head over that of base, of independent processes.
 
     Welch's interval from three processes a side on, nothing below.
@@ -82,10 +112,8 @@ def ratio(base: ArrayLike, head: ArrayLike, confidence: float = 0.95) -> Interva
     centre = float(np.exp(h.mean() - b.mean()))
     if min(len(b), len(h)) < LEAST:
         return Interval(centre)
-    if b.std() + h.std() == 0:
-        return Interval(centre, centre, centre, STUDENT)
-    ends = stats.ttest_ind(h, b, equal_var=False).confidence_interval(confidence)
-    return Interval(centre, float(np.exp(ends.low)), float(np.exp(ends.high)), STUDENT)
+    low, high = Welch.of(b, h).interval()
+    return Interval(centre, math.exp(low), math.exp(high), STUDENT)
 
 
 def paired_ratio(base: ArrayLike, head: ArrayLike) -> Interval:
@@ -98,10 +126,7 @@ def slower_p(base: ArrayLike, head: ArrayLike, bar: float = 0.0) -> float:
     b, h = _logs(base), _logs(head)
     if min(len(b), len(h)) < LEAST:
         return math.nan
-    shifted = h - math.log1p(bar)
-    if b.std() + h.std() == 0:
-        return float(shifted.mean() <= b.mean())
-    return float(stats.ttest_ind(shifted, b, equal_var=False, alternative="greater").pvalue)
+    return Welch.of(b, h).p_above(math.log1p(bar))
 
 
 def within_noise(times: Mapping[str, ArrayLike], bar: float) -> list[str]:

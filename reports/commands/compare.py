@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bar",
         type=float,
+        default=0.05,
         metavar="SHARE",
-        help="the least change that counts "
-        "(default: 0.05, or the machine's A/A noise where that is larger)",
+        help="the least change of a measured metric that counts (default: %(default)s)",
     )
 
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reports.compare.render import FORMATS, headline
     from reports.errors import InputError
 
-    if arguments.bar is not None and not 0 <= arguments.bar < 10:
+    if not 0 <= arguments.bar < 10:
         raise InputError(
             "--bar to be a share such as 0.05", f"{arguments.bar}", "5 % is written 0.05."
         )

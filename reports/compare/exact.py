@@ -1,15 +1,20 @@
-"""The gate without a clock: quantities that two runs of one program must share digit by digit."""
+"""The gate without a clock: what two runs of one program must share digit by digit."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from reports.compare.pairing import Side
+from reports.compare.pairing import Cell
 from reports.compare.result import Line, Verdict
-from reports.text import short
+
+# Repeats of one cell that differ a little among themselves leave room for a change this many times
+# as large as their differences, and no more.
+REPEATS = 10
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Exact:
         better: which way is an improvement; None: any change is an alarm.
         relative, absolute: how far apart two values may be and still be the same; one is enough.
         processor: whether another processor may rightly give another value (rounding, vector
-        width).
+            width).
     """
 
     metric: str
@@ -28,6 +33,10 @@ class Exact:
     relative: float = 0.0
     absolute: float = 0.0
     processor: bool = False
+
+    def room(self, values: np.ndarray) -> float:
+        """How far from these values another one may be and still be the same."""
+        return max(self.absolute, self.relative * float(np.abs(values).max()))
 
 
 GATES = (
@@ -43,55 +52,63 @@ GATES = (
 )
 
 
-def exact_lines(
-    cell: str,
-    base: pd.DataFrame,
-    head: pd.DataFrame,
-    sides: tuple[Side, Side],
-) -> list[Line]:
-    """One line for each exact metric that both sides have."""
+def exact_lines(cell: Cell) -> list[Line]:
+    """One line for each exact metric that a side has, and one for the health of the training."""
+    assert cell.base is not None
+    assert cell.head is not None
+    versions = cell.difference("python", "versions")
+    processor = cell.difference("processor", "cores")
     lines = []
-    versions = difference(base, head, sides, ("python", "versions"))
-    processor = difference(base, head, sides, ("processor", "cores"))
-    keys = (*base["key"], *head["key"])
     for gate in GATES:
-        if gate.metric not in base or gate.metric not in head:
+        base, head = (rows[gate.metric] if gate.metric in rows else pd.Series(np.nan, rows.index)
+                      for rows in (cell.base, cell.head))  # fmt: skip
+        b, h = (values.dropna().to_numpy(dtype=float) for values in (base, head))
+        if not (len(b) or len(h)):
             continue
-        b, h = base[gate.metric].dropna(), head[gate.metric].dropna()
-        if b.empty and h.empty:
-            continue
-        verdict, note = _judge(gate, b, h, versions, processor)
-        before, after = (float(v.median()) if len(v) else None for v in (b, h))
+        elsewhere = versions or (processor if gate.processor else "")
+        verdict, note = _gone(gate, cell, base, head) or _judged(gate, b, h, elsewhere)
+        before, after = (float(np.median(v)) if len(v) else None for v in (b, h))
         change = after / before - 1 if before and after is not None else None
-        lines.append(
-            Line(cell, gate.metric, "exact", verdict, before, after, change, note=note, keys=keys)
-        )
-    return lines
+        lines.append(Line(cell.name, gate.metric, "exact", verdict, before, after, change,
+                          note=note, keys=cell.keys))  # fmt: skip
+    return lines + _health(cell)
 
 
-def _judge(
-    gate: Exact,
-    base: pd.Series,
-    head: pd.Series,
-    versions: str,
-    processor: str,
-) -> tuple[Verdict, str]:
-    if head.empty:
-        return "cannot tell", "head does not record it"
-    if base.empty:
+def _gone(
+    gate: Exact, cell: Cell, base: pd.Series, head: pd.Series
+) -> tuple[Verdict, str] | None:
+    """The verdict where a side lacks the number in some of its processes; None where none does.
+
+    NaN and infinities are recorded as null: a number that is gone is no "cannot tell".
+    """
+    assert cell.base is not None
+    gone, was_gone = int(head.isna().sum()), int(base.isna().sum())
+    if gone * len(base) > was_gone * len(head):
+        ill = "; ".join(sorted({w for w in cell.head["health"] if w}))
+        why = f"not finite or not recorded in {gone} of {len(head)} processes of head"
+        why += f" ({ill})" if ill else ""
+        if gone == len(head) and not ill:
+            return "lost", "base has it and head lacks it; measure the same metric= groups"
+        return ("changed" if gate.better is None else "worse"), why
+    if was_gone == len(base):
+        if gate.better is None and cell.base["health"].str.contains("finite").any():
+            return "changed", "not finite in base"
         return "cannot tell", "base does not record it"
-    if versions:
-        return "cannot tell", versions
-    if processor and gate.processor:
-        return "cannot tell", processor
-    for name, values in (("base", base), ("head", head)):
-        if not _alike(gate, float(values.min()), float(values.max())):
-            return "cannot tell", (
-                f"repeats of {name} differ among themselves: "
-                f"{short(values.min())} to {values.max():.9g}"
-            )
-    before, after = float(base.median()), float(head.median())
-    if _alike(gate, before, after):
+    return None
+
+
+def _judged(gate: Exact, base: np.ndarray, head: np.ndarray, elsewhere: str) -> tuple[Verdict, str]:
+    if elsewhere:
+        return "cannot tell", elsewhere
+    before, after = float(np.median(base)), float(np.median(head))
+    room = gate.room(np.concatenate([base, head]))
+    spread = max(np.ptp(base), np.ptp(head))
+    moved = abs(after - before)
+    if spread > room and moved <= REPEATS * spread:
+        name, values = ("base", base) if np.ptp(base) == spread else ("head", head)
+        return "cannot tell", (f"repeats of {name} differ among themselves: "
+                               f"{values.min():.9g} to {values.max():.9g}")  # fmt: skip
+    if moved <= room:
         return "same", ""
     note = f"{before:.9g} became {after:.9g}"
     if gate.better is None:
@@ -99,43 +116,20 @@ def _judge(
     return ("better" if (after < before) == (gate.better == "low") else "worse"), note
 
 
-def _alike(gate: Exact, a: float, b: float) -> bool:
-    return abs(a - b) <= max(gate.absolute, gate.relative * max(abs(a), abs(b)))
+def _health(cell: Cell) -> list[Line]:
+    """A line where a side's training has a warning: a new one is worse, whatever the machine."""
+    base, head = (
+        {_kind(word): word for words in rows["health"] for word in words.split("; ") if word}
+        for rows in (cell.base, cell.head)
+    )
+    if not (base or head):
+        return []
+    new = [word for kind, word in head.items() if kind not in base]
+    verdict: Verdict = "worse" if new else "better" if set(base) - set(head) else "same"
+    note = "; ".join(new or sorted(set(base.values()) - set(head.values())))
+    return [Line(cell.name, "health", "exact", verdict, None, None, note=note, keys=cell.keys)]
 
 
-def difference(
-    base: pd.DataFrame, head: pd.DataFrame, sides: tuple[Side, Side], names: tuple[str, ...]
-) -> str:
-    """In words, how the environments of two cells differ in the named facts; "" where they do
-    not.
-    """
-    known = [
-        [side.environment.get(key, {}) for key in rows["key"]]
-        for side, rows in zip(sides, (base, head), strict=True)
-    ]
-    for name in names:
-        values = [
-            {
-                str(e[name]) if not isinstance(e[name], dict) else str(sorted(e[name].items()))
-                for e in environments
-                if e.get(name) is not None
-            }
-            for environments in known
-        ]
-        if not values[0] or not values[1]:
-            return f"{name} not recorded on {'both sides' if not any(values) else 'one side'}"
-        if values[0] != values[1]:
-            return _told(name, known)
-    return ""
-
-
-def _told(name: str, known: list[list[dict]]) -> str:
-    first, second = (environments[0][name] for environments in known)
-    if isinstance(first, dict) and isinstance(second, dict):
-        moved = [
-            f"{library} {first.get(library, 'absent')} and {second.get(library, 'absent')}"
-            for library in sorted({*first, *second})
-            if first.get(library) != second.get(library)
-        ]
-        return f"different versions: {', '.join(moved[:4])}" if moved else "different versions"
-    return f"different {name}: {first} and {second}"
+def _kind(warning: str) -> str:
+    """A warning without its figures."""
+    return re.sub(r"[\d.]+", "", warning)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,21 @@ import pandas as pd
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import SETTINGS, SYMBOLS
-from reports.records.settings import identities, is_setting
+from reports.records.settings import identities, labels, option_names, settings
 from reports.records.table import environments, frame, read_parquet
+
+_WORDS = ("algo", "batching", "model", "task", "backend", "device")
+_ALWAYS = ("algo", "batching", "batch_size", "n_hidden", "n_steps")
 
 
 @dataclass(frozen=True)
 class Side:
-    """One sweep: its rows, and key -> where each was measured."""
+    """One sweep: its rows, key -> where each was measured, and files that were left out."""
 
     name: str
     rows: pd.DataFrame
     environment: dict[str, dict[str, Any]]
+    left_out: list[str] = field(default_factory=list)
 
     def values(self, name: str) -> set[str]:
         """The distinct values of one fact about the environment."""
@@ -29,11 +33,56 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Pairing:
-    """Cells of both sides by identity: (name, base rows, head rows); a side may be None."""
+class Cell:
+    """One cell on both sides.
 
-    cells: list[tuple[str, pd.DataFrame | None, pd.DataFrame | None]]
-    notes: list[str]
+    Args:
+        name: the configuration in words.
+        base, head: its rows, one a process; None on a side that lacks it.
+        sides: where the rows come from.
+    """
+
+    name: str
+    base: pd.DataFrame | None
+    head: pd.DataFrame | None
+    sides: tuple[Side, Side]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(k for rows in (self.base, self.head) if rows is not None for k in rows["key"])
+
+    def only_ok(self) -> Cell | None:
+        """The same without processes that failed; None where a side has none left."""
+        if self.base is None or self.head is None:
+            return None
+        base, head = (rows[rows["status"].eq("ok")] for rows in (self.base, self.head))
+        return Cell(self.name, base, head, self.sides) if len(base) and len(head) else None
+
+    def difference(self, *names: str) -> str:
+        """In words, how the environments of both sides differ in these facts; "" for not at all."""
+        known = [
+            [side.environment.get(key, {}) for key in rows["key"]]
+            for side, rows in zip(self.sides, (self.base, self.head), strict=True)
+        ]
+        for name in names:
+            found = [
+                {str(sorted(v.items())) if isinstance(v, dict) else str(v): v
+                 for e in side if (v := e.get(name)) is not None}
+                for side in known
+            ]  # fmt: skip
+            if not all(found):
+                return f"{name} not recorded on {'one side' if any(found) else 'both sides'}"
+            if set(found[0]) != set(found[1]):
+                return _differ(name, *(next(iter(values.values())) for values in found))
+        return ""
+
+
+def _differ(name: str, base: Any, head: Any) -> str:
+    if not isinstance(base, dict):
+        return f"different {name}: {base} and {head}"
+    moved = [f"{library} {base.get(library, 'absent')} and {head.get(library, 'absent')}"
+             for library in sorted({*base, *head}) if base.get(library) != head.get(library)]
+    return f"different {name}" + (f": {', '.join(moved[:4])}" if moved else "")
 
 
 def read_side(path: Path) -> Side:
@@ -50,11 +99,12 @@ def read_side(path: Path) -> Side:
             )
         return Side(str(path), rows, environment)
     sweeps = read_sweeps([path])
-    return Side(str(path), frame(sweeps.records), environments(sweeps.records))
+    left_out = [f"Left out {file}: {why}" for file, why in sweeps.corrupt]
+    return Side(str(path), frame(sweeps.records), environments(sweeps.records), left_out)
 
 
-def pair(base: Side, head: Side) -> Pairing:
-    """Pairs cells by every setting that both sides know; seeds are part of a cell, repeats are not.
+def pair(base: Side, head: Side) -> tuple[list[Cell], list[str]]:
+    """Cells by every setting that both sides know, and notes; seeds are part of a cell.
 
     A setting that only one side has (a new option with its default) cannot tell cells apart and is
     named in the notes.
@@ -62,18 +112,17 @@ def pair(base: Side, head: Side) -> Pairing:
     Raises:
         InputError: the sides have no cell in common.
     """
-    leaves = [{c for c in side.rows.columns if is_setting(c)} for side in (base, head)]
-    shared = sorted(leaves[0] & leaves[1])
+    sides = (base, head)
+    known = [dict.fromkeys(settings(side.rows)) for side in sides]
+    by = [*(c for c in known[0] if c in known[1]), "seed"]
     notes = [
-        f"Only {side.name} has the settings {', '.join(sorted(own)[:6])}; cells were paired "
-        "without them."
-        for side, own in ((base, leaves[0] - leaves[1]), (head, leaves[1] - leaves[0]))
+        f"Only {side.name} has the settings {', '.join(own[:6])}; cells were paired without them."
+        for side, own in zip(sides, ([c for c in known[i] if c not in known[1 - i]]
+                                     for i in (0, 1)), strict=True)
         if own
-    ]
-    by = [*SETTINGS, *shared, "seed"]
-    groups = [_groups(side.rows, by) for side in (base, head)]
-    names = _names(pd.concat([base.rows[by], head.rows[by]]), by)
-    identities = list(dict.fromkeys([*groups[0], *groups[1]]))
+    ]  # fmt: skip
+    text = [identities(side.rows, by) for side in sides]
+    groups = [_groups(side.rows, found) for side, found in zip(sides, text, strict=True)]
     if not set(groups[0]) & set(groups[1]):
         raise InputError(
             "two sweeps with cells in common",
@@ -81,39 +130,32 @@ def pair(base: Side, head: Side) -> Pairing:
             f"{len(groups[0])} and {len(groups[1])} cells",
             "Run the same KEY=VALUE settings on both.",
         )
-    return Pairing([(names[i], groups[0].get(i), groups[1].get(i)) for i in identities], notes)
+    names = _names(pd.DataFrame([*groups[0], *groups[1]], columns=by).drop_duplicates(), sides)
+    cells = [Cell(name, groups[0].get(i), groups[1].get(i), sides) for i, name in names.items()]
+    return cells, notes
 
 
-def _groups(rows: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], pd.DataFrame]:
-    identity = identities(rows, by)
+def _groups(rows: pd.DataFrame, identity: pd.Series) -> dict[tuple[str, ...], pd.DataFrame]:
     # Of a cell that was measured again in the same place the later record counts.
     rows = rows.assign(_id=identity).drop_duplicates(["_id", "repeat"], keep="last")
     return dict(iter(rows.groupby("_id", sort=False)))
 
 
-def _names(rows: pd.DataFrame, by: list[str]) -> dict[tuple[str, ...], str]:
-    """Identity -> the cell in words: always its main settings, others only where they vary."""
-    always = {"algo", "batching", "batch_size", "n_hidden", "n_steps"}
-    rows_as_text = identities(rows, by)
-    seen: dict[str, set[str]] = {}
-    main = [by.index(s) for s in (*SETTINGS, "seed")]
-    for identity in rows_as_text:
-        seen.setdefault("|".join(identity[i] for i in main), set()).add("|".join(identity))
-    ambiguous = any(len(values) > 1 for values in seen.values())
-    varied = {
-        name
-        for i, name in enumerate(by)
-        if len({v[i] for v in rows_as_text}) > 1 and (not name.startswith("cfg.") or ambiguous)
-    }
-    names = {}
-    for identity in dict.fromkeys(rows_as_text):
-        words = []
-        for name, value in zip(by, identity, strict=True):
-            if name in ("algo", "batching", "model", "task", "backend", "device"):
-                words += [value] if name in always or name in varied else []
-            elif name in always or name in varied:
-                leaf = name.rsplit(".", 1)[-1]
-                if not (name.startswith("cfg.") and leaf in (*SETTINGS, "name", "_target_")):
-                    words.append(f"{SYMBOLS.get(name, leaf)}={value}")
-        names[identity] = " ".join(words)
-    return names
+def _names(cells: pd.DataFrame, sides: tuple[Side, Side]) -> dict[tuple[str, ...], str]:
+    """Identity -> the cell in words: its main settings, others only where nothing else tells."""
+    main = [*SETTINGS, "seed"]
+    options = [c for c in cells if c not in main]
+    counts = cells.groupby(main)[options].nunique()
+    options = [c for c in options if counts[c].gt(1).any()]
+    shown = [c for c in main if c in _ALWAYS or cells[c].nunique() > 1] + options
+    leaves = option_names(options)
+    texts = {c: labels(v for side in sides for v in side.rows[c].dropna().unique().tolist())
+             for c in shown}  # fmt: skip
+    return {
+        tuple(cell): " ".join(
+            texts[c][cell[c]] if c in _WORDS
+            else f"{leaves.get(c) or SYMBOLS.get(c, c)}={texts[c].get(cell[c], '–')}"
+            for c in shown
+        )
+        for _, cell in cells.iterrows()
+    }  # fmt: skip

@@ -10,7 +10,7 @@ from reports.markdown import table
 from reports.records.columns import heading
 from reports.text import escape_markdown, short
 
-_HEAD = ["cell", "metric", "base", "head", "change", "99 % interval", "could have seen", "verdict"]
+_HEAD = ["cell", "metric", "base", "head", "change", "95 % interval", "could have seen", "verdict"]
 MOST = 30  # lines of each kind in a text; JSON and JUnit have all
 
 
@@ -116,6 +116,7 @@ def _groups(found: Comparison) -> list[tuple[str, list[Line]]]:
     titles = {
         "worse": "Worse",
         "changed": "Changed",
+        "lost": "Lost",
         "better": "Better",
         "cannot tell": "Cannot tell",
         "same": "Same",

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 # "changed" is an alarm too: a seeded loss that moves either way means that the mathematics did.
-Verdict = Literal["same", "better", "worse", "changed", "cannot tell"]
-ALARMS = ("worse", "changed")
+# So is "lost": a gate whose number is gone would pass whatever happened.
+Verdict = Literal["same", "better", "worse", "changed", "lost", "cannot tell"]
+ALARMS = ("worse", "changed", "lost")
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,10 @@ class Line:
         gate: "exact" (no clock, compared digit by digit) or "measured" (statistics).
         base, head: the medians.
         change: head / base - 1; None where base is zero or a side is missing.
-        low, high: 99 % interval of the change; None for exact metrics.
-        p: p-value after Holm's correction over all measured lines.
-        detectable: the smallest change that these repeats could have shown.
+        low, high: 95 % interval of the change; None for exact metrics.
+        p: p-value of "no further than the bar in this direction", after Holm's correction over all
+            measured lines.
+        detectable: the smallest change for the worse that these processes show in 80 of 100 cases.
         note: why, in words.
         keys: records behind it, base's then head's.
     """
@@ -56,7 +58,7 @@ class Comparison:
         failing: cells that were ok in base and are not in head, with the reason.
         added: cells that only head has; no alarm.
         fixed: cells that failed in base and are ok in head.
-        notes: differing machines, versions and settings.
+        notes: differing machines, versions and settings, files that were left out.
         bar: the share that a change in a measured metric has to exceed.
     """
 
