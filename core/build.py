@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from core.capture import trace_step, uses, with_copies
+from core.cuts import read_states, with_cuts
 from core.errors import NotRepresentable
 from core.graph import Graph, Group, Hidden
 from core.labels import NONE, carries_gradient, is_real, propagate
@@ -30,25 +31,28 @@ __all__ = ["build_graph", "check_other_states", "join_biases"]
 Sources = Mapping[int, frozenset[Any]]
 
 
-def build_graph(model: Any, args: tuple[Any, ...]) -> Graph:
+def build_graph(model: Any, args: tuple[Any, ...], every_path: bool = False) -> Graph:
     """Trace `model.update(*args)` and find what feeds what.
 
     Args:
       model: any brainstate module whose states are initialised.
       args: example inputs of one step.
+      every_path: whether traces cover all states that are read, also where they are read by their
+        own operations alone (the h of a plain RNN), which the cuts leave without credit.
 
     Raises:
       NotRepresentable: a structure for which D-RTRL has no right gradient; it names the operation,
         the user's line and the remedy.
     """
-    graph = _with_copies(trace_step(model, args))
+    graph = trace_step(model, args)
+    read = read_states(graph)
+    graph = _with_copies(graph, read)
     fixed_y = _dependencies(graph)
     check_other_states(graph)
-    labels = [_labels(graph, h, fixed_y) for h in graph.hidden]
-    graph = _with_groups(graph, labels, fixed_y)
-    graph = _with_blocks(graph, labels)
-    graph = _with_cuts(graph)
-    return _with_components(graph)
+    labels = _all_labels(graph, read, fixed_y)
+    graph = _with_groups(graph, read, labels, fixed_y)
+    graph = with_cuts(_with_blocks(graph, labels))
+    return _with_components(graph, read if every_path else credited_states(graph))
 
 
 # -- what depends on what
@@ -99,6 +103,13 @@ def check_other_states(graph: Graph) -> None:
             )
 
 
+def _all_labels(
+    graph: Graph, read: frozenset[int], fixed_y: Sources
+) -> list[dict[int, np.ndarray]]:
+    """Labels for every hidden array; none for what nothing reads, which may mix what it likes."""
+    return [_labels(graph, h, fixed_y) if i in read else {} for i, h in enumerate(graph.hidden)]
+
+
 def _labels(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
     """Which neuron of `h` each element of each variable feeds."""
     ys = {op.y for op in graph.operations}
@@ -114,7 +125,7 @@ def _labels(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
     )
 
 
-def _with_copies(graph: Graph) -> Graph:
+def _with_copies(graph: Graph, read: frozenset[int]) -> Graph:
     """A variable of its own for every way in which a parameter is broadcast.
 
     Where it reaches a state it is one number per neuron; in an operand, in an output or in a layer
@@ -128,7 +139,7 @@ def _with_copies(graph: Graph) -> Graph:
     own = {(use, v): next(new) for v, found in several.items() for use in found}
     apart = with_copies(graph, own)
     fixed_y = _dependencies(apart)
-    labels = [_labels(apart, h, fixed_y) for h in apart.hidden]
+    labels = _all_labels(apart, read, fixed_y)
     chosen: dict[tuple[int, int], int] = {}
     for v, found in several.items():
         ways: list[tuple[int, dict[int, np.ndarray]]] = [(v, {})] if v in weights else []
@@ -156,7 +167,9 @@ def _one_way(a: dict[int, np.ndarray], b: dict[int, np.ndarray]) -> bool:
 # -- groups, blocks, cuts
 
 
-def _with_groups(graph: Graph, labels: list[dict[int, np.ndarray]], fixed_y: Sources) -> Graph:
+def _with_groups(
+    graph: Graph, read: frozenset[int], labels: list[dict[int, np.ndarray]], fixed_y: Sources
+) -> Graph:
     couplings = set()
     for s, new in enumerate(graph.hidden):
         for p, previous in enumerate(graph.hidden):
@@ -174,6 +187,8 @@ def _with_groups(graph: Graph, labels: list[dict[int, np.ndarray]], fixed_y: Sou
             couplings.add((s, p))
     groups = []
     for states in components(len(graph.hidden), couplings):
+        if read.isdisjoint(states):
+            continue
         leads = {op.lead for op in graph.operations for s in states if op.y in labels[s]}
         if len(leads) > 1:
             raise NotRepresentable(
@@ -270,31 +285,8 @@ def _blocks(
     return tuple(blocks)
 
 
-def _with_cuts(graph: Graph) -> Graph:
-    """An operation's x is cut from its own groups and from every group downstream of them."""
-    sources = {
-        graph.hidden[s].var: frozenset([g])
-        for g, group in enumerate(graph.groups)
-        for s in group.states
-    }
-    reached = _flow(graph, sources, through_operations=True)
-    below: dict[int, set[int]] = {g: set() for g in range(len(graph.groups))}
-    for op in graph.operations:
-        for g in reached.get(op.x, ()):
-            below[g].update(b.group for b in op.blocks)
-    downstream = {g: closure({g}, lambda h: below[h]) for g in below}
-    return replace(
-        graph,
-        operations=tuple(
-            replace(op, cut=frozenset().union(*(downstream[b.group] for b in op.blocks)))
-            for op in graph.operations
-        ),
-    )
-
-
-def _with_components(graph: Graph) -> Graph:
+def _with_components(graph: Graph, credited: frozenset[int]) -> Graph:
     """Spend traces only on states whose previous value carries credit anywhere."""
-    credited = credited_states(graph)
     groups = []
     for group in graph.groups:
         start = {k for k, s in enumerate(group.states) if s in credited}

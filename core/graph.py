@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import brainstate
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from core.operation import Operation, Parameter
 from core.program import Equation, Program
 from core.schedule import Stage, schedule
 
-__all__ = ["Graph", "Group", "Hidden"]
+__all__ = ["Credit", "Graph", "Group", "Hidden", "Product"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,22 @@ class Group:
     live: tuple[int, ...] = ()  # positions in `states` whose previous value carries credit
 
 
+class Product(NamedTuple):
+    """An operation in the equations of `Credit`: its operands are x under the cut of each run."""
+
+    operation: int  # its place in Graph.operations
+    columns: tuple[slice, ...]  # of y, one for each operand
+
+
+class Credit(NamedTuple):
+    """The step as its outputs see it: equations that compute them from previous states, outputs of
+    operations and weights, along the paths inside the step alone."""
+
+    equations: tuple[Equation, ...] = ()
+    products: Mapping[int, Product] = MappingProxyType({})  # by the id of the equation
+    stopped: Mapping[int, int] = MappingProxyType({})  # previous states, by their constant copy
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """What one step of a model computes, as far as credit is concerned. Print it."""
@@ -68,6 +85,7 @@ class Graph:
     groups: tuple[Group, ...]
     names: Mapping[int, str]
     copies: Mapping[int, int] = field(default_factory=dict)  # parameters that are read twice
+    credit: Credit = field(default_factory=lambda: Credit())
     sample: Graph | None = None  # of one sample, when the step is mapped over a batch
 
     def over_samples(self, size: int) -> Graph:
@@ -127,14 +145,6 @@ class Graph:
         """Hidden arrays whose previous value carries credit, group by group."""
         return tuple(g.states[s] for g in self.groups for s in g.live)
 
-    @cached_property
-    def cut_sets(self) -> tuple[frozenset[int], ...]:
-        """The cuts of all operations, closed under union, without the empty one."""
-        closed = {op.cut for op in self.operations if op.cut}
-        while more := {a | b for a in closed for b in closed} - closed:
-            closed |= more
-        return tuple(sorted(closed, key=lambda c: (len(c), sorted(c))))
-
     def dtype(self, group: int, state: int) -> Any:
         """The dtype of a state of a group."""
         return self.hidden[self.groups[group].states[state]].dtype
@@ -191,6 +201,10 @@ class Graph:
                 f"  [{g}] {', '.join(names)}   lead {list(group.lead)} x {group.n} neurons"
                 + (f"; no credit in time through {', '.join(silent)}" if silent else "")
             )
+        grouped = {s for g in self.groups for s in g.states}
+        stored = [h.name for i, h in enumerate(self.hidden) if i not in grouped]
+        if stored:
+            lines.append(f"  no group: {', '.join(stored)}; stored, but no output reads it later")
         lines.append("operations y = x W")
         for op in self.operations:
             kind = "" if op.trainable else "   constant: cut like a trained weight"

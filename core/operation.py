@@ -7,7 +7,7 @@ such as steps. A bias that joined its operation is one more row of W, on the con
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -78,7 +78,6 @@ class Operation:
     x_shape: tuple[int, ...]
     w_shape: tuple[int, ...]
     blocks: tuple[Block, ...] = ()
-    cut: frozenset[int] = frozenset()  # groups whose previous states x must not pass credit to
     samples: tuple[int, ...] = ()  # axes over which the step is mapped
     bias: int | None = None  # the variable of b, [H] up to axes of length one
     bias_name: str = ""
@@ -137,10 +136,26 @@ class Operation:
         """The equation itself, native order of axes."""
         return bind(self.eqn, [x, w] if self.x_first else [w, x])[0]
 
+    def joined(self, xs: Sequence[Any], columns: Sequence[slice], w: Any) -> Any:
+        """The equation where runs of columns have operands of their own, native order of axes."""
+        if len(xs) == 1:
+            return self.apply(xs[0], w)
+        options = {k: self.eqn.params[k] for k in ("precision", "preferred_element_type")}
+        matrix = self._canonical_w(w)
+        made = [
+            jnp.matmul(self._native_x_as_rows(x), matrix[:, run], **options)
+            for x, run in zip(xs, columns, strict=True)
+        ]
+        return self.native_y(jnp.concatenate(made, axis=-1))
+
+    def _native_x_as_rows(self, x: Any) -> Any:
+        """[..., native] -> [..., lead, I]."""
+        moved = _contracted_last(x, self._contracting[0], len(self.x_shape))
+        return moved.reshape(*x.shape[: x.ndim - len(self.x_shape)], *self._own_lead, self.n_in)
+
     def canonical_x(self, x: Any) -> Any:
         """[..., native] -> [..., lead, rows]."""
-        moved = _contracted_last(x, self._contracting[0], len(self.x_shape))
-        x = moved.reshape(*x.shape[: x.ndim - len(self.x_shape)], *self._own_lead, self.n_in)
+        x = self._native_x_as_rows(x)
         if self.bias is None:
             return x
         return jnp.concatenate([x, jnp.ones((*x.shape[:-1], 1), x.dtype)], axis=-1)

@@ -23,8 +23,7 @@ from jax import lax
 
 from core.graph import Graph
 from core.labels import carries_gradient, is_real
-from core.operation import Operation
-from core.program import Atom, Equation, bind, evaluate, needed, read
+from core.program import Atom, Equation, evaluate, needed, read
 
 __all__ = ["StepInput", "carry_run", "credited_states", "operands", "output_run", "part"]
 
@@ -128,12 +127,13 @@ def carry_run(
     ys: Sequence[Any],
     step: StepInput,
 ) -> tuple[Any, ...]:
-    """New hidden states with the operations' outputs given."""
+    """New values of the states that carry credit, in the order of Graph.live, with the operations'
+    outputs given."""
     env = _environment(graph, values, hidden, step)
     env.update((op.y, y) for op, y in zip(graph.operations, ys, strict=True))
-    new = [h.new for h in graph.hidden]
+    new = [graph.hidden[i].new for i in graph.live]
     env = evaluate(needed(graph.body, new, given=env), env)
-    return tuple(env[v] for v in new)
+    return tuple(read(env, a) for a in new)
 
 
 @_over_samples
@@ -161,112 +161,50 @@ def output_run(
     step: StepInput,
 ) -> tuple[Any, ...]:
     """Outputs of the step, differentiable along paths inside the step only."""
-
-    def apply_operation(op: Operation, y: Any, x: Any, w: Any) -> Any:
-        return _given(op.apply, y, x, lax.stop_gradient(w))
-
     env = _environment(graph, values, hidden, step)
-    given = {op.y: y for op, y in zip(graph.operations, ys, strict=True)}
-    return _run_with_cuts(graph, env, given, bind, lax.stop_gradient, apply_operation)
+    env.update((copy, lax.stop_gradient(env[v])) for copy, v in graph.credit.stopped.items())
+
+    def product(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
+        known = graph.credit.products.get(id(eqn))
+        if known is None:
+            return None
+        op, y = graph.operations[known.operation], ys[known.operation]
+        xs = tuple(env[v] for v in eqn.variables)
+        apply = partial(op.joined, columns=known.columns)
+        return [_given(apply, y, xs, lax.stop_gradient(env[op.w]))]
+
+    evaluate(graph.credit.equations, env, product)
+    return tuple(read(env, a) for a in graph.out_atoms)
 
 
 def credited_states(graph: Graph) -> frozenset[int]:
-    """Hidden states whose previous value reaches an output along the paths of `output_run`.
-
-    The same walk as `output_run`, over sets of sources instead of arrays.
-    """
-    empty: frozenset[int] = frozenset()
-    env: dict[int, Any] = {h.var: frozenset([i]) for i, h in enumerate(graph.hidden)}
-
-    def union(eqn: Equation, sets: Sequence[Any]) -> list[Any]:
-        reached = empty.union(*(s for s in sets if isinstance(s, frozenset)))
-        gradient = carries_gradient(eqn, graph.program.avals)
-        return [
-            reached if gradient and is_real(graph.program.avals[v]) else empty for v in eqn.outputs
-        ]
-
-    class Everywhere(dict[int, Any]):
-        """Weights, inputs and other states carry no credit from a previous state."""
-
-        def __missing__(self, _: int) -> frozenset[int]:
-            return empty
-
-    outs = _run_with_cuts(
-        graph,
-        Everywhere(env),
-        dict.fromkeys((op.y for op in graph.operations), empty),
-        union,
-        lambda _: frozenset(),
-        lambda op, y, x, w: x,
-    )
-    return empty.union(*(o for o in outs if isinstance(o, frozenset)))
-
-
-def _run_with_cuts(
-    graph: Graph,
-    live: dict[int, Any],
-    given: Mapping[int, Any],
-    apply: Callable[[Equation, list[Any]], list[Any]],
-    stop: Callable[[Any], Any],
-    apply_operation: Callable[[Operation, Any, Any, Any], Any],
-) -> tuple[Any, ...]:
-    """Evaluate the outputs in several environments at once.
-
-    For every cut C (a set of groups) `seen[C]` holds the variables whose value under C differs
-    from the live one; it starts with the stopped previous states of the groups in C. A new state
-    takes its live value in every environment, so credit inside the step passes through the states
-    of this step into higher layers.
-    """
-    cut_sets = graph.cut_sets
-    seen: dict[frozenset[int], dict[int, Any]] = {c: {} for c in cut_sets}
-    for c in cut_sets:
-        for g in c:
-            for s in graph.groups[g].states:
-                var = graph.hidden[s].var
-                seen[c][var] = stop(live[var])
-    new_states = {h.new for h in graph.hidden}
-    operation_of = {id(op.eqn): op for op in graph.operations}
-
-    def look(c: frozenset[int], atom: Any) -> Any:
-        if isinstance(atom, int) and c and atom in seen[c]:
-            return seen[c][atom]
-        return read(live, atom)
-
-    for eqn in needed(graph.body, graph.out_atoms):
-        op = operation_of.get(id(eqn))
-        if op is not None:
-            y, w = given[op.y], live[op.w]
-            live[op.y] = apply_operation(op, y, look(op.cut, op.x), w)
-            for c in cut_sets:
-                joint = c | op.cut
-                if joint != op.cut and op.x in seen[joint]:
-                    seen[c][op.y] = apply_operation(op, y, look(joint, op.x), w)
-        else:
-            live.update(
-                zip(eqn.outputs, apply(eqn, [read(live, a) for a in eqn.inputs]), strict=True)
-            )
-            for c in cut_sets:
-                if any(v in seen[c] for v in eqn.variables):
-                    out = apply(eqn, [look(c, a) for a in eqn.inputs])
-                    seen[c].update(zip(eqn.outputs, out, strict=True))
-        for v in new_states.intersection(eqn.outputs):
-            for c in cut_sets:
-                seen[c].pop(v, None)
-    return tuple(read(live, a) for a in graph.out_atoms)
+    """Hidden states whose previous value reaches an output along the paths of `output_run`."""
+    avals = graph.program.avals
+    found = {h.var: frozenset([i]) for i, h in enumerate(graph.hidden)}
+    for eqn in graph.credit.equations:
+        if carries_gradient(eqn, avals):
+            reached = frozenset[int]().union(*(found.get(v, ()) for v in eqn.variables))
+            found.update((v, reached) for v in eqn.outputs if is_real(avals[v]))
+    return frozenset[int]().union(*(found.get(a, ()) for a in graph.out_atoms))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _given(product: Callable[[Any, Any], Any], y: Any, x: Any, w: Any) -> Any:
-    """y, known already, with the derivative of `y = product(x, w)` with respect to x."""
+def _given(product: Callable[..., Any], y: Any, xs: tuple[Any, ...], w: Any) -> Any:
+    """y, known already, with the derivative of `y = product(xs, w=w)` with respect to xs."""
     return y
 
 
 def _given_jvp(product: Any, primals: Any, tangents: Any) -> Any:
-    y, _, w = primals
-    dy, dx, _ = tangents
+    y, xs, w = primals
+    dy, dxs, _ = tangents
     zero = jax.custom_derivatives.SymbolicZero
     dy = jnp.zeros(y.shape, y.dtype) if isinstance(dy, zero) else dy
-    return y, dy if isinstance(dx, zero) else dy + product(dx, w)
+    if all(isinstance(dx, zero) for dx in dxs):
+        return y, dy
+    moved = tuple(
+        jnp.zeros_like(x) if isinstance(dx, zero) else dx for x, dx in zip(xs, dxs, strict=True)
+    )
+    return y, dy + product(moved, w=w)
 
 
 _given.defjvp(_given_jvp, symbolic_zeros=True)

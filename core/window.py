@@ -78,7 +78,8 @@ def derivatives(
     for pulled in _pulls(graph):
         chosen = {graph.groups[g].states[s] for g, s in pulled.items()}
         ones = tuple(
-            jnp.ones_like(h) if i in chosen else jnp.zeros_like(h) for i, h in enumerate(new)
+            jnp.ones_like(h) if i in chosen else jnp.zeros_like(h)
+            for i, h in zip(graph.live, new, strict=True)
         )
         d_hidden, d_ys, d_thetas = pull(ones)
         for g, s in pulled.items():

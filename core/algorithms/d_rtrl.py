@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from core.algorithms.base import Arrays, Carry, Window
 from core.algorithms.windowed import WindowedAlgorithm
-from core.build import build_graph
+from core.build import build_graph, join_biases
 from core.derivative import with_derivative
 from core.errors import InvalidArgument
 from core.graph import Graph
@@ -85,10 +85,9 @@ class D_RTRL(WindowedAlgorithm):
         self.representation = DenseTrace() if trace is None else trace
 
     def make_graph(self, args: tuple[Any, ...]) -> Graph:
-        """As the representation wants it."""
-        if self.representation.joins_biases:
-            return super().make_graph(args)
-        return build_graph(self.model, args)
+        """As the representation and the credit want it."""
+        graph = build_graph(self.model, args, every_path=self.credit == "window")
+        return join_biases(graph) if self.representation.joins_biases else graph
 
     def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "auto" and self.representation.natural_window is not None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import brainunit as u
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -67,6 +68,38 @@ def cut_bptt(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any, loss: A
         return losses.sum(), losses
 
     return jax.grad(total, has_aux=True)(dict(p))
+
+
+def credit_in_windows(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any, k: int) -> Any:
+    """BPTT inside windows of k steps, from dh_0 = M dp with D-RTRL's M, of all states.
+
+    M_t = D_t M_{t-1} + f_t x_t, dense: the derivative of a step whose operands are constants.
+    """
+    flat, unravel = jax.flatten_util.ravel_pytree(dict(p))
+    h, unravel_h = jax.flatten_util.ravel_pytree(h)
+
+    def window(flat: Any, h: Any, xs: Any, ys: Any) -> Any:
+        h, total = unravel_h(h), 0.0
+        for x, y in zip(xs, ys, strict=True):
+            h, out = step(unravel(flat), h, x, live, live)
+            total = total + squared_error(out, y)
+        return total, jax.flatten_util.ravel_pytree(h)[0]
+
+    def carried(flat: Any, h: Any, x: Any) -> Any:
+        new = step(unravel(flat), unravel_h(h), x, lax.stop_gradient, lax.stop_gradient)[0]
+        return jax.flatten_util.ravel_pytree(new)[0]
+
+    influence, gradient = jnp.zeros((h.size, flat.size)), 0.0
+    for start in range(0, len(xs), k):
+        x, y = xs[start : start + k], ys[start : start + k]
+        (d_flat, d_h), end = jax.grad(window, (0, 1), has_aux=True)(flat, h, x, y)
+        gradient = gradient + d_flat + d_h @ influence
+        for x_t in x:
+            moved, entered = jax.jacfwd(carried, (1, 0))(flat, h, x_t)
+            influence = moved @ influence + entered
+            h = window(flat, h, x_t[None], y[:1])[1]
+        assert h.shape == end.shape
+    return unravel(gradient)
 
 
 def within_step(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any) -> Any:

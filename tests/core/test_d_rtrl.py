@@ -15,7 +15,15 @@ from . import rate_models as rate
 from . import spiking_models as spiking
 from .cases import N_HIDDEN, Case, Data, data_for, gradient_of, run, weights_of
 from .recursions import adaptive_local, dense_d_rtrl, gru_locals, leaky_local, locals_by_name
-from .references import assert_close, bptt, cut_bptt, errors, relative_error, within_step
+from .references import (
+    assert_close,
+    bptt,
+    credit_in_windows,
+    cut_bptt,
+    errors,
+    relative_error,
+    within_step,
+)
 
 CASES = [
     rate.RNN, rate.GRU, rate.MGU, rate.LSTM, rate.LEAKY, rate.STACKED, rate.LATE, rate.FEEDBACK,
@@ -171,6 +179,25 @@ def test_credit_inside_a_window() -> None:
     assert_close(found["all"], found["bptt"])
     assert relative_error(found["part"][weight], found["bptt"][weight]) > 1e-3
     assert relative_error(found["part"][weight], found["trace"][weight]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "case", [rate.RNN, rate.LSTM, rate.GRU, rate.LATE, rate.FEEDBACK], ids=lambda c: c.name
+)
+def test_what_enters_a_window_has_its_trace(case: Case) -> None:
+    """Also through a state that only its own operation reads: the h of a plain RNN and an LSTM."""
+    model, data = case.model(), data_for()
+
+    def everything(p: Any) -> Any:
+        return {
+            "wanted": credit_in_windows(case.step, p, case.start(), *data, k=3),
+            "cut off": gradient_of(core.TruncatedBPTT(model, window=3), data),
+            "core": gradient_of(core.D_RTRL(model, window=3, credit="window"), data),
+        }
+
+    found = run(everything, weights_of(model))
+    assert_close(found["core"][0], found["wanted"])
+    assert max(errors(found["cut off"][0], found["wanted"]).values()) > 1e-3
 
 
 def test_float32() -> None:

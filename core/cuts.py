@@ -1,0 +1,215 @@
+"""What the operand of an operation is cut from, and the step with its cuts written out.
+
+Credit inside a step passes from outputs back to the states and the weights that reach them, but not
+through another turn of a recurrent loop. So an operation y = x W that feeds a group of states sees
+as constants the previous states of that group, and of the groups that form a loop with it: they
+read it, and it reads them, through operations over any number of steps. A group that does not read
+back stays live (a layer that is read one step late has its credit), and an operation that feeds no
+state is not cut at all (a readout).
+
+Both sides are decided by elements: which groups reach those of x, and which outputs y feed which
+group. What is computed for two layers at once then has the gradient of the same written apart.
+
+A cut is a set of groups as a bit mask. Under a cut a variable has the value that it has live, and
+other derivatives: only by the groups of the cut that reach it. New states are live under every cut.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from core.elements import Mask, backward, forward, mask_array, union
+from core.graph import Credit, Graph, Product
+from core.operation import Operation
+from core.program import Equation
+from core.relations import closure
+
+__all__ = ["read_states", "with_cuts"]
+
+
+def read_states(graph: Graph) -> frozenset[int]:
+    """Hidden arrays whose previous value reaches an output, of this step or of a later one, by
+    differentiable paths. The others are stored and not read, and have no part in any gradient."""
+    start = {h.var: 1 << i for i, h in enumerate(graph.hidden)}
+    found = forward(graph.body, graph.program.avals, start)
+
+    def read_by(*atoms: Any) -> set[int]:
+        masks = [union(found.get(a, 0)) for a in atoms if isinstance(a, int)]
+        return {i for i in range(len(graph.hidden)) if any(mask >> i & 1 for mask in masks)}
+
+    by_outputs = read_by(*graph.out_atoms)
+    return frozenset(closure(by_outputs, lambda i: read_by(graph.hidden[i].new)))
+
+
+def with_cuts(graph: Graph) -> Graph:
+    """The graph with `credit`, the step as its outputs see it."""
+    cuts = _cuts(graph, _loops(graph))
+    return _Writer(graph, cuts).written()
+
+
+# -- what is cut
+
+
+def _states(graph: Graph) -> Iterable[tuple[Any, Any, Mask]]:
+    """Every state of a group: previous, new, the group as a mask."""
+    for g, group in enumerate(graph.groups):
+        for s in group.states:
+            yield graph.hidden[s].var, graph.hidden[s].new, 1 << g
+
+
+def _loops(graph: Graph) -> list[Mask]:
+    """For each group, itself and those that form a loop with it."""
+    previous = {var: g for var, _, g in _states(graph)}
+    new = {new: g for _, new, g in _states(graph)}
+    found = forward(
+        graph.body, graph.program.avals, previous, lambda v, mask: mask | new.get(v, 0)
+    )
+    groups = range(len(graph.groups))
+    readers: dict[int, set[int]] = {g: set() for g in groups}
+    for op in graph.operations:
+        read = union(found.get(op.x, 0))
+        for g in groups:
+            if read >> g & 1:
+                readers[g].update(block.group for block in op.blocks)
+    below = [closure({g}, readers.__getitem__) for g in groups]
+    return [sum(1 << h for h in below[g] if g in below[h]) for g in groups]
+
+
+def _cuts(graph: Graph, loops: list[Mask]) -> dict[int, np.ndarray]:
+    """The cut of each column of an operation, [H], by its variable y.
+
+    A column that feeds no state is cut from what all of its readers are cut from, which changes
+    nothing: the reset gate of a GRU as the operation that reads it.
+    """
+    everything = (1 << len(graph.groups)) - 1
+    new = {new for _, new, _ in _states(graph)}
+    cuts = {op.y: _of_blocks(op, loops) for op in graph.operations}
+    by_y = {op.y: op for op in graph.operations}
+
+    def live(op: Operation, found: Mask) -> np.ndarray:
+        """The groups that some reader of a column sees live, [H]."""
+        columns = op.canonical_y(mask_array(found, graph.program.avals[op.y].shape))
+        return np.bitwise_or.reduce(columns.reshape(-1, op.width), axis=0)
+
+    def at(v: int, found: Mask) -> Mask:
+        if v in new:
+            return everything
+        return live(by_y[v], found) & ~cuts[v] if v in by_y else found
+
+    ends = {a: everything for a in graph.out_atoms if isinstance(a, int)}
+    found = backward(graph.body, graph.program.avals, ends, at)
+    for op in graph.operations:
+        free = cuts[op.y] == 0
+        most = everything & ~live(op, found.get(op.y, 0))
+        for block in op.blocks:  # the same cut as other columns where that will do
+            loop = loops[block.group]
+            most = np.where(loop & ~most == 0, loop, most)
+        cuts[op.y] = np.where(free, most, cuts[op.y])
+    return cuts
+
+
+def _of_blocks(op: Operation, loops: list[Mask]) -> np.ndarray:
+    cut = mask_array(0, (op.width,))
+    for block in op.blocks:
+        cut[block.columns] |= loops[block.group]
+    return cut
+
+
+# -- the step written out
+
+
+class _Writer:
+    """Writes an equation once for every cut under which its outputs are read.
+
+    Args:
+      cuts: of the columns of operations, by their variable y.
+    """
+
+    def __init__(self, graph: Graph, cuts: Mapping[int, np.ndarray]) -> None:
+        self.graph, self.cuts = graph, cuts
+        self.operations = {id(op.eqn): k for k, op in enumerate(graph.operations)}
+        self.reach = self._reach()
+        self.copies: dict[tuple[int, Mask], int] = {}  # by variable and cut
+
+    def _reach(self) -> dict[int, Mask]:
+        """The groups by which a variable can differ under a cut."""
+        previous = {var: g for var, _, g in _states(self.graph)}
+        new = {new for _, new, _ in _states(self.graph)}
+        stopped = {
+            op.y: op.native_y(np.broadcast_to(self.cuts[op.y], (*op.lead, op.width)))
+            for op in self.graph.operations
+        }
+
+        def at(v: int, mask: Mask) -> Mask:
+            return 0 if v in new else mask & ~stopped.get(v, 0)
+
+        found = forward(self.graph.body, self.graph.program.avals, previous, at)
+        return {v: union(mask) for v, mask in found.items()}
+
+    def written(self) -> Graph:
+        graph = self.graph
+        wanted: dict[int, set[Mask]] = {}
+
+        def ask(atom: Any, cut: Mask) -> None:
+            if isinstance(atom, int):
+                wanted.setdefault(atom, set()).add(cut & self.reach.get(atom, 0))
+
+        for a in graph.out_atoms:
+            ask(a, 0)
+        plan = []
+        for eqn in reversed(graph.body):
+            cuts = sorted(set[Mask]().union(*(wanted.get(v, ()) for v in eqn.outputs)))
+            for cut in cuts:
+                if id(eqn) in self.operations:
+                    for _, own in self._pieces(self.operations[id(eqn)], cut):
+                        ask(graph.operations[self.operations[id(eqn)]].x, own)
+                else:
+                    for a in eqn.inputs:
+                        ask(a, cut)
+            plan += [(eqn, cut) for cut in reversed(cuts)]
+
+        products: dict[int, Product] = {}
+        equations = [self._equation(eqn, cut, products) for eqn, cut in reversed(plan)]
+        stopped, avals = {}, dict(graph.program.avals)
+        previous = {var for var, _, _ in _states(graph)}
+        for (v, _), copy in self.copies.items():
+            avals[copy] = avals[v]
+            if v in previous:
+                stopped[copy] = v
+        return replace(
+            graph,
+            program=replace(graph.program, avals=avals),
+            credit=Credit(tuple(equations), products, stopped),
+        )
+
+    def _equation(self, eqn: Equation, cut: Mask, products: dict[int, Product]) -> Equation:
+        outputs = tuple(self._under(v, cut) for v in eqn.outputs)
+        k = self.operations.get(id(eqn))
+        if k is None:
+            inputs = tuple(self._under(a, cut) for a in eqn.inputs)
+            return eqn if cut == 0 else replace(eqn, inputs=inputs, outputs=outputs)
+        op, pieces = self.graph.operations[k], self._pieces(k, cut)
+        written = replace(
+            eqn, inputs=tuple(self._under(op.x, own) for _, own in pieces), outputs=outputs
+        )
+        products[id(written)] = Product(k, tuple(columns for columns, _ in pieces))
+        return written
+
+    def _pieces(self, k: int, cut: Mask) -> list[tuple[slice, Mask]]:
+        """Runs of columns and the cut under which each sees x, when y is read under `cut`."""
+        op = self.graph.operations[k]
+        own = (self.cuts[op.y] | cut) & self.reach.get(op.x, 0)
+        ends = [0, *(np.flatnonzero(own[1:] != own[:-1]) + 1), op.width]
+        return [(slice(int(a), int(b)), int(own[a])) for a, b in itertools.pairwise(ends)]
+
+    def _under(self, atom: Any, cut: Mask) -> Any:
+        """The variable that holds the value of another under a cut."""
+        if not isinstance(atom, int) or not cut & self.reach.get(atom, 0):
+            return atom
+        new = len(self.copies) + 1 + max(self.graph.program.avals)
+        return self.copies.setdefault((atom, cut & self.reach[atom]), new)
