@@ -163,10 +163,18 @@ class Folder:
             with contextlib.suppress(OSError):
                 index = self.cells / f".{identity}.key"
                 old = _indexed(index)
-                if old and old != value["key"]:
+                if old and old != value["key"] and self._is_of(old, name, identity):
                     for suffix in (".json", ".log"):
                         (self.cells / f"{old}{suffix}").unlink(missing_ok=True)
                 record.write_text(index, value["key"])
+
+    def _is_of(self, key: str, name: str, identity: str) -> bool:
+        """Whether a record is of this identity; the index may say what it likes."""
+        try:
+            found = record.read(self.cells / f"{key}.json")
+        except record.Corrupt:
+            return False
+        return found is not None and found["provenance"].get(name) == identity
 
     def survey(self, cells: Mapping[str, Cell]) -> Survey:
         """Looks through all records, whatever machine and code made them, and names the unusable.

@@ -67,15 +67,18 @@ def ask(python: str, packages: tuple[str, ...]) -> Interpreter:
                                 stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                 timeout=60, check=True)
         told = json.loads(answer.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        version = tuple(map(int, told["python"].split(".")[:2]))
+        found, root = dict(told["versions"]), str(told["root"])
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError,
+            AttributeError) as error:
         raise BadInput("python", expected="a Python interpreter", came=python,
                        do="It does not answer like one.") from error
-    if tuple(map(int, told["python"].split(".")[:2])) < OLDEST:
+    if version < OLDEST:
         raise BadInput("python", expected=f"Python {'.'.join(map(str, OLDEST))} or newer",
                        came=f"{python}, which is {told['python']}")
-    if missing := [name for name in NEEDED if name not in told["versions"]]:
+    if missing := [name for name in NEEDED if name not in found]:
         raise BadInput("python", expected="an interpreter that has what cells import",
                        came=f"{python}, which lacks {', '.join(missing)}",
                        do="Install them into its environment.")
-    versions = {name: told["versions"][name] for name in packages if name in told["versions"]}
-    return Interpreter(told["python"], versions, Path(told["root"]) if told["root"] else None)
+    versions = {name: found[name] for name in packages if name in found}
+    return Interpreter(told["python"], versions, Path(root) if root else None)

@@ -82,9 +82,9 @@ def run_cell(
         output.write(f"{outcome.reason}\n".encode())
         output.save()
         return outcome
-    content = json.dumps({**job, "memory_bytes": memory_bytes}).encode()
-    watch = _Watch(process, report, content, output, outcome, on_phase)
+    watch = _Watch(process, report, output, outcome, on_phase)
     try:
+        watch.hand_over(json.dumps({**job, "memory_bytes": memory_bytes}).encode())
         ended = watch.until_end(started + deadline_s, memory_bytes)
     finally:
         processes.end_tree(process.pid)
@@ -154,26 +154,30 @@ class _Watch:
         garbage: what it reported that is no report, the first of it, in words; empty if nothing.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], report: int, job: bytes, log: _Log,
+    def __init__(self, process: subprocess.Popen[bytes], report: int, log: _Log,
                  outcome: Outcome, on_phase: Callable[[str], None]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
         self.garbage = ""
         self._log = log
         self._process = process
         self._report: IO[bytes] = os.fdopen(report, "rb", buffering=0)
-        self._job = memoryview(job)
+        self._job = memoryview(b"")
         self._pending = bytearray()
         self._reported = 0
         self._outcome = outcome
         self._on_phase = on_phase
         self._entered = time.monotonic()
-        self._selector = selectors.DefaultSelector()
+        # Of the kinds of selectors the one that takes no descriptor, of which none may be left.
+        self._selector = selectors.PollSelector()
         self._selector.register(self._report, selectors.EVENT_READ, self._on_report)
+        assert process.stdout is not None
         self._selector.register(process.stdout, selectors.EVENT_READ, log.write)
-        # Without blocking: a pipe holds 64 KiB, and nobody may ever read it.
-        os.set_blocking(process.stdin.fileno(), False)
-        self._selector.register(process.stdin, selectors.EVENT_WRITE)
+
+    def hand_over(self, job: bytes) -> None:
+        """Writes the job as the process reads it: a pipe holds 64 KiB, and it may never read."""
+        self._job = memoryview(job)
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
+        self._selector.register(self._process.stdin, selectors.EVENT_WRITE)
 
     def enter(self, phase: str) -> None:
         """Closes the account of the running phase and opens that of the next."""
@@ -224,7 +228,7 @@ class _Watch:
             return False
         for key, _ in self._selector.select(timeout):
             if key.fileobj is self._process.stdin:
-                self._hand_over(key.fd)
+                self._write(key.fd)
             elif chunk := os.read(key.fd, 1 << 16):
                 key.data(chunk)
                 handled = True
@@ -232,7 +236,7 @@ class _Watch:
                 self._selector.unregister(key.fileobj)
         return handled
 
-    def _hand_over(self, descriptor: int) -> None:
+    def _write(self, descriptor: int) -> None:
         try:
             self._job = self._job[os.write(descriptor, self._job[: 1 << 16]):]
         except BlockingIOError:
@@ -322,6 +326,8 @@ def _conclude(outcome: Outcome, ended: str, code: int | None, tail: str, deadlin
         outcome.reason = f"its process does not end, not even by signal 9, {where}"
     elif code < 0:
         outcome.reason = f"ended by {_signal(-code)}, {where}"
+        if code == -signal.SIGABRT and tail.strip():
+            outcome.reason += f": {_last_line(tail)}"
         if code == -signal.SIGKILL:
             outcome.reason += "; the kernel does this when memory runs out"
     else:

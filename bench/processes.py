@@ -53,6 +53,8 @@ def guarded(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(1)
+    # A dump of the memory, named core, would go to the user's folder.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     guard = os.getpid()
     child = os.fork()
     if child:
@@ -68,7 +70,6 @@ def _guard(child: int) -> NoReturn:
     if os.WIFSIGNALED(status):
         end_adopted(set())
         number = os.WTERMSIG(status)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -153,17 +154,16 @@ def memory_available_bytes() -> int:
 
 def _children(pid: int) -> list[int]:
     # Each thread lists the children that it forked itself.
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-        texts = []
-        for thread in threads:
+    texts: list[str] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError):
                 texts.append(Path(f"/proc/{pid}/task/{thread}/children").read_text("utf-8"))
+    if texts:
         return [int(child) for text in texts for child in text.split()]
-    except OSError:
-        with contextlib.suppress(psutil.Error):
-            return [child.pid for child in psutil.Process(pid).children()]
-        return []
+    with contextlib.suppress(psutil.Error):  # it is gone, or this kernel keeps no such lists
+        return [child.pid for child in psutil.Process(pid).children()]
+    return []
 
 
 def _resident(pid: int) -> int:

@@ -82,7 +82,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes private files; a results folder is shared like any other file.
-        os.chmod(name, 0o666 & ~_umask())
+        with contextlib.suppress(OSError):  # not every file system has modes
+            os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):

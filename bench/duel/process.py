@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench import record
 from bench.duel.trees import Tree
 from bench.errors import BadInput
+from bench.kinds import is_number
 
 # What decides is the median training step; the other measurements would only cost time. Starting a
 # process costs far more than two seconds of steps, so these are used whatever the interval says.
@@ -76,12 +77,17 @@ def run(
     if not records:
         last = said.strip().splitlines()[-1:] or [f"exit status {returncode}"]
         return Outcome("crashed", None, last[0], {})
+    try:
+        found = record.load(records[0])
+        told = Outcome(found["status"], found["metrics"].get(COLUMN), str(found.get("reason", "")),
+                       dict(found["row"]))
+    except (OSError, record.Corrupt, LookupError, AttributeError, TypeError, ValueError) as error:
+        told = Outcome("crashed", None, f"no record of a cell ({error})", {})
     keep.parent.mkdir(exist_ok=True)
     records[0].replace(keep)
-    record = json.loads(keep.read_text(encoding="utf-8"))
-    value = record["metrics"].get(COLUMN) if record["status"] == "ok" else None
-    status = record["status"] if value is not None or record["status"] != "ok" else "invalid"
-    return Outcome(status, value, record.get("reason", ""), record["row"])
+    if told.status != "ok":
+        return told._replace(value=None)
+    return told if is_number(told.value) else told._replace(status="invalid", value=None)
 
 
 def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
@@ -124,6 +130,7 @@ def _start(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",
         start_new_session=True,
     )
     _running.add(process)

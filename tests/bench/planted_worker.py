@@ -70,6 +70,11 @@ def share_its_memory_with_children() -> None:
     assert held
 
 
+def abort_with_words() -> None:
+    print("what():  Bad StatusOr access: overflow", flush=True)
+    os.abort()
+
+
 def report_garbage() -> None:
     REPORTER._file.write("[1, 2]\n{half\n")
     REPORTER._file.flush()

@@ -97,6 +97,14 @@ def test_an_index_that_leads_elsewhere_deletes_nothing(tmp_path: Path) -> None:
     assert folder.load_anywhere("c1", "code") is None
 
 
+def test_an_index_retires_no_record_of_another_cell(tmp_path: Path) -> None:
+    folder = Folder.open(tmp_path / "out")
+    saved(folder, "01", "c1")
+    (folder.cells / ".c2.key").write_text("01")
+    saved(folder, "02", "c2")
+    assert folder.load("01") is not None
+
+
 def test_a_record_without_an_identity_retires_nothing(tmp_path: Path) -> None:
     folder = Folder.open(tmp_path / "out")
     for key in ("aa", "bb"):

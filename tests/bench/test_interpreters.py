@@ -26,14 +26,17 @@ def bare(tmp_path: Path) -> Path:
 
 def test_what_cannot_run_cells_is_refused_before_any_work(
         bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    silent = tmp_path / "silent"
+    silent, listing = tmp_path / "silent", tmp_path / "listing"
     silent.write_text("#!/bin/sh\n", encoding="utf-8")
-    silent.chmod(0o755)
+    listing.write_text("#!/bin/sh\necho '[]'\n", encoding="utf-8")
+    for path in (silent, listing):
+        path.chmod(0o755)
     for python, words in (
             ("no-such-python", "python: expected a Python interpreter or the name of an "
                                "environment (brainscale), got no-such-python. Give the path"),
             ("brainscal", "got brainscal. Did you mean brainscale?"),
             (str(silent), f"got {silent}. It does not answer like one."),
+            (str(listing), f"got {listing}. It does not answer like one."),
             (str(bare), f"got {bare}, which lacks {', '.join(NEEDED)}. Install them")):
         assert cli.main([f"python={python}", f"out={tmp_path / 'out'}"]) == 2
         assert words in capsys.readouterr().err

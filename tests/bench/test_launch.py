@@ -42,6 +42,8 @@ def log(tmp_path: Path) -> Path:
     ("exit_without_a_word", "crashed",
      "exited with status 3 and no result, at run (phase timing): no output"),
     ("end_by_a_signal_without_a_name", "crashed", "ended by signal 40, at run (phase timing)"),
+    ("abort_with_words", "crashed", "ended by signal 6 (SIGABRT), at run (phase timing): what(): "
+                                    "Bad StatusOr access: overflow"),
     ("report_garbage", "invalid",
      "its process reported what is no part of a record: [1, 2]"),
     ("ask_for_too_much", "oom", "out of memory at run (phase timing): MemoryError"),
