@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,12 +31,19 @@ __all__ = ["build_graph", "check_other_states", "join_biases"]
 Sources = Mapping[int, frozenset[Any]]
 
 
-def build_graph(model: Any, args: tuple[Any, ...], every_path: bool = False) -> Graph:
+def build_graph(
+    model: Any,
+    args: tuple[Any, ...],
+    watched: Sequence[Any] = (),
+    *,
+    every_path: bool = False,
+) -> Graph:
     """Trace `model.update(*args)` and find what feeds what.
 
     Args:
       model: any brainstate module whose states are initialised.
       args: example inputs of one step.
+      watched: as of `trace_step`.
       every_path: whether traces cover all states that are read, also where they are read by their
         own operations alone (the h of a plain RNN), which the cuts leave without credit.
 
@@ -44,7 +51,7 @@ def build_graph(model: Any, args: tuple[Any, ...], every_path: bool = False) -> 
       NotRepresentable: a structure for which D-RTRL has no right gradient; it names the operation,
         the user's line and the remedy.
     """
-    graph = trace_step(model, args)
+    graph = trace_step(model, args, watched)
     read = read_states(graph)
     graph = _with_copies(graph, read)
     fixed_y = _dependencies(graph)

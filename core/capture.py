@@ -6,13 +6,14 @@ every model; which state a weight feeds, and whether that can be represented, is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import brainstate
 import jax
 
+from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
 from core.errors import NotRepresentable
 from core.graph import Graph, Hidden
 from core.labels import carries_gradient, is_real
@@ -22,22 +23,30 @@ from core.program import Atom, Equation, Program, flatten_jaxpr
 __all__ = ["trace_step", "uses", "with_copies"]
 
 
-def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
+def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
     """The step's equations, split into prelude and body, with its operations found.
 
     Enough to run and differentiate the step as it is; which state a weight feeds is left open.
+
+    Args:
+      watched: states that are looked at after the step. Those that it writes are outputs of it,
+        behind the model's own: `Graph.shown`.
 
     Raises:
       NotRepresentable: a parameter that the step writes, whose new value would be lost; a state
         that the step gives another shape or dtype.
     """
-    function = brainstate.transform.StatefulFunction(model.update, name="update")
-    function.make_jaxpr(*args)
-    states = tuple(function.get_states(*args))
-    program = flatten_jaxpr(function.get_jaxpr(*args))
-    out, new_states = jax.tree.unflatten(function.get_out_treedef(*args), program.outputs)
-    n_args = len(jax.tree.leaves(args))
-    arg_vars, rest = program.inputs[:n_args], list(program.inputs[n_args:])
+    function, clock, read = _traced(model, args, watched)
+    states = tuple(function.get_states(clock, *args))
+    program = flatten_jaxpr(function.get_jaxpr(clock, *args))
+    (out, seen), new_states = jax.tree.unflatten(
+        function.get_out_treedef(clock, *args), program.outputs
+    )
+    n_clock, n_args = len(jax.tree.leaves(clock)), len(jax.tree.leaves(args))
+    ticking = jax.tree.unflatten(jax.tree.structure(clock), program.inputs[:n_clock])
+    ticking = {key: var for key, var in ticking.items() if key in read}
+    arg_vars = (*program.inputs[n_clock : n_clock + n_args], *jax.tree.leaves(ticking))
+    rest = list(program.inputs[n_clock + n_args :])
     paths = {id(s): ".".join(map(str, path)) for path, s in model.states().items()}
 
     names: dict[int, str] = {}
@@ -86,10 +95,20 @@ def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
             trainable.update(eqn.outputs)
             joined = " + ".join(dict.fromkeys(names[v] for v in from_params))
             names.update(dict.fromkeys(eqn.outputs, joined))
+    written = {*(h.var for h in hidden), *(v for v, _ in others)}
+    place = {id(s): i for i, s in enumerate(states)}
+    looked_at = [place[id(s)] for s in watched if not isinstance(s, brainstate.ParamState)]
+    shown = {
+        var: atom
+        for i, tree in zip(looked_at, seen, strict=True)
+        for var, atom in zip(state_vars[i], jax.tree.leaves(tree), strict=True)
+        if var in written
+    }
+    out_atoms = (*jax.tree.leaves(out), *shown.values())
     operations = _find_operations(body, program, data, trainable, names)
     own = {id(op.eqn) for op in operations}
     used = [v for eqn in body if id(eqn) not in own for v in eqn.variables]
-    used += [a for a in jax.tree.leaves(out) if isinstance(a, int)]
+    used += [a for a in out_atoms if isinstance(a, int)]
     used += [a for a in (*(h.new for h in hidden), *(new for _, new in others)) if a in trainable]
     plain = tuple(dict.fromkeys(v for v in used if v in trainable and v not in data))
     return Graph(
@@ -99,7 +118,7 @@ def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
         states,
         tuple(state_vars),
         arg_vars,
-        tuple(jax.tree.leaves(out)),
+        out_atoms,
         jax.tree.structure(out),
         tuple(params),
         tuple(hidden),
@@ -109,7 +128,54 @@ def trace_step(model: Any, args: tuple[Any, ...]) -> Graph:
         plain,
         (),
         names,
+        clock={k: jax.tree.map(jax.typeof, v) for k, v in clock.items() if k in ticking},
+        settings={k: v for k, v in read.items() if k not in ticking},
+        shown=tuple(shown),
     )
+
+
+def _traced(
+    model: Any, args: tuple[Any, ...], watched: Sequence[Any]
+) -> tuple[Any, dict[str, Any], dict[Any, Any]]:
+    """The step as a function of the clock and its input, traced; its clock; what it has read.
+
+    A clock that the environment does not hold starts at zero, if the step insists on one.
+    """
+    clock = given_clock()
+
+    def step(clock: dict[str, Any], *args: Any) -> Any:
+        with brainstate.environ.context(**clock), reading() as found:
+            try:
+                out = model.update(*args)
+            finally:
+                read.update(found)
+        after = [s.value for s in watched]
+        return out, [
+            v
+            for s, v in zip(watched, after, strict=True)
+            if not isinstance(s, brainstate.ParamState)
+        ]
+
+    while True:
+        read: dict[Any, Any] = {}
+        function = brainstate.transform.StatefulFunction(step, name="update")
+        try:
+            function.make_jaxpr(clock, *args)
+        except KeyError:
+            asked = {k: v for k, v in clock_now().items() if read.get(k) is MISSING}
+            if not asked:
+                raise
+            clock = {**clock, **asked}
+            continue
+        except jax.errors.ConcretizationTypeError as error:
+            if read.keys().isdisjoint(CLOCK):
+                raise
+            raise NotRepresentable(
+                "a step that computes with the environment's i and t, which change with the steps",
+                f"one that needs their values beforehand: {str(error).splitlines()[0]}",
+                "Use jnp.where or brainstate.transform.cond in place of Python's if.",
+            ) from error
+        return function, clock, read
 
 
 def _find_operations(

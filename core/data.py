@@ -20,6 +20,7 @@ __all__ = [
     "leading",
     "split_steps",
     "step_weights",
+    "without_padding",
 ]
 
 
@@ -91,16 +92,32 @@ def split_steps(args: Sequence[Any]) -> tuple[tuple[Any, ...], int | None]:
     return tuple(expand(a) for a in args), n_steps
 
 
-def step_weights(mask: Any, n_steps: int) -> Any:
-    """Of the steps' losses, [T]."""
-    weight = jnp.ones(n_steps) if mask is None else jnp.asarray(mask)
-    if weight.shape != (n_steps,):
+def step_weights(mask: Any, n_steps: int, batch: int | None = None) -> Any:
+    """Of the steps' losses, [T], or of every sample's share in them, [T, B]."""
+    weight = jnp.asarray(mask)
+    shapes = [(n_steps,)] + ([] if batch is None else [(n_steps, batch)])
+    if weight.shape not in shapes:
         raise InvalidArgument(
-            f"a mask of shape ({n_steps},), one weight a step",
+            f"a mask of shape {' or '.join(map(str, shapes))}, one weight a step or sample",
             f"shape {weight.shape}",
-            "Mask samples inside the loss.",
+            "Put time first, then the batch.",
         )
     return weight
+
+
+def without_padding(args: tuple[Any, ...], weight: Any) -> tuple[Any, ...]:
+    """Inputs [T, ...] with zero for what is not finite at a step (of a sample) of weight zero.
+
+    Such a step still drives the states, and with them later steps, but with nothing.
+    """
+
+    def finite(a: Any) -> Any:
+        if not jnp.issubdtype(a.dtype, jnp.inexact) or a.ndim < weight.ndim:
+            return a
+        masked = (weight == 0).reshape(weight.shape + (1,) * (a.ndim - weight.ndim))
+        return jnp.where(masked & ~jnp.isfinite(a), jnp.zeros_like(a), a)
+
+    return tuple(map(finite, args))
 
 
 def check_steps(n_steps: int, *inputs: Any) -> None:

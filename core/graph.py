@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import brainstate
+import jax
 import jax.numpy as jnp
 
 from core.labels import is_real
@@ -85,7 +86,13 @@ class Graph:
     groups: tuple[Group, ...]
     names: Mapping[int, str]
     copies: Mapping[int, int] = field(default_factory=dict)  # parameters that are read twice
+<<<<<<< HEAD
     credit: Credit = field(default_factory=lambda: Credit())
+=======
+    clock: Mapping[str, Any] = field(default_factory=dict)  # i and t, inputs behind the model's
+    settings: Mapping[Any, Any] = field(default_factory=dict)  # what else the environment said
+    shown: tuple[int, ...] = ()  # states whose new values are outputs behind the model's
+>>>>>>> d5f7462 (Losses see the model and the clock of their step; time advances, settings belong to the graph; masked steps and samples have no influence; core.train clips only when told)
     sample: Graph | None = None  # of one sample, when the step is mapped over a batch
 
     def over_samples(self, size: int) -> Graph:
@@ -122,6 +129,11 @@ class Graph:
         states = {h.var: h.new for h in self.hidden} | dict(self.others)
         wanted = [*self.out_atoms, *(op.y for op in self.operations)]
         return schedule(self.body, states, self.arg_vars, wanted)
+
+    @property
+    def input_vars(self) -> tuple[int, ...]:
+        """The model's own input, without the clock."""
+        return self.arg_vars[: len(self.arg_vars) - len(jax.tree.leaves(self.clock))]
 
     @cached_property
     def restarting(self) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
-from core.data import check_steps, leading, step_weights
+from core.data import check_steps, leading, step_weights, without_padding
 from core.errors import InvalidArgument
 from core.stepper import Stepper
 
@@ -116,23 +116,27 @@ def gradient(
     check_steps(n_steps, targets if per_step_targets else None, reset)
     if reduce not in ("sum", "mean"):
         raise InvalidArgument("reduce to be sum or mean", repr(reduce), "Choose one of them.")
-    weight = step_weights(mask, n_steps)
+    losses_of = stepper.losses(
+        loss, targets, fresh=fresh, per_step_targets=per_step_targets, has_aux=has_aux
+    )
+    weight = None if mask is None else step_weights(mask, n_steps, stepper.batch)
+    args = stepper.args if weight is None else without_padding(stepper.args, weight)
     if reduce == "mean":
-        total = weight.sum()
+        weight = jnp.ones(n_steps) if weight is None else weight
+        total = weight.mean(axis=tuple(range(1, weight.ndim))).sum()
         weight = weight / jnp.where(total == 0, 1, total)  # of an update that is masked out
     size = stepper.algo.steps_per_window(n_steps)
     alone = fresh and size >= n_steps
 
-    losses_of = _over_steps(loss, per_step_targets, has_aux)
-
     def window_loss(trained: Any, carry: Carry, inputs: Any) -> Any:
-        args, targets_w, weight_w, again = inputs
+        args, targets_w, weight_w, again, clock = inputs
         params = stepper.params_with(trained)
         outs, carry = stepper.window(params, carry, args, again, fresh=alone, keep=not alone)
-        out = jax.tree.unflatten(algo.graph.out_tree, outs)
-        values, aux = losses_of(out, targets_w if per_step_targets else targets)
-        total = (values * weight_w.astype(values.dtype)).sum()
-        return total, (carry, values, aux, out if outputs else None)
+        out, states = stepper.seen(params, carry, outs)
+        values, aux, weighted = losses_of(
+            out, targets_w if per_step_targets else targets, states, clock, weight_w
+        )
+        return weighted.sum(), (carry, values, aux, out if outputs else None)
 
     def tick(state: Any, inputs: Any) -> Any:
         carry, grads = state
@@ -145,10 +149,10 @@ def gradient(
     if fresh:
         start = start._replace(traces=jax.tree.map(jnp.zeros_like, start.traces))
     again = None if reset is None else 1.0 - reset.astype(float)
-    inputs = (stepper.args, targets if per_step_targets else None, weight, again)
+    inputs = (args, targets if per_step_targets else None, weight, again, stepper.clock)
     state = (lax.stop_gradient(start), jax.tree.map(jnp.zeros_like, trained))
     (carry, grads), (losses, aux, outs) = _over_windows(tick, state, inputs, size)
-    algo.set_carry(carry)
+    stepper.owner.set_carry(carry)
     return Result(stepper.named(grads), losses, outs, aux)
 
 
@@ -160,7 +164,7 @@ def train(
     optimizer: Any,
     *,
     update_every: int | str = "sequence",
-    clip_norm: float | None = 1.0,
+    clip_norm: float | None = None,
     per_step_targets: bool = False,
     reduce: str = "sum",
     mask: Any = None,
@@ -169,11 +173,13 @@ def train(
 ) -> Result:
     """As `gradient`, and update the parameters, once a sequence or every k steps.
 
+    The gradient is applied as it is, unless `clip_norm` says to which global norm it is cut.
+
     Args:
       optimizer: braintools optimizer with the model's ParamStates registered.
       update_every: "sequence", or a number of steps: after each, the gradient of those steps is
         clipped and applied, while states and traces go on. BPTT then sees these steps only.
-      clip_norm: global norm, None for no clipping.
+      clip_norm: the global norm that a gradient is scaled down to before an update; None for none.
 
     Returns:
       Result; its gradients are those of the last update, before clipping.
@@ -208,7 +214,9 @@ def train(
     algo.reset_traces()
     reset = None if reset is None else jnp.asarray(reset)
     check_steps(n_steps, targets if per_step_targets else None, reset)
-    weight = step_weights(mask, n_steps)
+    stepper = Stepper(algo, xs)
+    weight = None if mask is None else step_weights(mask, n_steps, stepper.batch)
+    stepper.adapt(loss, targets, fresh=True, per_step_targets=per_step_targets, has_aux=has_aux)
 
     def chunk(inputs: Any) -> Any:
         x, y, w, again = inputs
@@ -252,11 +260,15 @@ def evaluate(
 ) -> Result:
     """Losses and outputs of a sequence, without gradient; traces stand still."""
     stepper = Stepper(algo, xs)
-    outs, carry = stepper.algo.forward(stepper.params, stepper.carry, Window(stepper.args))
-    out = jax.tree.unflatten(algo.graph.out_tree, outs)
     check_steps(stepper.n_steps, targets if per_step_targets else None)
-    values, aux = _over_steps(loss, per_step_targets, has_aux)(out, targets)
-    algo.set_carry(carry)
+    losses_of = stepper.losses(
+        loss, targets, fresh=False, credit=False, per_step_targets=per_step_targets,
+        has_aux=has_aux,
+    )  # fmt: skip
+    outs, carry = stepper.algo.forward(stepper.params, stepper.carry, Window(stepper.args))
+    out, states = stepper.seen(stepper.params, carry, outs)
+    values, aux, _ = losses_of(out, targets, states, stepper.clock)
+    stepper.owner.set_carry(carry)
     return Result({}, values, out, aux)
 
 
@@ -295,27 +307,3 @@ def _folded(inputs: Any, whole: int, size: int) -> tuple[Any, Callable[[Any], An
         return steps, lambda item: jax.tree.map(lambda a: a[None], item)
     folded = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), inputs)
     return folded, lambda item: item
-
-
-def _over_steps(loss: Loss, per_step_targets: bool, has_aux: bool) -> Loss:
-    """The losses of all steps, [T], and what else the loss returns."""
-    mapped = jax.vmap(loss, in_axes=(0, 0 if per_step_targets else None))
-
-    def losses(out: Any, targets: Any) -> Any:
-        found = mapped(out, targets)
-        if isinstance(found, tuple) != has_aux:
-            raise InvalidArgument(
-                "(loss, aux) of a loss with has_aux, and a number without",
-                f"{'a' if isinstance(found, tuple) else 'no'} tuple with has_aux={has_aux}",
-                "Set has_aux accordingly.",
-            )
-        values, aux = found if has_aux else (found, None)
-        if len(values.shape) != 1:
-            raise InvalidArgument(
-                "a loss of one number a step",
-                f"shape {values.shape[1:]}",
-                "Sum or average it over samples and outputs inside the loss.",
-            )
-        return values, aux
-
-    return losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import brainstate
@@ -12,18 +13,27 @@ from core.algorithms.base import Carry, OnlineAlgorithm, Window
 from core.data import leading
 from core.errors import InvalidArgument
 from core.graph import Graph
+from core.losses import Losses
+from core.program import Constant
 from core.rollout import Restart
 
 __all__ = ["Stepper"]
 
 
 class Stepper:
-    """An algorithm's pure functions, mapped over the batch when it was compiled for one sample."""
+    """A sequence for an algorithm: how many steps and samples it has, and its functions for them.
+
+    An algorithm that was compiled for single samples is mapped over the batch. After `losses` the
+    functions are those of the graph that the loss and the environment need.
+
+    Attributes:
+      n_steps: T.
+      samples: (B,) when the step is mapped over the samples, else ().
+    """
 
     def __init__(self, algo: OnlineAlgorithm, xs: Any) -> None:
-        self.params, self.carry = algo.params(), algo.carry()
-        graph, leaves = algo.graph, jax.tree.leaves(xs)
-        compiled = [graph.program.avals[v].ndim for v in graph.arg_vars]
+        leaves = jax.tree.leaves(xs)
+        compiled = [algo.graph.program.avals[v].ndim for v in algo.graph.input_vars]
         extra = {jnp.ndim(leaf) - 1 - n for leaf, n in zip(leaves, compiled, strict=False)}
         if extra not in ({0}, {1}):
             raise InvalidArgument(
@@ -38,12 +48,75 @@ class Stepper:
         sample = jax.tree.map(lambda a: a[:, 0], xs) if mapped else xs
         dtypes = [arg.dtype for arg in algo.input_leaves((sample,), True)]
         self.args = tuple(jnp.asarray(a, d) for a, d in zip(leaves, dtypes, strict=True))
-        samples = (leaves[0].shape[1],) if mapped else ()
-        algo.check_states(self.carry, samples)
-        if mapped:
-            self._check_shared(graph)
-            algo = algo.over_samples(*samples)
+        self.samples = (leaves[0].shape[1],) if mapped else ()
+        self.algo = self.owner = algo
+        self.clock: dict[str, Any] = {}
+
+    def adapt(
+        self,
+        loss: Callable[..., Any],
+        targets: Any,
+        *,
+        fresh: bool,
+        credit: bool = True,
+        **options: bool,
+    ) -> Losses:
+        """Look at the loss, and take the graph that it and the environment's settings need.
+
+        Args:
+          fresh: traces of the past are not needed.
+          credit: whether a gradient is wanted; without, the step as it is will do.
+        """
+        algo = self.owner
+        graph = algo.graph_for(credit=False)
+        now = {k: jax.tree.map(_one_clock, v) for k, v in algo.clock.value.items()}
+        out = jax.tree.unflatten(
+            graph.out_tree,
+            [self._of_one_step(graph, a) for a in graph.out_atoms[: graph.out_tree.num_leaves]],
+        )
+        found = Losses(loss, out, targets, algo.model.states(), now, **options)
+        if credit:
+            algo.adapt(found.watched, fresh=fresh, samples=self.samples)
+        else:
+            algo = algo.with_graph(algo.graph_for(found.watched, credit=False))
+        self.owner = algo
+        return found
+
+    def losses(self, loss: Callable[..., Any], targets: Any, **options: bool) -> Losses:
+        """As `adapt`, and begin: states, parameters and clock are taken as they are now."""
+        found = self.adapt(loss, targets, **options)
+        algo, fresh = self.owner, options["fresh"]
+        self.params, self.carry = algo.params(), algo.carry()
+        algo.check_states(self.carry, self.samples)
+        args = self.args
+        if algo.graph.clock or found.reads_clock:
+            clock = algo.take_clock(self.n_steps, anew=fresh)
+            args += tuple(map(self._for_samples, algo.clock_leaves(clock)))
+            self.clock = {
+                k: jax.tree.map(lambda a: a.reshape(self.n_steps, -1)[:, 0], v)
+                for k, v in clock.items()
+            }
+        self.args = args
+        if self.samples:
+            self._check_shared(algo.graph)
+            algo = algo.over_samples(*self.samples)
         self.algo = algo
+        return found
+
+    def _of_one_step(self, graph: Graph, atom: Any) -> Any:
+        aval = jax.typeof(atom.value) if isinstance(atom, Constant) else graph.program.avals[atom]
+        return jax.ShapeDtypeStruct((*self.samples, *aval.shape), aval.dtype)
+
+    def _for_samples(self, a: Any) -> Any:
+        """The clock [T] of every sample of a mapped step."""
+        if not self.samples or a.ndim > 1:
+            return a
+        return jnp.broadcast_to(a[:, None], (self.n_steps, *self.samples))
+
+    @property
+    def batch(self) -> int | None:
+        """B, when the input has an axis for it."""
+        return int(self.args[0].shape[1]) if self.args[0].ndim > 1 else None
 
     @property
     def trained(self) -> tuple[Any, ...]:
@@ -58,6 +131,26 @@ class Stepper:
         graph = self.algo.graph
         new = dict(zip(graph.trained, trained, strict=True))
         return tuple(new.get(v, p) for v, p in zip(graph.param_vars, self.params, strict=True))
+
+    def seen(
+        self, params: tuple[Any, ...], carry: Carry, outs: tuple[Any, ...]
+    ) -> tuple[Any, dict[int, list[tuple[Any, bool]]]]:
+        """What a loss sees of a window: the outputs, and by id the states of the model.
+
+        Returns:
+          The outputs [K, ...]; the arrays of each state, and whether they have steps, [K, ...].
+        """
+        graph = self.algo.graph
+        n = graph.out_tree.num_leaves
+        known: dict[int, tuple[Any, bool]] = {v: (a, False) for v, a in carry.constants.items()}
+        known |= {v: (p, False) for v, p in zip(graph.param_vars, params, strict=True)}
+        known |= {v: (a, True) for v, a in zip(graph.shown, outs[n:], strict=True)}
+        values = {
+            id(state): [known[v] for v in variables]
+            for state, variables in zip(graph.states, graph.state_vars, strict=True)
+            if all(v in known for v in variables)
+        }
+        return jax.tree.unflatten(graph.out_tree, outs[:n]), values
 
     def _check_shared(self, graph: Graph) -> None:
         """A written state that the samples share has no one value after a mapped step."""
@@ -77,7 +170,7 @@ class Stepper:
         self, params: Any, carry: Carry, args: Any, kept: Any, *, fresh: bool, keep: bool
     ) -> Any:
         """`algo.window`; `kept` [K, B] or None says where samples go on."""
-        restart = None if kept is None else Restart(kept, self.algo.initial.value)
+        restart = None if kept is None else Restart(kept, self.algo.beginning())
         return self.algo.window(params, carry, Window(args, fresh, keep, restart))
 
     def named(self, grads: tuple[Any, ...]) -> dict[Any, Any]:
@@ -99,3 +192,8 @@ class Stepper:
             path: by_state.get(id(state), jax.tree.map(jnp.zeros_like, state.value))
             for path, state in self.algo.model.states(brainstate.ParamState).items()
         }
+
+
+def _one_clock(a: Any) -> Any:
+    """Of all samples, one and the same."""
+    return jax.ShapeDtypeStruct((), a.dtype)

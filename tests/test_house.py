@@ -35,11 +35,12 @@ FORBIDDEN_IMPORTS = {
 # Inside core a module imports its own rank or below: data/errors <- graph <- step <- traces <-
 # algorithms. The name is the first part below `core`; one that is not here has no place yet.
 CORE_RANKS = {
-    **dict.fromkeys(("data", "derivative", "elements", "errors", "factors"), 0),
+    **dict.fromkeys(("data", "derivative", "elements", "environment", "errors", "factors"), 0),
     **dict.fromkeys(("labels", "nn", "operation", "program", "relations", "schedule"), 0),
     "graph": 1,
+    "losses": 1,
     **dict.fromkeys(("build", "capture", "cuts", "rollout", "step", "window"), 2),
-    **dict.fromkeys(("low_rank", "traces"), 3),
+    **dict.fromkeys(("compiled", "low_rank", "traces"), 3),
     "algorithms": 4,
     "stepper": 5,
     "sequence": 6,

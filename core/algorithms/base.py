@@ -8,33 +8,20 @@ of (params, carry, inputs); `update` only reads and writes the States around the
 from __future__ import annotations
 
 import abc
-import copy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-import brainstate
 import jax
 import jax.numpy as jnp
 
-from core.build import build_graph
+from core.compiled import Carry, Compiled
 from core.data import split_steps
-from core.errors import InvalidArgument, NotCompiled
-from core.graph import Graph
+from core.errors import InvalidArgument
 from core.rollout import Restart, run
 from core.step import prelude
-from core.traces import EligibilityTrace, trace_bytes
 
 __all__ = ["Arrays", "Carry", "OnlineAlgorithm", "Window", "check_window"]
 
 Arrays = tuple[Any, ...]
-
-
-class Carry(NamedTuple):
-    """What passes from window to window."""
-
-    hidden: tuple[Any, ...]  # one array per Graph.hidden
-    others: tuple[Any, ...]  # written states without gradient
-    constants: dict[int, Any]  # states that a step only reads, by variable
-    traces: Any  # the algorithm's own
 
 
 class Window(NamedTuple):
@@ -51,71 +38,11 @@ class Window(NamedTuple):
         return None if self.restart is None else self.restart.keep
 
 
-class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
+class OnlineAlgorithm(Compiled):
     """A model together with the rule that credits its weights.
 
     Subclasses implement `init_traces` and `window`, both pure.
     """
-
-    def __init__(self, model: Any, mode: Any = None) -> None:
-        super().__init__()
-        if not isinstance(model, brainstate.nn.Module):
-            raise InvalidArgument(
-                "a brainstate.nn.Module as model",
-                type(model).__name__,
-                "Derive the model from brainstate.nn.Module.",
-            )
-        del mode  # batch axes are read off the shapes
-        self.model = model
-        self._graph: Graph | None = None
-        self._example: Any = None
-        self._model_states: frozenset[int] = frozenset()
-
-    # -- set-up
-
-    def compile_graph(self, *args: Any) -> None:
-        """Trace the model for one step's input and create zero traces.
-
-        Call it after the model's states are initialised; again whenever their shapes change.
-
-        Args:
-          args: one step's input, `[B, I]` with batched states, `[I]` for single samples.
-        """
-        args, n_steps = split_steps(args)
-        if n_steps is not None:
-            args = jax.tree.map(lambda a: a[0], args)
-        self._graph = self.make_graph(args)
-        self._model_states = frozenset(map(id, self.model.states().values()))
-        self._example = jax.tree.map(jax.typeof, args)
-        self.trace = EligibilityTrace(self.init_traces(self._graph))
-        self.initial = EligibilityTrace(self._standing())  # where a restarted sample begins
-
-    def make_graph(self, args: tuple[Any, ...]) -> Graph:
-        """Trace the model. Algorithms that need less than D-RTRL's analysis refuse less."""
-        return build_graph(self.model, args)
-
-    @property
-    def graph(self) -> Graph:
-        """Which operation feeds which state, and what its trace costs; print it."""
-        if self._graph is None:
-            raise NotCompiled(
-                "a compiled algorithm",
-                f"{type(self).__name__} before compile_graph",
-                "Call algo.compile_graph(x) with one step's input after initialising the states.",
-            )
-        return self._graph
-
-    @property
-    def trace_bytes(self) -> dict[str, int]:
-        """Bytes of the eligibility traces carried from step to step, by name."""
-        self.graph  # noqa: B018  raises before compile_graph
-        return trace_bytes(self.trace.value)
-
-    def reset_traces(self) -> None:
-        """Zero the traces and their step counters; the model's states are the model's to reset."""
-        self.trace.value = jax.tree.map(jnp.zeros_like, self.trace.value)
-
-    # -- running
 
     def update(self, *args: Any) -> Any:
         """Advance one step, or one window for `MultiStepData`, and return the output(s).
@@ -124,16 +51,20 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
         algorithm's gradient of this step (or window).
         """
         inputs, n_steps = split_steps(args)
+        self.graph  # noqa: B018  raises before compile_graph
+        self.adapt()
         leaves = self.input_leaves(inputs, n_steps is not None)
         if n_steps is None:
             leaves = tuple(leaf[None] for leaf in leaves)
+        if self.graph.clock:
+            leaves += self.clock_leaves(self.take_clock(leaves[0].shape[0], anew=True))
         start = self.carry()
         self.check_states(start)
         outs, carry = self.window(self.params(), start, Window(leaves))
         self.set_carry(self.settle(carry))
         if n_steps is None:
             outs = tuple(o[0] for o in outs)
-        return jax.tree.unflatten(self.graph.out_tree, outs)
+        return jax.tree.unflatten(self.graph.out_tree, outs[: self.graph.out_tree.num_leaves])
 
     def input_leaves(self, args: Any, multi_step: bool) -> tuple[Any, ...]:
         """Flatten inputs and check them against the compiled shapes."""
@@ -147,7 +78,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
                 f"{shapes}",
                 "Call compile_graph again for new shapes, or brainstate.nn.Vmap for a batch.",
             )
-        dtypes = [graph.program.avals[v].dtype for v in graph.arg_vars]
+        dtypes = [graph.program.avals[v].dtype for v in graph.input_vars]
         came = [jax.dtypes.result_type(leaf) for leaf in leaves]
         if any(_kind(c) > _kind(d) for c, d in zip(came, dtypes, strict=True)):
             raise InvalidArgument(
@@ -177,62 +108,7 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
                 " algorithm through brainstate.nn.Vmap.",
             )
 
-    def params(self) -> tuple[Any, ...]:
-        """The parameter arrays in the graph's order."""
-        graph = self.graph
-        known = self._state_leaves()
-        return tuple(known[v] for v in graph.param_vars)
-
-    def carry(self) -> Carry:
-        """The present states and traces."""
-        graph, known = self.graph, self._state_leaves()
-        hidden = tuple(known.pop(h.var) for h in graph.hidden)
-        others = tuple(known.pop(v) for v, _ in graph.others)
-        for v in graph.param_vars:
-            known.pop(v)
-        return Carry(hidden, others, known, self.trace.value)
-
-    def _standing(self) -> tuple[Any, ...]:
-        """The present values of what a sample that starts anew begins with."""
-        known = self._state_leaves()
-        return tuple(known[v] for v in self.graph.restarting)
-
-    def set_carry(self, carry: Carry) -> None:
-        """Write states and traces back."""
-        graph = self.graph
-        new = dict(zip((h.var for h in graph.hidden), carry.hidden, strict=True))
-        new.update(zip((v for v, _ in graph.others), carry.others, strict=True))
-        for state, variables in zip(graph.states, graph.state_vars, strict=True):
-            if any(v in new for v in variables):
-                tree = jax.tree.structure(state.value)
-                state.value = jax.tree.unflatten(tree, [new[v] for v in variables])
-        self.trace.value = carry.traces
-
-    def _state_leaves(self) -> dict[int, Any]:
-        graph = self.graph
-        anew = [
-            ".".join(map(str, path))
-            for path, state in self.model.states().items()
-            if id(state) not in self._model_states
-        ]
-        if anew:
-            raise NotCompiled(
-                "the states that the graph was compiled with",
-                f"new ones: {', '.join(anew)}",
-                "Call compile_graph after init_all_states, or start again with"
-                " brainstate.nn.reset_all_states, which keeps the states.",
-            )
-        return {
-            v: leaf
-            for state, variables in zip(graph.states, graph.state_vars, strict=True)
-            for v, leaf in zip(variables, jax.tree.leaves(state.value), strict=True)
-        }
-
     # -- the algorithm
-
-    @abc.abstractmethod
-    def init_traces(self, graph: Graph) -> dict[str, Any]:
-        """Zero traces by name."""
 
     @abc.abstractmethod
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
@@ -268,14 +144,12 @@ class OnlineAlgorithm(brainstate.nn.Module, abc.ABC):
     def steps_per_window(self, n_steps: int) -> int:
         """How many steps the sequence driver should give to one `window`, at most `n_steps`."""
 
-    def over_samples(self, size: int) -> OnlineAlgorithm:
+    def over_samples(self, size: int) -> Self:
         """The same algorithm with its pure functions mapped over `size` samples.
 
         For an algorithm that was compiled for single samples and whose states hold a batch.
         """
-        mapped = copy.copy(self)
-        mapped._graph = self.graph.over_samples(size)
-        return mapped
+        return self.with_graph(self.graph.over_samples(size))
 
 
 def _kind(dtype: Any) -> int:

@@ -14,6 +14,7 @@ Williams & Peng, Neural Computation 2 (1990) (truncation).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -32,9 +33,9 @@ __all__ = ["BPTT", "CheckpointedBPTT", "TruncatedBPTT"]
 class BPTT(OnlineAlgorithm):
     """Backpropagation through time. States keep their gradient from call to call."""
 
-    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """The step as it is: every model can be differentiated."""
-        return trace_step(self.model, args)
+        return trace_step(self.model, args, watched)
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """BPTT carries none."""

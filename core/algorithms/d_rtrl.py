@@ -20,6 +20,7 @@ eligibility over windows; J. Menick et al., "SnAp", arXiv:2006.07232, for the ap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -84,9 +85,9 @@ class D_RTRL(WindowedAlgorithm):
         self.credit = credit
         self.representation = DenseTrace() if trace is None else trace
 
-    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """As the representation and the credit want it."""
-        graph = build_graph(self.model, args, every_path=self.credit == "window")
+        graph = build_graph(self.model, args, watched, every_path=self.credit == "window")
         return join_biases(graph) if self.representation.joins_biases else graph
 
     def steps_per_window(self, n_steps: int) -> int:

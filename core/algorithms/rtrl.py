@@ -12,6 +12,7 @@ Reference: Williams & Zipser, Neural Computation 1 (1989).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -43,9 +44,9 @@ class RTRL(OnlineAlgorithm):
         super().__init__(model, mode)
         self.window_size = check_window(window, ("sequence",))
 
-    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """The step as it is, provided that M, over HiddenStates, holds all that is carried."""
-        graph = trace_step(self.model, args)
+        graph = trace_step(self.model, args, watched)
         check_other_states(graph)
         avals = graph.program.avals
         for v in (*graph.trained, *(h.var for h in graph.hidden)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -45,9 +46,9 @@ class WindowedAlgorithm(OnlineAlgorithm):
         super().__init__(model, mode)
         self.window_size = check_window(window, ("auto", "sequence"))
 
-    def make_graph(self, args: tuple[Any, ...]) -> Graph:
+    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """D-RTRL's analysis of the model, biases with their operations."""
-        return join_biases(build_graph(self.model, args))
+        return join_biases(build_graph(self.model, args, watched))
 
     def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "sequence":

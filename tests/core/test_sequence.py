@@ -247,8 +247,8 @@ def test_windows_are_chosen_from_a_budget() -> None:
     ("options", "text"),
     [
         ({"reduce": "max"}, "expected reduce to be sum or mean; got 'max'. Choose one of them."),
-        ({"mask": np.ones((7, 2))}, "expected a mask of shape (7,), one weight a step; got shape "
-         "(7, 2). Mask samples inside the loss."),
+        ({"mask": np.ones((7, 3))}, "expected a mask of shape (7,) or (7, 2), one weight a step or "
+         "sample; got shape (7, 3). Put time first, then the batch."),
         ({"reset": np.zeros((5, 2))}, "expected per-step targets and resets of 7 steps, as the "
          "input; got leading axes [(5,), (7,)]."),
         ({"has_aux": True}, "expected (loss, aux) of a loss with has_aux, and a number without; "

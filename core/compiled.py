@@ -1,0 +1,283 @@
+"""A model that has been compiled: its graphs, one for each way in which it is used, and its states.
+
+Which graph a call needs depends on what the model reads from the environment and on which states
+are looked at after a step. `compile_graph` makes the first; others are traced when they are needed.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Self
+
+import brainstate
+import jax
+import jax.numpy as jnp
+
+from core.build import build_graph
+from core.capture import trace_step
+from core.data import split_steps
+from core.environment import MISSING, clock_now, clock_over, given_clock, same, settings_now
+from core.errors import InvalidArgument, NotCompiled
+from core.graph import Graph
+from core.traces import EligibilityTrace, trace_bytes
+
+__all__ = ["Carry", "Compiled"]
+
+
+class Carry(NamedTuple):
+    """What passes from window to window."""
+
+    hidden: tuple[Any, ...]  # one array per Graph.hidden
+    others: tuple[Any, ...]  # written states without gradient
+    constants: dict[int, Any]  # states that a step only reads, by variable
+    traces: Any  # the algorithm's own
+
+
+class Known(NamedTuple):
+    """A graph of the model and what it was traced for, beside its settings."""
+
+    graph: Graph
+    watched: frozenset[int]  # ids of states that are looked at after a step
+    credit: bool  # the algorithm's own, not only the step as it is
+
+
+class Compiled(brainstate.nn.Module, abc.ABC):
+    """A model, the graphs of its step, and the states around them."""
+
+    def __init__(self, model: Any, mode: Any = None) -> None:
+        super().__init__()
+        if not isinstance(model, brainstate.nn.Module):
+            raise InvalidArgument(
+                "a brainstate.nn.Module as model",
+                type(model).__name__,
+                "Derive the model from brainstate.nn.Module.",
+            )
+        del mode  # batch axes are read off the shapes
+        self.model = model
+        self._graph: Graph | None = None
+        self._known: list[Known] = []
+        self._example: Any = None
+        self._model_states: dict[int, list[int]] = {}
+        self._given: dict[str, Any] = {}
+
+    def compile_graph(self, *args: Any) -> None:
+        """Trace the model for one step's input and create zero traces.
+
+        Call it after the model's states are initialised; again whenever their shapes change.
+
+        Args:
+          args: one step's input, `[B, I]` with batched states, `[I]` for single samples.
+        """
+        args, n_steps = split_steps(args)
+        if n_steps is not None:
+            args = jax.tree.map(lambda a: a[0], args)
+        self._graph = self.make_graph(args)
+        self._known = [Known(self._graph, frozenset(), True)]
+        states = self.model.states()
+        self._model_states = {
+            id(s): [jnp.ndim(leaf) for leaf in jax.tree.leaves(s.value)] for s in states.values()
+        }
+        self._example = jax.tree.map(_struct, args)
+        self.trace = EligibilityTrace(self.init_traces(self._graph))
+        every = {id(s): s for s in (*self._graph.states, *states.values())}
+        self._starting = [s for s in every.values() if isinstance(s, brainstate.HiddenState)]
+        # Where a restarted sample begins.
+        self.initial = EligibilityTrace(tuple(s.value for s in self._starting))
+        self.clock = brainstate.ShortTermState(jax.tree.map(jnp.asarray, clock_now()))
+        self._given = given_clock()
+
+    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
+        """Trace the model. Algorithms that need less than D-RTRL's analysis refuse less."""
+        return build_graph(self.model, args, watched)
+
+    def adapt(
+        self, watched: Sequence[Any] = (), *, fresh: bool = False, samples: tuple[int, ...] = ()
+    ) -> None:
+        """Make the graph that of the environment's present settings.
+
+        Args:
+          watched: states that are looked at after a step, whose new values are to be outputs.
+          fresh: the traces are not needed any more.
+          samples: how many samples a step is mapped over.
+
+        Raises:
+          InvalidArgument: the traces belong to other states than those that credit now passes.
+        """
+        graph = self.graph_for(watched)
+        before = self.graph
+        if graph is before:
+            return
+        old, new = (jax.eval_shape(lambda g=g: self.init_traces(g)) for g in (before, graph))
+        if str(old) != str(new):
+            if not fresh:
+                raise InvalidArgument(
+                    "the same settings and the same states in the loss while traces go on",
+                    "others, through which credit takes other ways",
+                    "Start with fresh=True, or call compile_graph under these settings.",
+                )
+            self.trace.value = self.init_traces(graph.over_samples(*samples) if samples else graph)
+        self._graph = graph
+
+    def graph_for(self, watched: Sequence[Any] = (), *, credit: bool = True) -> Graph:
+        """The graph under the present settings, traced once; without `credit` the plain step."""
+        wanted = frozenset(map(id, watched))
+        known = sorted(self._known, key=lambda k: k.graph is not self.graph)
+        for graph, seen, credited in known:
+            if seen == wanted and credited >= credit and _holds(graph):
+                return graph
+        with self._of_one_sample():
+            make = self.make_graph if credit else lambda *a: trace_step(self.model, *a)
+            graph = make(self._example, tuple(watched))
+        self._known.append(Known(graph, wanted, credit))
+        return graph
+
+    def with_graph(self, graph: Graph) -> Self:
+        """The same algorithm on another graph of the same model."""
+        other = copy.copy(self)
+        other._graph = graph
+        return other
+
+    @contextmanager
+    def _of_one_sample(self) -> Iterator[None]:
+        """States as they were when the graph was compiled, without the axis that samples add."""
+        before = []
+        for state in self.model.states().values():
+            compiled = iter(self._model_states.get(id(state), ()))
+            value = state.value
+            one = jax.tree.map(
+                lambda a, c=compiled: a[0] if jnp.ndim(a) > next(c, jnp.ndim(a)) else a, value
+            )
+            if any(a is not b for a, b in zip(*map(jax.tree.leaves, (one, value)), strict=True)):
+                before.append((state, value))
+                state.restore_value(one)
+        try:
+            yield
+        finally:
+            for state, value in before:
+                state.restore_value(value)
+
+    @property
+    def graph(self) -> Graph:
+        """Which operation feeds which state, and what its trace costs; print it."""
+        if self._graph is None:
+            raise NotCompiled(
+                "a compiled algorithm",
+                f"{type(self).__name__} before compile_graph",
+                "Call algo.compile_graph(x) with one step's input after initialising the states.",
+            )
+        return self._graph
+
+    @property
+    def trace_bytes(self) -> dict[str, int]:
+        """Bytes of the eligibility traces carried from step to step, by name."""
+        self.graph  # noqa: B018  raises before compile_graph
+        return trace_bytes(self.trace.value)
+
+    def reset_traces(self) -> None:
+        """Zero the traces and their step counters; the model's states are the model's to reset."""
+        self.trace.value = jax.tree.map(jnp.zeros_like, self.trace.value)
+
+    @abc.abstractmethod
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        """Zero traces by name."""
+
+    # -- the clock
+
+    def take_clock(self, n_steps: int, *, anew: bool) -> dict[str, Any]:
+        """`i` and `t` of the next steps, [n_steps, ...], which have then passed.
+
+        They go on from the last call, unless the environment says where they are: at each call
+        with `anew`, and else when it says something new.
+        """
+        given, start = given_clock(), dict(self.clock.value)
+        for key, value in given.items():
+            if anew or not same(value, self._given.get(key, MISSING)):
+                start[key] = value
+        self._given = given
+        steps = clock_over(start, n_steps)
+        self.clock.value = {
+            key: jax.tree.map(
+                lambda new, old: jnp.broadcast_to(new[-1], old.shape).astype(old.dtype),
+                steps[key], old,
+            )
+            for key, old in self.clock.value.items()
+        }
+        return jax.tree.map(lambda a: a[:-1], steps)
+
+    def clock_leaves(self, clock: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What the step reads of the clock, as inputs behind the model's own."""
+        read = {key: clock[key] for key in self.graph.clock}
+        cast = jax.tree.map(lambda a, e: jnp.asarray(a, e.dtype), read, dict(self.graph.clock))
+        return tuple(jax.tree.leaves(cast))
+
+    # -- states
+
+    def params(self) -> tuple[Any, ...]:
+        """The parameter arrays in the graph's order."""
+        graph = self.graph
+        known = self._state_leaves()
+        return tuple(known[v] for v in graph.param_vars)
+
+    def carry(self) -> Carry:
+        """The present states and traces."""
+        graph, known = self.graph, self._state_leaves()
+        hidden = tuple(known.pop(h.var) for h in graph.hidden)
+        others = tuple(known.pop(v) for v, _ in graph.others)
+        for v in graph.param_vars:
+            known.pop(v)
+        return Carry(hidden, others, known, self.trace.value)
+
+    def beginning(self) -> tuple[Any, ...]:
+        """What a sample that starts anew begins with, one array per Graph.restarting."""
+        graph = self.graph
+        values = dict(zip(map(id, self._starting), self.initial.value, strict=True))
+        known = {
+            v: leaf
+            for state, variables in zip(graph.states, graph.state_vars, strict=True)
+            for v, leaf in zip(variables, jax.tree.leaves(values.get(id(state))), strict=False)
+        }
+        return tuple(known[v] for v in graph.restarting)
+
+    def set_carry(self, carry: Carry) -> None:
+        """Write states and traces back."""
+        graph = self.graph
+        new = dict(zip((h.var for h in graph.hidden), carry.hidden, strict=True))
+        new.update(zip((v for v, _ in graph.others), carry.others, strict=True))
+        for state, variables in zip(graph.states, graph.state_vars, strict=True):
+            if any(v in new for v in variables):
+                tree = jax.tree.structure(state.value)
+                state.value = jax.tree.unflatten(tree, [new[v] for v in variables])
+        self.trace.value = carry.traces
+
+    def _state_leaves(self) -> dict[int, Any]:
+        graph = self.graph
+        anew = [
+            ".".join(map(str, path))
+            for path, state in self.model.states().items()
+            if id(state) not in self._model_states
+        ]
+        if anew:
+            raise NotCompiled(
+                "the states that the graph was compiled with",
+                f"new ones: {', '.join(anew)}",
+                "Call compile_graph after init_all_states, or start again with"
+                " brainstate.nn.reset_all_states, which keeps the states.",
+            )
+        return {
+            v: leaf
+            for state, variables in zip(graph.states, graph.state_vars, strict=True)
+            for v, leaf in zip(variables, jax.tree.leaves(state.value), strict=True)
+        }
+
+def _holds(graph: Graph) -> bool:
+    """Whether the environment's settings are those that the graph was traced under."""
+    now = settings_now(graph.settings)
+    return all(same(value, now[key]) for key, value in graph.settings.items())
+
+
+def _struct(a: Any) -> Any:
+    aval = jax.typeof(a)
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)

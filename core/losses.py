@@ -1,0 +1,190 @@
+"""The loss of every step, computed with what the model is at that step.
+
+A loss may read the model, its weights (weight decay) and its states (a penalty on rates), and the
+environment's `i` and `t`. It then sees the values of its step, and its gradient goes through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend import core as jex
+
+from core.environment import CLOCK, reading
+from core.errors import CoreError, InvalidArgument
+
+__all__ = ["Losses"]
+
+
+class Losses:
+    """A loss, looked at once.
+
+    Args:
+      loss: `loss(out, target)` of one step.
+      out: the output of one step, shapes and dtypes.
+      targets: of one step; with `per_step_targets` of all, [T, ...].
+      model: states of the model by path.
+      clock: `i` and `t`, one step of them.
+
+    Attributes:
+      watched: states of the model that the loss reads.
+      reads_clock: whether it reads `i` or `t`.
+
+    Raises:
+      InvalidArgument: the loss cannot be computed of such outputs and targets, writes a state, or
+        is not one number.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[..., Any],
+        out: Any,
+        targets: Any,
+        model: Mapping[Any, Any],
+        clock: Mapping[str, Any],
+        *,
+        per_step_targets: bool,
+        has_aux: bool,
+    ) -> None:
+        self.per_step_targets, self.has_aux = per_step_targets, has_aux
+        paths = {id(s): ".".join(map(str, path)) for path, s in model.items()}
+        read: dict[Any, Any] = {}
+
+        def call(clock: Any, out: Any, target: Any) -> Any:
+            with brainstate.environ.context(**clock), reading() as found:
+                result = loss(out, target if per_step_targets else targets)
+            read.update(found)
+            return result
+
+        target = jax.tree.map(_step, targets) if per_step_targets else None
+        function = brainstate.transform.StatefulFunction(call, name="loss")
+        example = (dict(clock), out, target)
+        try:
+            function.make_jaxpr(*example)
+        except (TypeError, ValueError, AssertionError, IndexError) as error:
+            if isinstance(error, CoreError):
+                raise
+            of_one = target if per_step_targets else targets
+            shapes = [jnp.shape(a) for a in jax.tree.leaves(of_one)]
+            raise InvalidArgument(
+                f"a loss of one step's output {[a.shape for a in jax.tree.leaves(out)]} and target"
+                f" {shapes}",
+                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+                "Give targets as the loss wants them, with per_step_targets where they have time.",
+            ) from error
+        written = [paths.get(id(s), type(s).__name__) for s in function.get_write_states(*example)]
+        if written:
+            raise InvalidArgument(
+                "a loss that only reads the model",
+                f"one that writes {', '.join(written)}",
+                "Write it in the model's update, or return it as aux.",
+            )
+        self._check(function.get_out_shapes(*example)[0])
+        self.states = tuple(function.get_states(*example))
+        self.watched = tuple(s for s in self.states if id(s) in paths)
+        self.reads_clock = not read.keys().isdisjoint(CLOCK)
+        self._reads_model = bool(self.watched) or self.reads_clock
+        self._no_clock = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), dict(clock))
+        self._loss = loss
+        self._pure = jex.jaxpr_as_fun(function.get_jaxpr(*example))
+        self._tree = jax.tree.structure(function.get_out_shapes(*example)[0])
+
+    def _check(self, found: Any) -> None:
+        if isinstance(found, tuple) != self.has_aux:
+            raise InvalidArgument(
+                "(loss, aux) of a loss with has_aux, and a number without",
+                f"{'a' if isinstance(found, tuple) else 'no'} tuple with has_aux={self.has_aux}",
+                "Set has_aux accordingly.",
+            )
+        value = found[0] if self.has_aux else found
+        if value.shape != ():
+            raise InvalidArgument(
+                "a loss of one number a step",
+                f"shape {value.shape}",
+                "Sum or average it over samples and outputs inside the loss.",
+            )
+
+    def __call__(
+        self,
+        out: Any,
+        targets: Any,
+        values: Mapping[int, Sequence[tuple[Any, bool]]],
+        clock: Mapping[str, Any],
+        weight: Any = None,
+    ) -> tuple[Any, Any, Any]:
+        """The losses of all steps, [T], what else the loss returns, and what is differentiated.
+
+        Args:
+          out: [T, ...].
+          targets: as in the constructor, of these steps.
+          values: of states of the model by id: their arrays, and whether each has steps.
+          clock: `i` and `t`, [T].
+          weight: of the steps' losses, [T], or of samples, [T, B]; None for one.
+        """
+        leaves = [values.get(id(s), [(a, False) for a in _leaves(s)]) for s in self.states]
+        flat = [pair for state in leaves for pair in state] if self._reads_model else []
+        varying = [a for a, steps in flat if steps]
+        fixed = [a for a, steps in flat if not steps]
+
+        def one(w: Any, out: Any, target: Any, clock: Any, varying: Any, fixed: Any) -> Any:
+            if w is not None:
+                each, shared = (w, w.mean()) if w.ndim else (w != 0, w != 0)
+                out, varying = jax.tree.map(lambda a: _weighted(a, each), (out, varying))
+                fixed = jax.tree.map(lambda a: _weighted(a, shared), fixed)
+            if not self._reads_model:
+                found = self._loss(out, target if self.per_step_targets else targets)
+            else:
+                left, right = iter(varying), iter(fixed)
+                read = [next(left if steps else right) for _, steps in flat]
+                given = (*jax.tree.leaves((clock or self._no_clock, out, target)), *read)
+                n = self._tree.num_leaves
+                found = jax.tree.unflatten(self._tree, self._pure(*given)[:n])
+            value, aux = found if self.has_aux else (found, None)
+            if w is None:
+                return value, aux, value
+            share = (w != 0).any() if w.ndim else w
+            return value, aux, jnp.where(share != 0, value * share.astype(value.dtype), 0)
+
+        axes = (
+            None if weight is None else 0,
+            0,
+            0 if self.per_step_targets else None,
+            0 if self._reads_model else None,
+            0,
+            None,
+        )
+        target = targets if self.per_step_targets else None
+        clock = dict(clock) if self._reads_model else {}
+        mapped = jax.vmap(one, in_axes=axes)
+        return mapped(weight, out, target, clock, varying, fixed)
+
+
+def _weighted(a: Any, weight: Any) -> Any:
+    """`a` with its derivative scaled by one weight or that of each sample [B].
+
+    Where that is zero the derivative is, also where a product with zero would not be finite.
+    """
+    if not jnp.issubdtype(jnp.result_type(a), jnp.inexact):
+        return a
+    still = lax.stop_gradient(a)
+    if weight.ndim and jnp.shape(a)[:1] != weight.shape:
+        raise InvalidArgument(
+            f"outputs [B, ...] for a mask of samples, B = {len(weight)}",
+            f"one of shape {jnp.shape(a)}",
+            "Return what belongs to a sample along the first axis, or mask whole steps, [T].",
+        )
+    weight = weight.reshape(weight.shape + (1,) * (jnp.ndim(a) - weight.ndim)).astype(a.dtype)
+    return jnp.where(weight != 0, still + weight * (a - still), still)
+
+
+def _leaves(state: Any) -> list[Any]:
+    return jax.tree.leaves(state.value)
+
+
+def _step(a: Any) -> Any:
+    return jax.ShapeDtypeStruct(jnp.shape(a)[1:], jax.dtypes.result_type(a))

@@ -1,0 +1,204 @@
+"""What a model reads from brainstate.environ: time advances, and settings belong to the graph.
+
+The reference is brainstate's own loop, which sets `i` and `t` for every step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import brainunit as u
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import core
+
+from . import rate_models as rate
+from .cases import Data, data_for, gradient_of, run
+from .references import assert_close, relative_error, squared_error
+from .test_losses import own_loop
+
+environ = brainstate.environ
+
+
+class Clocked(rate.Leaky):
+    """Its input swells with time, and every third step is left out."""
+
+    def update(self, x: Any) -> Any:
+        time = environ.get("t") / (2 * u.ms)
+        return super().update(x * jnp.sin(1.0 + time) * (environ.get("i") % 3 != 1))
+
+
+class Dropping(rate.Leaky):
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = brainstate.nn.Dropout(0.5)
+
+    def update(self, x: Any) -> Any:
+        return self.out(self.drop(self.cell(x)))
+
+
+def clocked() -> Any:
+    brainstate.random.seed(0)
+    return Clocked()
+
+
+@pytest.mark.parametrize(
+    ("make", "batching"),
+    [
+        (core.BPTT, "manual"),
+        (lambda m: core.CheckpointedBPTT(m, segment=2), "manual"),
+        (lambda m: core.RTRL(m, window=2), "manual"),
+        (lambda m: core.D_RTRL(m, window=1), "manual"),
+        (lambda m: core.D_RTRL(m, window=3), "vmap"),
+        (core.BPTT, "vmap"),
+    ],
+    ids=["bptt", "checkpointed", "rtrl", "d_rtrl 1", "d_rtrl 3 vmap", "bptt vmap"],
+)
+def test_the_clock_advances_with_the_steps(make: Any, batching: str) -> None:
+    model, data = clocked(), data_for()
+
+    def everything() -> Any:
+        whole = gradient_of(make(model), data, batching)
+        algo = make(model)
+        core.initialise(algo, data.xs[0], batching=batching)
+        parts = [
+            core.evaluate(algo, squared_error, data.xs[p], data.ys[p], per_step_targets=True).losses
+            for p in (slice(0, 3), slice(3, 7))
+        ]
+        return whole, jnp.concatenate(parts), own_loop(model, squared_error, data)
+
+    (grads, losses), evaluated, (wanted, wanted_losses) = run(everything)
+    assert relative_error(losses, wanted_losses) < 1e-12
+    assert relative_error(evaluated, wanted_losses) < 1e-12
+    assert_close(grads, wanted, 1e-11)
+
+
+def test_streams_and_updates_go_on_in_time() -> None:
+    """In pieces with `fresh=False`, in updates, and step by step: the time is that of the stream,
+    also where the environment holds the beginning all the while."""
+    model, data = clocked(), data_for()
+
+    class Nothing:
+        def update(self, grads: Any) -> None:
+            pass
+
+    def everything() -> Any:
+        def started() -> Any:
+            algo = core.D_RTRL(model)
+            core.initialise(algo, data.xs[0])
+            return algo
+
+        algo, pieces = started(), []
+        for part in (slice(0, 2), slice(2, 7)):
+            pieces.append(core.gradient(algo, squared_error, data.xs[part], data.ys[part],
+                                        per_step_targets=True, fresh=False).losses)
+        updates = core.train(started(), squared_error, data.xs, data.ys, Nothing(),
+                             update_every=3, per_step_targets=True).losses
+        algo = started()
+        outs = jnp.stack([algo(x) for x in data.xs])
+        algo = started()
+        given = []
+        for k, x in enumerate(data.xs):
+            with environ.context(i=k, t=k * 1.0 * u.ms):
+                given.append(algo(x))
+        return jnp.concatenate(pieces), updates, outs, jnp.stack(given)
+
+    def at(**begins: Any) -> Any:
+        def once() -> Any:
+            with environ.context(**begins):
+                return everything()
+        return run(once)
+
+    losses = run(lambda: own_loop(model, squared_error, data))[1]
+    outs = np.stack([np.asarray(o) for o in _outputs(model, data)])
+    for pieces, updates, stepwise, given in (run(everything), at(i=0, t=0.0 * u.ms)):
+        assert relative_error(pieces, losses) < 1e-12
+        assert relative_error(updates, losses) < 1e-12
+        assert relative_error(given, outs) < 1e-12
+    assert relative_error(run(everything)[2], outs) < 1e-12
+
+
+def test_a_sequence_may_begin_at_another_time() -> None:
+    model, data = clocked(), data_for()
+
+    def everything() -> Any:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        core.evaluate(algo, squared_error, data.xs[:4], data.ys[:4], per_step_targets=True)
+        brainstate.nn.init_all_states(model, batch_size=2)
+        core.initialise(algo, data.xs[0])
+        with environ.context(i=4, t=4.0 * u.ms):
+            return core.evaluate(algo, squared_error, data.xs[4:], data.ys[4:],
+                                 per_step_targets=True).outputs
+
+    assert relative_error(run(everything), np.stack(_outputs(model, data, first=4))) < 1e-12
+
+
+def _outputs(model: Any, data: Data, first: int = 0) -> list[Any]:
+    brainstate.nn.init_all_states(model, batch_size=2)
+    found = []
+    for k in range(first, len(data.xs)):
+        with environ.context(i=k, t=k * 1.0 * u.ms):
+            found.append(np.asarray(model(jnp.asarray(data.xs[k]))))
+    return found
+
+
+@pytest.mark.parametrize("make", [core.BPTT, core.D_RTRL])
+def test_another_setting_is_another_graph(make: Any) -> None:
+    """Compiled under fit=True; used without dropout, then with it again."""
+    brainstate.random.seed(0)
+    model, data = Dropping(), data_for()
+    plain = rate.Leaky()
+    for path, state in plain.states(brainstate.ParamState).items():
+        state.value = model.states()[path].value
+
+    def everything() -> Any:
+        algo = make(model)
+        with environ.context(fit=True):
+            core.initialise(algo, data.xs[0])
+        with environ.context(fit=False):
+            still = core.gradient(algo, squared_error, data.xs, data.ys, per_step_targets=True)
+            core.initialise(algo, data.xs[0])
+        with environ.context(fit=True):
+            fitting = core.gradient(algo, squared_error, data.xs, data.ys, per_step_targets=True)
+            core.initialise(algo, data.xs[0])
+        with environ.context(fit=False):
+            stepwise = algo(data.xs[0])
+        return still, fitting, stepwise, gradient_of(make(plain), data)
+
+    (still, _), (fitting, _), stepwise, (wanted, _) = run(everything)
+    assert_close(still, wanted)
+    assert relative_error(fitting["out.weight.weight"], wanted["out.weight.weight"]) > 1e-2
+    brainstate.nn.init_all_states(plain, batch_size=2)
+    assert relative_error(stepwise, plain(jnp.asarray(data.xs[0]))) < 1e-12
+
+
+def test_a_loss_may_read_the_clock() -> None:
+    model, data = rate.LEAKY.model(), data_for()
+
+    def loss(out: Any, y: Any) -> Any:
+        return squared_error(out, y) * (1 + environ.get("i")) * (environ.get("t") / u.ms)
+
+    def everything() -> Any:
+        algo = core.D_RTRL(model, window=2)
+        core.initialise(algo, data.xs[0], batching="vmap")
+        return (core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True),
+                own_loop(model, loss, data))
+
+    (grads, losses), (wanted, wanted_losses) = run(everything)
+    assert relative_error(losses, wanted_losses) < 1e-12
+    assert_close(grads, wanted, 1e-11)
+
+
+def test_a_step_that_needs_the_time_beforehand_is_refused() -> None:
+    class Branching(rate.Leaky):
+        def update(self, x: Any) -> Any:
+            return super().update(x if environ.get("i") > 2 else 2 * x)
+
+    with pytest.raises(core.NotRepresentable, match="i and t, which change with the steps"):
+        run(lambda: core.initialise(core.D_RTRL(Branching()), data_for().xs[0]))
+
+

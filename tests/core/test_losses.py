@@ -1,0 +1,241 @@
+"""Losses that read the model, and masks: brainstate's own loop is the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import brainstate
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import core
+
+from . import rate_models as rate
+from .cases import Data, data_for, gradient_of, run, weights_of
+from .references import assert_close, named, relative_error, squared_error
+
+ALGORITHMS = {
+    "bptt": core.BPTT,
+    "checkpointed": lambda m: core.CheckpointedBPTT(m, segment=2),
+    "rtrl": lambda m: core.RTRL(m, window=2),
+    "d_rtrl, 1": lambda m: core.D_RTRL(m, window=1),
+    "d_rtrl, 3": lambda m: core.D_RTRL(m, window=3),
+    "credit in windows": lambda m: core.D_RTRL(m, window="sequence", credit="window"),
+    "rank 9": lambda m: core.ES_D_RTRL(m, 9, window=2),
+}
+
+
+def own_loop(model: Any, loss: Callable[..., Any], data: Data, weight: Any = None) -> Any:
+    """Gradients and losses by differentiating brainstate's own loop."""
+
+    def total() -> Any:
+        brainstate.nn.init_all_states(model, batch_size=data.xs.shape[1])
+        losses = []
+        for i, (x, y) in enumerate(zip(data.xs, data.ys, strict=True)):
+            with brainstate.environ.context(i=i, t=i * brainstate.environ.get_dt()):
+                losses.append(loss(model(x), y))
+        weights = np.ones(len(losses)) if weight is None else weight
+        counted = [w * value for w, value in zip(weights, losses, strict=True) if w]
+        return sum(counted), jnp.stack(losses)
+
+    grads, losses = brainstate.transform.grad(
+        total, model.states(brainstate.ParamState), has_aux=True
+    )()
+    return named(grads), losses
+
+
+def of_weight(model: Any) -> Any:
+    return (model.out.weight.value["weight"] ** 2).sum() + model.cell.W.weight.value["bias"].sum()
+
+
+def of_state(model: Any) -> Any:
+    return (model.cell.h.value ** 3).sum()
+
+
+def both(model: Any) -> Any:
+    return of_state(model) * of_weight(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "penalty", "batching"),
+    [
+        *((name, both, "manual") for name in ALGORITHMS),
+        ("d_rtrl, 3", of_weight, "vmap"),
+        ("d_rtrl, 3", both, "vmap"),
+        ("bptt", both, "vmap"),
+    ],
+)
+def test_a_loss_may_read_the_model(name: str, penalty: Any, batching: str) -> None:
+    model, data = rate.LEAKY.model(), data_for()
+    weight = np.asarray([1.0, 1, 0, 1, 2, 1, 0])
+
+    def loss(out: Any, y: Any) -> Any:
+        return squared_error(out, y) + penalty(model)
+
+    def everything() -> Any:
+        return (gradient_of(ALGORITHMS[name](model), data, batching, mask=weight),
+                own_loop(model, loss, data, weight))
+
+    def ours() -> Any:
+        algo = ALGORITHMS[name](model)
+        core.initialise(algo, data.xs[0], batching=batching)
+        found = core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True, mask=weight)
+        core.initialise(algo, data.xs[0], batching=batching)
+        return found, core.evaluate(algo, loss, data.xs, data.ys, per_step_targets=True).losses
+
+    (plain, _), (wanted, wanted_losses) = run(everything)
+    (grads, losses), evaluated = run(ours)
+    assert relative_error(losses, wanted_losses) < 1e-12
+    assert relative_error(evaluated, wanted_losses) < 1e-12
+    assert_close(grads, wanted, 1e-10)
+    assert relative_error(plain["out.weight.weight"], wanted["out.weight.weight"]) > 1e-2
+
+
+def test_a_state_whose_past_carries_no_other_credit_gets_a_trace() -> None:
+    """What the output does not read, the loss may: the graph is compiled for it, and back."""
+
+    class Aside(rate.Leaky):
+        def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+            self.aside = brainstate.HiddenState(jnp.zeros((batch_size, 4)))
+
+        def update(self, x: Any) -> Any:
+            out = super().update(x)
+            self.aside.value = 0.5 * self.aside.value + jnp.tanh(self.cell.h.value)
+            return out
+
+    model, data = Aside(), data_for()
+
+    def loss(out: Any, y: Any) -> Any:
+        return squared_error(out, y) + (model.aside.value**2).sum()
+
+    def everything() -> Any:
+        algo = core.D_RTRL(model, window=2)
+        first = gradient_of(algo, data)
+        core.initialise(algo, data.xs[0])
+        read = core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True)
+        brainstate.nn.init_all_states(model, batch_size=2)
+        return first, read, gradient_of(algo, data), own_loop(model, loss, data)
+
+    first, (read, losses), again, (wanted, wanted_losses) = run(everything)
+    assert_close(read, wanted, 1e-11)
+    assert relative_error(losses, wanted_losses) < 1e-12
+    assert_close(again[0], first[0])
+
+    def in_flight() -> Any:
+        algo = core.D_RTRL(model, window=2)
+        gradient_of(algo, data, fresh=False)
+        return core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True, fresh=False)
+
+    with pytest.raises(core.InvalidArgument, match=r"while traces go on; .* fresh=True"):
+        run(in_flight)
+
+
+def test_a_loss_that_writes_the_model_is_refused() -> None:
+    model, data = rate.LEAKY.model(), data_for()
+
+    def loss(out: Any, y: Any) -> Any:
+        model.cell.h.value = out @ jnp.ones((2, 4))
+        return squared_error(out, y)
+
+    def everything() -> Any:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        return core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True)
+
+    with pytest.raises(core.InvalidArgument, match=r"only reads the model; got one that writes cell"):
+        run(everything)
+
+
+@pytest.mark.parametrize("name", [*ALGORITHMS, "es_d_rtrl"])
+@pytest.mark.parametrize("what", ["targets", "inputs"])
+def test_padding_has_no_influence(name: str, what: str) -> None:
+    """Masked steps at the end hold NaN and infinity."""
+    model, data = rate.LEAKY.model(), data_for()
+    make = {**ALGORITHMS, "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9, window=3)}[name]
+    mask = np.asarray([1.0, 1, 0, 1, 1, 0, 0])
+    padded = Data(data.xs.copy(), data.ys.copy())
+    padded.ys[2], padded.ys[5:] = np.inf, np.nan
+    if what == "inputs":
+        padded.xs[5], padded.xs[6] = np.inf, np.nan
+
+    def everything() -> Any:
+        return (gradient_of(make(model), padded, mask=mask),
+                gradient_of(make(model), Data(data.xs[:5], data.ys[:5]), mask=mask[:5]))
+
+    (found, _), (wanted, _) = run(everything)
+    assert_close(found, wanted, 1e-11)
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean"])
+@pytest.mark.parametrize("batching", ["manual", "vmap"])
+@pytest.mark.parametrize("name", ["bptt", "d_rtrl, 3", "rtrl"])
+def test_a_mask_may_weigh_samples(name: str, batching: str, reduce: str) -> None:
+    """As a loss that weighs its samples itself; masked samples may hold NaN."""
+    model, data = rate.LEAKY.model(), data_for()
+    mask = np.asarray([[1.0, 1], [0, 1], [1, 0], [2, 1], [0, 0], [1, 1], [1, 0]])
+    padded = Data(data.xs.copy(), data.ys.copy())
+    padded.ys[1, 0] = padded.ys[2, 1] = np.nan
+    padded.xs[6, 1] = np.nan
+
+    def weighing(out: Any, target: Any) -> Any:
+        y, weight = target
+        return (weight * ((out - y) ** 2).sum(axis=-1)).sum()
+
+    def everything() -> Any:
+        algo = ALGORITHMS[name](model)
+        core.initialise(algo, data.xs[0], batching=batching)
+        by_hand = core.gradient(algo, weighing, data.xs, (data.ys, mask), per_step_targets=True)
+        core.initialise(algo, data.xs[0], batching=batching)
+        halved = core.gradient(algo, lambda out, y: ((out - y) ** 2).sum() / 2, padded.xs, padded.ys,
+                               per_step_targets=True, mask=mask, reduce=reduce)
+        return by_hand, halved
+
+    (wanted, _), (found, _) = run(everything)
+    scale = 0.5 / (mask.mean(axis=1).sum() if reduce == "mean" else 1)
+    assert_close(found, {k: scale * v for k, v in wanted.items()}, 1e-11)
+
+
+def test_updates_see_the_model_as_it_is() -> None:
+    """With an update every second step the penalty follows the weights."""
+    import braintools
+
+    data = data_for()
+
+    def trained(every: int, chunks: bool) -> Any:
+        model = rate.LEAKY.model()
+        weights = model.states(brainstate.ParamState)
+        optimizer = braintools.optim.SGD(lr=0.05)
+        optimizer.register_trainable_weights(weights)
+        algo = core.D_RTRL(model)
+
+        def loss(out: Any, y: Any) -> Any:
+            return squared_error(out, y) + both(model)
+
+        def once() -> Any:
+            core.initialise(algo, data.xs[0])
+            options = {"per_step_targets": True}
+            if not chunks:
+                losses = core.train(algo, loss, data.xs, data.ys, optimizer, update_every=every,
+                                    **options).losses
+            else:
+                pieces = []
+                for start in range(0, 7, every):
+                    part = slice(start, start + every)
+                    result = core.gradient(algo, loss, data.xs[part], data.ys[part], fresh=False,
+                                           **options)
+                    optimizer.update(result.grads)
+                    pieces.append(result.losses)
+                losses = jnp.concatenate(pieces)
+            return losses
+
+        losses = run(once)
+        return losses, weights_of(model)
+
+    losses, weights = trained(2, chunks=False)
+    wanted, wanted_weights = trained(2, chunks=True)
+    assert relative_error(losses, wanted) < 1e-12
+    assert_close(weights, wanted_weights)
+
+
