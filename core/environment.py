@@ -2,7 +2,7 @@
 
 The *clock* is `i`, the number of the step, and `t`, its time. Both are inputs of a step: they
 advance with the steps, by one and by `dt`, from what the environment says, or else from zero.
-Everything else that a step reads (`fit`, `dt`, ...) is a *setting* and belongs to what was compiled.
+All else that a step reads (`fit`, `dt`, ...) is a *setting* and belongs to what was compiled.
 """
 
 from __future__ import annotations

@@ -86,13 +86,10 @@ class Graph:
     groups: tuple[Group, ...]
     names: Mapping[int, str]
     copies: Mapping[int, int] = field(default_factory=dict)  # parameters that are read twice
-<<<<<<< HEAD
     credit: Credit = field(default_factory=lambda: Credit())
-=======
     clock: Mapping[str, Any] = field(default_factory=dict)  # i and t, inputs behind the model's
     settings: Mapping[Any, Any] = field(default_factory=dict)  # what else the environment said
     shown: tuple[int, ...] = ()  # states whose new values are outputs behind the model's
->>>>>>> d5f7462 (Losses see the model and the clock of their step; time advances, settings belong to the graph; masked steps and samples have no influence; core.train clips only when told)
     sample: Graph | None = None  # of one sample, when the step is mapped over a batch
 
     def over_samples(self, size: int) -> Graph:

@@ -114,7 +114,7 @@ def test_streams_and_updates_go_on_in_time() -> None:
 
     losses = run(lambda: own_loop(model, squared_error, data))[1]
     outs = np.stack([np.asarray(o) for o in _outputs(model, data)])
-    for pieces, updates, stepwise, given in (run(everything), at(i=0, t=0.0 * u.ms)):
+    for pieces, updates, _, given in (run(everything), at(i=0, t=0.0 * u.ms)):
         assert relative_error(pieces, losses) < 1e-12
         assert relative_error(updates, losses) < 1e-12
         assert relative_error(given, outs) < 1e-12

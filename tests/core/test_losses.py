@@ -144,7 +144,7 @@ def test_a_loss_that_writes_the_model_is_refused() -> None:
         core.initialise(algo, data.xs[0])
         return core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True)
 
-    with pytest.raises(core.InvalidArgument, match=r"only reads the model; got one that writes cell"):
+    with pytest.raises(core.InvalidArgument, match="got one that writes cell"):
         run(everything)
 
 
@@ -188,7 +188,7 @@ def test_a_mask_may_weigh_samples(name: str, batching: str, reduce: str) -> None
         core.initialise(algo, data.xs[0], batching=batching)
         by_hand = core.gradient(algo, weighing, data.xs, (data.ys, mask), per_step_targets=True)
         core.initialise(algo, data.xs[0], batching=batching)
-        halved = core.gradient(algo, lambda out, y: ((out - y) ** 2).sum() / 2, padded.xs, padded.ys,
+        halved = core.gradient(algo, lambda out, y: squared_error(out, y) / 2, padded.xs, padded.ys,
                                per_step_targets=True, mask=mask, reduce=reduce)
         return by_hand, halved
 
