@@ -88,8 +88,8 @@ def test_a_third_slower_is_seen_with_three_processes() -> None:
     )  # fmt: skip
     assert seen >= 190
     assert math.isnan(stats.slower_p([1.0, 1.0], [9.0, 9.0, 9.0]))
-    assert stats.slower_p([1.0] * 3, [1.2] * 3, bar=0.05) == 0.0
-    assert stats.slower_p([1.0] * 3, [1.0] * 3) == 1.0
+    assert stats.slower_p([1.0] * 3, [1.2] * 3, bar=0.05) < 1e-9
+    assert stats.slower_p([1.0] * 3, [1.0] * 3) == 0.5
 
 
 def test_ways_within_noise_are_the_same_set_whatever_their_order() -> None:
