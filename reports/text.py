@@ -1,60 +1,12 @@
-"""Tables and numbers as text: Markdown, LaTeX, and three significant figures."""
+"""Text that Markdown and LaTeX take as it is, and numbers with three significant figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from reports.records.columns import describe
-
-
-def to_markdown(table: pd.DataFrame) -> str:
-    """A GitHub table of a pivot; pipes in names are escaped."""
-    head = [escape_markdown(c) for c in (*table.index.names, *table.columns)]
-    lines = [line(head), line(["---"] * table.index.nlevels + ["---:"] * len(table.columns))]
-    lines += [
-        line([*map(escape_markdown, names), *(short(v) for v in values)])
-        for names, values in _rows(table)
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def to_latex(table: pd.DataFrame, values: str) -> str:
-    """A booktabs table of a pivot with the metric and its unit in the caption."""
-    column = describe(values)
-    head = [_latex(c) for c in (*table.index.names, *table.columns)]
-    body = [
-        " & ".join([*map(_latex, names), *(short(v) for v in values)]) + r" \\"
-        for names, values in _rows(table)
-    ]
-    unit = f" ({column.unit})" if column.unit else ""
-    return (
-        "\n".join(
-            [
-                r"\begin{table}",
-                r"\centering",
-                rf"\caption{{{_latex(column.title + unit)}}}",
-                rf"\begin{{tabular}}{{{'l' * table.index.nlevels}{'r' * len(table.columns)}}}",
-                r"\toprule",
-                " & ".join(head) + r" \\",
-                r"\midrule",
-                *body,
-                r"\bottomrule",
-                r"\end{tabular}",
-                r"\end{table}",
-            ]
-        )
-        + "\n"
-    )
-
-
-def _rows(table: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """(values of the keys, values of the cells) of each row of a pivot."""
-    for key, values in zip(table.index, table.to_numpy(), strict=True):
-        yield key if isinstance(key, tuple) else (key,), values
 
 
 def short(value: Any, digits: int = 3) -> str:
@@ -92,7 +44,7 @@ def escape_markdown(value: Any) -> str:
     return text
 
 
-def _latex(value: Any) -> str:
+def escape_latex(value: Any) -> str:
     escapes = {
         "\\": r"\textbackslash{}",
         "&": r"\&",
@@ -104,6 +56,7 @@ def _latex(value: Any) -> str:
         "}": r"\}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "–": "--",
     }
     return "".join(escapes.get(c, c) for c in str(value if value is not None else ""))
 

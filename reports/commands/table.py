@@ -1,4 +1,4 @@
-"""A LaTeX or Markdown table of any pivot of the results (medians over the ok cells)."""
+"""A LaTeX, Markdown or CSV table of any pivot of the results (medians over the ok cells)."""
 
 from __future__ import annotations
 
@@ -25,33 +25,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--values",
         default="step_time_ms",
-        metavar="METRIC",
-        help="the metric in the cells (default: %(default)s)",
+        metavar="A,B",
+        help="the metrics in the cells (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--intervals",
+        action="store_true",
+        help="with 95 %% intervals from three processes (or seeds) on; of two, both values; of one, "
+        "nothing",
     )
     parser.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the table; settings that were averaged over are named on standard error."""
-    from reports import tables, text
+    """Prints the table; settings that were pooled are named on standard error."""
+    from reports import tables
     from reports.commands import read
     from reports.records import frame
-    from reports.records.settings import varying_within
 
-    table = frame(read(arguments.folders).records)
-    rows, cols = (
-        [name.strip() for name in names.split(",")] for names in (arguments.rows, arguments.cols)
+    rows, cols, values = (
+        [name.strip() for name in names.split(",") if name.strip()]
+        for names in (arguments.rows, arguments.cols, arguments.values)
     )
-    made = tables.pivot(table, rows, cols, arguments.values)
-    merged = varying_within(table[table["status"].eq("ok")], [*rows, *cols])
-    if merged:
-        print(f"reports: medians over different {', '.join(merged)}", file=sys.stderr)
-    print(
-        {
-            "markdown": lambda: text.to_markdown(made),
-            "latex": lambda: text.to_latex(made, arguments.values),
-            "csv": made.to_csv,
-        }[arguments.format](),
-        end="",
+    made = tables.pivot(
+        frame(read(arguments.folders).records), rows, cols, values, arguments.intervals
     )
+    if made.pooled:
+        print(f"reports: medians over different {', '.join(made.pooled)}", file=sys.stderr)
+    print(tables.FORMATS[arguments.format](made), end="")
     return 0

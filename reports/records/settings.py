@@ -37,11 +37,8 @@ def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
     """Settings and configuration leaves that take several values inside one group of `by`."""
     if table.empty:
         return []
-    candidates = [
-        c
-        for c in table.columns
-        if (c in SETTINGS or is_setting(c)) and c not in by and table[c].nunique(dropna=False) > 1
-    ]
+    candidates = [c for c in settings(table)
+                  if c not in by and table[c].nunique(dropna=False) > 1]  # fmt: skip
     if not candidates:
         return []
     counts = table.groupby(list(by), dropna=False)[candidates].nunique(dropna=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from synthetic_records import grid, record, write_sweep
@@ -14,8 +13,8 @@ from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import CONTRACT, describe
 from reports.records.table import frame, read_parquet, write
-from reports.tables import pivot
-from reports.text import short, times, to_latex, to_markdown
+from reports.tables import pivot, to_csv, to_latex, to_markdown
+from reports.text import short, times
 
 
 def test_contract_columns_always_exist_null_where_absent(tmp_path: Path) -> None:
@@ -82,29 +81,67 @@ def table() -> pd.DataFrame:
 
 
 def test_pivot_takes_medians_of_ok_cells(table: pd.DataFrame) -> None:
-    made = pivot(table, ["n_hidden"], ["algo"], "step_time_ms")
+    made = pivot(table, ["n_hidden"], ["algo"], ["step_time_ms"])
     expected = table[table["algo"].eq("bptt") & table["n_hidden"].eq(64)]["step_time_ms"].median()
-    assert made.loc[64, "bptt"] == expected
-    assert made.shape == (2, 2)
+    assert made.found[(64,), ("bptt",), "step_time_ms"].centre == expected
+    assert (made.index, made.columns) == ([(64,), (128,)], [("bptt",), ("d_rtrl",)])
 
 
 def test_pivot_of_an_unknown_column_suggests_close_ones(table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match=r"got 'n_hiden'\. Close to it: n_hidden"):
-        pivot(table, ["n_hiden"], ["algo"], "step_time_ms")
+        pivot(table, ["n_hiden"], ["algo"], ["step_time_ms"])
 
 
 def test_pivot_over_several_keys_in_every_format() -> None:
     rows = frame(grid(algo=["bptt", "d_rtrl"], n_hidden=[64, 128], batching=["manual", "vmap"]))
-    made = pivot(rows, ["n_hidden", "batching"], ["algo"], "step_time_ms")
+    made = pivot(rows, ["n_hidden", "batching"], ["algo"], ["step_time_ms"])
     lines = to_markdown(made).splitlines()
     assert lines[:2] == ["| n_hidden | batching | bptt | d_rtrl |", "| --- | --- | ---: | ---: |"]
     assert [line.split(" | ")[:2] for line in lines[2:]] == [
         ["| 64", "manual"], ["| 64", "vmap"], ["| 128", "manual"], ["| 128", "vmap"],
     ]  # fmt: skip
-    assert r"\begin{tabular}{llrr}" in to_latex(made, "step_time_ms")
-    assert made.to_csv().splitlines()[0] == "n_hidden,batching,bptt,d_rtrl"
-    across = pivot(rows, ["n_hidden"], ["algo", "batching"], "step_time_ms")
-    assert list(across.columns)[:2] == ["bptt · manual", "bptt · vmap"]
+    assert to_csv(made).splitlines()[0] == "n_hidden,batching,bptt,d_rtrl"
+    across = pivot(rows, ["n_hidden"], ["algo", "batching"], ["step_time_ms"])
+    assert to_markdown(across).startswith("| n_hidden | bptt · manual | bptt · vmap |")
+
+
+def test_a_row_stays_where_a_column_does_not_apply_or_nothing_was_measured() -> None:
+    made = pivot(
+        frame([record("bptt"), record("d_rtrl", algo_config={"window": 4}),
+               record("d_rtrl", algo_config={"window": 9}, status="oom")]),
+        ["algo", "cfg.algo.window"], ["n_hidden"], ["loss_final"],
+    )  # fmt: skip
+    lines = to_markdown(made).splitlines()[2:]
+    assert lines[0].startswith("| bptt | – | 0.")
+    assert lines[1].startswith("| d_rtrl | 4 | 0.")
+    assert lines[2] == "| d_rtrl | 9 | oom |"
+    assert to_csv(made).splitlines()[3] == "d_rtrl,9,"
+
+
+def test_close_values_are_rows_of_their_own_with_the_digits_they_need() -> None:
+    decays = (0.9991, 0.9994, 0.5)
+    rows = frame([record("es_d_rtrl", algo_config={"decay_or_rank": d}) for d in decays])
+    made = pivot(rows, ["cfg.algo.decay_or_rank"], ["algo"], ["loss_final"])
+    assert [line.split(" | ")[0] for line in to_markdown(made).splitlines()[2:]] == [
+        "| 0.5", "| 0.9991", "| 0.9994",
+    ]  # fmt: skip
+
+
+def test_several_metrics_with_intervals() -> None:
+    rows = frame(grid(algo=["bptt", "d_rtrl"], repeat=range(3)))
+    made = pivot(rows, ["n_hidden"], ["algo"], ["step_time_ms", "loss_final"], intervals=True)
+    head, _, line = to_markdown(made).splitlines()
+    assert head == ("| n_hidden | bptt step time (ms) | d_rtrl step time (ms) | bptt final loss | "
+                    "d_rtrl final loss |")  # fmt: skip
+    cells = line.strip("| ").split(" | ")[1:]
+    assert [cell.count("[") for cell in cells] == [1, 1, 0, 0]  # one seed has no interval
+    found = made.found[(64,), ("bptt",), "step_time_ms"]
+    assert found.kind == "95 %"
+    head = to_csv(made).splitlines()[0].split(",")
+    assert head[1:4] == ["bptt step_time_ms", "bptt step_time_ms_lo", "bptt step_time_ms_hi"]
+    mixed = frame(grid(algo=["bptt"], n_steps=[8, 16]))
+    with pytest.raises(InputError, match=r"different n_steps inside of one\. Add --rows"):
+        pivot(mixed, ["n_hidden"], ["algo"], ["step_time_ms"], intervals=True)
 
 
 @pytest.mark.parametrize(
@@ -117,23 +154,33 @@ def test_pivot_of_one_column_twice_is_refused(
     table: pd.DataFrame, keys: list[str], cols: list[str], values: str, twice: str
 ) -> None:
     with pytest.raises(InputError, match=f"got {twice} twice"):
-        pivot(table, keys, cols, values)
+        pivot(table, keys, cols, [values])
 
 
 def test_pivot_of_a_metric_that_no_row_has(table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="ok rows with a number in 'time_to_target_s'; got none"):
-        pivot(table, ["n_hidden"], ["algo"], "time_to_target_s")
+        pivot(table, ["n_hidden"], ["algo"], ["time_to_target_s"])
 
 
-def test_pivots_as_markdown_and_latex() -> None:
-    made = pd.DataFrame({"es_d|rtrl": [1.234, np.nan]}, index=pd.Index([64, 128], name="n_hidden"))
-    assert to_markdown(made) == (
-        "| n_hidden | es_d\\|rtrl |\n| --- | ---: |\n| 64 | 1.23 |\n| 128 | – |\n"
-    )
-    latex = to_latex(made, "step_time_ms")
-    assert r"n\_hidden & es\_d|rtrl \\" in latex
-    assert r"64 & 1.23 \\" in latex
-    assert r"\caption{step time (ms)}" in latex
+def test_names_that_markdown_would_misread() -> None:
+    made = pivot(frame([record("a|b")]), ["n_hidden"], ["algo"], ["step_time_ms"])
+    assert to_markdown(made).startswith("| n_hidden | a\\|b |")
+
+
+def test_latex_as_a_paper_wants_it() -> None:
+    rows = frame([record(algo, n_hidden=h, metrics={"step_time_ms": t, "accuracy": a})
+                  for h, algo, t, a in [(64, "bptt", 2.0, 0.9), (64, "d_rtrl", 3.0, 0.95),
+                                        (128, "bptt", 4.0, 0.9), (128, "my_way", 4.0, 0.8)]
+                  ])  # fmt: skip
+    latex = to_latex(pivot(rows, ["n_hidden"], ["algo"], ["step_time_ms", "accuracy"]))
+    lines = latex.splitlines()
+    assert r"\begin{tabular}{lrrrrrr}" in lines
+    assert r"\label{tab:step-time-ms-accuracy}" in lines
+    assert r" & \multicolumn{3}{c}{step time (ms)} & \multicolumn{3}{c}{accuracy} \\" in lines
+    assert r"\cmidrule(lr){2-4}\cmidrule(lr){5-7}" in lines
+    assert r"width & BPTT & D-RTRL & my\_way & BPTT & D-RTRL & my\_way \\" in lines
+    assert r"64 & \textbf{2} & 3 & -- & 0.9 & \textbf{0.95} & -- \\" in lines
+    assert r"128 & \textbf{4} & -- & \textbf{4} & \textbf{0.9} & -- & 0.8 \\" in lines
     assert latex.count(r"\begin") == latex.count(r"\end") == 2
 
 
