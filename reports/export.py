@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,146 +11,138 @@ import numpy as np
 import pandas as pd
 
 from reports.errors import InputError
-from reports.records.columns import describe
-from reports.study import Study
+from reports.records import Sweeps, frame
+from reports.records.columns import SETTINGS, describe
+from reports.records.settings import variants, varying_within
+from reports.stats import Interval, interval
 
 # Smaller is better in all of them, as github-action-benchmark's customSmallerIsBetter wants.
-METRICS = ("step_time_ms", "memory_xla_mib", "etrace_mib")
 # Bencher's measures have slugs of its own making; these are ours.
-_SLUGS = {
+METRICS = {
     "step_time_ms": "step-time-ms",
     "memory_xla_mib": "memory-xla-mib",
     "etrace_mib": "eligibility-trace-mib",
 }
 
 
-def cell_name(study: Study, cell: pd.Series) -> str:
-    """A stable name: every main setting, whether it varies here or not, so that names last."""
-    return (
-        f"{cell['model']}/{cell['task']}/{cell['variant']}/{cell['batching']}/{cell['backend']}"
-        f"/{cell['device']}/B{cell['batch_size']}/H{cell['n_hidden']}/T{cell['n_steps']}"
-    )
-
-
-def github(study: Study) -> str:
+def github(sweeps: Sweeps) -> str:
     """github-action-benchmark, ``tool: customSmallerIsBetter``: [{name, unit, value, range,
     extra}].
     """
     entries = []
-    for cell, name, metric, value, low, high in _values(study):
-        entry: dict[str, Any] = {
-            "name": f"{name} {metric}",
-            "unit": describe(metric).unit,
-            "value": value,
-            "extra": f"{cell['n']} process(es)",
-        }
-        if high > low:
-            entry["range"] = f"± {(high - low) / 2:.3g}"
-        entries.append(entry)
-    return json.dumps(_filled(entries), indent=1) + "\n"
+    for name, rows in cells(sweeps):
+        for metric, found in _values(rows):
+            entry: dict[str, Any] = {
+                "name": f"{name} {metric}",
+                "unit": describe(metric).unit,
+                "value": found.centre,
+                "extra": f"{len(rows)} process(es)",
+            }
+            if found.high > found.low:
+                entry["range"] = f"± {(found.high - found.low) / 2:.3g}"
+            entries.append(entry)
+    return _json(_filled(entries))
 
 
-def bencher(study: Study) -> str:
+def bencher(sweeps: Sweeps) -> str:
     """Bencher Metric Format: {name: {measure: {value, lower_value, upper_value}}}."""
     out: dict[str, dict[str, dict[str, float]]] = {}
-    for _, name, metric, value, low, high in _values(study):
-        measure = {"value": value}
-        if high > low:
-            measure |= {"lower_value": low, "upper_value": high}
-        out.setdefault(name, {})[_SLUGS[metric]] = measure
-    return json.dumps(_filled(out), indent=1) + "\n"
+    for name, rows in cells(sweeps):
+        for metric, found in _values(rows):
+            measure = {"value": found.centre}
+            if found.high > found.low:
+                measure |= {"lower_value": found.low, "upper_value": found.high}
+            out.setdefault(name, {})[METRICS[metric]] = measure
+    return _json(_filled(out))
 
 
-def pytest_benchmark(study: Study) -> str:
+def pytest_benchmark(sweeps: Sweeps) -> str:
     """The JSON of pytest-benchmark; lay it under STORAGE/<platform>/0001_name.json to compare."""
-    first = study.sweeps.records[-1]
-    provenance = first.get("provenance") or {}
-    benchmarks = [
-        _benchmark(study, cell)
-        for _, cell in study.cells.iterrows()
-        if cell["step_time_ms"] == cell["step_time_ms"]
-    ]
-    return (
-        json.dumps(
-            {
-                "machine_info": {
-                    "node": str(provenance.get("fingerprint", "")),
-                    "processor": str(provenance.get("processor", "")),
-                    "machine": "",
-                    "system": "",
-                    "release": "",
-                    "python_version": str(provenance.get("python", "")),
-                    "python_implementation": "CPython",
-                    "python_compiler": "",
-                    "python_build": [],
-                    "python_implementation_version": str(provenance.get("python", "")),
-                    "cpu": {
-                        "brand_raw": str(provenance.get("processor", "")),
-                        "count": provenance.get("cores"),
-                    },
-                },
-                "commit_info": {
-                    "id": str(provenance.get("commit", "")),
-                    "time": first.get("created"),
-                    "author_time": first.get("created"),
-                    "project": "etrace-bench",
-                    "branch": "",
-                    "dirty": bool(provenance.get("dirty")),
-                },
-                "benchmarks": _filled(benchmarks),
-                "datetime": first.get("created"),
-                "version": "5.1.0",
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+    newest = sweeps.records[-1]
+    provenance, created = newest["provenance"], newest["created"]
+    python, processor = (str(provenance.get(name, "")) for name in ("python", "processor"))
+    by_key = {record["key"]: record for record in sweeps.records}
+    entries = [_benchmark(name, rows, by_key) for name, rows in cells(sweeps)]
+    return _json({
+        "machine_info": {
+            "node": str(provenance.get("fingerprint", "")),
+            "processor": processor,
+            **dict.fromkeys(("machine", "system", "release", "python_compiler"), ""),
+            "python_version": python,
+            "python_implementation": "CPython",
+            "python_build": [],
+            "python_implementation_version": python,
+            "cpu": {"brand_raw": processor, "count": provenance.get("cores")},
+        },
+        "commit_info": {
+            "id": str(provenance.get("commit", "")),
+            "time": created,
+            "author_time": created,
+            "project": "etrace-bench",
+            "branch": "",
+            "dirty": bool(provenance.get("dirty")),
+        },
+        "benchmarks": _filled([entry for entry in entries if entry]),
+        "datetime": created,
+        "version": "5.1.0",
+    })  # fmt: skip
 
 
 FORMATS = {"github": github, "bencher": bencher, "pytest-benchmark": pytest_benchmark}
 
 
-def _values(study: Study) -> Iterator[tuple[pd.Series, str, str, float, float, float]]:
-    """(cell, name, metric, value, low, high) of everything that is exported."""
-    for _, cell in study.cells.iterrows():
-        for metric in METRICS:
-            if cell[metric] == cell[metric]:
-                low, high = cell[f"{metric}_lo"], cell[f"{metric}_hi"]
-                known = low == low and high == high
-                value = float(cell[metric])
-                yield (
-                    cell,
-                    cell_name(study, cell),
-                    metric,
-                    value,
-                    float(low) if known else value,
-                    float(high) if known else value,
-                )
+def cells(sweeps: Sweeps) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(name, rows of its ok processes) of each cell, the newest measurement of each process.
 
-
-def _benchmark(study: Study, cell: pd.Series) -> dict[str, Any]:
-    """One entry, its statistics from the raw samples in seconds, or from the medians without
-    any.
+    Names hold every main setting, whether it varies here or not, so that they last.
     """
-    samples = [
-        s
-        for key in cell["keys"]
-        for s in (study.by_key[key].get("samples") or {}).get("step_time_ms") or []
-    ]
-    seconds = np.asarray(samples or [cell["step_time_ms"]], dtype=float) / 1e3
+    table = frame(sweeps.records)
+    machines = [str(r["provenance"].get("machine") or r["provenance"].get("fingerprint") or "")[:8]
+                for r in sweeps.records]  # fmt: skip
+    table = table.assign(machine=machines)[table["status"].eq("ok")]
+    extras = varying_within(table, SETTINGS)
+    extras += ["machine"] if table["machine"].nunique() > 1 else []
+    table = table.drop_duplicates([*SETTINGS, *extras, "seed", "repeat"], keep="last")
+    table = table.assign(variant=variants(table, extras))
+    for _, rows in table.groupby([*SETTINGS, "variant"], dropna=False, sort=False):
+        cell = rows.iloc[0]
+        yield (
+            f"{cell['model']}/{cell['task']}/{cell['variant']}/{cell['batching']}"
+            f"/{cell['backend']}/{cell['device']}"
+            f"/B{cell['batch_size']}/H{cell['n_hidden']}/T{cell['n_steps']}"
+        ), rows
+
+
+def _values(rows: pd.DataFrame) -> Iterator[tuple[str, Interval]]:
+    for metric in METRICS:
+        values = rows[metric].dropna()
+        if len(values):
+            own = [rows[f"{metric}{e}"].iloc[0] if f"{metric}{e}" in rows else math.nan
+                   for e in ("_lo", "_hi")]  # fmt: skip
+            yield metric, interval(values, tuple(own))._replace(centre=float(values.median()))
+
+
+def _benchmark(name: str, rows: pd.DataFrame, by_key: dict[str, Any]) -> dict[str, Any] | None:
+    """One entry, its statistics from the samples in seconds, or from the medians without any.
+
+    None without a time: pytest-benchmark knows no empty entry.
+    """
+    samples = [s for key in rows["key"] for s in by_key[key]["samples"].get("step_time_ms", [])]
+    seconds = np.array(samples or rows["step_time_ms"].tolist(), dtype=float) / 1e3
+    seconds = seconds[np.isfinite(seconds) & (seconds > 0)]
+    if not len(seconds):
+        return None
     q1, middle, q3 = np.quantile(seconds, [0.25, 0.5, 0.75])
-    spread = float(seconds.std(ddof=1)) if len(seconds) > 1 else 0.0
-    inside = np.abs(seconds - seconds.mean()) <= spread
+    mean, spread = seconds.mean(), float(seconds.std(ddof=1)) if len(seconds) > 1 else 0.0
+    outside = int((np.abs(seconds - mean) > spread).sum())
     far = (seconds < q1 - 1.5 * (q3 - q1)) | (seconds > q3 + 1.5 * (q3 - q1))
-    kept = seconds[~far]
-    name = cell_name(study, cell)
     return {
         "group": None,
         "name": name,
         "fullname": f"cells::{name}",
         "params": None,
         "param": None,
-        "extra_info": {"keys": [str(key) for key in cell["keys"]]},
+        "extra_info": {"keys": rows["key"].tolist()},
         "options": {
             "disable_gc": False,
             "timer": "perf_counter",
@@ -161,7 +154,7 @@ def _benchmark(study: Study, cell: pd.Series) -> dict[str, Any]:
         "stats": {
             "min": seconds.min(),
             "max": seconds.max(),
-            "mean": seconds.mean(),
+            "mean": mean,
             "stddev": spread,
             "rounds": len(seconds),
             "median": middle,
@@ -169,16 +162,20 @@ def _benchmark(study: Study, cell: pd.Series) -> dict[str, Any]:
             "q1": q1,
             "q3": q3,
             "iqr_outliers": int(far.sum()),
-            "stddev_outliers": int((~inside).sum()),
-            "outliers": f"{int((~inside).sum())};{int(far.sum())}",
-            "ld15iqr": kept.min(),
-            "hd15iqr": kept.max(),
-            "ops": 1 / seconds.mean(),
+            "stddev_outliers": outside,
+            "outliers": f"{outside};{int(far.sum())}",
+            "ld15iqr": seconds[~far].min(),
+            "hd15iqr": seconds[~far].max(),
+            "ops": 1 / mean,
             "total": seconds.sum(),
             "data": seconds.tolist(),
             "iterations": 1,
         },
     }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
 def _filled(entries: Any) -> Any:

@@ -62,8 +62,9 @@ class Pivot:
     def shown(self, cell: Interval | str) -> str:
         if isinstance(cell, str):
             return cell
+        between = self.intervals and cell.kind in (RANGE, STUDENT)
         ends = f" [{short(cell.low)}, {short(cell.high)}]"
-        return short(cell.centre) + (ends if self.intervals and cell.kind in (RANGE, STUDENT) else "")
+        return short(cell.centre) + (ends if between else "")
 
 
 def pivot(

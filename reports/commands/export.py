@@ -29,9 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{written} runs written to {folder_of(arguments.uri, sweeps)}, {there} were there")
         return 0
     from reports.export import FORMATS
-    from reports.study import Study
 
-    made = FORMATS[arguments.format](Study(sweeps))
+    made = FORMATS[arguments.format](sweeps)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(made, encoding="utf-8")

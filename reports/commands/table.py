@@ -31,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--intervals",
         action="store_true",
-        help="with 95 %% intervals from three processes (or seeds) on; of two, both values; of one, "
-        "nothing",
+        help="with 95 %% intervals from three processes (or seeds) on; of two with both values",
     )
     parser.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
 

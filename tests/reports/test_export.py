@@ -8,22 +8,26 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic_records import grid, record, study, write_sweep
+from synthetic_records import Records, grid, record, write_sweep
 
 from reports import export
 from reports.cli import main
 from reports.errors import InputError
-from reports.study import Study
+from reports.records import Sweeps
 
 ALGOS = ["bptt", "d_rtrl"]
 
 
+def sweeps(records: Records) -> Sweeps:
+    return Sweeps((Path("."),), records)
+
+
 @pytest.fixture
-def repeated() -> Study:
-    return study(grid(algo=ALGOS, repeat=range(4)))
+def repeated() -> Sweeps:
+    return sweeps(grid(algo=ALGOS, repeat=range(4)))
 
 
-def test_github_action_benchmark_entries(repeated: Study) -> None:
+def test_github_action_benchmark_entries(repeated: Sweeps) -> None:
     """customSmallerIsBetter: name, unit and value are required, range and extra are text."""
     entries = json.loads(export.github(repeated))
     assert len(entries) == 6
@@ -36,7 +40,7 @@ def test_github_action_benchmark_entries(repeated: Study) -> None:
     assert len({e["name"] for e in entries}) == len(entries)
 
 
-def test_bencher_metric_format(repeated: Study) -> None:
+def test_bencher_metric_format(repeated: Sweeps) -> None:
     data = json.loads(export.bencher(repeated))
     assert len(data) == 2
     for measures in data.values():
@@ -61,7 +65,7 @@ def test_pytest_benchmark_itself_reads_and_compares_ours(tmp_path: Path) -> None
     assert "lif_net/digits/d_rtrl/manual/core/cpu/B16/H64/T16 (0002_bbb)" in result.stdout
 
 
-def test_pytest_benchmark_statistics_come_from_the_samples(repeated: Study) -> None:
+def test_pytest_benchmark_statistics_come_from_the_samples(repeated: Sweeps) -> None:
     data = json.loads(export.pytest_benchmark(repeated))
     stats = data["benchmarks"][0]["stats"]
     assert stats["rounds"] == len(stats["data"]) == 60
@@ -69,15 +73,27 @@ def test_pytest_benchmark_statistics_come_from_the_samples(repeated: Study) -> N
     assert stats["total"] == pytest.approx(sum(stats["data"]))
 
 
+def test_times_that_are_none_are_left_out_and_nothing_is_infinite() -> None:
+    still = record("bptt", metrics={"step_time_ms": 0.0})
+    still["samples"]["step_time_ms"] = [0.0, 0.0]
+    odd = record("d_rtrl")
+    odd["samples"]["step_time_ms"] = [1.0, 0.0, None, float("inf"), 3.0]
+    text = export.pytest_benchmark(sweeps([still, odd]))
+    (entry,) = json.loads(text, parse_constant=lambda name: pytest.fail(name))["benchmarks"]
+    assert entry["stats"]["data"] == [0.001, 0.003]
+    with pytest.raises(InputError, match="at least one ok cell"):
+        export.pytest_benchmark(sweeps([still]))
+
+
 def test_an_export_without_values_is_refused() -> None:
-    nothing = study([record(status="oom")])
+    nothing = sweeps([record(status="oom")])
     for make in export.FORMATS.values():
         with pytest.raises(InputError, match="at least one ok cell"):
             make(nothing)
 
 
-def test_names_do_not_depend_on_what_else_was_swept(repeated: Study) -> None:
-    alone = study([record("bptt")])
+def test_names_do_not_depend_on_what_else_was_swept(repeated: Sweeps) -> None:
+    alone = sweeps([record("bptt")])
     assert {e["name"] for e in json.loads(export.github(alone))} <= {
         e["name"] for e in json.loads(export.github(repeated))
     }
