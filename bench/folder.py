@@ -190,19 +190,19 @@ class Folder:
                 continue  # being written
             try:
                 value = record.read(path)
-            except (record.Corrupt, OSError) as error:
+                if value is None:
+                    continue  # retired meanwhile
+                choices = {group: value["row"].get(group) for group in GROUPS}
+                if path.stem not in cells:
+                    made = Cell(value["config"], choices, value["row"].get("repeat"))
+                    others += made.identity({}) not in own
+            except (record.Corrupt, OSError, RecursionError) as error:
                 if path.stem not in cells:
                     print(f"left out {path}: {error}", file=sys.stderr)
                 continue
-            if value is None:
-                continue  # retired meanwhile
-            choices = {group: value["row"].get(group) for group in GROUPS}
             wall_s = value["provenance"].get("wall_s")
             if is_number(wall_s):
                 times.setdefault(kind_of(choices), []).append(wall_s)
-            if path.stem not in cells:
-                made = Cell(value["config"], choices, value["row"].get("repeat"))
-                others += made.identity({}) not in own
         return Survey(others, {kind: sum(found) / len(found) for kind, found in times.items()})
 
     @contextlib.contextmanager
