@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import math
 import os
@@ -183,10 +184,14 @@ def content(path: Path) -> bytes:
         OSError: when it cannot be read, which says nothing about what is in it.
     """
     # Opening a pipe without this waits for whoever writes to it.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise Corrupt(f"{path.name} is no regular file")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(about.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise Corrupt(f"{path.name} is no regular file")
+    with os.fdopen(descriptor, "rb") as file:
         text = file.read(LARGEST + 1) if about.st_size <= LARGEST else b""
     if about.st_size > LARGEST or len(text) > LARGEST:
         raise Corrupt(f"{path.name} is larger than {LARGEST >> 20} MiB")
