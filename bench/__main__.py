@@ -2,7 +2,19 @@
 
 import sys
 
-from bench.cli import main
+from bench import signals
+
+
+def main() -> int:
+    """The command, which an early signal ends as well as a late one."""
+    with signals.endable():
+        try:
+            from bench import cli
+
+            return cli.main()
+        except KeyboardInterrupt as ended:
+            return signals.said(ended)
+
 
 if __name__ == "__main__":
     sys.exit(main())

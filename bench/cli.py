@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import hydra
 
-from bench import plan, plots, share, signature, sweep
+from bench import plan, plots, share, signals, signature, streams, sweep
 from bench.cell import Cell, checked, one_for_all, told_apart
 from bench.compose import CONF, VERSION, Composer, start_anew
 from bench.errors import BadInput
@@ -51,26 +50,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None reads the command line.
 
     Returns:
-        0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 130 when
-        interrupted, 141 when whoever read the output (``| head``) has left.
+        0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 128 and its number
+        when a signal ended it (130: Ctrl-C, 143: SIGTERM), 141 when what a command is there to
+        print (``--help``, ``plan=true``) was not read to its end.
     """
     if argv is None:
         speak_utf8()
-    prepare_streams()
-    try:
+        streams.prepare()
+    with signals.endable():
         try:
             return answer(sys.argv[1:] if argv is None else argv)
-        finally:
-            # Hydra's own flags leave by SystemExit.
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        # Cells are told of by the sweep itself: this is before the first, or after the last.
-        print("interrupted: what is recorded is kept; the same command goes on", file=sys.stderr)
-        return sweep.INTERRUPTED
-    except BrokenPipeError:
-        # The interpreter flushes once more as it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        except KeyboardInterrupt as ended:
+            # Cells are told of by the sweep itself: this is before the first, or after the last.
+            return signals.said(ended)
 
 
 def speak_utf8() -> None:
@@ -80,28 +72,22 @@ def speak_utf8() -> None:
                   {**os.environ, "PYTHONUTF8": "1"})
 
 
-def prepare_streams() -> None:
-    """Makes printing safe where an output is closed or cannot show every letter.
-
-    A closed descriptor would be taken by the next file that is opened, and what is meant for a
-    person would be written there.
-    """
-    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # The lowest free descriptor, which is this one.
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def printed(status: int = 0) -> int:
+    """The status of a command that is there to print; not its own where that was lost."""
+    lost = streams.lost(sys.stdout)
+    if isinstance(lost, BrokenPipeError):
+        return BROKEN_PIPE
+    if lost is not None:
+        print(f"error: output: {lost.strerror}", file=sys.stderr)
+        return status or 1
+    return status
 
 
 def answer(argv: Sequence[str]) -> int:
     """Hydra's own flags, or the cells; a bad input becomes one message."""
     if "--version" in argv:
         print(f"etrace-bench {_version()}, Hydra {metadata.version('hydra-core')}")
-        return 0
+        return printed()
     parser = _parser()
     try:
         # Plain parse_known_args takes no overrides behind an option once there were some before it.
@@ -115,7 +101,7 @@ def answer(argv: Sequence[str]) -> int:
         checks = namespace.overrides[:1] == ["check"]
         if checks and namespace.help:
             print(CHECK_USAGE, end="")
-            return 0
+            return printed()
         if any(getattr(namespace, flag) for flag in HYDRA_FLAGS) and not checks:
             return by_hydra(options, namespace)
         if unknown:
@@ -128,7 +114,7 @@ def answer(argv: Sequence[str]) -> int:
         if namespace.run and namespace.multirun:
             raise BadInput("options", expected="one of --run and --multirun", came="both")
         if checks:
-            return check(namespace.config_dir, namespace.overrides[1:])
+            return printed(check(namespace.config_dir, namespace.overrides[1:]))
         return run(namespace.config_dir, namespace.overrides, namespace.multirun)
     except argparse.ArgumentError as error:
         print(f"error: {error.argument_name}: {error.message}. --cfg job prints the configuration "
@@ -177,9 +163,12 @@ def by_hydra(options: Sequence[str], namespace: argparse.Namespace) -> int:
         hydra.main(str(CONF), "config", VERSION)(_never_runs)()
     except ValueError as error:
         raise BadInput.quoting("options", f"{error}.") from error
+    except SystemExit as ended:
+        if ended.code:
+            raise
     finally:
         sys.argv = typed
-    return 0
+    return printed()
 
 
 def _version() -> str:
@@ -202,7 +191,7 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     if first["plan"]:
         plan.show(cells, findings, Folder(path, anywhere=launcher is not None),
                   elsewhere=launcher is not None and not launcher.here)
-        return 0
+        return printed()
     about = {"experiment": first["experiment"] or "", "question": first["question"],
              "overrides": overrides, "plots": plots.modules(first)}
     if launcher is None:

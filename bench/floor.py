@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import math
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -116,4 +116,6 @@ def best(calls: Sequence[Callable[[], Any]]) -> list[float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1])))
+    parser = argparse.ArgumentParser("python -m bench.floor", description=__doc__)
+    parser.add_argument("dtype", choices=["float32", "float64"])
+    print(json.dumps(measure(parser.parse_args().dtype)))

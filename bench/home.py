@@ -17,6 +17,8 @@ import sys
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
+from bench import child, processes
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -39,8 +41,8 @@ class Home:
     def __init__(self, python: str, config: Mapping[str, Any]) -> None:
         read_end, write_end = os.pipe()
         self._process = subprocess.Popen(
-            [python, "-P", "-m", "bench.home", str(write_end)], stdin=subprocess.PIPE,
-            pass_fds=[write_end], env={**os.environ, "JAX_PLATFORMS": "cpu"})
+            [python, "-P", "-m", "bench.home", str(write_end), str(os.getpid())],
+            stdin=subprocess.PIPE, pass_fds=[write_end], env={**os.environ, "JAX_PLATFORMS": "cpu"})
         os.close(write_end)
         self._answers = os.fdopen(read_end, "rb")
         self.weights = self._ask(config)
@@ -107,5 +109,7 @@ def _send(answers: IO[bytes], arrays: Arrays) -> None:
 
 
 if __name__ == "__main__":
-    with os.fdopen(int(sys.argv[1]), "wb") as pipe:
+    descriptor, parent = child.arguments(__doc__)
+    processes.die_with_parent(parent)
+    with os.fdopen(descriptor, "wb") as pipe:
         serve(sys.stdin, pipe)

@@ -6,15 +6,15 @@ Started as ``python -m bench.preflight`` by the process of the sweep, which load
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bench import launch
+from bench import child, launch
 from bench.cell import Cell
 from bench.errors import BadInput
 from bench.instantiate import instantiate
+
+START_S = 60.0  # what a slow machine takes to start a process, and more
 
 
 def refuse_bad_tasks(cells: list[Cell]) -> None:
@@ -29,29 +29,33 @@ def refuse_bad_tasks(cells: list[Cell]) -> None:
             for c in cells if "steps_multiple_of" not in c.config["task"]}
     if not jobs:
         return
-    first = next(iter(jobs.values()))
     wanted = [{name: c[name] for name in ("task", "n_steps", "batch_size", "seed")}
               for c in jobs.values()]
-    answer = subprocess.run(
-        [sys.executable, "-P", "-m", "bench.preflight"], input=json.dumps(wanted), text=True,
-        env=launch.environment(first), capture_output=True, check=False)
-    last = (answer.stdout.strip() or answer.stderr.strip() or "no output").splitlines()[-1]
-    if answer.returncode:
-        raise BadInput("task", expected="a task that can be made", came=last)
-    if error := json.loads(last):
-        raise BadInput.quoting("task", error)
+    # A task that takes longer leaves a cell no time either.
+    deadline_s = START_S + sum(c["limits"]["deadline_s"] for c in jobs.values())
+    env = launch.environment({**next(iter(jobs.values())), "python": None})
+    answer = child.asked("bench.preflight", wanted, env=env, timeout_s=deadline_s)
+    if answer.found:
+        if error := str(answer.found[0]):
+            raise BadInput.quoting("task", error)
+    elif answer.late:
+        raise BadInput("task", expected=f"a task that is made within {deadline_s:g} s",
+                       came="none", do="limits.deadline_s is what a cell has.")
+    else:
+        raise BadInput("task", expected="a task that can be made", came=answer.last)
 
 
-def first_error(jobs: list[Mapping[str, Any]]) -> str:
+def first_error(jobs: list[Mapping[str, Any]]) -> Iterator[str]:
     """What the first task that cannot be made says about it; an empty string when all can."""
     for job in jobs:
         try:
             instantiate(job["task"], n_steps=job["n_steps"], batch_size=job["batch_size"],
                         seed=job["seed"])
         except (ValueError, TypeError, OSError) as error:
-            return " ".join(str(error).split())
-    return ""
+            yield " ".join(str(error).split()) or type(error).__name__
+            return
+    yield ""
 
 
 if __name__ == "__main__":
-    print(json.dumps(first_error(json.load(sys.stdin))))
+    child.answer(first_error, __doc__)

@@ -2,24 +2,18 @@
 
 Models are built from shapes alone where their constructors allow it, so that a width for which
 there is no memory here costs no more than a small one. The parent has no jax, so
-``python -m bench.probe`` does it for all cells of a sweep in one process:
-a JSON list of configurations on standard input, a JSON list of findings on the descriptor given.
+``python -m bench.probe`` does it for all cells of a sweep in one process.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bench import launch
+from bench import child, launch
 from bench.cell import AXES, GROUPS, Cell
-from bench.environments import executable
 from bench.errors import BadInput
 from bench.instantiate import target_of
 
@@ -67,23 +61,14 @@ def _interpreter(cell: Cell) -> str | None:
 def _asked(python: str | None, cells: list[Cell], memory: bool) -> list[Finding]:
     env = launch.environment({**cells[0].config, "python": python})
     jobs = [{"config": c.config, "choices": c.choices, "memory": memory} for c in cells]
-    # A file: a pipe holds 64 KiB, and nobody reads it while the process is waited for.
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as answers:
-        try:
-            process = subprocess.run(
-                [executable(python), "-P", "-m", "bench.probe", str(answers.fileno())],
-                input=json.dumps(jobs), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, errors="replace", pass_fds=[answers.fileno()], check=False,
-                env={**env, "JAX_PLATFORMS": "cpu"}, timeout=START_S + CELL_S * len(cells))
-            last = (process.stdout.strip().splitlines() or ["no output"])[-1]
-        except subprocess.TimeoutExpired as late:
-            last = ""
-            note = f"building it takes longer than {late.timeout:g} s"
-        answers.seek(0)
-        found = [json.loads(line) for line in answers]
-    if last and len(found) != len(cells):
-        raise BadInput("configuration", expected="cells that can be built", came=last)
-    return found + [finding(note=note) for _ in cells[len(found):]]
+    deadline_s = START_S + CELL_S * len(cells)
+    answer = child.asked("bench.probe", jobs, python=python, timeout_s=deadline_s,
+                         env={**env, "JAX_PLATFORMS": "cpu"})
+    missing = len(cells) - len(answer.found)
+    if missing and not answer.late:
+        raise BadInput("configuration", expected="cells that can be built", came=answer.last)
+    late = finding(note=f"building it takes longer than {deadline_s:g} s")
+    return answer.found + [late] * missing
 
 
 def values_given(overrides: list[str]) -> bool:
@@ -191,12 +176,15 @@ def predict_mib(trainee: Any, task: Any, config: Mapping[str, Any]) -> float:
     return peak_bytes(traced.get_jaxpr(*example)) / 2**20
 
 
-if __name__ == "__main__":
+def looked(jobs: list[Mapping[str, Any]]) -> Iterator[Finding]:
+    """The findings about all configurations, each within the memory of its cell."""
     from bench.sweep import memory_cap
     from bench.worker import cap_memory
 
-    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as answers:
-        for job in json.load(sys.stdin):
-            cap_memory(memory_cap(job["config"]["limits"]))
-            answers.write(json.dumps(look(job)) + "\n")
-            answers.flush()
+    for job in jobs:
+        cap_memory(memory_cap(job["config"]["limits"]))
+        yield look(job)
+
+
+if __name__ == "__main__":
+    child.answer(looked, __doc__)

@@ -29,17 +29,10 @@ STYLE = {"ok": "green", "skipped": "dim", "invalid": "yellow"}
 COLUMNS = ("step_time_ms", "memory_peak_mib", "loss_final", "accuracy", "test_accuracy")
 
 
-class _Output(Console):
-    """Standard output; whose reader has left is the caller's to handle, rich would just exit."""
-
-    def on_broken_pipe(self) -> None:
-        raise
-
-
 def console() -> Console:
     """Standard output; wide when it is a file or a pipe, whose lines nobody wraps."""
-    plain = _Output(highlight=False)
-    return plain if plain.is_terminal else _Output(highlight=False, width=PIPE_WIDTH)
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
 class _Now(ProgressColumn):

@@ -60,7 +60,7 @@ def launch(launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher
 
     try:
         outcome = launcher.run(shares, folder.path / "jobs", tick)
-    except (BadInput, KeyboardInterrupt, BrokenPipeError):
+    except (BadInput, KeyboardInterrupt):
         raise
     except Exception as error:
         # Such as a queue that answers no more: what is recorded is worth a report all the same.

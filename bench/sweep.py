@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench import launch, plots, processes, provenance, record
+from bench import launch, plots, processes, provenance, record, signals
 from bench.backends.base import Backend
 from bench.cell import Cell
 from bench.environments import how_to_build
@@ -27,7 +26,6 @@ from bench.instantiate import instantiate, target_of
 from bench.neighbours import Neighbours
 from bench.progress import Watcher, closing_table
 
-INTERRUPTED = 130
 LOCK_WAIT_S = 0.5
 
 # Runs cells by key into a folder; returns what went wrong beside the cells' own failures.
@@ -97,32 +95,26 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
         runner: how the cells are run; None for one after the other in this process' children.
 
     Returns:
-        0 when every cell is ok or skipped, 1 when some failed, 130 when interrupted.
-
-    Raises:
-        BrokenPipeError: when whoever read the output has left; what is recorded stays.
+        0 when every cell is ok or skipped, 1 when some failed, 128 and its number when a signal
+        ended the sweep.
     """
     keys = {key_of(cell): cell for cell in cells}
     others, durations = folder.survey(keys)
     _plan(keys, folder, about)
     todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
     try:
-        with _terminable(), Watcher(len(todo), list(durations.values())) as watcher:
+        with signals.endable(), Watcher(len(todo), list(durations.values())) as watcher:
             if others:
                 watcher.say(f"{folder.path} holds {others} records of other cells already; the "
                             "report covers all of them. out=DIR keeps sweeps apart.")
             if len(todo) < len(keys):
                 watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
             problems = (runner or in_turn)(todo, folder, watcher)
-    except (KeyboardInterrupt, BrokenPipeError) as ended:
-        left = isinstance(ended, BrokenPipeError)
+    except KeyboardInterrupt as ended:
         done = sum(readable(folder, key, cell) is not None for key, cell in keys.items())
-        print(f"{'nobody reads the output any more' if left else 'interrupted'}: {done} of "
-              f"{len(keys)} cells are recorded in {folder.path}; the same command runs the others",
-              file=sys.stderr)
-        if left:
-            raise
-        return INTERRUPTED
+        print(f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; the same "
+              "command runs the others", file=sys.stderr)
+        return signals.status_of(ended)
     if folder.anywhere:
         # The records' own keys, which are those of the machines that measured them.
         keys = {found["key"] if (found := readable(folder, key, cell)) else key: cell
@@ -144,6 +136,7 @@ def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[
     """
     unsaved: list[str] = []
     queue = deque(todo.items())
+    said: set[str] = set()
     waited = 0
     while queue:
         key, cell = queue.popleft()
@@ -151,6 +144,10 @@ def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[
             if not mine:
                 # Another sweep in this folder runs it: look again when the others are done.
                 queue.append((key, cell))
+                if key not in said:
+                    said.add(key)
+                    watcher.say(f"another sweep runs {cell.title()} in this folder: waiting for it "
+                                f"(its lock: {folder.cells / f'.{key}.lock'})")
                 waited += 1
                 if waited >= len(queue):
                     time.sleep(LOCK_WAIT_S)
@@ -360,18 +357,3 @@ def _load() -> float | None:
     with contextlib.suppress(OSError, AttributeError):
         return round(os.getloadavg()[0], 2)
     return None
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Ends a sweep on SIGTERM and SIGHUP as on Ctrl-C: the running cell is ended, records stay."""
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    handled = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupt) for number in handled]
-    try:
-        yield
-    finally:
-        for number, handler in zip(handled, before, strict=True):
-            signal.signal(number, handler)

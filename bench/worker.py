@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import processes
+from bench import child, processes
 from bench.errors import Skip
 from bench.launch import COMPILE_PHASES, merge
 from bench.record import malformed, plain
@@ -52,8 +52,9 @@ class Reporter:
 
 def main() -> None:
     """Runs the job on standard input; every outcome is reported, none is raised."""
-    processes.guarded(int(sys.argv[2]))
-    reporter = Reporter(int(sys.argv[1]))
+    descriptor, parent = child.arguments(__doc__)
+    processes.guarded(parent)
+    reporter = Reporter(descriptor)
     job = json.load(sys.stdin)
     cap_memory(job["memory_bytes"])
     try:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bench import signals
 from bench.duel import process
 from bench.duel.options import USAGE, Options, parse, titles
 from bench.duel.referee import Referee
@@ -38,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as ended:
         print("interrupted: the pairs that finished are kept", file=sys.stderr)
-        return 130
+        return signals.status_of(ended)
 
 
 def duel(options: Options) -> int:

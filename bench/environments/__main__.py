@@ -27,6 +27,9 @@ def build(name: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Builds what is named; 2 when a name is unknown, 1 when pip or venv fail."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
     if unknown := [name for name in arguments if name not in names()]:
         print(f"error: environment: expected one of {', '.join(names())}, got {unknown[0]}.",
               file=sys.stderr)

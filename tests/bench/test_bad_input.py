@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, plan, probe, provenance, sweep
+from bench import child, cli, plan, probe, provenance, sweep
 from bench.compose import Composer
 from bench.errors import BadInput
 
@@ -294,7 +294,7 @@ PROBE = """#!{python}
 import json, os, signal, sys
 signal.alarm(20)
 jobs = json.load(sys.stdin)
-with os.fdopen(int(sys.argv[-1]), "w") as answers:
+with os.fdopen(int(sys.argv[-2]), "w") as answers:
     for _ in jobs:
         answers.write(json.dumps({{"error": "x" * 100_000, "predicted_mib": None}}) + "\\n")
 """
@@ -307,7 +307,7 @@ def test_the_answers_of_a_probe_may_be_long(
     script = tmp_path / "python"
     script.write_text(PROBE.format(python=sys.executable))
     script.chmod(0o755)
-    monkeypatch.setattr(probe, "executable", lambda _: str(script))
+    monkeypatch.setattr(child, "executable", lambda _: str(script))
     found = probe.probe(cells, memory=False)
     assert [len(found[place]["error"]) for place in (0, 1)] == [100_000, 100_000]
 

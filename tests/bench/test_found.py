@@ -98,7 +98,7 @@ def test_latest_is_the_last_sweep_that_ended(
         raise KeyboardInterrupt
 
     broken = Folder.open(tmp_path / "broken")
-    assert sweep.run(cells_of("seed=0"), broken, {}, interrupted) == sweep.INTERRUPTED
+    assert sweep.run(cells_of("seed=0"), broken, {}, interrupted) == 130
     assert latest.resolve() == tmp_path / "whole"
     run(cells_of("seed=0", "report=false"), tmp_path / "broken")
     assert latest.resolve() == tmp_path / "broken"

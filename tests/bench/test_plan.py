@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, plan, probe, sweep
+from bench import child, cli, plan, probe, sweep
 from bench.folder import Folder
 
 
@@ -26,7 +26,7 @@ def test_a_probe_that_does_not_end_is_given_up(
     script = tmp_path / "python"
     script.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
     script.chmod(0o755)
-    monkeypatch.setattr(probe, "executable", lambda _: str(script))
+    monkeypatch.setattr(child, "executable", lambda _: str(script))
     monkeypatch.setattr(probe, "START_S", 0.1)
     monkeypatch.setattr(probe, "CELL_S", 0.1)
     found = probe.probe(cli.cells_of(None, ["n_hidden=8,16"], multirun=True), memory=True)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench import cli, provenance
 from tests.bench.test_sweep import records
 
@@ -22,7 +24,7 @@ from bench import cli
 from tests.bench import test_sweep as t
 t.plant(setattr)
 cli.answer = lambda argv: t.run(t.cells_of(*argv[1:]), Path(argv[0]))
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(cli.main())
 """
 
 
@@ -38,7 +40,7 @@ def test_closed_outputs(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
 
-def test_a_sweep_whose_reader_leaves_keeps_its_records(tmp_path: Path) -> None:
+def test_a_sweep_whose_reader_leaves_goes_on(tmp_path: Path) -> None:
     sweep = subprocess.Popen(
         [sys.executable, "-c", PLANTED, str(tmp_path / "out"), "seed=0,5,10,15"], env=UTF8,
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -48,11 +50,32 @@ def test_a_sweep_whose_reader_leaves_keeps_its_records(tmp_path: Path) -> None:
     sweep.stdout.close()
     said = sweep.stderr.read()
     sweep.stderr.close()
-    assert sweep.wait() == cli.BROKEN_PIPE
-    kept = len(records(tmp_path / "out"))
-    assert 1 <= kept < 4
-    assert said == (f"nobody reads the output any more: {kept} of 4 cells are recorded in "
-                    f"{tmp_path / 'out'}; the same command runs the others\n")
+    assert (sweep.wait(), said) == (0, "")
+    assert len(records(tmp_path / "out")) == 4
+
+
+@pytest.mark.parametrize(("command", "status", "said"), [
+    ("--help >/dev/full", 1, "error: output: No space left on device\n"),
+    ("algo=x 2>/dev/full", 2, ""),
+    ("check --help | true; exit ${PIPESTATUS[0]}", cli.BROKEN_PIPE, ""),
+])
+def test_what_is_there_to_print_and_was_not(
+    command: str, status: int, said: str, tmp_path: Path
+) -> None:
+    done = shell(f"{BENCH} {command}", tmp_path)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_a_full_device_and_a_terminal_that_is_gone_end_no_sweep(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    for name, output in (("full", os.open("/dev/full", os.O_WRONLY)), ("gone", theirs)):
+        sweep = subprocess.Popen([sys.executable, "-c", PLANTED, name, "seed=0,10"], env=UTF8,
+                                 cwd=tmp_path, stdout=output, stderr=output)
+        os.close(output)
+        if name == "gone":
+            os.close(ours)
+        assert sweep.wait(60) == 0
+        assert len(records(tmp_path / name)) == 2
 
 
 def test_a_locale_without_letters(tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def test_an_ended_sweep_keeps_its_records_and_goes_on(
     wait_for(lambda: len(list((out / "cells").glob("*.json"))) >= 2)
     process.send_signal(number)
     process.communicate(timeout=30)
-    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     wait_for(lambda: not list(workers_of(tmp_path)))
     before = {r["key"]: r["created"] for r in records(out)}
     assert len(before) >= 2

@@ -140,7 +140,7 @@ def test_an_interrupted_duel_leaves_nothing_running(tmp_path: Path) -> None:
     assert all(file.exists() for file in started)
     duel.send_signal(signal.SIGTERM)
     _, said = duel.communicate(timeout=30)
-    assert duel.returncode == 130
+    assert duel.returncode == 143
     assert "interrupted: the pairs that finished are kept" in said
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert str(out) not in listed.stdout

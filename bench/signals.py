@@ -1,0 +1,58 @@
+"""Being told to end: one sentence and one status, whenever it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ended(KeyboardInterrupt):
+    """A signal that asked this process to end.
+
+    Attributes:
+        status: what a shell reports of a program that the signal ended, 130 for Ctrl-C.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+
+
+@contextlib.contextmanager
+def endable() -> Iterator[None]:
+    """Raises ``Ended`` in the block when a signal asks for the end; a second one ends at once.
+
+    What was ignored stays ignored, as under ``nohup``.
+    """
+    def end(number: int, _: object) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_DFL)
+        raise Ended(number)
+
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in TOLD if here}
+    before = {number: handler for number, handler in before.items()
+              if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def status_of(ended: KeyboardInterrupt) -> int:
+    """The exit status of what was ended."""
+    return ended.status if isinstance(ended, Ended) else 128 + signal.SIGINT
+
+
+def said(ended: KeyboardInterrupt) -> int:
+    """Says that it ended, where nothing more is to be said; returns the exit status."""
+    print("interrupted: what is recorded is kept; the same command goes on", file=sys.stderr)
+    return status_of(ended)

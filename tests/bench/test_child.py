@@ -1,0 +1,177 @@
+"""Questions to processes: answers on a descriptor of their own, a deadline, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import child, cli, preflight, signals, sweep
+from bench.child import Answer
+from bench.errors import BadInput
+from bench.folder import Folder
+from bench.progress import Watcher
+from bench.provenance import ROOT
+from tests.bench.test_sweep import plant, wait_for
+
+# Prints what looks like an answer, leaves a process behind, and does as it is asked.
+MODULE = """
+import os, subprocess, sys, time
+from bench import child
+
+def answers(question):
+    print('["no answer"]', flush=True)
+    os.write(1, b"from a library\\n")
+    sleeper = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield sleeper.pid
+    if question == "fail":
+        raise KeyError("lost")
+    if question == "late":
+        time.sleep(60)
+    yield question
+
+child.answer(answers, "What this is.")
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "etb_child.py").write_text(MODULE)
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+
+
+def gone(pid: int) -> bool:
+    try:
+        return "sleep" not in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize(("question", "found", "last", "late"), [
+    ("x" * 100_000, ["x" * 100_000], "from a library", False),
+    ("fail", [], "KeyError: 'lost'", False),
+    ("late", [], "from a library", True),
+])
+def test_what_is_printed_is_no_answer_and_nothing_stays(
+    question: str, found: list[str], last: str, late: bool, module: dict[str, str]
+) -> None:
+    answer = child.asked("etb_child", question, env=module, timeout_s=5 if late else 60)
+    sleeper, *rest = answer.found
+    assert Answer(rest, answer.last, answer.late) == Answer(found, last, late)
+    wait_for(lambda: gone(sleeper))
+
+
+def test_the_process_ends_with_the_one_that_asked(
+    module: dict[str, str], tmp_path: Path
+) -> None:
+    program = ("import os\nfrom bench import child\n"
+               "child.asked('etb_child', 'late', env=dict(os.environ), timeout_s=60)\n")
+    asking = subprocess.Popen([sys.executable, "-c", program], env=module, cwd=tmp_path)
+
+    def sleepers() -> list[Path]:
+        return [path.parent for path in Path("/proc").glob("[0-9]*/cwd")
+                if own(path) and not gone(int(path.parent.name))]
+
+    def own(path: Path) -> bool:
+        try:
+            return os.readlink(path) == str(tmp_path)
+        except OSError:
+            return False
+
+    wait_for(lambda: bool(sleepers()))
+    asking.kill()
+    asking.wait()
+    wait_for(lambda: not sleepers())
+
+
+@pytest.mark.parametrize("name", ["worker", "preflight", "probe", "home", "floor", "duel",
+                                  "environments"])
+def test_help_of_what_runs_by_itself(name: str) -> None:
+    done = subprocess.run([sys.executable, "-m", f"bench.{name}", "--help"], cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "bench" in done.stdout
+
+
+@pytest.mark.parametrize(("answer", "words"), [
+    (Answer(["n_steps: expected more"], "", False), "task: n_steps: expected more"),
+    (Answer([], "Segmentation fault", False), "task: expected a task that can be made, got "
+                                              "Segmentation fault."),
+    (Answer([], "", True), "task: expected a task that is made within 660 s, got none. "
+                           "limits.deadline_s is what a cell has."),
+])
+def test_a_task_that_cannot_be_made(
+    answer: Answer, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "asked", lambda *_, **__: answer)
+    cells = cli.cells_of(None, ["task=random_spikes"], multirun=False)
+    with pytest.raises(BadInput) as error:
+        preflight.refuse_bad_tasks(cells)
+    assert str(error.value) == words
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = [signal.getsignal(number) for number in signals.TOLD]
+    yield
+    for number, handler in zip(signals.TOLD, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(("number", "status"), [
+    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_is_one_sentence_at_any_time(
+    number: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signal.signal(number, signal.SIG_DFL)
+
+    def told(*_: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+        raise AssertionError("nothing was ended")
+
+    monkeypatch.setattr(cli, "refuse_bad_tasks", told)
+    assert cli.main([]) == status
+    assert signal.getsignal(number) == signal.SIG_DFL
+    assert capsys.readouterr().err == (
+        "interrupted: what is recorded is kept; the same command goes on\n")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_what_nohup_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with signals.endable():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        with pytest.raises(signals.Ended):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # a second one ends at once
+    # Only the main thread can be told.
+    thread = threading.Thread(target=lambda: signals.endable().__enter__())
+    thread.start()
+    thread.join()
+
+
+def test_a_lock_that_is_held_elsewhere_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(monkeypatch.setattr)
+    cell, = cli.cells_of(None, ["seed=0"], multirun=False)
+    folder, key = Folder.open(tmp_path / "out"), sweep.key_of(cell)
+    with folder.lock(key) as mine:
+        assert mine
+        other = threading.Timer(1.2, (folder.cells / f".{key}.lock").unlink)
+        other.start()
+        with Watcher(1, []) as watcher:
+            assert sweep.in_turn({key: cell}, folder, watcher) == []
+    assert capsys.readouterr().out.splitlines()[:-1] == [
+        f"another sweep runs {cell.title()} in this folder: waiting for it (its lock: "
+        f"{folder.cells / f'.{key}.lock'})"]
