@@ -18,9 +18,10 @@ import numpy as np
 
 from core.capture import trace_step, uses, with_copies
 from core.cuts import read_states, with_cuts
+from core.differential import RULES, is_real
 from core.errors import NotRepresentable
 from core.graph import Graph, Group, Hidden
-from core.labels import NONE, carries_gradient, is_real, propagate
+from core.labels import NONE, carries_gradient, propagate, unlinear
 from core.operation import Block, Operation, Parameter
 from core.program import Equation, needed
 from core.relations import closure, components, partners
@@ -70,12 +71,13 @@ def _flow(graph: Graph, sources: Sources, through_operations: bool) -> dict[int,
     an operation's output is a source of its own, ("y", its variable)."""
     reached = dict(sources)
     operations = {id(op.eqn) for op in graph.operations}
-    for eqn in graph.body:
+    step = graph.differential
+    for eqn in step.equations:
         if not through_operations and id(eqn) in operations:
             reached[eqn.outputs[0]] = frozenset([("y", eqn.outputs[0])])
-        elif carries_gradient(eqn, graph.program.avals):
+        elif carries_gradient(eqn, step.avals):
             found = frozenset[Any]().union(*(reached.get(v, ()) for v in eqn.variables))
-            reached.update((v, found) for v in eqn.outputs if is_real(graph.program.avals[v]))
+            reached.update((v, found) for v in eqn.outputs if is_real(step.avals[v]))
     return reached
 
 
@@ -90,7 +92,7 @@ def check_other_states(graph: Graph) -> None:
     """A state of another kind may exist; it may not carry a gradient from step to step.
 
     Raises:
-      NotRepresentable: naming the state.
+      NotRepresentable: naming the state, or a derivative rule that is not linear.
     """
     credit = frozenset(["credit"])
     sources: dict[int, frozenset[Any]] = {h.var: credit for h in graph.hidden}
@@ -101,6 +103,9 @@ def check_other_states(graph: Graph) -> None:
     used = frozenset[Any]().union(
         *(reached.get(a, ()) for a in [*graph.out_atoms, *(h.new for h in graph.hidden)])
     )
+    for eqn in graph.differential.equations:
+        if eqn.name in RULES and any("credit" in reached.get(v, ()) for v in eqn.variables):
+            raise unlinear(eqn)
     for var, new in graph.others:
         if var in used and "credit" in reached.get(new, ()):
             raise NotRepresentable(
@@ -120,15 +125,16 @@ def _all_labels(
 def _labels(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
     """Which neuron of `h` each element of each variable feeds."""
     ys = {op.y for op in graph.operations}
-    equations = needed(graph.body, [h.new], given=ys)
+    equations = needed(graph.differential.equations, [h.new], given=ys)
     seed = {h.new: np.arange(math.prod(h.shape)).reshape(h.shape)}
     return propagate(
         equations,
-        graph.program.avals,
+        graph.differential.avals,
         seed,
         h.name,
         relevant=lambda v: bool(fixed_y.get(v)),
         stretch=lambda v: v in graph.plain,
+        fixed=graph.fixed,
     )
 
 

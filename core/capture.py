@@ -13,10 +13,11 @@ from typing import Any
 import brainstate
 import jax
 
+from core.differential import RULES, differential, is_real
 from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
 from core.errors import NotRepresentable
 from core.graph import Graph, Hidden
-from core.labels import carries_gradient, is_real
+from core.labels import carries_gradient, unlinear
 from core.operation import Operation
 from core.program import Atom, Equation, Program, flatten_jaxpr
 
@@ -88,13 +89,19 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
         if data.intersection(eqn.variables):
             data.update(eqn.outputs)
             body.append(eqn)
-            continue
-        prelude.append(eqn)
+        else:
+            prelude.append(eqn)
+    rules: dict[int, Any] = {}
+    spelled, avals = differential(prelude, program.avals, trainable, rules)
+    for eqn in spelled:
         from_params = [v for v in eqn.variables if v in trainable]
-        if from_params and carries_gradient(eqn, program.avals):
-            trainable.update(eqn.outputs)
-            joined = " + ".join(dict.fromkeys(names[v] for v in from_params))
-            names.update(dict.fromkeys(eqn.outputs, joined))
+        if not from_params or not carries_gradient(eqn, avals):
+            continue
+        if eqn.name in RULES:  # a window makes the weight once, for all of its steps
+            raise unlinear(eqn, "Clip the whole gradient instead (clip_norm of core.train).")
+        trainable.update(v for v in eqn.outputs if is_real(avals[v]))
+        joined = " + ".join(dict.fromkeys(names[v] for v in from_params))
+        names.update(dict.fromkeys(eqn.outputs, joined))
     written = {*(h.var for h in hidden), *(v for v, _ in others)}
     place = {id(s): i for i, s in enumerate(states)}
     looked_at = [place[id(s)] for s in watched if not isinstance(s, brainstate.ParamState)]
@@ -131,6 +138,7 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
         clock={k: jax.tree.map(jax.typeof, v) for k, v in clock.items() if k in ticking},
         settings={k: v for k, v in read.items() if k not in ticking},
         shown=tuple(shown),
+        rules=rules,
     )
 
 

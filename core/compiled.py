@@ -201,7 +201,8 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         self.clock.value = {
             key: jax.tree.map(
                 lambda new, old: jnp.broadcast_to(new[-1], old.shape).astype(old.dtype),
-                steps[key], old,
+                steps[key],
+                old,
             )
             for key, old in self.clock.value.items()
         }
@@ -271,6 +272,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
             for state, variables in zip(graph.states, graph.state_vars, strict=True)
             for v, leaf in zip(variables, jax.tree.leaves(state.value), strict=True)
         }
+
 
 def _holds(graph: Graph) -> bool:
     """Whether the environment's settings are those that the graph was traced under."""

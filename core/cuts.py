@@ -36,7 +36,7 @@ def read_states(graph: Graph) -> frozenset[int]:
     """Hidden arrays whose previous value reaches an output, of this step or of a later one, by
     differentiable paths. The others are stored and not read, and have no part in any gradient."""
     start = {h.var: 1 << i for i, h in enumerate(graph.hidden)}
-    found = forward(graph.body, graph.program.avals, start)
+    found = forward(graph.differential.equations, graph.differential.avals, start)
 
     def read_by(*atoms: Any) -> set[int]:
         masks = [union(found.get(a, 0)) for a in atoms if isinstance(a, int)]
@@ -66,9 +66,8 @@ def _loops(graph: Graph) -> list[Mask]:
     """For each group, itself and those that form a loop with it."""
     previous = {var: g for var, _, g in _states(graph)}
     new = {new: g for _, new, g in _states(graph)}
-    found = forward(
-        graph.body, graph.program.avals, previous, lambda v, mask: mask | new.get(v, 0)
-    )
+    step = graph.differential
+    found = forward(step.equations, step.avals, previous, lambda v, mask: mask | new.get(v, 0))
     groups = range(len(graph.groups))
     readers: dict[int, set[int]] = {g: set() for g in groups}
     for op in graph.operations:
@@ -102,7 +101,7 @@ def _cuts(graph: Graph, loops: list[Mask]) -> dict[int, np.ndarray]:
         return live(by_y[v], found) & ~cuts[v] if v in by_y else found
 
     ends = {a: everything for a in graph.out_atoms if isinstance(a, int)}
-    found = backward(graph.body, graph.program.avals, ends, at)
+    found = backward(graph.differential.equations, graph.differential.avals, ends, at)
     for op in graph.operations:
         free = cuts[op.y] == 0
         most = everything & ~live(op, found.get(op.y, 0))
@@ -145,10 +144,12 @@ class _Writer:
             for op in self.graph.operations
         }
 
+        step = self.graph.differential
+
         def at(v: int, mask: Mask) -> Mask:
             return 0 if v in new else mask & ~stopped.get(v, 0)
 
-        found = forward(self.graph.body, self.graph.program.avals, previous, at)
+        found = forward(step.equations, step.avals, previous, at)
         return {v: union(mask) for v, mask in found.items()}
 
     def written(self) -> Graph:

@@ -19,9 +19,9 @@ import brainstate
 import jax
 import jax.numpy as jnp
 
-from core.labels import is_real
+from core.differential import differential, is_real
 from core.operation import Operation, Parameter
-from core.program import Equation, Program
+from core.program import Atom, Equation, Program, known_value
 from core.schedule import Stage, schedule
 
 __all__ = ["Credit", "Graph", "Group", "Hidden", "Product"]
@@ -90,6 +90,7 @@ class Graph:
     clock: Mapping[str, Any] = field(default_factory=dict)  # i and t, inputs behind the model's
     settings: Mapping[Any, Any] = field(default_factory=dict)  # what else the environment said
     shown: tuple[int, ...] = ()  # states whose new values are outputs behind the model's
+    rules: dict[int, Any] = field(default_factory=dict)  # what `differential` found of equations
     sample: Graph | None = None  # of one sample, when the step is mapped over a batch
 
     def over_samples(self, size: int) -> Graph:
@@ -119,6 +120,19 @@ class Graph:
         return tuple(
             dict.fromkeys([*(v for source in self.sources for v in source.weights), *self.plain])
         )
+
+    @cached_property
+    def differential(self) -> Program:
+        """The body as differentiation sees it: which element moves which; for analysis."""
+        moving = {h.var for h in self.hidden}.union(self.plain)
+        moving.update(v for op in self.operations for v in (op.y, op.w))
+        equations, avals = differential(self.body, self.program.avals, moving, self.rules)
+        return replace(self.program, equations=equations, avals=avals)
+
+    def fixed(self, atom: Atom) -> Any:
+        """The value of an atom of `differential` that constants alone decide, or None."""
+        equations = (*self.prelude, *self.differential.equations)
+        return known_value(equations, self.program.constants, atom)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -1,41 +1,55 @@
 """Which neuron does each element of a variable feed? Proves that a path is element-wise.
 
 D-RTRL needs dh_t/dy_t and dh_t/dh_{t-1} to be one number per neuron. Every element of a new state
-is labelled with its own position and the labels are carried backwards through the equations:
-element-wise operations pass them on, data movement (slice, reshape, concatenate, ...) permutes
-them, and an element that would need two labels, or an operation that mixes elements, is refused.
-The result is exact and independent of values.
+is labelled with its own position and the labels are carried backwards through the equations, as
+`core.differential` writes them: element-wise operations pass them on, data movement (slice,
+reshape, concatenate, ...) permutes them, sums hand them to every term, and an element that would
+need two labels, or an operation that mixes elements, is refused. The result is exact and
+independent of values.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
+from core.differential import RULES, is_real
 from core.errors import NotRepresentable
-from core.program import Constant, Equation, bind, flatten_jaxpr
+from core.program import Atom, Constant, Equation
 
-__all__ = ["ELEMENTWISE", "NONE", "carries_gradient", "is_real", "propagate"]
+__all__ = ["ELEMENTWISE", "NONE", "carries_gradient", "propagate", "unlinear"]
 
 NONE = -1  # the element feeds no neuron
 
 # Operations that treat every element alike. The last two come from braintools and brainunit.
 ELEMENTWISE = frozenset(
-    """abs acos acosh add add_any asin asinh atan atan2 atanh cbrt clamp convert_element_type copy
-    copy_p cos cosh digamma div erf erf_inv erfc exp exp2 expm1 integer_pow lgamma log log1p
-    logistic max min mul neg nextafter pow real reduce_precision rem rsqrt select_n sin sinh
-    sqrt square sub tan tanh
+    """abs acos acosh add add_any asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt clamp
+    complex conj convert_element_type copy copy_p cos cosh digamma div erf erf_inv erfc exp exp2
+    expm1 igamma igammac imag integer_pow lgamma log log1p logistic max min mul name neg nextafter
+    polygamma pow pvary real reduce_precision regularized_incomplete_beta rem rsqrt select_n sin
+    sinh sqrt square sub tan tanh zeta
     heaviside_surrogate_gradient exprel""".split()  # noqa: SIM905  a word list reads better
 )
 
 # Operations that only move elements; each is run once on element numbers to learn where they go.
 MOVEMENT = frozenset(
-    """broadcast_in_dim concatenate dynamic_slice expand_dims gather pad reshape rev slice split
-    squeeze transpose""".split()  # noqa: SIM905
+    """broadcast_in_dim concatenate dynamic_slice dynamic_update_slice expand_dims gather pad
+    reshape rev slice split squeeze stack tile transpose unstack""".split()  # noqa: SIM905
+)
+
+# Operations whose every result is made of the elements along some axes.
+REDUCTIONS = frozenset(["reduce_max", "reduce_min", "reduce_prod", "reduce_sum"])
+
+# Operations that write, or add, elements at places within an array.
+SCATTERS = frozenset(
+    ["scatter", *(f"scatter-{how}" for how in ("add", "max", "min", "mul", "sub"))]
 )
 
 # Operations through which no gradient flows, whatever their dtype.
@@ -44,18 +58,16 @@ BLOCKING = frozenset(
     argmin""".split()  # noqa: SIM905
 )
 
-_CUSTOM_CALLS = {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
-
 _REMEDY = (
     "Keep the path from a weight's output to the state, and from state to state, element-wise; "
     "or put the mixing inside the operand of a weight, where it costs nothing; "
     "or train this model with core.BPTT."
 )
 
-
-def is_real(aval: Any) -> bool:
-    """Whether a variable can carry a gradient."""
-    return jnp.issubdtype(aval.dtype, jnp.inexact)
+_BROADCAST = (
+    "Give the parameter the shape of the state (jnp.broadcast_to) before a function with a"
+    " derivative rule of its own, a branch or a loop reads it; or train this model with core.BPTT."
+)
 
 
 def carries_gradient(eqn: Equation, avals: Mapping[int, Any]) -> bool:
@@ -63,6 +75,33 @@ def carries_gradient(eqn: Equation, avals: Mapping[int, Any]) -> bool:
     if eqn.name in BLOCKING:
         return False
     return any(is_real(avals[v]) for v in eqn.outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class _Paths:
+    """What the rules of the operations look up."""
+
+    avals: Mapping[int, Any]
+    state: str
+    relevant: Callable[[int], bool]
+    stretch: Callable[[int], bool]
+    fixed: Callable[[Atom], np.ndarray | None]
+    inside: frozenset[int]  # parameters as a rule, a branch or a loop reads them
+
+    def mixing(self, eqn: Equation) -> NotRepresentable:
+        return NotRepresentable(
+            f"that each element feeds one neuron of the state {self.state}",
+            f"an element that feeds several, at the operation '{eqn.name}', {eqn.source}",
+            _REMEDY if self.inside.isdisjoint(eqn.variables) else _BROADCAST,
+        )
+
+    def merge(self, old: np.ndarray | None, new: np.ndarray, eqn: Equation) -> np.ndarray:
+        """The labels of one variable by two ways."""
+        if old is None:
+            return new
+        if old.shape != new.shape or ((old != new) & (old != NONE) & (new != NONE)).any():
+            raise self.mixing(eqn)
+        return np.where(old == NONE, new, old)
 
 
 def propagate(
@@ -73,22 +112,28 @@ def propagate(
     *,
     relevant: Callable[[int], bool],
     stretch: Callable[[int], bool],
+    fixed: Callable[[Atom], np.ndarray | None],
 ) -> dict[int, np.ndarray]:
     """Carry `labels` (variable -> int array of its shape) backwards; returns the same dict, filled.
 
     Args:
-      equations: in execution order.
+      equations: in execution order, as `core.differential` writes them.
       labels: the labelled new states to start from.
       state: the state's name, for messages.
       relevant: whether a variable's gradient matters (it depends on a state, an operation's output
         or an element-wise parameter).
       stretch: whether a variable may be broadcast: true of element-wise parameters, which have one
         trace per neuron and receive the label array of the shape they are broadcast to.
+      fixed: the value of an operand that constants alone decide, or None.
 
     Raises:
       NotRepresentable: naming the primitive and the user's line.
     """
-    for eqn in reversed(list(equations)):
+    equations = list(equations)
+    copies = [eqn for eqn in equations if eqn.name == "copy" and any(map(stretch, eqn.variables))]
+    inside = frozenset(v for eqn in copies for v in eqn.outputs)
+    paths = _Paths(avals, state, relevant, stretch, fixed, inside)
+    for eqn in reversed(equations):
         outs = [labels.get(v) for v in eqn.outputs]
         if all(o is None for o in outs) or not carries_gradient(eqn, avals):
             continue
@@ -97,197 +142,178 @@ def propagate(
         ]
         if not operands:
             continue
+        _one_kind(eqn, operands, paths)
         filled = [
             np.full(avals[v].shape, NONE) if o is None else o
             for v, o in zip(eqn.outputs, outs, strict=True)
         ]
-        if (
-            len(
-                {
-                    jnp.issubdtype(avals[v].dtype, jnp.complexfloating)
-                    for v in (*operands, *eqn.outputs)
-                }
-            )
-            > 1
-        ):
-            raise NotRepresentable(
-                f"one derivative per neuron of the state {state}, by a path of complex or of real"
-                " numbers alone",
-                f"the operation '{eqn.name}', from one kind to the other, at {eqn.source}",
-                "Keep the path in one kind, for example with complex weights and the real part in"
-                " an output; or train this model with core.BPTT.",
-            )
-        if eqn.name in ELEMENTWISE:
-            found = {a: _elementwise(a, filled[0], avals, stretch, eqn, state) for a in operands}
-        elif eqn.name in MOVEMENT:
-            found = _movement(eqn, filled, avals, state)
-            found = {a: found[a] for a in operands}
-        elif eqn.name in _CUSTOM_CALLS:
-            found = _custom_call(eqn, filled, operands, state)
-        else:
-            raise NotRepresentable(
-                f"an element-wise path into the state {state}",
-                f"the operation '{eqn.name}' at {eqn.source}",
-                _REMEDY,
-            )
-        for a, label in found.items():
-            labels[a] = _merge(labels.get(a), label, eqn, state)
+        for a, label in _fed(eqn, filled, operands, paths):
+            labels[a] = paths.merge(labels.get(a), label, eqn)
     return labels
 
 
-def _elementwise(
-    a: int,
-    out: np.ndarray,
-    avals: Mapping[int, Any],
-    stretch: Callable[[int], bool],
+def _one_kind(eqn: Equation, operands: list[int], paths: _Paths) -> None:
+    found = (paths.avals[v].dtype for v in (*operands, *eqn.outputs))
+    if len({jnp.issubdtype(dtype, jnp.complexfloating) for dtype in found}) > 1:
+        raise NotRepresentable(
+            f"one derivative per neuron of the state {paths.state}, by a path of complex or of real"
+            " numbers alone",
+            f"the operation '{eqn.name}', from one kind to the other, at {eqn.source}",
+            "Keep the path in one kind, for example with complex weights and the real part in"
+            " an output; or train this model with core.BPTT.",
+        )
+
+
+def _fed(
+    eqn: Equation, outs: list[np.ndarray], operands: list[int], paths: _Paths
+) -> list[tuple[int, np.ndarray]]:
+    """The labels of the operands, one by one: the same variable may be there twice."""
+    name = eqn.name
+    if name in ELEMENTWISE:
+        return [(a, _elementwise(a, outs[0], eqn, paths)) for a in operands]
+    if name in MOVEMENT:
+        return _movement(eqn, outs, operands, paths)
+    if name in REDUCTIONS:
+        (a,), (out,) = operands, outs
+        return [(a, np.broadcast_to(np.expand_dims(out, eqn.params["axes"]), paths.avals[a].shape))]
+    if name in SCATTERS:
+        return _scatter(eqn, outs[0], operands, paths)
+    if name == "dot_general":
+        return [(a, _product(eqn, i, outs[0], paths)) for i, a in enumerate(eqn.inputs)
+                if a in operands]  # fmt: skip
+    if name in RULES:
+        raise unlinear(eqn)
+    raise NotRepresentable(
+        f"an element-wise path into the state {paths.state}",
+        f"the operation '{name}' at {eqn.source}",
+        _REMEDY,
+    )
+
+
+def unlinear(
     eqn: Equation,
-    state: str,
-) -> np.ndarray:
-    shape = avals[a].shape
-    if shape == out.shape or stretch(a):
+    remedy: str = "Clip the whole gradient instead (clip_norm of core.train), or train with"
+    " core.BPTT.",
+) -> NotRepresentable:
+    """The refusal of a rule that `core.differential` could not write out."""
+    return NotRepresentable(
+        "derivative rules that are linear in the cotangent",
+        f"the rule of '{eqn.params['call_jaxpr'].jaxpr.debug_info.func_name}' at {eqn.source},"
+        " which clips it or the like",
+        remedy,
+    )
+
+
+def _elementwise(a: int, out: np.ndarray, eqn: Equation, paths: _Paths) -> np.ndarray:
+    shape = paths.avals[a].shape
+    if shape == out.shape or paths.stretch(a):
         return out
     # Operands of size one along an axis are broadcast: one element feeds many neurons.
     padded = (1,) * (out.ndim - len(shape)) + tuple(shape)
     axes = tuple(i for i, (s, o) in enumerate(zip(padded, out.shape, strict=True)) if s != o)
-    if (out.max(axis=axes) != out.min(axis=axes)).any():
-        raise _mixing(eqn, state)
-    return out.max(axis=axes).reshape(shape)
+    return _one_label(out, axes, eqn, paths).reshape(shape)
+
+
+def _one_label(out: np.ndarray, axes: tuple[int, ...], eqn: Equation, paths: _Paths) -> np.ndarray:
+    """The label that all elements along some axes agree on."""
+    found = out.max(axis=axes)
+    if (found != out.min(axis=axes)).any():
+        raise paths.mixing(eqn)
+    return found
 
 
 def _movement(
-    eqn: Equation, outs: list[np.ndarray], avals: Mapping[int, Any], state: str
-) -> dict[int, np.ndarray]:
-    """Number the elements of all operands, move the numbers, and send the labels back."""
-    operands: list[Any] = []
-    ranges: list[tuple[int, int, int]] = []
-    start = 1  # zero is left for padding and other constants
-    for position, a in enumerate(eqn.inputs):
-        is_index = position > 0 and eqn.name in ("dynamic_slice", "gather", "pad")
-        if isinstance(a, Constant) or is_index:
-            if not isinstance(a, Constant) and eqn.name != "pad":
-                raise NotRepresentable(
-                    f"fixed indices on the path into the state {state}",
-                    f"'{eqn.name}' with computed indices at {eqn.source}",
-                    "Index with Python integers or slices.",
-                )
-            value = np.asarray(a.value) if isinstance(a, Constant) else np.zeros(())
-            operands.append(value if is_index and eqn.name != "pad" else np.zeros_like(value, int))
-            continue
-        shape = avals[a].shape
-        size = int(np.prod(shape))
-        operands.append(np.arange(start, start + size).reshape(shape))
-        ranges.append((a, start, size))
-        start += size
+    eqn: Equation, outs: list[np.ndarray], operands: list[int], paths: _Paths
+) -> list[tuple[int, np.ndarray]]:
+    """Number the elements of the operands, move the numbers, and send the labels back."""
+    values: list[np.ndarray] = []
+    ranges: list[tuple[int, int]] = []
+    start = 1  # zero is left for padding and whatever carries no gradient
+    for a in eqn.inputs:
+        aval = jax.typeof(a.value) if isinstance(a, Constant) else paths.avals[a]
+        if a in operands:
+            values.append(np.arange(start, start + math.prod(aval.shape)).reshape(aval.shape))
+            ranges.append((a, start))
+            start += values[-1].size
+        elif is_real(aval):
+            values.append(np.zeros(aval.shape, int))
+        else:
+            values.append(_index(eqn, a, paths))
+    params = {**eqn.params, "fill_value": 0} if "fill_value" in eqn.params else eqn.params
     with jax.ensure_compile_time_eval():
         moved = eqn.primitive.bind(
-            *(jnp.asarray(o, jnp.int32) for o in operands),
-            **eqn.primitive.get_bind_params(eqn.params),
+            *(jnp.asarray(v, jnp.int32) for v in values), **eqn.primitive.get_bind_params(params)
         )
     moved = moved if eqn.primitive.multiple_results else [moved]
     table = np.full(start, NONE)
     for numbers, label in zip(moved, outs, strict=True):
         numbers, label = np.asarray(numbers).ravel(), label.ravel()
-        keep = label != NONE
+        keep = (label != NONE) & (numbers > 0)
         table[numbers[keep]] = label[keep]
         if (table[numbers[keep]] != label[keep]).any():
-            raise _mixing(eqn, state)
-    found: dict[int, np.ndarray] = {}
-    for a, first, size in ranges:  # an operand may be there twice
-        label = table[first : first + size].reshape(avals[a].shape)
-        found[a] = _merge(found.get(a), label, eqn, state)
-    return found
+            raise paths.mixing(eqn)
+    return [
+        (a, table[first : first + math.prod(shape)].reshape(shape))
+        for a, first in ranges
+        for shape in [paths.avals[a].shape]
+    ]
 
 
-def _custom_call(
-    eqn: Equation, outs: list[np.ndarray], operands: list[int], state: str
-) -> dict[int, np.ndarray]:
-    """Look inside a function with its own derivative rule: its primal shows whether it mixes."""
-    inner = flatten_jaxpr(eqn.params[_CUSTOM_CALLS[eqn.name]])
-    seeds: dict[int, np.ndarray] = {}
-    for v, label in zip(inner.outputs, outs, strict=True):
-        if isinstance(v, int):
-            seeds[v] = _merge(seeds.get(v), label, eqn, state)
-    moved = _reached(
-        inner.equations,
-        (v for a, v in zip(eqn.inputs, inner.inputs, strict=True) if a in operands),
-    )
-    result = propagate(
-        inner.equations,
-        inner.avals,
-        seeds,
-        state,
-        relevant=moved.__contains__,
-        stretch=lambda _: False,
-    )
-    found: dict[int, np.ndarray] = {}
-    for a, v in zip(eqn.inputs, inner.inputs, strict=True):
-        if isinstance(a, int) and a in operands:
-            label = result.get(v, np.full(inner.avals[v].shape, NONE))
-            found[a] = _merge(found.get(a), label, eqn, state)
-    _check_rule(eqn, outs, found, state)
-    return found
-
-
-def _check_rule(
-    eqn: Equation, outs: list[np.ndarray], found: Mapping[int, np.ndarray], state: str
-) -> None:
-    """The derivative rule itself is element-wise too: what it pulls back from a neuron's elements
-    goes to the same neuron's."""
-    real = [i for i, a in enumerate(eqn.inputs) if isinstance(a, int) and a in found]
-    inner = eqn.params[_CUSTOM_CALLS[eqn.name]]
-
-    def pulled(primals: list[Any], cotangents: list[Any]) -> Any:
-        def call(*moving: Any) -> Any:
-            full = list(primals)
-            for i, value in zip(real, moving, strict=True):
-                full[i] = value
-            return bind(eqn, full)
-
-        return jax.vjp(call, *(primals[i] for i in real))[1](cotangents)
-
-    like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (*inner.in_avals, *inner.out_avals)]
-    primals, cotangents = like[: len(eqn.inputs)], like[len(eqn.inputs) :]
-    if any(not jnp.issubdtype(c.dtype, jnp.inexact) for c in cotangents):
-        return  # float0 cotangents: no surrogate gradient has such outputs
-    program = flatten_jaxpr(jax.make_jaxpr(pulled)(primals, cotangents))
-    given = program.inputs[len(eqn.inputs) :]
-    moved = _reached(program.equations, given)
-    for i, out in zip(real, program.outputs, strict=True):
-        label = found[eqn.inputs[i]]  # type: ignore[index]
-        if not isinstance(out, int) or all(label.shape != o.shape for o in outs):
-            continue
-        back = propagate(
-            program.equations,
-            program.avals,
-            {out: label},
-            state,
-            relevant=moved.__contains__,
-            stretch=lambda _: False,
+def _index(eqn: Equation, a: Atom, paths: _Paths) -> np.ndarray:
+    """The value of an operand that says where elements go."""
+    value = paths.fixed(a)
+    if value is None:
+        raise NotRepresentable(
+            f"fixed indices on the path into the state {paths.state}",
+            f"'{eqn.name}' with computed indices at {eqn.source}",
+            "Index with Python integers, slices or NumPy arrays; or index inside the operand of a"
+            " weight; or train this model with core.BPTT.",
         )
-        for v, wanted in zip(given, outs, strict=True):
-            _merge(wanted, back.get(v, np.full(wanted.shape, NONE)), eqn, state)
+    return value
 
 
-def _reached(equations: Iterable[Equation], start: Iterable[int]) -> set[int]:
-    """The variables that depend on those of `start`, themselves included."""
-    found = set(start)
-    for eqn in equations:
-        if not found.isdisjoint(eqn.variables):
-            found.update(eqn.outputs)
+def _scatter(
+    eqn: Equation, out: np.ndarray, operands: list[int], paths: _Paths
+) -> list[tuple[int, np.ndarray]]:
+    """An update feeds the element that it is written to; the rest stays where it is."""
+    array, where, updates = eqn.inputs
+    found = []
+    if array in operands:
+        found.append((array, out))
+    if updates in operands:
+        to, shape = eqn.params["dimension_numbers"], paths.avals[updates].shape
+        whole = {*range(out.ndim)} - {*to.inserted_window_dims, *to.operand_batching_dims}
+        sizes = dict(zip(sorted(whole), (shape[i] for i in to.update_window_dims), strict=True))
+        with jax.ensure_compile_time_eval():
+            label = lax.gather(
+                jnp.asarray(out),
+                jnp.asarray(_index(eqn, where, paths)),
+                lax.GatherDimensionNumbers(
+                    to.update_window_dims,
+                    to.inserted_window_dims,
+                    to.scatter_dims_to_operand_dims,
+                    to.operand_batching_dims,
+                    to.scatter_indices_batching_dims,
+                ),
+                tuple(sizes.get(i, 1) for i in range(out.ndim)),
+                mode=eqn.params["mode"],
+                fill_value=NONE,
+            )
+        found.append((updates, np.asarray(label)))
     return found
 
 
-def _merge(old: np.ndarray | None, new: np.ndarray, eqn: Equation, state: str) -> np.ndarray:
-    if old is None:
-        return new
-    if old.shape != new.shape or ((old != new) & (old != NONE) & (new != NONE)).any():
-        raise _mixing(eqn, state)
-    return np.where(old == NONE, new, old)
-
-
-def _mixing(eqn: Equation, state: str) -> NotRepresentable:
-    return NotRepresentable(
-        f"that each element feeds one neuron of the state {state}",
-        f"an element that feeds several, at the operation '{eqn.name}', {eqn.source}",
-        _REMEDY,
+def _product(eqn: Equation, side: int, out: np.ndarray, paths: _Paths) -> np.ndarray:
+    """One operand of a product of data with data: free axes of the other spread its elements."""
+    contracting, batch = (axes[side] for axes in eqn.params["dimension_numbers"])
+    shape = paths.avals[eqn.inputs[side]].shape
+    free = [i for i in range(len(shape)) if i not in (*contracting, *batch)]
+    others = out.ndim - len(batch) - len(free)
+    n = len(batch)
+    spread = range(n + len(free), out.ndim) if side == 0 else range(n, n + others)
+    label = _one_label(out, tuple(spread), eqn, paths)
+    label = np.broadcast_to(
+        label.reshape(*label.shape, *(1,) * len(contracting)),
+        (*label.shape, *(shape[i] for i in contracting)),
     )
+    return label.transpose(np.argsort([*batch, *free, *contracting]))

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax._src import source_info_util as source_info_util_private  # user_frames has no public name
 from jax.extend import core as jex
 from jax.extend import source_info_util
 
-__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr"]
+__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr", "known_value"]
+
+_HERE = str(Path(__file__).parent)
 
 # Call primitives that only wrap a jaxpr. custom_jvp_call stays: it carries a surrogate gradient.
 _CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "named_call"}
@@ -39,7 +43,7 @@ class Equation:
     inputs: tuple[Atom, ...]
     outputs: tuple[int, ...]
     params: Mapping[str, Any]
-    source_info: Any
+    source_info: tuple[Any, ...]  # its own, and those of the calls around it
 
     @property
     def name(self) -> str:
@@ -47,12 +51,14 @@ class Equation:
 
     @property
     def source(self) -> str:
-        """`file:line (function)` of the innermost frame outside installed packages."""
-        frames = source_info_util_private.user_frames(self.source_info.traceback)
-        own = [f for f in frames if "site-packages" not in f.file_name]
-        for f in own:
-            return f"{f.file_name}:{f.start_line} ({f.function_name})"
-        return source_info_util.summarize(self.source_info)
+        """`file:line (function)` of the innermost frame outside installed packages and the core."""
+        for info in self.source_info:
+            for f in source_info_util_private.user_frames(info.traceback):
+                if f.file_name.startswith(_HERE):
+                    break  # what is further out only called the core
+                if "site-packages" not in f.file_name:
+                    return f"{f.file_name}:{f.start_line} ({f.function_name})"
+        return source_info_util.summarize(self.source_info[0])
 
     @property
     def variables(self) -> tuple[int, ...]:
@@ -87,12 +93,13 @@ def flatten_jaxpr(closed: Any) -> Program:
         avals[len(avals)] = aval
         return len(avals) - 1
 
-    def inline(jaxpr: Any, env: dict[Any, Atom]) -> list[Atom]:
+    def inline(jaxpr: Any, env: dict[Any, Atom], around: tuple[Any, ...]) -> list[Atom]:
         def read(atom: Any) -> Atom:
             return Constant(atom.val) if isinstance(atom, jex.Literal) else env[atom]
 
         for eqn in jaxpr.eqns:
             inputs = [read(a) for a in eqn.invars]
+            source = (eqn.source_info, *around)
             inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
             if eqn.primitive.name in _CALLS and inner is not None:
                 body, consts = (
@@ -101,13 +108,11 @@ def flatten_jaxpr(closed: Any) -> Program:
                 inner_env: dict[Any, Atom] = dict(zip(body.invars, inputs, strict=True))
                 for var, value in zip(body.constvars, consts, strict=True):
                     inner_env[var] = new_constant(var.aval, value)
-                env.update(zip(eqn.outvars, inline(body, inner_env), strict=True))
+                env.update(zip(eqn.outvars, inline(body, inner_env, source), strict=True))
                 continue
             outputs = tuple(fresh(v.aval) for v in eqn.outvars)
             env.update(zip(eqn.outvars, outputs, strict=True))
-            equations.append(
-                Equation(eqn.primitive, tuple(inputs), outputs, eqn.params, eqn.source_info)
-            )
+            equations.append(Equation(eqn.primitive, tuple(inputs), outputs, eqn.params, source))
         return [read(a) for a in jaxpr.outvars]
 
     def new_constant(aval: Any, value: Any) -> int:
@@ -120,7 +125,7 @@ def flatten_jaxpr(closed: Any) -> Program:
     inputs = tuple(v for v in env.values() if isinstance(v, int))
     for var, value in zip(jaxpr.constvars, closed.consts, strict=True):
         env[var] = new_constant(var.aval, value)
-    outputs = tuple(inline(jaxpr, env))
+    outputs = tuple(inline(jaxpr, env, ()))
     return Program(inputs, tuple(needed(equations, outputs)), outputs, constants, avals)
 
 
@@ -153,6 +158,20 @@ def evaluate(
             out = bind(eqn, [read(env, a) for a in eqn.inputs])
         env.update(zip(eqn.outputs, out, strict=True))
     return env
+
+
+def known_value(
+    equations: Iterable[Equation], constants: Mapping[int, Any], atom: Atom
+) -> np.ndarray | None:
+    """The value of an atom that constants alone decide; None of any other."""
+    wanted = needed(equations, [atom], given=constants)
+    made = {v for eqn in wanted for v in eqn.outputs}
+    read_from = {a for a in (atom, *(v for eqn in wanted for v in eqn.variables)) if a not in made}
+    env = {a: constants.get(a) for a in read_from if isinstance(a, int)}
+    if any(value is None or isinstance(value, jax.core.Tracer) for value in env.values()):
+        return None
+    with jax.ensure_compile_time_eval():
+        return np.asarray(read(evaluate(wanted, env), atom))
 
 
 def read(env: Mapping[int, Any], atom: Atom) -> Any:

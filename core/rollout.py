@@ -54,9 +54,7 @@ def run(
     hidden_vars = tuple(h.var for h in graph.hidden)
     other_vars = tuple(v for v, _ in graph.others)
     start = dict(zip(hidden_vars + other_vars, hidden + others, strict=True))
-    anew = {} if restart is None else dict(
-        zip(graph.restarting, restart.states, strict=True)
-    )
+    anew = {} if restart is None else dict(zip(graph.restarting, restart.states, strict=True))
     keep = None if restart is None else restart.keep
 
     def restarted(state: int, value: Any, keep: Any) -> Any:

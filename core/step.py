@@ -21,8 +21,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from core.differential import differential, is_real
 from core.graph import Graph
-from core.labels import carries_gradient, is_real
+from core.labels import carries_gradient
 from core.program import Atom, Equation, evaluate, needed, read
 
 __all__ = ["StepInput", "carry_run", "credited_states", "operands", "output_run", "part"]
@@ -179,9 +180,9 @@ def output_run(
 
 def credited_states(graph: Graph) -> frozenset[int]:
     """Hidden states whose previous value reaches an output along the paths of `output_run`."""
-    avals = graph.program.avals
     found = {h.var: frozenset([i]) for i, h in enumerate(graph.hidden)}
-    for eqn in graph.credit.equations:
+    step, avals = differential(graph.credit.equations, graph.program.avals, found, graph.rules)
+    for eqn in step:
         if carries_gradient(eqn, avals):
             reached = frozenset[int]().union(*(found.get(v, ()) for v in eqn.variables))
             found.update((v, reached) for v in eqn.outputs if is_real(avals[v]))

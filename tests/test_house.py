@@ -35,8 +35,9 @@ FORBIDDEN_IMPORTS = {
 # Inside core a module imports its own rank or below: data/errors <- graph <- step <- traces <-
 # algorithms. The name is the first part below `core`; one that is not here has no place yet.
 CORE_RANKS = {
-    **dict.fromkeys(("data", "derivative", "elements", "environment", "errors", "factors"), 0),
-    **dict.fromkeys(("labels", "nn", "operation", "program", "relations", "schedule"), 0),
+    **dict.fromkeys(("data", "derivative", "differential", "elements", "environment"), 0),
+    **dict.fromkeys(("errors", "factors", "labels", "nn", "operation", "program"), 0),
+    **dict.fromkeys(("relations", "schedule"), 0),
     "graph": 1,
     "losses": 1,
     **dict.fromkeys(("build", "capture", "cuts", "rollout", "step", "window"), 2),

@@ -80,7 +80,7 @@ class RTRL(OnlineAlgorithm):
             d = jnp.concatenate(
                 [moved.get(v, jnp.zeros_like(p)).ravel() for v, p in trained.items()]
             )
-            return tuple(m @ d for m in influence)
+            return tuple((m @ d).astype(m.dtype) for m in influence)
 
         hidden = with_derivative(moved_by, start.hidden, influence, trained)
         outs, after = self.forward(params, start._replace(hidden=hidden), window)
@@ -97,15 +97,18 @@ class RTRL(OnlineAlgorithm):
         def last(hidden: Any, flat: Any) -> Any:
             pieces, start = [], 0
             for p, use in zip(params, trained, strict=True):
-                pieces.append(flat[start : start + p.size].reshape(p.shape) if use else p)
-                start += p.size if use else 0
+                if use:
+                    own = flat[start : start + p.size].reshape(p.shape).astype(p.dtype)
+                    start += p.size
+                pieces.append(own if use else p)
             values = prelude(graph, pieces, carry.constants)
             return run(graph, values, hidden, carry.others, window.args, window.restart)[1]
 
         flat = jnp.concatenate([p.ravel() for p, use in zip(params, trained, strict=True) if use])
 
-        def push(d_hidden: Any, d_flat: Any) -> Any:
-            return jax.jvp(last, (carry.hidden, flat), (d_hidden, d_flat))[1]
-
-        new = jax.vmap(push, in_axes=(-1, -1), out_axes=-1)(influence, jnp.eye(flat.size))
+        # A derivative rule may exist in reverse alone; transposed, it is the forward one.
+        new, pull = jax.vjp(last, carry.hidden, flat)
+        push = jax.linear_transpose(pull, new)
+        directions = (influence, jnp.eye(flat.size, dtype=flat.dtype))
+        (new,) = jax.vmap(push, in_axes=-1, out_axes=-1)(directions)
         return {h.name: m for h, m in zip(graph.hidden, new, strict=True)}

@@ -12,9 +12,9 @@ from jax import lax
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
+from core.differential import is_real
 from core.errors import NotRepresentable
 from core.graph import Graph
-from core.labels import is_real
 from core.rollout import forget, run
 from core.step import prelude
 from core.window import Derivatives, Perturbation, derivatives, push

@@ -1,0 +1,145 @@
+"""Functions with a derivative rule of their own: what passes through is what the rule says.
+
+No weight is recurrent, so that D-RTRL and full RTRL equal BPTT, which asks the rules of nobody but
+jax: the model's own loop under `brainstate.transform.grad` is the reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+import core
+
+from .cases import N_HIDDEN, N_IN, Case, Data, data_for, gradient_of, run
+from .references import assert_close, named, squared_error
+from .test_structure import draw
+
+H = N_HIDDEN
+
+
+@jax.custom_jvp
+def jvp_spike(v: Any) -> Any:
+    return (v >= 0).astype(v.dtype)
+
+
+jvp_spike.defjvp(lambda p, t: (jvp_spike(p[0]), t[0] / (1 + 2 * p[0] ** 2)))
+
+
+@jax.custom_vjp
+def vjp_spike(v: Any) -> Any:
+    return (v >= 0).astype(v.dtype)
+
+
+vjp_spike.defvjp(lambda v: (vjp_spike(v), v), lambda v, d: (d / (1 + 2 * v**2),))
+
+
+@jax.custom_vjp
+def clipped_sign(y: Any) -> Any:
+    return jnp.sign(y)
+
+
+clipped_sign.defvjp(lambda y: (jnp.sign(y), y), lambda y, d: (jnp.where(jnp.abs(y) < 2, d, 0),))
+
+
+@jax.custom_jvp
+def rule_in_a_rule(v: Any) -> Any:
+    return 2 * vjp_spike(v)
+
+
+rule_in_a_rule.defjvp(
+    lambda p, t: (rule_in_a_rule(p[0]), vjp_spike(p[0]) * t[0] + jvp_spike(p[0] - 1) * t[0])
+)
+
+
+@jax.custom_vjp
+def several(v: Any) -> Any:
+    """Real, integer and boolean outputs."""
+    return (v > 0).astype(v.dtype), (v > 0).astype(int), v > 1
+
+
+several.defvjp(lambda v: (several(v), v), lambda v, d: (d[0] / (1 + v**2),))
+
+
+@jax.custom_jvp
+def silent(v: Any) -> Any:
+    """Its value moves, its rule says that nothing passes."""
+    return jnp.tanh(v)
+
+
+silent.defjvp(lambda p, t: (silent(p[0]), jnp.zeros_like(t[0])))
+
+FUNCTIONS = {
+    "jvp": jvp_spike,
+    "vjp": vjp_spike,
+    "straight through": lambda v: v + lax.stop_gradient(jnp.round(v) - v),
+    "clipped": clipped_sign,
+    "nested": lambda v: jax.jit(rule_in_a_rule)(v) + jax.vmap(vjp_spike)(v),
+    "several outputs": lambda v: several(v)[0] * (1 + several(v)[1]) * (2 - several(v)[2]),
+    "silent": lambda v: silent(v) + 0.3 * v,
+    "in a branch": lambda v: lax.cond(v[..., 0].sum() * 0 > -1, vjp_spike, jvp_spike, v),
+    "in a loop": lambda v: lax.fori_loop(0, 3, lambda _, u: 0.3 * vjp_spike(u) + 0.2 * v, v),
+}
+
+
+class Net(brainstate.nn.Module):
+    """Two coupled states; `position` says where f stands."""
+
+    def __init__(self, f: Any, position: str) -> None:
+        super().__init__()
+        self.W, self.b = brainstate.ParamState(draw(N_IN, H)), brainstate.ParamState(draw(H))
+        self.R = brainstate.ParamState(draw(H, 2))
+        self.f, self.position = f, position
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        shape = (H,) if batch_size is None else (batch_size, H)
+        self.v, self.a = (brainstate.HiddenState(jnp.zeros(shape)) for _ in range(2))
+
+    def update(self, x: Any) -> Any:
+        v, a, f, W = self.v.value, self.a.value, self.f, self.W.value
+        if self.position == "weight":
+            v, a = 0.8 * v + jnp.tanh(x @ f(W) + self.b.value), 0.9 * a + v
+        elif self.position == "drive":
+            v, a = 0.8 * v + f(2 * x @ W + self.b.value), 0.9 * a + v
+        elif self.position == "coupling":
+            s = f(v - 0.2 - 0.3 * a)
+            v, a = 0.8 * (v - s) + 2 * x @ W + self.b.value, 0.9 * a + s
+        elif self.position == "gain":
+            v, a = 0.8 * v + jnp.tanh(x @ W) * f(self.b.value), 0.9 * a + v
+        self.v.value, self.a.value = v, a
+        return f(v + a) @ self.R.value
+
+
+def own_loop(model: Any, data: Data) -> dict[str, Any]:
+    """The gradient of the model's own loop, without the core."""
+    weights = model.states(brainstate.ParamState)
+
+    def total() -> Any:
+        brainstate.nn.init_all_states(model, batch_size=data.xs.shape[1])
+        return sum(squared_error(model(x), y) for x, y in zip(data.xs, data.ys, strict=True))
+
+    return named(run(brainstate.transform.grad(total, weights, check_states=False)))
+
+
+DATA = data_for(n_steps=4)
+POSITIONS = ("drive", "coupling", "weight", "gain")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_credit_passes_as_the_rule_says(name: str) -> None:
+    algorithms = [
+        (lambda m: core.D_RTRL(m, window=1), "vmap"),
+        (lambda m: core.D_RTRL(m, window=3), "manual"),
+        (lambda m: core.RTRL(m, window=3), "manual"),
+    ]
+    for position in POSITIONS:
+        model = Case(name, lambda p=position: Net(FUNCTIONS[name], p), None, {}).model()
+        exact = own_loop(model, DATA)
+        found = run(lambda m=model: [gradient_of(make(m), DATA, b) for make, b in algorithms])
+        for gradients, _ in found:
+            assert_close(gradients, exact)
