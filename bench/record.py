@@ -22,6 +22,7 @@ FINE = ("ok", "skipped")
 # A record takes kilobytes; with a million samples 20 MiB.
 LARGEST = 64 << 20
 DEEPEST = 32
+LONGEST = len(str(-(2**63)))
 SHOWN = 60
 
 
@@ -206,11 +207,17 @@ def load(path: Path) -> Any:
         OSError: as ``content``.
     """
     try:
-        return json.loads(content(path).decode("utf-8"))
+        return json.loads(content(path).decode("utf-8"), parse_int=_integer)
     except (ValueError, RecursionError) as error:
         if isinstance(error, Corrupt):
             raise
         raise Corrupt(f"{path.name} is not whole JSON ({error})") from error
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST:
+        raise ValueError("a whole number beyond 64 bits")
+    return int(digits)
 
 
 def read(path: Path) -> dict[str, Any] | None:

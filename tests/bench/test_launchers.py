@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -261,6 +262,15 @@ def test_a_cell_beside_another_is_seen(
         other.communicate(b"\n")
     assert own == 0  # a child of this process is its own cell
     assert seen.most == int(shared)
+
+
+def test_a_cell_and_its_guard_are_one_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["python", "-m", neighbours.WORKER]
+    every = [SimpleNamespace(pid=pid, info={"cmdline": command}) for pid in (10, 11, 20, 21)]
+    monkeypatch.setattr(psutil, "process_iter", lambda attrs: every)
+    monkeypatch.setattr(neighbours, "_may_share", lambda *_: True)
+    monkeypatch.setattr(os, "getsid", lambda pid: 10 * (pid // 10))
+    assert neighbours.others("cpu") == 2
 
 
 def test_nothing_timed_is_nothing_shared() -> None:
