@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from bench import environments, plots, signature
 from bench.backends.base import Backend
 from bench.errors import BadInput, suggest
 from bench.instantiate import instantiate, target_of
-from bench.kinds import KINDS
+from bench.kinds import KINDS, LARGEST
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
@@ -27,6 +28,9 @@ PER_COMMAND = ("experiment", "out", "plan", "plot", "question", "report")
 
 # Of a larger one jax takes the lowest 32 bits, so that two seeds would give the same weights.
 MAX_SEED = 2**32 - 1
+
+# Each is a process, and a row; a CPU makes a device of its own for each.
+MAX_REPEATS, MAX_DEVICES = 10_000, 1024
 
 # Arguments that the worker passes to a group's target by itself.
 GIVEN = {
@@ -199,29 +203,25 @@ def _check_steps(config: Mapping[str, Any], task: str) -> None:
                        do="Use update_every=sequence for one update a sequence.")
 
 
-def _whole(minimum: int, example: int) -> Callable[[str, Any], int]:
+def _whole(minimum: int, example: int, most: int = LARGEST) -> Callable[[str, Any], int]:
     def rule(key: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise BadInput(key, expected=f"a whole number of at least {minimum}",
-                           came=str(value), do=f"Try {key}={example}.")
-        return value
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not minimum <= value <= most:
+            bound = f"at most {most}" if whole and value > most else f"at least {minimum}"
+            raise BadInput(key, expected=f"a whole number of {bound}", came=str(value),
+                           do=f"Try {key}={example}.")
+        return int(value)
 
     return rule
 
 
-def _seed(key: str, value: Any) -> int:
-    if _whole(0, 0)(key, value) > MAX_SEED:
-        raise BadInput(key, expected=f"a whole number of at most {MAX_SEED}", came=str(value),
-                       do=f"Try {key}=0.")
-    return int(value)
-
-
-def _positive(example: str) -> Callable[[str, Any], float]:
+def _positive(example: str, most: float = sys.float_info.max) -> Callable[[str, Any], float]:
     kind = KINDS["Positive"]
 
     def rule(key: str, value: Any) -> float:
-        if not kind.holds(value):
-            raise BadInput(key, expected=kind.words, came=str(value), do=f"Try {key}={example}.")
+        if not kind.holds(value) or value > most:
+            words = f"a number of at most {most:g}" if kind.holds(value) else kind.expected(value)
+            raise BadInput(key, expected=words, came=str(value), do=f"Try {key}={example}.")
         return float(value)
 
     return rule
@@ -284,10 +284,10 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "n_hidden": _whole(1, 64),
     "n_layers": _whole(1, 1),
     "n_steps": _whole(1, 16),
-    "seed": _seed,
-    "repeats": _whole(1, 3),
+    "seed": _whole(0, 0, MAX_SEED),
+    "repeats": _whole(1, 3, MAX_REPEATS),
     "epochs": _whole(1, 5),
-    "devices": _whole(1, 1),
+    "devices": _whole(1, 1, MAX_DEVICES),
     "lr": _positive("1e-3"),
     "clip_norm": _positive("1.0"),
     "dtype": _one_of("float32", "float64"),
@@ -298,7 +298,8 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "resume": _one_of(True, False, "retry"),
     "update_every": _update_every,
     "python": environments.checked,
-    "limits": _exactly(deadline_s=_positive("600"), memory_gib=_or_none(_positive("4"))),
+    "limits": _exactly(deadline_s=_positive("600", 1e9),
+                       memory_gib=_or_none(_positive("4", 1e6))),
     "batching": _exactly(mode=_one_of("manual", "vmap", "single")),
     "device": _exactly(platform=_one_of("cpu", "gpu")),
 }

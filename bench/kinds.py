@@ -20,7 +20,7 @@ class Kind(NamedTuple):
 
     Attributes:
         plain: name of the type without the bound.
-        words: what is expected, in a sentence.
+        words: what is expected, in a sentence; of a whole number above ``most``, ``words_above``.
         example: a value of it.
         holds: whether a value is of it.
     """
@@ -29,6 +29,17 @@ class Kind(NamedTuple):
     words: str
     example: str
     holds: Callable[[Any], bool]
+    most: float = sys.float_info.max
+    words_above: str = "a number of at most 1.8e308"
+
+    def expected(self, value: Any) -> str:
+        """What is expected in place of this value."""
+        above = isinstance(value, int) and value > self.most
+        return self.words_above if above else self.words
+
+
+# What counts something: an index of an array has 32 bits.
+LARGEST = 2**31 - 1
 
 
 def is_number(value: Any) -> bool:
@@ -40,7 +51,8 @@ def is_number(value: Any) -> bool:
 
 KINDS = {
     "Count": Kind("int", "a whole number of at least 1", "1",
-                  lambda value: is_number(value) and isinstance(value, int) and value >= 1),
+                  lambda value: is_number(value) and isinstance(value, int)
+                  and 1 <= value <= LARGEST, LARGEST, f"a whole number of at most {LARGEST}"),
     "Positive": Kind("float", "a number above 0", "1.0",
                      lambda value: is_number(value) and value > 0),
     "NotNegative": Kind("float", "a number of at least 0", "0.0",

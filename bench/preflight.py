@@ -51,6 +51,8 @@ def first_error(jobs: list[Mapping[str, Any]]) -> Iterator[str]:
         try:
             instantiate(job["task"], n_steps=job["n_steps"], batch_size=job["batch_size"],
                         seed=job["seed"])
+        except MemoryError:
+            continue  # costs its own row, which says so
         except (ValueError, TypeError, OSError) as error:
             yield " ".join(str(error).split()) or type(error).__name__
             return

@@ -213,7 +213,7 @@ def _refusal(key: str, value: Any, annotation: ast.expr) -> BadInput:
     kinds = {node.id: KINDS[node.id] for node in ast.walk(annotation)
              if isinstance(node, ast.Name) and node.id in KINDS}
     if kinds and isinstance(value, int | float):
-        words = [kind.words for kind in kinds.values()]
+        words = [kind.expected(value) for kind in kinds.values()]
         if _fits(None, annotation):
             words.append("null")
         example = next(iter(kinds.values())).example

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import child, cli, plan, probe, provenance, sweep
+from bench import child, cli, plan, preflight, probe, provenance, sweep
 from bench.compose import Composer
 from bench.errors import BadInput
 
@@ -40,6 +40,22 @@ CASES = {
                       "Use update_every=sequence for one update a sequence.",
     "update_every=sequnce": "update_every: expected sequence, or a whole number of steps of at "
                             "least 1, got sequnce. Did you mean sequence?",
+    "n_hidden=100000000000000000000":
+        "n_hidden: expected a whole number of at most 2147483647, got 100000000000000000000. "
+        "Try n_hidden=64.",
+    "repeats=1000000000": "repeats: expected a whole number of at most 10000, got 1000000000. "
+                          "Try repeats=3.",
+    "devices=1025": "devices: expected a whole number of at most 1024, got 1025. Try devices=1.",
+    "limits.memory_gib=1e300": "limits.memory_gib: expected a number of at most 1e+06, got 1e+300. "
+                               "Try limits.memory_gib=4.",
+    "metric.timing.max_samples=1" + 400 * "0":
+        "metric.timing.max_samples: expected a whole number of at most 2147483647, got 1"
+        + 400 * "0" + ". Try metric.timing.max_samples=1.",
+    "metric.timing.max_samples=2147483648":
+        "metric.timing.max_samples: expected a whole number of at most 2147483647, got 2147483648. "
+        "Try metric.timing.max_samples=1.",
+    "lr=1" + 400 * "0":
+        "lr: expected a number of at most 1.8e308, got 1" + 400 * "0" + ". Try lr=1e-3.",
     "seed=4294967296": "seed: expected a whole number of at most 4294967295, got 4294967296. "
                        "Try seed=0.",
     "backend=braintrace backend.chunk=-3": "backend.chunk: expected a whole number of at least 1, "
@@ -362,3 +378,17 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     assert command.stderr.read() == ""
     command.stderr.close()
     assert command.wait() == cli.BROKEN_PIPE
+
+
+def test_a_task_too_large_for_this_machine_is_left_to_its_cell(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(_: object, n_steps: int, **__: object) -> None:
+        if n_steps > 4:
+            raise MemoryError("Unable to allocate 3.12 TiB")
+        raise ValueError("n_steps: expected more")
+
+    monkeypatch.setattr(preflight, "instantiate", made)
+    jobs = [{"task": {}, "n_steps": n_steps, "batch_size": 1, "seed": 0} for n_steps in (8, 4)]
+    assert list(preflight.first_error(jobs)) == ["n_steps: expected more"]
+    assert list(preflight.first_error(jobs[:1])) == [""]
