@@ -126,7 +126,8 @@ class Folder:
         try:
             return record.read(path)
         except record.Corrupt as error:
-            print(f"corrupt record, the cell runs again: {error}", file=sys.stderr)
+            print(record.one_line(f"corrupt record, the cell runs again: {error}"),
+                  file=sys.stderr)
             with contextlib.suppress(OSError):
                 os.replace(path, path.with_suffix(".corrupt"))
             return None
@@ -198,7 +199,7 @@ class Folder:
                     others += made.identity({}) not in own
             except (record.Corrupt, OSError, RecursionError) as error:
                 if path.stem not in cells:
-                    print(f"left out {path}: {error}", file=sys.stderr)
+                    print(record.one_line(f"left out {path}: {error}"), file=sys.stderr)
                 continue
             wall_s = value["provenance"].get("wall_s")
             if is_number(wall_s):

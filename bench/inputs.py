@@ -49,9 +49,10 @@ def code_hash(targets: tuple[str, ...], root: Path) -> str:
               for path in sources(target.rpartition(".")[0])]
     hashes = set()
     for name, path in files:
-        # What cannot be read cannot be imported: an editor's broken link, a folder of such a name.
+        # What is no readable file cannot be imported: an editor's broken link, a folder, a pipe.
         with contextlib.suppress(OSError):
-            hashes.add((name, hashlib.sha256(path.read_bytes()).hexdigest()))
+            if path.is_file():
+                hashes.add((name, hashlib.sha256(path.read_bytes()).hexdigest()))
     return hashlib.sha256(repr(sorted(hashes)).encode()).hexdigest()[:16]
 
 

@@ -22,7 +22,7 @@ from bench.provenance import CACHE_VARIABLE, root_of
 POLL_S = 0.1
 LOOK_SPACING = 10
 DRAIN_S = 2.0
-SHOWN, MOST_WORDS = 80, 2000
+SHOWN = 80
 LOG_HEAD_BYTES = 1 << 20
 LOG_TAIL_BYTES = 1 << 16
 COMPILE_PHASES = ("start", "build", "trace", "lower", "compile")
@@ -273,7 +273,7 @@ class _Watch:
         self._outcome.parts = merge(self._outcome.parts, message.get("parts", {}))
         if "status" in message:
             self._outcome.status = message["status"]
-            self._outcome.reason = _words(message["reason"])
+            self._outcome.reason = record.one_line(message["reason"])
 
 
 def _message(line: bytes) -> dict[str, Any]:
@@ -343,12 +343,7 @@ def _signal(number: int) -> str:
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return _words(lines[-1])[:300] if lines else "no output"
-
-
-def _words(text: str) -> str:
-    """One line, of a length to be read, that does nothing to a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MOST_WORDS]
+    return record.one_line(lines[-1])[:300] if lines else "no output"
 
 
 def environment(config: Mapping[str, Any]) -> dict[str, str]:

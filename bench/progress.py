@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.cell import Cell
+from bench.record import one_line
 
 SHOWN_ROWS = 40
 BAR_WIDTH = 16
@@ -117,7 +118,7 @@ def outcome_line(cell: Cell, record: Mapping[str, Any]) -> str:
     step = record["metrics"].get("step_time_ms")
     if step is not None:
         parts.append(f"{step:.3g} ms/step")
-    parts += [text for text in (record["reason"], record["health"]) if text]
+    parts += [one_line(text) for text in (record["reason"], record["health"]) if text]
     return "  ".join(parts)
 
 

@@ -23,7 +23,7 @@ FINE = ("ok", "skipped")
 LARGEST = 64 << 20
 DEEPEST = 32
 LONGEST = len(str(-(2**63)))
-SHOWN = 60
+SHOWN, MOST_LETTERS = 60, 2000
 
 
 def blank(key: str, experiment: str | None, row: Mapping[str, Any], config: Mapping[str, Any]
@@ -247,6 +247,11 @@ def read(path: Path) -> dict[str, Any] | None:
     if wrong:
         raise Corrupt(f"{path.name}: {wrong[0]}")
     return record
+
+
+def one_line(text: str) -> str:
+    """A text of others as one line, of a length to be read, that does nothing to a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MOST_LETTERS]
 
 
 def is_key(text: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -116,6 +117,7 @@ def test_a_plug_ins_own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     before = code()
     (tmp_path / "core" / "folder.py").mkdir(parents=True)
     (tmp_path / "core" / ".#open.py").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "core" / "pipe.py")
     assert code() == before
     (tmp_path / "etb_beside.py").write_text("x = 2")
     assert code() != before

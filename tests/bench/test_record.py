@@ -155,3 +155,8 @@ def test_a_write_that_fails_leaves_the_old_record(
         record.write_json(path, sample() | {"status": "crashed"})
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["k.json"]
+
+
+def test_a_strangers_text_is_one_line_and_moves_no_cursor() -> None:
+    assert record.one_line("a\n\tb\x1b[31m \u202ec\ud800") == "a b [31m c"
+    assert len(record.one_line("x" * 10_000)) == record.MOST_LETTERS
