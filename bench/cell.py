@@ -259,6 +259,13 @@ def _folder(key: str, value: Any) -> str | None:
                    do=f"Put quotes around it: {key}=\"'{value}'\".")
 
 
+def _question(key: str, value: Any) -> str:
+    if isinstance(value, dict | list):
+        raise BadInput(key, expected="a sentence", came=str(value),
+                       do=f"Put quotes around it: {key}=\"'{value}'\".")
+    return "" if value is None else str(value)
+
+
 def _or_none(given: Callable[[str, Any], float]) -> Callable[[str, Any], float | None]:
     return lambda key, value: None if value is None else given(key, value)
 
@@ -294,6 +301,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "out": _folder,
     "plan": _one_of(True, False),
     "plot": plots.checked,
+    "question": _question,
     "report": _one_of(True, False),
     "resume": _one_of(True, False, "retry"),
     "update_every": _update_every,

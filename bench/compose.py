@@ -144,7 +144,11 @@ class Composer:
         if not sweeps:
             _refuse_sweep([*axes, *rest])
         for case in base.cases or [""]:
-            overrides = [*axes, *self._parse(str(case).split()), *rest]
+            if not isinstance(case, str):
+                raise BadInput("cases", expected="a list of overrides", came=str(base.cases))
+            own = [*axes, *self._parse(case.split())]
+            _refuse_command(own)
+            overrides = [*own, *rest]
             for combination in combinations(overrides):
                 yield self._point([*fixed, *combination], experiment, sweeps)
 
@@ -168,6 +172,9 @@ class Composer:
         except Exception as error:
             # Of Hydra's own settings a wrong type raises whatever the code that reads them does.
             raise self._friendly(error) from error
+        if experiment and settings.get("experiment"):
+            raise BadInput(f"experiment/{experiment}.yaml", expected="# @package _global_ as its "
+                           "first line", came="settings of an experiment, not of its cells")
         if folder != ".":
             settings["out"] = _folder(settings.get("out"), folder)
         if experiment:
@@ -261,10 +268,10 @@ class Composer:
             mark = error.problem_mark
             return BadInput(f"{mark.name}, line {mark.line + 1}", expected="YAML",
                             came=f"a mistake {error.context or 'there'} ({error.problem})")
-        words = [(str(e).strip() or type(e).__name__).splitlines()[0].rstrip(".")
+        words = [(str(e).strip() or type(e).__name__).replace(":\n", ": ").splitlines()[0]
                  for e in (error, error.__cause__) if e is not None]
         return BadInput("configuration", expected="values that Hydra can compose",
-                        came=": ".join(words))
+                        came=": ".join(word.rstrip(".") for word in words))
 
     def _no_option(self, group: str, name: str) -> BadInput:
         options = self._options(group)
@@ -299,9 +306,12 @@ def _of_hydra(key: str, *, _root_: DictConfig) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if not OmegaConf.is_config(value):
-        return value
-    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    # A cell's process gets it as JSON, whose keys are text.
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _tell(config: DictConfig, overrides: list[Override]) -> None:
@@ -371,6 +381,14 @@ def _refuse_of_hydra(overrides: list[Override]) -> None:
                            "or ray", came="joblib",
                            do="joblib runs points side by side in processes that it uses "
                               "again, so neither their times nor their memory mean anything.")
+
+
+def _refuse_command(overrides: list[Override]) -> None:
+    """Refuses what a command has one of among the overrides of an experiment's cells."""
+    for override in overrides:
+        if override.is_hydra_override() or override.key_or_group in ("experiment", "cases"):
+            raise BadInput("cases", expected="overrides of cells", came=text(override),
+                           do="That is for the command line.")
 
 
 def _refuse_sweep(overrides: list[Override]) -> None:

@@ -130,8 +130,8 @@ def imports_of(path: Path, module: str) -> Iterator[str]:
 
 
 def _find(path: Path, module: str, name: str, target: str) -> Signature | None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body:
+    body = list(_statements(ast.parse(path.read_text(encoding="utf-8")).body))
+    for node in body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return _of_class(node, path, module, target)
         if isinstance(node, ast.FunctionDef) and node.name == name:
@@ -140,15 +140,27 @@ def _find(path: Path, module: str, name: str, target: str) -> Signature | None:
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
                     return read(f"{_absolute(node, module, path)}.{alias.name}")
-    defined = [n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
-    imported = [a.asname or a.name for n in tree.body if isinstance(n, ast.ImportFrom)
+    defined = [n.name for n in body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+    imported = [a.asname or a.name for n in body if isinstance(n, ast.Import | ast.ImportFrom)
                 for a in n.names]
-    if any(isinstance(n, ast.Assign | ast.AnnAssign) and name in ast.dump(n) for n in tree.body):
+    assigned = [n.id for statement in body if isinstance(statement, ast.Assign | ast.AnnAssign)
+                for n in ast.walk(statement)
+                if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    if name in assigned or name in imported or "*" in imported or "__getattr__" in defined:
         return None
     raise BadInput(
         "_target_", expected=f"a class or function of {module}", came=target,
         do=suggest(name, defined + imported),
     )
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """What a module runs as it is imported: also below ``if`` and ``try``, not in functions."""
+    for node in body:
+        yield node
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for part in ("body", "orelse", "handlers", "finalbody"):
+                yield from _statements(getattr(node, part, ()))
 
 
 def _absolute(node: ast.ImportFrom, module: str, path: Path) -> str:

@@ -117,3 +117,39 @@ def test_a_folder_of_ones_own_is_searched_by_glob(tmp_path: Path) -> None:
     found = Composer(str(tmp_path)).points(["algo=glob(bptt_*)"], True)
     assert [p.choices["algo"].partition("_")[2] for p in found] == [
         "checkpointed", "mine", "truncated"]
+
+
+@pytest.mark.parametrize(("text", "complaint"), [
+    ("n_hidden: 3", "experiment/mine.yaml: expected # @package _global_ as its first line, got "
+                    "settings of an experiment, not of its cells."),
+    ("# @package _global_\nhydra: {sweeper: {params: [1]}}",
+     "configuration: expected values that Hydra can compose, got In 'experiment/mine': "
+     "ConfigTypeError raised while composing config: Cannot merge DictConfig with ListConfig."),
+    ("# @package _global_\nhydra: {sweeper: {params: {hydra.launcher.jobs: 3}}}",
+     "cases: expected overrides of cells, got hydra.launcher.jobs=3. That is for the command "
+     "line."),
+    ("# @package _global_\ncases: [experiment=quick]",
+     "cases: expected overrides of cells, got experiment=quick. That is for the command line."),
+    ("# @package _global_\ncases: [{a: 1}]",
+     "cases: expected a list of overrides, got [{'a': 1}]."),
+    ("# @package _global_\nhydra: {job: {chdir: true}}",
+     "hydra.job.chdir: expected a setting of Hydra that the harness follows (launcher, "
+     "sweeper.params, searchpath, mode, help, hydra_help, job.name, sweep.dir), got True. out=DIR "
+     "names the folder of a sweep, and cells start in the current one."),
+    ("# @package _global_\nquestion: [1]",
+     "question: expected a sentence, got [1]. Put quotes around it: question=\"'[1]'\"."),
+])
+def test_an_experiment_of_ones_own_that_says_something_else(
+    text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"{text}\n")
+    assert cli.main(["--config-dir", str(tmp_path), "+experiment=mine"]) == 2
+    assert capsys.readouterr().err == f"error: {complaint}\n"
+
+
+def test_keys_that_are_numbers_are_text_for_everybody(tmp_path: Path) -> None:
+    (tmp_path / "algo").mkdir()
+    (tmp_path / "algo" / "mine.yaml").write_text("_target_: m.N\nmap: {1: [{2: 3}], a: b}\n")
+    point, = Composer(str(tmp_path)).points(["algo=mine"], False)
+    assert point.config["algo"]["map"] == {"1": [{"2": 3}], "a": "b"}

@@ -32,6 +32,13 @@ class Bounded:
 
 class Open:
     def __init__(self, **kwargs): ...
+
+try:
+    import faster
+except ImportError:
+    class Late(Base): ...
+
+Other = Made = make(Missing)
 '''
 
 
@@ -51,12 +58,22 @@ def check(target: str, **hyperparameters: object) -> None:
 
 
 @pytest.mark.parametrize("target", [
-    "planted_plugin.Base", "planted_plugin.Child", "planted_package.Outer"])
+    "planted_plugin.Base", "planted_plugin.Child", "planted_plugin.Late",
+    "planted_package.Outer"])
 def test_names_are_found_through_bases_and_imports(target: str) -> None:
     check(target, window=3)
     with pytest.raises(BadInput, match=r"algo\.windo: expected window, got windo\. "
                                        r"Did you mean window\?"):
         check(target, windo=3)
+
+
+@pytest.mark.parametrize("target", ["planted_plugin.Made", "planted_plugin.faster",
+                                    "planted_stars.Any"])
+def test_what_the_text_of_a_file_does_not_tell_is_left_to_the_cell(
+    target: str, tmp_path: Path
+) -> None:
+    (tmp_path / "planted_stars.py").write_text("from planted_plugin import *\n")
+    check(target, anything=3)
 
 
 def test_open_signatures_take_anything() -> None:
@@ -98,7 +115,8 @@ def test_values_beyond_them(hyperparameters: dict[str, object], words: str) -> N
         check("planted_plugin.Bounded", **hyperparameters)
 
 
-@pytest.mark.parametrize("target", ["no_such_module.X", "planted_plugin.Bass", "Bare"])
+@pytest.mark.parametrize("target", ["no_such_module.X", "planted_plugin.Bass", "Bare",
+                                    "planted_plugin.Missing"])
 def test_targets_that_are_not_there(target: str) -> None:
     with pytest.raises(BadInput, match="_target_: expected"):
         check(target)
