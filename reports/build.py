@@ -6,9 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import content, markdown, output, plots
-from reports.document import Figure
-from reports.html import page
+from reports import output, page, plots
+from reports.page.context import context
 from reports.records import Sweeps, read_sweeps
 from reports.records.table import write
 from reports.study import Study
@@ -16,10 +15,11 @@ from reports.study import Study
 
 @dataclass(frozen=True)
 class Built:
-    """What was written: the page's path, and the sweeps it came from."""
+    """What was written: the page's path, the sweeps it came from, and the answer as text."""
 
     page: Path
     sweeps: Sweeps
+    answer: str
 
 
 def build(folders: list[Path], out: Path | None = None, others: Collection[str] = ()) -> Built:
@@ -54,8 +54,9 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
     with output.staged(target) as stage:
         write(study.everything, stage, sweeps.records)
         report = stage / "report"
-        figures = [Figure(plot, plot.save(report, plot.name), plot.name) for plot in drawn]
-        document = content.build(study, figures, missing)
-        (report / "report.md").write_text(markdown.render(document), encoding="utf-8")
-        (report / "index.html").write_text(page.render(document), encoding="utf-8")
-    return Built(target / "report" / "index.html", sweeps)
+        told = context(study, [plot.save(report) for plot in drawn], missing)
+        for table in told.tables:
+            table.write(report)
+        (report / "report.md").write_text(page.markdown(told), encoding="utf-8")
+        (report / "index.html").write_text(page.html(told), encoding="utf-8")
+    return Built(target / "report" / "index.html", sweeps, page.answer(study.facts))

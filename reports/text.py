@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,3 +71,15 @@ def elide(text: str, most: int, *, keep_end: bool = False) -> str:
 def times(ratio: float) -> str:
     """A ratio with the three figures of every other number: 0.618×, 1.04×, 12.3×."""
     return f"{short(ratio)}×"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+    """A table; `right` columns are flush right."""
+    rule = ["---:" if i in right else "---" for i in range(len(head))]
+    return "\n".join(
+        [
+            line(map(escape_markdown, head)),
+            line(rule),
+            *(line(escape_markdown(str(c)) for c in row) for row in rows),
+        ]
+    )

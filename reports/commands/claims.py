@@ -1,6 +1,4 @@
-"""What the tutorials claim, answered from the records: holds, does not hold, not decided,
-not tested here.
-"""
+"""What tutorials claim, answered from the records: holds, does not, is open or not tested."""
 
 from __future__ import annotations
 
@@ -11,43 +9,32 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a sweep's folder")
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints every claim with its verdict, figure and the keys of the rows behind it."""
-    from reports import markdown
-    from reports.claims import answer_all
+    """Prints every claim with its answer, the figure and the keys of the rows behind it."""
     from reports.commands import read
+    from reports.judge.claims import answers
     from reports.study import Study
 
-    answers = answer_all(Study(read(arguments.folders)))
+    study = Study(read(arguments.folders))
+    found, untested = answers(study.table, study.cells, study.facts.held)
     if arguments.format == "json":
+        told = [
+            {"id": a.claim.id, "claim": a.claim.words, "source": a.claim.source, "of": a.where,
+             "verdict": a.finding.verdict, "figure": a.finding.figure, "keys": a.finding.keys}
+            for a in found
+        ] + [
+            {"id": c.id, "claim": c.words, "source": c.source, "verdict": "not tested here",
+             "takes": c.regime} for c in untested
+        ]  # fmt: skip
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+        return 0
+    for a in found:
         print(
-            json.dumps(
-                [
-                    {
-                        "id": a.claim.id,
-                        "claim": a.claim.words,
-                        "tutorials": a.claim.tutorials,
-                        "verdict": a.finding.verdict,
-                        "figure": a.finding.figure,
-                        "keys": a.finding.keys,
-                    }
-                    for a in answers
-                ],
-                indent=1,
-                ensure_ascii=False,
-            )
+            f"{a.finding.verdict.upper():<16}{a.claim.words}\n{'':<16}{a.where}: {a.finding.figure}"
         )
-    elif arguments.format == "markdown":
-        print(markdown.claims(answers))
-    else:
-        for a in answers:
-            print(f"{a.finding.verdict.upper():<16}{a.claim.words}\n{'':<16}{a.finding.figure}")
-            print(
-                f"{'':<16}from {' / '.join(a.claim.tutorials)}"
-                + (f"; rows: {markdown.keys(a.finding.keys)}" if a.finding.keys else "")
-                + "\n"
-            )
+    for c in untested:
+        print(f"{'NOT TESTED HERE':<16}{c.words}\n{'':<16}It takes {c.regime}.")
     return 0

@@ -39,6 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     for number, (title, grid) in enumerate(maps, 1):
         stem = f"map_{arguments.values}_{number}"
-        plot(arguments.values, title, grid, stem).save(arguments.out, stem)
+        plot(arguments.values, title, grid, stem).save(arguments.out)
         print(arguments.out / f"{stem}.svg", title)
     return 0

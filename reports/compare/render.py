@@ -6,9 +6,8 @@ import json
 from xml.etree import ElementTree
 
 from reports.compare.result import Comparison, Line
-from reports.markdown import table
 from reports.records.columns import heading
-from reports.text import escape_markdown, short
+from reports.text import escape_markdown, short, table
 
 _HEAD = ["cell", "metric", "base", "head", "change", "95 % interval", "could have seen", "verdict"]
 MOST = 30  # lines of each kind in a text; JSON and JUnit have all

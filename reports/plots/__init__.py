@@ -12,23 +12,24 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from reports.drawing.canvas import NotDrawn, Plot
 from reports.errors import InputError
+from reports.plots.base import NotDrawn, Plot
 
 if TYPE_CHECKING:
     from reports.study import Study
 
+SHARED = ("base", "style", "svg")  # what plots are made with
 
-def make_all(
-    study: Study, others: Iterable[str] = ()
-) -> tuple[list[Plot], list[tuple[str, str]]]:
+
+def make_all(study: Study, others: Iterable[str] = ()) -> tuple[list[Plot], list[tuple[str, str]]]:
     """Every plot the records allow, and (title, reason) of each kind that they do not.
 
     Args:
         study: what is drawn.
         others: names of modules outside this folder; one that cannot be had is a reason as well.
     """
-    own = [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    names = [m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED]
+    own = [importlib.import_module(f"{__name__}.{name}") for name in names]
     modules = list(own)
     drawn: list[Plot] = []
     missing: list[tuple[str, str]] = []

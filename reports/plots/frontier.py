@@ -1,166 +1,129 @@
-"""Memory against speed, each way of computing one point with its fidelity; the best trade-offs
-joined.
-"""
+"""Time against memory, one mark a way, with intervals; the Pareto front joined."""
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from reports.choice import settings, without_gradient
-from reports.drawing.canvas import (
-    FAINT,
-    INK,
-    PAPER,
+from reports.judge import Setting, Way
+from reports.plots.base import (
     NotDrawn,
     Plot,
-    label_points,
-    legend,
-    log_ticks,
+    faint_line,
+    left_out,
+    log_axis,
+    of_way,
+    point_labels,
+    tip,
+    titled,
 )
-from reports.drawing.series import MOST_WAYS, left_out, panels, styled
-from reports.records.columns import HELD, SERIES, heading
-from reports.study import Slice, Study
-from reports.text import elide, short
+from reports.plots.style import PAPER, looks
+from reports.records.columns import heading
+from reports.study import Study
+from reports.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ORDER = 30
-TITLE = "Memory, speed and fidelity"
-MOST_SETTINGS = 3
+ORDER = 20
+TITLE = "Time against memory"
+MOST_SETTINGS = 4
+MOST_WAYS = 30
+MOST_NAMED = 9
 
 
 def make(study: Study) -> list[Plot]:
-    """Raises NotDrawn when no setting has two ways of computing with time and memory."""
+    """Raises NotDrawn when no setting has two ways with time and memory."""
     drawn: list[Plot] = []
-    choices = [c for c in settings(study) if len(c.cells) > 1 and c.cells[c.memory].gt(0).sum() > 1]
-    for choice in choices[:MOST_SETTINGS]:
-        cells, ways = drawable(study, choice.cells, choice.memory)
-        failed = out_of_memory(study, cells.iloc[0])
-        columns = [*SERIES, "step_time_ms", choice.memory, "grad_cosine"]
-        note = (
-            left_out(len(cells), ways, "the best trade-offs and the fastest others, {} ways")
-            + left_out(min(MOST_SETTINGS, len(choices)), len(choices), "{} settings")
-            + (f" Out of memory here: {', '.join(failed)}." if failed else "")
-        )
-        drawn += [
+    firsts = {group[0].id for group in study.facts.groups[:2]}
+    for setting in study.facts.settings[:MOST_SETTINGS]:
+        placed = [w for w in setting.ways if w.time and w.mib > 0]
+        if len(placed) < 2:
+            continue
+        front = pareto([(w.ms, w.mib) for w in placed])
+        ranked = sorted(placed, key=lambda w: (not front[placed.index(w)], w.ms, w.name))
+        shown = ranked[:MOST_WAYS]
+        drawn.append(
             Plot(
-                name=f"frontier_{number}",
+                name=f"frontier_{len(drawn) + 1}",
                 section=TITLE,
-                title=panel.title,
-                caption=_caption(study, cells, panel) + note,
-                data=panel.cells[[*columns, "no_gradient", "frontier"]].reset_index(drop=True),
+                title=setting.whole if setting.id in firsts else setting.name or setting.whole,
+                caption=_caption(setting, placed) + left_out(len(shown), len(placed), "ways"),
+                data=_data(setting, placed, front),
                 draw=partial(
                     _draw,
-                    study=study,
-                    cells=cells,
-                    panel=panel,
-                    memory=choice.memory,
-                    failed=failed,
+                    setting=setting,
+                    ways=shown,
+                    joined=[w for w, f in zip(placed, front, strict=True) if f],
+                    styles=looks(of_way(w) for s in study.facts.settings for w in s.ways),
                 ),
+                place="first" if setting.id in firsts else "more",
             )
-            for number, panel in enumerate(panels(study, cells), len(drawn) + 1)
-        ]
+        )
     if not drawn:
-        raise NotDrawn("no setting has two ways of computing with both time and memory")
+        raise NotDrawn("no setting has two ways with both time and memory")
     return drawn
 
 
-def drawable(study: Study, cells: pd.DataFrame, memory: str) -> tuple[pd.DataFrame, int]:
-    """The cells to be drawn, the best trade-offs and then the fastest, and how many there were.
-
-    `no_gradient` counts the weights of a cell that get no gradient in one of its processes.
-    """
-    placed = cells[cells[memory].gt(0)]
-    placed = placed.assign(frontier=pareto(placed, "step_time_ms", memory))
-    best_first = placed.sort_values(["frontier", "step_time_ms"], ascending=[False, True])
-    chosen = best_first.head(MOST_WAYS)
-    silent = [without_gradient(study, cell)[0] for _, cell in chosen.iterrows()]
-    return chosen.assign(no_gradient=silent), len(placed)
-
-
-def _caption(study: Study, cells: pd.DataFrame, panel: Slice) -> str:
-    front = cells[cells["frontier"]]
-    if len(front) == 1:
-        words, where = (
-            f"{study.name(front.iloc[0])} needs the least time and the least memory",
-            "it",
-        )
-    else:
-        words = "The grey line joins the ways that nothing beats in both time and memory"
-        where = "each of them"
-    if front["grad_cosine"].notna().any():
-        words += f"; the number at {where} is the cosine of its gradient to BPTT's"
-    if panel.cells["no_gradient"].any():
-        words += ". Open markers: some weights get no gradient at all, so they do not train"
-    if len(panel.cells) < len(cells):
-        words += ". Grey points are the ways of this setting that the other drawings name"
-    return f"Down and left is better. {words}."
-
-
-def pareto(data: pd.DataFrame, x: str, y: str) -> list[bool]:
+def pareto(points: list[tuple[float, float]]) -> list[bool]:
     """Whether no other point is at least as small in both and smaller in one."""
-    points = list(zip(data[x], data[y], strict=True))
     return [not any(p[0] <= q[0] and p[1] <= q[1] and p != q for p in points) for q in points]
 
 
-def out_of_memory(study: Study, like: pd.Series) -> list[str]:
-    """The ways of computing that ran out of memory at the setting of this cell."""
-    table = study.table[study.table["status"].eq("oom")]
-    same = [all(row[h] == like[h] for h in HELD) for _, row in table.iterrows()]
-    return sorted({study.name(row) for _, row in table[same].iterrows()}) if same else []
+def _caption(setting: Setting, ways: list[Way]) -> str:
+    said = "Down and left is better; the grey line is the Pareto front."
+    counts = {w.time.n for w in ways if w.time}
+    if max(counts) > 2:
+        said += " Bars: 95 % intervals between processes."
+    elif max(counts) == 1:
+        said += " One process each, so there are no intervals."
+    if any(setting.answer.why and setting.answer.why.get(w.name) for w in ways):
+        said += " Open marks: ways that do not qualify (see the table)."
+    if any(w.time and w.time.contended for w in ways):
+        said += " * measured under contention."
+    out = [w.name for w in setting.ways if w.failed.get("oom") and not w.ok]
+    return said + (f" Out of memory: {', '.join(out)}." if out else "")
 
 
-def _draw(
-    axes: Axes,
-    study: Study,
-    cells: pd.DataFrame,
-    panel: Slice,
-    memory: str,
-    failed: list[str],
-) -> None:
-    front = cells[cells["frontier"]].sort_values("step_time_ms")
-    axes.plot(front["step_time_ms"], front[memory], color=FAINT, linewidth=1.2, zorder=1)
-    others = cells.drop(index=panel.cells.index)
-    if len(others):
-        axes.plot(others["step_time_ms"], others[memory], "o", color=FAINT, markersize=3, zorder=1)
-    for name, look, points in styled(study, panel.cells):
-        hollow = bool(points["no_gradient"].any())
+def _data(setting: Setting, ways: list[Way], front: list[bool]) -> pd.DataFrame:
+    return pd.DataFrame([{
+        "way": w.name, "step_time_ms": w.ms, "step_time_ms_lo": w.time.ms.low,
+        "step_time_ms_hi": w.time.ms.high, "processes": w.time.n, "contended": w.time.contended,
+        setting.memory: w.mib, "pareto_front": f,
+    } for w, f in zip(ways, front, strict=True) if w.time])  # fmt: skip
+
+
+def _draw(axes: Axes, setting: Setting, ways: list[Way], joined: list[Way], styles: dict) -> None:
+    line = sorted((w.ms, w.mib) for w in joined)
+    steps = [line[0], *((x, y) for (_, b), (x, d) in itertools.pairwise(line)
+                        for y in (b, d))]  # fmt: skip
+    faint_line(axes, [x for x, _ in steps], [y for _, y in steps])
+    why = setting.answer.why or {}
+    xs, ys, named = [], [], []
+    for way in ways:
+        if not way.time:
+            continue
+        look, open_ = styles[of_way(way)], bool(why.get(way.name))
+        xs.append(way.ms)
+        ys.append(way.mib)
+        interval = way.time.ms
+        if interval.kind and way.time.n > 1:
+            axes.plot([interval.low, interval.high], [way.mib] * 2, color=look.colour, linewidth=1)
+            xs += [interval.low, interval.high]
         axes.plot(
-            points["step_time_ms"],
-            points[memory],
-            look.marker,
-            color=look.colour,
-            markersize=5,
-            label=name,
-            fillstyle="none" if hollow else "full",
-            # A rim in the colour of the paper keeps markers apart that cover each other.
-            markeredgecolor=look.colour if hollow else PAPER,
-            markeredgewidth=1 if hollow else 0.5,
-        )
-    for i, name in enumerate(failed[:4]):
-        axes.text(
-            0.98,
-            0.97 - 0.07 * i,
-            f"× {elide(name, 30)}: out of memory",
-            transform=axes.transAxes,
-            ha="right",
-            va="top",
-            fontsize=6.5,
-            color=INK,
-        )
-    log_ticks(axes, "x", cells["step_time_ms"])
-    log_ticks(axes, "y", cells[memory])
-    axes.set_xlabel(heading("step_time_ms"))
-    axes.set_ylabel(heading(memory))
-    axes.set_title(elide(panel.title, 58), loc="left")
-    legend(axes)
-    told = front.dropna(subset=["grad_cosine"])[["step_time_ms", memory, "grad_cosine"]]
-    label_points(
-        axes,
-        [(x, y, short(cosine)) for x, y, cosine in told.itertuples(index=False)],
-        cells[["step_time_ms", memory]],
-    )
+            way.ms, way.mib, look.marker, color=look.colour, markersize=6, label=way.name,
+            fillstyle="none" if open_ else "full",
+            # A rim in the colour of the paper keeps marks apart that cover each other.
+            markeredgecolor=look.colour if open_ else PAPER, markeredgewidth=1 if open_ else 0.5,
+        )  # fmt: skip
+        tip(axes, way.ms, way.mib, f"{way.name}: {short(way.ms)} ms, {short(way.mib)} MiB")
+        named.append((way.ms, way.mib, way.name + "*" * way.time.contended))
+    log_axis(axes, "x", xs)
+    log_axis(axes, "y", ys)
+    axes.set_xlabel(f"{heading('step_time_ms').split(' (')[0]} (ms per training step)")
+    axes.set_ylabel(heading(setting.memory))
+    titled(axes, setting.name or setting.whole)
+    point_labels(axes, named[:MOST_NAMED], [(x, y) for x, y, _ in named])

@@ -1,4 +1,4 @@
-"""A metric over two swept axes as a map, one drawing a variant."""
+"""A metric over two swept axes as a map, one drawing a way."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports.drawing.canvas import NotDrawn, Plot
-from reports.records.columns import SETTINGS, SIZES, SYMBOLS, heading
+from reports.judge.rows import words
+from reports.plots.base import NotDrawn, Plot, titled
+from reports.records.columns import SIZES, SYMBOLS, heading
 from reports.study import Study
-from reports.text import elide, short
+from reports.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,33 +24,30 @@ MOST_MAPS = 2  # of one metric
 
 
 def make(study: Study) -> list[Plot]:
-    """Raises NotDrawn when no variant was swept over two axes at once."""
+    """Raises NotDrawn when no way was swept over two axes at once."""
     drawn = []
-    for metric in ("timesteps_per_s", study.memory):
+    for metric in ("step_time_ms", study.memory):
         maps = [found for x, y in combinations(SIZES, 2) for found in grids(study, x, y, metric)]
         maps = sorted(maps, key=lambda m: -int(m[1].notna().sum().sum()))[:MOST_MAPS]
-        drawn += [
-            plot(metric, title, grid, f"map_{metric.rsplit('_', 1)[0]}_{i}")
-            for i, (title, grid) in enumerate(maps, 1)
-        ]
+        drawn += [plot(metric, title, grid, f"map_{metric.rsplit('_', 1)[0]}_{i}")
+                  for i, (title, grid) in enumerate(maps, 1)]  # fmt: skip
     if not drawn:
-        raise NotDrawn("no variant was run at two or more values of two axes at once")
+        raise NotDrawn("no way ran at two or more values of two axes at once")
     return drawn
 
 
 def grids(study: Study, x: str, y: str, metric: str) -> list[tuple[str, pd.DataFrame]]:
-    """(title, rows y by columns x) of every variant with at least two values of both axes."""
+    """(title, rows y by columns x) of every way with at least two values of both axes."""
     cells = study.cells
     if cells.empty or metric not in cells or cells[metric].isna().all():
         return []
-    held = [*(s for s in SETTINGS if s not in (x, y)), "variant"]
+    held = [c for c in study.facts.held if c not in (x, y)]
     found = []
-    for _, group in cells[cells[metric].notna()].groupby(held, dropna=False, sort=True):
+    for _, group in cells[cells[metric].notna()].groupby([*held, "way"], dropna=False, sort=True):
         grid = group.pivot_table(index=y, columns=x, values=metric, aggfunc="median")
         if min(grid.shape) >= 2 and grid.notna().to_numpy().sum() >= 4:
-            title = " · ".join(
-                filter(None, [study.name(group.iloc[0]), study.setting(group.iloc[0], (x, y))])
-            )
+            rest = words(group.iloc[0], [c for c in study.facts.varied if c not in (x, y)])
+            title = " · ".join(filter(None, [study.name(group.iloc[0]), rest]))
             found.append((title, grid.sort_index().sort_index(axis=1)))
     return found
 
@@ -60,9 +58,10 @@ def plot(metric: str, title: str, grid: pd.DataFrame, name: str) -> Plot:
         name=name,
         section=f"{heading(metric)[0].upper()}{heading(metric)[1:]} over two axes",
         title=title,
-        caption="Darker is less (logarithmic). An empty square was not measured.",
+        caption="Darker is less, on a logarithmic scale. An empty square was not measured.",
         data=grid.reset_index().rename(columns=str),
         draw=partial(_draw, grid=grid, title=title),
+        place="folded",
     )
 
 
@@ -76,18 +75,11 @@ def _draw(axes: Axes, grid: pd.DataFrame, title: str) -> None:
     axes.pcolormesh(np.ma.masked_invalid(values), cmap="cividis", norm=norm, linewidth=0)
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            axes.text(
-                j + 0.5,
-                i + 0.5,
-                short(value),
-                ha="center",
-                va="center",
-                fontsize=6.5,
-                color="#ffffff" if norm(value) < 0.5 else "#111111",
-            )
+            axes.text(j + 0.5, i + 0.5, short(value), ha="center", va="center", fontsize=7,
+                      color="#ffffff" if norm(value) < 0.5 else "#111111")  # fmt: skip
     for axis, labels in ((axes.xaxis, grid.columns), (axes.yaxis, grid.index)):
-        axis.set_ticks(np.arange(len(labels)) + 0.5, [elide(str(v), 14) for v in labels])
+        axis.set_ticks(np.arange(len(labels)) + 0.5, [str(v) for v in labels])
     axes.grid(False)
     axes.set_xlabel(SYMBOLS.get(str(grid.columns.name), str(grid.columns.name)))
     axes.set_ylabel(SYMBOLS.get(str(grid.index.name), str(grid.index.name)))
-    axes.set_title(elide(title, 58), loc="left")
+    titled(axes, title)

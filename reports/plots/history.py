@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.drawing.canvas import INK, NotDrawn, Plot
-from reports.drawing.palette import COLOURS
 from reports.history import Series, history
+from reports.plots.base import NotDrawn, Plot, folded
+from reports.plots.style import COLOURS, INK
 from reports.records.columns import heading
 from reports.study import Study
-from reports.text import elide
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,4 +75,4 @@ def _draw(axes: Axes, series: Series) -> None:
     axes.set_xticks(shown, [commits[i][:7] for i in shown], rotation=30, ha="right")
     axes.set_ylim(0, values.max() * 1.15)
     axes.set_ylabel(heading(series.metric))
-    axes.set_title(elide(series.cell, 70), loc="left", fontsize=6.5)
+    axes.set_title(folded(series.cell, 70), fontsize=7)

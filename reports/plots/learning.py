@@ -1,151 +1,162 @@
-"""Loss and accuracy against epochs and against training time, one line a variant and backend, mean
-over seeds.
-"""
+"""What training came to against the time it took, each seed thin and their median thick."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from reports.drawing.canvas import NotDrawn, Plot, legend
-from reports.drawing.palette import Look
-from reports.drawing.series import MOST_SERIES, left_out, unbatched_looks
-from reports.records.columns import HELD, SETTINGS
-from reports.resampling import half_interval
+from reports.judge import Setting
+from reports.plots.base import (
+    NotDrawn,
+    Plot,
+    at_recommended_batching,
+    batching_words,
+    end_labels,
+    left_out,
+    most_telling,
+    note,
+    of_method,
+    tip,
+    titled,
+)
+from reports.plots.style import INK, Look, looks
 from reports.study import Study
-from reports.text import elide
+from reports.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ORDER = 20
-TITLE = "Loss and accuracy against epochs and training time"
-CURVES = {"loss": "training loss", "test_accuracy": "test accuracy", "accuracy": "accuracy"}
-MOST_SETTINGS = 2
-MARKERS_A_LINE = 5
+ORDER = 10
+TITLE = "Accuracy against training time"
+CURVES = {
+    "test_accuracy": "test accuracy",
+    "accuracy": "training accuracy",
+    "loss": "training loss",
+}
+X = {"train_time_s": "training time (s)", "epoch": "epoch"}
+MOST_SETTINGS = 4
+LEAST_EPOCHS = 3
 
 
 def make(study: Study) -> list[Plot]:
     """Raises NotDrawn when no record holds a curve of at least three epochs."""
-    points = curves(study)
-    if points.empty:
-        raise NotDrawn("no record holds a learning curve of three epochs or more")
-    groups = sorted(
-        points.groupby(HELD, dropna=False),
-        key=lambda g: (-g[1]["variant"].nunique(), -g[1]["epoch"].max()),
-    )
-    y_names = [y for y in ("loss", "test_accuracy", "accuracy") if points[y].notna().any()][:2]
-    cut = left_out(min(MOST_SETTINGS, len(groups)), len(groups), "{} settings")
-    drawn = []
-    for y in y_names:
-        for x in ("epoch", "train_time_s"):
-            for number, (values, group) in enumerate(groups[:MOST_SETTINGS], 1):
-                title = study.setting(dict(zip(HELD, values, strict=True)))
-                drawn += _plots(study, group, x, y, title, number, cut)
+    drawn: list[Plot] = []
+    firsts = {group[0].id for group in study.facts.groups[:2]}
+    for setting in study.facts.settings[:MOST_SETTINGS]:
+        points, ways = curves(study, setting)
+        if points.empty:
+            continue
+        y = next(name for name in CURVES if points[name].notna().any())
+        place = "first" if setting.id in firsts else "more"
+        drawn.append(_plot(setting, points, ways, "train_time_s", y, len(drawn) + 1, place))
+        if points["loss"].notna().any() and setting.id in firsts:
+            drawn.append(_plot(setting, points, ways, "epoch", "loss", len(drawn) + 1, "folded"))
+    if not drawn:
+        raise NotDrawn(f"no record holds a learning curve of {LEAST_EPOCHS} epochs or more")
     return drawn
 
 
-def curves(study: Study) -> pd.DataFrame:
-    """One row per epoch of each ok record, of one way of batching: the losses are the same in
-    all.
+def curves(study: Study, setting: Setting) -> tuple[pd.DataFrame, int]:
+    """(a row for each method, seed and epoch at the recommended batching; how many methods).
+
+    Of a seed's repeats the median; the learning rate is the one that the method is judged at.
     """
+    ways = [w for w in at_recommended_batching(setting) if w.learned]
     rows = []
-    order = {"manual": 0, "vmap": 1, "single": 2}
-    for row in study.ok.to_dict("records"):
-        curve = study.by_key[row["key"]].get("curves") or {}
-        epochs = curve.get("epoch") or []
-        for i, epoch in enumerate(epochs if len(epochs) >= 3 else []):
-            values = {
-                name: curve[name][i] if i < len(curve.get(name) or []) else None
-                for name in (*CURVES, "train_time_s")
-            }
-            rows.append(
-                {**{s: row[s] for s in (*SETTINGS, "variant", "seed")}, "epoch": epoch, **values}
-            )
-    table = pd.DataFrame(rows)
-    if table.empty:
-        return table
-    held = [s for s in (*SETTINGS, "variant") if s != "batching"]
-    rank = table["batching"].map(order).fillna(9)
-    return table[rank.eq(rank.groupby([table[h] for h in held], dropna=False).transform("min"))]
+    for way in most_telling(ways, setting.answer.start):
+        for key in way.keys:
+            record = study.by_key[key]
+            lr, at = record["config"].get("lr"), way.learned.lr
+            if at == at and lr is not None and float(lr) != at:
+                continue
+            curve = record.get("curves") or {}
+            epochs = curve.get("epoch") or []
+            for i, epoch in enumerate(epochs if len(epochs) >= LEAST_EPOCHS else []):
+                values = {
+                    n: (curve.get(n) or [])[i : i + 1] or [None] for n in (*CURVES, "train_time_s")
+                }
+                rows.append({
+                    "way": way.name, "seed": record["row"].get("seed"), "epoch": epoch,
+                    **{n: v[0] for n, v in values.items()}, "_look": of_method(way),
+                })  # fmt: skip
+    table = pd.DataFrame(rows, columns=["way", "seed", "epoch", *CURVES, "train_time_s", "_look"])
+    table = table.astype(dict.fromkeys((*CURVES, "train_time_s"), "float64"))
+    by = table.groupby(["way", "seed", "epoch", "_look"], sort=False, dropna=False)
+    return by.median().reset_index(), len(ways)
 
 
-def _plots(
-    study: Study, group: pd.DataFrame, x: str, y: str, title: str, number: int, cut: str
-) -> list[Plot]:
-    group = group[pd.to_numeric(group[y], errors="coerce").notna() & group[x].notna()]
-    group = group.assign(way=[study.name(row, batching=False) for _, row in group.iterrows()])
-    ways, found = sorted(group["way"].unique()), unbatched_looks(study)
-    styles = {
-        row["way"]: found[row["variant"], row["backend"]]
-        for row in group.drop_duplicates("way").to_dict("records")
-    }
-    out = []
-    for start in range(0, len(ways), MOST_SERIES):
-        chosen = ways[start : start + MOST_SERIES]
-        data = mean_curve(group[group["way"].isin(chosen)], x, y)
-        if not data.empty:
-            out.append(
-                Plot(
-                    name=f"{y}_vs_{x}_{number}" + (f"_{start // MOST_SERIES + 1}" if start else ""),
-                    section=TITLE,
-                    title=title,
-                    caption="Mean over seeds; from three seeds on the band is the 95 % interval "
-                    "of the mean. "
-                    "Evaluation is not counted as training time." + cut,
-                    data=data,
-                    draw=partial(_draw, data=data, x=x, y=y, title=title, styles=styles),
-                )
-            )
-    return out
-
-
-def mean_curve(group: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Per way and epoch: mean x, mean y over seeds, and Student's interval from three seeds
-    on.
-    """
-    group = group.astype({y: "float64", x: "float64"})
-    by = group.groupby(["way", "epoch"], sort=True)
-    n, mean, spread = by[y].count(), by[y].mean(), by[y].std()
-    half = half_interval(spread, n).where(n >= 3)
-    named = pd.DataFrame({y: mean, f"{y}_lo": mean - half, f"{y}_hi": mean + half, "n": n})
-    if x != "epoch":
-        named.insert(0, x, by[x].mean())
-    return named.reset_index()
+def _plot(
+    setting: Setting, points: pd.DataFrame, ways: int, x: str, y: str, number: int, place: str
+) -> Plot:
+    data = points[["way", "seed", "epoch", *([x] if x != "epoch" else []), y]].dropna(subset=[y, x])
+    look = looks(list(points["_look"]))
+    styles = {way: look[some.iloc[0]] for way, some in points.groupby("way")["_look"]}
+    shown = [w for w in setting.ways if w.name in styles]
+    seeds = int(data.groupby("way")["seed"].nunique(dropna=False).max())
+    each = f"Thin: each of {seeds} seeds; thick: their median." if seeds > 1 else "One seed."
+    chance = next((w.learned.chance for w in shown if w.learned), float("nan"))
+    if y == "loss" and (setting.metric != "loss_final" and chance == chance):
+        chance = -np.log(chance)
+    rates = {w.learned.lr for w in shown if w.learned and w.learned.n_lr > 1}
+    return Plot(
+        name=f"{y}_vs_{x}_{number}",
+        section=f"{CURVES[y].capitalize()} against {X[x].split(' (')[0]}",
+        title=setting.whole if place == "first" else setting.name or setting.whole,
+        caption=each
+        + (" Evaluation is not counted as training time." if x != "epoch" else "")
+        + batching_words(shown)
+        + (" Each at its best learning rate." if rates else "")
+        + left_out(len(shown), ways, "methods"),
+        data=data.reset_index(drop=True),
+        draw=partial(
+            _draw,
+            data=data,
+            x=x,
+            y=y,
+            title=setting.name or setting.whole,
+            styles=styles,
+            chance=chance,
+        ),
+        place=place,
+    )
 
 
 def _draw(
-    axes: Axes, data: pd.DataFrame, x: str, y: str, title: str, styles: dict[str, Look]
-) -> None:
-    for i, (way, points) in enumerate(data.groupby("way", sort=True)):
+    axes: Axes, data: pd.DataFrame, x: str, y: str, title: str, styles: dict[str, Look],
+    chance: float,
+) -> None:  # fmt: skip
+    ends = []
+    for way, points in data.groupby("way", sort=False):
         look = styles[str(way)]
-        colour = look.colour
-        every = max(1, len(points) // MARKERS_A_LINE)
-        axes.plot(
-            points[x],
-            points[y],
-            color=colour,
-            linestyle=look.dash,
-            marker=look.marker,
-            # Lines that run close to each other keep their markers apart.
-            markevery=(i % every, every),
-            markeredgewidth=0,
-            label=str(way),
+        seeds = [s.sort_values("epoch") for _, s in points.groupby("seed", dropna=False)]
+        for seed in seeds if len(seeds) > 1 else []:
+            axes.plot(seed[x], seed[y], color=look.colour, linewidth=0.6, alpha=0.45, label="_")
+        by = points.groupby("epoch")
+        middle = pd.DataFrame(
+            {"x": by[x].median() if x != "epoch" else by.size().index, "y": by[y].median()}
         )
-        if points[f"{y}_lo"].notna().any():
-            axes.fill_between(
-                points[x],
-                points[f"{y}_lo"],
-                points[f"{y}_hi"],
-                color=colour,
-                alpha=0.18,
-                linewidth=0,
-            )
-    axes.set_xlabel("epoch" if x == "epoch" else "training time (s)")
+        axes.plot(middle["x"], middle["y"], color=look.colour, linestyle=look.dash, linewidth=2,
+                  label=str(way))  # fmt: skip
+        for epoch, (at, value) in zip(middle.index, middle.to_numpy(), strict=True):
+            tip(axes, at, value, f"{way}: {CURVES[y]} {short(value)}, epoch {epoch:g}"
+                + (f", {short(at)} s" if x != "epoch" else ""))  # fmt: skip
+        ends.append((*middle.iloc[-1], str(way), look.colour))
+    axes.set_xlabel(X[x])
     if x == "epoch":
         axes.locator_params(axis="x", integer=True)  # there is no epoch 2.5
+    else:
+        axes.set_xlim(left=0)
+    if chance == chance:
+        axes.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+        low, high = axes.get_ylim()
+        axes.set_ylim(
+            min(low, chance - 0.05 * (high - low)), max(high, chance + 0.05 * (high - low))
+        )
+        note(axes, "chance", 0.99, chance, transform=axes.get_yaxis_transform(), ha="right",
+             va="bottom")  # fmt: skip
     axes.set_ylabel(CURVES[y])
-    axes.set_title(elide(title, 58), loc="left")
-    legend(axes)
+    titled(axes, title)
+    end_labels(axes, ends)

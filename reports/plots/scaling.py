@@ -1,6 +1,4 @@
-"""Memory and throughput against steps, width and batch, one drawing per slice of the other
-settings.
-"""
+"""Memory and time against steps, width and batch, one drawing for each setting of the rest."""
 
 from __future__ import annotations
 
@@ -10,118 +8,113 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports.drawing.canvas import NotDrawn, Plot, legend, log_ticks
-from reports.drawing.palette import Look
-from reports.drawing.series import facets, line, styled
-from reports.records.columns import SERIES, SIZES, heading
-from reports.study import Slice, Study
-from reports.text import elide
+from reports.judge.scaling import Series, series, sizes_swept
+from reports.plots.base import NotDrawn, Plot, end_labels, left_out, log_axis, note, tip, titled
+from reports.plots.style import FAINT, MOST_SERIES, Look, looks
+from reports.records.columns import heading
+from reports.study import Study
+from reports.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ORDER = 10
-TITLE = "Memory and throughput against steps, width and batch"
-AXES = {
-    "n_steps": "steps in a sequence, T",
-    "n_hidden": "hidden neurons, H",
-    "batch_size": "batch size, B",
-}
-Series = tuple[str, Look, pd.DataFrame]
-LINE_SHARE = 0.008  # of the height of the axes: about as much as a line is wide
-MOST_SLICES = 3  # of one metric against one axis; the others are in the results table
+ORDER = 30
+TITLE = "Memory and time against steps, width and batch"
+AXES = {"n_steps": "time steps in a sequence, T", "n_hidden": "hidden neurons, H",
+        "batch_size": "batch size, B"}  # fmt: skip
+MOST_SLICES = 3  # of one metric against one size; the others are in the results table
 
 
 def make(study: Study) -> list[Plot]:
-    """Raises NotDrawn when no algorithm ran at two sizes of any axis."""
-    drawn = []
-    for axis in SIZES:
-        for metric in (study.memory, "timesteps_per_s"):
-            slices = study.slices(axis, metric)
-            note = (
-                (
-                    f" The {MOST_SLICES} richest of {len(slices)} slices are drawn; the table of "
-                    f"all "
-                    "cells has the others."
-                )
-                if len(slices) > MOST_SLICES
-                else ""
-            )
-            panels = [panel for s in slices[:MOST_SLICES] for panel in facets(s)]
-            drawn += [_plot(study, axis, metric, panel, i, note) for i, panel in enumerate(panels)]
+    """Raises NotDrawn when no method ran at two sizes with everything else equal."""
+    facts, drawn = study.facts, []
+    start = next((s.answer.start for s in facts.settings if s.answer.start), None)
+    batching = start.batching if start else "manual"
+    for size in sizes_swept(study.cells):
+        for metric in (study.memory, "step_time_ms"):
+            found = series(study.cells, facts.held, metric, size, batching)
+            slices = {
+                w: [s for s in found if s.where == w] for w in dict.fromkeys(s.where for s in found)
+            }
+            # The slice with most series and sizes first; what pairs sizes stays in their order.
+            rich = sorted(slices, key=lambda w: -sum(len(s.points) for s in slices[w]))[
+                :MOST_SLICES
+            ]
+            for where in [w for w in slices if w in rich]:
+                cut = left_out(len(rich), len(slices), "settings")
+                drawn.append(_plot(size, metric, where, slices[where], len(drawn) + 1, cut))
     if not drawn:
         raise NotDrawn(
-            "no algorithm has results at two widths, batch sizes or lengths "
-            "with everything else equal"
+            "no method has results at two widths, batch sizes or lengths with everything else equal"
         )
     return drawn
 
 
-def _plot(study: Study, axis: str, metric: str, piece: Slice, number: int, note: str) -> Plot:
-    columns = [*SERIES, axis, metric, f"{metric}_lo", f"{metric}_hi", "n"]
-    data = piece.cells[columns].sort_values(["variant", "batching", axis]).reset_index(drop=True)
-    series = merged(styled(study, data[data[metric] > 0]), axis, metric)
+def _plot(size: str, metric: str, where: str, found: list[Series], number: int, cut: str) -> Plot:
+    shown = found[:MOST_SERIES]
+    batchings = sorted({s.batching for s in shown})
+    caption = "Both axes are logarithmic."
+    if any(s.theory is not None for s in shown):
+        caption += " Dashed: the slope of theory for large sizes, through the last point."
+    if any(_window_end(s) for s in shown):
+        caption += " Dotted: up to here one window covers the sequence."
+    data = pd.concat([s.points.assign(way=s.name, batching=s.batching) for s in found])
+    names = {"x": size, "y": metric, "lo": f"{metric}_lo", "hi": f"{metric}_hi"}
+    stem = "memory" if metric.startswith("memory") else "time"
     return Plot(
-        name=f"{metric.rsplit('_', 1)[0]}_vs_{axis}_{number + 1}",
-        section=f"Memory and throughput against {AXES[axis]}",
-        title=piece.title,
-        caption="Both axes are logarithmic: a straight line is a power law."
-        + (" Bars are 95 % intervals." if _has_bars(data, metric) else "")
-        + (
-            " Series that lie on one another share a line and its entry in the legend."
-            if len(series) < data.groupby(SERIES).ngroups
-            else ""
-        )
-        + note,
-        data=data,
-        draw=partial(_draw, series=series, data=data, axis=axis, metric=metric, title=piece.title),
-    )
+        name=f"{stem}_vs_{size}_{number}",
+        section=f"{'Memory' if stem == 'memory' else 'Step time'} against {AXES[size]}",
+        title=where,
+        caption=f"{caption} Batching: {', '.join(batchings)}."
+        + left_out(len(shown), len(found), "methods") + cut,
+        data=data.rename(columns=names)[["way", "batching", *names.values(), "n"]],
+        draw=partial(_draw, found=shown, size=size, metric=metric, title=where,
+                     styles=looks(s.look for s in found)),
+    )  # fmt: skip
 
 
-def _has_bars(data: pd.DataFrame, metric: str) -> bool:
-    return bool((data[f"{metric}_hi"] > data[f"{metric}_lo"]).any())
-
-
-def merged(series: list[Series], axis: str, metric: str) -> list[Series]:
-    """The series, those that would be painted over one another as one, with a line a name."""
-    if not series:
-        return []
-    whole = np.concatenate([points[metric].to_numpy(dtype=float) for _, _, points in series])
-    near = LINE_SHARE * np.log(whole.max() / whole.min())
-    out: list[Series] = []
-    for name, look, points in series:
-        for i, (others, first_look, first) in enumerate(out):
-            if _alike(first, points, axis, metric, near):
-                out[i] = (f"{others}\n{name}", first_look, first)
-                break
-        else:
-            out.append((name, look, points))
-    return out
-
-
-def _alike(a: pd.DataFrame, b: pd.DataFrame, axis: str, metric: str, near: float) -> bool:
-    """Whether two series differ by no more than `near` in the logarithm, their intervals as
-    well.
-    """
-    if a[axis].tolist() != b[axis].tolist():
-        return False
-    pairs = [(a[c].fillna(a[metric]), b[c].fillna(b[metric])) for c in
-             (metric, f"{metric}_lo", f"{metric}_hi")]  # fmt: skip
-    return all(
-        bool((np.abs(np.log(x.to_numpy(dtype=float) / y.to_numpy(dtype=float))) <= near).all())
-        for x, y in pairs
-    )
+def _window_end(one: Series) -> float | None:
+    """The longest sequence that one window covered, where a longer one was measured."""
+    if one.size != "n_steps":
+        return None
+    inside = one.points["window"] >= one.points["x"]
+    return float(one.points["x"][inside].max()) if inside.any() and not inside.all() else None
 
 
 def _draw(
-    axes: Axes, series: list[Series], data: pd.DataFrame, axis: str, metric: str, title: str
-) -> None:
-    for name, look, points in series:
-        line(axes, points, axis, metric, look, name)
-    log_ticks(axes, "x", data[axis])
-    # A logarithm has no room for zero; the data table does.
-    log_ticks(axes, "y", data[metric][data[metric] > 0])
-    axes.set_xlabel(AXES[axis])
-    axes.set_ylabel(heading(metric))
-    axes.set_title(elide(title, 58), loc="left")
-    legend(axes)
+    axes: Axes, found: list[Series], size: str, metric: str, title: str,
+    styles: dict[tuple[str, str, str], Look],
+) -> None:  # fmt: skip
+    ends, ys = [], []
+    for one in found:
+        look, points = styles[one.look], one.points
+        x, y = points["x"].to_numpy(), points["y"].to_numpy()
+        low, high = points["lo"].fillna(points["y"]), points["hi"].fillna(points["y"])
+        bars = (points["n"] > 1).to_numpy()
+        axes.vlines(x[bars], low[bars], high[bars], color=look.colour, linewidth=0.9)
+        axes.plot(x, y, color=look.colour, marker=look.marker, linestyle=look.dash,
+                  markeredgewidth=0, label=one.name)  # fmt: skip
+        if one.theory is not None and len(x) > 1:
+            back = x[-1] / (x[-1] / x[-2]) ** 1.0
+            axes.plot(
+                [back, x[-1]],
+                [y[-1] * (back / x[-1]) ** one.theory, y[-1]],
+                color=look.colour,
+                linewidth=0.8,
+                linestyle=(0, (2, 2)),
+                label="_",
+            )
+        end = _window_end(one)
+        if end:
+            axes.axvline(end, color=FAINT, linewidth=1, linestyle=(0, (1, 1.5)), zorder=0)
+            note(axes, " one window", end, 0.02, transform=axes.get_xaxis_transform(), va="bottom")
+        for a, b in zip(x, y, strict=True):
+            tip(axes, a, b, f"{one.name}: {short(b)} at {size} = {a:g}")
+        ends.append((x[-1], y[-1], one.name, look.colour))
+        ys += [*y, *low[bars], *high[bars]]
+    log_axis(axes, "x", np.concatenate([s.points["x"] for s in found]))
+    log_axis(axes, "y", ys)
+    axes.set_xlabel(AXES[size])
+    axes.set_ylabel("ms per training step" if metric == "step_time_ms" else heading(metric))
+    titled(axes, title)
+    end_labels(axes, ends)

@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait as Wait
-from synthetic_records import record, write_sweep
+from synthetic_records import ALGOS, grid, record, write_sweep
 
 from reports import plots
 from reports.build import build
@@ -62,6 +62,7 @@ def url(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def page(driver: Any, url: str) -> Any:
     visit(driver, url, *DESKTOP)
+    driver.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     return driver
 
 
@@ -102,11 +103,14 @@ def shown(page: Any) -> str:
 
 
 def test_the_first_screen_answers_the_question(page: Any) -> None:
-    lead = page.find_element(By.CSS_SELECTOR, "#verdict .lead")
-    table = page.find_element(By.CSS_SELECTOR, "#verdict table")
-    assert lead.text.startswith("Start with ")
+    lead = page.find_element(By.CSS_SELECTOR, "#answer .lead")
+    figures = page.find_elements(By.CSS_SELECTOR, "#answer figure")
+    table = page.find_element(By.CSS_SELECTOR, "#answer table")
+    assert "start with " in lead.text
     assert lead.location["y"] < 500
-    assert table.location["y"] < DESKTOP[1]
+    assert len(figures) >= 2
+    assert figures[0].location["y"] == figures[1].location["y"] < DESKTOP[1]
+    assert figures[1].location["y"] < table.location["y"]
     assert table.text.count("\n") > 3
 
 
@@ -163,9 +167,9 @@ def test_searching_any_text(page: Any) -> None:
 def test_the_whole_page_works_from_the_keyboard(page: Any) -> None:
     body = page.find_element(By.TAG_NAME, "body")
     body.send_keys(Keys.TAB)
-    assert page.switch_to.active_element.text == "Skip to the verdict"
+    assert page.switch_to.active_element.text == "Skip to the answer"
     page.switch_to.active_element.send_keys(Keys.ENTER)
-    assert page.current_url.endswith("#verdict")
+    assert page.current_url.endswith("#answer")
     reached = {"a"}  # the link that was just followed
     for _ in range(80):
         active = page.switch_to.active_element
@@ -182,12 +186,33 @@ def test_the_whole_page_works_from_the_keyboard(page: Any) -> None:
     assert outline == "solid"
 
 
-def test_the_numbers_of_a_drawing_open_from_the_keyboard(page: Any) -> None:
-    summary = page.find_element(By.CSS_SELECTOR, "figure summary")
-    table = page.find_element(By.CSS_SELECTOR, "figure details table")
-    assert not table.is_displayed()
-    summary.send_keys(Keys.ENTER)
-    assert table.is_displayed()
+def test_a_drawing_is_enlarged_by_a_click_and_from_the_keyboard(page: Any) -> None:
+    large = page.find_element(By.CSS_SELECTOR, "dialog.large")
+    small = page.find_element(By.CSS_SELECTOR, "figure .drawing")
+    assert not large.is_displayed()
+    small.click()
+    assert large.is_displayed()
+    assert large.find_element(By.TAG_NAME, "svg").size["width"] > 1.5 * small.size["width"]
+    large.send_keys(Keys.ESCAPE)
+    assert not large.is_displayed()
+    page.find_element(By.CSS_SELECTOR, "figure .enlarge").send_keys(Keys.ENTER)
+    assert large.is_displayed()
+
+
+def test_values_show_when_the_pointer_rests_on_a_point(page: Any) -> None:
+    tips = page.find_elements(By.CSS_SELECTOR, "#answer figure svg .tip title")
+    assert len(tips) > 5
+    assert all(tip.get_attribute("textContent") for tip in tips)
+
+
+def test_the_first_columns_stay_when_a_table_is_scrolled(driver: Any, url: str) -> None:
+    visit(driver, url, *PHONE)
+    left = driver.execute_script("""
+      const box = document.querySelector('#answer .scroll'), cell = box.querySelector('tbody td');
+      box.scrollLeft = 80;
+      const left = (e) => e.getBoundingClientRect().left;
+      return [box.scrollLeft, left(cell) - left(box)];""")
+    assert left == [80, 0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -196,7 +221,7 @@ def test_a_phone_scrolls_tables_but_never_the_page(driver: Any, url: str, scheme
     width = driver.execute_script("return document.documentElement.scrollWidth")
     wide = driver.execute_script("""
       return [...document.querySelectorAll('body *')]
-        .filter(e => !e.closest('.scroll, nav, svg'))
+        .filter(e => !e.closest('.scroll, svg, dialog, .skip'))
         .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
         .map(e => e.outerHTML.slice(0, 90))
     """)
@@ -205,7 +230,7 @@ def test_a_phone_scrolls_tables_but_never_the_page(driver: Any, url: str, scheme
         "return [...document.querySelectorAll('p, li, td, th, summary, select')]"
         ".filter(e => e.offsetParent).map(e => parseFloat(getComputedStyle(e).fontSize))"
     )
-    assert len(sizes) > 100
+    assert len(sizes) > 60
     assert min(sizes) >= 11
     labels = driver.execute_script(
         "return [...document.querySelectorAll('figure svg text')]"
@@ -223,23 +248,20 @@ def test_a_phone_shows_numbers_beside_long_names(
                for m in ("multi_step", "single_step")]  # fmt: skip
     visit(driver, build([write_sweep(tmp_path, records)]).page.resolve().as_uri(), *PHONE)
     cells = driver.execute_script(
-        "return [...document.querySelectorAll('#verdict tbody tr')]"
+        "return [...document.querySelectorAll('#answer tbody tr')]"
         ".map(r => r.cells[2].getBoundingClientRect().right)")  # fmt: skip
     assert len(cells) == 8
     assert max(cells) <= PHONE[0]
-    head = driver.find_element(By.CSS_SELECTOR, "#verdict thead")
+    head = driver.find_element(By.CSS_SELECTOR, "#answer thead")
     assert head.size["height"] < 70
 
 
-def test_a_phone_shows_every_entry_and_that_a_table_goes_on(driver: Any, url: str) -> None:
+def test_a_phone_shows_that_a_table_goes_on(driver: Any, url: str) -> None:
     visit(driver, url, *PHONE)
-    ends = driver.execute_script("""
-      return [...document.querySelectorAll('nav a')].map(a => a.getBoundingClientRect().right)""")
-    assert max(ends) <= PHONE[0]
     boxes = driver.execute_script("""
       return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)
         .map(e => [getComputedStyle(e).backgroundAttachment, e.tabIndex])""")
-    assert len(boxes) > 2
+    assert len(boxes) >= 1
     assert {(shade.count("local"), focus) for shade, focus in boxes} == {(2, 0)}
 
 
@@ -262,7 +284,7 @@ def test_text_and_drawings_follow_the_colour_scheme(driver: Any, url: str, schem
       const found = {};
       for (const [name, selector, property] of [
           ['body', 'body', 'color'], ['eyebrow', '.eyebrow', 'color'], ['cell', 'td', 'color'],
-          ['head', 'th', 'color'], ['link', 'nav a', 'color'], ['caption', '.caption', 'color'],
+          ['head', 'th', 'color'], ['link', '.note a', 'color'], ['caption', 'figcaption', 'color'],
           ['failed', 'tr.failed td', 'color'], ['holds', '.holds', 'color'],
           ['fails', '.fails', 'color'], ['drawing', 'figure svg text', 'fill']])
         found[name] = rgb(getComputedStyle(document.querySelector(selector))[property]);
@@ -308,9 +330,18 @@ def test_silence_no_errors_no_requests_no_injection(driver: Any, url: str) -> No
 
 
 def test_claims_lead_to_their_rows(page: Any) -> None:
-    claim = page.find_element(By.ID, "claim-n-to-the-fourth")
+    claim = page.find_element(By.CSS_SELECTOR, "[id^=claim-under-100]")
     assert "does not hold" in claim.text
-    claim.find_element(By.TAG_NAME, "summary").click()
     key = claim.find_element(By.CSS_SELECTOR, ".keys").text.split(", ")[0]
     page.find_element(By.NAME, "search").send_keys(key)
     assert column(page, "key") == [key]
+
+
+def test_the_page_of_the_quick_sweep_is_short(
+    driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = grid(algo=ALGOS, batching=["manual", "vmap"], n_hidden=[64, 128])
+    for built in records:
+        built["provenance"]["load_before"] = 9.0  # a busy machine has the longer page
+    visit(driver, build([write_sweep(tmp_path, records)]).page.resolve().as_uri(), *DESKTOP)
+    assert driver.execute_script("return document.documentElement.scrollHeight") < 3500

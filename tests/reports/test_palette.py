@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synthetic_records import ALGOS
 
-from reports.drawing.palette import COLOURS, looks
+from reports.plots.style import COLOURS, looks
 
 
 def test_series_can_be_told_apart_without_colour() -> None:

@@ -1,213 +1,121 @@
-"""Power laws and cross-overs: planted truths come back, and the intervals keep their promise."""
+"""Growth with a size: fitted laws, theory beside them, and where curves change places."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from synthetic_records import record, study
+from synthetic_records import ALGOS, grid, record, study
 
-from reports.document import Table, Words
-from reports.laws import Meeting, meetings, reading
-from reports.scaling import PowerLaw, cross_over, fit
-from reports.sections.scaling import scaling
-from reports.study import Study
+from reports.judge.scaling import crossings, growths, series
+from reports.scaling import crossing, fit
 
-DRAWS = 1000
-SIZES = np.array([50.0, 100.0, 200.0, 400.0, 1000.0])
+X = np.array([16.0, 32, 64, 128, 256, 512])
 
 
-def test_a_planted_law_without_noise_comes_back() -> None:
-    law = fit(SIZES, 3 * SIZES**1.5)
-    assert law.exponent == pytest.approx(1.5)
-    assert law.high - law.low < 1e-9
-    assert law.top == pytest.approx(1.5)
-    assert (law.points, law.degrees, law.bent) == (5, 3, False)
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0])
+def test_a_power_law_is_found(power: float) -> None:
+    law = fit(X, 3 * X**power)
+    assert law.exponent == pytest.approx(power, abs=0.01)
+    assert law.low <= power <= law.high
+    assert not law.dominated
 
 
-@pytest.mark.parametrize(("sizes", "slices"), [(SIZES, 1), (SIZES[:3], 1), (SIZES[:3], 4)])
-def test_intervals_of_the_exponent_hold_the_truth_in_95_percent(
-    sizes: np.ndarray, slices: int
-) -> None:
-    rng = np.random.default_rng(1)
-    x = np.tile(sizes, slices)
-    labels = np.repeat(np.arange(slices), len(sizes))
-    held = 0
-    for _ in range(DRAWS):
-        level = np.exp(rng.normal(size=slices))[labels]
-        law = fit(x, level * x**0.9 * np.exp(0.1 * rng.standard_normal(len(x))), labels)
-        held += law.low <= 0.9 <= law.high
-    assert 0.93 <= held / DRAWS <= 0.97
+def test_a_fixed_cost_is_told_apart_from_the_power() -> None:
+    law = fit(X, 100 + 0.01 * X**2)
+    assert law.exponent == pytest.approx(2, abs=0.02)
+    assert not law.dominated
+    assert fit(X, 1e5 + 0.01 * X**2).exponent == pytest.approx(0, abs=0.05)  # it does not grow
+    assert fit(X[:4], 1000 + 0.01 * X[:4] ** 2).dominated
 
 
-@pytest.mark.parametrize("spread", [(0.05, 0.05), (0.02, 0.1)])
-def test_intervals_of_the_cross_over_hold_the_truth_in_95_percent(
-    spread: tuple[float, float],
-) -> None:
-    rng = np.random.default_rng(2)
-    held = 0
-    for _ in range(DRAWS):
-        noise = [np.exp(s * rng.standard_normal(len(SIZES))) for s in spread]
-        found = cross_over(SIZES, (SIZES / 200) * noise[0], SIZES, (SIZES / 200) ** 0.2 * noise[1])
-        assert found is not None
-        held += found.low <= 200 <= found.high
-    assert 0.93 <= held / DRAWS <= 0.97
+def test_what_does_not_grow_has_exponent_nought() -> None:
+    law = fit(X, np.array([5.0, 5.01, 4.99, 5.02, 5, 5.01]))
+    assert law.exponent == pytest.approx(0, abs=0.01)
+    assert not law.dominated
 
 
-def test_a_cross_over_lies_where_it_was_planted() -> None:
-    found = cross_over(SIZES, SIZES, SIZES, 20 * SIZES**0.5)
-    assert found is not None
-    assert found.at == pytest.approx(400)
-    assert found.inside
-    outside = cross_over(SIZES, SIZES, SIZES, 100 * SIZES**0.5)
-    assert outside is not None
-    assert not outside.inside
+def test_the_interval_holds_the_exponent_under_noise() -> None:
+    rng = np.random.default_rng(0)
+    held = [(law := fit(X, X**1.5 * np.exp(0.05 * rng.standard_normal(6)))).low <= 1.5 <= law.high
+            for _ in range(200)]  # fmt: skip
+    assert np.mean(held) > 0.9
 
 
-def test_parallel_laws_do_not_cross() -> None:
-    assert cross_over(SIZES, SIZES, SIZES, 2 * SIZES) is None
+def test_what_is_no_size_is_refused() -> None:
+    for x, y in (([1, 2], [1, -1]), ([2, 2], [1, 3]), ([1, np.nan], [1, 2])):
+        with pytest.raises(ValueError, match="positive sizes that vary"):
+            fit(x, y)
 
 
-def test_where_slopes_are_not_told_apart_the_interval_is_open() -> None:
-    rng = np.random.default_rng(3)
-    a, b = (SIZES * np.exp(0.2 * rng.standard_normal(5)) for _ in range(2))
-    found = cross_over(SIZES, a, SIZES, b)
-    assert found is not None
-    assert found.low == 0 or np.isinf(found.high)
-
-
-def test_two_points_have_an_exponent_but_no_interval() -> None:
-    law = fit([10, 100], [1, 10])
-    assert law.exponent == pytest.approx(1)
-    assert np.isnan(law.low)
-    assert np.isnan(law.high)
-
-
-def test_a_bent_curve_is_called_bent_and_the_top_says_where_it_is_heading() -> None:
-    x = np.array([8.0, 16.0, 32.0, 64.0, 128.0, 256.0])
-    law = fit(x, 20 + x)  # a fixed cost, then linear
-    assert law.bent
-    assert law.exponent < law.top < 1.0
-
-
-def test_slices_with_levels_of_their_own_share_one_exponent() -> None:
-    x = np.array([1.0, 2, 4, 10, 20, 40])
-    y = np.concatenate([x[:3] ** 2, 1000 * x[3:] ** 2])
-    labels = ["a"] * 3 + ["b"] * 3
-    assert fit(x, y, labels).exponent == pytest.approx(2)
-    assert fit(x, y).exponent > 3  # what ignoring the slices would claim
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "text"),
-    [
-        ([1, 2], [0, 1], "positive, finite y"),
-        ([-1, 2], [1, 1], "positive, finite x"),
-        ([1, 2], [1, np.nan], "positive, finite y"),
-        ([2, 2, 2], [1, 2, 3], "two different sizes"),
-    ],
-)
-def test_what_cannot_be_fitted_is_refused(x: list[float], y: list[float], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        fit(x, y)
-
-
-def law(exponent: float, low: float, high: float, top: float) -> PowerLaw:
-    return PowerLaw(exponent, low, high, 0.1, 2, 4, top, False, (1.0, 8.0, 32.0, 128.0))
-
-
-@pytest.mark.parametrize(
-    ("exponent", "low", "high", "top", "told"),
-    [
-        (0.91, 0.59, 1.22, 1.09, "as theory says"),
-        (1.02, 1.01, 1.03, 1.02, "as theory says"),
-        (0.64, 0.19, 1.08, 1.04, "heading there"),
-        (0.62, 0.21, 1.03, 0.85, "not decided"),  # theory lies inside, and far from the exponent
-        (0.55, 0.11, 0.99, 0.79, "not decided"),  # theory lies outside, and barely
-        (0.99, -0.60, 2.58, 1.00, "not decided"),  # anything would lie inside
-        (0.60, 0.50, 0.70, 0.65, "less than theory"),
-        (0.40, 0.30, 0.50, 0.75, "not decided"),  # still bending towards theory
-        (1.50, 1.40, 1.60, 1.50, "more than theory"),
-        (0.50, np.nan, np.nan, 0.5, "not decided"),
-    ],
-)
-def test_a_wide_interval_neither_confirms_theory_nor_contradicts_it(
-    exponent: float, low: float, high: float, top: float, told: str
-) -> None:
-    assert reading(law(exponent, low, high, top), 1.0, counted=False) == told
-
-
-def test_what_is_counted_has_an_exact_exponent() -> None:
-    assert reading(law(0.68, 0.05, 1.31, 1.0), 1.0, counted=True) == "heading there"
-    assert reading(law(0.68, 0.05, 1.31, 0.7), 1.0, counted=True) == "less than theory"
-    # A trace that grows as N^2 bends while biases count: that does not take it to N^4.
-    assert reading(law(1.72, 1.4, 2.0, 1.92), 4.0, counted=True) == "less than theory"
-    assert reading(law(1.72, 1.4, 2.0, 1.92), 2.0, counted=True) == "heading there"
-
-
-def batches(metric: str = "step_time_ms", **series: list[float]) -> Study:
-    """A study of some algorithms over batches of 1, 8, 32, ... with that metric."""
-    sizes = [1, 8, 32, 128, 512]
-    records = [
-        record(algo, batch_size=b, metrics={"memory_peak_mib": 1.0, metric: value})
-        for algo, values in series.items()
-        for b, value in zip(sizes, values, strict=False)
+def test_a_crossing_was_seen_or_is_none() -> None:
+    assert crossing(X, X, np.full(6, 100.0), 0.05) == (64, 128)
+    assert crossing(X, X, X * 2, 0.05) is None
+    assert crossing(X, X, X * 1.01, 0.05) is None
+    rng = np.random.default_rng(0)
+    seen = [
+        crossing(
+            X,
+            X * np.exp(0.02 * rng.standard_normal(6)),
+            X * np.exp(0.02 * rng.standard_normal(6)),
+            0.3,
+        )
+        for _ in range(500)
     ]
-    return study(records)
+    assert not any(seen)  # two identical ways
 
 
-def crossings(**series: list[float]) -> list[Meeting]:
-    return [m for m in meetings(batches(**series)) if m.metric == "step_time_ms"]
+def series_of(records: list, metric: str, size: str) -> list:
+    made = study(records)
+    return series(made.cells, made.facts.held, metric, size, "manual")
 
 
-def test_a_cross_over_that_the_points_show_is_told_with_who_is_cheaper_where() -> None:
-    (found,) = crossings(d_rtrl=[1.0, 3.0, 8.0, 17.0, 48.0], es_d_rtrl=[6.0, 9.0, 11.0, 13.0, 16.0])
-    assert (found.first, found.second) == ("d_rtrl", "es_d_rtrl")
-    assert 32 < found.cross.at < 128
-    assert 0 < found.cross.low < found.cross.at < found.cross.high < np.inf
+def test_memory_beyond_one_window_is_held_against_theory() -> None:
+    records = [
+        record(
+            a,
+            n_steps=t,
+            metrics={
+                "window_steps": float(w) if a != "bptt" else None,
+                "memory_temp_mib": float(m),
+            },
+        )
+        for a, w in (("bptt", 0), ("d_rtrl", 16))
+        for t, m in zip(
+            (8, 16, 64, 256, 1024),
+            (1, 2, 8, 32, 128) if a == "bptt" else (1, 2, 3, 3, 3),
+            strict=True,
+        )
+    ]
+    found = {g.series.name: g for g in growths(series_of(records, "memory_temp_mib", "n_steps"))}
+    assert found["bptt"].reading == "as theory"
+    assert found["d_rtrl"].reading == "as theory"
+    assert found["d_rtrl"].law.exponent == pytest.approx(0, abs=0.05)
+    short = [r for r in records if r["row"]["n_steps"] <= 16 or r["row"]["n_steps"] == 64]
+    found = {g.series.name: g for g in growths(series_of(short, "memory_temp_mib", "n_steps"))}
+    assert found["d_rtrl"].reading == "fits one window"
 
 
-@pytest.mark.parametrize(
-    ("d_rtrl", "es_d_rtrl"),
-    [
-        # The largest size contradicts what the laws say of it, and the points cross twice.
-        ([0.215, 0.439, 1.353, 4.371], [0.385, 0.538, 1.315, 5.011]),
-        # The laws cross between the sizes, the points nowhere.
-        ([1.05, 1.01, 1.6, 4.5], [1.0, 1.0, 1.0, 1.0]),
-        # The points cross once, by less than their noise, and the laws bound nothing.
-        ([0.232, 0.541, 1.297, 5.481], [0.353, 0.598, 1.693, 5.069]),
-    ],
-)
-def test_a_cross_over_that_the_points_do_not_bear_out_is_not_told(
-    d_rtrl: list[float], es_d_rtrl: list[float]
-) -> None:
-    b = [1.0, 8.0, 32.0, 128.0]
-    fitted = cross_over(b, d_rtrl, b, es_d_rtrl)
-    assert fitted is not None
-    assert fitted.inside
-    assert crossings(d_rtrl=d_rtrl, es_d_rtrl=es_d_rtrl) == []
+def test_theory_of_traces_is_not_held_against_cells_that_make_none() -> None:
+    records = [
+        record("d_rtrl", n_hidden=h, n_steps=8, metrics={"window_steps": 8.0}) for h in (8, 16, 32)
+    ]
+    (one,) = series_of(records, "memory_temp_mib", "n_hidden")
+    assert one.theory is None
 
 
-def test_bent_curves_that_clearly_cross_do_so_though_their_laws_bound_nothing() -> None:
-    (found,) = crossings(bptt=[4.0, 6.0, 20.0, 50.0], d_rtrl=[7.0, 15.0, 15.0, 15.0])
-    assert (found.cross.low, found.cross.high) == (0, np.inf)
-    assert 8 < found.cross.at < 32
-
-
-def test_a_size_at_which_both_cost_the_same_is_where_they_cross() -> None:
-    (found,) = crossings(
-        d_rtrl=[1.0, 3.0, 11.0, 27.0, 80.0], es_d_rtrl=[6.0, 9.0, 11.0, 13.0, 16.0]
+def test_settings_are_kept_apart_and_batchings_not_mixed() -> None:
+    records = grid(
+        algo=ALGOS, batching=["manual", "vmap"], model=["gru", "lif_net"], n_steps=[8, 16, 32]
     )
-    assert found.cross.at == pytest.approx(32)
+    found = series_of(records, "step_time_ms", "n_steps")
+    assert len(found) == 6
+    assert {s.where for s in found} == {"gru", "lif_net"}
+    assert {s.batching for s in found} == {"manual"}
 
 
-def test_the_tables_of_counted_bytes_have_no_intervals_and_the_words_say_why() -> None:
-    blocks = scaling(batches(d_rtrl=[1.0, 3.0, 8.0, 17.0], es_d_rtrl=[6.0, 9.0, 11.0, 13.0])).blocks
-    tables = {b.caption: b for b in blocks if isinstance(b, Table) and b.caption}
-    assert "95 % interval" not in tables["temporaries (MiB)"].head
-    assert "95 % interval" not in tables["eligibility traces (MiB)"].head
-    assert "95 % interval" in tables["step time (ms)"].head
-    for made in tables.values():
-        assert {len(row) for row in made.rows} == {len(made.head)}
-        assert [made.head[i] for i in made.numeric][-1] == "points"
-    assert isinstance(blocks[0], Words)
-    assert "counted, not measured" in blocks[0].text
+def test_methods_that_change_places_are_told_between_which_sizes() -> None:
+    records = [record(a, n_steps=t, metrics={"step_time_ms": float(ms)})
+               for a, times in (("bptt", (1, 2, 8)), ("d_rtrl", (4, 4.2, 4.4)))
+               for t, ms in zip((8, 16, 64), times, strict=True)]  # fmt: skip
+    (found,) = crossings(series_of(records, "step_time_ms", "n_steps"), 0.3)
+    assert (found.below, found.above, found.between) == ("bptt", "d_rtrl", (16, 64))

@@ -1,1 +1,0 @@
-"""How plots are painted: canvas, palette, lines. The kinds of plots are in `reports.plots`."""

@@ -1,0 +1,170 @@
+"""Times and memories of ways, the machine's noise, and which differences in time are beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from reports.stats import Interval, interval
+
+LEAST_BAR = 0.05  # a smaller difference in time is not called one, however quiet the machine was
+# Where too little was repeated: on a shared machine two processes that do the same work were seen
+# as far apart as this.
+UNKNOWN_BAR = 0.3
+ODD = 2.0  # a process this many times slower or faster than the median of its cell is no comparison
+EQUAL_MEMORY = 0.02  # as a share: memories no further apart count as equal
+SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
+LEAST_PEAK_MIB = 16.0  # below this the rise of a peak is made of pages and slack
+_ALPHA = 0.01  # of calling any of equal ways different
+_LEAST_DEGREES = 3  # of freedom, below which the noise counts as unknown
+
+Order = Literal["faster", "slower", "within noise", "not compared"]
+
+
+@dataclass(frozen=True)
+class Time:
+    """The step time of one program, over the processes that ran it.
+
+    Args:
+        ms: [ms] the figure with its interval; one process has its own, labelled so.
+        logs: logarithms of the processes that are compared.
+        n: how many those are; `odd` more were far off and are left out.
+        repeats: the rounds of the sweep that they ran in.
+        contended: all of them ran while more was running than the machine has cores.
+    """
+
+    ms: Interval
+    logs: tuple[float, ...]
+    n: int
+    odd: int
+    repeats: frozenset[int]
+    contended: bool
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.logs))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How far processes that ran one program lie apart.
+
+    Args:
+        sd: standard deviation of the logarithm of a step time, pooled over programs.
+        degrees: degrees of freedom of it.
+    """
+
+    sd: float
+    degrees: int
+
+
+def time_of(cells: pd.DataFrame) -> Time | None:
+    """The step time of the rows of one program; None where none was timed.
+
+    Processes that ran undisturbed stand for the program where there are any.
+    """
+    timed = cells[cells["step_time_ms"].gt(0)]
+    if timed.empty:
+        return None
+    calm = timed[~timed["contended"]]
+    used = calm if len(calm) else timed
+    logs = np.log(used["step_time_ms"].to_numpy(dtype=float))
+    near = np.abs(logs - np.median(logs)) <= np.log(ODD) if len(logs) > 2 else logs == logs
+    kept = used[near]
+    own = (float(used.get("step_time_ms_lo", pd.Series([np.nan])).iloc[0]),
+           float(used.get("step_time_ms_hi", pd.Series([np.nan])).iloc[0]))  # fmt: skip
+    return Time(
+        ms=interval(kept["step_time_ms"].to_numpy(dtype=float), own=own),
+        logs=tuple(sorted(logs[near].tolist())),
+        n=len(kept),
+        odd=len(used) - len(kept),
+        repeats=frozenset(kept["repeat"].dropna().astype(int)),
+        contended=bool(kept["contended"].all()),
+    )
+
+
+def noise_of(times: Iterable[Time]) -> Noise | None:
+    """The noise pooled over programs; None where too little was repeated to tell."""
+    groups = [np.asarray(t.logs) for t in times if t.n > 1]
+    degrees = sum(len(g) - 1 for g in groups)
+    if degrees < _LEAST_DEGREES:
+        return None
+    squares = sum(float(((g - g.mean()) ** 2).sum()) for g in groups)
+    return Noise(float(np.sqrt(squares / degrees)), degrees)
+
+
+def bar(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> float:
+    """[log] the least difference between two times that is called one.
+
+    Student's, at 1 % over all `pairs` that are compared, with the pooled noise or a program's own
+    where that is larger; at least 5 %.
+    """
+    if noise is None:
+        return float(np.log1p(UNKNOWN_BAR))
+    squares = sum(max(noise.sd, _spread(t)) ** 2 / t.n for t in (a, b))
+    reach = float(stdtrit(noise.degrees, 1 - _ALPHA / (2 * max(1, pairs)))) * np.sqrt(squares)
+    return max(float(np.log1p(LEAST_BAR)), float(reach))
+
+
+def _spread(time: Time) -> float:
+    return float(np.std(time.logs, ddof=1)) if time.n > 2 else 0.0
+
+
+def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
+    """How a's time stands to b's.
+
+    A time that was measured under contention is compared only with one of the same rounds of the
+    sweep, in which both were disturbed alike.
+    """
+    if (a.contended or b.contended) and len(a.repeats & b.repeats) < 3:
+        return "not compared"
+    gap = a.mean - b.mean
+    if abs(gap) <= bar(a, b, noise, pairs):
+        return "within noise"
+    return "slower" if gap > 0 else "faster"
+
+
+def ratio(a: Time, b: Time, noise: Noise | None) -> Interval:
+    """a's time over b's, with a 95 % interval where both have three processes."""
+    gap = a.mean - b.mean
+    if noise is None or min(a.n, b.n) < 3:
+        return Interval(float(np.exp(gap)))
+    error = np.sqrt(sum(max(noise.sd, _spread(t)) ** 2 / t.n for t in (a, b)))
+    half = float(stdtrit(noise.degrees, 0.975)) * error
+    return Interval(*(float(np.exp(gap + d)) for d in (0.0, -half, half)), "95 %")
+
+
+def memory_column(cells: pd.DataFrame) -> str:
+    """What stands for memory in these rows: the measured peak, or XLA's account of small programs.
+
+    XLA's account of one sample at a time is of one call, not of a step.
+    """
+    peaks = cells["memory_peak_mib"]
+    if peaks.isna().all():
+        return "memory_xla_mib"
+    alone = bool((cells["batching"].eq("single") & cells["batch_size"].gt(1)).any())
+    large = float((peaks.dropna() >= LEAST_PEAK_MIB).mean()) > 0.9
+    complete = not peaks.isna().any()
+    return "memory_peak_mib" if complete and (alone or large) else "memory_xla_mib"
+
+
+def memory_of(cells: pd.DataFrame, column: str) -> Interval | None:
+    """[MiB] the memory of one program's rows; what XLA accounts for has no interval."""
+    values = cells[column].dropna().to_numpy(dtype=float)
+    if not len(values):
+        return None
+    if column == "memory_peak_mib":
+        return interval(values)
+    return Interval(float(np.median(values)))
+
+
+def least_memory(values: Sequence[float], column: str) -> list[bool]:
+    """Which need no more than the least, but for what counts as equal."""
+    least = np.nanmin(values)
+    slack = SLACK_MIB if column == "memory_peak_mib" else 0.0
+    return [bool(v <= max((1 + EQUAL_MEMORY) * least, least + slack)) for v in values]

@@ -1,0 +1,147 @@
+"""The rows that are judged, each with what it is a case of.
+
+A *setting* is what has to be equal before two numbers may be compared: task, model, sizes, device,
+machine, and every option that belongs to no way of computing (data type, epochs, ...). A *way* is
+what can be chosen: algorithm, batching and library with their options. A *method* is a way without
+its batching, which changes neither gradient nor learning but for rounding. The learning rate is tuned
+and tells neither apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from reports.records import Record, frame
+from reports.records.columns import HELD, REPLICATION, SETTINGS, SIZES, SYMBOLS
+from reports.records.settings import variants, varying_within
+
+TUNED = "cfg.lr"
+_OF_A_WAY = frozenset({"algo", "backend", "batching", "update_every", "python", "devices"})
+ALGOS = ("bptt", "bptt_checkpointed", "bptt_truncated", "rtrl", "d_rtrl", "es_d_rtrl")
+BATCHINGS = ("manual", "vmap", "single")
+
+
+def rows(records: Sequence[Record]) -> pd.DataFrame:
+    """The newest row of every cell, with ``setting``, ``way``, ``method``, ``variant`` and ``lr``.
+
+    A cell measured again after its code changed has two records; the older one is history and
+    would pass for a repeat of the newer.
+
+    Returns:
+        The columns of `reports.records.frame` and those named above; ``machine``; ``contended``;
+        ``silent`` and ``weights``, how many weights get no gradient, of how many compared.
+    """
+    table = _with_provenance(frame(records), records)
+    options = [c for c in varying_within(table, SETTINGS) if _of_a_way(c)]
+    table, held = _with_unknown_settings(table)
+    cell = [*SETTINGS, *options, *held, *(c for c in [TUNED] if c in table), *REPLICATION]
+    keep = ~table.duplicated(list(dict.fromkeys([*cell, "machine"])), keep="last")
+    table = table[keep].reset_index(drop=True)
+    variant = pd.Series(variants(table, options), index=table.index, dtype="string")
+    # Also in a table of one row: what a plot is of does not depend on how many there are.
+    named = {s: table[s].nunique() > 1 for s in ("batching", "backend")}
+    method = variant + (" · " + table["backend"] if named["backend"] else "")
+    way = variant + (" · " + table["batching"] if named["batching"] else "")
+    return table.assign(
+        variant=variant,
+        method=method,
+        way=way + (" · " + table["backend"] if named["backend"] else ""),
+        setting=table.groupby(held, dropna=False, sort=False).ngroup(),
+        lr=pd.to_numeric(table.get(TUNED), errors="coerce") if TUNED in table else float("nan"),
+    )
+
+
+def _with_unknown_settings(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The table and the columns that make a setting.
+
+    A cell that gave no result and does not tell an option was tried where the others were: it takes
+    their value where they share one.
+    """
+    held = held_columns(table)
+    ok = table["status"].eq("ok")
+    for column in (c for c in held if c.startswith("cfg.")):
+        known = table[ok].groupby(HELD, dropna=False)[column]
+        shared = known.first().where(known.nunique(dropna=False).eq(1)).rename("shared")
+        told = table[HELD].join(shared, on=HELD)["shared"]
+        table[column] = table[column].where(ok | table[column].notna(), told)
+    return table, held_columns(table)
+
+
+def held_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that make a setting: those of every table, and the options that vary here."""
+    options = [
+        c
+        for c in varying_within(table, HELD)
+        if c.removeprefix("cfg.") not in SETTINGS and c != TUNED and not _of_a_way(c)
+    ]
+    several = ["machine"] if table["machine"].nunique() > 1 else []
+    return [*HELD, *several, *options]
+
+
+def _of_a_way(column: str) -> bool:
+    """Whether an option belongs to a way of computing."""
+    parts = column.split(".")
+    return parts[0] == "cfg" and parts[1] in _OF_A_WAY and column[4:] not in SETTINGS
+
+
+def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
+    places = [r.get("provenance") or {} for r in records]
+    weights = [r.get("fidelity") or {} for r in records]
+    crowded = [_crowded(p) for p in places]
+    if "contended" in table:
+        told = table["contended"].astype("float64")
+        crowded = [c if t != t else t > 0 for t, c in zip(told, crowded, strict=True)]
+    beside = table["shared_with"].gt(0) if "shared_with" in table else False
+    return table.assign(
+        machine=[str(p.get("machine") or p.get("fingerprint") or "")[:8] for p in places],
+        contended=pd.Series(crowded, index=table.index, dtype=bool) | beside,
+        silent=[sum(map(no_gradient, w.values())) for w in weights],
+        weights=[len(w) for w in weights],
+    )
+
+
+def _crowded(place: Mapping[str, Any]) -> bool:
+    """Whether more was running than the machine has cores, before the cell or beside it.
+
+    The load after it holds the cell itself, which fills the cores.
+    """
+    cores = place.get("cores")
+    if not isinstance(cores, int | float):
+        return False
+    loads = place.get("load_before"), place.get("load_after")
+    before, after = (x if isinstance(x, int | float) else 0.0 for x in loads)
+    return before > cores or after > cores + 1
+
+
+def no_gradient(found: Mapping[str, float | None]) -> bool:
+    """Whether a weight's gradient is nothing where BPTT's is not: all of BPTT's is missing."""
+    return found.get("cosine") is None and found.get("rel_error") == 1
+
+
+def order(algo: str, batching: str, name: str) -> tuple[int, int, str]:
+    """Where a way stands among others: the same in every table, legend and tie."""
+    place = ALGOS.index(algo) if algo in ALGOS else len(ALGOS)
+    return place, BATCHINGS.index(batching) if batching in BATCHINGS else len(BATCHINGS), name
+
+
+def words(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """These settings of a row in words: "lif_net · digits · H = 128 · epochs = 20"."""
+    return " · ".join(one(row, c) for c in columns)
+
+
+def one(row: Mapping[str, Any], column: str) -> str:
+    """One setting of a row in words."""
+    value = row[column]
+    if column in ("model", "task", "device"):
+        return str(value)
+    name = SYMBOLS.get(column, column.removeprefix("cfg.").rsplit(".", 1)[-1])
+    return f"{name} = {'none' if value is pd.NA or value != value else value}"
+
+
+def varied(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Those of these columns with more than one value, sizes last."""
+    several = [c for c in columns if table[c].nunique(dropna=False) > 1]
+    return [*(c for c in several if c not in SIZES), *(c for c in SIZES if c in several)]

@@ -1,0 +1,90 @@
+"""Facts to HTML, Markdown and text, through the same templates.
+
+Every value is escaped by jinja2 on its way into HTML. Markdown is read by renderers that pass HTML
+through, so values are escaped the same way there, and for what Markdown itself would read as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from reports.judge import Facts
+from reports.page import figures
+from reports.page.context import Context
+from reports.text import short
+
+
+def html(context: Context) -> str:
+    """The page: style, script and drawings inside, nothing fetched.
+
+    Its policy forbids every request and every script but its own.
+    """
+    script = _asset("app.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _html()
+        .get_template("index.html.j2")
+        .render(c=context, style=Markup(_asset("style.css")), script=Markup(script), digest=digest)
+    )
+
+
+def markdown(context: Context) -> str:
+    """The same as GitHub Markdown; drawings are linked as files beside it."""
+    lines = _markdown().get_template("report.md.j2").render(c=context).splitlines()
+    kept = [
+        line.rstrip()
+        for i, line in enumerate(lines)
+        if line.strip() or (i and lines[i - 1].strip())
+    ]
+    return "\n".join(kept).strip() + "\n"
+
+
+def answer(facts: Facts) -> str:
+    """The answer alone, as text."""
+    return " ".join(_text().get_template("answer.txt.j2").render(groups=facts.groups).split())
+
+
+def _environment(**options: Any) -> Environment:
+    bold = options.pop("bold")
+    made = Environment(loader=PackageLoader("reports.page"), undefined=StrictUndefined,
+                       trim_blocks=True, lstrip_blocks=True, **options)  # fmt: skip
+    made.filters |= {"short": short, "figure": figures.figure, "change": figures.change,
+                     "listed": figures.listed, "b": bold}  # fmt: skip
+    made.globals |= {"plural": figures.plural}
+    return made
+
+
+@cache
+def _text() -> Environment:
+    return _environment(autoescape=False, bold=str)
+
+
+@cache
+def _html() -> Environment:
+    return _environment(autoescape=True, bold=lambda v: Markup("<strong>{}</strong>").format(v))
+
+
+@cache
+def _markdown() -> Environment:
+    return _environment(
+        autoescape=True, finalize=_plain, bold=lambda v: Markup("**{}**").format(_plain(v))
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Text that cannot end a table cell, open a tag or make a link."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    safe = str(escape(value)).replace("&#39;", "'").replace("&#34;", '"')  # no attribute is made
+    return Markup(safe.replace("|", "\\|").replace("](", "]\\(").replace("\n", " "))
+
+
+def _asset(name: str) -> str:
+    return (files("reports.page") / name).read_text(encoding="utf-8")

@@ -1,0 +1,306 @@
+"""What every plot shares: the drawing as data, its files, round ticks, labels where lines end."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from reports.judge import Setting, Way
+from reports.plots.style import FAINT, INK, MOST_SERIES, PNG_DPI, STYLE
+from reports.plots.svg import inline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# One column of a paper; on a screen and on a phone the drawing scales.
+SIZE_IN = (4.2, 2.9)
+MOST_LINES = 5  # of a name; more would leave no room for the drawing
+Place = Literal["first", "more", "folded"]
+
+
+class NotDrawn(Exception):
+    """The records hold too little for this plot; the text says what is lacking."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One drawing with the table of what it shows.
+
+    Args:
+        name: file name without its ending.
+        section: the heading it stands under; several plots share one.
+        title: what this one shows in particular, such as its setting.
+        caption: how to read it.
+        data: the numbers drawn, as the reader may copy them.
+        draw: paints onto an empty axes.
+        height: of the drawing in inches; a long legend adds to it.
+        place: on the first screen, after the tables, or folded among the details.
+    """
+
+    name: str
+    section: str
+    title: str
+    caption: str
+    data: pd.DataFrame
+    draw: Callable[[Axes], None]
+    height: float = SIZE_IN[1]
+    place: Place = "more"
+
+    def save(self, folder: Path) -> Drawn:
+        """Writes NAME.svg, NAME.png and NAME.csv into the folder."""
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
+        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}):
+            figure = Figure(figsize=(SIZE_IN[0], self.height), layout="constrained", dpi=PNG_DPI)
+            canvas = FigureCanvasAgg(figure)
+            self.draw(figure.add_subplot())
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # laid out once; both files below keep it
+            # The canvases are called themselves: savefig would draw everything twice for each.
+            canvas.print_png(folder / f"{self.name}.png")
+            buffer = io.StringIO()
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        svg = buffer.getvalue()
+        (folder / f"{self.name}.svg").write_text(svg, encoding="utf-8")
+        self.data.to_csv(folder / f"{self.name}.csv", index=False)
+        label = " ".join(filter(None, [self.section, self.title]))
+        return Drawn(self, Markup(inline(svg, label, getattr(figure, "_tips", {}))))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A plot whose files are written, and its SVG for a page."""
+
+    plot: Plot
+    svg: Markup
+    files: tuple[str, ...] = ("svg", "png", "csv")
+
+
+def tip(axes: Axes, x: float, y: float, text: str) -> None:
+    """A value that shows when the pointer rests on the point."""
+    figure: Any = axes.get_figure()
+    tips: dict[str, str] = figure.__dict__.setdefault("_tips", {})
+    name = f"tip{len(tips)}"
+    axes.plot([x], [y], "o", markersize=9, alpha=0.0, gid=name, label="_", zorder=9)
+    tips[name] = text
+
+
+def log_axis(axes: Axes, which: str, values: Iterable[float]) -> None:
+    """A logarithmic axis with few, round ticks; sizes that were swept are ticks themselves."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    swept = np.unique([v for v in values if v > 0])
+    whole = bool((swept == np.round(swept)).all())
+    if len(swept):
+        # Over many decades a fixed margin is too thin for the marker of the outermost point.
+        margin = max(1.15, (swept.max() / swept.min()) ** 0.07)
+        low, high = swept.min() / margin, swept.max() * margin
+        few = which == "x" and whole and len(swept) <= 7
+        axis.set_ticks(swept if few else round_ticks(low, high))
+        (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Three to seven round numbers between two positive ends, none too close on a logarithm."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = decades
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), np.arange(1, 10, 0.5),
+                   np.arange(1, 10, 0.1), np.arange(1, 10, 0.02)):  # fmt: skip
+        ticks = np.outer(decades, digits).ravel()
+        ticks = ticks[(ticks >= low) & (ticks <= high)]
+        if len(ticks) >= 3:
+            break
+    apart = np.log(high / low) / 7
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or np.log(tick / kept[-1]) >= apart:
+            kept.append(float(tick))
+    return kept
+
+
+def plain(value: float) -> str:
+    """A tick's number: 0.01, 200, 5000, 20k, 3M."""
+    for limit, scale, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / scale:g}{suffix}"
+    return f"{value:.4g}"
+
+
+def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """A name beside the end of each line, at the right of the axes, none over another.
+
+    Args:
+        axes: with its limits set.
+        ends: (x, y, text, colour) of each line's end.
+    """
+    figure: Figure = axes.get_figure()  # type: ignore[assignment]
+    figure.draw_without_rendering()
+    lines = max(folded(text, 22).count("\n") + 1 for *_, text, _ in ends)
+    # That many lines of text, as a share of the axes.
+    least = (1.5 + 9 * lines) * figure.dpi / 72 / axes.get_window_extent().height
+    at = []
+    for x, y, text, colour in ends:
+        up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[1]
+        at.append([float(up), x, y, text, colour])
+    at.sort(key=lambda a: (a[0], a[3]))
+    heights = spread([a[0] for a in at], least)
+    for height, (_, x, y, text, colour) in zip(heights, at, strict=True):
+        axes.annotate(
+            folded(text, 22), (x, y), (1.03, height), xycoords="data",
+            textcoords="axes fraction", color=INK, fontsize=7.5, va="center", ha="left",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1,
+                        "shrinkB": 1},
+        )  # fmt: skip
+
+
+def spread(heights: Sequence[float], least: float) -> list[float]:
+    """Sorted heights moved apart to at least this distance, as little as that takes."""
+    groups = [[h, 1] for h in heights]  # centre and size of what has been moved together
+    i = 0
+    while i < len(groups) - 1:
+        (a, n), (b, m) = groups[i], groups[i + 1]
+        if b - a < least * (n + m) / 2:
+            groups[i : i + 2] = [[(a * n + b * m) / (n + m), n + m]]
+            i = max(0, i - 1)
+        else:
+            i += 1
+    return [c + least * (k - (n - 1) / 2) for c, n in groups for k in range(int(n))]
+
+
+def point_labels(axes: Axes, points: Iterable[tuple[float, float, str]],
+                 others: Iterable[tuple[float, float]]) -> None:  # fmt: skip
+    """A text beside each point, where it covers no marker and no other text.
+
+    Args:
+        axes: drawn in full: texts are set by where things lie on the paper.
+        points: (x, y, text).
+        others: x and y of every marker.
+    """
+    from matplotlib.transforms import Bbox
+
+    figure: Figure = axes.get_figure()  # type: ignore[assignment]
+    figure.draw_without_rendering()
+    inside, point = axes.get_window_extent(), figure.dpi / 72
+    at = axes.transData.transform(np.array(list(others), dtype=float).reshape(-1, 2))
+    covered = [Bbox.from_bounds(x - 3 * point, y - 3 * point, 6 * point, 6 * point) for x, y in at]
+    for x, y, text in points:
+        made = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=7)
+        made.set_in_layout(False)  # else the drawing would be laid out anew around it
+        tried = []
+        for place in _PLACES:
+            _move(made, place)
+            box = made.get_window_extent()
+            outside = box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0
+            cost = sum(map(box.overlaps, covered)) + 3 * outside + 2 * (box.y1 > inside.y1)
+            tried.append((cost, place))
+        best = min(tried, key=lambda t: t[0])[1]
+        _move(made, best)
+        covered.append(made.get_window_extent())
+
+
+# Where a text may stand from its point: up and right first, then the other corners, then farther.
+_PLACES = [(r * dx, r * dy) for r in (1.0, 2.2, 3.6)
+           for dx, dy in ((4, 3), (-4, 3), (4, -3), (-4, -3), (0, 5), (0, -5))]  # fmt: skip
+
+
+def _move(text: Any, place: tuple[float, float]) -> None:
+    """Puts a text this many points from its own, growing away from it."""
+    dx, dy = place
+    text.set_position(place)
+    text.set_horizontalalignment("left" if dx > 0 else "right" if dx < 0 else "center")
+    text.set_verticalalignment("bottom" if dy > 0 else "top")
+
+
+def legend(axes: Axes, columns: int = 3) -> None:
+    """A legend below the drawing, where it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) > 1:
+        longest = max(map(len, labels))
+        figure: Figure = axes.get_figure()  # type: ignore[assignment]
+        figure.legend(handles, [folded(label, 60) for label in labels], loc="outside lower center",
+                      ncols=1 if longest > 26 else 2 if longest > 16 else columns,
+                      handlelength=2.2, columnspacing=1.2, labelspacing=0.3)  # fmt: skip
+
+
+def folded(text: str, most: int) -> str:
+    """A name on as many lines as it needs, broken between its words: no sensible one is cut off."""
+    words = text.replace(" · ", " ·\0").replace(" ", "\0").split("\0")
+    lines = [""]
+    for part in (word[i : i + most] for word in words for i in range(0, max(1, len(word)), most)):
+        if lines[-1] and len(lines[-1]) + 1 + len(part) > most:
+            lines.append(part)
+        else:
+            lines[-1] = f"{lines[-1]} {part}".strip()
+    return "\n".join(lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "…"])
+
+
+def titled(axes: Axes, title: str) -> None:
+    """The setting above the axes, on as many lines as it needs."""
+    if title:
+        axes.set_title(folded(title, 62))
+
+
+def note(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:
+    """Small grey words inside the axes."""
+    axes.text(x, y, text, fontsize=6.5, color="#77777f", **options)
+
+
+def faint_line(axes: Axes, xs: Sequence[float], ys: Sequence[float], **options: Any) -> None:
+    axes.plot(xs, ys, **{"color": FAINT, "linewidth": 1.2, "zorder": 1, "label": "_", **options})
+
+
+def of_way(way: Way) -> tuple[str, str, str]:
+    """What the look of a way depends on."""
+    return way.algo, way.variant[len(way.algo) :], way.name[len(way.variant) :]
+
+
+def of_method(way: Way) -> tuple[str, str, str]:
+    """What the look depends on where batching plays no part."""
+    return way.algo, way.variant[len(way.algo) :], way.method[len(way.variant) :]
+
+
+def at_recommended_batching(setting: Setting) -> list[Way]:
+    """One way for each method: batched as recommended where it ran so, else as in every order."""
+    start = setting.answer.start
+    chosen: dict[str, Way] = {}
+    for way in setting.ways:
+        if not way.ok:
+            continue
+        first = chosen.setdefault(way.method, way)
+        if start and way.batching == start.batching != first.batching:
+            chosen[way.method] = way
+    return list(chosen.values())
+
+
+def batching_words(ways: Iterable[Way]) -> str:
+    """Which batching the drawn ways have, as a sentence; "" where it tells nothing."""
+    found = sorted({way.batching for way in ways if f" · {way.batching}" in way.name})
+    return f" Batching: {', '.join(found)}." if found else ""
+
+
+def most_telling(ways: Sequence[Way], start: Way | None) -> list[Way]:
+    """At most seven: the recommended one, those that qualify by time, then the others."""
+    ranked = sorted(ways, key=lambda w: (w is not start and (not start or w.method != start.method),
+                                         w.ms if w.ms == w.ms else np.inf, w.name))  # fmt: skip
+    chosen = ranked[:MOST_SERIES]
+    return [w for w in ways if w in chosen]
+
+
+def left_out(shown: int, of: int, what: str) -> str:
+    """A sentence that says that not all are drawn, to follow a caption; "" where all are."""
+    return f" Drawn are {shown} of {of} {what}." if shown < of else ""

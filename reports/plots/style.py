@@ -1,0 +1,74 @@
+"""One colour per algorithm; marker and dash tell the rest, the same in every plot of a report.
+
+Colours are Okabe and Ito's, which stay apart under the common forms of colour blindness; line style
+and marker repeat the distinction for print in grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+# Greys that the page replaces by its own colours, so that one drawing serves light and dark.
+INK, FAINT, PAPER = "#1b1b1f", "#c9c9cf", "#fefefe"
+# Yellow (#F0E442) is left out: it vanishes on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
+# Those that most sweeps have keep their colour from report to report; the others share the rest.
+HOME = ("bptt", "d_rtrl", "es_d_rtrl")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
+    (0, ()), (0, (4, 2)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)),
+)  # fmt: skip
+MOST_SERIES = 7  # a drawing; more cannot be told apart
+PNG_DPI = 200
+
+STYLE: dict[str, Any] = {
+    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
+    "font.family": "sans-serif", "font.size": 8, "axes.titlesize": 8.5, "axes.labelsize": 8,
+    "legend.fontsize": 7.5, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5,
+    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "axes.edgecolor": FAINT, "axes.linewidth": 0.7, "grid.color": FAINT, "grid.linewidth": 0.4,
+    "axes.grid": True, "axes.axisbelow": True, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.titlelocation": "left",
+    "xtick.major.width": 0.5, "ytick.major.width": 0.5,
+    "xtick.minor.size": 0, "ytick.minor.size": 0, "lines.linewidth": 1.6, "lines.markersize": 4,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "svg.fonttype": "none",  # text stays text: searchable, small, in the reader's own font
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour of the algorithm, marker and dash of what else tells ways apart."""
+
+    colour: str
+    marker: str
+    dash: tuple[int, tuple[float, ...]]
+
+
+def looks(ways: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], Look]:
+    """A look for every (algorithm, its options, batching and library), in whatever order they come.
+
+    Colour tells the algorithm. Where all are of one algorithm, colour tells its options instead.
+    """
+    ways = sorted(set(ways))
+    algos = list(dict.fromkeys(algo for algo, _, _ in ways))
+    options = list(dict.fromkeys(option for _, option, _ in ways))
+    rests = list(dict.fromkeys((option, rest) for _, option, rest in ways))
+    taken = {algo: HOME.index(algo) for algo in algos if algo in HOME}
+    free = (place for place in count() if place not in taken.values())
+    places = {algo: taken[algo] if algo in taken else next(free) for algo in algos}
+
+    def look(algo: str, option: str, rest: str) -> Look:
+        place = places[algo] + (options.index(option) if len(algos) == 1 else 0)
+        again, colour = divmod(place, len(COLOURS))
+        # A colour that a second algorithm has to share gets markers of its own.
+        turn = rests.index((option, rest)) + (again * len(rests) if len(algos) > 1 else 0)
+        # Once all markers are used up, each of them comes with another dash.
+        dash = (turn + turn // len(MARKERS)) % len(DASHES)
+        return Look(COLOURS[colour], MARKERS[turn % len(MARKERS)], DASHES[dash])
+
+    return {each: look(*each) for each in ways}

@@ -1,1 +1,0 @@
-"""The parts of a report; `reports.content` puts them in order."""

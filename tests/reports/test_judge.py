@@ -1,0 +1,294 @@
+"""Times, learning and answers: each rule by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_records import ALGOS, grid, record, study
+
+from reports import page
+from reports.judge import cost
+from reports.judge.answer import FAITHFUL
+from reports.judge.cost import Noise, Time
+from reports.judge.facts import Setting
+from reports.stats import interval
+
+
+def cell(algo: str = "bptt", ms: float = 5.0, mib: float = 20.0, **rest: Any) -> dict[str, Any]:
+    """A record with this time and memory; further metrics by name."""
+    own = {
+        k: rest.pop(k)
+        for k in ("test_accuracy", "n_classes", "grad_cosine", "loss_final", "accuracy")
+        if k in rest
+    }
+    figures = {
+        "step_time_ms": ms,
+        "step_time_ms_lo": ms,
+        "step_time_ms_hi": ms,
+        "memory_xla_mib": mib,
+        "memory_peak_mib": min(mib, 1.0),
+    }
+    return record(algo, metrics=figures | own, **rest)
+
+
+def first(records: list[dict[str, Any]]) -> Setting:
+    return study(records).facts.settings[0]
+
+
+def time(*ms: float, contended: bool = False, repeats: tuple[int, ...] = ()) -> Time:
+    logs = tuple(np.log(ms).tolist())
+    return Time(interval(ms), logs, len(ms), 0, frozenset(repeats or range(len(ms))), contended)
+
+
+def test_noise_is_pooled_over_programs_and_unknown_without_repeats() -> None:
+    assert cost.noise_of([time(5), time(6)]) is None
+    assert cost.noise_of([time(5, 5.1), time(6, 6.1)]) is None
+    rng = np.random.default_rng(0)
+    noise = cost.noise_of(time(*np.exp(0.1 * rng.standard_normal(3))) for _ in range(200))
+    assert noise
+    assert noise.degrees == 400
+    assert noise.sd == pytest.approx(0.1, rel=0.1)
+
+
+def test_equal_times_are_called_different_in_one_sweep_of_a_hundred_at_most() -> None:
+    rng = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(1000):
+        times = [time(*np.exp(0.05 * rng.standard_normal(3))) for _ in range(6)]
+        noise = cost.noise_of(times)
+        orders = [cost.compare(a, b, noise, 15) for i, a in enumerate(times) for b in times[:i]]
+        alarms += any(o != "within noise" for o in orders)
+    assert alarms <= 20  # 1 % of 1000 is 10; 20 is over three standard errors away
+
+
+@pytest.mark.parametrize("shape", ["heavy", "bimodal", "spikes"])
+def test_noise_that_machines_have_seldom_parts_equal_times(shape: str) -> None:
+    rng = np.random.default_rng(2)
+    alarms = 0
+    for _ in range(500):
+        logs = {"heavy": 0.03 * rng.standard_t(3, (6, 5)),
+                "bimodal": 0.3 * (rng.random((6, 5)) < 0.3) + 0.01 * rng.standard_normal((6, 5)),
+                "spikes": 0.6 * (rng.random((6, 5)) < 0.05) + 0.02 * rng.standard_normal((6, 5)),
+                }[shape]  # fmt: skip
+        times = [time(*np.exp(x)) for x in logs]
+        noise = cost.noise_of(times)
+        orders = [cost.compare(a, b, noise, 15) for i, a in enumerate(times) for b in times[:i]]
+        alarms += any(o != "within noise" for o in orders)
+    assert alarms <= 25  # 5 %
+
+
+def test_a_difference_beyond_the_noise_is_called() -> None:
+    noise = Noise(0.02, 20)
+    fast, slow = time(5, 5.1, 4.9), time(6, 6.1, 5.9)
+    assert cost.compare(slow, fast, noise) == "slower"
+    assert cost.compare(fast, slow, noise) == "faster"
+    assert (
+        cost.compare(time(5.0), time(5.2), Noise(0.001, 20)) == "within noise"
+    )  # 4 %: below the bar
+    assert cost.compare(time(5.0), time(6.0), None) == "within noise"
+    assert cost.compare(time(5.0), time(7.0), None) == "faster"
+
+
+def test_times_under_contention_are_compared_only_round_by_round() -> None:
+    noise = Noise(0.02, 20)
+    busy = time(9, contended=True)
+    assert cost.compare(busy, time(3), noise) == "not compared"
+    rounds = [time(9, 9.1, 8.9, contended=True), time(3, 3.1, 2.9, contended=True)]
+    assert cost.compare(*rounds, noise) == "slower"
+    apart = time(3, 3.1, 2.9, contended=True, repeats=(7, 8, 9))
+    assert cost.compare(rounds[0], apart, noise) == "not compared"
+
+
+def test_one_process_five_times_slower_is_left_out_and_said() -> None:
+    records = [cell(ms=ms, repeat=i) for i, ms in enumerate((5.0, 5.1, 4.9, 25.0))]
+    (way,) = first(records).ways
+    assert way.time
+    assert (way.time.n, way.time.odd) == (3, 1)
+    assert way.time.ms.high < 6
+
+
+def test_processes_that_ran_undisturbed_stand_for_a_program() -> None:
+    records = [cell(ms=5.0, repeat=i) for i in range(3)] + [cell(ms=9.0, repeat=i) for i in (3, 4)]
+    for built in records[3:]:
+        built["provenance"]["load_before"] = 7.0
+    (way,) = first(records).ways
+    assert way.time
+    assert (way.time.n, way.time.contended, way.ms) == (3, False, pytest.approx(5.0))
+    for built in records:
+        built["provenance"]["load_before"] = 7.0
+    (way,) = first(records).ways
+    assert way.time
+    assert way.time.contended
+
+
+def test_learning_rates_seeds_and_repeats_are_one_program() -> None:
+    records = []
+    for lr in (1e-3, 1e-2):
+        for built in (cell(ms=5.0, seed=s, repeat=r) for s in range(2) for r in range(2)):
+            built["config"]["lr"] = lr
+            built["key"] = built["key"][:-2] + f"{int(lr * 1e3):02d}"
+            records.append(built)
+    (way,) = first(records).ways
+    assert way.time
+    assert way.time.n == 8
+    assert way.learned
+    assert (way.learned.n_lr, len(way.learned.seeds)) == (2, 2)
+
+
+def test_nothing_is_pooled_over_tasks_models_sizes_and_libraries() -> None:
+    for name, values in (
+        ("task", "ab"),
+        ("model", "ab"),
+        ("n_hidden", (8, 16)),
+        ("n_steps", (8, 16)),
+        ("batch_size", (1, 2)),
+    ):
+        facts = study([cell(ms=i + 1.0, **{name: v}) for i, v in enumerate(values)]).facts
+        assert sorted(w.ms for s in facts.settings for w in s.ways) == [1.0, 2.0], name
+        assert len(facts.settings) == 2
+    facts = study([cell(ms=1.0), cell(ms=2.0, backend="peer")]).facts
+    assert [w.name for w in facts.settings[0].ways] == ["bptt · core", "bptt · peer"]
+
+
+def test_batching_is_a_way_for_time_and_a_repeat_for_learning() -> None:
+    setting = first([cell(ms=5, batching="manual", test_accuracy=0.80),
+                     cell(ms=9, batching="vmap", test_accuracy=0.84)])  # fmt: skip
+    assert [w.ms for w in setting.ways] == [5, 9]
+    learned = [w.learned for w in setting.ways]
+    assert learned[0] == learned[1]
+    assert learned[0]
+    assert list(learned[0].seeds.values()) == [pytest.approx(0.82)]
+    assert learned[0].rounding == pytest.approx(0.04)
+
+
+def test_two_seeds_are_never_called_different() -> None:
+    records = [cell(a, seed=s, test_accuracy=acc + 0.001 * s)
+               for a, acc in (("bptt", 0.9), ("d_rtrl", 0.8)) for s in (0, 1)]  # fmt: skip
+    assert set((first(records).answer.why or {}).values()) == {""}
+
+
+def accurate(*means: float, seeds: int, spread: float, seed: int = 0) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    return [
+        cell(
+            "es_d_rtrl",
+            seed=s,
+            test_accuracy=float(m + spread * rng.standard_normal()),
+            algo_config={"decay": i},
+        )
+        for i, m in enumerate(means)
+        for s in range(seeds)
+    ]
+
+
+def test_from_three_seeds_on_the_worse_is_told() -> None:
+    why = first(accurate(0.95, 0.85, seeds=3, spread=0.005)).answer.why or {}
+    assert list(why.values()) == ["", "significantly worse"]
+
+
+def test_equal_methods_are_seldom_called_worse() -> None:
+    told = [first(accurate(*[0.9] * 6, seeds=3, spread=0.01, seed=i)).answer.why for i in range(40)]
+    assert sum(any(why.values()) for why in told if why) <= 4
+
+
+def test_guessing_is_told_by_classes_and_test_sample() -> None:
+    for accuracy, n_test, chance in ((0.13, 100, True), (0.13, 2000, False), (0.5, 100, False)):
+        built = cell(test_accuracy=accuracy, n_classes=10)
+        built["config"]["task"]["n_test"] = n_test
+        found = first([built]).ways[0].learned
+        assert found
+        assert (found.verdict == "at chance") == chance
+    found = (
+        first([cell(test_accuracy=None, accuracy=None, loss_final=2.301, n_classes=10)])
+        .ways[0]
+        .learned
+    )
+    assert found
+    assert (found.metric, found.verdict) == ("loss_final", "at chance")
+
+
+def test_the_same_gradient_cosine_decides_only_where_nothing_was_trained() -> None:
+    trained = [cell("bptt", 9), cell("es_d_rtrl", 2, grad_cosine=FAITHFUL / 2)]
+    assert first(trained).answer.start
+    assert first(trained).answer.start.algo == "es_d_rtrl"  # type: ignore[union-attr]
+    for built in trained:
+        built["metrics"] |= {"test_accuracy": None, "accuracy": None, "loss_final": None}
+    answer = first(trained).answer
+    assert answer.basis == "gradient"
+    assert answer.start
+    assert answer.start.algo == "bptt"
+    html = page.answer(study(trained).facts)
+    assert "with a gradient cosine of 0.95 or more" in html
+
+
+def test_ties_go_by_memory_then_accuracy_then_approximations() -> None:
+    def chosen(**mib_and_accuracy: tuple[float, float]) -> tuple[str, str, list[str]]:
+        answer = first(
+            [cell(a, 5, m, test_accuracy=acc) for a, (m, acc) in mib_and_accuracy.items()]
+        ).answer
+        assert answer.start
+        return answer.start.name, answer.decided, [w.name for w in answer.equal]
+
+    assert chosen(bptt=(20, 0.9), d_rtrl=(10, 0.9)) == ("d_rtrl", "memory", [])
+    assert chosen(bptt=(20, 0.8), d_rtrl=(20.1, 0.9)) == ("d_rtrl", "accuracy", [])
+    assert chosen(es_d_rtrl=(20, 0.9), bptt=(20, 0.9)) == ("bptt", "approximations", [])
+    equal = [cell("bptt", 5, 20, batching=b) for b in ("vmap", "manual")]
+    answer = first(equal).answer
+    assert answer.start
+    assert (answer.start.name, [w.name for w in answer.equal]) == ("bptt · manual", ["bptt · vmap"])
+
+
+def test_nothing_depends_on_the_order_of_the_records() -> None:
+    records = grid(algo=ALGOS, batching=["manual", "vmap"], n_hidden=[8, 16], seed=[0, 1, 2])
+    rng = np.random.default_rng(0)
+    told = {
+        page.answer(study([records[i] for i in rng.permutation(len(records))]).facts)
+        for _ in range(5)
+    }
+    assert len(told) == 1
+
+
+def test_a_sick_way_is_named_with_its_words_and_not_recommended() -> None:
+    setting = first([cell("bptt", 3, health="never spikes"), cell("d_rtrl", 7)])
+    assert setting.answer.why == {"bptt": "not healthy", "d_rtrl": ""}
+    assert {w.name: w.flaw for w in setting.ways} == {"bptt": "never spikes", "d_rtrl": ""}
+    assert setting.answer.faster
+    assert setting.answer.faster.name == "bptt"
+
+
+def silent(built: dict[str, Any], weights: int = 2) -> dict[str, Any]:
+    """The record with this many weights that get no gradient though BPTT gives them one."""
+    names = [f"gate.{i}" for i in range(weights)]
+    built["fidelity"] |= {name: {"cosine": None, "rel_error": 1.0} for name in names}
+    return built
+
+
+def test_a_way_that_leaves_weights_without_a_gradient_is_not_healthy() -> None:
+    built = silent(cell("d_rtrl", 1, health="no gradient reaches gate.0, gate.1"))
+    setting = first([built, cell("bptt", 7)])
+    assert {w.name: w.flaw for w in setting.ways}["d_rtrl"] == "no gradient for 2 of 4 weights"
+    assert setting.answer.start
+    assert setting.answer.start.name == "bptt"
+
+
+def test_missing_metrics_and_settings_are_no_error() -> None:
+    bare = cell()
+    bare["metrics"] = {"step_time_ms": 3.0}
+    bare["row"] |= {"n_layers": None, "n_hidden": None}
+    bare["provenance"] = {}
+    nothing = cell("d_rtrl")
+    nothing["metrics"] = {}
+    for records in ([bare], [nothing], [bare, nothing], [record(status="oom")]):
+        assert page.answer(study(records).facts)
+
+
+def test_what_was_measured_again_counts_once() -> None:
+    old, new = (
+        cell(ms=9, commit="a", created="2025-01-01"),
+        cell(ms=5, commit="b", created="2025-02-01"),
+    )
+    (way,) = first([old, new]).ways
+    assert way.time
+    assert (way.time.n, way.ms) == (1, 5)
