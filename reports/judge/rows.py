@@ -3,8 +3,8 @@
 A *setting* is what has to be equal before two numbers may be compared: task, model, sizes, device,
 machine, and every option that belongs to no way of computing (data type, epochs, ...). A *way* is
 what can be chosen: algorithm, batching and library with their options. A *method* is a way without
-its batching, which changes neither gradient nor learning but for rounding. The learning rate is tuned
-and tells neither apart.
+its batching, which changes neither gradient nor learning but for rounding. The learning rate is
+tuned and tells neither apart.
 """
 
 from __future__ import annotations
