@@ -1,4 +1,6 @@
-"""What tutorials claim, answered from the records: holds, does not, is open or not tested."""
+"""What tutorials claim, answered from the records: holds, does not hold, not decided, or not tested
+here.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="a sweep's folder")
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -17,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reports.commands import read
     from reports.judge.claims import answers
     from reports.study import Study
+    from reports.text import table
 
     study = Study(read(arguments.folders))
     found, untested = answers(study.table, study.cells, study.facts.held)
@@ -30,6 +33,16 @@ def run(arguments: argparse.Namespace) -> int:
              "takes": c.regime} for c in untested
         ]  # fmt: skip
         print(json.dumps(told, indent=1, ensure_ascii=False))
+        return 0
+    if arguments.format == "markdown":
+        rows = [
+            [a.claim.words, a.where, f"**{a.finding.verdict}**", a.finding.figure, a.claim.source]
+            for a in found
+        ]
+        rows += [
+            [c.words, "", "not tested here", f"It takes {c.regime}.", c.source] for c in untested
+        ]
+        print(table(["claim", "of", "verdict", "figure", "tutorial"], rows))
         return 0
     for a in found:
         print(

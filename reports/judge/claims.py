@@ -55,7 +55,7 @@ CLAIMS = (
     ),
     Claim(
         "bptt-grows",
-        "BPTT keeps the whole sequence: its memory grows linearly with the length.",
+        "BPTT has to keep the whole sequence: its memory grows linearly with the length.",
         SNN,
         "BPTT at three lengths",
         test.grows("memory_temp_mib", "n_steps", ("bptt",), 1.0),
