@@ -286,15 +286,13 @@ def _blocks(
                 "a path that mixes or reorders them",
                 "Keep batch and neuron axes in the order of the state.",
             )
-        for columns, start in _runs(first):
+        for columns, neurons in _runs(first):
             fed = tuple(
                 k
                 for k, label in found.items()
                 if (canonical(label).reshape(len(rows), -1)[0, columns] != NONE).any()
             )
-            blocks.append(
-                Block(g, columns, slice(start, start + columns.stop - columns.start), fed)
-            )
+            blocks.append(Block(g, columns, neurons, fed))
     return tuple(blocks)
 
 
@@ -380,12 +378,23 @@ def join_biases(graph: Graph) -> Graph:
 # -- small tools
 
 
-def _runs(neurons: np.ndarray) -> list[tuple[slice, int]]:
-    """Maximal runs of columns whose neuron numbers rise by one, with the first number."""
-    apart = (np.diff(neurons) != 1) | (neurons[:-1] == NONE)
-    breaks = [0, *(np.flatnonzero(apart) + 1), len(neurons)]
-    return [
-        (slice(int(a), int(b)), int(neurons[a]))
-        for a, b in itertools.pairwise(breaks)
-        if neurons[a] != NONE
-    ]
+MOST_RUNS = 8  # of consecutive neurons, before a block lists them
+
+
+def _runs(neurons: np.ndarray) -> list[tuple[slice, Any]]:
+    """Runs of columns whose neuron numbers rise by one, and the neurons.
+
+    Columns in an order of their own (a permutation) are one run, with their neurons listed.
+    """
+    gap = (neurons[:-1] == NONE) | (neurons[1:] == NONE)
+    jump = np.diff(neurons) != 1
+    apart = jump | gap if (jump | gap).sum() < MOST_RUNS else gap
+    runs: list[tuple[slice, Any]] = []
+    for a, b in itertools.pairwise([0, *(np.flatnonzero(apart) + 1), len(neurons)]):
+        first = int(neurons[a])
+        if first == NONE:
+            continue
+        listed = jump[a : b - 1].any()
+        own = tuple(map(int, neurons[a:b])) if listed else slice(first, first + int(b - a))
+        runs.append((slice(int(a), int(b)), own))
+    return runs

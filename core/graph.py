@@ -168,9 +168,15 @@ class Graph:
         """Hidden arrays whose previous value carries credit, group by group."""
         return tuple(g.states[s] for g in self.groups for s in g.live)
 
-    def dtype(self, group: int, state: int) -> Any:
-        """The dtype of a state of a group."""
-        return self.hidden[self.groups[group].states[state]].dtype
+    def dtype(self, group: int) -> Any:
+        """The dtype of a group's derivatives and traces: of the most precise of its states."""
+        return jnp.result_type(*(self.hidden[s].dtype for s in self.groups[group].states))
+
+    def operand_dtype(self, op: Operation) -> Any:
+        """The dtype in which an operand enters traces and gradients: the most precise at hand."""
+        avals = self.program.avals
+        own = (avals[v].dtype for v in (op.x, op.w, op.y))
+        return jnp.result_type(*own, *(self.dtype(block.group) for block in op.blocks))
 
     def with_parameters(self, values: Mapping[int, Any], thetas: Iterable[Any]) -> dict[int, Any]:
         """`values` with other element-wise parameters."""
@@ -180,17 +186,16 @@ class Graph:
         """Zeros by group and live state: [K, lead, n], or [lead, n] without steps."""
         front = () if n_steps is None else (n_steps,)
         return [
-            {s: jnp.zeros((*front, *group.lead, group.n), self.dtype(g, s)) for s in group.live}
+            {s: jnp.zeros((*front, *group.lead, group.n), self.dtype(g)) for s in group.live}
             for g, group in enumerate(self.groups)
         ]
 
     def step_bytes(self) -> int:
         """Bytes that one step of a window keeps: states, operands, outputs and derivatives."""
         total = 0
-        for group_index, group in enumerate(self.groups):
-            for s in range(len(group.states)):
-                size = math.prod(group.lead) * group.n
-                total += size * (1 + len(group.live)) * self.dtype(group_index, s).itemsize
+        for g, group in enumerate(self.groups):
+            size = math.prod(group.lead) * group.n * len(group.states)
+            total += size * (1 + len(group.live)) * self.dtype(g).itemsize
         for source in self.sources:
             lead, covered = (
                 math.prod(source.lead),
@@ -276,7 +281,7 @@ class Graph:
                 lines.append(f"    -> {feeds}{columns}: no trace, no credit passes in time")
             for s in block.components if isinstance(source, Parameter) or source.trainable else ():
                 shape = next(shapes)
-                size = math.prod(shape) * jnp.dtype(self.dtype(block.group, s)).itemsize
+                size = math.prod(shape) * jnp.dtype(self.dtype(block.group)).itemsize
                 name = self.hidden[group.states[s]].name
                 lines.append(f"    -> {name}{columns}: trace {list(shape)}, {size:,} bytes")
         covered = sum(block.width for block in source.blocks)

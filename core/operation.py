@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from core.program import Equation, bind
 
@@ -21,25 +22,33 @@ __all__ = ["Block", "Operation", "Parameter", "pieces"]
 
 @dataclass(frozen=True)
 class Block:
-    """A run of consecutive outputs of a source that feeds consecutive neurons of a group.
+    """A run of consecutive outputs of a source that feeds neurons of a group, usually consecutive
+    ones.
 
     A GRU's fused gates y = [r, z] have one block: the second half feeds h, the first none.
     """
 
     group: int
     columns: slice  # within the last axis of y
-    neurons: slice  # within the neurons of the group
+    neurons: slice | tuple[int, ...]  # within the neurons of the group
     components: tuple[int, ...] = ()  # the group's states that the block's trace covers
 
     @property
     def width(self) -> int:
         return self.columns.stop - self.columns.start
 
-    def within(self, columns: slice) -> tuple[slice, slice]:
+    def within(self, columns: slice) -> tuple[slice, Any]:
         """Where some of the block's columns lie within it, and the neurons that they feed."""
         first, last = (c - self.columns.start for c in (columns.start, columns.stop))
+        if isinstance(self.neurons, tuple):
+            return slice(first, last), self.neurons[first:last]
         start = self.neurons.start
         return slice(first, last), slice(start + first, start + last)
+
+    def of_neurons(self, a: Any) -> Any:
+        """[..., n] at the neurons that are fed, [..., width]."""
+        own = self.neurons
+        return a[..., own if isinstance(own, slice) else np.array(own)]
 
 
 def pieces(blocks: tuple[Block, ...], width: int) -> list[tuple[slice, tuple[int, ...]]]:

@@ -15,6 +15,7 @@ from typing import Any
 import brainstate
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from core.operation import Block, Operation
@@ -24,8 +25,8 @@ __all__ = [
     "DenseTrace",
     "EligibilityTrace",
     "advance_parameter",
+    "enter",
     "outer",
-    "spread",
     "trace_bytes",
 ]
 
@@ -41,12 +42,18 @@ def outer(x: Any, g: Any) -> Any:
     return jnp.einsum("k...i,k...h->...ih", x, g)
 
 
-def spread(values: Any, neurons: slice, n: int) -> Any:
-    """Place [..., width] at `neurons` of an axis of length n."""
-    if neurons.start == 0 and neurons.stop == n:
-        return values
-    padding = [(0, 0)] * (values.ndim - 1) + [(neurons.start, n - neurons.stop)]
-    return jnp.pad(values, padding)
+def enter(flow: dict[int, Any], s: int, values: Any, neurons: Any) -> None:
+    """Add [..., width] to `flow[s]` [..., n] at `neurons`."""
+    into = flow[s]
+    n = into.shape[-1]
+    values = values.astype(into.dtype)
+    if not isinstance(neurons, slice):
+        flow[s] = into.at[..., np.array(neurons)].add(values)
+    elif neurons.start == 0 and neurons.stop == n:
+        flow[s] = into + values
+    else:
+        padding = [(0, 0)] * (values.ndim - 1) + [(neurons.start, n - neurons.stop)]
+        flow[s] = into + jnp.pad(values, padding)
 
 
 def zero_after(tree: Any) -> Any:

@@ -87,7 +87,8 @@ def derivatives(
             for p in group.live:
                 if (s, p) in group.reads:
                     d = d_hidden[group.states[p]]
-                    transition[g][s, p] = d.reshape(n_steps, *group.lead, group.n)
+                    d = d.reshape(n_steps, *group.lead, group.n)
+                    transition[g][s, p] = d.astype(graph.dtype(g))
         d_by_source = [
             op.canonical_y(d) for op, d in zip(graph.operations, d_ys, strict=True) if op.trainable
         ] + [
@@ -98,8 +99,10 @@ def derivatives(
             for block, into in zip(source.blocks, blocks, strict=True):
                 fed = pulled.get(block.group)
                 if fed is not None and fed in block.components:
-                    into[fed] = d[..., block.columns]
+                    into[fed] = d[..., block.columns].astype(graph.dtype(block.group))
     x = over_time(lambda h, y, step: operands(graph, values, h, y, step))(*record)
+    trained = [op for op in graph.operations if op.trainable]
+    x = tuple(a.astype(graph.operand_dtype(op)) for op, a in zip(trained, x, strict=True))
     operands_of = (*x, *(None for _ in graph.parameters))
     return Derivatives(tuple(transition), tuple(f), operands_of, keep, n_steps)
 

@@ -34,7 +34,7 @@ from core.graph import Graph
 from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
 from core.rollout import forget
-from core.traces import DenseTrace, advance_parameter, spread, zero_after
+from core.traces import DenseTrace, advance_parameter, enter, zero_after
 from core.window import (
     Derivatives,
     accumulate,
@@ -97,7 +97,7 @@ class D_RTRL(WindowedAlgorithm):
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         def zero(source: Source, block: Block) -> Any:
-            dtype = graph.dtype(block.group, 0)
+            dtype = graph.dtype(block.group)
             if isinstance(source, Operation):
                 return self.representation.zeros(source, block, dtype) if block.components else {}
             return {s: jnp.zeros((*source.lead, block.width), dtype) for s in block.components}
@@ -127,11 +127,12 @@ class D_RTRL(WindowedAlgorithm):
             for block, f_b in zip(source.blocks, f, strict=True):
                 pairs = {(s, p) for s in block.components for p in block.components}
                 a_t, a_0 = (
-                    {k: a[..., block.neurons] for k, a in side.items() if k in pairs}
+                    {k: block.of_neurons(a) for k, a in side.items() if k in pairs}
                     for side in passed[block.group]
                 )
                 g = {s: sum(a_t[s, p] * f_b[p] for p in block.components) for s in block.components}
-                blocks.append((x, g, a_0))
+                dtype = graph.dtype(block.group)
+                blocks.append((None if x is None else x.astype(dtype), g, a_0))
             entered[source.label] = tuple(blocks)
         return entered
 
@@ -169,10 +170,9 @@ class D_RTRL(WindowedAlgorithm):
             q = source.drive(x, dw, local.n_steps)  # x_t dW, or d theta
             dq.append(q)
             for block, f_b in zip(source.blocks if dw is not None else (), f, strict=False):
-                n = graph.groups[block.group].n
                 for s in block.components:
                     flow = f_b[s] * q[..., block.columns]
-                    inflow[block.group][s] += spread(flow, block.neurons, n)
+                    enter(inflow[block.group], s, flow, block.neurons)
         start = self.start(graph, past, d_weights)
         dh: dict[int, Any] = {}
         for g, group in enumerate(graph.groups):
@@ -196,9 +196,7 @@ class D_RTRL(WindowedAlgorithm):
                     d_theta = source.drive(None, dw, 1)[0][..., block.columns]
                     dh = {s: eps[s] * d_theta for s in block.components}
                 for s, value in dh.items():
-                    start[block.group][s] += spread(
-                        value, block.neurons, graph.groups[block.group].n
-                    )
+                    enter(start[block.group], s, value, block.neurons)
         return start
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
@@ -211,7 +209,7 @@ class D_RTRL(WindowedAlgorithm):
         def start(past: Any, d_weights: dict[int, Any]) -> tuple[Any, ...]:
             dh = self.start(graph, past, d_weights)
             return tuple(
-                dh[g][s].reshape(graph.hidden[i].shape)
+                dh[g][s].reshape(graph.hidden[i].shape).astype(graph.hidden[i].dtype)
                 for g, group in enumerate(graph.groups)
                 for s, i in enumerate(group.states)
                 if s in group.live

@@ -25,7 +25,6 @@ References: C. Wang et al., "BrainTrace" (ES-D-RTRL); Bellec et al., Nature Comm
 
 from __future__ import annotations
 
-import functools
 import math
 import numbers
 from typing import Any
@@ -36,9 +35,9 @@ from jax import lax
 from core.algorithms.windowed import WindowedAlgorithm
 from core.errors import InvalidArgument
 from core.graph import Graph
-from core.operation import Operation, Parameter, pieces
+from core.operation import Block, Operation, Parameter, pieces
 from core.rollout import along, forget
-from core.traces import spread
+from core.traces import enter
 from core.window import Derivatives, accumulate, faded_sum, low_pass
 
 __all__ = ["DecayRTRL"]
@@ -84,16 +83,14 @@ class DecayRTRL(WindowedAlgorithm):
         zero: dict[str, Any] = {
             "f": tuple(
                 {
-                    s: jnp.zeros((*source.lead, block.width), graph.dtype(block.group, s))
+                    s: jnp.zeros((*source.lead, block.width), graph.dtype(block.group))
                     for s in block.components
                 }
                 for block in source.blocks
             )
         }
         if isinstance(source, Operation):
-            zero["x"] = jnp.zeros(
-                (*source.lead, source.rows), graph.dtype(source.blocks[0].group, 0)
-            )
+            zero["x"] = jnp.zeros((*source.lead, source.rows), graph.operand_dtype(source))
         if isinstance(source, Operation) or source.additive:
             zero["age"] = jnp.zeros(source.lead, jnp.int32)
         return zero
@@ -121,10 +118,14 @@ class DecayRTRL(WindowedAlgorithm):
     def _state_side(self, graph: Graph, local: Derivatives, before: Any) -> tuple[Any, Any]:
         """ef_{t-1} of every step, and the last, by source, block and component."""
         start, inflow, transition = {}, {}, {}
+        known: dict[Any, Any] = {}
 
-        @functools.cache
-        def decayed(group: int, pair: tuple[int, int], first: int, last: int, decay: float) -> Any:
-            return decay * local.transition[group][pair][..., first:last]
+        def decayed(block: Block, pair: tuple[int, int], decay: float) -> Any:
+            """What blocks of the same neurons share, once."""
+            key = (block.group, pair, repr(block.neurons), decay)
+            if key not in known:
+                known[key] = decay * block.of_neurons(local.transition[block.group][pair])
+            return known[key]
 
         for source, f in zip(graph.sources, local.f, strict=True):
             trace = before[source.label]
@@ -133,11 +134,10 @@ class DecayRTRL(WindowedAlgorithm):
                 for s in block.components:
                     key = (source.label, b, s)
                     start[key], inflow[key] = trace["f"][b][s], gain * f[b][s]
-                first, last = block.neurons.start, block.neurons.stop
                 for s, p in local.transition[block.group]:
                     if s in block.components and p in block.components:
                         keys = (source.label, b, s), (source.label, b, p)
-                        transition[keys] = decayed(block.group, (s, p), first, last, decay)
+                        transition[keys] = decayed(block, (s, p), decay)
 
         def by_source(found: dict[Any, Any]) -> dict[str, Any]:
             return {
@@ -200,7 +200,7 @@ class DecayRTRL(WindowedAlgorithm):
                     here, neurons = block.within(columns)
                     for s in block.components:
                         dh = decay * memory["f"][b][s][..., here] * q_t
-                        flow[block.group][s] += spread(dh, neurons, graph.groups[block.group].n)
+                        enter(flow[block.group], s, dh, neurons)
             dq.append(jnp.concatenate(dy, axis=-1) if len(dy) > 1 else dy[0])
         dh = {
             group.states[s]: flow[g][s] for g, group in enumerate(graph.groups) for s in group.live

@@ -124,10 +124,16 @@ class WindowedAlgorithm(OnlineAlgorithm):
         operations = [op for op in graph.operations if op.trainable]
         split = len(operations)
         return Perturbation(
-            tuple(dh[i].reshape(record.hidden[i].shape) for i in graph.live),
-            tuple(op.native_y(q) for op, q in zip(operations, dq[:split], strict=True)),
             tuple(
-                q.reshape(record.n_steps, *p.shape)
+                dh[i].reshape(record.hidden[i].shape).astype(graph.hidden[i].dtype)
+                for i in graph.live
+            ),
+            tuple(
+                op.native_y(q).astype(graph.program.avals[op.y].dtype)
+                for op, q in zip(operations, dq[:split], strict=True)
+            ),
+            tuple(
+                q.reshape(record.n_steps, *p.shape).astype(p.dtype)
                 for p, q in zip(graph.parameters, dq[split:], strict=True)
             ),
             tuple(d_weights.get(v, jnp.zeros_like(values[v])) for v in graph.plain),
