@@ -45,6 +45,7 @@ def staged(target: Path) -> Iterator[Path]:
 def _publish(stage: Path, target: Path) -> None:
     names = sorted((str(path.relative_to(stage)) for path in stage.rglob("*") if path.is_file()),
                    key=lambda name: (name == PAGE, name))
+    assert all(map(_is_place, names)), "files lie directly in the target or in its report"
     with _alone(target / "report"):
         written = _written(target)
         foreign = [name for name in names
