@@ -18,6 +18,7 @@ from typing import Any
 
 from bench import processes
 from bench.environments import executable
+from bench.errors import BadInput
 
 TAIL_BYTES = 1 << 16
 
@@ -49,8 +50,17 @@ def asked(module: str, question: Any, *, env: Mapping[str, str], timeout_s: floa
         python: interpreter that runs it; None for this one.
 
     Raises:
-        OSError: when it could not be started.
+        BadInput: when it could not be started, or there is no room for its files.
     """
+    try:
+        return _answered(module, question, env, timeout_s, python)
+    except OSError as error:
+        raise BadInput("this machine", expected="room for a process and its temporary files",
+                       came=str(error), do="Make some, and try again.") from error
+
+
+def _answered(module: str, question: Any, env: Mapping[str, str], timeout_s: float,
+              python: str | None) -> Answer:
     # Files: a pipe holds 64 KiB, and whoever inherited it could keep it open.
     with (tempfile.TemporaryFile() as questions, tempfile.TemporaryFile() as answers,
           tempfile.TemporaryFile() as words):
