@@ -16,6 +16,7 @@ import brainstate
 import jax
 import jax.numpy as jnp
 
+from core.beginning import Beginning, learned_beginning
 from core.build import build_graph
 from core.capture import trace_step
 from core.data import split_steps
@@ -57,6 +58,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
             )
         del mode  # batch axes are read off the shapes
         self.model = model
+        self.stepped: Any = model  # what is traced: the model, and what stands around its step
         self._graph: Graph | None = None
         self._known: list[Known] = []
         self._example: Any = None
@@ -74,13 +76,14 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         args, n_steps = split_steps(args)
         if n_steps is not None:
             args = jax.tree.map(lambda a: a[0], args)
-        self._graph = self.make_graph(args)
+        self.stepped = self._with_beginning(args)
+        self._example = jax.tree.map(_struct, args)
+        self._graph = self.make_graph(self._inputs(args))
         self._known = [Known(self._graph, frozenset(), True)]
         states = self.model.states()
         self._model_states = {
             id(s): [jnp.ndim(leaf) for leaf in jax.tree.leaves(s.value)] for s in states.values()
         }
-        self._example = jax.tree.map(_struct, args)
         self.trace = EligibilityTrace(self.init_traces(self._graph))
         every = {id(s): s for s in (*self._graph.states, *states.values())}
         self._starting = [s for s in every.values() if isinstance(s, brainstate.HiddenState)]
@@ -88,10 +91,66 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         self.initial = EligibilityTrace(tuple(s.value for s in self._starting))
         self.clock = brainstate.ShortTermState(jax.tree.map(jnp.asarray, clock_now()))
         self._given = given_clock()
+        if isinstance(self.stepped, Beginning):
+            self.begun = brainstate.ShortTermState(jnp.zeros(self.stepped.lead, bool))
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """Trace the model. Algorithms that need less than D-RTRL's analysis refuse less."""
-        return build_graph(self.model, args, watched)
+        return build_graph(self.stepped, args, watched)
+
+    def _with_beginning(self, args: Any) -> Any:
+        """The model, or with its learned initial states, if it has any."""
+        leaves = [leaf for leaf in jax.tree.leaves(args) if jnp.ndim(leaf)]
+        sizes = [None, *(leaf.shape[0] for leaf in leaves[:1])]
+        return learned_beginning(self.model, sizes) or self.model
+
+    def _inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The step's arguments: the model's own, and who begins."""
+        if not isinstance(self.stepped, Beginning):
+            return args
+        return (*args, jax.ShapeDtypeStruct(self.stepped.lead, bool))
+
+    def extra_leaves(
+        self,
+        n_steps: int,
+        *,
+        fresh: bool,
+        anew: bool,
+        samples: tuple[int, ...] = (),
+        reset: Any = None,
+        timed: bool = False,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Inputs of the next steps behind the model's own: which samples begin, and the clock.
+
+        Args:
+          fresh: samples whose states are the initial ones begin, whatever has been run before.
+          anew, timed: as of `take_clock`, and whether the clock is needed in any case.
+          samples: how many samples a step is mapped over.
+          reset: [K, B] or [K], before which steps samples begin again.
+
+        Returns:
+          Arrays [K, ...], and `i` and `t`, [K, ...]; without them where nobody reads them.
+        """
+        leaves: tuple[Any, ...] = ()
+        if isinstance(self.stepped, Beginning):
+            shape = (*samples, *self.stepped.lead)
+            begins = self.stepped.begins(self._starting, self.initial.value, len(shape))
+            if not fresh:
+                begins &= ~self.begun.value
+            self.begun.value = jnp.ones_like(self.begun.value)
+            row = jnp.broadcast_to(begins, shape)[None]
+            rows = jnp.concatenate([row, jnp.zeros((n_steps - 1, *shape), bool)])
+            leaves += (rows if reset is None else rows | reset.astype(bool),)
+        if not self.graph.clock and not timed:
+            return leaves, {}
+        clock = self.take_clock(n_steps, anew=anew)
+        timing = [
+            jnp.broadcast_to(a.reshape(n_steps, -1)[:, :1] if samples else a, (n_steps, *samples))
+            if samples or a.ndim == 1
+            else a
+            for a in self.clock_leaves(clock)
+        ]
+        return (*leaves, *timing), clock
 
     def adapt(
         self, watched: Sequence[Any] = (), *, fresh: bool = False, samples: tuple[int, ...] = ()
@@ -129,8 +188,8 @@ class Compiled(brainstate.nn.Module, abc.ABC):
             if seen == wanted and credited >= credit and _holds(graph):
                 return graph
         with self._of_one_sample():
-            make = self.make_graph if credit else lambda *a: trace_step(self.model, *a)
-            graph = make(self._example, tuple(watched))
+            make = self.make_graph if credit else lambda *a: trace_step(self.stepped, *a)
+            graph = make(self._inputs(self._example), tuple(watched))
         self._known.append(Known(graph, wanted, credit))
         return graph
 

@@ -16,13 +16,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import brainstate
-import jax
 import jax.numpy as jnp
 
 from core.differential import differential, is_real
 from core.operation import Operation, Parameter
 from core.program import Atom, Equation, Program, known_value
-from core.schedule import Stage, schedule
+from core.schedule import Stage, one_by_one, schedule
 
 __all__ = ["Credit", "Graph", "Group", "Hidden", "Product"]
 
@@ -141,10 +140,10 @@ class Graph:
         wanted = [*self.out_atoms, *(op.y for op in self.operations)]
         return schedule(self.body, states, self.arg_vars, wanted)
 
-    @property
-    def input_vars(self) -> tuple[int, ...]:
-        """The model's own input, without the clock."""
-        return self.arg_vars[: len(self.arg_vars) - len(jax.tree.leaves(self.clock))]
+    @cached_property
+    def one_by_one(self) -> list[Equation]:
+        """Equations for which a window can only be run step by step."""
+        return one_by_one(self.body)
 
     @cached_property
     def restarting(self) -> tuple[int, ...]:

@@ -8,13 +8,18 @@ do not wait for one another are run as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from jax._src.interpreters import batching  # what has a rule has no public name
 
 from core.program import Atom, Equation, needed
 from core.relations import closure
 
-__all__ = ["Stage", "schedule"]
+__all__ = ["Stage", "one_by_one", "schedule"]
+
+_MAPPED = batching.fancy_primitive_batchers  # the rules by which jax.vmap maps primitives
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +53,7 @@ def schedule(
       The stages in order: by turns what is computed at once and what is a loop.
     """
     wanted = list(dict.fromkeys(wanted))
-    if any("callback" in eqn.name for eqn in equations):  # they promise an order
+    if one_by_one(equations):
         return (Stage(True, tuple(equations), tuple(states.items()), tuple(inputs), tuple(wanted)),)
     reached = _reached(equations, states)
     feeds = {
@@ -78,6 +83,31 @@ def schedule(
             level = max((depth[v] + 1 for v in reached[eqn.outputs[0]]), default=0)
             plan[2 * level][1].append(eqn)
     return _with_ends(plan, set(inputs) | set(states), inputs, wanted)
+
+
+def one_by_one(equations: Iterable[Equation]) -> list[Equation]:
+    """Those that keep a window from being computed at once: callbacks promise an order, and some
+    primitives (of sparse and event-driven layers) cannot be mapped."""
+    return [
+        eqn
+        for eqn in equations
+        if any("callback" in p.name or p not in _MAPPED for p in _primitives(eqn))
+    ]
+
+
+def _primitives(eqn: Any) -> Iterator[Any]:
+    """Of an equation and of everything that it calls."""
+    inner = [
+        getattr(part, "jaxpr", part)
+        for value in eqn.params.values()
+        for part in (value if isinstance(value, (tuple, list)) else (value,))
+    ]
+    bodies = [jaxpr for jaxpr in inner if hasattr(jaxpr, "eqns")]
+    if not bodies:  # what calls nothing needs a rule itself
+        yield eqn.primitive
+    for jaxpr in bodies:
+        for called in jaxpr.eqns:
+            yield from _primitives(called)
 
 
 _NOTHING: frozenset[int] = frozenset()

@@ -117,7 +117,7 @@ def gradient(
     if reduce not in ("sum", "mean"):
         raise InvalidArgument("reduce to be sum or mean", repr(reduce), "Choose one of them.")
     losses_of = stepper.losses(
-        loss, targets, fresh=fresh, per_step_targets=per_step_targets, has_aux=has_aux
+        loss, targets, reset, fresh=fresh, per_step_targets=per_step_targets, has_aux=has_aux
     )
     weight = None if mask is None else step_weights(mask, n_steps, stepper.batch)
     args = stepper.args if weight is None else without_padding(stepper.args, weight)

@@ -33,7 +33,7 @@ class Stepper:
 
     def __init__(self, algo: OnlineAlgorithm, xs: Any) -> None:
         leaves = jax.tree.leaves(xs)
-        compiled = [algo.graph.program.avals[v].ndim for v in algo.graph.input_vars]
+        compiled = [algo.graph.program.avals[v].ndim for v in algo.graph.arg_vars]
         extra = {jnp.ndim(leaf) - 1 - n for leaf, n in zip(leaves, compiled, strict=False)}
         if extra not in ({0}, {1}):
             raise InvalidArgument(
@@ -82,21 +82,23 @@ class Stepper:
         self.owner = algo
         return found
 
-    def losses(self, loss: Callable[..., Any], targets: Any, **options: bool) -> Losses:
+    def losses(
+        self, loss: Callable[..., Any], targets: Any, reset: Any = None, **options: bool
+    ) -> Losses:
         """As `adapt`, and begin: states, parameters and clock are taken as they are now."""
         found = self.adapt(loss, targets, **options)
         algo, fresh = self.owner, options["fresh"]
         self.params, self.carry = algo.params(), algo.carry()
         algo.check_states(self.carry, self.samples)
-        args = self.args
-        if algo.graph.clock or found.reads_clock:
-            clock = algo.take_clock(self.n_steps, anew=fresh)
-            args += tuple(map(self._for_samples, algo.clock_leaves(clock)))
-            self.clock = {
-                k: jax.tree.map(lambda a: a.reshape(self.n_steps, -1)[:, 0], v)
-                for k, v in clock.items()
-            }
-        self.args = args
+        extra, clock = algo.extra_leaves(
+            self.n_steps, fresh=fresh, anew=fresh, samples=self.samples, reset=reset,
+            timed=found.reads_clock,
+        )  # fmt: skip
+        self.args += extra
+        self.clock = {
+            k: jax.tree.map(lambda a: a.reshape(self.n_steps, -1)[:, 0], v)
+            for k, v in clock.items()
+        }
         if self.samples:
             self._check_shared(algo.graph)
             algo = algo.over_samples(*self.samples)
@@ -106,12 +108,6 @@ class Stepper:
     def _of_one_step(self, graph: Graph, atom: Any) -> Any:
         aval = jax.typeof(atom.value) if isinstance(atom, Constant) else graph.program.avals[atom]
         return jax.ShapeDtypeStruct((*self.samples, *aval.shape), aval.dtype)
-
-    def _for_samples(self, a: Any) -> Any:
-        """The clock [T] of every sample of a mapped step."""
-        if not self.samples or a.ndim > 1:
-            return a
-        return jnp.broadcast_to(a[:, None], (self.n_steps, *self.samples))
 
     @property
     def batch(self) -> int | None:

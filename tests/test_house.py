@@ -40,7 +40,7 @@ CORE_RANKS = {
     **dict.fromkeys(("relations", "schedule"), 0),
     "graph": 1,
     "losses": 1,
-    **dict.fromkeys(("build", "capture", "cuts", "rollout", "step", "window"), 2),
+    **dict.fromkeys(("beginning", "build", "capture", "cuts", "rollout", "step", "window"), 2),
     **dict.fromkeys(("compiled", "low_rank", "traces"), 3),
     "algorithms": 4,
     "stepper": 5,

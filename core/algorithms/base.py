@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from core.compiled import Carry, Compiled
 from core.data import split_steps
-from core.errors import InvalidArgument
+from core.errors import InvalidArgument, NotRepresentable
 from core.rollout import Restart, run
 from core.step import prelude
 
@@ -56,10 +56,9 @@ class OnlineAlgorithm(Compiled):
         leaves = self.input_leaves(inputs, n_steps is not None)
         if n_steps is None:
             leaves = tuple(leaf[None] for leaf in leaves)
-        if self.graph.clock:
-            leaves += self.clock_leaves(self.take_clock(leaves[0].shape[0], anew=True))
         start = self.carry()
         self.check_states(start)
+        leaves += self.extra_leaves(n_steps or 1, fresh=False, anew=True)[0]
         outs, carry = self.window(self.params(), start, Window(leaves))
         self.set_carry(self.settle(carry))
         if n_steps is None:
@@ -78,7 +77,7 @@ class OnlineAlgorithm(Compiled):
                 f"{shapes}",
                 "Call compile_graph again for new shapes, or brainstate.nn.Vmap for a batch.",
             )
-        dtypes = [graph.program.avals[v].dtype for v in graph.input_vars]
+        dtypes = [graph.program.avals[v].dtype for v in graph.arg_vars[: len(expected)]]
         came = [jax.dtypes.result_type(leaf) for leaf in leaves]
         if any(_kind(c) > _kind(d) for c, d in zip(came, dtypes, strict=True)):
             raise InvalidArgument(
@@ -149,6 +148,13 @@ class OnlineAlgorithm(Compiled):
 
         For an algorithm that was compiled for single samples and whose states hold a batch.
         """
+        for eqn in self.graph.one_by_one:
+            if "callback" not in eqn.name:
+                raise NotRepresentable(
+                    "operations that jax.vmap can map, for a step that is mapped over the batch",
+                    f"{eqn.name} at {eqn.source}",
+                    'Batch manually: core.initialise(..., batching="manual").',
+                )
         return self.with_graph(self.graph.over_samples(size))
 
 

@@ -35,7 +35,7 @@ class BPTT(OnlineAlgorithm):
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """The step as it is: every model can be differentiated."""
-        return trace_step(self.model, args, watched)
+        return trace_step(self.stepped, args, watched)
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """BPTT carries none."""

@@ -87,7 +87,7 @@ class D_RTRL(WindowedAlgorithm):
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """As the representation and the credit want it."""
-        graph = build_graph(self.model, args, watched, every_path=self.credit == "window")
+        graph = build_graph(self.stepped, args, watched, every_path=self.credit == "window")
         return join_biases(graph) if self.representation.joins_biases else graph
 
     def steps_per_window(self, n_steps: int) -> int:

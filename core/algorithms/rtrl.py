@@ -46,7 +46,7 @@ class RTRL(OnlineAlgorithm):
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """The step as it is, provided that M, over HiddenStates, holds all that is carried."""
-        graph = trace_step(self.model, args, watched)
+        graph = trace_step(self.stepped, args, watched)
         check_other_states(graph)
         avals = graph.program.avals
         for v in (*graph.trained, *(h.var for h in graph.hidden)):
@@ -110,5 +110,10 @@ class RTRL(OnlineAlgorithm):
         new, pull = jax.vjp(last, carry.hidden, flat)
         push = jax.linear_transpose(pull, new)
         directions = (influence, jnp.eye(flat.size, dtype=flat.dtype))
-        (new,) = jax.vmap(push, in_axes=-1, out_axes=-1)(directions)
+        if graph.one_by_one:
+            first = jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), directions)
+            (new,) = lax.map(push, first)
+            new = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), new)
+        else:
+            (new,) = jax.vmap(push, in_axes=-1, out_axes=-1)(directions)
         return {h.name: m for h, m in zip(graph.hidden, new, strict=True)}

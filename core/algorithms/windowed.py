@@ -48,7 +48,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """D-RTRL's analysis of the model, biases with their operations."""
-        return join_biases(build_graph(self.model, args, watched))
+        return join_biases(build_graph(self.stepped, args, watched))
 
     def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "sequence":

@@ -1,0 +1,184 @@
+"""Learned initial states: how HiddenStates begin with parameters that `init_state` reads.
+
+A model whose `init_state` reads a ParamState begins with h_0(theta). Its step is then taken with
+that beginning as the first operation: where a sample begins, the state that it reads is h_0(theta).
+To every algorithm this is a parameter that reaches a state element by element, at that step alone,
+so D-RTRL and ES-D-RTRL start its trace with dh_0/dtheta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+from brainstate._state import TRACE_CONTEXT  # who is told of new states has no public name
+from jax.extend import core as jex
+
+from core.differential import is_real
+from core.errors import NotRepresentable
+from core.labels import carries_gradient
+from core.program import flatten_jaxpr
+
+__all__ = ["Beginning", "learned_beginning"]
+
+
+class Beginning:
+    """A model that begins with its parameters; `update` takes who begins as a last argument.
+
+    Args:
+      model: the brainstate module.
+      hidden: those of its HiddenStates that depend on parameters.
+      values: their initial values, of the parameters as they are now.
+      lead: axes of the samples in the states, (B,) or ().
+    """
+
+    def __init__(
+        self, model: Any, hidden: Sequence[Any], values: Callable[[], Any], lead: tuple[int, ...]
+    ) -> None:
+        self.model, self.hidden, self.values, self.lead = model, hidden, values, lead
+
+    def states(self, *filters: Any) -> Any:
+        return self.model.states(*filters)
+
+    def update(self, *args: Any) -> Any:
+        """The model's own, from states that begin where the last argument, of shape lead, is."""
+        *args, begins = args
+        for state, initial in zip(self.hidden, self.values(), strict=True):
+            state.value = jax.tree.map(
+                lambda new, old: jnp.where(_along(begins, old), new, old), initial, state.value
+            )
+        return self.model.update(*args)
+
+    def begins(self, states: Sequence[Any], initial: Sequence[Any], lead: int) -> Any:
+        """Which samples are where they begin.
+
+        Args:
+          states: all HiddenStates.
+          initial: their values at the beginning.
+          lead: how many axes samples have.
+        """
+        now = {id(s): v for s, v in zip(self.hidden, self.values(), strict=True)}
+
+        def equal(others: Sequence[Any]) -> Any:
+            same: Any = True
+            for state, other in zip(states, others, strict=True):
+                for a, b in zip(*map(jax.tree.leaves, (state.value, other)), strict=True):
+                    same &= jnp.all(a == b, axis=tuple(range(lead, jnp.ndim(a))))
+            return same
+
+        again = [now.get(id(s), v) for s, v in zip(states, initial, strict=True)]
+        return equal(initial) | equal(again)
+
+
+def learned_beginning(model: Any, batch_sizes: Sequence[int | None]) -> Beginning | None:
+    """How the states of a model begin with its parameters, if `init_state` reads any.
+
+    `init_state` is traced again, and leaves the model as it is.
+
+    Args:
+      model: initialised.
+      batch_sizes: what `init_all_states` may have been given; None for nothing.
+
+    Raises:
+      NotRepresentable: the initial states depend on parameters, and on chance.
+    """
+    present = [_form(s.value) for s in model.states(brainstate.HiddenState).values()]
+    for batch_size in batch_sizes:
+        given = {} if batch_size is None else {"batch_size": batch_size}
+
+        def initial(given: dict[str, Any] = given) -> Any:
+            brainstate.nn.init_all_states(model, **given)
+            return [s.value for s in model.states(brainstate.HiddenState).values()]
+
+        function = brainstate.transform.StatefulFunction(initial, name="init_state")
+        with _left_alone(model):
+            try:
+                function.make_jaxpr()
+            except Exception:  # it wants something else, which only its caller knows
+                continue
+        found = function.get_out_shapes()[0]
+        if [_form(value) for value in found] == present:
+            lead = () if batch_size is None else (batch_size,)
+            return _beginning(model, function, found, lead)
+    return None
+
+
+def _form(value: Any) -> Any:
+    leaves, tree = jax.tree.flatten(value)
+    return tree, [(jnp.shape(a), jnp.result_type(a)) for a in leaves]
+
+
+@contextmanager
+def _left_alone(model: Any) -> Any:
+    """`init_state` makes new states, which nobody else is to find; the old ones come back."""
+    nodes = [(node, dict(vars(node))) for node in model.nodes().values()]
+    chance = np.random.get_state()  # a model may draw from it
+    catchers = TRACE_CONTEXT.new_state_catcher
+    TRACE_CONTEXT.new_state_catcher = []
+    try:
+        yield
+    finally:
+        TRACE_CONTEXT.new_state_catcher = catchers
+        np.random.set_state(chance)
+        for node, attributes in nodes:
+            vars(node).clear()
+            vars(node).update(attributes)
+
+
+def _beginning(model: Any, function: Any, found: Any, lead: tuple[int, ...]) -> Beginning | None:
+    closed, states = function.get_jaxpr(), function.get_states()
+    program = flatten_jaxpr(closed)
+    reached: dict[Any, frozenset[int]] = {}
+    inputs = iter(program.inputs)
+    for i, state in enumerate(states):
+        for _ in jax.tree.leaves(state.value):
+            reached[next(inputs)] = frozenset([i])
+    learned = {
+        v for v, (i,) in ((v, tuple(r)) for v, r in reached.items())
+        if isinstance(states[i], brainstate.ParamState) and is_real(program.avals[v])
+    }  # fmt: skip
+    for eqn in program.equations:
+        sources = frozenset[int]().union(*(reached.get(v, ()) for v in eqn.variables))
+        reached.update(dict.fromkeys(eqn.outputs, sources))
+        if learned.intersection(eqn.variables) and carries_gradient(eqn, program.avals):
+            learned.update(eqn.outputs)
+
+    present = model.states(brainstate.HiddenState)
+    outputs, hidden, places, first = program.outputs, [], [], 0
+    for path, value in zip(present, found, strict=True):
+        n = len(jax.tree.leaves(value))
+        atoms = outputs[first : first + n]
+        if any(isinstance(a, int) and a in learned for a in atoms):
+            by = frozenset[int]().union(*(reached.get(a, ()) for a in atoms))
+            others = [states[i] for i in by if not isinstance(states[i], brainstate.ParamState)]
+            if others:
+                raise NotRepresentable(
+                    "initial states that depend on parameters alone",
+                    f"{'.'.join(map(str, path))}, which depends on"
+                    f" {', '.join(type(s).__name__ for s in others)} as well",
+                    "Add what is drawn at random in the step, or make it no part of init_state.",
+                )
+            hidden.append(present[path])
+            places.append(slice(first, first + n))
+        first += n
+    if not hidden:
+        return None
+    pure = jex.jaxpr_as_fun(closed)
+
+    def values() -> list[Any]:
+        leaves = pure(*(leaf for s in states for leaf in jax.tree.leaves(s.value)))
+        return [
+            jax.tree.unflatten(jax.tree.structure(s.value), leaves[place])
+            for s, place in zip(hidden, places, strict=True)
+        ]
+
+    return Beginning(model, hidden, values, lead)
+
+
+def _along(a: Any, other: Any) -> Any:
+    return a.reshape(a.shape + (1,) * (jnp.ndim(other) - a.ndim))

@@ -1,0 +1,114 @@
+"""Learned initial states: the gradient of what `init_state` reads, also in restarted samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import core
+
+from . import rate_models as rate
+from .cases import N_HIDDEN, Data, data_for, gradient_of, run
+from .references import assert_close, named, relative_error, squared_error
+from .test_losses import own_loop
+
+ALGORITHMS = {
+    "bptt": core.BPTT,
+    "checkpointed": lambda m: core.CheckpointedBPTT(m, segment=2),
+    "rtrl": lambda m: core.RTRL(m, window=2),
+    "d_rtrl, 1": lambda m: core.D_RTRL(m, window=1),
+    "d_rtrl, 3": lambda m: core.D_RTRL(m, window=3),
+    "rank 9": lambda m: core.ES_D_RTRL(m, 9, window=2),
+}
+
+
+class Begins(rate.LeakyTanh):
+    """h_0 = tanh(h0 + bias of W), and a state that begins at zero."""
+
+    def __init__(self, n_in: int) -> None:
+        super().__init__(n_in)
+        self.h0 = brainstate.ParamState(np.linspace(-0.5, 0.7, N_HIDDEN))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        shape = (N_HIDDEN,) if batch_size is None else (batch_size, N_HIDDEN)
+        start = jnp.tanh(self.h0.value + self.W.weight.value["bias"])
+        self.h = brainstate.HiddenState(jnp.broadcast_to(start, shape))
+        self.a = brainstate.HiddenState(jnp.zeros(shape))
+
+    def update(self, x: Any) -> Any:
+        h = super().update(x)
+        self.a.value = 0.5 * self.a.value + h
+        return h + self.a.value
+
+
+class Net(rate.Leaky):
+    def __init__(self) -> None:
+        brainstate.random.seed(0)
+        super().__init__()
+        self.cell = Begins(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "batching"),
+    [*((name, "manual") for name in ALGORITHMS), ("d_rtrl, 3", "vmap"), ("bptt", "vmap")],
+)
+def test_the_gradient_reaches_the_beginning(name: str, batching: str) -> None:
+    """Of a sequence, and of a stream in which one sample starts anew."""
+    model, data = Net(), data_for()
+    reset = np.zeros((7, 2), bool)
+    reset[4, 1] = True
+    make = ALGORITHMS[name]
+
+    def everything() -> Any:
+        parts = [Data(data.xs[:4, 1:], data.ys[:4, 1:]), Data(data.xs[4:, 1:], data.ys[4:, 1:]),
+                 Data(data.xs[:, :1], data.ys[:, :1])]
+        return (gradient_of(make(model), data, batching),
+                gradient_of(make(model), data, batching, reset=reset),
+                own_loop(model, squared_error, data),
+                [own_loop(model, squared_error, part)[0] for part in parts])
+
+    (whole, losses), (streamed, _), (wanted, wanted_losses), parts = run(everything)
+    assert relative_error(losses, wanted_losses) < 1e-12
+    assert_close(whole, wanted, 1e-10)
+    assert_close(streamed, jax.tree.map(lambda *g: sum(g), *parts), 1e-10)
+
+
+def test_only_what_begins_has_it() -> None:
+    """The second half of a stream does not; a loss of single calls does, at the first."""
+    model, data = Net(), data_for()
+    weights = model.states(brainstate.ParamState)
+
+    def everything() -> Any:
+        algo = core.D_RTRL(model)
+        first = gradient_of(algo, Data(data.xs[:3], data.ys[:3]), fresh=False)
+        rest = core.gradient(algo, squared_error, data.xs[3:], data.ys[3:], per_step_targets=True,
+                             fresh=False)
+        core.initialise(algo, data.xs[0])
+        calls = [
+            brainstate.transform.grad(lambda x=x, y=y: squared_error(algo(x), y), weights)()
+            for x, y in zip(data.xs, data.ys, strict=True)
+        ]
+        return first, rest, jax.tree.map(lambda *g: sum(g), *calls), own_loop(
+            model, squared_error, data
+        )[0]
+
+    (first, _), (rest, _), calls, wanted = run(everything)
+    assert_close({k: first[k] + rest[k] for k in wanted}, wanted, 1e-10)
+    assert_close(named(calls), wanted, 1e-10)
+
+
+def test_a_beginning_by_parameters_and_chance_is_refused() -> None:
+    class Chance(Begins):
+        def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+            super().init_state(batch_size)
+            self.h.value = self.h.value + brainstate.random.normal(size=self.h.value.shape)
+
+    model = Net()
+    model.cell = Chance(3)
+    with pytest.raises(core.NotRepresentable, match=r"on parameters alone; got cell.h, which"):
+        core.initialise(core.D_RTRL(model), data_for().xs[0])
