@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from core.elements import Mask, backward, forward, mask_array, union
+from core.elements import Elements, Mask, mask_array, union
 from core.graph import Credit, Graph, Product
 from core.operation import Operation
 from core.program import Equation
@@ -36,7 +36,7 @@ def read_states(graph: Graph) -> frozenset[int]:
     """Hidden arrays whose previous value reaches an output, of this step or of a later one, by
     differentiable paths. The others are stored and not read, and have no part in any gradient."""
     start = {h.var: 1 << i for i, h in enumerate(graph.hidden)}
-    found = forward(graph.differential.equations, graph.differential.avals, start)
+    found = _elements(graph).forward(start)
 
     def read_by(*atoms: Any) -> set[int]:
         masks = [union(found.get(a, 0)) for a in atoms if isinstance(a, int)]
@@ -50,6 +50,10 @@ def with_cuts(graph: Graph) -> Graph:
     """The graph with `credit`, the step as its outputs see it."""
     cuts = _cuts(graph, _loops(graph))
     return _Writer(graph, cuts).written()
+
+
+def _elements(graph: Graph) -> Elements:
+    return Elements(graph.differential.equations, graph.differential.avals, graph.fixed)
 
 
 # -- what is cut
@@ -66,8 +70,7 @@ def _loops(graph: Graph) -> list[Mask]:
     """For each group, itself and those that form a loop with it."""
     previous = {var: g for var, _, g in _states(graph)}
     new = {new: g for _, new, g in _states(graph)}
-    step = graph.differential
-    found = forward(step.equations, step.avals, previous, lambda v, mask: mask | new.get(v, 0))
+    found = _elements(graph).forward(previous, lambda v, mask: mask | new.get(v, 0))
     groups = range(len(graph.groups))
     readers: dict[int, set[int]] = {g: set() for g in groups}
     for op in graph.operations:
@@ -101,7 +104,7 @@ def _cuts(graph: Graph, loops: list[Mask]) -> dict[int, np.ndarray]:
         return live(by_y[v], found) & ~cuts[v] if v in by_y else found
 
     ends = {a: everything for a in graph.out_atoms if isinstance(a, int)}
-    found = backward(graph.differential.equations, graph.differential.avals, ends, at)
+    found = _elements(graph).backward(ends, at)
     for op in graph.operations:
         free = cuts[op.y] == 0
         most = everything & ~live(op, found.get(op.y, 0))
@@ -144,12 +147,10 @@ class _Writer:
             for op in self.graph.operations
         }
 
-        step = self.graph.differential
-
         def at(v: int, mask: Mask) -> Mask:
             return 0 if v in new else mask & ~stopped.get(v, 0)
 
-        found = forward(step.equations, step.avals, previous, at)
+        found = _elements(self.graph).forward(previous, at)
         return {v: union(mask) for v, mask in found.items()}
 
     def written(self) -> Graph:

@@ -24,7 +24,17 @@ from core.differential import RULES, is_real
 from core.errors import NotRepresentable
 from core.program import Atom, Constant, Equation
 
-__all__ = ["ELEMENTWISE", "NONE", "carries_gradient", "propagate", "unlinear"]
+__all__ = [
+    "ELEMENTWISE",
+    "MOVEMENT",
+    "NONE",
+    "REDUCTIONS",
+    "SCATTERS",
+    "carries_gradient",
+    "propagate",
+    "unlinear",
+    "written_to",
+]
 
 NONE = -1  # the element feeds no neuron
 
@@ -281,26 +291,34 @@ def _scatter(
     if array in operands:
         found.append((array, out))
     if updates in operands:
-        to, shape = eqn.params["dimension_numbers"], paths.avals[updates].shape
-        whole = {*range(out.ndim)} - {*to.inserted_window_dims, *to.operand_batching_dims}
-        sizes = dict(zip(sorted(whole), (shape[i] for i in to.update_window_dims), strict=True))
-        with jax.ensure_compile_time_eval():
-            label = lax.gather(
-                jnp.asarray(out),
-                jnp.asarray(_index(eqn, where, paths)),
-                lax.GatherDimensionNumbers(
-                    to.update_window_dims,
-                    to.inserted_window_dims,
-                    to.scatter_dims_to_operand_dims,
-                    to.operand_batching_dims,
-                    to.scatter_indices_batching_dims,
-                ),
-                tuple(sizes.get(i, 1) for i in range(out.ndim)),
-                mode=eqn.params["mode"],
-                fill_value=NONE,
-            )
-        found.append((updates, np.asarray(label)))
+        index = _index(eqn, where, paths)
+        found.append((updates, written_to(eqn, out, index, paths.avals[updates].shape)))
     return found
+
+
+def written_to(
+    eqn: Equation, out: np.ndarray, index: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Of each update of a scatter, in its shape, the number in `out` where it is written."""
+    to = eqn.params["dimension_numbers"]
+    whole = {*range(out.ndim)} - {*to.inserted_window_dims, *to.operand_batching_dims}
+    sizes = dict(zip(sorted(whole), (shape[i] for i in to.update_window_dims), strict=True))
+    with jax.ensure_compile_time_eval():
+        label = lax.gather(
+            jnp.asarray(out),
+            jnp.asarray(index),
+            lax.GatherDimensionNumbers(
+                to.update_window_dims,
+                to.inserted_window_dims,
+                to.scatter_dims_to_operand_dims,
+                to.operand_batching_dims,
+                to.scatter_indices_batching_dims,
+            ),
+            tuple(sizes.get(i, 1) for i in range(out.ndim)),
+            mode=eqn.params["mode"],
+            fill_value=NONE,
+        )
+    return np.asarray(label)
 
 
 def _product(eqn: Equation, side: int, out: np.ndarray, paths: _Paths) -> np.ndarray:
