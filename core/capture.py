@@ -12,6 +12,8 @@ from typing import Any
 
 import brainstate
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from core.differential import RULES, differential, is_real
 from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
@@ -52,6 +54,7 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
 
     names: dict[int, str] = {}
     state_vars, params, hidden, others = [], [], [], []
+    parts: dict[int, tuple[int, ...]] = {}
     for state, new in zip(states, new_states, strict=True):
         keys = [k for k, _ in jax.tree_util.tree_leaves_with_path(state.value)]
         variables, rest = tuple(rest[: len(keys)]), rest[len(keys) :]
@@ -78,6 +81,14 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
                         f"a new value {came.str_short()}",
                         "Initialise the state with this shape and dtype, or cast what is written.",
                     )
+                if isinstance(state, brainstate.HiddenGroupState):
+                    keys_of = {k: key for key, k in state.name2index.items()}
+                    program, own, new_own = _apart(program, var, new_var)
+                    parts[var] = own
+                    for k, (v, after_k) in enumerate(zip(own, new_own, strict=True)):
+                        names[v] = f"{name}.{keys_of.get(k, k)}"
+                        hidden.append(Hidden(names[v], v, after_k, aval.shape[:-1], aval.dtype))
+                    continue
                 hidden.append(Hidden(name, var, new_var, aval.shape, aval.dtype))
             else:
                 others.append((var, new_var))
@@ -102,7 +113,7 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
         trainable.update(v for v in eqn.outputs if is_real(avals[v]))
         joined = " + ".join(dict.fromkeys(names[v] for v in from_params))
         names.update(dict.fromkeys(eqn.outputs, joined))
-    written = {*(h.var for h in hidden), *(v for v, _ in others)}
+    written = {*(h.var for h in hidden), *(v for v, _ in others), *parts}
     place = {id(s): i for i, s in enumerate(states)}
     looked_at = [place[id(s)] for s in watched if not isinstance(s, brainstate.ParamState)]
     shown = {
@@ -138,8 +149,51 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
         clock={k: jax.tree.map(jax.typeof, v) for k, v in clock.items() if k in ticking},
         settings={k: v for k, v in read.items() if k not in ticking},
         shown=tuple(shown),
+        parts=parts,
         rules=rules,
     )
+
+
+def _apart(
+    program: Program, var: int, new: Atom
+) -> tuple[Program, tuple[int, ...], tuple[int, ...]]:
+    """A state that holds several, one for each entry of its last axis, as so many states.
+
+    Returns:
+      The program, in which the array is put together from its entries at the beginning of the step
+      and taken apart at its end; the entries' variables before and after.
+    """
+    aval = program.avals[var]
+    avals, count = dict(program.avals), aval.shape[-1]
+
+    def fresh(like: Any) -> int:
+        avals[len(avals)] = like
+        return len(avals) - 1
+
+    def made(f: Any, like: Any, inputs: Sequence[Atom], outputs: Any = None) -> Any:
+        inner = flatten_jaxpr(jax.make_jaxpr(f)(*like))
+        env: dict[int, Any] = dict(zip(inner.inputs, inputs, strict=True))
+        env.update(zip(inner.outputs, outputs or (), strict=False))
+        equations = []
+        for eqn in inner.equations:
+            for v in eqn.outputs:
+                if v not in env:
+                    env[v] = fresh(inner.avals[v])
+            renamed = tuple(env.get(a, a) for a in eqn.inputs)
+            equations.append(
+                replace(eqn, inputs=renamed, outputs=tuple(env[v] for v in eqn.outputs))
+            )
+        return equations, tuple(env[v] for v in inner.outputs)
+
+    whole = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+    entries = [jax.ShapeDtypeStruct(aval.shape[:-1], aval.dtype)] * count
+    own = tuple(fresh(jax.core.ShapedArray(e.shape, e.dtype)) for e in entries)
+    first, _ = made(lambda *e: jnp.stack(e, -1), entries, own, (var,))
+    last, new_own = made(
+        lambda a: [lax.index_in_dim(a, k, -1, keepdims=False) for k in range(count)], [whole], [new]
+    )
+    equations = (*first, *program.equations, *last)
+    return replace(program, equations=equations, avals=avals), own, new_own
 
 
 def _traced(

@@ -299,6 +299,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
             for state, variables in zip(graph.states, graph.state_vars, strict=True)
             for v, leaf in zip(variables, jax.tree.leaves(values.get(id(state))), strict=False)
         }
+        known = graph.apart(known)
         return tuple(known[v] for v in graph.restarting)
 
     def set_carry(self, carry: Carry) -> None:
@@ -306,6 +307,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         graph = self.graph
         new = dict(zip((h.var for h in graph.hidden), carry.hidden, strict=True))
         new.update(zip((v for v, _ in graph.others), carry.others, strict=True))
+        new = graph.together(new)
         for state, variables in zip(graph.states, graph.state_vars, strict=True):
             if any(v in new for v in variables):
                 tree = jax.tree.structure(state.value)
@@ -326,11 +328,12 @@ class Compiled(brainstate.nn.Module, abc.ABC):
                 "Call compile_graph after init_all_states, or start again with"
                 " brainstate.nn.reset_all_states, which keeps the states.",
             )
-        return {
+        known = {
             v: leaf
             for state, variables in zip(graph.states, graph.state_vars, strict=True)
             for v, leaf in zip(variables, jax.tree.leaves(state.value), strict=True)
         }
+        return graph.apart(known)
 
 
 def _holds(graph: Graph) -> bool:

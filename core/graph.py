@@ -89,6 +89,7 @@ class Graph:
     clock: Mapping[str, Any] = field(default_factory=dict)  # i and t, inputs behind the model's
     settings: Mapping[Any, Any] = field(default_factory=dict)  # what else the environment said
     shown: tuple[int, ...] = ()  # states whose new values are outputs behind the model's
+    parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # states of one array
     rules: dict[int, Any] = field(default_factory=dict)  # what `differential` found of equations
     sample: Graph | None = None  # of one sample, when the step is mapped over a batch
 
@@ -166,6 +167,20 @@ class Graph:
     def live(self) -> tuple[int, ...]:
         """Hidden arrays whose previous value carries credit, group by group."""
         return tuple(g.states[s] for g in self.groups for s in g.live)
+
+    def apart(self, arrays: dict[int, Any]) -> dict[int, Any]:
+        """States of one array as arrays of their own, [..., S] -> S times [...]."""
+        for v, own in self.parts.items():
+            if v in arrays:
+                whole = arrays.pop(v)
+                arrays.update((p, whole[..., k]) for k, p in enumerate(own))
+        return arrays
+
+    def together(self, arrays: dict[int, Any]) -> dict[int, Any]:
+        """The reverse of `apart`."""
+        for v, own in self.parts.items():
+            arrays[v] = jnp.stack([arrays.pop(p) for p in own], axis=-1)
+        return arrays
 
     def dtype(self, group: int) -> Any:
         """The dtype of a group's derivatives and traces: of the most precise of its states."""
