@@ -62,9 +62,7 @@ class Elements:
     ) -> None:
         self.equations, self.avals, self.fixed = equations, avals, fixed
 
-    def forward(
-        self, start: Mapping[int, Mask], at: At = lambda v, mask: mask
-    ) -> dict[int, Mask]:
+    def forward(self, start: Mapping[int, Mask], at: At = lambda v, mask: mask) -> dict[int, Mask]:
         """What of `start` reaches the elements of each variable by differentiable paths.
 
         Args:

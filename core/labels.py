@@ -273,11 +273,14 @@ def _index(eqn: Equation, a: Atom, paths: _Paths) -> np.ndarray:
     """The value of an operand that says where elements go."""
     value = paths.fixed(a)
     if value is None:
+        table = isinstance(eqn.inputs[0], int) and paths.stretch(eqn.inputs[0])
         raise NotRepresentable(
             f"fixed indices on the path into the state {paths.state}",
             f"'{eqn.name}' with computed indices at {eqn.source}",
-            "Index with Python integers, slices or NumPy arrays; or index inside the operand of a"
-            " weight; or train this model with core.BPTT.",
+            "Look a parameter up by a product: jax.nn.one_hot(index, len(table)) @ table."
+            if table
+            else "Index with Python integers, slices or NumPy arrays; or index inside the operand"
+            " of a weight; or train this model with core.BPTT.",
         )
     return value
 
