@@ -143,3 +143,27 @@ def test_credit_passes_as_the_rule_says(name: str) -> None:
         found = run(lambda m=model: [gradient_of(make(m), DATA, b) for make, b in algorithms])
         for gradients, _ in found:
             assert_close(gradients, exact)
+
+
+@jax.custom_vjp
+def clipping(v: Any) -> Any:
+    return v
+
+
+clipping.defvjp(lambda v: (v, None), lambda _, d: (jnp.clip(d, -0.1, 0.1),))
+
+
+def test_a_rule_that_is_not_linear_is_refused() -> None:
+    """By all that do not hand it the whole cotangent, as BPTT does but on a weight."""
+    refusing = [core.D_RTRL, core.ES_D_RTRL, core.RTRL]
+    for position, algorithms in {"drive": refusing, "weight": [*refusing, core.BPTT]}.items():
+        model = Net(clipping, position)
+        brainstate.nn.init_all_states(model, batch_size=2)
+        for make in algorithms:
+            with pytest.raises(core.NotRepresentable) as refused:
+                make(model).compile_graph(DATA.xs[0])
+            assert "derivative rules that are linear in the cotangent" in str(refused.value)
+            assert "clipping" in str(refused.value)
+    model = Case("clipping", lambda: Net(clipping, "drive"), None, {}).model()
+    found = run(lambda: gradient_of(core.BPTT(model), DATA))
+    assert_close(found[0], own_loop(model, DATA))
