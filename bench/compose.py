@@ -31,7 +31,15 @@ from yaml import MarkedYAMLError
 
 from bench.cell import GROUPS
 from bench.errors import BadInput, one_of, suggest
-from bench.overrides import apply, combinations, text, values
+from bench.overrides import (
+    apply,
+    combinations,
+    refuse_command,
+    refuse_of_hydra,
+    refuse_sweep,
+    text,
+    values,
+)
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 VERSION = "1.3"  # of Hydra, whose defaults apply
@@ -111,7 +119,7 @@ class Composer:
             BadInput: on anything Hydra refuses, in one sentence.
         """
         overrides = self._parse(arguments)
-        _refuse_of_hydra(overrides)
+        refuse_of_hydra(overrides)
         self._searchpath = [text(o) for o in overrides if o.key_or_group == "hydra.searchpath"][-1:]
         overrides = [o for o in overrides if o.key_or_group != "hydra.searchpath"]
         experiments = [o for o in overrides if o.key_or_group == "experiment"]
@@ -142,12 +150,12 @@ class Composer:
         if base.cases is not None and not isinstance(base.cases, ListConfig):
             raise BadInput("cases", expected="a list of overrides", came=str(base.cases))
         if not sweeps:
-            _refuse_sweep([*axes, *rest])
+            refuse_sweep([*axes, *rest])
         for case in base.cases or [""]:
             if not isinstance(case, str):
                 raise BadInput("cases", expected="a list of overrides", came=str(base.cases))
             own = [*axes, *self._parse(case.split())]
-            _refuse_command(own)
+            refuse_command(own)
             overrides = [*own, *rest]
             for combination in combinations(overrides):
                 yield self._point([*fixed, *combination], experiment, sweeps)
@@ -220,13 +228,19 @@ class Composer:
     def _base(self, overrides: tuple[str, ...]) -> DictConfig:
         """What these options compose to; not to be changed. A composition takes 0.1 s."""
         if overrides not in self._bases:
-            for override in self._parse(overrides):
+            parsed = self._parse(overrides)
+            for override in parsed:
                 self._refuse_no_name(override)
             try:
                 self._bases[overrides] = compose(
                     "config", [*self._searchpath, *overrides], return_hydra_config=True)
             except Exception as error:
-                # As above.
+                # As above. What is wrong with a value is said better by setting it here.
+                set_ = [o for o in parsed if not self._is_group(o.key_or_group)]
+                if set_:
+                    options = self._base(tuple(text(o) for o in parsed if o not in set_))
+                    for override in set_:
+                        apply(copy.deepcopy(options), override)
                 raise self._friendly(error) from error
         return self._bases[overrides]
 
@@ -364,36 +378,3 @@ def _drop_settings(config: dict[str, Any], overrides: list[Override]) -> None:
         named = asked[-1] if isinstance(asked[-1], list) else [asked[-1]]
         config["metric"] = {name: metric for name, metric in config["metric"].items()
                             if name in named or "_target_" in metric}
-
-
-def _refuse_of_hydra(overrides: list[Override]) -> None:
-    for override in overrides:
-        key = override.key_or_group
-        if key == "hydra":
-            raise BadInput("hydra", expected="hydra.KEY=VALUE", came=text(override))
-        if not override.is_hydra_override():
-            continue
-        if override.is_sweep_override():
-            raise BadInput(key, expected="one value for the whole sweep",
-                           came=text(override).split("=", 1)[1])
-        if key == "hydra/launcher" and override.value() == "joblib":
-            raise BadInput("hydra/launcher", expected="basic, submitit_local, submitit_slurm "
-                           "or ray", came="joblib",
-                           do="joblib runs points side by side in processes that it uses "
-                              "again, so neither their times nor their memory mean anything.")
-
-
-def _refuse_command(overrides: list[Override]) -> None:
-    """Refuses what a command has one of among the overrides of an experiment's cells."""
-    for override in overrides:
-        if override.is_hydra_override() or override.key_or_group in ("experiment", "cases"):
-            raise BadInput("cases", expected="overrides of cells", came=text(override),
-                           do="That is for the command line.")
-
-
-def _refuse_sweep(overrides: list[Override]) -> None:
-    for override in overrides:
-        if override.is_sweep_override():
-            raise BadInput(override.key_or_group, expected="one value for a single cell",
-                           came=text(override).split("=", 1)[1],
-                           do="Add -m to sweep over several.")

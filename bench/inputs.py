@@ -27,6 +27,8 @@ LEFT_OUT = (
     "JAX_PLATFORMS", "JAX_ENABLE_COMPILATION_CACHE", "JAX_COMPILATION_CACHE_",
     "JAX_PERSISTENT_CACHE_", "XLA_PYTHON_CLIENT_PREALLOCATE",
     "XLA_FLAGS",  # recorded under a name of its own
+    # Which of the GPUs: launchers choose one for each job, and its name is recorded.
+    "CUDA_VISIBLE_DEVICES",
     # What is said about a program, not what it computes.
     "JAX_LOG", "JAX_DEBUG_LOG_MODULES", "JAX_TRACEBACK_", "JAX_INCLUDE_FULL_TRACEBACKS",
     "JAX_EXPLAIN_CACHE_MISSES", "JAX_DUMP_IR_", "TF_CPP_",

@@ -98,3 +98,38 @@ def _refuse_unknown(config: DictConfig, key: str) -> None:
             raise BadInput(key, expected=one_of(options, "no hyperparameter"), came=part,
                            do=suggest(part, options))
         node = node[part]
+
+
+def refuse_of_hydra(overrides: list[Override]) -> None:
+    """Refuses sweeps over Hydra's own settings, and the launcher that spoils measurements."""
+    for override in overrides:
+        key = override.key_or_group
+        if key == "hydra":
+            raise BadInput("hydra", expected="hydra.KEY=VALUE", came=text(override))
+        if not override.is_hydra_override():
+            continue
+        if override.is_sweep_override():
+            raise BadInput(key, expected="one value for the whole sweep",
+                           came=text(override).split("=", 1)[1])
+        if key == "hydra/launcher" and override.value() == "joblib":
+            raise BadInput("hydra/launcher", expected="basic, submitit_local, submitit_slurm "
+                           "or ray", came="joblib",
+                           do="joblib runs points side by side in processes that it uses "
+                              "again, so neither their times nor their memory mean anything.")
+
+
+def refuse_command(overrides: list[Override]) -> None:
+    """Refuses what a command has one of among the overrides of an experiment's cells."""
+    for override in overrides:
+        if override.is_hydra_override() or override.key_or_group in ("experiment", "cases"):
+            raise BadInput("cases", expected="overrides of cells", came=text(override),
+                           do="That is for the command line.")
+
+
+def refuse_sweep(overrides: list[Override]) -> None:
+    """Refuses several values where one cell was asked for."""
+    for override in overrides:
+        if override.is_sweep_override():
+            raise BadInput(override.key_or_group, expected="one value for a single cell",
+                           came=text(override).split("=", 1)[1],
+                           do="Add -m to sweep over several.")

@@ -47,6 +47,7 @@ def afresh() -> object:
     ("XLA_FLAGS", "--xla_x=1", True, False),
     ("JAX_COMPILATION_CACHE_DIR", "here", False, False),
     ("JAX_PLATFORMS", "cpu", False, False),
+    ("CUDA_VISIBLE_DEVICES", "", False, False),
     ("JAX_LOG_COMPILES", "1", False, False),
     ("TF_CPP_MIN_LOG_LEVEL", "3", False, False),
     ("HOME", "elsewhere", False, False),

@@ -219,7 +219,7 @@ def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
 def test_one_launcher_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["-m", "hydra/launcher=basic,ray"]) == 2
     assert capsys.readouterr().err == (
-        "error: hydra/launcher: expected one launcher for the sweep, got basic,ray.\n")
+        "error: hydra/launcher: expected one value for the whole sweep, got basic,ray.\n")
 
 
 def test_a_cluster_may_have_the_device_that_is_missing_here(

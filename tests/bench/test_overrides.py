@@ -28,8 +28,8 @@ REFUSED = {
                               "current one.",
     "-m hydra.verbose=true,false": "hydra.verbose: expected one value for the whole sweep, got "
                                    "true,false.",
-    "hydra.mode=x": "Error merging override hydra.mode=x: Invalid value 'x', expected one of "
-                    "[RUN, MULTIRUN].",
+    "hydra.mode=x": "hydra.mode: expected a value that fits its place, got hydra.mode=x. Invalid "
+                    "value 'x', expected one of [RUN, MULTIRUN].",
     "out=${hydra:runtime.output_dir}": "'hydra.runtime.output_dir has no value here'.",
     "out=${oc.env:ETRACE_NO_SUCH}": "\"Environment variable 'ETRACE_NO_SUCH' not found\".",
     "lr=???": "got Missing mandatory value: lr.",
