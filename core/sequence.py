@@ -11,6 +11,7 @@ is mapped over B; one compiled for a batch takes it whole. The shapes tell which
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -55,6 +56,13 @@ def initialise(algo: OnlineAlgorithm, x: Any, batching: str = "manual") -> None:
     Raises:
       InvalidArgument: an unknown batching.
     """
+    empty = [a for a in jax.tree.leaves(x) if 0 in jnp.shape(a)]
+    if empty:
+        raise InvalidArgument(
+            "an input with at least one sample and one number",
+            f"shape {jnp.shape(empty[0])}",
+            "Leave empty batches out.",
+        )
     if batching == "manual":
         brainstate.nn.init_all_states(algo.model, batch_size=leading(x))
         algo.compile_graph(x)
@@ -141,7 +149,7 @@ def gradient(
     def tick(state: Any, inputs: Any) -> Any:
         carry, grads = state
         new, (carry, *stacked) = jax.grad(window_loss, has_aux=True)(trained, carry, inputs)
-        carry = stepper.algo.settle(lax.stop_gradient(carry), new)
+        carry = stepper.algo.settle(carry, new)
         return (carry, jax.tree.map(jnp.add, grads, new)), tuple(stacked)
 
     trained = stepper.trained
@@ -150,7 +158,7 @@ def gradient(
         start = start._replace(traces=jax.tree.map(jnp.zeros_like, start.traces))
     again = None if reset is None else 1.0 - reset.astype(float)
     inputs = (args, targets if per_step_targets else None, weight, again, stepper.clock)
-    state = (lax.stop_gradient(start), jax.tree.map(jnp.zeros_like, trained))
+    state = (start, jax.tree.map(jnp.zeros_like, trained))
     (carry, grads), (losses, aux, outs) = _over_windows(tick, state, inputs, size)
     stepper.owner.set_carry(carry)
     return Result(stepper.named(grads), losses, outs, aux)
@@ -192,6 +200,7 @@ def train(
         optimizer.update(grads)
 
     if update_every == "sequence":
+        _check_optimizer(optimizer)
         result = gradient(
             algo,
             loss,
@@ -205,12 +214,15 @@ def train(
         apply(result.grads)
         return result
     n_steps = leading(xs)
-    if not isinstance(update_every, int) or not 1 <= update_every <= n_steps:
+    counted = isinstance(update_every, numbers.Integral) and not isinstance(update_every, bool)
+    if not counted or not 1 <= update_every <= n_steps:
         raise InvalidArgument(
             f'update_every to be "sequence" or 1 to {n_steps} steps',
             repr(update_every),
             "Choose a number of steps within the sequence.",
         )
+    update_every = int(update_every)
+    _check_optimizer(optimizer)
     algo.reset_traces()
     reset = None if reset is None else jnp.asarray(reset)
     check_steps(n_steps, targets if per_step_targets else None, reset)
@@ -247,6 +259,19 @@ def train(
             lambda a, b: jnp.concatenate([a, b]), (losses, aux), (last_losses, last_aux)
         )
     return Result(grads, losses, None, aux)
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    """Before any work. What optax makes has an `update` too, of another kind."""
+    update = getattr(optimizer, "update", None)
+    if callable(update) and not isinstance(optimizer, tuple):
+        return
+    raise InvalidArgument(
+        "an optimizer of braintools.optim, which holds the model's ParamStates",
+        type(optimizer).__name__,
+        "Use for example braintools.optim.Adam, or wrap an optax optimizer in"
+        " braintools.optim.OptaxOptimizer, and call its register_trainable_weights.",
+    )
 
 
 def evaluate(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
 from core.data import leading
+from core.derivative import once
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.losses import Losses
@@ -44,6 +45,12 @@ class Stepper:
         self.n_steps = leading(xs)
         if self.n_steps < 1:
             raise InvalidArgument("a sequence of at least one step", "none", "Put time first.")
+        if any(0 in jnp.shape(leaf) for leaf in leaves):
+            raise InvalidArgument(
+                "a batch of at least one sample",
+                f"shapes {[jnp.shape(leaf) for leaf in leaves]}",
+                "Leave empty batches out.",
+            )
         mapped = extra == {1}
         sample = jax.tree.map(lambda a: a[:, 0], xs) if mapped else xs
         dtypes = [arg.dtype for arg in algo.input_leaves((sample,), True)]
@@ -95,6 +102,8 @@ class Stepper:
             timed=found.reads_clock,
         )  # fmt: skip
         self.args += extra
+        if not algo.differentiable and options.get("credit", True):
+            self.params, self.carry, self.args = once((self.params, self.carry, self.args))
         self.clock = {
             k: jax.tree.map(lambda a: a.reshape(self.n_steps, -1)[:, 0], v)
             for k, v in clock.items()

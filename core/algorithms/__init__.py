@@ -5,21 +5,15 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-from core.algorithms.base import OnlineAlgorithm
 from core.algorithms.d_rtrl import D_RTRL
-from core.algorithms.es_d_rtrl import DecayRTRL
+from core.algorithms.es_d_rtrl import FactorisedTrace
+from core.graph import Graph
 from core.low_rank import LowRankTrace
 
 __all__ = ["ES_D_RTRL", "IODimVjpAlgorithm", "decay_from_rank", "pp_prop"]
 
 
-def ES_D_RTRL(
-    model: Any,
-    decay_or_rank: float | tuple[float, float] | int = 0.99,
-    *,
-    window: int | str = "auto",
-    mode: Any = None,
-) -> OnlineAlgorithm:
+class ES_D_RTRL(D_RTRL):
     """Event-driven scalable D-RTRL: memory O(B (I + H)), or O(B r (I + H)) with a rank.
 
     Args:
@@ -33,11 +27,38 @@ def ES_D_RTRL(
     Raises:
       InvalidArgument: a decay outside [0, 1), a rank below 1.
     """
-    if isinstance(decay_or_rank, numbers.Integral) and not isinstance(decay_or_rank, bool):
-        trace = LowRankTrace(int(decay_or_rank))
-        return D_RTRL(model, window=window, trace=trace, mode=mode)
-    pair = decay_or_rank if isinstance(decay_or_rank, (tuple, list)) else (decay_or_rank,) * 2
-    return DecayRTRL(model, pair, window=window, mode=mode)
+
+    def __init__(
+        self,
+        model: Any,
+        decay_or_rank: float | tuple[float, float] | int = 0.99,
+        *,
+        window: int | str = "auto",
+        mode: Any = None,
+    ) -> None:
+        self._factorised: FactorisedTrace | None = None
+        if isinstance(decay_or_rank, numbers.Integral) and not isinstance(decay_or_rank, bool):
+            low_rank = LowRankTrace(int(decay_or_rank))
+            super().__init__(model, window=window, trace=low_rank, mode=mode)
+            return
+        super().__init__(model, window=window, mode=mode)
+        pair = decay_or_rank if isinstance(decay_or_rank, (tuple, list)) else (decay_or_rank,) * 2
+        self._factorised = FactorisedTrace(pair)
+        self.least_buffer = self._factorised.least_buffer
+
+    @property
+    def _rule(self) -> Any:
+        """Of the traces: the factorised one, or that of D-RTRL at a rank."""
+        return super() if self._factorised is None else self._factorised
+
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        return self._rule.init_traces(graph)
+
+    def follow(self, *window: Any) -> tuple[Any, Any]:
+        return self._rule.follow(*window)
+
+    def direction(self, *window: Any) -> tuple[dict[int, Any], list[Any]]:
+        return self._rule.direction(*window)
 
 
 def decay_from_rank(rank: int) -> float:

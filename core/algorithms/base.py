@@ -8,6 +8,7 @@ of (params, carry, inputs); `update` only reads and writes the States around the
 from __future__ import annotations
 
 import abc
+import numbers
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -42,7 +43,12 @@ class OnlineAlgorithm(Compiled):
     """A model together with the rule that credits its weights.
 
     Subclasses implement `init_traces` and `window`, both pure.
+
+    Attributes:
+      differentiable: whether the gradient of a sequence may be differentiated again.
     """
+
+    differentiable = False
 
     def update(self, *args: Any) -> Any:
         """Advance one step, or one window for `MultiStepData`, and return the output(s).
@@ -75,7 +81,8 @@ class OnlineAlgorithm(Compiled):
             raise InvalidArgument(
                 f"inputs of the compiled shapes {[e.shape for e in expected]} per step",
                 f"{shapes}",
-                "Call compile_graph again for new shapes, or brainstate.nn.Vmap for a batch.",
+                ("Put time first, then the batch. " if multi_step else "")
+                + "Call compile_graph again for new shapes, or brainstate.nn.Vmap for a batch.",
             )
         dtypes = [graph.program.avals[v].dtype for v in graph.arg_vars[: len(expected)]]
         came = [jax.dtypes.result_type(leaf) for leaf in leaves]
@@ -103,8 +110,8 @@ class OnlineAlgorithm(Compiled):
             raise InvalidArgument(
                 f"states of shapes {wanted} for this input",
                 f"{wrong}",
-                "Call core.initialise with the batch (size and kind) of the input, or call the"
-                " algorithm through brainstate.nn.Vmap.",
+                "Put time first, then the batch. Call core.initialise with the batch (size and"
+                " kind) of the input, or call the algorithm through brainstate.nn.Vmap.",
             )
 
     # -- the algorithm
@@ -179,7 +186,7 @@ def check_window(window: Any, words: tuple[str, ...], name: str = "window") -> i
     valid = (
         window in words
         if isinstance(window, str)
-        else (isinstance(window, int) and not isinstance(window, bool) and window >= 1)
+        else (isinstance(window, numbers.Integral) and not isinstance(window, bool) and window >= 1)
     )
     if not valid:
         raise InvalidArgument(

@@ -33,6 +33,8 @@ __all__ = ["BPTT", "CheckpointedBPTT", "TruncatedBPTT"]
 class BPTT(OnlineAlgorithm):
     """Backpropagation through time. States keep their gradient from call to call."""
 
+    differentiable = True
+
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """The step as it is: every model can be differentiated."""
         return trace_step(self.stepped, args, watched)
@@ -95,6 +97,8 @@ class TruncatedBPTT(BPTT):
       window: steps per window.
       mode: accepted for compatibility.
     """
+
+    differentiable = False  # a window does not know how the one before depends on anything
 
     def __init__(self, model: Any, *, window: int, mode: Any = None) -> None:
         super().__init__(model, mode)

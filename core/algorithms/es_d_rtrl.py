@@ -32,7 +32,6 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.windowed import WindowedAlgorithm
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Block, Operation, Parameter, pieces
@@ -40,27 +39,19 @@ from core.rollout import along, forget
 from core.traces import enter
 from core.window import Derivatives, accumulate, faded_sum, low_pass
 
-__all__ = ["DecayRTRL"]
+__all__ = ["FactorisedTrace"]
 
 
-class DecayRTRL(WindowedAlgorithm):
-    """ES-D-RTRL with decays; use `ES_D_RTRL`.
+class FactorisedTrace:
+    """The trace of ES-D-RTRL with decays, and how it follows a window.
 
     Args:
       decays: (a_x, a_f).
     """
 
-    least_buffer = 4 * 2**20  # its traces cost next to nothing to carry
+    least_buffer = 4 * 2**20  # bytes of a window's steps; its traces cost next to nothing to carry
 
-    def __init__(
-        self,
-        model: Any,
-        decays: Any,
-        *,
-        window: int | str = "auto",
-        mode: Any = None,
-    ) -> None:
-        super().__init__(model, window=window, mode=mode)
+    def __init__(self, decays: Any) -> None:
         valid = len(decays) == 2 and all(
             isinstance(a, numbers.Real) and not isinstance(a, bool) and 0 <= float(a) < 1
             for a in decays

@@ -183,3 +183,23 @@ def test_a_decay_out_of_range_is_refused(decay: Any) -> None:
 def test_the_tutorials_names_are_the_same_algorithm() -> None:
     assert core.pp_prop is core.ES_D_RTRL is core.IODimVjpAlgorithm
     assert core.ParamDimVjpAlgorithm is core.D_RTRL
+
+
+@pytest.mark.parametrize("value", [0.9, (0.5, 0.9), 2])
+def test_it_is_a_class(value: Any) -> None:
+    """Of both kinds of trace, and to derive from."""
+
+    class Mine(core.ES_D_RTRL):
+        def __init__(self, model: Any) -> None:
+            super().__init__(model, value, window=np.int64(3))
+
+    model, data = rate.LEAKY.model(), data_for()
+    assert isinstance(Mine(model), core.ES_D_RTRL)
+    assert type(core.pp_prop(model, value)) is core.ES_D_RTRL
+
+    def both() -> Any:
+        return (gradient_of(Mine(model), data),
+                gradient_of(core.ES_D_RTRL(model, value, window=3), data))
+
+    (mine, _), (wanted, _) = run(both)
+    assert_close(mine, wanted)
