@@ -35,6 +35,11 @@ def model() -> Any:
     return rate.LEAKY.model()
 
 
+@pytest.fixture(autouse=True)
+def _outside_of_any_trace() -> None:
+    model()
+
+
 def weights() -> Any:
     return model().states(brainstate.ParamState)
 
