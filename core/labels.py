@@ -140,9 +140,13 @@ def propagate(
       NotRepresentable: naming the primitive and the user's line.
     """
     equations = list(equations)
-    copies = [eqn for eqn in equations if eqn.name == "copy" and any(map(stretch, eqn.variables))]
-    inside = frozenset(v for eqn in copies for v in eqn.outputs)
-    paths = _Paths(avals, state, relevant, stretch, fixed, inside)
+    inside: set[int] = set()
+    for eqn in equations:
+        own = [v for v in eqn.variables if relevant(v)]
+        copied = eqn.name == "copy" and any(map(stretch, own))
+        if copied or (own and inside.issuperset(own)):
+            inside.update(eqn.outputs)
+    paths = _Paths(avals, state, relevant, stretch, fixed, frozenset(inside))
     for eqn in reversed(equations):
         outs = [labels.get(v) for v in eqn.outputs]
         if all(o is None for o in outs) or not carries_gradient(eqn, avals):

@@ -167,3 +167,31 @@ def test_a_rule_that_is_not_linear_is_refused() -> None:
     model = Case("clipping", lambda: Net(clipping, "drive"), None, {}).model()
     found = run(lambda: gradient_of(core.BPTT(model), DATA))
     assert_close(found[0], own_loop(model, DATA))
+
+
+@jax.custom_jvp
+def above(v: Any, threshold: Any) -> Any:
+    return (v >= threshold).astype(v.dtype)
+
+
+above.defjvp(lambda p, t: (above(*p), (t[0] - t[1]) / (1 + (p[0] - p[1]) ** 2)))
+
+
+def test_a_parameter_inside_a_rule_wants_the_shape_of_the_state() -> None:
+    """The refusal says so, and it works."""
+
+    class Threshold(Net):
+        broadcast = False
+
+        def update(self, x: Any) -> Any:
+            v, b = self.v.value, self.b.value
+            b = jnp.broadcast_to(b, v.shape) if self.broadcast else b
+            self.v.value = 0.8 * v - 0.3 * above(v, b) + x @ self.W.value
+            return self.v.value @ self.R.value
+
+    model = Case("threshold", lambda: Threshold(None, ""), None, {}).model()
+    brainstate.nn.init_all_states(model, batch_size=2)
+    with pytest.raises(core.NotRepresentable, match="Give the parameter the shape of the state"):
+        core.D_RTRL(model).compile_graph(DATA.xs[0])
+    model.broadcast = True
+    assert_close(run(lambda: gradient_of(core.D_RTRL(model), DATA))[0], own_loop(model, DATA))
