@@ -1,0 +1,71 @@
+"""Bad input gets one sentence, before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import braintools
+import numpy as np
+import pytest
+
+import core
+
+from . import rate_models as rate
+from .cases import data_for, run
+from .references import squared_error
+
+
+def cross_entropy(out: Any, label: Any) -> Any:
+    return braintools.metric.softmax_cross_entropy_with_integer_labels(out, label).mean()
+
+
+@pytest.mark.parametrize(
+    ("xs", "targets", "loss", "text"),
+    [
+        (np.s_[:], np.zeros(5, int), cross_entropy, "and target [(5,)]; got"),
+        (np.s_[:], np.zeros((2, 2)), cross_entropy, "and target [(2, 2)]; got"),
+        (np.s_[:, :0], np.zeros(0, int), cross_entropy, "a batch of at least one sample"),
+        ("batch first", np.zeros(2, int), cross_entropy, "Put time first, then the batch."),
+    ],
+    ids=["number of labels", "one-hot", "batch of 0", "batch first"],
+)
+def test_data_of_another_shape(xs: Any, targets: Any, loss: Any, text: str) -> None:
+    data = data_for()
+    given = np.swapaxes(data.xs, 0, 1) if isinstance(xs, str) else data.xs[xs]
+    algo = core.D_RTRL(rate.LEAKY.model())
+
+    def everything() -> Any:
+        core.initialise(algo, data.xs[0])
+        return core.gradient(algo, loss, given, targets)
+
+    with pytest.raises(core.InvalidArgument) as refused:
+        run(everything)
+    assert text in str(refused.value)
+
+
+def test_an_optimizer_of_another_kind() -> None:
+    import optax
+
+    data = data_for()
+    with pytest.raises(core.InvalidArgument, match=r"braintools.optim.OptaxOptimizer"):
+        core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, optax.sgd(0.1))
+
+
+@pytest.mark.parametrize("every", [True, np.int64(2)])
+def test_an_update_interval_is_a_whole_number(every: Any) -> None:
+    model, data = rate.LEAKY.model(), data_for()
+    optimizer = braintools.optim.SGD(lr=0.1)
+    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
+    algo = core.BPTT(model)
+
+    def everything() -> Any:
+        core.initialise(algo, data.xs[0])
+        return core.train(algo, squared_error, data.xs, data.ys, optimizer, update_every=every,
+                          per_step_targets=True)
+
+    if every is True:
+        with pytest.raises(core.InvalidArgument, match=r"got True\."):
+            run(everything)
+    else:
+        assert np.isfinite(run(everything)[1]).all()
