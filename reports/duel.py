@@ -41,8 +41,10 @@ def as_markdown(decision: dict[str, Any], state: dict[str, Any]) -> str:
 def _effect(cell: dict[str, Any]) -> str:
     if cell["estimate"] is None:
         return cell["reason"] or "not measured"
-    change, lo, hi, bar = (100 * math.expm1(cell[key]) for key in ("estimate", "lo", "hi", "bar"))
-    text = f"{change:+.1f} % [{lo:+.1f}, {hi:+.1f}], {cell['pairs']} pairs, bar {bar:.1f} %"
+    text = f"{100 * math.expm1(cell['estimate']):+.1f} %"
+    if cell["lo"] is not None:
+        text += f" [{100 * math.expm1(cell['lo']):+.1f}, {100 * math.expm1(cell['hi']):+.1f}]"
+    text += f", {cell['pairs']} pairs"
     return f"{text} ({cell['reason']})" if cell["reason"] else text
 
 

@@ -40,19 +40,29 @@ def to_mlflow(sweeps: Sweeps, uri: str | None, experiment: str) -> tuple[int, in
     if importlib.util.find_spec("mlflow") is None:
         raise InputError("the package mlflow-skinny (or mlflow)", "none",
                          "Run pip install 'etrace-bench[tracking]'.")
-    place = uri or (sweeps.folders[0] / "mlruns").resolve().as_uri()
+    place = uri or str(sweeps.folders[0] / "mlruns")
+    if "://" not in place and not place.startswith("file:"):
+        place = Path(place).resolve().as_uri()
     if place.startswith("file:"):
         # MLflow asks to be told that a folder, without a database, is what is wanted.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(place)
-    found = client.get_experiment_by_name(experiment)
-    identifier = found.experiment_id if found else client.create_experiment(experiment)
-    known = set(_known(client, identifier))
-    fresh = [record for record in sweeps.records if record["key"] not in known]
-    for record in fresh:
-        _log(client, identifier, record)
+    try:
+        client = MlflowClient(place)
+        found = client.get_experiment_by_name(experiment)
+        identifier = found.experiment_id if found else client.create_experiment(experiment)
+        known = set(_known(client, identifier))
+        fresh = [record for record in sweeps.records if record["key"] not in known]
+        for record in fresh:
+            _log(client, identifier, record)
+    except (MlflowException, ImportError) as error:
+        raise InputError(
+            "a folder, a server or a database that MLflow can write to",
+            f"{uri or place} ({' '.join(str(error).split())[:300]})",
+            "A database takes the package mlflow in place of mlflow-skinny.",
+        ) from None
     return len(fresh), len(sweeps.records) - len(fresh)
 
 

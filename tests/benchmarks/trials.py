@@ -109,7 +109,7 @@ def duel(out: Path, kind: str, budget_s: float, cell: list[str]) -> dict[str, An
     return {"kind": kind, "right": right, "verdict": told["verdict"], "status": done.returncode,
             "run_pairs": len(pairs), "seconds": round(time.monotonic() - began, 1),
             "load": [round(before, 2), round(os.getloadavg()[0], 2)],
-            **{name: told[name] for name in ("estimate", "lo", "hi", "bar", "p", "reason")}}
+            **{name: told[name] for name in ("estimate", "lo", "hi", "p", "reason")}}
 
 
 def summary(trials: list[dict[str, Any]]) -> str:

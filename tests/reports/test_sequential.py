@@ -11,38 +11,46 @@ import pytest
 
 from reports.cli import main
 from reports.duel import as_markdown, as_text
-from reports.resampling import sign_flip_p
 from reports.sequential import (
     ALPHA,
     LEAST_PAIRS,
     LOOKS,
-    aa_noise,
-    bounded,
     decide,
     evidence,
     level_of_a_look,
     looks,
+    sign_flip_p,
 )
 
 
-def test_bounded_scores_stay_valid_under_the_null() -> None:
+def test_the_test_stays_valid_under_the_null() -> None:
     rng = np.random.default_rng(9)
     # Cauchy: the mean does not even exist.
-    p = np.array([sign_flip_p(bounded(rng.standard_cauchy(12))) for _ in range(2000)])
+    pairs = np.exp(np.clip(rng.standard_cauchy((2000, 2, 12)), -50, 50))
+    p = np.array([evidence(*pair).p for pair in pairs])
     for level in (0.01, 0.05, 0.25):
-        assert np.mean(p <= level) <= level + 4 * math.sqrt(level / 2000)
+        # In their own direction, so in either of two.
+        assert np.mean(p <= level) <= 2 * level + 4 * math.sqrt(level / 2000)
 
 
-def test_noise_of_equal_versions_is_what_equal_versions_differ_by() -> None:
-    ratios = np.random.default_rng(2).normal(0.2, 0.1, 400)
-    # The median of n normal values has a standard deviation of 1.2533 sigma / sqrt(n).
-    assert aa_noise(ratios) == pytest.approx(1.96 * 1.2533 * 0.1 / math.sqrt(400), rel=0.1)
+def test_sign_flips_against_counting_by_hand() -> None:
+    # Sums of (+-1, +-2, +-2), bounded by 2: 5, 3, 1, 1, -1, -1, -3, -5.
+    assert sign_flip_p(np.array([1.0, 2.0, 9.0])) == 1 / 8
+    assert sign_flip_p(np.array([-1.0, 2.0, 9.0])) == 2 / 8
+    assert sign_flip_p(-np.ones(3)) == 1.0
 
 
 def test_one_wild_pair_does_not_outweigh_the_others() -> None:
-    ratios = np.array([0.1] * 10 + [-3.0])
-    assert sign_flip_p(ratios) > 0.4
-    assert sign_flip_p(bounded(ratios)) == 24 / 2**11
+    assert evidence([1.0] * 11, [1.2] * 10 + [0.05]).p == 12 / 2**11
+
+
+@pytest.mark.parametrize("lasting", [1.03, 1 / 1.03])
+def test_a_lasting_difference_between_two_checkouts_is_no_alarm(lasting: float) -> None:
+    rng = np.random.default_rng(10)
+    for _ in range(40):
+        decision = played(math.log(lasting), 0.02, rng)
+        assert not decision["worse"]
+        assert not decision["better"]
 
 
 @pytest.mark.parametrize("cells", [1, 3, 12, 40])
@@ -137,8 +145,19 @@ def test_two_percent_is_no_difference_however_sure() -> None:
 
 def test_a_spent_budget_is_cannot_tell() -> None:
     decision = played(math.log(1.5), 0.001, np.random.default_rng(7), budget=6)
-    assert [cell["verdict"] for cell in decision["cells"]] == ["cannot tell"]
+    (cell,) = decision["cells"]
+    assert cell["verdict"] == "cannot tell"
+    assert cell["reason"] == "the budget ended before it could be told"
     assert decision["wanted"] == []
+    (cell,) = played(math.log(1.5), 0.001, np.random.default_rng(7), budget=10)["cells"]
+    assert cell["reason"] == "worse at first, the budget ended before it could be confirmed"
+
+
+def test_a_small_budget_decides_the_first_of_many_cells() -> None:
+    decision = played(math.log(1.3), 0.01, np.random.default_rng(11), cells=12, budget=48)
+    verdicts = [cell["verdict"] for cell in decision["cells"]]
+    assert verdicts[:3] == ["worse", "same", "same"]
+    assert verdicts[-1] == "cannot tell"
 
 
 def test_an_alarm_that_fresh_pairs_do_not_repeat_is_not_raised() -> None:
@@ -161,17 +180,19 @@ def test_a_side_that_keeps_failing_is_named(
 ) -> None:
     state = blank()
     pair = {"cell": 0, "round": "first", "base": outcome(base), "head": outcome(head)}
-    state["pairs"] = [pair, pair]
+    state["pairs"] = [pair] * 3
+    assert decide(state)["wanted"] == [{"cell": 0, "round": "first", "pairs": 7}]
+    state["pairs"] = [pair] * 4
     decision = decide(state)
     assert decision["cells"][0]["verdict"] == verdict
     assert "crashed, signal 9" in decision["cells"][0]["reason"]
     assert decision["wanted"] == []
 
 
-def test_one_failure_is_replaced_by_another_pair() -> None:
+def test_failures_now_and_then_are_replaced_by_other_pairs() -> None:
     state = blank()
     good = {"cell": 0, "round": "first", "base": outcome(1.0), "head": outcome(1.0)}
-    state["pairs"] = [good] * 6 + [{**good, "head": outcome(None)}]
+    state["pairs"] = [{**good, "head": outcome(None)}] * 3 + [good] * 6
     assert decide(state)["wanted"] == [{"cell": 0, "round": "first", "pairs": 1}]
     state["pairs"].append(good)
     assert decide(state)["cells"][0]["verdict"] == "same"
@@ -185,7 +206,7 @@ def test_words_carry_the_figures() -> None:
     markdown = as_markdown(decision, blank(2))
     assert markdown.startswith("### Timing: 1 worse, 1 same of 2 cells\n")
     assert "step_time_ms; all cells with `n_steps=16`." in markdown
-    assert "| `algo=0` | **worse** | +19.9 %" in markdown
+    assert "| `algo=0` | **worse** | +20.0 %" in markdown
 
 
 def test_a_folder_without_a_duel_is_refused(

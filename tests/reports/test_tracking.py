@@ -60,6 +60,10 @@ class Page(list[Any]):
     token: str | None
 
 
+class Refused(Exception):
+    """What MLflow raises."""
+
+
 STORE: dict[str, Any] = {}
 
 
@@ -67,12 +71,15 @@ STORE: dict[str, Any] = {}
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two records, and a module that stands for MLflow."""
     STORE.clear()
-    fake, entities = types.ModuleType("mlflow"), types.ModuleType("mlflow.entities")
+    fake, entities, exceptions = (
+        types.ModuleType(name) for name in ("mlflow", "mlflow.entities", "mlflow.exceptions"))
     fake.MlflowClient = Client
     entities.Param = lambda name, value: (name, value)
     entities.Metric = lambda name, value, when, step: (name, value, step)
     monkeypatch.setitem(sys.modules, "mlflow", fake)
     monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
+    exceptions.MlflowException = Refused
+    monkeypatch.setitem(sys.modules, "mlflow.exceptions", exceptions)
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec",
                         lambda name: object() if name == "mlflow" else real(name))
@@ -110,6 +117,26 @@ def test_a_run_is_written_once(sweep: Path, capsys: pytest.CaptureFixture[str]) 
     export(str(sweep), "--uri", "http://elsewhere")
     assert capsys.readouterr().out.endswith("1 runs written to http://elsewhere, 1 were there\n")
     assert len(STORE["runs"]) == 3
+
+
+@pytest.mark.parametrize("place", ["plain", "./plain"])
+def test_a_folder_may_be_named_by_its_path(
+    sweep: Path, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert export(str(sweep), "--uri", place) == 0
+    assert STORE["uri"] == (tmp_path / "plain").as_uri()
+
+
+def test_what_mlflow_refuses_is_one_sentence(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: Client, name: str) -> Any:
+        raise Refused("no\ndriver")
+
+    monkeypatch.setattr(Client, "get_experiment_by_name", refuse)
+    assert export(str(sweep), "--uri", "sqlite:///x.db") == 2
+    assert "got sqlite:///x.db (no driver). A database takes" in capsys.readouterr().err
 
 
 def test_without_mlflow_the_extra_is_named(
