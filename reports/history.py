@@ -1,7 +1,9 @@
 """Cells over many commits: one series per machine, cell and metric, and where its level changed.
 
-Change points by PELT on logarithms (Killick, Fearnhead and Eckley, 2012) through `ruptures`, with a
-penalty in units of the series' own noise.
+Change points by PELT (Killick, Fearnhead and Eckley, 2012) on ranks (Lung-Yut-Fong, Levy-Leduc and
+Cappe, 2015) through `ruptures`: spikes, heavy tails and nights of two speeds have ranks as tame as
+any others. Nights that depend on each other, as a slow drift makes them, still look like changes: a
+change point is where to look, and a duel of the two commits tells.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ from reports.records.settings import variants, varying_within
 from reports.records.table import frame
 
 METRICS = ("step_time_ms", "memory_xla_mib", "etrace_mib")
-LEAST_COMMITS = 6  # before and after a change the level needs three points each
+LEVEL = 5  # commits that make a level
+LEAST_COMMITS = 2 * LEVEL
 LEAST_CHANGE = 0.03  # smaller steps are not reported, however still the series
-_LEVEL = 3  # points that make a level
+PENALTY = 3.0  # of a change, in units of the logarithm of the number of commits
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,17 @@ def read_history(folders: Iterable[Path]) -> Sweeps:
 def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[Series]:
     """Every series with at least two commits, those with changes first."""
     rows = frame(sweeps.records)
-    provenance = [r.get("provenance") or {} for r in sweeps.records]
+    provenance = [r["provenance"] for r in sweeps.records]
     rows = rows.assign(
         commit=[
             str(p.get("commit") or "")[:10] + ("+" if p.get("dirty") else "") for p in provenance
         ],
-        machine=[str(p.get("fingerprint") or "") for p in provenance],
-        created=[str(r.get("created") or "") for r in sweeps.records],
+        # Of its machine alone: with other libraries it is the same machine.
+        machine=[str(p.get("machine") or p.get("fingerprint") or "") for p in provenance],
+        created=[r["created"] for r in sweeps.records],
     )
     rows = rows[rows["status"].eq("ok")]
-    rows = rows.assign(variant=variants(rows, varying_within(rows, SETTINGS)))
+    rows = rows.assign(variant=variants(rows, _options(rows)))
     found = []
     for (machine, *values), group in rows.groupby(["machine", *SETTINGS, "variant"], dropna=False):
         cell = dict(zip([*SETTINGS, "variant"], values, strict=True))
@@ -101,28 +105,29 @@ def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[Series]:
     return sorted(found, key=lambda s: (not s.changes, s.machine, s.cell, s.metric))
 
 
-def change_points(values: np.ndarray, penalty: float = 6.0) -> list[int]:
+def _options(rows: pd.DataFrame) -> list[str]:
+    """What tells cells apart beside the main settings, at commits that know of it.
+
+    An option that came with some commit, or went, is null at the others, and was the default there.
+    """
+    extras = varying_within(rows, SETTINGS)
+    counts = rows.groupby(list(SETTINGS), dropna=False)[extras].nunique()
+    return [c for c in extras if counts[c].gt(1).any()]
+
+
+def change_points(values: np.ndarray) -> list[int]:
     """Indices at which a new level starts.
 
     Args:
-        values: [N] positive numbers in order of time.
-        penalty: what a change costs, in variances of the noise times log N. The noise is read from
-            differences of neighbours, which a few steps in level do not inflate.
+        values: [N] numbers in order of time.
     """
-    logs = np.log(values)
-    if len(logs) < LEAST_COMMITS:
+    n = len(values)
+    if n < LEAST_COMMITS or np.ptp(values) == 0:
         return []
     import ruptures
 
-    steps = np.abs(np.diff(logs))
-    # Median absolute difference of neighbours, scaled to a standard deviation of one point.
-    noise = max(float(np.median(steps)) / (0.6745 * np.sqrt(2)), LEAST_CHANGE / 10)
-    ends = (
-        ruptures.Pelt(model="l2", min_size=_LEVEL, jump=1)
-        .fit(logs[:, None])
-        .predict(pen=penalty * noise**2 * np.log(len(logs)))
-    )
-    return [int(end) for end in ends[:-1]]
+    search = ruptures.Pelt("rank", min_size=LEVEL, jump=1).fit(np.asarray(values, float)[:, None])
+    return [int(end) for end in search.predict(pen=PENALTY * np.log(n))[:-1]]
 
 
 def _points(group: pd.DataFrame, metric: str) -> pd.DataFrame:

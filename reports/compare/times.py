@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
 
 from reports.compare.pairing import Cell
-from reports.compare.result import Line
+from reports.compare.result import Line, Verdict
 from reports.records.columns import describe
 from reports.stats import ALPHA, LEAST, Welch, holm
 
@@ -35,17 +36,61 @@ def time_lines(cells: Sequence[Cell], metric: str, bar: float) -> list[Line]:
     sign = -1.0 if describe(metric).better == "high" else 1.0
     logs = {line: [sign * np.log(v) for v in _values(cell, metric)]
             for line, cell in found if not line.note}  # fmt: skip
-    lines = [line for line, _ in found if line.note]
-    if not logs:
-        return lines
-    spread = float(np.mean([side.std(ddof=1) for sides in logs.values() for side in sides]))
-    tests = [Welch.of(*sides, max(spread, _QUIETEST)) for sides in logs.values()]
-    worse = holm([test.p_above(math.log1p(bar)) for test in tests])
-    better = holm([test._replace(gap=-test.gap).p_above(math.log1p(bar)) for test in tests])
-    return lines + [
-        _told(line, test, p, q, bar, sign, len(tests))
-        for line, test, p, q in zip(logs, tests, worse, better, strict=True)
+    told = decide(list(logs.values()), bar)
+    return [line for line, _ in found if line.note] + [
+        replace(
+            line,
+            verdict=one.verdict,
+            note=one.note,
+            p=one.p,
+            low=min(ends := [math.expm1(sign * end) for end in one.test.interval()]),
+            high=max(ends),
+            detectable=detectable(one.test, bar, len(told)),
+        )
+        for line, one in zip(logs, told, strict=True)
     ]
+
+
+class Decided(NamedTuple):
+    """The verdict on one cell, why, its corrected p-value and the test behind it."""
+
+    verdict: Verdict
+    note: str
+    p: float
+    test: Welch
+
+
+def decide(samples: Sequence[Sequence[np.ndarray]], bar: float) -> list[Decided]:
+    """The verdicts on cells that are compared together.
+
+    Args:
+        samples: (base, head) of each cell: logarithms of its processes, at least two a side, of
+            what is worse when it is more.
+        bar: the least change that counts, as a share.
+    """
+    if not samples:
+        return []
+    limit = math.log1p(bar)
+    spread = float(np.mean([side.std(ddof=1) for sides in samples for side in sides]))
+    tests = [Welch.of(*sides, max(spread, _QUIETEST)) for sides in samples]
+    alone = [[t._replace(gap=sign * t.gap).p_above(limit) for t in tests] for sign in (1, -1)]
+    together = [holm(p) for p in alone]
+    return [_decided(test, limit, alone[test.gap < 0][i], together[test.gap < 0][i], len(tests))
+            for i, test in enumerate(tests)]  # fmt: skip
+
+
+def _decided(test: Welch, limit: float, alone: float, p: float, cells: int) -> Decided:
+    if p <= ALPHA and abs(test.gap) > math.log1p(MOOD):
+        return Decided("worse" if test.gap > 0 else "better", "", p, test)
+    if p > ALPHA and max(map(abs, test.interval())) <= limit:
+        return Decided("same", "", p, test)
+    if p <= ALPHA:
+        note = f"two sweeps differ by up to {MOOD:.0%} without a change; a duel can tell"
+    elif alone <= ALPHA:
+        note = f"beyond the bar, but not beyond chance among {cells} cells; more repeats can tell"
+    else:
+        note = "the interval reaches across the bar; more repeats can tell"
+    return Decided("cannot tell", note, p, test)
 
 
 def _values(cell: Cell, metric: str) -> list[np.ndarray]:
@@ -77,29 +122,9 @@ def _line(cell: Cell, metric: str) -> Line | None:
     return line
 
 
-def _told(
-    line: Line, test: Welch, p_worse: float, p_better: float, bar: float, sign: float, lines: int
-) -> Line:
-    """The line with its verdict; `test` is of what is worse when it is more."""
-    low, high = sorted(math.expm1(sign * end) for end in test.interval())
-    line = replace(line, low=low, high=high, p=p_worse if test.gap > 0 else p_better,
-                   detectable=_detectable(test, bar, lines))  # fmt: skip
-    if line.p is not None and line.p <= ALPHA:
-        if abs(test.gap) > math.log1p(MOOD):
-            return replace(line, verdict="worse" if test.gap > 0 else "better")
-        return replace(line, note=f"two sweeps differ by up to {MOOD:.0%} without a change; "
-                                  "a duel can tell")  # fmt: skip
-    if max(map(abs, test.interval())) <= math.log1p(bar):
-        return replace(line, verdict="same")
-    if test._replace(gap=abs(test.gap)).p_above(math.log1p(bar)) <= ALPHA:
-        return replace(line, note=f"beyond the bar, but not beyond chance among {lines} "
-                                  "comparisons; more repeats can tell")  # fmt: skip
-    return replace(line, note="the interval reaches across the bar; more repeats can tell")
-
-
-def _detectable(test: Welch, bar: float, lines: int) -> float:
+def detectable(test: Welch, bar: float, cells: int) -> float:
     """The change for the worse that is called with 80 % power, by the noncentral t."""
-    critical = float(stats.t.isf(ALPHA / lines, test.degrees))
+    critical = float(stats.t.isf(ALPHA / cells, test.degrees))
     reach = optimize.brentq(
         lambda shift: stats.nct.sf(critical, test.degrees, shift) - POWER, 0, 10 * critical + 10)
     beyond_moods = math.log1p(MOOD) + float(stats.norm.ppf(POWER)) * test.error
