@@ -62,7 +62,8 @@ def grows(metric: str, size: str, algos: Sequence[str], power: float, *, carried
             mine = mine[~mine["contended"]]
         if carried:
             mine = _traced(mine)
-        told, verdicts = [], []
+        told: list[str] = []
+        verdicts: list[bool | None] = []
         for one in series(mine, held, metric, size, batching or "manual", LEAST_SIZES):
             law = fit(one.points["x"].to_numpy(), one.points["y"].to_numpy())
             if law.dominated:
@@ -71,8 +72,8 @@ def grows(metric: str, size: str, algos: Sequence[str], power: float, *, carried
                 continue
             told.append(f"{one.name}: exponent {law.exponent:.2f}")
             near = abs(law.exponent - power) <= CLOSE
-            outside = not law.low <= power <= law.high
-            verdicts.append(True if near else False if outside or metric in COUNTED else None)
+            outside = metric in COUNTED or power < law.low or power > law.high  # of nan: no
+            verdicts.append(True if near else False if outside else None)
         if not told:
             return None
         some = "; ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")

@@ -136,7 +136,8 @@ def ratio(a: Time, b: Time, noise: Noise | None) -> Interval:
         return Interval(float(np.exp(gap)))
     error = np.sqrt(sum(max(noise.sd, _spread(t)) ** 2 / t.n for t in (a, b)))
     half = float(stdtrit(noise.degrees, 0.975)) * error
-    return Interval(*(float(np.exp(gap + d)) for d in (0.0, -half, half)), "95 %")
+    low, centre, high = np.exp([gap - half, gap, gap + half]).tolist()
+    return Interval(centre, low, high, "95 %")
 
 
 def memory_column(cells: pd.DataFrame) -> str:

@@ -203,7 +203,7 @@ def _way(
     first = cells.iloc[0]
     failed = Counter(cells.loc[~cells["status"].isin(["ok", "skipped"]), "status"])
     cosines = ok["grad_cosine"].dropna()
-    windows = ok["window_steps"].dropna() if "window_steps" in ok else []
+    windows = ok["window_steps"].dropna().tolist() if "window_steps" in ok else []
     return Way(
         name=name,
         method=str(first["method"]),
@@ -219,7 +219,7 @@ def _way(
         memory=cost.memory_of(ok, memory),
         learned=found,
         cosine=float(cosines.median()) if len(cosines) else math.nan,
-        window=float(windows.iloc[0]) if len(windows) else math.nan,
+        window=float(windows[0]) if windows else math.nan,
         flaw=_flaw(_used(ok, found)),
     )
 

@@ -151,8 +151,10 @@ def _rounding(cells: pd.DataFrame, metric: str) -> float:
 
 
 def _one_number(cells: pd.DataFrame, column: str) -> float:
-    values = pd.to_numeric(cells[column], errors="coerce").dropna() if column in cells else []
-    return float(values.iloc[0]) if len(values) else math.nan
+    if column not in cells:
+        return math.nan
+    values = pd.to_numeric(cells[column], errors="coerce").dropna().tolist()
+    return float(values[0]) if values else math.nan
 
 
 def _chance(cells: pd.DataFrame, metric: str) -> float:

@@ -161,7 +161,7 @@ def _reading(law: Law, theory: float | None) -> Reading:
     # An exponent near theory's agrees; one far from it disagrees only if its interval says so too.
     if abs(law.exponent - theory) <= CLOSE:
         return "as theory"
-    return "not as theory" if not law.low <= theory <= law.high else ""
+    return "not as theory" if theory < law.low or theory > law.high else ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports.judge import Facts
 from reports.judge.claims import Answered, Claim, answers
@@ -76,7 +76,7 @@ def context(study: Study, drawn: Sequence[Drawn], not_drawn: Sequence[tuple[str,
             )
         ),
         facts=facts,
-        drawn=drawn,
+        drawn=_first_screen(drawn),
         not_drawn=not_drawn,
         ways=[
             tables.ways(group[0], i)
@@ -92,6 +92,18 @@ def context(study: Study, drawn: Sequence[Drawn], not_drawn: Sequence[tuple[str,
         results=results(study.table),
         notes=notes(study),
     )
+
+
+def _first_screen(drawn: Sequence[Drawn]) -> list[Drawn]:
+    """The drawings with two on the first screen: where nothing was trained, growth stands beside
+    the costs.
+    """
+    first = sum(d.plot.place == "first" for d in drawn)
+    growth = next((d for d in drawn if d.plot.place == "more"), None)
+    if first != 1 or growth is None:
+        return list(drawn)
+    moved = replace(growth, plot=replace(growth.plot, place="first"))
+    return [moved if d is growth else d for d in drawn]
 
 
 def _question(study: Study) -> str:

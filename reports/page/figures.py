@@ -36,9 +36,14 @@ def change(ratio: Interval) -> str:
         ends = f" ({short(ratio.low)} to {short(ratio.high)})" if known else ""
         return f"{short(at)} × the time{ends}"
     way = "slower" if at > 1 else "faster"
-    ends = sorted(100 * (r - 1) * (1 if at > 1 else -1) for r in (ratio.low, ratio.high))
-    span = f" ({ends[0]:.0f} to {ends[1]:.0f} %)" if known else ""
+    bounds = sorted(100 * (r - 1) * (1 if at > 1 else -1) for r in (ratio.low, ratio.high))
+    span = f" ({bounds[0]:.0f} to {bounds[1]:.0f} %)" if known else ""
     return f"{100 * abs(at - 1):.0f} % {way}{span}"
+
+
+def probability(p: float) -> str:
+    """ "p = 0.012", "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
 def listed(names: list[str], word: str = "and", most: int = 4) -> str:

@@ -56,7 +56,7 @@ def _environment(**options: Any) -> Environment:
     made = Environment(loader=PackageLoader("reports.page"), undefined=StrictUndefined,
                        trim_blocks=True, lstrip_blocks=True, **options)  # fmt: skip
     made.filters |= {"short": short, "figure": figures.figure, "change": figures.change,
-                     "listed": figures.listed, "b": bold}  # fmt: skip
+                     "listed": figures.listed, "b": bold, "p": figures.probability}  # fmt: skip
     made.globals |= {"plural": figures.plural}
     return made
 

@@ -15,7 +15,7 @@ from reports.judge import Facts, Setting, Way
 from reports.judge.cost import LEAST_BAR, UNKNOWN_BAR
 from reports.judge.problems import STATUS
 from reports.judge.scaling import crossings, growths, series, sizes_swept
-from reports.page.figures import change, figure, kind, listed, plural
+from reports.page.figures import change, figure, kind, listed, plural, probability
 from reports.records import Record
 from reports.records.columns import EXTRA_METRICS, METRICS, SYMBOLS, heading
 from reports.study import Study
@@ -126,7 +126,7 @@ def _standing(setting: Setting, way: Way) -> Cell:
     why = (answer.why or {}).get(way.name, "")
     said = {"not healthy": f"not healthy: {way.flaw}"}.get(why, why)
     if why and way.learned and way.learned.p == way.learned.p and why == "significantly worse":
-        said += f" (p = {short(round(way.learned.p, 4))})"
+        said += f" ({probability(way.learned.p)})"
     order = (answer.order or {}).get(way.name, "")
     if way is answer.start:
         said = "recommended" + (f" for want of a sound one; {said}" if said else "")
@@ -226,15 +226,17 @@ def scaling(study: Study) -> list[Table]:
             found = series(study.cells, facts.held, metric, size, batching)
             for g in growths(found):
                 one, law = g.series, g.law
-                told = law is not None and not law.dominated
-                ends = f" ({law.low:.2f} to {law.high:.2f})" if told and law.low == law.low else ""
+                exponent = "–"
+                if law and not law.dominated:
+                    ends = f" ({law.low:.2f} to {law.high:.2f})" if law.low == law.low else ""
+                    exponent = f"{law.exponent:.2f}{ends}"
                 rows.append(
                     [
                         Cell(heading(metric)),
                         Cell(SYMBOLS[size]),
                         Cell(one.name),
                         Cell(one.where or "–"),
-                        Cell(f"{law.exponent:.2f}{ends}" if told else "–"),
+                        Cell(exponent),
                         Cell(f"{one.theory:g}" if one.theory is not None else "–"),
                         Cell(g.reading or "–"),
                     ]

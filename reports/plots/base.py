@@ -153,13 +153,11 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
     lines = max(folded(text, 22).count("\n") + 1 for *_, text, _ in ends)
     # That many lines of text, as a share of the axes.
     least = (1.5 + 9 * lines) * figure.dpi / 72 / axes.get_window_extent().height
-    at = []
-    for x, y, text, colour in ends:
-        up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[1]
-        at.append([float(up), x, y, text, colour])
-    at.sort(key=lambda a: (a[0], a[3]))
-    heights = spread([a[0] for a in at], least)
-    for height, (_, x, y, text, colour) in zip(heights, at, strict=True):
+    place = axes.transData + axes.transAxes.inverted()
+    at = sorted(
+        (float(place.transform((x, y))[1]), x, y, text, colour) for x, y, text, colour in ends
+    )
+    for height, (_, x, y, text, colour) in zip(spread([a[0] for a in at], least), at, strict=True):
         axes.annotate(
             folded(text, 22), (x, y), (1.03, height), xycoords="data",
             textcoords="axes fraction", color=INK, fontsize=7.5, va="center", ha="left",

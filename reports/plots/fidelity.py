@@ -14,6 +14,7 @@ from reports.plots.base import (
     NotDrawn,
     Plot,
     at_recommended_batching,
+    folded,
     left_out,
     legend,
     most_telling,
@@ -130,7 +131,7 @@ def _draw(axes: Axes, data: pd.DataFrame, title: str, styles: dict[str, Look]) -
         axes.axvline(0.0, color=FAINT, linewidth=0.8)
         axes.plot([], [], "o", color=INK, markersize=5, fillstyle="none", label="no gradient")
     axes.axvline(1.0, color=FAINT, linewidth=1)
-    axes.set_yticks(range(len(weights)), weights)
+    axes.set_yticks(range(len(weights)), [folded(w, 26) for w in weights])
     axes.set_ylim(-0.5, len(weights) - 0.5)
     axes.set_xlabel("cosine to BPTT's gradient")
     titled(axes, title)

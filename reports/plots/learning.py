@@ -11,6 +11,7 @@ import pandas as pd
 from reports.judge import Setting
 from reports.plots.base import (
     NotDrawn,
+    Place,
     Plot,
     at_recommended_batching,
     batching_words,
@@ -37,7 +38,7 @@ CURVES = {
     "loss": "training loss",
 }
 X = {"train_time_s": "training time (s)", "epoch": "epoch"}
-MOST_SETTINGS = 4
+MOST_SETTINGS = 2
 LEAST_EPOCHS = 3
 
 
@@ -50,7 +51,7 @@ def make(study: Study) -> list[Plot]:
         if points.empty:
             continue
         y = next(name for name in CURVES if points[name].notna().any())
-        place = "first" if setting.id in firsts else "more"
+        place: Place = "first" if setting.id in firsts else "more"
         drawn.append(_plot(setting, points, ways, "train_time_s", y, len(drawn) + 1, place))
         if points["loss"].notna().any() and setting.id in firsts:
             drawn.append(_plot(setting, points, ways, "epoch", "loss", len(drawn) + 1, "folded"))
@@ -69,7 +70,7 @@ def curves(study: Study, setting: Setting) -> tuple[pd.DataFrame, int]:
     for way in most_telling(ways, setting.answer.start):
         for key in way.keys:
             record = study.by_key[key]
-            lr, at = record["config"].get("lr"), way.learned.lr
+            lr, at = record["config"].get("lr"), way.learned.lr if way.learned else np.nan
             if at == at and lr is not None and float(lr) != at:
                 continue
             curve = record.get("curves") or {}
@@ -89,7 +90,7 @@ def curves(study: Study, setting: Setting) -> tuple[pd.DataFrame, int]:
 
 
 def _plot(
-    setting: Setting, points: pd.DataFrame, ways: int, x: str, y: str, number: int, place: str
+    setting: Setting, points: pd.DataFrame, ways: int, x: str, y: str, number: int, place: Place
 ) -> Plot:
     data = points[["way", "seed", "epoch", *([x] if x != "epoch" else []), y]].dropna(subset=[y, x])
     look = looks(list(points["_look"]))

@@ -27,7 +27,8 @@ MOST_SLICES = 3  # of one metric against one size; the others are in the results
 
 def make(study: Study) -> list[Plot]:
     """Raises NotDrawn when no method ran at two sizes with everything else equal."""
-    facts, drawn = study.facts, []
+    facts = study.facts
+    drawn: list[Plot] = []
     start = next((s.answer.start for s in facts.settings if s.answer.start), None)
     batching = start.batching if start else "manual"
     for size in sizes_swept(study.cells):
