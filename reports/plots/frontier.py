@@ -74,7 +74,9 @@ def pareto(points: list[tuple[float, float]]) -> list[bool]:
 
 
 def _caption(setting: Setting, ways: list[Way]) -> str:
-    said = "Down and left is better; the grey line is the Pareto front."
+    front = pareto([(w.ms, w.mib) for w in ways])
+    said = "Down and left is better" + "; the grey line is the Pareto front." * (sum(front) > 1)
+    said = said.rstrip(".") + "."
     counts = {w.time.n for w in ways if w.time}
     if max(counts) > 2:
         said += " Bars: 95 % intervals between processes."
