@@ -314,6 +314,7 @@ def test_lines_of_drawings_stand_out_in_both_schemes(driver: Any, url: str) -> N
 def test_silence_no_errors_no_requests_no_injection(driver: Any, url: str) -> None:
     visit(driver, url, *DESKTOP)
     page = driver
+    page.find_element(By.CSS_SELECTOR, "#cells > summary").click()
     header(page, "step_time_ms").click()
     page.find_element(By.NAME, "search").send_keys("bptt")
     assert page.get_log("browser") == []
