@@ -90,6 +90,7 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
     able = [w for w in timed if not why[w.name]]
     # For want of a sound one a way that is not healthy is recommended, with what is wrong with it.
     able = able or [w for w in timed if why[w.name] == "not healthy"]
+    able = able or [w for w in timed if why[w.name] == "failed mostly"]
     if not able and basis == "learning":
         return Answer("nothing learned", basis, why=why)
     able = able or timed
@@ -111,7 +112,9 @@ def _why_not(ways: Sequence[Way], basis: Basis) -> dict[str, str]:
             said = "" if said == "learned" else said
         elif basis == "gradient" and faithful and not _faithful(way):
             said = "gradient differs" if way.cosine == way.cosine else "gradient not compared"
-        out[way.name] = said or ("not healthy" if way.flaw else "")
+        # What is wrong with the runs themselves weighs less than what they came to.
+        lost = sum(way.failed.values()) > way.ok
+        out[way.name] = said or ("failed mostly" if lost else "not healthy" if way.flaw else "")
     return out
 
 

@@ -81,7 +81,7 @@ def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
     values = np.array(list(whole[lr].values()))
     n_test = _one_number(chosen, "cfg.task.n_test")
     figure = interval(values, bounds=BOUNDS.get(metric))
-    if metric == "test_accuracy" and len(values) == 1 and n_test == n_test:
+    if metric == "test_accuracy" and len(values) == 1 and n_test > 0 and 0 <= values[0] <= 1:
         figure = wilson(float(values[0]), int(n_test))
     chance = _chance(chosen, metric)
     guessing = _guessing(figure.centre, metric, chance, n_test)

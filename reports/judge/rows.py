@@ -95,8 +95,12 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
         told = table["contended"].astype("float64")
         crowded = [c if t != t else t > 0 for t, c in zip(told, crowded, strict=True)]
     beside = table["shared_with"].gt(0) if "shared_with" in table else False
+    machines = [str(p.get("machine") or p.get("fingerprint") or "") for p in places]
+    # A fingerprint is long; its beginning will do where that tells the machines apart.
+    short = {m: m[:8] for m in machines}
+    distinct = len(set(short.values())) == len(short)
     return table.assign(
-        machine=[str(p.get("machine") or p.get("fingerprint") or "")[:8] for p in places],
+        machine=[short[m] if distinct else m for m in machines],
         contended=pd.Series(crowded, index=table.index, dtype=bool) | beside,
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],
@@ -106,14 +110,15 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
 def _crowded(place: Mapping[str, Any]) -> bool:
     """Whether more was running than the machine has cores, before the cell or beside it.
 
-    The load after it holds the cell itself, which fills the cores.
+    The load before it may hold some of the cell before, that after it holds the cell itself, which
+    fills the cores.
     """
     cores = place.get("cores")
     if not isinstance(cores, int | float):
         return False
     loads = place.get("load_before"), place.get("load_after")
     before, after = (x if isinstance(x, int | float) else 0.0 for x in loads)
-    return before > cores or after > cores + 1
+    return before > cores + 0.5 or after > cores + 1
 
 
 def no_gradient(found: Mapping[str, float | None]) -> bool:

@@ -139,6 +139,11 @@ def out_of_memory_at_the_largest(rng: Rng) -> Records:
     ]
 
 
+def out_of_memory_in_most_repeats(rng: Rng) -> Records:
+    lost = failing("oom", 9, algo="d_rtrl", seed=9)
+    return [*way(rng, "d_rtrl", 3, 20), *lost, *way(rng, "bptt", 9, 40)]
+
+
 def all_but_one_out_of_memory(rng: Rng) -> Records:
     return [
         *failing("oom", algo="bptt"),
@@ -201,17 +206,17 @@ def learning_rates_swept(rng: Rng) -> Records:
 
 def merged_machines(rng: Rng) -> Records:
     return [
-        *way(rng, "bptt", 2, 20, fingerprint="fast-one"),
-        *way(rng, "d_rtrl", 3, 20, fingerprint="fast-one"),
-        *way(rng, "bptt", 20, 20, fingerprint="slow-one"),
-        *way(rng, "d_rtrl", 30, 20, fingerprint="slow-one"),
+        *way(rng, "bptt", 2, 20, fingerprint="machine-a"),
+        *way(rng, "d_rtrl", 3, 20, fingerprint="machine-a"),
+        *way(rng, "bptt", 20, 20, fingerprint="machine-b"),
+        *way(rng, "d_rtrl", 30, 20, fingerprint="machine-b"),
     ]
 
 
 def one_way_on_each_machine(rng: Rng) -> Records:
     return [
-        *way(rng, "bptt", 2, 20, fingerprint="fast-one"),
-        *way(rng, "d_rtrl", 30, 20, fingerprint="slow-one"),
+        *way(rng, "bptt", 2, 20, fingerprint="machine-a"),
+        *way(rng, "d_rtrl", 30, 20, fingerprint="machine-b"),
     ]
 
 
@@ -298,6 +303,7 @@ PLANTED: dict[Callable[[Rng], Records], tuple[list[str], list[str]]] = {
         ["H = 64", "start with bptt", "ran out of memory at H = 512"],
         [],
     ),
+    out_of_memory_in_most_repeats: (["start with bptt"], ["start with d_rtrl"]),
     all_but_one_out_of_memory: (["start with es_d_rtrl, the only way that ran"], []),
     unequal_epochs: (["Only one way was measured", "epochs = "], ["start with"]),
     unequal_precision: (["start with d_rtrl", "dtype = float"], []),
@@ -317,7 +323,7 @@ PLANTED: dict[Callable[[Rng], Records], tuple[list[str], list[str]]] = {
         ["start with bptt"],
     ),
     merged_machines: (
-        ["machine = fast-one", "machine = slow-one", "start with bptt, the fastest"],
+        ["machine = machine-a", "machine = machine-b", "start with bptt, the fastest"],
         ["start with d_rtrl"],
     ),
     one_way_on_each_machine: (["Only one way was measured"], ["start with", "fastest"]),
