@@ -131,9 +131,11 @@ def _standing(setting: Setting, way: Way) -> Cell:
     if way is answer.start:
         said = "recommended" + (f" for want of a sound one; {said}" if said else "")
     elif not said:
-        said = "" if order == "not compared" else "as good" if way in answer.equal else order
+        said = "may be as fast" if order == "not compared" else order
+        said = "recommended as well" if way in answer.equal else said
     parts = [said, f"not healthy: {way.flaw}" if way.flaw and why != "not healthy" else "", failed]
-    mark = "start" if way is answer.start else "bad" if why else ""
+    recommended = way is answer.start or way in answer.equal
+    mark = "start" if recommended else "bad" if why else ""
     return Cell("; ".join(filter(None, parts)), mark=mark)
 
 
