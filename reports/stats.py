@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 ALPHA = 0.05
 LEAST = 3  # values that say something of their own spread
@@ -89,18 +89,17 @@ class Welch(NamedTuple):
     @classmethod
     def of(cls, base: np.ndarray, head: np.ndarray, floor: float = 1e-12) -> Welch:
         """From logarithms; a side's standard deviation counts as at least `floor`."""
-        n = np.array([len(base), len(head)])
-        shares = np.array([max(float(np.std(v, ddof=1)), floor) for v in (base, head)]) ** 2 / n
-        degrees = shares.sum() ** 2 / (shares**2 / (n - 1)).sum()
-        return cls(float(np.mean(head) - np.mean(base)), math.sqrt(shares.sum()), float(degrees))
+        b, h = (max(float(v.std(ddof=1)), floor) ** 2 / len(v) for v in (base, head))
+        degrees = (b + h) ** 2 / (b**2 / (len(base) - 1) + h**2 / (len(head) - 1))
+        return cls(float(head.mean() - base.mean()), math.sqrt(b + h), degrees)
 
     def p_above(self, bar: float) -> float:
         """One-sided p of "the gap is no more than `bar`"."""
-        return float(stats.t.sf((self.gap - bar) / self.error, self.degrees))
+        return float(special.stdtr(self.degrees, (bar - self.gap) / self.error))
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        low, high = stats.t.interval(confidence, self.degrees, self.gap, self.error)
-        return float(low), float(high)
+        half = float(special.stdtrit(self.degrees, 0.5 + confidence / 2)) * self.error
+        return self.gap - half, self.gap + half
 
 
 def ratio(base: ArrayLike, head: ArrayLike) -> Interval:

@@ -1,8 +1,9 @@
-"""Draw any metric over any two axes, one SVG and PNG per variant."""
+"""Draw any metric over any two axes, one SVG and PNG a way."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -37,8 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
             "Sweep both axes, such as n_hidden=64,128 n_steps=50,100.",
         )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for number, (title, grid) in enumerate(maps, 1):
+    for number, (title, grid, pooled) in enumerate(maps, 1):
         stem = f"map_{arguments.values}_{number}"
-        plot(arguments.values, title, grid, stem).save(arguments.out)
+        plot(arguments.values, title, grid, pooled, stem).save(arguments.out)
         print(arguments.out / f"{stem}.svg", title)
+        if pooled:
+            print(f"reports: {stem} shows {pooled}", file=sys.stderr)
     return 0

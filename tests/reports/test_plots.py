@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from synthetic_records import ALGOS, grid, record, study
+from synthetic_records import ALGOS, grid, record, study, write_sweep
 
 from reports import plots
 from reports.cli import main
@@ -219,7 +219,14 @@ def test_the_heatmap_command_draws_any_metric(
     out = tmp_path / "maps"
     arguments = ["heatmap", str(sweep), "--x", "n_steps", "--y", "n_hidden", "--out", str(out)]
     assert main([*arguments, "--values", "loss_final"]) == 0
-    assert len(list(out.glob("*.svg"))) == len(capsys.readouterr().out.splitlines()) > 0
+    said = capsys.readouterr()
+    assert len(list(out.glob("*.svg"))) == len(said.out.splitlines()) > 0
+    assert "final loss" in next(out.glob("*.svg")).read_text()
+    assert not said.err
+    several = write_sweep(tmp_path / "sweep", grid(n_hidden=[8, 16], n_steps=[8, 16], seed=[0, 1]))
+    assert main(["heatmap", str(several), "--out", str(out)]) == 0
+    assert capsys.readouterr().err == (
+        "reports: map_step_time_ms_1 shows the median over up to 2 processes: 2 values of seed\n")
     assert main([*arguments, "--values", "nonsense"]) == 2
     assert "a setting or a metric of the results; got 'nonsense'" in capsys.readouterr().err
 

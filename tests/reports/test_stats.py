@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
 from reports import stats
 
@@ -54,6 +55,16 @@ def test_wilson_by_hand() -> None:
     assert (found.low + found.high) / 2 == pytest.approx(middle, 1e-4)
     assert stats.wilson(1.0, 20).high == 1.0
     assert stats.wilson(1.0, 20).low < 0.9
+
+
+def test_welch_is_scipys() -> None:
+    rng = np.random.default_rng(6)
+    base, head = rng.standard_normal(4), 3 * rng.standard_normal(7)
+    mine = stats.Welch.of(base, head)
+    theirs = scipy_stats.ttest_ind(head - 0.2, base, equal_var=False, alternative="greater")
+    assert mine.p_above(0.2) == pytest.approx(theirs.pvalue)
+    both = scipy_stats.ttest_ind(head, base, equal_var=False).confidence_interval(0.95)
+    assert mine.interval() == pytest.approx((both.low, both.high))
 
 
 def test_ratios_of_times() -> None:
