@@ -35,7 +35,7 @@ LEVEL = 0.95
 # So many failures, and half of all pairs, are no accident. On the head alone, with each process
 # failing by chance half of the time, they come in 1 of 256 duels; at 3 % in one of a million.
 FAILURES = 4
-_EXACT_FLIPS = 14  # 2^14 patterns of signs are quick to try
+_EXACT_FLIPS = 12  # 2^12 patterns of signs are quick to try
 _DRAWS = 20_000
 
 SLOWER, FASTER = "worse", "better"
@@ -94,7 +94,7 @@ def sign_flip_p(values: np.ndarray) -> float:
 
     Values further out than their median distance count as that distance: the bound is the same for
     every pattern of signs, so the test stays exact, and one process that met a busy machine no
-    longer outweighs all the others. Sampled beyond 14 values, with the observed pattern counted in.
+    longer outweighs all the others. Sampled beyond 12 values, with the observed pattern counted in.
     """
     bound = np.median(np.abs(values))
     bounded = np.clip(values, -bound, bound)

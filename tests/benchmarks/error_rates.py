@@ -1,10 +1,12 @@
-"""How often a comparison of two sweeps is wrong, and how often right: simulated on rough machines.
+"""How often comparisons and duels are wrong, and how often right: simulated on rough machines.
 
-    python -m tests.benchmarks.error_rates [--pairs 2000]
+    python -m tests.benchmarks.error_rates [--pairs 2000] [--duels 200]
 
 For each kind of noise: of how many pairs of equal sweeps an alarm is raised, and in how many of
 them one cell that is slower by 5, 10, 20 or 50 % is found. Processes follow one another as they do
-in two sweeps: base first, in each sweep one repeat of every cell after the other.
+in two sweeps: base first, in each sweep one repeat of every cell after the other. Of duels: how
+many of equal versions raise an alarm, of those with a lasting difference of 3 %, of those whose
+processes fail in 3 of 100 cases, and how many find 10 and 20 %.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from reports import sequential
 from reports.compare.times import BAR, decide
 
 SLOWER = (0.05, 0.1, 0.2, 0.5)
@@ -73,18 +76,54 @@ def rates(noise: str, repeats: int, cells: int, pairs: int) -> list[float]:
     return [false / pairs, *(found / max(pairs // 10, 1))]
 
 
+# Logarithms of the two processes of a pair.
+PAIRS: dict[str, Callable[[Rng], np.ndarray]] = {
+    **{f"normal, {sigma:.0%}": lambda rng, sigma=sigma: sigma * rng.standard_normal(2)
+       for sigma in (0.01, 0.03, 0.06)},
+    "spikes (8 % of processes)": lambda rng: NOISE["spikes (8 % of processes)"](rng, 2),
+    "two speeds, 12 % apart": lambda rng: NOISE["two speeds, 12 % apart"](rng, 2),
+}  # fmt: skip
+# Head over base, and the share of processes that fail.
+CASES = ((1.0, 0.0), (1.03, 0.0), (1.0, 0.03), (1.1, 0.0), (1.2, 0.0))
+
+
+def duel_alarms(noise: str, ratio: float, failing: float, duels: int) -> float:
+    """The share of duels of one cell that call the head slower."""
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(duels):
+        state = {"cells": ["cell"], "pairs": [], "over": False}
+        while wanted := (decision := sequential.decide(state))["wanted"]:
+            for _ in range(wanted[0]["pairs"]):
+                values = np.exp(PAIRS[noise](rng)) * (1.0, ratio)
+                outcomes = [
+                    {"value": None if rng.random() < failing else value, "status": "", "reason": ""}
+                    for value in values
+                ]
+                state["pairs"].append({"cell": 0, "round": wanted[0]["round"],
+                                       **dict(zip(("base", "head"), outcomes, strict=True))})
+        alarms += bool(decision["worse"])
+    return alarms / duels
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=2000, help="pairs of sweeps of each kind")
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--duels", type=int, default=200, help="duels of each kind")
+    arguments = parser.parse_args()
     print("| noise | repeats | cells | false alarms | "
           + " | ".join(f"{share:.0%} found" for share in SLOWER) + " |")
     print("|---|---:|---:|" + "---:|" * (1 + len(SLOWER)))
-    for noise in NOISE:
+    for noise in NOISE if arguments.pairs else ():
         for repeats, cells in SIZES:
-            false, *found = rates(noise, repeats, cells, pairs)
+            false, *found = rates(noise, repeats, cells, arguments.pairs)
             print(f"| {noise} | {repeats} | {cells} | {false:.2%} | "
                   + " | ".join(f"{share:.0%}" for share in found) + " |", flush=True)
+    print("\n| noise of a duel | equal | lasting 3 % | failing 3 % | 10 % found | 20 % found |")
+    print("|---|" + "---:|" * len(CASES))
+    for noise in PAIRS if arguments.duels else ():
+        told = [f"{duel_alarms(noise, *case, arguments.duels):.1%}" for case in CASES]
+        print(f"| {noise} | " + " | ".join(told) + " |", flush=True)
 
 
 if __name__ == "__main__":
