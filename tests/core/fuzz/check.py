@@ -13,7 +13,7 @@ import numpy as np
 import core
 
 from .description import Net
-from .plan import RATE, Plan, data_of, program, resets, trailing
+from .plan import RATE, Plan, data_of, dropout_of, program, resets
 from .program import load
 from .reference import Wanted, reference
 
@@ -36,6 +36,7 @@ def wanted(net: Net, plan: Plan) -> Wanted:
         net, plan.rule, mask=plan.mask, mean=plan.mean, xs=xs, ys=ys,
         reset=resets(net, len(xs[0])) if plan.reset else None,
         update_every=plan.update_every if plan.driver == "train" else 0, rate=RATE,
+        dropped=dropout_of(net, plan),
     )
 
 
@@ -55,15 +56,13 @@ def check(net: Net, plan: Plan) -> Outcome:
     if plan.driver == "train":
         now = {k: s.value for k, s in namespace["net"].states(brainstate.ParamState).items()}
         pairs |= {f"trained {k}": v for k, v in compared(net, now, want.params).items()}
-    keep = slice(None) if not plan.padding or not plan.mask else slice(
-        0, net.n_steps - trailing(plan.mask))
-    shown = np.asarray(plan.mask or np.ones(net.n_steps))[keep] != 0
-    if not plan.padding:
-        shown[:] = True
-    pairs["losses"] = (np.asarray(losses)[keep][shown], want.losses[keep][shown])
+    told = np.ones(net.n_steps, bool)  # what the loss is of padding says nothing
+    if plan.padding:
+        told = (np.asarray(plan.mask).reshape(net.n_steps, -1) != 0).all(axis=1)
+    pairs["losses"] = (np.asarray(losses)[told], want.losses[told])
     if outs is not None:
-        out = want.outs[:, 0] if plan.batching == "single" else want.outs
-        pairs["outputs"] = (np.asarray(outs)[keep], out[keep])
+        pairs["outputs"] = (
+            np.asarray(outs), want.outs[:, 0] if plan.batching == "single" else want.outs)
     size = np.sqrt(sum((w**2).sum() for k, w in want.grads.items()))
     off = []
     for name, (got, w) in pairs.items():

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Line", "Loss", "Net", "Param", "State", "Weight", "draw"]
+__all__ = ["Line", "Loss", "Net", "Pack", "Param", "State", "Weight", "draw"]
 
 
 def draw(name: str, *shape: int) -> np.ndarray:
@@ -78,6 +78,15 @@ class State:
 
 
 @dataclass(frozen=True)
+class Pack:
+    """States of one cell that are held in one array: a HiddenGroupState or a HiddenTreeState."""
+
+    name: str
+    kind: str
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Loss:
     """kind: square, classes (cross-entropy with integer labels), huber.
 
@@ -102,6 +111,7 @@ class Net:
     n_steps: int = 5
     batch: int = 2
     vectorised: bool = False  # calls of one function over several lines are made at once
+    packs: tuple[Pack, ...] = ()
     product: str = "matmul"  # how x W is written: matmul, einsum or flipped
     seed: int = 0
 
@@ -131,6 +141,8 @@ class Net:
                 width[line.name] = weight_shape(self.weights[line.value], shape)[1]
             elif line.kind == "concat":
                 width[line.name] = sum(n)
+            elif line.kind == "ids":
+                width[line.name] = line.value
             elif line.kind == "slice":
                 width[line.name] = line.value[1] - line.value[0]
             else:
@@ -150,6 +162,10 @@ class Net:
 
     def line_or_none(self, name: str, kind: str) -> Line | None:
         return next((q for q in self.lines if (q.name, q.kind) == (name, kind)), None)
+
+    def pack_of(self, state: str) -> Pack | None:
+        """What holds the state together with others."""
+        return next((p for p in self.packs if state in p.states), None)
 
     def state(self, name: str) -> State:
         return next(s for s in self.states if s.name == name)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .description import Line, Loss, Net, Param, State, Weight, weight_shape
+from .description import Line, Loss, Net, Pack, Param, State, Weight, weight_shape
 from .functions import ESTIMATORS, SMOOTH, SPIKES
 
 __all__ = ["random_net"]
@@ -124,7 +124,9 @@ class Builder:
     def state(self, name: str, n: int, start: bool = True) -> str:
         """A new state whose value is not known yet; `end` sets it."""
         unit = self.pick(UNITS) if self.units and self.chance(0.4) else ""
-        kind = "drawn" if start and self.chance(0.15) else "zero"
+        kind = self.pick(["drawn", "drawn", "learned"]) if start and self.chance(0.15) else "zero"
+        if kind == "learned":
+            self.params.append(Param(f"start_{name}", (n,)))
         self.states.append(State(name, n, "", kind, unit))
         return name
 
@@ -137,8 +139,8 @@ class Builder:
 
     def drive(self, parts: list[str], n: int) -> str:
         """The input of a cell: one product of all, or several added."""
-        if len(parts) > 1 and self.chance(0.4):
-            y = self.op(self.concat(parts[:1]), n)
+        if len(parts) > 1 and (self.looked_up(parts[0]) or self.chance(0.4)):
+            y = self.op(parts[0], n)
             y = self.line("add", y, self.op(self.concat(parts[1:]), n))
         else:
             y = self.op(self.concat(parts), n)
@@ -147,9 +149,22 @@ class Builder:
             y = self.line("gain", y, value=self.param(n, scale=0.3, shift=1.0))
         if self.chance(0.06):
             y = self.fn(self.pick(ESTIMATORS), y)
-        if self.chance(0.05):
-            y = self.line("permute", y, value=tuple(map(int, self.rng.permutation(n))))
+        if self.chance(0.1):
+            y = self.moved(y, n)
         return y
+
+    def looked_up(self, part: str) -> bool:
+        return any((line.name, line.kind) == (part, "ids") for line in self.lines)
+
+    def moved(self, y: str, n: int) -> str:
+        """The same numbers elsewhere, or those of two arrays in one."""
+        kind = self.pick(["permute", "taken", "rolled", "stacked", "tiled", "spliced", "added"])
+        if kind in ("permute", "taken"):
+            return self.line(kind, y, value=tuple(map(int, self.rng.permutation(n))))
+        if kind in ("rolled", "tiled"):
+            return self.line(kind, y)
+        other = self.scale(self.number(-1, 1), y)
+        return self.line(kind, y, other, value=n - 1)
 
     def cell(self, kind: str, i: int, parts: list[str], n: int) -> str:
         """Build a cell of `n` neurons whose recurrent input is already among `parts`."""
@@ -231,6 +246,8 @@ class Builder:
 
     def spiking(self, kind: str, h: str, parts: list[str], n: int, spike: str) -> str:
         y = self.drive(parts, n)
+        waits = self.chance(0.12)  # what arrives within two steps of a spike is lost
+        y = self.line("gate", y, value=f"q{h}") if waits else y
         if kind == "synapse":
             current = self.state(f"s{h}", n)
             now = self.end(current, self.line("add", self.keep(self.prev(current)), y))
@@ -241,6 +258,7 @@ class Builder:
             u = self.line("add", self.keep(v), y)
             s = self.fn(spike, self.line("shift", u, value=-theta))
             self.end(h, self.line("sub", u, self.line("mul", s, u)))
+            self.counter(waits, h, n, s)
             return s
         above = self.line("shift", v, value=-theta)
         a = ""
@@ -250,6 +268,7 @@ class Builder:
         if self.chance(0.1):
             above = self.line("threshold", above, value=self.param(n, scale=0.2))
         s = self.fn(spike, above)
+        self.counter(waits, h, n, s)
         new = self.end(h, self.line("add", self.keep(self.line("sub", v, s)), y))
         if a:
             self.end(a, self.line("add", self.keep(self.prev(a)), s))
@@ -260,6 +279,11 @@ class Builder:
             return new
         return self.fn(spike, self.line("shift", new, value=-theta))
 
+    def counter(self, wanted: bool, h: str, n: int, spike: str) -> None:
+        if wanted:
+            held = self.pick(["HiddenState", "ShortTermState"])
+            self.states.append(State(f"q{h}", n, spike, counts=True, kind=held))
+
     # -- the whole
 
     def net(self) -> Net:
@@ -268,6 +292,7 @@ class Builder:
         width = self.pick([2, 3, 4])
         n_in = self.pick([2, 3])
         self.widths["x"] = n_in
+        first = self.line("ids", "x", value=3, n=3) if n_in > 2 and self.chance(0.1) else "x"
         layers = [(self.pick(CELLS), width if same else self.pick([2, 3, 4]))
                   for _ in range(n_layers)]
         for i, (kind, n) in enumerate(layers):
@@ -276,9 +301,11 @@ class Builder:
         seen: list[str] = []
         remembered = [i for i, (kind, _) in enumerate(layers) if kind != "plain"]
         for i, (kind, n) in enumerate(layers):
-            parts = [seen[-1]] if seen else ["x"]
+            parts = [seen[-1]] if seen else [first]
             if seen and self.chance(0.3):
                 parts.append(self.pick(["x", *seen]))
+            if first != "x" and not seen and (kind in ("gru", "lstm") or self.chance(0.3)):
+                parts = [self.op(first, n)]
             if kind in ("rnn",) or (kind not in ("gru", "lstm", "plain", "stored")
                                     and self.chance(0.5)):
                 parts.append(self.late(f"h{i}", kind))
@@ -331,15 +358,29 @@ class Builder:
         trained = [p.name for p in self.params if not self._frozen(p.name) and not p.unit]
         if trained and self.chance(0.12):
             penalties.append(("weight", self.pick(trained), self.number(0.1, 2)))
-        if self.states and self.chance(0.12):
-            penalties.append((self.pick(["state", "rate"]), self.pick(self.states).name,
-                              self.number(0.1, 2)))
+        if any(not s.counts for s in self.states) and self.chance(0.12):
+            named = self.pick([s for s in self.states if not s.counts]).name
+            penalties.append((self.pick(["state", "rate"]), named, self.number(0.1, 2)))
         kind = self.pick(["square", "square", "huber", "classes"])
         return pruned(Net(
             n_in, tuple(self.params), self.weights, tuple(self.states), tuple(self.lines), out,
             Loss(kind, tuple(penalties)), self.pick([4, 5, 6]), self.pick([1, 2, 3]),
-            self.chance(0.4), self.pick(["matmul", "matmul", "einsum", "flipped"]), self.seed,
+            self.chance(0.4), self.packs(),
+            self.pick(["matmul", "matmul", "einsum", "flipped"]), self.seed,
         ))
+
+
+    def packs(self) -> tuple[Pack, ...]:
+        """States of one cell in one array, for some cells."""
+        packs = []
+        for s in self.states:
+            own = [t.name for t in self.states if t.name.endswith(s.name) and not t.counts]
+            if len(own) > 1 and self.chance(0.15):
+                units = {self.states[k].unit for k, t in enumerate(self.states) if t.name in own}
+                kind = "HiddenTreeState" if units != {""} or self.chance(0.5) else (
+                    "HiddenGroupState")
+                packs.append(Pack(f"pack_{s.name}", kind, tuple(own)))
+        return tuple(packs)
 
 
 def pruned(net: Net) -> Net:

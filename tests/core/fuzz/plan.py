@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import brainstate
+import jax.numpy as jnp
 import numpy as np
 
 from .description import Net, draw
-from .program import text
+from .program import calls, text
 from .reference import Rule
 
-__all__ = ["RATE", "Plan", "data_of", "plans", "program", "resets", "trailing"]
+__all__ = ["RATE", "Plan", "data_of", "dropout_of", "plans", "program", "resets"]
 
 RATE = 0.03  # of learning, where parameters are updated on the way
 
@@ -30,14 +32,15 @@ class Plan:
     driver: str = "gradient"
     update_every: int = 0
     mean: bool = False
-    mask: tuple[float, ...] | None = None
+    mask: Any = None  # [T] or [T, B], as tuples
     reset: bool = False
     padding: bool = False  # what is masked out is not a number
+    fit: bool = False  # dropout is on
 
     def __str__(self) -> str:
         drive = f"{self.driver} every {self.update_every}" if self.update_every else self.driver
-        options = [name for name in ("mean", "reset", "padding") if getattr(self, name)]
-        mask = [f"mask {list(self.mask)}"] if self.mask else []
+        options = [name for name in ("mean", "reset", "padding", "fit") if getattr(self, name)]
+        mask = [f"mask {self.mask}"] if self.mask else []
         return ", ".join([self.algorithm, self.batching, drive, *mask, *options])
 
 
@@ -78,17 +81,17 @@ def plans(net: Net, seed: int, count: int = 2) -> Iterator[Plan]:
 def varied(net: Net, plan: Plan, rng: Any, pick: Any) -> Plan:
     """Some runs have masks, samples that start anew, updates on the way, or other drivers."""
     T, way = net.n_steps, rng.random()
+    if plan.batching != "vmap" and rng.random() < 0.5:
+        plan = replace(plan, fit=True)
     if plan.rule.kind != "window" and rng.random() < 0.2:
         plan = replace(plan, reset=True)
     if rng.random() < 0.15:
-        mask = tuple(float(m) for m in rng.integers(0, 3, T) / 2)
-        mask = mask if any(mask) else (1.0,) * T
-        plan = replace(plan, mask=mask, mean=bool(rng.random() < 0.5))
-        if rng.random() < 0.5:
-            cut = 1 + int(rng.integers(2))
-            mask = (*((m or 0.5) for m in mask[:-cut]), *(0.0,) * cut)
-            plan = replace(plan, mask=mask, padding=True, reset=False)
-        return plan
+        shape = (T,) if plan.batching == "single" or rng.random() < 0.5 else (T, net.batch)
+        mask = rng.integers(0, 3, shape) / 2
+        mask[0] = 1.0
+        nested = tuple(map(tuple, mask.tolist())) if mask.ndim == 2 else tuple(mask.tolist())
+        return replace(plan, mask=nested, mean=bool(rng.random() < 0.5),
+                       padding=bool(rng.random() < 0.5))
     if plan.rule.kind in ("full", "window") or plan.rule.window:
         return plan
     if way < 0.2 and not any(p.unit for p in net.params):
@@ -100,19 +103,36 @@ def varied(net: Net, plan: Plan, rng: Any, pick: Any) -> Plan:
 
 
 def resets(net: Net, batch: int) -> np.ndarray:
-    return draw(f"reset{net.seed}", net.n_steps, batch) > 0.8
+    return draw(f"reset{net.seed}", net.n_steps, net.batch)[:, :batch] > 0.8
 
 
 def data_of(net: Net, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """What the reference is given: zeros in place of padding."""
     xs, ys = net.data()
-    if plan.batching == "single":
-        xs, ys = xs[:, :1], ys[:, :1]
-    return xs, ys
+    if plan.padding:
+        xs[np.asarray(plan.mask) == 0] = 0
+    return (xs[:, :1], ys[:, :1]) if plan.batching == "single" else (xs, ys)
+
+
+def dropout_of(net: Net, plan: Plan) -> list[dict[str, Any]] | None:
+    """The factors that brainstate's own layer draws, by step and line."""
+    names = [line.name for call in calls(net) for line in call if line.kind == "dropout"]
+    if not plan.fit or not names:
+        return None
+    layer, widths = brainstate.nn.Dropout(0.5), net.widths
+    lead = () if plan.batching == "single" else (net.batch,)
+    brainstate.random.seed(net.seed)
+    with brainstate.environ.context(fit=True):
+        return [
+            {k: np.asarray(layer(jnp.ones((*lead, widths[k])))).reshape(-1, widths[k])
+             for k in names}
+            for _ in range(net.n_steps)
+        ]
 
 
 def program(net: Net, plan: Plan) -> str:
     """A program that defines `run()`: gradients, losses, outputs and parameters."""
-    xs, ys = data_of(net, plan)
+    ys = net.data()[1]
     lines = [
         "import core", "jax.config.update('jax_enable_x64', True)",
         "brainstate.environ.set(precision=64, dt=1.0 * u.ms)",
@@ -127,14 +147,14 @@ def program(net: Net, plan: Plan) -> str:
         lines.append("xs, ys = xs[:, 0], ys[:, 0]")
     options = ["per_step_targets=True"]
     if plan.mask is not None:
-        options.append(f"mask=np.array({list(plan.mask)})")
-    if plan.padding and plan.mask is not None:
-        last = net.n_steps - trailing(plan.mask)
-        lines.append(f"xs[{last}:] = np.nan")
+        lines.append(f"mask = np.array({plan.mask})")
+        options.append("mask=mask")
+    if plan.padding:
+        lines.append("xs[mask == 0] = np.nan")
         if net.loss.kind != "classes":
-            lines.append(f"ys[np.array({list(plan.mask)}) == 0] = np.nan")
+            lines.append("ys[mask == 0] = np.nan")
     if plan.reset:
-        lines.append(f"reset = draw('reset{net.seed}', {net.n_steps}, {len(xs[0])}) > 0.8")
+        lines.append(f"reset = draw('reset{net.seed}', {net.n_steps}, {net.batch}) > 0.8")
         if plan.batching == "single":
             lines.append("reset = reset[:, 0]")
         options.append("reset=reset")
@@ -144,6 +164,8 @@ def program(net: Net, plan: Plan) -> str:
         f"algo = {plan.algorithm}",
         f"core.initialise(algo, xs[0], batching={plan.batching!r})",
     ]
+    if plan.fit:
+        start.append(f"brainstate.random.seed({net.seed})")
     if plan.driver == "train":
         options.append(f"update_every={plan.update_every}")
         body = [
@@ -177,14 +199,6 @@ def program(net: Net, plan: Plan) -> str:
             " is_leaf=lambda a: isinstance(a, u.Quantity))",
             "return total, jnp.concatenate(losses), jnp.concatenate(outs)",
         ]
-    run = ["def run():", "    with brainstate.environ.context(i=0, t=0.0 * u.ms, fit=False):",
+    run = ["def run():", f"    with brainstate.environ.context(i=0, t=0.0 * u.ms, fit={plan.fit}):",
            *(f"        {line}" for line in body)]
     return text(net) + "\n" + "\n".join([*lines, *run]) + "\n"
-
-
-def trailing(mask: tuple[float, ...]) -> int:
-    """How many steps at the end are masked out."""
-    n = 0
-    while n < len(mask) and mask[-1 - n] == 0:
-        n += 1
-    return n

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import description
-from .description import Line, Net, Param, State, Weight
+from .description import Line, Net, Pack, Param, State, Weight
 from .functions import FUNCTIONS, PREAMBLE
 
-__all__ = ["load", "text"]
+__all__ = ["calls", "load", "text"]
 
 HEADER = '''
 import zlib
@@ -57,6 +57,12 @@ TEXT = {
     "dropout": "self.dropout({0})",
     "keep": "{0} * jax.random.bernoulli(jax.random.key({value}), 0.6, ({n},))",
     "permute": "{0}[..., np.array({value})]",
+    "taken": "jnp.take({0}, np.array({value}), axis=-1)",
+    "rolled": "jnp.roll({0}, 1, axis=-1)",
+    "stacked": "jnp.stack([{0}, {1}]).sum(0)",
+    "tiled": "jnp.tile({0}, 1)",
+    "spliced": "{0}.at[..., :{value}].set({1}[..., :{value}])",
+    "added": "{0}.at[..., :{value}].add({1}[..., :{value}])",
 }
 
 
@@ -77,6 +83,8 @@ def weight(net: Net, weight: Weight) -> str:
 
 def product(net: Net, line: Line) -> str:
     used = net.weights[line.value]
+    if net.line_or_none(line.args[0], "ids"):
+        return f"({weight(net, used)})[{line.args[0]}]"
     held = net.param(used.params[0])
     if used.how == "plain" and held.linear:
         return f"self.{held.name}({line.args[0]})"
@@ -86,7 +94,9 @@ def product(net: Net, line: Line) -> str:
 def expression(net: Net, line: Line) -> str:
     args = line.args
     if line.kind == "prev":
-        return magnitude(f"self.{line.value}.value", net.state(line.value).unit)
+        return held(net, net.state(line.value))
+    if line.kind == "ids":
+        return f"({args[0]}[..., :{line.value - 1}] > 0).sum(-1)"
     if line.kind == "op":
         return product(net, line)
     if line.kind == "fn":
@@ -101,24 +111,32 @@ def expression(net: Net, line: Line) -> str:
     return TEXT[line.kind].format(*args, p=p, value=line.value, n=net.widths[line.name])
 
 
-def statements(net: Net) -> Iterator[str]:
-    """The body of update; every line after those that it reads."""
-    widths, left, known = net.widths, list(net.lines), {"x"}
+def calls(net: Net) -> Iterator[list[Line]]:
+    """The lines as they are run, those of one call together; each after those that it reads."""
+    left, known = list(net.lines), {"x"}
     while left:
         line = next(line for line in left if known.issuperset(line.args))
         alike = [other for other in left if known.issuperset(other.args)
                  and (other.kind, other.value) == ("fn", line.value)]
-        if net.vectorised and line.kind == "fn" and len(alike) > 1:
+        found = alike if net.vectorised and len(alike) > 1 else [line]
+        yield found
+        known |= {other.name for other in found}
+        left = [other for other in left if other.name not in known]
+
+
+def statements(net: Net) -> Iterator[str]:
+    """The body of update."""
+    widths = net.widths
+    for alike in calls(net):
+        line = alike[0]
+        if len(alike) > 1:
             args = [other.args[0] for other in alike]
             ends = [sum(widths[a] for a in args[: i + 1]) for i in range(len(args) - 1)]
             called = FUNCTIONS[str(line.value)].text.format("joined")
             yield f"joined = jnp.concatenate([{', '.join(args)}], axis=-1)"
             yield f"{', '.join(o.name for o in alike)} = jnp.split({called}, {ends}, axis=-1)"
         else:
-            alike = [line]
             yield f"{line.name} = {expression(net, line)}"
-        known |= {other.name for other in alike}
-        left = [other for other in left if other.name not in known]
 
 
 def init(p: Param, frozen: bool) -> Iterator[str]:
@@ -133,7 +151,18 @@ def init(p: Param, frozen: bool) -> Iterator[str]:
         yield f"self.{p.name} = brainstate.ParamState(jnp.asarray({scale}){unit})"
 
 
+def held(net: Net, state: State, owner: str = "self") -> str:
+    """The value of a state."""
+    pack = net.pack_of(state.name)
+    if pack is None:
+        return magnitude(f"{owner}.{state.name}.value", state.unit)
+    if pack.kind == "HiddenTreeState":
+        return magnitude(f"{owner}.{pack.name}.get_value('{state.name}')", state.unit)
+    return f"{owner}.{pack.name}.value[..., {pack.states.index(state.name)}]"
+
+
 def start(state: State) -> str:
+    """The value that a state begins with."""
     unit = f" * u.{state.unit}" if state.unit else ""
     drawn = f"jnp.asarray(draw({state.name!r}, {state.n}))"
     if state.counts:
@@ -144,15 +173,45 @@ def start(state: State) -> str:
         value = f"jnp.broadcast_to(self.start_{state.name}.value, (*lead, {state.n}))"
     else:
         value = f"jnp.broadcast_to({drawn}, (*lead, {state.n}))"
-    return f"self.{state.name} = brainstate.{state.kind}({value}{unit})"
+    return value + unit
 
 
-def write(state: State) -> str:
+def new(state: State) -> str:
+    """The value that a state takes at the end of a step."""
     if state.counts:
-        return (f"self.{state.name}.value = "
-                f"jnp.where({state.new} > 0, 0, self.{state.name}.value + 1)")
-    unit = f" * u.{state.unit}" if state.unit else ""
-    return f"self.{state.name}.value = {state.new}{unit}"
+        return f"jnp.where({state.new} > 0, 0, self.{state.name}.value + 1)"
+    return state.new + (f" * u.{state.unit}" if state.unit else "")
+
+
+def packed(net: Net, pack: Pack, values: dict[str, str]) -> str:
+    """The values of a pack's states as one."""
+    if pack.kind == "HiddenTreeState":
+        return "{" + ", ".join(f"'{s}': {values[s]}" for s in pack.states) + "}"
+    return f"jnp.stack([{', '.join(values[s] for s in pack.states)}], axis=-1)"
+
+
+def starts(net: Net) -> Iterator[str]:
+    """The body of init_state."""
+    yield "lead = () if batch_size is None else (batch_size,)"
+    for s in net.states:
+        if net.pack_of(s.name) is None:
+            yield f"self.{s.name} = brainstate.{s.kind}({start(s)})"
+    for pack in net.packs:
+        values = {name: start(net.state(name)) for name in pack.states}
+        yield f"self.{pack.name} = brainstate.{pack.kind}({packed(net, pack, values)})"
+
+
+def writes(net: Net) -> Iterator[str]:
+    """The end of update."""
+    for s in net.states:
+        if net.pack_of(s.name) is None:
+            yield f"self.{s.name}.value = {new(s)}"
+    for pack in net.packs:
+        value = packed(net, pack, {name: new(net.state(name)) for name in pack.states})
+        if pack.kind == "HiddenTreeState":
+            yield f"self.{pack.name}.set_value({value})"
+        else:
+            yield f"self.{pack.name}.value = {value}"
 
 
 def loss(net: Net) -> Iterator[str]:
@@ -165,10 +224,10 @@ def loss(net: Net) -> Iterator[str]:
         yield "value = ((out - target) ** 2).sum()"
     for kind, name, factor in net.loss.penalties:
         if kind == "weight":
-            held = param(net, name).replace("self", "net")
-            yield f"value = value + {factor} * ({held} ** 2).sum()"
+            read = param(net, name).replace("self", "net")
+            yield f"value = value + {factor} * ({read} ** 2).sum()"
             continue
-        value = magnitude(f"net.{name}.value", net.state(name).unit)
+        value = held(net, net.state(name), "net")
         term = f"({value} ** 2).sum()" if kind == "state" else f"({value}.mean() - 0.2) ** 2"
         yield f"value = value + {factor} * {term}"
     yield "return value"
@@ -182,10 +241,10 @@ def text(net: Net) -> str:
     blocks = {
         "class Net(brainstate.nn.Module):\n    def __init__(self):": ["super().__init__()", *made],
         "    def init_state(self, batch_size=None, **_):": [
-            "lead = () if batch_size is None else (batch_size,)", *map(start, net.states)
+            *starts(net)
         ],
         "    def update(self, x):": [
-            *statements(net), *map(write, net.states), f"return {net.out}"
+            *statements(net), *writes(net), f"return {net.out}"
         ],
     }
     parts = [HEADER, inspect.getsource(description.draw), PREAMBLE]

@@ -104,9 +104,11 @@ class Reference:
 
     # -- one step
 
-    def step(self, rule: str, h: Mapping[str, Array], x: Array, i: int) -> Step:
+    def step(
+        self, rule: str, h: Mapping[str, Array], x: Array, i: int, dropped: Mapping[str, Array]
+    ) -> Step:
         s = self.structure
-        return Step(self.net, self.layout, self.params, h, x, i, rule, s.cuts, s.kept)
+        return Step(self.net, self.layout, self.params, h, x, i, rule, s.cuts, dropped, s.kept)
 
     def states(self, step: Step) -> tuple[Array, Array]:
         """The next states [B, N] and their derivatives [B, N, M]."""
@@ -261,22 +263,25 @@ class Reference:
 
 def reference(
     net: Net, rule: Rule, *, mask: Any = None, reset: Any = None, mean: bool = False,
-    update_every: int = 0, rate: float = 0.0, xs: Any = None, ys: Any = None,
+    update_every: int = 0, rate: float = 0.0, xs: Any = None, ys: Any = None, dropped: Any = None,
 ) -> Wanted:
     """Gradient, losses and outputs of a sequence from fresh states and traces.
 
     Args:
-      mask: [T], weight of each step's loss; zero leaves the step out.
+      mask: [T] or [T, B], weights of losses; zero leaves a step out. Of a penalty on weights it is
+        the mean over samples.
       reset: [T, B], before which steps a sample starts anew.
       mean: average over steps instead of summing.
       update_every: 0, or steps after which `params -= rate * grads`; `full` forgets there.
       xs, ys: data in place of the model's own.
+      dropped: for each step, the factors of dropout by line.
     """
     ref = Reference(net, rule)
     made = net.data()
     xs, ys = made[0] if xs is None else xs, made[1] if ys is None else ys
     n_steps, batch = xs.shape[:2]
     weight = np.ones(n_steps) if mask is None else np.asarray(mask, float)
+    weight = np.broadcast_to(weight.reshape(n_steps, -1), (n_steps, batch))
     chunk = update_every or n_steps
     credit_rule = "full" if rule.kind in FULL else "credit"
     h, traces = ref.start(batch), ref.fresh(batch)
@@ -295,7 +300,10 @@ def reference(
             for name in ("eps", "full", "ef", "ex", "age"):
                 getattr(traces, name)[reset[t]] = getattr(new, name)[reset[t]]
             h = {k: np.where(reset[t][:, None], again[k], v) for k, v in h.items()}
-        credit, carry, full = (ref.step(r, h, xs[t], t) for r in (credit_rule, "carry", "full"))
+        factors = dropped[t] if dropped else {}
+        credit, carry, full = (
+            ref.step(r, h, xs[t], t, factors) for r in (credit_rule, "carry", "full")
+        )
         out, d_out = credit.look(net.out)
         new, d_new = ref.states(credit)
         value, l_out, l_h, l_w = ref.loss(out, new, ys[t])
@@ -303,15 +311,18 @@ def reference(
         outs.append(out)
         share = weight[t]
         if mean:
-            total = weight[t // chunk * chunk :][:chunk].sum()
+            total = weight[t // chunk * chunk :][:chunk].mean(axis=1).sum()
             share = share / (total if total else 1.0)
-        if share:
+        if share.any():
+            l_out, l_h = (
+                np.where(share[:, None] != 0, share[:, None] * l, 0) for l in (l_out, l_h)
+            )
             c = np.einsum("bo,bom->bm", l_out, d_out) + np.einsum("bn,bnm->bm", l_h, d_new)
             x = ref.operands(credit)
             g = ref.gradient_of_step(traces, c[:, : ref.n_state], c[:, ref.n_state :], x)
-            ref.pull_back(share * g, grads)
+            ref.pull_back(g, grads)
             for name, d in l_w.items():
-                grads[name] += share * d
+                grads[name] += share.mean() * d
         x = ref.operands(credit)
         traces = ref.advance(traces, ref.local(carry), ref.local(full), x)
         h = {s.name: (np.where(credit.look(s.new)[0] > 0, 0, h[s.name] + 1) if s.counts

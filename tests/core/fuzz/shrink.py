@@ -64,13 +64,16 @@ def simpler_nets(net: Net) -> Iterator[Net | None]:
         yield replace(net, loss=Loss(net.loss.kind, left))
     if net.loss.kind != "square":
         yield replace(net, loss=replace(net.loss, kind="square"))
+    if net.packs:
+        yield replace(net, packs=())
     widths = net.widths
     for line in reversed(net.lines):  # a line gives way to one of what it reads
         for a in dict.fromkeys(line.args):
             if widths[a] == widths[line.name]:
                 yield without(net, line.name, a)
     for s in net.states:
-        if s.new != "x" and not any(p[1] == s.name for p in net.loss.penalties):
+        penalised = any(name == s.name for _, name, _ in net.loss.penalties)
+        if not (s.new == "x" or s.counts or net.pack_of(s.name) or penalised):
             yield dropped(net, s.name)
         if s.start != "zero" or s.unit:
             yield replace(net, states=tuple(

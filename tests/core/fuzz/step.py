@@ -13,7 +13,7 @@ parameter acts element by element. Three rules say what an operation y = x W pas
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -26,6 +26,14 @@ __all__ = ["Layout", "Step", "matrix"]
 
 Array = np.ndarray
 Cut = frozenset[str]  # names of states
+
+# Where the elements of a line come from, by its value and its argument's width.
+MOVES = {
+    "slice": lambda value, n: np.arange(n)[slice(*value)],
+    "permute": lambda value, n: np.array(value),
+    "taken": lambda value, n: np.array(value),
+    "rolled": lambda value, n: np.roll(np.arange(n), 1),
+}
 
 
 class Layout:
@@ -73,6 +81,7 @@ class Step:
     Args:
       h: previous states, [B, n] by name; those that count hold integers.
       i: number of the step, from 0.
+      dropped: factors [B, n] of dropout, by line.
       cuts: by operation, the states that its operand sees as constants (rule "credit").
       generic: every derivative that is not zero by structure is one, weights too.
     """
@@ -85,6 +94,7 @@ class Step:
     i: int
     rule: str
     cuts: Mapping[str, Cut]
+    dropped: Mapping[str, Array] = field(default_factory=dict)
     kept: Cut = frozenset()  # lines that are the new values of states
     generic: bool = False
 
@@ -121,8 +131,12 @@ class Step:
         values, moved = zip(*(self.look(a, cut) for a in line.args), strict=True)
         if line.kind == "concat":
             return np.concatenate(values, axis=1), np.concatenate(moved, axis=1)
-        if line.kind in ("slice", "permute"):
-            where = slice(*line.value) if line.kind == "slice" else list(line.value)
+        if line.kind == "ids":
+            ids = (values[0][:, : line.value - 1] > 0).sum(1)
+            one = np.eye(line.value)[ids]
+            return one, self._still(one)
+        if line.kind in MOVES:
+            where = MOVES[line.kind](line.value, values[0].shape[1])
             return values[0][:, where], moved[0][:, where]
         value, partials = self._pointwise(line, values)
         d = sum(p[..., None] * m for p, m in zip(partials, moved, strict=True))
@@ -145,14 +159,18 @@ class Step:
     def _pointwise(self, line: Line, values: Any) -> tuple[Array, list[Array]]:
         """The value, and its derivative with respect to each argument."""
         a, kind, value = values[0], line.kind, line.value
+        if kind in ("spliced", "added"):
+            first = np.broadcast_to(np.arange(a.shape[1]) < value, a.shape) * 1.0
+            kept = 1 - first if kind == "spliced" else np.ones_like(a)
+            return a * kept + values[1] * first, [kept, first]
         if self.generic:
             stopped = (kind, value) == ("fn", "stop")
             return a, [np.zeros_like(v) if stopped else np.ones_like(v) for v in values]
         one = np.ones_like(a)
         if kind == "fn":
             return FUNCTIONS[value].value(a), [FUNCTIONS[value].slope(a)]
-        if kind in ("add", "sub"):
-            sign = 1.0 if kind == "add" else -1.0
+        if kind in ("add", "sub", "stacked"):
+            sign = -1.0 if kind == "sub" else 1.0
             return a + sign * values[1], [one, sign * one]
         if kind == "mul":
             return a * values[1], [values[1], a]
@@ -172,7 +190,8 @@ class Step:
             "keep": lambda: np.asarray(
                 jax.random.bernoulli(jax.random.key(value), 0.6, a.shape[1:])
             ),
-            "dropout": lambda: 1.0,  # of a model that is evaluated
+            "tiled": lambda: 1.0,
+            "dropout": lambda: self.dropped.get(line.name, 1.0),
         }[kind]()
         return a * factor, [one * factor]
 

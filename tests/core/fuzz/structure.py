@@ -48,7 +48,7 @@ def analyse(net: Net) -> Structure:
     x = np.ones((1, net.n_in))
 
     def step(rule: str) -> Step:
-        return Step(net, layout, params, one, x, 0, rule, {}, generic=True)
+        return Step(net, layout, params, one, x, 0, rule, cuts={}, generic=True)
 
     carry = step("carry")
     into = {s.name: carry.look(s.new)[1][0] != 0 for s in layout.states}  # [n, M] by new state
