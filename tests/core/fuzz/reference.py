@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .description import Net, draw
+from .description import Line, Net, draw
 from .functions import sigmoid
 from .step import Step, matrix
 from .structure import Structure, analyse
@@ -137,7 +137,22 @@ class Reference:
             x_k = x[:, self.inputs[line.name]].reshape(len(x), *(1,) * (F.ndim - 2), -1, 1)
             into = out[..., self.spans[line.name]]
             into[...] = (x_k * f[..., None, :]).reshape(into.shape)
+            if self.rule.kind == "influence":
+                into *= self.slope(line)
         return out
+
+    def slope(self, line: Line) -> Any:
+        """How what acts moves with its parameter, where it is not a linear function of it.
+
+        RTRL traces the parameters themselves, the others what is made of them: that matters once
+        parameters change on the way.
+        """
+        if line.kind == "leak":
+            s = sigmoid(self.params[line.value])
+            return s * (1 - s)
+        if line.kind == "op" and self.net.weights[line.value].how == "positive":
+            return sigmoid(self.params[self.net.weights[line.value].params[0]]).ravel()
+        return 1.0
 
     # -- the loss of a step
 
@@ -179,10 +194,10 @@ class Reference:
         """From the weights as they act [P] to the parameters they are made of."""
         for line in self.layout.sources:
             g_k = g[self.spans[line.name]]
+            if self.rule.kind != "influence":
+                g_k = g_k * self.slope(line)
             if line.kind != "op":
                 p = self.params[line.value]
-                if line.kind == "leak":
-                    g_k = g_k * sigmoid(p) * (1 - sigmoid(p))
                 into[line.value] += g_k.reshape(p.shape) if p.size == g_k.size else g_k.sum()
                 continue
             weight = self.net.weights[line.value]
@@ -194,8 +209,6 @@ class Reference:
                 g_k = g_k * weight.number
             elif weight.how == "transposed":
                 g_k = g_k.T
-            elif weight.how == "positive":
-                g_k = g_k * sigmoid(first)
             elif weight.how == "rows":
                 into[weight.params[1]] += g_k[len(first) :]
                 g_k = g_k[: len(first)]
@@ -328,5 +341,8 @@ def reference(
         h = {s.name: (np.where(credit.look(s.new)[0] > 0, 0, h[s.name] + 1) if s.counts
                       else credit.look(s.new)[0]) for s in net.states}
         if update_every and ((t + 1) % chunk == 0 or t + 1 == n_steps):
-            ref.params = {name: p - rate * grads[name] for name, p in ref.params.items()}
+            ref.params = {
+                name: p if name in net.frozen else p - rate * grads[name]
+                for name, p in ref.params.items()
+            }
     return Wanted(grads, np.array(losses), np.stack(outs), ref.params)
