@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .description import Net
+from .description import Line, Net, State
 from .step import Layout, Step
 
 __all__ = ["Structure", "analyse"]
@@ -84,10 +84,10 @@ def analyse(net: Net) -> Structure:
         for line in layout.sources
     }
     kept = frozenset(s.new for s in read)
-    return Structure(layout, cuts, kept, fed, _mixing(layout, into))
+    return Structure(layout, cuts, kept, fed, _mixing(layout, read, group, into))
 
 
-def _above(lines: dict, start: str) -> set[str]:
+def _above(lines: dict[str, Line], start: str) -> set[str]:
     """The lines that reach a line by differentiable paths, itself included."""
     found, queue = set(), [start]
     while queue:
@@ -109,15 +109,18 @@ def _closure(start: Iterable[str], below: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def _mixing(layout: Layout, into: dict[str, np.ndarray]) -> str:
-    """What is not one number per neuron."""
-    for s in layout.states:
-        for p in layout.states:
+def _mixing(
+    layout: Layout, read: list[State], group: dict[str, str], into: dict[str, np.ndarray]
+) -> str:
+    """What is not one number per neuron: D or f has no element-wise form."""
+    for s in read:
+        for p in read:
             d = into[s.name][:, layout.at[p.name]]
             if d.any() and (d.shape[0] != d.shape[1] or (d & ~np.eye(len(d), dtype=bool)).any()):
                 return f"{s.name} reads other neurons of {p.name}"
-        for line in layout.sources:
-            f = into[s.name][:, layout.at[f"d{line.name}"]]
-            if (f.sum(axis=0) > 1).any() or (f.sum(axis=1) > 1).any():
-                return f"{line.name} feeds {s.name} by no one-to-one path"
+    for line in layout.sources:
+        for g in set(group.values()):
+            fed = [into[s.name][:, layout.at[f"d{line.name}"]] for s in read if group[s.name] == g]
+            if (np.logical_or.reduce(fed).sum(axis=0) > 1).any():
+                return f"an element of {line.name} feeds several neurons"
     return ""
