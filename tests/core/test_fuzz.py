@@ -1,4 +1,4 @@
-"""The dense reference of the random models, checked by itself; then random models against it."""
+"""Random models against their dense reference; and that reference, checked by itself."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ import jax
 import numpy as np
 import pytest
 
+from .fuzz.check import check, report
 from .fuzz.description import Net, State
 from .fuzz.generate import random_net
-from .fuzz.plan import Plan, program
+from .fuzz.plan import Plan, plans, program
 from .fuzz.program import load
 from .fuzz.reference import Rule, reference
 
+N_MODELS = 20  # a few seconds each; `python -m tests.core.fuzz` runs thousands
 TRACE, FULL = Rule("trace"), Rule("full")
+
+
+@pytest.mark.parametrize("seed", range(N_MODELS))
+def test_a_random_model_has_the_gradients_of_the_definition(seed: int) -> None:
+    net = random_net(seed)
+    for plan in plans(net, seed):
+        outcome = check(net, plan)
+        assert outcome.kind in ("ok", "refused"), report(net, plan, outcome)
 
 
 def worst(got: dict, want: dict) -> float:

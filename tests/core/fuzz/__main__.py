@@ -18,20 +18,10 @@ import brainstate
 import brainunit as u
 import jax
 
-from .check import Outcome, check
-from .description import Net
+from .check import check, report
 from .generate import random_net
-from .plan import Plan, plans, program
+from .plan import plans
 from .shrink import shrunk
-
-
-def report(net: Net, plan: Plan, outcome: Outcome) -> str:
-    """A failure as a program that shows it."""
-    return "\n".join([
-        f"# seed {net.seed}: {outcome.kind}, {outcome.words}", program(net, plan),
-        "found = brainstate.transform.jit(run)()", "print(found[0])",
-        f"# right: {outcome.wanted.grads if outcome.wanted else None}",
-    ])
 
 
 def main() -> int:
@@ -58,7 +48,7 @@ def main() -> int:
                     continue
                 outcome = check(net, plan)
                 counts[outcome.kind] += 1
-                if outcome.kind == "refused":
+                if outcome.kind.startswith("refused"):
                     refusals[outcome.words] += 1
                 if outcome.kind not in ("ok", "refused"):
                     print(f"{outcome.kind}: --seed {seed} --plan {k}: {plan}\n   {outcome.words}",

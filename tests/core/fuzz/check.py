@@ -16,14 +16,18 @@ from .description import Net
 from .plan import RATE, Plan, data_of, dropout_of, program, resets
 from .program import load
 from .reference import Wanted, reference
+from .structure import analyse
 
-__all__ = ["Outcome", "check"]
+__all__ = ["Outcome", "check", "report"]
 
 TOLERANCE = 1e-8
 
 
 class Outcome(NamedTuple):
-    """kind: ok, refused, off or crashed; words: which refusal, or what is off."""
+    """kind: ok; refused, with a reason in the model's structure; refused wrongly; off; crashed.
+
+    words: which refusal, or what is off.
+    """
 
     kind: str
     words: str = ""
@@ -40,6 +44,11 @@ def wanted(net: Net, plan: Plan) -> Wanted:
     )
 
 
+def online(plan: Plan) -> bool:
+    """Whether the algorithm has traces that are one number per neuron."""
+    return plan.rule.kind in ("trace", "decay", "window")
+
+
 def check(net: Net, plan: Plan) -> Outcome:
     """Whether the core's numbers are the reference's."""
     want = wanted(net, plan)
@@ -49,9 +58,12 @@ def check(net: Net, plan: Plan) -> Outcome:
         grads, losses, outs = brainstate.transform.jit(run)()
         jax.block_until_ready((losses, outs))
     except core.CoreError as refusal:
-        return Outcome("refused", kind_of(refusal), want)
+        kind = "refused" if analyse(net).mixes and online(plan) else "refused wrongly"
+        return Outcome(kind, kind_of(refusal), want)
     except Exception as crash:
         return Outcome("crashed", f"{type(crash).__name__}: {str(crash)[:300]}", want)
+    if analyse(net).mixes and online(plan):
+        return Outcome("off", f"not refused, although {analyse(net).mixes}", want)
     pairs = {f"gradient of {k}": v for k, v in compared(net, grads, want.grads).items()}
     if plan.driver == "train":
         now = {k: s.value for k, s in namespace["net"].states(brainstate.ParamState).items()}
@@ -92,3 +104,12 @@ def kind_of(refusal: Any) -> str:
     """A refusal without the names of one model."""
     words = re.sub(r"\b[a-z]{1,2}h?\d+(\.weight(\.weight)?)?\b|\br\b|\d+", "_", refusal.expected)
     return f"{type(refusal).__name__}: {words}"
+
+
+def report(net: Net, plan: Plan, outcome: Outcome) -> str:
+    """A failure as a program that shows it."""
+    return "\n".join([
+        f"# seed {net.seed}: {outcome.kind}, {outcome.words}", program(net, plan),
+        "found = brainstate.transform.jit(run)()", "print(found[0])",
+        f"# right: {outcome.wanted.grads if outcome.wanted else None}",
+    ])

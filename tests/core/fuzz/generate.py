@@ -236,6 +236,7 @@ class Builder:
                     v = done.get(other) if self.chance(0.5) else None
                     v = self.prev(other) if v is None else v
                     v = self.fn(self.pick(SMOOTH), v) if self.chance(0.5) else v
+                    v = self.line(self.pick(["centred", "rolled"]), v) if self.chance(0.04) else v
                     v = self.scale(self.number(-0.6, 0.6), v)
                     total = self.line("add", total, v) if total else v
             if name in fed or not total:
@@ -329,6 +330,7 @@ class Builder:
         v = self.prev(state)
         if kind in ("lif", "alif", "hard", "synapse") and self.chance(0.7):
             return self.fn(self.pick(SPIKES), self.line("shift", v, value=-0.3))
+        v = self.line("centred", v) if self.chance(0.05) else v  # inside an operand: no matter
         return self.fn(self.pick(SMOOTH), v) if self.chance(0.4) else v
 
     def readout(self, seen: list[str], remembered: list[int], layers: Any) -> str:

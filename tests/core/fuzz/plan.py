@@ -192,7 +192,8 @@ def program(net: Net, plan: Plan) -> str:
             f"        each = jax.vmap(loss)(out, ys[t : t + {size}])",
             "        return each.sum(), (each, out)",
             "    derivative = brainstate.transform.grad(of_window, weights, has_aux=True)",
-            "    grads, (each, out) = derivative()",
+            "    with brainstate.environ.context(i=t, t=t * 1.0 * u.ms):",
+            "        grads, (each, out) = derivative()",
             "    losses.append(each)",
             "    outs.append(out)",
             "    total = grads if total is None else jax.tree.map(lambda a, b: a + b, total, grads,"

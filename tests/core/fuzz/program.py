@@ -60,6 +60,7 @@ TEXT = {
     "taken": "jnp.take({0}, np.array({value}), axis=-1)",
     "rolled": "jnp.roll({0}, 1, axis=-1)",
     "stacked": "jnp.stack([{0}, {1}]).sum(0)",
+    "centred": "{0} - {0}.mean(axis=-1, keepdims=True)",
     "tiled": "jnp.tile({0}, 1)",
     "spliced": "{0}.at[..., :{value}].set({1}[..., :{value}])",
     "added": "{0}.at[..., :{value}].add({1}[..., :{value}])",

@@ -135,6 +135,10 @@ class Step:
             ids = (values[0][:, : line.value - 1] > 0).sum(1)
             one = np.eye(line.value)[ids]
             return one, self._still(one)
+        if line.kind == "centred":
+            n = values[0].shape[1]
+            mix = np.ones((n, n)) if self.generic else np.eye(n) - 1 / n
+            return values[0] @ mix, np.einsum("bnm,nk->bkm", moved[0], mix)
         if line.kind in MOVES:
             where = MOVES[line.kind](line.value, values[0].shape[1])
             return values[0][:, where], moved[0][:, where]
