@@ -58,8 +58,9 @@ def check(net: Net, plan: Plan) -> Outcome:
         grads, losses, outs = brainstate.transform.jit(run)()
         jax.block_until_ready((losses, outs))
     except core.CoreError as refusal:
-        kind = "refused" if analyse(net).mixes and online(plan) else "refused wrongly"
-        return Outcome(kind, kind_of(refusal), want)
+        s = analyse(net)
+        reason = online(plan) and (s.mixes or s.looked_up)
+        return Outcome("refused" if reason else "refused wrongly", kind_of(refusal), want)
     except Exception as crash:
         return Outcome("crashed", f"{type(crash).__name__}: {str(crash)[:300]}", want)
     if analyse(net).mixes and online(plan):

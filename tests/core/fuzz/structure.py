@@ -29,6 +29,7 @@ class Structure:
     kept: lines that are the new value of a state that is read.
     fed: by source, [n] booleans: which of its elements reach a state that is read, every y given.
     mixes: why D-RTRL has no trace for this model, or nothing.
+    looked_up: whether rows of a weight that are looked up reach a state: the core wants a product.
     """
 
     layout: Layout
@@ -36,6 +37,7 @@ class Structure:
     kept: frozenset[str]
     fed: dict[str, np.ndarray]
     mixes: str
+    looked_up: bool
 
 
 def analyse(net: Net) -> Structure:
@@ -84,7 +86,8 @@ def analyse(net: Net) -> Structure:
         for line in layout.sources
     }
     kept = frozenset(s.new for s in read)
-    return Structure(layout, cuts, kept, fed, _mixing(layout, read, group, into))
+    looked_up = any(net.line_or_none(op.args[0], "ids") and fed[op.name].any() for op in layout.ops)
+    return Structure(layout, cuts, kept, fed, _mixing(layout, read, group, into), looked_up)
 
 
 def _above(lines: dict[str, Line], start: str) -> set[str]:
