@@ -79,8 +79,7 @@ class Reference:
         self.structure: Structure = analyse(net)
         self.layout = self.structure.layout
         self.params = {p.name: p.value for p in net.params}
-        self.learned = [s for s in self.layout.states if s.start == "learned"]
-        widths = net.widths
+        widths = self.layout.width
         self.spans: dict[str, slice] = {}  # of each source's weights among all
         self.inputs: dict[str, slice] = {}  # of each operand among all
         p = i = 0
@@ -89,9 +88,6 @@ class Reference:
             self.spans[line.name] = slice(p, p + n_in * widths[line.name])
             self.inputs[line.name] = slice(i, i + n_in)
             p, i = p + n_in * widths[line.name], i + n_in
-        for s in self.learned:
-            self.spans[s.name] = slice(p, p + s.n)
-            p += s.n
         self.n_weights, self.n_inputs = p, i
         n = self.layout.n_state
         self.low_passed = np.concatenate([
@@ -105,10 +101,12 @@ class Reference:
     # -- one step
 
     def step(
-        self, rule: str, h: Mapping[str, Array], x: Array, i: int, dropped: Mapping[str, Array]
+        self, rule: str, h: Mapping[str, Array], x: Array, i: int, begins: Array,
+        dropped: Mapping[str, Array],
     ) -> Step:
         s = self.structure
-        return Step(self.net, self.layout, self.params, h, x, i, rule, s.cuts, dropped, s.kept)
+        return Step(self.net, self.layout, self.params, h, x, i, begins, rule, s.cuts, dropped,
+                    s.kept)
 
     def states(self, step: Step) -> tuple[Array, Array]:
         """The next states [B, N] and their derivatives [B, N, M]."""
@@ -215,8 +213,6 @@ class Reference:
             elif weight.how == "shared":
                 into[weight.params[1]] += g_k
             into[weight.params[0]] += g_k
-        for s in self.learned:
-            into[f"start_{s.name}"] += g[self.spans[s.name]]
 
     # -- the sequence
 
@@ -233,9 +229,6 @@ class Reference:
 
     def fresh(self, batch: int) -> Traces:
         eps = np.zeros((batch, self.n_state, self.n_weights))
-        for s in self.learned:
-            n = np.arange(s.n)
-            eps[:, self.layout.at[s.name].start + n, self.spans[s.name].start + n] = 1.0
         n_source = self.layout.n_directions - self.n_state
         return Traces(eps, eps.copy(), np.zeros((batch, self.n_state, n_source)),
                       np.zeros((batch, self.n_inputs)), np.zeros(batch))
@@ -313,9 +306,10 @@ def reference(
             for name in ("eps", "full", "ef", "ex", "age"):
                 getattr(traces, name)[reset[t]] = getattr(new, name)[reset[t]]
             h = {k: np.where(reset[t][:, None], again[k], v) for k, v in h.items()}
+        new_samples = np.full(batch, t == 0) if reset is None else reset[t] | (t == 0)
         factors = dropped[t] if dropped else {}
         credit, carry, full = (
-            ref.step(r, h, xs[t], t, factors) for r in (credit_rule, "carry", "full")
+            ref.step(r, h, xs[t], t, new_samples, factors) for r in (credit_rule, "carry", "full")
         )
         out, d_out = credit.look(net.out)
         new, d_new = ref.states(credit)

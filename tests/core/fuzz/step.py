@@ -2,7 +2,8 @@
 
 Every value is [B, n] and its derivative [B, n, M], over M directions: the N numbers of the previous
 states, then those of each source. A source is an operation's output y [H], or one place [n] where a
-parameter acts element by element. Three rules say what an operation y = x W passes on of dx:
+parameter acts element by element; a learned initial state is one, in the step in which a sample
+begins. Three rules say what an operation y = x W passes on of dx:
 
     full      all of it: the derivative as it is
     carry     nothing: y is given, as in D_t and f_t
@@ -44,11 +45,16 @@ class Layout:
         self.states = [s for s in net.states if not s.counts]
         self.ops = [line for line in net.lines if line.kind == "op"]
         self.uses = [line for line in net.lines if line.kind in ELEMENTWISE_PARAMS]
-        self.sources = [*self.ops, *self.uses]
+        self.starts = [
+            Line(f"start_{s.name}", "start", value=f"start_{s.name}")
+            for s in self.states if s.start == "learned"
+        ]
+        self.sources = [*self.ops, *self.uses, *self.starts]
+        self.width = {**widths, **{f"start_{s.name}": s.n for s in self.states}}
         self.at: dict[str, slice] = {}
         start = 0
         for name, n in [*((s.name, s.n) for s in self.states),
-                        *((f"d{line.name}", widths[line.name]) for line in self.sources)]:
+                        *((f"d{line.name}", self.width[line.name]) for line in self.sources)]:
             self.at[name] = slice(start, start + n)
             start += n
         self.n_directions = start
@@ -81,6 +87,7 @@ class Step:
     Args:
       h: previous states, [B, n] by name; those that count hold integers.
       i: number of the step, from 0.
+      begins: [B], which samples begin with it.
       dropped: factors [B, n] of dropout, by line.
       cuts: by operation, the states that its operand sees as constants (rule "credit").
       generic: every derivative that is not zero by structure is one, weights too.
@@ -92,6 +99,7 @@ class Step:
     h: Mapping[str, Array]
     x: Array
     i: int
+    begins: Array
     rule: str
     cuts: Mapping[str, Cut]
     dropped: Mapping[str, Array] = field(default_factory=dict)
@@ -124,8 +132,12 @@ class Step:
     def _compute(self, line: Line, cut: Cut) -> tuple[Array, Array]:
         if line.kind == "prev":
             value = self.h[line.value]
-            still = line.value in cut
-            return value, self._still(value) if still else self._moving(line.value, value)
+            d = self._still(value) if line.value in cut else self._moving(line.value, value)
+            if self.net.state(line.value).start == "learned":
+                begins = self._moving(f"dstart_{line.value}", value)
+                either = d + begins if self.generic else begins
+                d = np.where(self.begins[:, None, None], either, d)
+            return value, d
         if line.kind == "op":
             return self._product(line, cut)
         values, moved = zip(*(self.look(a, cut) for a in line.args), strict=True)

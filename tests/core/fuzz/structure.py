@@ -50,7 +50,7 @@ def analyse(net: Net) -> Structure:
     x = np.ones((1, net.n_in))
 
     def step(rule: str) -> Step:
-        return Step(net, layout, params, one, x, 0, rule, cuts={}, generic=True)
+        return Step(net, layout, params, one, x, 0, np.ones(1, bool), rule, cuts={}, generic=True)
 
     carry = step("carry")
     into = {s.name: carry.look(s.new)[1][0] != 0 for s in layout.states}  # [n, M] by new state
@@ -81,7 +81,7 @@ def analyse(net: Net) -> Structure:
     fed = {
         line.name: np.logical_or.reduce(
             [into[s.name][:, layout.at[f"d{line.name}"]].any(axis=0) for s in read]
-            or [np.zeros(net.widths[line.name], bool)]
+            or [np.zeros(layout.width[line.name], bool)]
         )
         for line in layout.sources
     }
