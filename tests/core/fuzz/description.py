@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Line", "Loss", "Net", "Pack", "Param", "State", "Weight", "draw"]
+__all__ = ["Line", "Loss", "Net", "Pack", "Param", "State", "Weight", "draw", "pruned"]
 
 
 def draw(name: str, *shape: int) -> np.ndarray:
@@ -189,3 +189,16 @@ def weight_shape(weight: Weight, shapes: dict[str, tuple[int, ...]]) -> tuple[in
     if weight.how == "rows":
         return first[0] + shapes[weight.params[1]][0], first[1]
     return first[0], first[1]
+
+
+def pruned(net: Net) -> Net:
+    """Without the lines that nothing needs."""
+    lines = {line.name: line for line in net.lines}
+    needed: set[str] = set()
+    queue = [net.out, *(s.new for s in net.states)]
+    while queue:
+        name = queue.pop()
+        if name != "x" and name not in needed:
+            needed.add(name)
+            queue += lines[name].args
+    return replace(net, lines=tuple(line for line in net.lines if line.name in needed))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .description import Line, Loss, Net, Pack, Param, State, Weight, weight_shape
+from .description import Line, Loss, Net, Pack, Param, State, Weight, pruned, weight_shape
 from .functions import ESTIMATORS, SMOOTH, SPIKES
 
 __all__ = ["random_net"]
@@ -383,19 +383,6 @@ class Builder:
                     "HiddenGroupState")
                 packs.append(Pack(f"pack_{s.name}", kind, tuple(own)))
         return tuple(packs)
-
-
-def pruned(net: Net) -> Net:
-    """Without the lines that nothing needs."""
-    lines = {line.name: line for line in net.lines}
-    needed: set[str] = set()
-    queue = [net.out, *(s.new for s in net.states)]
-    while queue:
-        name = queue.pop()
-        if name != "x" and name not in needed:
-            needed.add(name)
-            queue += lines[name].args
-    return replace(net, lines=tuple(line for line in net.lines if line.name in needed))
 
 
 def random_net(seed: int) -> Net:

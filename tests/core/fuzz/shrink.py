@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from .check import Outcome, check
-from .description import Line, Loss, Net, Weight
-from .generate import pruned
+from .description import Line, Loss, Net, Weight, pruned
 from .plan import Plan
 
 __all__ = ["shrunk"]
