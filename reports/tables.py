@@ -148,8 +148,8 @@ def to_csv(made: Pivot) -> str:
     wide = {}
     for metric in made.values:
         for col in made.columns:
-            name = " · ".join(made.names(made.cols, col))
-            name += f" {metric}" if len(made.values) > 1 else ""
+            several = [metric] if len(made.values) > 1 or not col else []
+            name = " ".join([" · ".join(made.names(made.cols, col)), *several]).strip()
             cells = [made.found.get((row, col, metric), NOTHING) for row in made.index]
             parts = ("centre", "low", "high") if made.intervals else ("centre",)
             for part, end in zip(parts, ("", "_lo", "_hi"), strict=False):
@@ -162,7 +162,8 @@ def to_markdown(made: Pivot) -> str:
     """A GitHub table; pipes in names are escaped."""
     several = len(made.values) > 1
     head = [*made.rows, *(
-        " · ".join(made.names(made.cols, col)) + (f" {heading(metric)}" if several else "")
+        " ".join([" · ".join(made.names(made.cols, col)),
+                  *([heading(metric)] if several or not col else [])]).strip()
         for metric in made.values for col in made.columns
     )]  # fmt: skip
     rule = ["---"] * len(made.rows) + ["---:"] * (len(head) - len(made.rows))

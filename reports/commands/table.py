@@ -18,9 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cols",
-        default="algo",
         metavar="A,B",
-        help="columns whose values are the columns (default: %(default)s)",
+        help="columns whose values are the columns (default: algo, and none where that is a row)",
     )
     parser.add_argument(
         "--values",
@@ -44,8 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     rows, cols, values = (
         [name.strip() for name in names.split(",") if name.strip()]
-        for names in (arguments.rows, arguments.cols, arguments.values)
+        for names in (arguments.rows, arguments.cols or "", arguments.values)
     )
+    if arguments.cols is None and "algo" not in rows:
+        cols = ["algo"]
     made = tables.pivot(
         frame(read(arguments.folders).records), rows, cols, values, arguments.intervals
     )

@@ -173,7 +173,11 @@ def _record(value: Any) -> Record:
     for name, cell in _expect(record.get("row"), "row", dict).items():
         whole = name in _WHOLE
         _expect(cell, f"row.{name}", *((int,) if whole else (str, int, float, bool)), type(None))
-    for name, number in _expect(record.get("metrics"), "metrics", dict).items():
+    metrics = dict(_expect(record.get("metrics"), "metrics", dict))
+    # Words are no metric; a writer that put them there meant the health beside them.
+    health = record.get("health") or metrics.pop("health", None)
+    record = {**record, "metrics": metrics, "health": health}
+    for name, number in metrics.items():
         _expect(number, f"metrics.{name}", int, float, type(None))
     words = {n: _expect(record.get(n) or "", n, str)
              for n in ("experiment", "reason", "health", "created")}  # fmt: skip

@@ -90,6 +90,13 @@ def test_pipes_loops_and_huge_files_are_left_out(tmp_path: Path) -> None:
     ]
 
 
+def test_health_among_the_metrics_is_the_health(tmp_path: Path) -> None:
+    built = record(metrics={"health": "loss not finite"})
+    (read,) = read_sweeps([write_sweep(tmp_path, [built])]).records
+    assert read["health"] == "loss not finite"
+    assert "health" not in read["metrics"]
+
+
 def test_parts_that_a_record_lacks_are_empty(tmp_path: Path) -> None:
     built = {k: record()[k] for k in ("schema", "key", "status", "row", "metrics")}
     (read,) = read_sweeps([write_sweep(tmp_path, [built])]).records

@@ -9,6 +9,7 @@ import pytest
 from synthetic_records import grid, record, write_sweep
 
 import reports
+from reports.cli import main
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import CONTRACT, describe
@@ -116,6 +117,18 @@ def test_a_row_stays_where_a_column_does_not_apply_or_nothing_was_measured() -> 
     assert lines[1].startswith("| d_rtrl | 4 | 0.")
     assert lines[2] == "| d_rtrl | 9 | oom |"
     assert to_csv(made).splitlines()[3] == "d_rtrl,9,"
+
+
+def test_without_columns_a_table_has_one_a_metric(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_sweep(tmp_path, [record("bptt"), record("d_rtrl", algo_config={"window": 4})])
+    assert main(["table", str(folder), "--rows", "algo,cfg.algo.window"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| algo | cfg.algo.window | step time (ms) |"
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [["| bptt", "–"], ["| d_rtrl", "4"]]
+    assert main(["table", str(folder), "--rows", "algo", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.startswith("algo,step_time_ms\n")
 
 
 def test_close_values_are_rows_of_their_own_with_the_digits_they_need() -> None:
