@@ -12,11 +12,11 @@ from typing import Any
 import brainstate
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.extend import core as jex
 
 from core.environment import CLOCK, reading
 from core.errors import CoreError, InvalidArgument
+from core.program import flatten_jaxpr
 
 __all__ = ["Losses"]
 
@@ -91,7 +91,8 @@ class Losses:
         self._reads_model = bool(self.watched) or self.reads_clock
         self._no_clock = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), dict(clock))
         self._loss = loss
-        self._pure = jex.jaxpr_as_fun(function.get_jaxpr(*example))
+        self._closed = function.get_jaxpr(*example)
+        self._pure = jex.jaxpr_as_fun(self._closed)
         self._tree = jax.tree.structure(function.get_out_shapes(*example)[0])
 
     def _check(self, found: Any) -> None:
@@ -107,6 +108,37 @@ class Losses:
                 "a loss of one number a step",
                 f"shape {value.shape}",
                 "Sum or average it over samples and outputs inside the loss.",
+            )
+
+    def _check_weights_apart(self) -> None:
+        """A mask of samples cannot be applied to a derivative in which all samples are summed."""
+        of = [s for s in self.states for _ in _leaves(s)]
+        avals, n_clock = self._closed.in_avals, len(jax.tree.leaves(self._no_clock))
+        n = len(avals) - len(of)
+        weights = [
+            n + i for i, (s, a) in enumerate(zip(of, avals[n:], strict=True))
+            if isinstance(s, brainstate.ParamState) and s in self.watched
+            and jnp.issubdtype(a.dtype, jnp.inexact)
+        ]  # fmt: skip
+        given = {i: jax.ShapeDtypeStruct(a.shape, a.dtype) for i, a in enumerate(avals)}
+
+        def slope(mine: dict[int, Any], rest: dict[int, Any]) -> Any:
+            def value(mine: dict[int, Any]) -> Any:
+                return self._pure(*({**mine, **rest}[i] for i in given))[0]
+
+            return jax.grad(value)(mine)
+
+        mine = {i: given[i] for i in weights}
+        rest = {i: a for i, a in given.items() if i not in weights}
+        program = flatten_jaxpr(jax.make_jaxpr(slope)(mine, rest))
+        read = {v for eqn in program.equations for v in eqn.variables}.union(program.outputs)
+        variables = dict(zip((*mine, *rest), program.inputs, strict=True))
+        samples = [i for i in rest if n_clock <= i < n or (i >= n and of[i - n] in self.watched)]
+        if any(variables[i] in read for i in samples):
+            raise InvalidArgument(
+                "a mask of steps, [T], for a loss in which a parameter meets the samples",
+                "one of samples, [T, B]",
+                "Weigh the samples inside the loss, or use the parameter in the model's update.",
             )
 
     def __call__(
@@ -126,6 +158,8 @@ class Losses:
           clock: `i` and `t`, [T].
           weight: of the steps' losses, [T], or of samples, [T, B]; None for one.
         """
+        if weight is not None and weight.ndim > 1:
+            self._check_weights_apart()
         leaves = [values.get(id(s), [(a, False) for a in _leaves(s)]) for s in self.states]
         flat = [pair for state in leaves for pair in state] if self._reads_model else []
         varying = [a for a, steps in flat if steps]
@@ -171,7 +205,6 @@ def _weighted(a: Any, weight: Any) -> Any:
     """
     if not jnp.issubdtype(jnp.result_type(a), jnp.inexact):
         return a
-    still = lax.stop_gradient(a)
     if weight.ndim and jnp.shape(a)[:1] != weight.shape:
         raise InvalidArgument(
             f"outputs [B, ...] for a mask of samples, B = {len(weight)}",
@@ -179,7 +212,16 @@ def _weighted(a: Any, weight: Any) -> Any:
             "Return what belongs to a sample along the first axis, or mask whole steps, [T].",
         )
     weight = weight.reshape(weight.shape + (1,) * (jnp.ndim(a) - weight.ndim)).astype(a.dtype)
-    return jnp.where(weight != 0, still + weight * (a - still), still)
+    return _scaled(a, weight)
+
+
+@jax.custom_jvp
+def _scaled(a: Any, weight: Any) -> Any:
+    """`a` itself, which may be infinite; only its derivative is scaled."""
+    return a
+
+
+_scaled.defjvp(lambda at, d: (at[0], jnp.where(at[1] != 0, at[1] * d[0], jnp.zeros_like(d[0]))))
 
 
 def _leaves(state: Any) -> list[Any]:

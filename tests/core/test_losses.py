@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import brainstate
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -195,6 +196,60 @@ def test_a_mask_may_weigh_samples(name: str, batching: str, reduce: str) -> None
     (wanted, _), (found, _) = run(everything)
     scale = 0.5 / (mask.mean(axis=1).sum() if reduce == "mean" else 1)
     assert_close(found, {k: scale * v for k, v in wanted.items()}, 1e-11)
+
+
+def test_a_mask_leaves_infinite_outputs_as_they_are() -> None:
+    """A class that cannot be has a logit of minus infinity."""
+
+    class Excluding(rate.Leaky):
+        def update(self, x: Any) -> Any:
+            y = super().update(x)
+            return jnp.concatenate([y, jnp.full((*y.shape[:-1], 1), -jnp.inf)], axis=-1)
+
+    def loss(out: Any, label: Any) -> Any:
+        return -jnp.log(jnp.take_along_axis(jax.nn.softmax(out), label[:, None], axis=1)).sum()
+
+    model, data = Excluding(), data_for()
+    labels = data.ys.argmax(axis=-1)
+
+    def gradient(mask: Any) -> Any:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        return core.gradient(algo, loss, data.xs, labels, per_step_targets=True, mask=mask)
+
+    def everything() -> Any:
+        return [gradient(m) for m in (None, np.ones(7), np.ones((7, 2)))]
+
+    wanted, *found = run(everything)
+    for grads, losses in found:
+        assert_close(grads, wanted[0])
+        assert relative_error(losses, wanted[1]) < 1e-12
+
+
+@pytest.mark.parametrize("meets", [False, True])
+def test_a_mask_of_samples_and_a_parameter_in_the_loss(meets: bool) -> None:
+    """A decoder in the loss has no derivative sample by sample; a decay needs none."""
+    model, data = rate.Leaky(), data_for()
+    weight = next(iter(model.states(brainstate.ParamState).values()))
+
+    def loss(out: Any, y: Any) -> Any:
+        size = sum((leaf**2).sum() for leaf in jax.tree.leaves(weight.value))
+        return squared_error(out * size, y) if meets else squared_error(out, y) + size
+
+    def everything() -> Any:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        mask = np.ones((len(data.xs), 2))
+        return core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True, mask=mask)
+
+    if not meets:
+        found, losses = run(everything)
+        wanted, wanted_losses = own_loop(model, loss, data)
+        assert_close(found, wanted)
+        assert relative_error(losses, wanted_losses) < 1e-12
+        return
+    with pytest.raises(core.InvalidArgument, match="in which a parameter meets the samples"):
+        run(everything)
 
 
 def test_updates_see_the_model_as_it_is() -> None:
