@@ -236,8 +236,13 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         return trace_bytes(self.trace.value)
 
     def reset_traces(self) -> None:
-        """Zero the traces and their step counters; the model's states are the model's to reset."""
+        """Zero the traces and their step counters; the model's states are the model's to reset.
+
+        Samples whose states are then the initial ones begin once more.
+        """
         self.trace.value = jax.tree.map(jnp.zeros_like, self.trace.value)
+        if isinstance(self.stepped, Beginning):
+            self.begun.value = jnp.zeros_like(self.begun.value)
 
     @abc.abstractmethod
     def init_traces(self, graph: Graph) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import brainstate
+import braintools
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,6 +101,35 @@ def test_only_what_begins_has_it() -> None:
     (first, _), (rest, _), calls, wanted = run(everything)
     assert_close({k: first[k] + rest[k] for k in wanted}, wanted, 1e-10)
     assert_close(named(calls), wanted, 1e-10)
+
+
+def test_the_next_sequence_begins_as_well() -> None:
+    """Its states are put back to the beginning, and the traces to zero."""
+    model, data = Net(), data_for(n_steps=4)
+    weights = model.states(brainstate.ParamState)
+    optimizer = braintools.optim.SGD(0.0)
+    optimizer.register_trainable_weights(weights)
+
+    def everything() -> Any:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        states = model.states(brainstate.HiddenState).values()
+        start = [s.value for s in states]
+
+        def sequence() -> Any:
+            for state, value in zip(states, start, strict=True):
+                state.value = value
+            core.train(algo, squared_error, data.xs[:2], data.ys[:2], optimizer, update_every=2,
+                       per_step_targets=True)
+            rest = core.gradient(algo, squared_error, data.xs[2:], data.ys[2:], fresh=False,
+                                 per_step_targets=True)
+            return named(rest.grads)
+
+        return sequence(), sequence()
+
+    first, second = run(everything)
+    assert np.abs(first["cell.h0"]).max() > 0
+    assert_close(second, first)
 
 
 def test_a_beginning_by_parameters_and_chance_is_refused() -> None:
