@@ -28,7 +28,7 @@ LEAST_PAIRS = 7
 GROWTH = 1.5
 BAR = math.log(1.05)
 # Two checkouts of one commit may differ by as much for as long as both exist: where their code
-# happens to lie in memory stays the same from pair to pair. At 3 % an alarm is raised in about 1 of
+# happens to lie in memory stays the same from pair to pair. At 3 % an alarm is raised in 0 to 2 of
 # 100 duels; asking for more than 3 % would miss one slowdown of 10 % in six on a rough machine.
 LASTING = math.log(1.02)
 LEVEL = 0.95
