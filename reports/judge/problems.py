@@ -78,8 +78,8 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
         title = f"{_cells(len(sweeps.missing))} planned but not run yet; the same command resumes"
         found.append(Problem(title, rows))
     if sweeps.corrupt:
-        count = len(sweeps.corrupt)
-        title = f"{count} {'file is' if count == 1 else 'files are'} not records"
+        count = len({file for file, _ in sweeps.corrupt})
+        title = f"{count} {'file' if count == 1 else 'files'} left out, whole or in part"
         found.append(Problem(title, [(str(file), why, ()) for file, why in sweeps.corrupt]))
     return found
 

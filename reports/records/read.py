@@ -8,6 +8,7 @@ it should be is left out, with the reason, and everything else goes on.
 from __future__ import annotations
 
 import json
+import math
 import re
 import stat
 from collections import Counter
@@ -37,7 +38,7 @@ class Sweeps:
     Args:
         folders: where it was read from.
         records: one dict a finished cell, oldest first; of two with one key the newer is kept.
-        corrupt: (file, what is wrong with it) of the files that were left out.
+        corrupt: (file, what is wrong with it) of what was left out: a file, or one of its metrics.
         missing: {"key": ..., "folder": ..., row columns} of planned cells without a record.
         questions: experiment name -> the question that it asks.
         plots: modules that the sweeps asked to draw plots of their own; none is imported for that.
@@ -74,7 +75,9 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
     for folder in paths:
         for file in _cell_files(folder):
             try:
-                records.append(_record(read_json(file, MOST_RECORD_MIB)))
+                record, without = _record(read_json(file, MOST_RECORD_MIB))
+                records.append(record)
+                corrupt += [(file, why) for why in without]
             except Unusable as why:
                 corrupt.append((file, str(why)))
         try:
@@ -154,8 +157,8 @@ def _check(value: Any, depth: int = 0) -> None:
                 _check(item, depth + 1)
 
 
-def _record(value: Any) -> Record:
-    """The record, parts that it lacks as empty ones.
+def _record(value: Any) -> tuple[Record, list[str]]:
+    """The record, parts that it lacks as empty ones, and a line for each metric left out of it.
 
     Raises:
         Unusable: a part of it is not what it should be.
@@ -164,7 +167,7 @@ def _record(value: Any) -> Record:
     if not isinstance(record.get("schema"), int):
         raise Unusable("no schema version")
     if record["schema"] != SCHEMA:
-        return record  # judged with all the others: mixed versions are refused, not skipped
+        return record, []  # judged with all the others: mixed versions are refused, not skipped
     if not _KEY.fullmatch(_expect(record.get("key"), "key", str)):
         raise Unusable(f"expected key to be 8 to 64 hexadecimal digits, got {record['key']!r:.60}")
     if _expect(record.get("status"), "status", str) not in STATUSES:
@@ -173,12 +176,10 @@ def _record(value: Any) -> Record:
     for name, cell in _expect(record.get("row"), "row", dict).items():
         whole = name in _WHOLE
         _expect(cell, f"row.{name}", *((int,) if whole else (str, int, float, bool)), type(None))
-    metrics = dict(_expect(record.get("metrics"), "metrics", dict))
+    given = dict(_expect(record.get("metrics"), "metrics", dict))
     # Words are no metric; a writer that put them there meant the health beside them.
-    health = record.get("health") or metrics.pop("health", None)
-    record = {**record, "metrics": metrics, "health": health}
-    for name, number in metrics.items():
-        _expect(number, f"metrics.{name}", int, float, type(None))
+    record = {**record, "health": record.get("health") or given.pop("health", None)}
+    metrics, without = _finite(given)
     words = {n: _expect(record.get(n) or "", n, str)
              for n in ("experiment", "reason", "health", "created")}  # fmt: skip
     parts = {n: _expect(_given(record, n), n, dict) for n in _PARTS}
@@ -193,7 +194,24 @@ def _record(value: Any) -> Record:
         _expect(number, f"traces.{name}", int, float)
     versions = _given(parts["provenance"], "versions")
     parts["provenance"]["versions"] = _expect(versions, "provenance.versions", dict)
-    return {**record, **words, **parts}
+    return {**record, **words, **parts, "metrics": metrics}, without
+
+
+def _finite(metrics: dict[str, Any]) -> tuple[dict[str, float | None], list[str]]:
+    """The metrics, None where one is no finite number; a line for each that is no number at all.
+
+    The cell stays: were it dropped, a gate would compare only those that went well.
+    """
+    found: dict[str, float | None] = {}
+    without = []
+    for name, number in metrics.items():
+        try:
+            _expect(number, f"metrics.{name}", int, float, type(None))
+            found[name] = number if number is not None and math.isfinite(number) else None
+        except Unusable as why:
+            found[name] = None
+            without.append(f"only a metric: {why}")
+    return found, without
 
 
 def _given(parts: dict[str, Any], name: str) -> Any:

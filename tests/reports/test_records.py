@@ -38,7 +38,7 @@ STRANGERS = {
     "no metrics": (text(metrics=None), "expected metrics to be an object, got None"),
     "words for numbers": (
         text(metrics={"accuracy": "high"}),
-        "expected metrics.accuracy to be a number or a whole number, got 'high'",
+        "only a metric: expected metrics.accuracy to be a number or a whole number, got 'high'",
     ),
     "a path for a key": (text(key="../../x"), "expected key to be 8 to 64 hexadecimal digits"),
     "status": (text(status="fine"), "expected status to be one of ok, skipped"),
@@ -68,6 +68,15 @@ def test_a_file_that_is_no_record_is_left_out_and_all_else_goes_on(
     said = capsys.readouterr().err
     assert said.startswith(f"reports: left out {bad}: {problem}")
     assert len(said.splitlines()) == 1
+
+
+def test_a_metric_that_is_no_number_costs_itself_and_not_its_cell(tmp_path: Path) -> None:
+    metrics = {"accuracy": "high", "loss_first": float("inf"), "loss_final": float("nan"), "n": 3}
+    sweeps = read_sweeps([write_sweep(tmp_path, [record(metrics=metrics)])])
+    (read,) = sweeps.records
+    got = {name: read["metrics"][name] for name in metrics}
+    assert got == {"accuracy": None, "loss_first": None, "loss_final": None, "n": 3}
+    assert [why.split(":")[0] for _, why in sweeps.corrupt] == ["only a metric"]
 
 
 def test_pipes_loops_and_huge_files_are_left_out(tmp_path: Path) -> None:
