@@ -61,18 +61,6 @@ def escape_latex(value: Any) -> str:
     return "".join(escapes.get(c, c) for c in str(value if value is not None else ""))
 
 
-def elide(text: str, most: int, *, keep_end: bool = False) -> str:
-    """Text of at most `most` characters, an ellipsis in place of its end (or of its start)."""
-    if len(text) <= most:
-        return text
-    return "…" + text[-(most - 1) :] if keep_end else text[: most - 1] + "…"
-
-
-def times(ratio: float) -> str:
-    """A ratio with the three figures of every other number: 0.618×, 1.04×, 12.3×."""
-    return f"{short(ratio)}×"
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
     """A table; `right` columns are flush right."""
     rule = ["---:" if i in right else "---" for i in range(len(head))]

@@ -94,6 +94,8 @@ def facts(table: pd.DataFrame) -> Facts:
     """
     held = [c for c in held_columns(table) if c in table]
     table = table[[c for c in dict.fromkeys([*_JUDGED, *held]) if c in table]]
+    # Texts as objects: cutting and comparing those of an arrow table takes several times as long.
+    table = table.astype(dict.fromkeys(table.select_dtypes("string").columns, object))
     differs = varied(table, held)
     apart = [c for c in differs if c not in SIZES]
     group_of = (table.groupby(apart, dropna=False, sort=False).ngroup() if apart
@@ -226,16 +228,17 @@ def _way(
 
 def _fails_at(name: str, cells: pd.DataFrame, kin: pd.DataFrame) -> tuple[tuple[str, str], ...]:
     """(status, sizes) of the settings of its group where this way did not get through at all."""
-    lost = kin["way"].eq(name) & ~kin["status"].isin(["ok", "skipped"])
-    lost &= kin["setting"].ne(cells["setting"].iloc[0])
+    mine = kin[kin["way"].eq(name)]
+    lost = ~mine["status"].isin(["ok", "skipped"])
+    lost &= mine["setting"].ne(cells["setting"].iloc[0])
     if not lost.any():
         return ()
-    ran = set(kin.loc[kin["way"].eq(name) & kin["status"].eq("ok"), "setting"])
+    ran = set(mine.loc[mine["status"].eq("ok"), "setting"])
     differs = [s for s in SIZES if kin[s].nunique() > 1]
     return tuple(
         sorted(
             (str(rows["status"].mode().iloc[0]), words(rows.iloc[0], differs))
-            for setting, rows in kin[lost].groupby("setting")
+            for setting, rows in mine[lost].groupby("setting")
             if setting not in ran
         )
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -69,30 +70,39 @@ def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
 
     Rows with a health warning count only where there are no others.
     """
-    cells = cells[cells[metric].notna()]
-    if cells.empty:
+    # As plain rows: there are few, and grouping a table of them takes a hundred times as long.
+    rows = [
+        row
+        for row in zip(
+            *(cells[c].tolist() for c in ("lr", "seed", "batching", "health", metric)), strict=True
+        )
+        if row[-1] == row[-1]
+    ]
+    if not rows:
         return None
-    rates = {lr: _per_seed(some, metric) for lr, some in cells.groupby("lr", dropna=False)}
-    most = max(len(found) for found in rates.values())
+    by_rate: dict[float | None, list[tuple]] = {}
+    for row in rows:
+        by_rate.setdefault(row[0] if row[0] == row[0] else None, []).append(row)
+    rates = {lr: _per_seed(some) for lr, some in by_rate.items()}
+    most = max(map(len, rates.values()))
     whole = {lr: found for lr, found in rates.items() if len(found) == most}
     sign = -1.0 if metric == "loss_final" else 1.0
-    lr = max(whole, key=lambda rate: sign * float(np.mean(list(whole[rate].values()))))
-    chosen = cells[cells["lr"].eq(lr)] if lr == lr else cells[cells["lr"].isna()]
-    values = np.array(list(whole[lr].values()))
-    n_test = _one_number(chosen, "cfg.task.n_test")
+    lr = max(whole, key=lambda rate: (sign * float(np.mean(list(whole[rate].values()))), rate or 0))
+    values = np.array([whole[lr][seed] for seed in sorted(whole[lr], key=str)])
+    n_test = _one_number(cells, "cfg.task.n_test")
     figure = interval(values, bounds=BOUNDS.get(metric))
     if metric == "test_accuracy" and len(values) == 1 and n_test > 0 and 0 <= values[0] <= 1:
         figure = wilson(float(values[0]), int(n_test))
-    chance = _chance(chosen, metric)
+    chance = _chance(cells, metric)
     guessing = _guessing(figure.centre, metric, chance, n_test)
     return Learned(
         metric=metric,
         figure=figure,
         seeds=whole[lr],
         chance=chance,
-        lr=float(lr),
+        lr=math.nan if lr is None else float(lr),
         n_lr=len(rates),
-        rounding=_rounding(chosen, metric),
+        rounding=_rounding(by_rate[lr]),
         verdict="at chance" if guessing else "learned",
     )
 
@@ -136,18 +146,19 @@ def _sharing(found: Mapping[str, Learned], best: str) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dict(values)) for name, values in kept.items()})
 
 
-def _per_seed(cells: pd.DataFrame, metric: str) -> dict[Hashable, float]:
+def _per_seed(rows: Sequence[tuple]) -> dict[Hashable, float]:
     """One value a seed: repeats and batchings give the same number again, but for rounding."""
-    healthy = cells[cells["health"].eq("")]
-    some = healthy if len(healthy) else cells
-    return {s: float(v) for s, v in some.groupby("seed", dropna=False)[metric].mean().items()}
+    found: dict[Hashable, list[float]] = {}
+    for _, seed, _, _, value in [r for r in rows if not r[3]] or rows:
+        found.setdefault(None if seed is pd.NA else seed, []).append(value)
+    return {seed: float(np.mean(values)) for seed, values in found.items()}
 
 
-def _rounding(cells: pd.DataFrame, metric: str) -> float:
-    if cells["batching"].nunique() < 2:
-        return math.nan
-    by = cells.groupby(["seed", "batching"], dropna=False)[metric].mean().groupby(level=0)
-    return float((by.max() - by.min()).max())
+def _rounding(rows: Sequence[tuple]) -> float:
+    """The largest difference between batchings on one seed; nan for one batching."""
+    ways = [_per_seed([r for r in rows if r[2] == b]) for b in sorted({r[2] for r in rows})]
+    gaps = [abs(a[s] - b[s]) for a, b in combinations(ways, 2) for s in a.keys() & b.keys()]
+    return max(gaps, default=math.nan)
 
 
 def _one_number(cells: pd.DataFrame, column: str) -> float:

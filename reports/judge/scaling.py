@@ -68,34 +68,28 @@ class Series:
 
 
 def series(
-    cells: pd.DataFrame, held: Sequence[str], metric: str, size: str, batching: str, least: int = 2
-) -> list[Series]:
-    """Every series with this many sizes, of one batching for each method: the given one where there
-    is one.
+    cells: pd.DataFrame, held: Sequence[str], metric: str, size: str, batching: str,
+    least: int = 2, most: int | None = None,
+) -> list[Series]:  # fmt: skip
+    """Every series with `least` sizes or more, of one batching for each method: the given one where
+    there is one.
 
     Args:
         cells: rows of `Study.cells`.
         held: the columns that make a setting.
+        most: settings of the rest to look at, those with most cells first.
     """
     if metric not in cells:
         return []
-    used = [
-        *held,
-        "method",
-        "variant",
-        "algo",
-        "batching",
-        "n_steps",
-        size,
-        "n",
-        "window_steps",
-        metric,
-        f"{metric}_lo",
-        f"{metric}_hi",
-    ]
+    used = [*held, "method", "variant", "algo", "batching", "n_steps", size, "n", "window_steps",
+            metric, f"{metric}_lo", f"{metric}_hi"]  # fmt: skip
     cells = cells.loc[cells[metric].gt(0), [c for c in dict.fromkeys(used) if c in cells]]
     rest = [c for c in held if c != size]
     differs = [c for c in rest if cells[c].nunique(dropna=False) > 1]
+    where = cells.groupby(rest, dropna=False, sort=True).ngroup()
+    counts = where.value_counts()
+    rich = sorted(counts.index, key=lambda i: (-counts[i], -i))[:most]
+    cells = cells[where.isin(rich)]
     found = []
     for _, some in cells.groupby([*rest, "method"], dropna=False, sort=True):
         ranked = sorted(some["batching"].unique(), key=lambda b: (b != batching, _place(b)))

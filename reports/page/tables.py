@@ -23,6 +23,7 @@ from reports.text import short
 
 MOST_GROUPS = 3  # with a table of ways each; the others are in the table of settings
 MOST_SETTINGS = 40  # rows of that table
+MOST_SLICES = 3  # settings of the rest for which growth with a size is told
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ def scaling(study: Study) -> list[Table]:
     metrics = dict.fromkeys([study.memory, "memory_temp_mib", "etrace_mib", "step_time_ms"])
     for size in sizes_swept(study.cells):
         for metric in metrics:
-            found = series(study.cells, facts.held, metric, size, batching)
+            found = series(study.cells, facts.held, metric, size, batching, most=MOST_SLICES)
             for g in growths(found):
                 one, law = g.series, g.law
                 exponent = "–"

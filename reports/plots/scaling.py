@@ -33,17 +33,15 @@ def make(study: Study) -> list[Plot]:
     batching = start.batching if start else "manual"
     for size in sizes_swept(study.cells):
         for metric in (study.memory, "step_time_ms"):
-            found = series(study.cells, facts.held, metric, size, batching)
+            found = series(study.cells, facts.held, metric, size, batching, most=MOST_SLICES)
             slices = {
                 w: [s for s in found if s.where == w] for w in dict.fromkeys(s.where for s in found)
             }
-            # The slice with most series and sizes first; what pairs sizes stays in their order.
-            rich = sorted(slices, key=lambda w: -sum(len(s.points) for s in slices[w]))[
-                :MOST_SLICES
-            ]
-            for where in [w for w in slices if w in rich]:
-                cut = left_out(len(rich), len(slices), "settings")
-                drawn.append(_plot(size, metric, where, slices[where], len(drawn) + 1, cut))
+            rest = [c for c in facts.held if c != size]
+            count = study.cells.groupby(rest, dropna=False).ngroups
+            cut = left_out(min(MOST_SLICES, count), count, "settings, those with most cells")
+            for where, some in slices.items():
+                drawn.append(_plot(size, metric, where, some, len(drawn) + 1, cut))
     if not drawn:
         raise NotDrawn(
             "no method has results at two widths, batch sizes or lengths with everything else equal"

@@ -343,10 +343,8 @@ PLANTED: dict[Callable[[Rng], Records], tuple[list[str], list[str]]] = {
     ),
     a_poor_cosine_that_learns: (["start with es_d_rtrl, the fastest"], ["cosine"]),
     all_failed: (["No answer: no cell got through"], ["start with"]),
-    bimodal_times_tie: (
-        ["start with d_rtrl, which needs the least memory", "; bptt is as fast within noise"],
-        [],
-    ),
+    # One sweep in a hundred has a pair told apart, and is right about it all the same.
+    bimodal_times_tie: (["start with d_rtrl"], ["start with bptt"]),
 }
 
 
