@@ -120,6 +120,27 @@ def test_a_permutation_of_many_neurons_is_one_block() -> None:
     check(model)
 
 
+def test_an_output_of_several_neurons_is_refused_and_the_advice_works() -> None:
+    class Tiled(Moved):
+        columns = False
+
+        def __init__(self) -> None:
+            super().__init__(lambda h, y: 0.8 * h + jnp.tanh(y))
+
+        def update(self, x: Any) -> Any:
+            half = self.W.value[:, : H // 2]
+            y = x @ jnp.tile(half, 2) if self.columns else jnp.tile(x @ half, 2)
+            self.h.value = self.f(self.h.value, y)
+            return self.h.value @ self.R.value
+
+    model = Tiled()
+    brainstate.nn.init_all_states(model, batch_size=2)
+    with pytest.raises(core.NotRepresentable, match="repeat a weight's columns"):
+        core.D_RTRL(model).compile_graph(data_for().xs[0])
+    model.columns = True
+    check(model)
+
+
 def test_a_lookup_by_computed_indices_is_refused_and_the_advice_works() -> None:
     class Lookup(Moved):
         one_hot = False

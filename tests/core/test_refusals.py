@@ -19,6 +19,7 @@ from .references import assert_close, named, squared_error
 H = N_HIDDEN
 REMEDY = (
     "Keep the path from a weight's output to the state, and from state to state, element-wise; "
+    "to feed several neurons, repeat a weight's columns and not its output; "
     "or put the mixing inside the operand of a weight, where it costs nothing; "
     "or train this model with core.BPTT."
 )
