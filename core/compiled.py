@@ -169,8 +169,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         before = self.graph
         if graph is before:
             return
-        old, new = (jax.eval_shape(lambda g=g: self.init_traces(g)) for g in (before, graph))
-        if str(old) != str(new):
+        if not self.same_traces(before, graph):
             if not fresh:
                 raise InvalidArgument(
                     "the same settings and the same states in the loss while traces go on",
@@ -179,6 +178,18 @@ class Compiled(brainstate.nn.Module, abc.ABC):
                 )
             self.trace.value = self.init_traces(graph.over_samples(*samples) if samples else graph)
         self._graph = graph
+
+    def same_traces(self, one: Graph, other: Graph) -> bool:
+        """Whether the traces of one graph are those of the other."""
+        old, new = (jax.eval_shape(lambda g=g: self.init_traces(g)) for g in (one, other))
+        return str(old) == str(new)
+
+    def readable(self) -> tuple[Any, ...]:
+        """States whose derivative after `update` is that of an output of the step.
+
+        None where those that `window` returns have theirs already.
+        """
+        return ()
 
     def graph_for(self, watched: Sequence[Any] = (), *, credit: bool = True) -> Graph:
         """The graph under the present settings, traced once; without `credit` the plain step."""

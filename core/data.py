@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from core.errors import InvalidArgument
 
@@ -17,6 +18,7 @@ __all__ = [
     "MultiStepData",
     "SingleStepData",
     "check_steps",
+    "idle_steps",
     "leading",
     "split_steps",
     "step_weights",
@@ -118,6 +120,28 @@ def without_padding(args: tuple[Any, ...], weight: Any) -> tuple[Any, ...]:
         return jnp.where(masked & ~jnp.isfinite(a), jnp.zeros_like(a), a)
 
     return tuple(map(finite, args))
+
+
+def idle_steps(weight: Any, reset: Any = None) -> Any:
+    """Steps from which on no step counts until the sample starts anew, or the sequence ends.
+
+    Args:
+      weight: of `step_weights`.
+      reset: [T, B] or [T], or None: where samples start anew.
+
+    Returns:
+      Booleans [T, B], or [T] when both are [T].
+    """
+    reset = jnp.zeros(len(weight), bool) if reset is None else reset.astype(bool)
+    if weight.ndim != reset.ndim:
+        weight, reset = (a if a.ndim == 2 else a[:, None] for a in (weight, reset))
+    unweighed, reset = jnp.broadcast_arrays(weight == 0, reset)
+
+    def tick(later: Any, now: Any) -> Any:
+        idle, again = now[0] & later, now[1]
+        return idle | again, idle
+
+    return lax.scan(tick, jnp.ones_like(reset[0]), (unweighed, reset), reverse=True)[1]
 
 
 def check_steps(n_steps: int, *inputs: Any) -> None:

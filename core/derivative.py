@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from core.errors import NotRepresentable
 
-__all__ = ["once", "with_derivative"]
+__all__ = ["once", "with_derivative", "without_derivative"]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -67,3 +69,51 @@ def _with_derivative_jvp(tangent: Any, primals: Any, tangents: Any) -> Any:
 
 
 with_derivative.defjvp(_with_derivative_jvp, symbolic_zeros=True)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def without_derivative(name: str, value: Any, variables: Any) -> Any:
+    """`value`, the state `name`, which depends on `variables` in a way that is not known.
+
+    Who asks for its derivative is refused: the reverse mode where a cotangent arrives, the forward
+    mode by NaN, since every tangent is computed there, wanted or not.
+    """
+    return value
+
+
+def _without_derivative_jvp(name: str, primals: Any, tangents: Any) -> Any:
+    value = primals[0]
+    zero = jax.custom_derivatives.SymbolicZero
+    moved = [d for d in jax.tree.leaves(tangents[1]) if not isinstance(d, zero)]
+    if not moved:
+        return value, _no_tangent(value)
+    return value, _unknown.bind(moved[0], name=name, shape=value.shape, dtype=value.dtype)
+
+
+without_derivative.defjvp(_without_derivative_jvp, symbolic_zeros=True)
+
+
+def _nan(d: Any, *, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    return jnp.full(shape, jnp.nan, dtype)
+
+
+def _refused(cotangent: Any, d: Any, *, name: str, **_: Any) -> Any:
+    raise NotRepresentable(
+        "a loss of the algorithm's outputs, and of states that its traces cover",
+        f"the derivative of {name}, which no output reads later",
+        "Return it from update, or use core.gradient, whose loss may read it.",
+    )
+
+
+def _batched(arrays: Any, axes: Any, **params: Any) -> Any:
+    (d,), (axis,) = arrays, axes
+    return _unknown.bind(jax.lax.index_in_dim(d, 0, axis, False), **params), batching.not_mapped
+
+
+# The tangent of what is not known: linear, so that its transpose is asked only where it matters.
+_unknown = Primitive("unknown_derivative")
+_unknown.def_impl(_nan)
+_unknown.def_abstract_eval(lambda d, *, name, shape, dtype: jax.core.ShapedArray(shape, dtype))
+ad.deflinear2(_unknown, _refused)
+batching.primitive_batchers[_unknown] = _batched
+mlir.register_lowering(_unknown, mlir.lower_fun(_nan, multiple_results=False))

@@ -16,14 +16,15 @@ from core.graph import Graph
 from core.schedule import Stage
 from core.step import StepInput, part
 
-__all__ = ["Record", "Restart", "along", "forget", "over_time", "run", "scan"]
+__all__ = ["Record", "Restart", "along", "finite", "forget", "over_time", "run", "scan"]
 
 
 class Restart(NamedTuple):
     """Samples that start anew within a window."""
 
-    keep: Any  # [K, B] or [K]: zero where a sample starts anew before the step, else one
+    keep: Any  # [K, B] or [K]: zero where a sample starts anew before the step, else one; or None
     states: tuple[Any, ...]  # what it starts from, one per Graph.restarting
+    idle: Any = None  # [K, B] or [K]: steps from which on nothing counts until it starts anew
 
 
 class Record(NamedTuple):
@@ -55,12 +56,13 @@ def run(
     other_vars = tuple(v for v, _ in graph.others)
     start = dict(zip(hidden_vars + other_vars, hidden + others, strict=True))
     anew = {} if restart is None else dict(zip(graph.restarting, restart.states, strict=True))
-    keep = None if restart is None else restart.keep
+    again = (None, None) if restart is None else (restart.keep, restart.idle)
 
-    def restarted(state: int, value: Any, keep: Any) -> Any:
-        if state not in anew:
-            return value
-        return jnp.where(along(keep, value) > 0, value, anew[state])
+    def restarted(state: int, value: Any, again: Any) -> Any:
+        keep, idle = again
+        if state in anew and keep is not None:
+            value = jnp.where(along(keep, value) > 0, value, anew[state])
+        return finite(value, idle, anew[state]) if state in anew else value
 
     def compute(stage: Stage, inputs: Mapping[int, Any]) -> tuple[dict[int, Any], tuple[Any, ...]]:
         """The new states of a stage, by the variable of the old, and its outputs."""
@@ -71,18 +73,19 @@ def run(
 
     def loop(stage: Stage, inputs: dict[int, Any]) -> Any:
         def tick(states: dict[int, Any], given: Any) -> Any:
-            inputs_t, keep_t = given
-            before = {v: restarted(v, value, keep_t) for v, value in states.items()}
+            inputs_t, again_t = given
+            before = {v: restarted(v, value, again_t) for v, value in states.items()}
             after, outputs = compute(stage, {**inputs_t, **before})
             return after, (before, outputs)
 
-        last, (before, outputs) = scan(tick, {v: start[v] for v, _ in stage.states}, (inputs, keep))
+        states = {v: start[v] for v, _ in stage.states}
+        last, (before, outputs) = scan(tick, states, (inputs, again))
         return last, before, outputs
 
     def at_once(stage: Stage, inputs: dict[int, Any]) -> Any:
         after, outputs = over_time(lambda inputs: compute(stage, inputs))(inputs)
         before = {
-            v: restarted(v, jnp.concatenate([start[v][None], new[:-1]]), keep)
+            v: restarted(v, jnp.concatenate([start[v][None], new[:-1]]), again)
             for v, new in after.items()
         }
         return {v: new[-1] for v, new in after.items()}, before, outputs
@@ -115,6 +118,14 @@ def forget(tree: Any, keep: Any) -> Any:
     if keep is None:
         return tree
     return jax.tree.map(lambda a: jnp.where(along(keep, a) > 0, a, jnp.zeros_like(a)), tree)
+
+
+def finite(a: Any, idle: Any, instead: Any = 0.0) -> Any:
+    """`a` [B, ...], where idle [B] (or one truth value) is with `instead` of what is not finite."""
+    shared = idle is None or a.shape[: idle.ndim] != idle.shape
+    if shared or not jnp.issubdtype(a.dtype, jnp.inexact):
+        return a
+    return jnp.where(along(idle, a) & ~jnp.isfinite(a), instead, a)
 
 
 def along(keep: Any, a: Any) -> Any:

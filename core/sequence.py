@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
-from core.data import check_steps, leading, step_weights, without_padding
+from core.data import check_steps, idle_steps, leading, step_weights, without_padding
 from core.errors import InvalidArgument
 from core.stepper import Stepper
 
@@ -156,7 +156,10 @@ def gradient(
     start = stepper.carry
     if fresh:
         start = start._replace(traces=jax.tree.map(jnp.zeros_like, start.traces))
-    again = None if reset is None else 1.0 - reset.astype(float)
+    again = (
+        None if reset is None else 1.0 - reset.astype(float),
+        None if weight is None else idle_steps(weight, reset),
+    )
     inputs = (args, targets if per_step_targets else None, weight, again, stepper.clock)
     state = (start, jax.tree.map(jnp.zeros_like, trained))
     (carry, grads), (losses, aux, outs) = _over_windows(tick, state, inputs, size)

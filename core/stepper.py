@@ -172,10 +172,13 @@ class Stepper:
             )
 
     def window(
-        self, params: Any, carry: Carry, args: Any, kept: Any, *, fresh: bool, keep: bool
+        self, params: Any, carry: Carry, args: Any, again: Any, *, fresh: bool, keep: bool
     ) -> Any:
-        """`algo.window`; `kept` [K, B] or None says where samples go on."""
-        restart = None if kept is None else Restart(kept, self.algo.beginning())
+        """`algo.window`; `again` is `keep` and `idle` of a Restart, each None or [K, B]."""
+        kept, idle = again
+        restart = None
+        if (kept, idle) != (None, None):
+            restart = Restart(kept, self.algo.beginning(), idle)
         return self.algo.window(params, carry, Window(args, fresh, keep, restart))
 
     def named(self, grads: tuple[Any, ...]) -> dict[Any, Any]:

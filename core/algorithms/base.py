@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from core.compiled import Carry, Compiled
 from core.data import split_steps
 from core.errors import InvalidArgument, NotRepresentable
-from core.rollout import Restart, run
+from core.rollout import Restart, finite, forget, run
 from core.step import prelude
 
 __all__ = ["Arrays", "Carry", "OnlineAlgorithm", "Window", "check_window"]
@@ -38,6 +38,13 @@ class Window(NamedTuple):
         """Restart.keep: zero where a sample starts anew before a step; None where none does."""
         return None if self.restart is None else self.restart.keep
 
+    def past(self, traces: Any) -> Any:
+        """Traces where the window begins, without what no longer counts."""
+        if self.restart is None:
+            return traces
+        keep, idle = (a if a is None else a[0] for a in (self.restart.keep, self.restart.idle))
+        return jax.tree.map(lambda a: finite(a, idle), forget(traces, keep))
+
 
 class OnlineAlgorithm(Compiled):
     """A model together with the rule that credits its weights.
@@ -53,12 +60,13 @@ class OnlineAlgorithm(Compiled):
     def update(self, *args: Any) -> Any:
         """Advance one step, or one window for `MultiStepData`, and return the output(s).
 
-        Differentiate a loss of the output with respect to the model's ParamStates to get the
-        algorithm's gradient of this step (or window).
+        Differentiate a loss of the output, and of the states after it, with respect to the model's
+        ParamStates to get the algorithm's gradient of this step (or window). The states before it
+        count as constants: what they owe to the weights is in the traces.
         """
         inputs, n_steps = split_steps(args)
         self.graph  # noqa: B018  raises before compile_graph
-        self.adapt()
+        self.adapt(self.readable())
         leaves = self.input_leaves(inputs, n_steps is not None)
         if n_steps is None:
             leaves = tuple(leaf[None] for leaf in leaves)
@@ -66,10 +74,14 @@ class OnlineAlgorithm(Compiled):
         self.check_states(start)
         leaves += self.extra_leaves(n_steps or 1, fresh=False, anew=True)[0]
         outs, carry = self.window(self.params(), start, Window(leaves))
-        self.set_carry(self.settle(carry))
-        if n_steps is None:
-            outs = tuple(o[0] for o in outs)
-        return jax.tree.unflatten(self.graph.out_tree, outs[: self.graph.out_tree.num_leaves])
+        graph, n = self.graph, self.graph.out_tree.num_leaves
+        seen = graph.apart({v: a[-1] for v, a in zip(graph.shown, outs[n:], strict=True)})
+        hidden = tuple(
+            seen.get(h.var, new) for h, new in zip(graph.hidden, carry.hidden, strict=True)
+        )
+        self.set_carry(self.settle(carry._replace(hidden=hidden)))
+        outs = outs[:n] if n_steps else tuple(o[0] for o in outs[:n])
+        return jax.tree.unflatten(graph.out_tree, outs)
 
     def input_leaves(self, args: Any, multi_step: bool) -> tuple[Any, ...]:
         """Flatten inputs and check them against the compiled shapes."""

@@ -67,12 +67,13 @@ class CheckpointedBPTT(BPTT):
         n_steps, restart = window.args[0].shape[0], window.restart
         segment = math.isqrt(n_steps) if self.segment == "auto" else min(int(self.segment), n_steps)
         graph, values = self.graph, prelude(self.graph, params, carry.constants)
-        inputs = (window.args, window.goes_on)
+        again = None if restart is None else (restart.keep, restart.idle)
+        inputs = (window.args, again)
 
         @jax.checkpoint
         def one(state: Any, values: Any, inputs: Any) -> Any:
-            args, keep = inputs
-            again = None if restart is None else Restart(keep, restart.states)
+            args, again = inputs
+            again = None if restart is None else Restart(again[0], restart.states, again[1])
             hidden, others = state
             outs, hidden, others, _ = run(graph, values, hidden, others, args, again)
             return (hidden, others), outs

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 
 from core.algorithms.base import Arrays, Carry, Window
 from core.algorithms.windowed import WindowedAlgorithm
@@ -200,10 +201,11 @@ class D_RTRL(WindowedAlgorithm):
         return start
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
-        outs, after = super().window(params, carry, window)
         if self.credit == "trace":
-            return outs, after
-        graph = self.graph
+            return super().window(params, carry, window)
+        graph, carry = self.graph, lax.stop_gradient(carry)
+        fixed = lax.stop_gradient((params, window.args))
+        _, after = super().window(fixed[0], carry, window._replace(args=fixed[1]))
         _, weights = self.values_and_weights(params, carry)
 
         def start(past: Any, d_weights: dict[int, Any]) -> tuple[Any, ...]:
@@ -216,17 +218,19 @@ class D_RTRL(WindowedAlgorithm):
             )
 
         hidden = list(carry.hidden)
-        keep = None if window.restart is None else window.restart.keep[0]
         credited = with_derivative(
             start,
             tuple(hidden[i] for i in graph.live),
-            None if window.fresh else forget(carry.traces, keep),
+            None if window.fresh else window.past(carry.traces),
             dict(zip(graph.weights, weights, strict=True)),
         )
         for i, h in zip(graph.live, credited, strict=True):
             hidden[i] = h
-        outs, _ = self.forward(params, carry._replace(hidden=tuple(hidden)), window)
-        return outs, after
+        outs, end = self.forward(params, carry._replace(hidden=tuple(hidden)), window)
+        return outs, after._replace(hidden=end.hidden)
+
+    def readable(self) -> tuple[Any, ...]:
+        return super().readable() if self.credit == "trace" else ()
 
 
 ParamDimVjpAlgorithm = D_RTRL

@@ -25,7 +25,7 @@ from core.capture import trace_step
 from core.derivative import with_derivative
 from core.errors import NotRepresentable
 from core.graph import Graph
-from core.rollout import forget, run
+from core.rollout import run
 from core.step import prelude
 
 __all__ = ["RTRL"]
@@ -69,8 +69,7 @@ class RTRL(OnlineAlgorithm):
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         graph = self.graph
         start = lax.stop_gradient(carry)
-        if window.restart is not None:
-            start = start._replace(traces=forget(start.traces, window.restart.keep[0]))
+        start = start._replace(traces=window.past(start.traces))
         influence = tuple(start.traces[h.name] for h in graph.hidden)
         trained = {
             v: p for v, p in zip(graph.param_vars, params, strict=True) if v in graph.trained
@@ -87,7 +86,7 @@ class RTRL(OnlineAlgorithm):
         traces = start.traces
         if window.keep:
             traces = self._advance(lax.stop_gradient(params), start, influence, window)
-        return outs, lax.stop_gradient(after)._replace(traces=traces)
+        return outs, after._replace(traces=traces)
 
     def _advance(self, params: Any, carry: Carry, influence: Any, window: Window) -> dict[str, Any]:
         """M_K: push every unit vector of the parameters, with its M_0, through the window."""

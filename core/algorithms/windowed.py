@@ -6,16 +6,17 @@ import abc
 from collections.abc import Sequence
 from typing import Any
 
+import brainstate
 import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
 from core.build import build_graph, join_biases
-from core.derivative import with_derivative
+from core.derivative import with_derivative, without_derivative
 from core.differential import is_real
 from core.errors import NotRepresentable
 from core.graph import Graph
-from core.rollout import forget, run
+from core.rollout import run
 from core.step import prelude
 from core.window import Derivatives, Perturbation, derivatives, push
 
@@ -45,10 +46,38 @@ class WindowedAlgorithm(OnlineAlgorithm):
     def __init__(self, model: Any, *, window: int | str = "auto", mode: Any = None) -> None:
         super().__init__(model, mode)
         self.window_size = check_window(window, ("auto", "sequence"))
+        self._readable: tuple[Graph | None, tuple[int, ...]] = (None, ())
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """D-RTRL's analysis of the model, biases with their operations."""
         return join_biases(build_graph(self.stepped, args, watched))
+
+    def readable(self) -> tuple[Any, ...]:
+        """HiddenStates whose derivative the plain graph's traces give: all, or those in groups."""
+        plain = self.graph_for()
+        known, chosen = self._readable
+        if plain is not known:
+            hidden = {h.var for h in plain.hidden}
+            grouped = {plain.hidden[s].var for group in plain.groups for s in group.states}
+            tried = [self._states_within(plain, variables) for variables in (hidden, grouped)]
+            chosen = next(
+                (t for t in tried if self.same_traces(plain, self._watching(plain, t))), ()
+            )
+            self._readable = (plain, chosen)
+        return tuple(plain.states[i] for i in chosen)
+
+    def _watching(self, plain: Graph, chosen: tuple[int, ...]) -> Graph:
+        return self.graph_for([plain.states[i] for i in chosen])
+
+    @staticmethod
+    def _states_within(graph: Graph, variables: set[int]) -> tuple[int, ...]:
+        """Places of the HiddenStates all of whose arrays are among `variables`."""
+        return tuple(
+            i
+            for i, (state, own) in enumerate(zip(graph.states, graph.state_vars, strict=True))
+            if isinstance(state, brainstate.HiddenState)
+            and variables.issuperset(p for v in own for p in graph.parts.get(v, (v,)))
+        )
 
     def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "sequence":
@@ -82,18 +111,22 @@ class WindowedAlgorithm(OnlineAlgorithm):
         graph = self.graph
         values, weights = self.values_and_weights(params, carry)
         fixed, start, args = lax.stop_gradient((values, carry, window.args))
-        if window.fresh:
-            start = start._replace(traces=None)
-        elif window.restart is not None:
-            start = start._replace(traces=forget(start.traces, window.restart.keep[0]))
+        start = start._replace(traces=None if window.fresh else window.past(start.traces))
         outs, hidden, others, record = run(
             graph, fixed, start.hidden, start.others, args, window.restart
         )
-        local = derivatives(graph, fixed, record, window.goes_on)
+        local, n_steps = derivatives(graph, fixed, record, window.goes_on), record.n_steps
         traces, past = self.follow(graph, local, start.traces, window.keep)
         real = [i for i, o in enumerate(outs) if is_real(o)]
 
         def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
+            if moved[1] and n_steps > 1 and graph.live:
+                raise NotRepresentable(
+                    "a derivative with respect to weights, over several steps at once",
+                    "one with respect to the inputs, whose credit in time has no trace",
+                    "Make what the inputs come from part of the model, call the algorithm step by"
+                    " step, or use core.BPTT.",
+                )
             fixed, record, local, past = residual
             d_out = push(
                 graph,
@@ -104,14 +137,16 @@ class WindowedAlgorithm(OnlineAlgorithm):
             )
             return tuple(d_out[i] for i in real)
 
+        variables = dict(zip(graph.weights, weights, strict=True)), dict(enumerate(window.args))
         credited = with_derivative(
-            tangent,
-            tuple(outs[i] for i in real),
-            (fixed, record, local, past),
-            (dict(zip(graph.weights, weights, strict=True)), dict(enumerate(window.args))),
+            tangent, tuple(outs[i] for i in real), (fixed, record, local, past), variables
         )
         by_position = dict(enumerate(outs)) | dict(zip(real, credited, strict=True))
         outs = tuple(by_position.values())
+        hidden = tuple(
+            without_derivative(h.name, new, variables)
+            for h, new in zip(graph.hidden, hidden, strict=True)
+        )
         traces = traces if window.keep else carry.traces
         return outs, Carry(hidden, others, start.constants, traces)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import brainstate
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -101,3 +102,31 @@ def test_a_sample_that_was_nan_starts_anew(name: str) -> None:
 
     for found, wanted in zip(run(gradients, bad), run(gradients, data.xs), strict=True):
         assert_close(found, wanted, 1e-11)
+
+
+@pytest.mark.parametrize(("name", "per_sample"), [*((n, True) for n in ALGORITHMS),
+                                                  ("d_rtrl, 3", False)])
+def test_masked_steps_before_a_reset_count_for_nothing(name: str, per_sample: bool) -> None:
+    """A sample is NaN when the sequence begins, and inputs are, until it starts anew inside it."""
+    model, data = Refractory(float), data_for()
+    mask, reset = np.ones((7, 2)), np.zeros((7, 2), bool)
+    mask[:4, 1], reset[4, 1] = 0, True
+    if not per_sample:  # both samples
+        mask, reset = mask[:, 1], reset | reset[:, 1:]
+    bad = data.xs.copy()
+    bad[1, 1] = np.inf
+
+    def gradients(xs: Any, value: float) -> Any:
+        algo = ALGORITHMS[name](model)
+        core.initialise(algo, xs[0])
+        core.gradient(algo, squared_error, xs[:1], data.ys[:1], per_step_targets=True, fresh=False)
+        model.v.value = model.v.value.at[1].add(value)
+        algo.trace.value = jax.tree.map(
+            lambda a: a.at[1].add(value) if jnp.issubdtype(a.dtype, jnp.inexact) else a,
+            algo.trace.value,
+        )
+        found = core.gradient(algo, squared_error, xs, data.ys, per_step_targets=True, mask=mask,
+                              reset=reset, fresh=False)
+        return named(found.grads)
+
+    assert_close(run(gradients, bad, np.nan), run(gradients, data.xs, 0.0), 1e-11)
