@@ -26,7 +26,8 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from bench.cell import GROUPS
@@ -118,6 +119,13 @@ class Composer:
         Raises:
             BadInput: on anything Hydra refuses, in one sentence.
         """
+        try:
+            yield from self._points(arguments, multirun)
+        except (OmegaConfBaseException, HydraException) as error:
+            # An interpolation that leads nowhere is found where its value is first read.
+            raise self._friendly(error) from error
+
+    def _points(self, arguments: list[str], multirun: bool) -> Iterator[Point]:
         overrides = self._parse(arguments)
         refuse_of_hydra(overrides)
         self._searchpath = [text(o) for o in overrides if o.key_or_group == "hydra.searchpath"][-1:]
@@ -147,18 +155,22 @@ class Composer:
         self.launcher = _launcher(base)
         params = base.hydra.sweeper.get("params") or {}
         axes = self._parse([f"{key}={value}" for key, value in params.items()])
-        if base.cases is not None and not isinstance(base.cases, ListConfig):
-            raise BadInput("cases", expected="a list of overrides", came=str(base.cases))
+        cases = self._cases(base)
         if not sweeps:
             refuse_sweep([*axes, *rest])
-        for case in base.cases or [""]:
-            if not isinstance(case, str):
-                raise BadInput("cases", expected="a list of overrides", came=str(base.cases))
+        for case in cases or [""]:
             own = [*axes, *self._parse(case.split())]
             refuse_command(own)
             overrides = [*own, *rest]
             for combination in combinations(overrides):
                 yield self._point([*fixed, *combination], experiment, sweeps)
+
+    def _cases(self, base: DictConfig) -> list[str]:
+        """Overrides of each case, which may be several with spaces between them."""
+        cases = _plain(base.cases)
+        if not isinstance(cases, list | None) or not all(isinstance(c, str) for c in cases or []):
+            raise BadInput("cases", expected="a list of overrides", came=str(cases))
+        return cases or []
 
     def _point(self, texts: list[str], experiment: str | None, sweeps: bool) -> Point:
         overrides = self._parse(texts)

@@ -10,6 +10,7 @@ import yaml
 from bench import cli
 from bench.cell import GROUPS, Cell, checked
 from bench.compose import CONF, Composer, Point
+from bench.errors import BadInput
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 OPTIONS = sorted((path.parent.name, path.stem) for group in (*GROUPS, "metric")
@@ -161,3 +162,17 @@ def test_row_names_the_cell() -> None:
         "backend": "core", "device": "cpu", "batch_size": 64, "n_hidden": 32, "n_layers": 1,
         "n_steps": 8, "seed": 3, "repeat": 0,
     }
+
+
+@pytest.mark.parametrize("asked", [
+    "hydra.searchpath='${x}'", "hydra.searchpath=3", "hydra.launcher='${x}'",
+    "+hydra.sweeper.params.n_hidden='${x}'", "cases=['${x}']", "cases='${x}'", "question='${x}'",
+])
+def test_an_interpolation_that_leads_nowhere_is_one_sentence(asked: str) -> None:
+    with pytest.raises(BadInput, match="values that Hydra can compose"):
+        points(asked, multirun=True)
+
+
+def test_the_axes_of_hydras_sweeper_can_be_typed() -> None:
+    asked = points('+hydra.sweeper.params={n_hidden:"4,8"}', multirun=True)
+    assert [point.config["n_hidden"] for point in asked] == [4, 8]
