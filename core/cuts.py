@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from core.elements import Elements, Mask, mask_array, union
+from core.elements import Elements, Mask, compact, union
 from core.graph import Credit, Graph, Product
 from core.operation import Operation
 from core.program import Equation
@@ -53,7 +53,8 @@ def with_cuts(graph: Graph) -> Graph:
 
 
 def _elements(graph: Graph) -> Elements:
-    return Elements(graph.differential.equations, graph.differential.avals, graph.fixed)
+    step = graph.differential
+    return Elements(step.equations, step.avals, graph.fixed, len(graph.hidden))
 
 
 # -- what is cut
@@ -90,12 +91,17 @@ def _cuts(graph: Graph, loops: list[Mask]) -> dict[int, np.ndarray]:
     """
     everything = (1 << len(graph.groups)) - 1
     new = {new for _, new, _ in _states(graph)}
-    cuts = {op.y: _of_blocks(op, loops) for op in graph.operations}
+    elements = _elements(graph)
     by_y = {op.y: op for op in graph.operations}
+    cuts = {}
+    for op in graph.operations:
+        cuts[op.y] = elements.full(0, (op.width,)).copy()
+        for block in op.blocks:
+            cuts[op.y][block.columns] |= loops[block.group]
 
     def live(op: Operation, found: Mask) -> np.ndarray:
         """The groups that some reader of a column sees live, [H]."""
-        columns = op.canonical_y(mask_array(found, graph.program.avals[op.y].shape))
+        columns = op.canonical_y(elements.full(found, graph.program.avals[op.y].shape))
         return np.bitwise_or.reduce(columns.reshape(-1, op.width), axis=0)
 
     def at(v: int, found: Mask) -> Mask:
@@ -104,7 +110,7 @@ def _cuts(graph: Graph, loops: list[Mask]) -> dict[int, np.ndarray]:
         return live(by_y[v], found) & ~cuts[v] if v in by_y else found
 
     ends = {a: everything for a in graph.out_atoms if isinstance(a, int)}
-    found = _elements(graph).backward(ends, at)
+    found = elements.backward(ends, at)
     for op in graph.operations:
         free = cuts[op.y] == 0
         most = everything & ~live(op, found.get(op.y, 0))
@@ -113,13 +119,6 @@ def _cuts(graph: Graph, loops: list[Mask]) -> dict[int, np.ndarray]:
             most = np.where(loop & ~most == 0, loop, most)
         cuts[op.y] = np.where(free, most, cuts[op.y])
     return cuts
-
-
-def _of_blocks(op: Operation, loops: list[Mask]) -> np.ndarray:
-    cut = mask_array(0, (op.width,))
-    for block in op.blocks:
-        cut[block.columns] |= loops[block.group]
-    return cut
 
 
 # -- the step written out
@@ -143,7 +142,7 @@ class _Writer:
         previous = {var: g for var, _, g in _states(self.graph)}
         new = {new for _, new, _ in _states(self.graph)}
         stopped = {
-            op.y: op.native_y(np.broadcast_to(self.cuts[op.y], (*op.lead, op.width)))
+            op.y: compact(op.native_y(np.broadcast_to(self.cuts[op.y], (*op.lead, op.width))))
             for op in self.graph.operations
         }
 

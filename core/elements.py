@@ -1,8 +1,9 @@
 """Sets of small integers carried through equations, element by element.
 
-A set is a bit mask. A variable has one for all of its elements (an int), or an array of its shape;
-zero is the empty set. Element-wise operations and data movement keep elements apart, sums and
-products mix what they contract, and any other operation mixes everything.
+A set is a bit mask; zero is the empty set. A variable has one for all of its elements (an int), or
+an array with as many axes, of length one where its elements agree: samples mostly do, so what is
+held is of the size of a layer. Element-wise operations and data movement keep elements apart, sums
+and products mix what they contract, and any other operation mixes everything.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from core.labels import (
 )
 from core.program import Atom, Constant, Equation
 
-__all__ = ["Elements", "Mask", "mask_array", "union"]
+__all__ = ["Elements", "Mask", "compact", "union"]
 
 Mask = Any  # an int, or an array of ints
 At = Callable[[int, Mask], Mask]
@@ -37,12 +38,18 @@ At = Callable[[int, Mask], Mask]
 
 def union(mask: Mask) -> int:
     """What any of the elements has."""
-    return int(_over(mask, None)) if isinstance(mask, np.ndarray) else mask
+    return int(np.bitwise_or.reduce(mask, axis=None)) if isinstance(mask, np.ndarray) else mask
 
 
-def mask_array(mask: Mask, shape: Sequence[int]) -> np.ndarray:
-    """The mask of every element: Python's integers, which hold any number of groups."""
-    return mask if isinstance(mask, np.ndarray) else np.full(shape, mask, object)
+def compact(mask: np.ndarray) -> Mask:
+    """The mask with one number along each axis along which it does not change."""
+    if mask.size == 0:
+        return 0
+    for axis in range(mask.ndim):
+        first = mask[(slice(None),) * axis + (slice(1),)]
+        if mask.strides[axis] == 0 or (mask == first).all():
+            mask = first
+    return int(mask.flat[0]) if mask.size == 1 else mask
 
 
 class Elements:
@@ -52,6 +59,7 @@ class Elements:
       equations: in execution order.
       avals: of their variables.
       fixed: the value of an operand that constants alone decide, or None.
+      n: integers that a set may hold, 0 to n - 1.
     """
 
     def __init__(
@@ -59,8 +67,14 @@ class Elements:
         equations: Sequence[Equation],
         avals: Mapping[int, Any],
         fixed: Callable[[Atom], np.ndarray | None],
+        n: int,
     ) -> None:
         self.equations, self.avals, self.fixed = equations, avals, fixed
+        self.dtype = np.dtype(np.int64 if n < 63 else object)  # Python's integers hold any number
+
+    def full(self, mask: Mask, shape: Sequence[int]) -> np.ndarray:
+        """The mask of every element; a view that cannot be written to."""
+        return np.broadcast_to(np.asarray(mask, self.dtype), shape)
 
     def forward(self, start: Mapping[int, Mask], at: At = lambda v, mask: mask) -> dict[int, Mask]:
         """What of `start` reaches the elements of each variable by differentiable paths.
@@ -100,52 +114,62 @@ class Elements:
 
     def _push(self, eqn: Equation, masks: list[Mask]) -> list[Mask]:
         apart = any(isinstance(m, np.ndarray) for m in masks)
-        shape = self._shape(eqn.outputs[0])
+        shapes = [self._shape(a) for a in eqn.inputs]
         if eqn.name in MOVEMENT and (apart or len(masks) > 1):
-            table = self._table(eqn)
-            if table is not None:
-                shapes = map(self._shape, eqn.inputs)
-                full = [mask_array(m, s).ravel() for m, s in zip(masks, shapes, strict=True)]
-                flat = np.concatenate([*full, [0]])
-                return [_simple(flat[n]) for n in table]
+            moved = self._moved(eqn, list(map(self.full, masks, shapes)))
+            if moved is not None:
+                return list(map(compact, moved))
         if eqn.name in SCATTERS:
             to = self._written_to(eqn)
             if to is not None:
-                array, updates = mask_array(masks[0], shape).flatten(), masks[2]
+                array, updates = self.full(masks[0], shapes[0]).flatten(), masks[2]
                 inside = to != NONE
                 if eqn.name == "scatter":
                     array[to[inside]] = 0
-                np.bitwise_or.at(array, to[inside], mask_array(updates, to.shape)[inside])
-                return [_simple(array.reshape(shape))]
+                np.bitwise_or.at(array, to[inside], self.full(updates, to.shape)[inside])
+                return [compact(array.reshape(shapes[0]))]
         if eqn.name in ELEMENTWISE and apart:
-            return [_simple(np.broadcast_to(functools.reduce(operator.or_, masks), shape))]
+            mask = functools.reduce(operator.or_, masks)
+            return [compact(mask[(None,) * (len(self._shape(eqn.outputs[0])) - mask.ndim)])]
         if eqn.name in REDUCTIONS and apart:
-            return [_simple(_over(masks[0], tuple(eqn.params["axes"])))]
+            return [compact(self._over(masks[0], eqn.params["axes"]))]
         if eqn.name == "dot_general" and apart:
-            return [_simple(np.broadcast_to(self._product(eqn, masks), shape))]
+            return [compact(self._product(eqn, masks))]
         return [functools.reduce(operator.or_, map(union, masks))] * len(eqn.outputs)
 
     def _pull(self, eqn: Equation, outs: list[Mask]) -> list[Mask]:
         """Coarser than `_push`: where elements are mixed, all operands get all."""
         apart = any(isinstance(m, np.ndarray) for m in outs)
+        shapes = [self._shape(a) for a in eqn.inputs]
         if eqn.name in ELEMENTWISE and apart:
-            return [_reduced_to(outs[0], self._shape(a)) for a in eqn.inputs]
+            return [self._reduced_to(outs[0], shape) for shape in shapes]
         if eqn.name in SCATTERS and apart:
             to = self._written_to(eqn)
             if to is not None:
-                updates = np.append(outs[0].ravel(), 0)[to]
-                return [outs[0], 0, _simple(updates)]
+                updates = np.append(self.full(outs[0], shapes[0]).ravel(), 0)[to]
+                return [outs[0], 0, compact(updates)]
         if eqn.name in MOVEMENT and (apart or len(outs) > 1):
             table = self._table(eqn)
             if table is not None:
-                shapes = [self._shape(a) for a in eqn.inputs]
                 ends = np.cumsum([math.prod(shape) for shape in shapes])
-                flat = np.zeros(ends[-1] + 1, object)
+                flat = np.zeros(ends[-1] + 1, self.dtype)
                 for n, mask in zip(table, outs, strict=True):
-                    np.bitwise_or.at(flat, n.ravel(), mask_array(mask, n.shape).ravel())
+                    np.bitwise_or.at(flat, n.ravel(), self.full(mask, n.shape).ravel())
                 pieces = np.split(flat, ends)
-                return [_simple(p.reshape(s)) for p, s in zip(pieces, shapes, strict=False)]
+                return [compact(p.reshape(s)) for p, s in zip(pieces, shapes, strict=False)]
         return [functools.reduce(operator.or_, map(union, outs))] * len(eqn.inputs)
+
+    def _over(self, mask: np.ndarray, axes: Sequence[int], keepdims: bool = False) -> np.ndarray:
+        """The union over some axes."""
+        found = np.bitwise_or.reduce(mask, axis=tuple(axes), keepdims=keepdims)
+        return np.asarray(found, self.dtype)
+
+    def _reduced_to(self, mask: np.ndarray, shape: tuple[int, ...]) -> Mask:
+        """The union over the axes along which an operand of this shape was broadcast."""
+        more = mask.ndim - len(shape)
+        axes = [i for i in range(mask.ndim) if i < more or shape[i - more] == 1]
+        found = self._over(mask, axes, keepdims=True)
+        return compact(found.reshape(found.shape[more:]))
 
     def _product(self, eqn: Equation, masks: list[Mask]) -> np.ndarray:
         """A product has the batch axes, the free axes of the left and those of the right."""
@@ -153,15 +177,26 @@ class Elements:
         ndims = [len(self._shape(a)) for a in eqn.inputs]
         n_free = [n - len(c) - len(b) for n, c, b in zip(ndims, contracted, batched, strict=True)]
         sides = []
-        for side, (a, mask) in enumerate(zip(eqn.inputs, masks, strict=True)):
-            batch, last = tuple(batched[side]), tuple(contracted[side])
-            free = tuple(i for i in range(ndims[side]) if i not in (*batch, *last))
-            full = mask_array(mask, self._shape(a)).transpose(*batch, *free, *last)
-            full = _over(full, tuple(range(ndims[side] - len(last), ndims[side])))
-            others = (1,) * n_free[1 - side]
-            lead, own = full.shape[: len(batch)], full.shape[len(batch) :]
-            sides.append(full.reshape(*lead, *((*own, *others), (*others, *own))[side]))
+        for side, mask in enumerate(masks):
+            if isinstance(mask, np.ndarray):
+                batch, last = tuple(batched[side]), tuple(contracted[side])
+                free = tuple(i for i in range(ndims[side]) if i not in (*batch, *last))
+                mask = mask.transpose(*batch, *free, *last)
+                mask = self._over(mask, range(ndims[side] - len(last), ndims[side]))
+                others = (1,) * n_free[1 - side]
+                lead, own = mask.shape[: len(batch)], mask.shape[len(batch) :]
+                mask = mask.reshape(*lead, *((*own, *others), (*others, *own))[side])
+            sides.append(mask)
         return sides[0] | sides[1]
+
+    def _moved(self, eqn: Equation, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
+        """What a movement makes of masks; None where places are computed."""
+        if eqn.name in _MOVES:
+            found = _MOVES[eqn.name](eqn.params, *arrays)
+            return found if eqn.primitive.multiple_results else [found]
+        table = self._table(eqn)
+        flat = np.concatenate([*(a.ravel() for a in arrays), np.zeros(1, self.dtype)])
+        return None if table is None else [flat[n] for n in table]
 
     def _table(self, eqn: Equation) -> list[np.ndarray] | None:
         """For every output the number of the element that is moved there, all operands counted
@@ -197,26 +232,6 @@ class Elements:
         return written_to(eqn, numbers, index, self._shape(updates))
 
 
-def _over(mask: np.ndarray, axes: Any) -> np.ndarray:
-    """The union over some axes."""
-    return np.asarray(np.bitwise_or.reduce(mask, axis=axes), object)
-
-
-def _simple(mask: np.ndarray) -> Mask:
-    """One number where all elements agree."""
-    if mask.size == 0:
-        return 0
-    first = mask.flat[0]
-    return int(first) if (mask == first).all() else mask
-
-
-def _reduced_to(mask: np.ndarray, shape: tuple[int, ...]) -> Mask:
-    """The union over the axes along which an operand of this shape was broadcast."""
-    padded = (1,) * (mask.ndim - len(shape)) + tuple(shape)
-    axes = tuple(i for i, (n, m) in enumerate(zip(padded, mask.shape, strict=True)) if n != m)
-    return _simple(_over(mask, axes).reshape(shape) if axes else mask)
-
-
 def _broadcast(params: Any, a: np.ndarray) -> np.ndarray:
     shape, axes = params["shape"], params["broadcast_dimensions"]
     aligned = [a.shape[axes.index(i)] if i in axes else 1 for i in range(len(shape))]
@@ -228,14 +243,26 @@ def _slice(params: Any, a: np.ndarray) -> np.ndarray:
     return a[tuple(map(slice, params["start_indices"], params["limit_indices"], strides))]
 
 
+def _concatenate(params: Any, *arrays: np.ndarray) -> np.ndarray:
+    """Views that are constant along an axis (stride zero) stay so."""
+    along = params["dimension"]
+    alike = [i != along and not any(a.strides[i] for a in arrays) for i in range(arrays[0].ndim)]
+    thin = tuple(slice(1) if same else slice(None) for same in alike)
+    found = np.concatenate([a[thin] for a in arrays], along)
+    sizes = zip(alike, arrays[0].shape, found.shape, strict=True)
+    return np.broadcast_to(found, [whole if same else size for same, whole, size in sizes])
+
+
 # The commonest moves, without a compilation for each shape.
 _MOVES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast,
-    "concatenate": lambda params, *arrays: np.concatenate(arrays, params["dimension"]),
+    "concatenate": _concatenate,
     "reshape": lambda params, a: a.reshape(params["new_sizes"]),
     "slice": _slice,
     "split": lambda params, a: np.split(a, np.cumsum(params["sizes"])[:-1], params["axis"]),
     "squeeze": lambda params, a: a.squeeze(tuple(params["dimensions"])),
-    "stack": lambda params, *arrays: np.stack(arrays, params["axis"]),
+    "stack": lambda params, *arrays: _concatenate(
+        {"dimension": params["axis"]}, *(np.expand_dims(a, params["axis"]) for a in arrays)
+    ),
     "transpose": lambda params, a: a.transpose(params["permutation"]),
 }
