@@ -196,6 +196,11 @@ def train(
       Result; its gradients are those of the last update, before clipping.
     """
     options: dict[str, Any] = {"reduce": reduce, "has_aux": has_aux}
+    _check_optimizer(optimizer)
+    if isinstance(clip_norm, numbers.Real) and not clip_norm > 0:
+        raise InvalidArgument(
+            "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
+        )
 
     def apply(grads: dict[Any, Any]) -> None:
         if clip_norm is not None:
@@ -203,7 +208,6 @@ def train(
         optimizer.update(grads)
 
     if update_every == "sequence":
-        _check_optimizer(optimizer)
         result = gradient(
             algo,
             loss,
@@ -225,7 +229,6 @@ def train(
             "Choose a number of steps within the sequence.",
         )
     update_every = int(update_every)
-    _check_optimizer(optimizer)
     algo.reset_traces()
     reset = None if reset is None else jnp.asarray(reset)
     check_steps(n_steps, targets if per_step_targets else None, reset)
@@ -267,11 +270,16 @@ def train(
 def _check_optimizer(optimizer: Any) -> None:
     """Before any work. What optax makes has an `update` too, of another kind."""
     update = getattr(optimizer, "update", None)
-    if callable(update) and not isinstance(optimizer, tuple):
-        return
+    came = type(optimizer).__name__
+    if isinstance(optimizer, type):
+        came = f"the class {optimizer.__name__}"
+    elif callable(update) and not isinstance(optimizer, tuple):
+        if getattr(optimizer, "opt_state", optimizer) is not None:
+            return
+        came += " without any"
     raise InvalidArgument(
         "an optimizer of braintools.optim, which holds the model's ParamStates",
-        type(optimizer).__name__,
+        came,
         "Use for example braintools.optim.Adam, or wrap an optax optimizer in"
         " braintools.optim.OptaxOptimizer, and call its register_trainable_weights.",
     )

@@ -50,6 +50,21 @@ def test_an_optimizer_of_another_kind() -> None:
     data = data_for()
     with pytest.raises(core.InvalidArgument, match=r"braintools.optim.OptaxOptimizer"):
         core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, optax.sgd(0.1))
+    for optimizer, came in [
+        (braintools.optim.SGD, "the class SGD"), (braintools.optim.SGD(0.1), "SGD without any")
+    ]:
+        with pytest.raises(core.InvalidArgument, match=f"got {came}"):
+            core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, optimizer)
+
+
+@pytest.mark.parametrize("norm", [0, -1.0, np.float64("nan")])
+def test_a_norm_to_clip_to_is_positive(norm: Any) -> None:
+    """A negative one would turn every gradient around."""
+    model, data = rate.LEAKY.model(), data_for()
+    optimizer = braintools.optim.SGD(0.1)
+    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
+    with pytest.raises(core.InvalidArgument, match="clip_norm to be a positive number or None"):
+        core.train(core.BPTT(model), squared_error, data.xs, data.ys, optimizer, clip_norm=norm)
 
 
 @pytest.mark.parametrize("every", [True, np.int64(2)])
