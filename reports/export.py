@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from reports.errors import InputError
 from reports.records import Sweeps, frame
 from reports.records.columns import SETTINGS, describe
 from reports.records.settings import variants, varying_within
-from reports.stats import Interval, interval
+from reports.stats import Interval, interval, own_ends
 
 # Smaller is better in all of them, as github-action-benchmark's customSmallerIsBetter wants.
 # Bencher's measures have slugs of its own making; these are ours.
@@ -117,9 +116,8 @@ def _values(rows: pd.DataFrame) -> Iterator[tuple[str, Interval]]:
     for metric in METRICS:
         values = rows[metric].dropna()
         if len(values):
-            own = [rows[f"{metric}{e}"].iloc[0] if f"{metric}{e}" in rows else math.nan
-                   for e in ("_lo", "_hi")]  # fmt: skip
-            yield metric, interval(values, tuple(own))._replace(centre=float(values.median()))
+            found = interval(values, own_ends(rows, metric))
+            yield metric, found._replace(centre=float(values.median()))
 
 
 def _benchmark(name: str, rows: pd.DataFrame, by_key: dict[str, Any]) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ is always the process (or the seed), never a sample inside of one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +67,13 @@ def interval(
     return Interval(float(centre), float(low), float(high), STUDENT)
 
 
+def own_ends(rows: pd.DataFrame, metric: str) -> tuple[float, float]:
+    """What the first of these processes recorded of its own samples; NaN where it did not."""
+    low, high = (float(rows[name].iloc[0]) if name in rows else math.nan
+                 for name in (f"{metric}_lo", f"{metric}_hi"))  # fmt: skip
+    return low, high
+
+
 def wilson(share: float, n: int) -> Interval:
     """A share of n cases with Wilson's 95 % interval."""
     ends = stats.binomtest(round(share * n), n).proportion_ci(method="wilson")
@@ -102,54 +109,9 @@ class Welch(NamedTuple):
         return self.gap - half, self.gap + half
 
 
-def ratio(base: ArrayLike, head: ArrayLike) -> Interval:
-    """The geometric mean of head over that of base, of independent processes.
-
-    Welch's interval from three processes a side on, nothing below.
-    """
-    b, h = _logs(base), _logs(head)
-    centre = float(np.exp(h.mean() - b.mean()))
-    if min(len(b), len(h)) < LEAST:
-        return Interval(centre)
-    low, high = Welch.of(b, h).interval()
-    return Interval(centre, math.exp(low), math.exp(high), STUDENT)
-
-
 def paired_ratio(base: ArrayLike, head: ArrayLike) -> Interval:
     """The geometric mean of head over base, pair by pair: `interval` of the ratios."""
     return interval(np.exp(_logs(head) - _logs(base)))
-
-
-def slower_p(base: ArrayLike, head: ArrayLike, bar: float = 0.0) -> float:
-    """p of "head takes at most `bar` (0.05 = 5 %) longer than base"; NaN below three a side."""
-    b, h = _logs(base), _logs(head)
-    if min(len(b), len(h)) < LEAST:
-        return math.nan
-    return Welch.of(b, h).p_above(math.log1p(bar))
-
-
-def within_noise(times: Mapping[str, ArrayLike], bar: float) -> list[str]:
-    """The way with the shortest time and all that are not shown to be slower than it.
-
-    Shown by a test against the bar, with Holm's correction over the ways; a way with fewer than
-    three processes (or beside a fastest with fewer) counts as slower beyond the bar itself.
-
-    Args:
-        times: way -> its processes' times.
-        bar: the share up to which two times are equal on this machine.
-    """
-    fastest = min(times, key=lambda way: (float(np.median(times[way])), way))
-    others = [way for way in times if way != fastest]
-    p = {way: slower_p(times[fastest], times[way], bar) for way in others}
-    tested = [way for way in others if not math.isnan(p[way])]
-    shown = dict(zip(tested, holm([p[way] for way in tested]), strict=True))
-    slow = {
-        way
-        for way in others
-        if (shown[way] <= ALPHA if way in shown
-            else np.median(times[way]) > (1 + bar) * np.median(times[fastest]))
-    }  # fmt: skip
-    return [fastest, *(way for way in others if way not in slow)]
 
 
 def behind_best(values: pd.DataFrame) -> pd.Series:

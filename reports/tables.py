@@ -17,7 +17,7 @@ import pandas as pd
 from reports.errors import InputError
 from reports.records.columns import BOUNDS, NAMES, SEEDED, describe, heading
 from reports.records.settings import labels, varying_within, whole
-from reports.stats import RANGE, STUDENT, Interval, interval
+from reports.stats import RANGE, STUDENT, Interval, interval, own_ends
 from reports.text import escape_latex, escape_markdown, short
 
 NOTHING = "–"
@@ -119,7 +119,8 @@ def pivot(
         for metric in values:
             found[row, col, metric] = _cell(group, metric)
     texts = {name: labels(v for v in keys[name].unique() if v is not None) for name in keys}
-    index, columns = (_in_order({key[i] for key in found}) for i in (0, 1))
+    index = _in_order({row for row, _, _ in found})
+    columns = _in_order({col for _, col, _ in found})
     return Pivot(rows, cols, values, index, columns, found, pooled, intervals, texts)
 
 
@@ -130,9 +131,7 @@ def _cell(group: pd.DataFrame, metric: str) -> Interval | str:
         return ", ".join(failed) or NOTHING
     # What is seeded is the same in every repeat of a seed.
     units = ok.drop_duplicates("seed") if metric in SEEDED else ok
-    ends = (units[f"{metric}{end}"].iloc[0] if f"{metric}{end}" in units else np.nan
-            for end in ("_lo", "_hi"))  # fmt: skip
-    bracket = interval(units[metric], tuple(ends), BOUNDS.get(metric))
+    bracket = interval(units[metric], own_ends(units, metric), BOUNDS.get(metric))
     return bracket._replace(centre=float(ok[metric].median()))
 
 

@@ -27,7 +27,7 @@ def compare(
     """
     sides = (read_side(base), read_side(head))
     cells, notes = pair(*sides)
-    shared = [cell for cell in cells if cell.base is not None and cell.head is not None]
+    shared = [cell for cell in cells if len(cell.base) and len(cell.head)]
     ok = [both for cell in shared if (both := cell.only_ok())]
     return Comparison(
         str(base),
@@ -37,10 +37,10 @@ def compare(
             *(line for metric in measured for line in time_lines(ok, metric, bar)),
         ],
         # What was skipped on purpose before is not missed now.
-        missing=[cell.name for cell in cells if cell.head is None
+        missing=[cell.name for cell in cells if cell.head.empty
                  and not cell.base["status"].eq("skipped").all()],
         failing=[words for cell in shared if (words := _failing(cell))],
-        added=[cell.name for cell in cells if cell.base is None],
+        added=[cell.name for cell in cells if cell.base.empty],
         fixed=[cell.name for cell in shared if not cell.base["status"].eq("ok").any()
                and cell.head["status"].eq("ok").any()],
         notes=[*notes, *_notes(sides)],

@@ -54,8 +54,6 @@ GATES = (
 
 def exact_lines(cell: Cell) -> list[Line]:
     """One line for each exact metric that a side has, and one for the health of the training."""
-    assert cell.base is not None
-    assert cell.head is not None
     versions = cell.difference("python", "versions")
     processor = cell.difference("processor", "cores")
     lines = []
@@ -74,14 +72,11 @@ def exact_lines(cell: Cell) -> list[Line]:
     return lines + _health(cell)
 
 
-def _gone(
-    gate: Exact, cell: Cell, base: pd.Series, head: pd.Series
-) -> tuple[Verdict, str] | None:
+def _gone(gate: Exact, cell: Cell, base: pd.Series, head: pd.Series) -> tuple[Verdict, str] | None:
     """The verdict where a side lacks the number in some of its processes; None where none does.
 
     NaN and infinities are recorded as null: a number that is gone is no "cannot tell".
     """
-    assert cell.base is not None
     gone, was_gone = int(head.isna().sum()), int(base.isna().sum())
     if gone * len(base) > was_gone * len(head):
         ill = "; ".join(sorted({w for w in cell.head["health"] if w}))

@@ -38,23 +38,21 @@ class Cell:
 
     Args:
         name: the configuration in words.
-        base, head: its rows, one a process; None on a side that lacks it.
+        base, head: its rows, one a process; none on a side that lacks it.
         sides: where the rows come from.
     """
 
     name: str
-    base: pd.DataFrame | None
-    head: pd.DataFrame | None
+    base: pd.DataFrame
+    head: pd.DataFrame
     sides: tuple[Side, Side]
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return tuple(k for rows in (self.base, self.head) if rows is not None for k in rows["key"])
+        return (*self.base["key"], *self.head["key"])
 
     def only_ok(self) -> Cell | None:
         """The same without processes that failed; None where a side has none left."""
-        if self.base is None or self.head is None:
-            return None
         base, head = (rows[rows["status"].eq("ok")] for rows in (self.base, self.head))
         return Cell(self.name, base, head, self.sides) if len(base) and len(head) else None
 
@@ -80,8 +78,11 @@ class Cell:
 def _differ(name: str, base: Any, head: Any) -> str:
     if not isinstance(base, dict):
         return f"different {name}: {base} and {head}"
-    moved = [f"{library} {base.get(library, 'absent')} and {head.get(library, 'absent')}"
-             for library in sorted({*base, *head}) if base.get(library) != head.get(library)]
+    moved = [
+        f"{library} {base.get(library, 'absent')} and {head.get(library, 'absent')}"
+        for library in sorted({*base, *head})
+        if base.get(library) != head.get(library)
+    ]
     return f"different {name}" + (f": {', '.join(moved[:4])}" if moved else "")
 
 
@@ -131,7 +132,9 @@ def pair(base: Side, head: Side) -> tuple[list[Cell], list[str]]:
             "Run the same KEY=VALUE settings on both.",
         )
     names = _names(pd.DataFrame([*groups[0], *groups[1]], columns=by).drop_duplicates(), sides)
-    cells = [Cell(name, groups[0].get(i), groups[1].get(i), sides) for i, name in names.items()]
+    none = [side.rows.iloc[:0] for side in sides]
+    cells = [Cell(name, groups[0].get(i, none[0]), groups[1].get(i, none[1]), sides)
+             for i, name in names.items()]  # fmt: skip
     return cells, notes
 
 

@@ -26,6 +26,7 @@ from reports.stats import ALPHA, LEAST, Welch, holm
 BAR = 0.05  # the least change that counts, as a share
 MOOD = 0.15  # what sweeps one after the other may differ by without any change
 POWER = 0.8
+Sides = tuple[np.ndarray, np.ndarray]  # base and head, each [processes]
 _QUIETEST = 1e-6  # a spread of zero is a clock that does not tick
 
 
@@ -34,8 +35,11 @@ def time_lines(cells: Sequence[Cell], metric: str, bar: float) -> list[Line]:
     found = [(line, cell) for cell in cells if (line := _line(cell, metric))]
     # On logarithms, and so that more is always worse.
     sign = -1.0 if describe(metric).better == "high" else 1.0
-    logs = {line: [sign * np.log(v) for v in _values(cell, metric)]
-            for line, cell in found if not line.note}  # fmt: skip
+    logs: dict[Line, Sides] = {}
+    for line, cell in found:
+        if not line.note:
+            base, head = (sign * np.log(values) for values in _values(cell, metric))
+            logs[line] = base, head
     told = decide(list(logs.values()), bar)
     return [line for line, _ in found if line.note] + [
         replace(
@@ -60,7 +64,7 @@ class Decided(NamedTuple):
     test: Welch
 
 
-def decide(samples: Sequence[Sequence[np.ndarray]], bar: float) -> list[Decided]:
+def decide(samples: Sequence[Sides], bar: float) -> list[Decided]:
     """The verdicts on cells that are compared together.
 
     Args:
@@ -72,7 +76,7 @@ def decide(samples: Sequence[Sequence[np.ndarray]], bar: float) -> list[Decided]
         return []
     limit = math.log1p(bar)
     spread = float(np.mean([side.std(ddof=1) for sides in samples for side in sides]))
-    tests = [Welch.of(*sides, max(spread, _QUIETEST)) for sides in samples]
+    tests = [Welch.of(*sides, floor=max(spread, _QUIETEST)) for sides in samples]
     alone = [[t._replace(gap=sign * t.gap).p_above(limit) for t in tests] for sign in (1, -1)]
     together = [holm(p) for p in alone]
     return [_decided(test, limit, alone[test.gap < 0][i], together[test.gap < 0][i], len(tests))
@@ -93,9 +97,10 @@ def _decided(test: Welch, limit: float, alone: float, p: float, cells: int) -> D
     return Decided("cannot tell", note, p, test)
 
 
-def _values(cell: Cell, metric: str) -> list[np.ndarray]:
-    return [rows[metric].dropna().to_numpy(dtype=float) if metric in rows else np.empty(0)
-            for rows in (cell.base, cell.head)]  # fmt: skip
+def _values(cell: Cell, metric: str) -> Sides:
+    base, head = (rows[metric].dropna().to_numpy(dtype=float) if metric in rows else np.empty(0)
+                  for rows in (cell.base, cell.head))  # fmt: skip
+    return base, head
 
 
 def _line(cell: Cell, metric: str) -> Line | None:
@@ -103,8 +108,8 @@ def _line(cell: Cell, metric: str) -> Line | None:
     b, h = _values(cell, metric)
     if not (len(b) or len(h)):
         return None
-    middle = [float(np.median(v)) if len(v) else None for v in (b, h)]
-    line = Line(cell.name, metric, "measured", "cannot tell", *middle, keys=cell.keys)
+    before, after = (float(np.median(v)) if len(v) else None for v in (b, h))
+    line = Line(cell.name, metric, "measured", "cannot tell", before, after, keys=cell.keys)
     if not len(h):
         return replace(line, verdict="lost", note="base has it and head lacks it")
     if not len(b):
@@ -126,6 +131,7 @@ def detectable(test: Welch, bar: float, cells: int) -> float:
     """The change for the worse that is called with 80 % power, by the noncentral t."""
     critical = float(stats.t.isf(ALPHA / cells, test.degrees))
     reach = optimize.brentq(
-        lambda shift: stats.nct.sf(critical, test.degrees, shift) - POWER, 0, 10 * critical + 10)
+        lambda shift: stats.nct.sf(critical, test.degrees, shift) - POWER, 0, 10 * critical + 10
+    )
     beyond_moods = math.log1p(MOOD) + float(stats.norm.ppf(POWER)) * test.error
     return math.expm1(max(math.log1p(bar) + reach * test.error, beyond_moods))

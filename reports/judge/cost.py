@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from reports.stats import Interval, interval
+from reports.stats import LEAST, Interval, interval, own_ends
 
 LEAST_BAR = 0.05  # a smaller difference in time is not called one, however quiet the machine was
 # Where too little was repeated: on a shared machine two processes that do the same work were seen
@@ -74,12 +74,12 @@ def time_of(cells: pd.DataFrame) -> Time | None:
     calm = timed[~timed["contended"]]
     used = calm if len(calm) else timed
     logs = np.log(used["step_time_ms"].to_numpy(dtype=float))
-    near = np.abs(logs - np.median(logs)) <= np.log(ODD) if len(logs) > 2 else logs == logs
+    # The lower median: that of two modes of equal size may be near to neither.
+    middle = np.sort(logs)[(len(logs) - 1) // 2]
+    near = (np.abs(logs - middle) <= np.log(ODD)) | (len(logs) < LEAST)
     kept = used[near]
-    own = (float(used.get("step_time_ms_lo", pd.Series([np.nan])).iloc[0]),
-           float(used.get("step_time_ms_hi", pd.Series([np.nan])).iloc[0]))  # fmt: skip
     return Time(
-        ms=interval(kept["step_time_ms"].to_numpy(dtype=float), own=own),
+        ms=interval(kept["step_time_ms"].to_numpy(dtype=float), own=own_ends(used, "step_time_ms")),
         logs=tuple(sorted(logs[near].tolist())),
         n=len(kept),
         odd=len(used) - len(kept),
