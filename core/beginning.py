@@ -47,12 +47,12 @@ class Beginning:
 
     def update(self, *args: Any) -> Any:
         """The model's own, from states that begin where the last argument, of shape lead, is."""
-        *args, begins = args
+        *given, begins = args
         for state, initial in zip(self.hidden, self.values(), strict=True):
             state.value = jax.tree.map(
                 lambda new, old: jnp.where(_along(begins, old), new, old), initial, state.value
             )
-        return self.model.update(*args)
+        return self.model.update(*given)
 
     def begins(self, states: Sequence[Any], initial: Sequence[Any], lead: int) -> Any:
         """Which samples are where they begin.

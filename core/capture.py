@@ -124,8 +124,8 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
     }
     out_atoms = (*jax.tree.leaves(out), *shown.values())
     operations = _find_operations(body, program, data, trainable, names)
-    own = {id(op.eqn) for op in operations}
-    used = [v for eqn in body if id(eqn) not in own for v in eqn.variables]
+    known = {id(op.eqn) for op in operations}
+    used = [v for eqn in body if id(eqn) not in known for v in eqn.variables]
     used += [a for a in out_atoms if isinstance(a, int)]
     used += [a for a in (*(h.new for h in hidden), *(new for _, new in others)) if a in trainable]
     plain = tuple(dict.fromkeys(v for v in used if v in trainable and v not in data))
@@ -172,7 +172,7 @@ def _apart(
 
     def made(f: Any, like: Any, inputs: Sequence[Atom], outputs: Any = None) -> Any:
         inner = flatten_jaxpr(jax.make_jaxpr(f)(*like))
-        env: dict[int, Any] = dict(zip(inner.inputs, inputs, strict=True))
+        env: dict[Atom, Any] = dict(zip(inner.inputs, inputs, strict=True))
         env.update(zip(inner.outputs, outputs or (), strict=False))
         equations = []
         for eqn in inner.equations:

@@ -107,7 +107,7 @@ def _refused(cotangent: Any, d: Any, *, name: str, **_: Any) -> Any:
 
 def _batched(arrays: Any, axes: Any, **params: Any) -> Any:
     (d,), (axis,) = arrays, axes
-    return _unknown.bind(jax.lax.index_in_dim(d, 0, axis, False), **params), batching.not_mapped
+    return _unknown.bind(jax.lax.index_in_dim(d, 0, axis, False), **params), None
 
 
 # The tangent of what is not known: linear, so that its transpose is asked only where it matters.

@@ -149,7 +149,7 @@ class _Writer:
         self, eqn: Equation, program: Program, inputs: Sequence[Atom], outputs: Sequence[int]
     ) -> None:
         """Write a program of its own in place of `eqn`."""
-        env: dict[int, Atom] = dict(zip(program.inputs, inputs, strict=True))
+        env: dict[int, Any] = dict(zip(program.inputs, inputs, strict=True))
         env.update((v, Constant(value)) for v, value in program.constants.items())
         ends = list(zip(program.outputs, outputs, strict=True))
         made = {v for inner in program.equations for v in inner.outputs}

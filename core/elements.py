@@ -12,7 +12,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +106,7 @@ class Elements:
                     found[a] = found[a] | mask if a in found else mask
         return found
 
-    def _moves(self, atom: Atom) -> bool:
+    def _moves(self, atom: Atom) -> TypeGuard[int]:
         return isinstance(atom, int) and is_real(self.avals[atom])
 
     def _shape(self, atom: Atom) -> tuple[int, ...]:
@@ -132,7 +132,8 @@ class Elements:
             mask = functools.reduce(operator.or_, masks)
             return [compact(mask[(None,) * (len(self._shape(eqn.outputs[0])) - mask.ndim)])]
         if eqn.name in REDUCTIONS and apart:
-            return [compact(self._over(masks[0], eqn.params["axes"]))]
+            axes = tuple(eqn.params["axes"])
+            return [compact(self._over(masks[0], axes).squeeze(axes))]
         if eqn.name == "dot_general" and apart:
             return [compact(self._product(eqn, masks))]
         return [functools.reduce(operator.or_, map(union, masks))] * len(eqn.outputs)
@@ -159,16 +160,15 @@ class Elements:
                 return [compact(p.reshape(s)) for p, s in zip(pieces, shapes, strict=False)]
         return [functools.reduce(operator.or_, map(union, outs))] * len(eqn.inputs)
 
-    def _over(self, mask: np.ndarray, axes: Sequence[int], keepdims: bool = False) -> np.ndarray:
-        """The union over some axes."""
-        found = np.bitwise_or.reduce(mask, axis=tuple(axes), keepdims=keepdims)
-        return np.asarray(found, self.dtype)
+    def _over(self, mask: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+        """The union over some axes, which stay with length one."""
+        return np.bitwise_or.reduce(mask, axis=tuple(axes), keepdims=True)
 
     def _reduced_to(self, mask: np.ndarray, shape: tuple[int, ...]) -> Mask:
         """The union over the axes along which an operand of this shape was broadcast."""
         more = mask.ndim - len(shape)
         axes = [i for i in range(mask.ndim) if i < more or shape[i - more] == 1]
-        found = self._over(mask, axes, keepdims=True)
+        found = self._over(mask, axes)
         return compact(found.reshape(found.shape[more:]))
 
     def _product(self, eqn: Equation, masks: list[Mask]) -> np.ndarray:
@@ -184,7 +184,7 @@ class Elements:
                 mask = mask.transpose(*batch, *free, *last)
                 mask = self._over(mask, range(ndims[side] - len(last), ndims[side]))
                 others = (1,) * n_free[1 - side]
-                lead, own = mask.shape[: len(batch)], mask.shape[len(batch) :]
+                lead, own = mask.shape[: len(batch)], mask.shape[len(batch) :][: len(free)]
                 mask = mask.reshape(*lead, *((*own, *others), (*others, *own))[side])
             sides.append(mask)
         return sides[0] | sides[1]

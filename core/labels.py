@@ -194,8 +194,11 @@ def _fed(
     if name in SCATTERS:
         return _scatter(eqn, outs[0], operands, paths)
     if name == "dot_general":
-        return [(a, _product(eqn, i, outs[0], paths)) for i, a in enumerate(eqn.inputs)
-                if a in operands]  # fmt: skip
+        return [
+            (a, _product(eqn, side, paths.avals[a].shape, outs[0], paths))
+            for side, a in enumerate(eqn.inputs)
+            if isinstance(a, int) and a in operands
+        ]
     if name in RULES:
         raise unlinear(eqn)
     raise NotRepresentable(
@@ -329,10 +332,11 @@ def written_to(
     return np.asarray(label)
 
 
-def _product(eqn: Equation, side: int, out: np.ndarray, paths: _Paths) -> np.ndarray:
+def _product(
+    eqn: Equation, side: int, shape: tuple[int, ...], out: np.ndarray, paths: _Paths
+) -> np.ndarray:
     """One operand of a product of data with data: free axes of the other spread its elements."""
     contracting, batch = (axes[side] for axes in eqn.params["dimension_numbers"])
-    shape = paths.avals[eqn.inputs[side]].shape
     free = [i for i in range(len(shape)) if i not in (*contracting, *batch)]
     others = out.ndim - len(batch) - len(free)
     n = len(batch)

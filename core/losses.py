@@ -93,7 +93,7 @@ class Losses:
         self._loss = loss
         self._closed = function.get_jaxpr(*example)
         self._pure = jex.jaxpr_as_fun(self._closed)
-        self._tree = jax.tree.structure(function.get_out_shapes(*example)[0])
+        self._tree: Any = jax.tree.structure(function.get_out_shapes(*example)[0])
 
     def _check(self, found: Any) -> None:
         if isinstance(found, tuple) != self.has_aux:

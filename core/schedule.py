@@ -102,7 +102,7 @@ def _primitives(eqn: Any) -> Iterator[Any]:
         for value in eqn.params.values()
         for part in (value if isinstance(value, (tuple, list)) else (value,))
     ]
-    bodies = [jaxpr for jaxpr in inner if hasattr(jaxpr, "eqns")]
+    bodies: list[Any] = [jaxpr for jaxpr in inner if hasattr(jaxpr, "eqns")]
     if not bodies:  # what calls nothing needs a rule itself
         yield eqn.primitive
     for jaxpr in bodies:

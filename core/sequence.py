@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import brainstate
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
@@ -221,8 +222,11 @@ def train(
         apply(result.grads)
         return result
     n_steps = leading(xs)
-    counted = isinstance(update_every, numbers.Integral) and not isinstance(update_every, bool)
-    if not counted or not 1 <= update_every <= n_steps:
+    if (
+        isinstance(update_every, bool)
+        or not isinstance(update_every, (int, np.integer))
+        or not 1 <= update_every <= n_steps
+    ):
         raise InvalidArgument(
             f'update_every to be "sequence" or 1 to {n_steps} steps',
             repr(update_every),

@@ -8,11 +8,11 @@ of (params, carry, inputs); `update` only reads and writes the States around the
 from __future__ import annotations
 
 import abc
-import numbers
 from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from core.compiled import Carry, Compiled
 from core.data import split_steps
@@ -198,7 +198,9 @@ def check_window(window: Any, words: tuple[str, ...], name: str = "window") -> i
     valid = (
         window in words
         if isinstance(window, str)
-        else (isinstance(window, numbers.Integral) and not isinstance(window, bool) and window >= 1)
+        else (
+            isinstance(window, (int, np.integer)) and not isinstance(window, bool) and window >= 1
+        )
     )
     if not valid:
         raise InvalidArgument(

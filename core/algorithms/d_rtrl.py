@@ -119,8 +119,8 @@ class D_RTRL(WindowedAlgorithm):
         """x_t, A_t f_t and A_0 by source and block: eps_K = A_0 eps_0 + sum_t x_t (x) (A_t f_t)."""
         zero = graph.zero_flow(local.n_steps)
         if local.keep is not None:  # steps of a sample that has started anew since may hold NaN
-            apart = forget((local.transition, local.f, local.x), remembered(local.keep))
-            local = Derivatives(*apart, local.keep, local.n_steps)
+            transition, f, x = forget((local.transition, local.f, local.x), remembered(local.keep))
+            local = Derivatives(transition, f, x, local.keep, local.n_steps)
         passed = [products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)]
         entered = {}
         for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
