@@ -94,7 +94,7 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
                 others.append((var, new_var))
 
     data = {*arg_vars, *(h.var for h in hidden), *(v for v, _ in others)}
-    trainable = {v for v in params if is_real(program.avals[v])}
+    trainable = {v for v in params if _moves(program.avals[v])}
     prelude, body = [], []
     for eqn in program.equations:
         if data.intersection(eqn.variables):
@@ -110,7 +110,7 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
             continue
         if eqn.name in RULES:  # a window makes the weight once, for all of its steps
             raise unlinear(eqn, "Clip the whole gradient instead (clip_norm of core.train).")
-        trainable.update(v for v in eqn.outputs if is_real(avals[v]))
+        trainable.update(v for v in eqn.outputs if _moves(avals[v]))
         joined = " + ".join(dict.fromkeys(names[v] for v in from_params))
         names.update(dict.fromkeys(eqn.outputs, joined))
     written = {*(h.var for h in hidden), *(v for v, _ in others), *parts}
@@ -152,6 +152,11 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
         parts=parts,
         rules=rules,
     )
+
+
+def _moves(aval: Any) -> bool:
+    """Whether a gradient can move an array: no number, no gradient."""
+    return is_real(aval) and aval.size > 0
 
 
 def _apart(

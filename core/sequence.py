@@ -159,7 +159,7 @@ def gradient(
         start = start._replace(traces=jax.tree.map(jnp.zeros_like, start.traces))
     again = (
         None if reset is None else 1.0 - reset.astype(float),
-        None if weight is None else idle_steps(weight, reset),
+        None if mask is None else idle_steps(weight, reset),
     )
     inputs = (args, targets if per_step_targets else None, weight, again, stepper.clock)
     state = (start, jax.tree.map(jnp.zeros_like, trained))
@@ -197,13 +197,15 @@ def train(
       Result; its gradients are those of the last update, before clipping.
     """
     options: dict[str, Any] = {"reduce": reduce, "has_aux": has_aux}
-    _check_optimizer(optimizer)
+    _check_optimizer(optimizer, algo)
     if isinstance(clip_norm, numbers.Real) and not clip_norm > 0:
         raise InvalidArgument(
             "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
         )
 
     def apply(grads: dict[Any, Any]) -> None:
+        if not grads:  # of a model without parameters
+            return
         if clip_norm is not None:
             grads = brainstate.nn.clip_grad_norm(grads, clip_norm)
         optimizer.update(grads)
@@ -271,14 +273,15 @@ def train(
     return Result(grads, losses, None, aux)
 
 
-def _check_optimizer(optimizer: Any) -> None:
+def _check_optimizer(optimizer: Any, algo: OnlineAlgorithm) -> None:
     """Before any work. What optax makes has an `update` too, of another kind."""
     update = getattr(optimizer, "update", None)
     came = type(optimizer).__name__
     if isinstance(optimizer, type):
         came = f"the class {optimizer.__name__}"
     elif callable(update) and not isinstance(optimizer, tuple):
-        if getattr(optimizer, "opt_state", optimizer) is not None:
+        weights = algo.model.states(brainstate.ParamState)
+        if not weights or getattr(optimizer, "param_states", weights):
             return
         came += " without any"
     raise InvalidArgument(

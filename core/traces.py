@@ -63,7 +63,7 @@ def zero_after(tree: Any) -> Any:
     `lax.optimization_barrier` does not say so: XLA's CPU backend removes it before it decides
     which buffers to share, and then copies the array.
     """
-    zero = sum(0.0 * leaf.ravel()[0].real for leaf in jax.tree.leaves(tree))
+    zero = sum(0.0 * leaf.ravel()[0].real for leaf in jax.tree.leaves(tree) if leaf.size)
     return jnp.where(zero == 0, zero, 0.0).astype(jnp.int32)  # also of what is not finite
 
 

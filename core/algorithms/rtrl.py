@@ -84,7 +84,7 @@ class RTRL(OnlineAlgorithm):
         hidden = with_derivative(moved_by, start.hidden, influence, trained)
         outs, after = self.forward(params, start._replace(hidden=hidden), window)
         traces = start.traces
-        if window.keep:
+        if window.keep and trained:
             traces = self._advance(lax.stop_gradient(params), start, influence, window)
         return outs, after._replace(traces=traces)
 

@@ -67,6 +67,17 @@ def test_a_norm_to_clip_to_is_positive(norm: Any) -> None:
         core.train(core.BPTT(model), squared_error, data.xs, data.ys, optimizer, clip_norm=norm)
 
 
+@pytest.mark.parametrize("register", [False, True])
+def test_an_optimizer_that_holds_no_weights(register: bool) -> None:
+    data, optimizer = data_for(), braintools.optim.Adam(lr=0.1)
+    if register:
+        optimizer.register_trainable_weights({})
+    for every in ("sequence", 2):
+        with pytest.raises(core.InvalidArgument, match=r"got Adam without any\."):
+            core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, optimizer,
+                       update_every=every)
+
+
 @pytest.mark.parametrize("every", [True, np.int64(2)])
 def test_an_update_interval_is_a_whole_number(every: Any) -> None:
     model, data = rate.LEAKY.model(), data_for()

@@ -296,9 +296,10 @@ def test_an_update_that_is_masked_out_changes_nothing() -> None:
 @pytest.mark.parametrize("every", [0, 8, "step", 2.0])
 def test_an_update_interval_out_of_range_is_refused(every: Any) -> None:
     model, data = rate.LEAKY.model(), data_for()
-    algo = core.D_RTRL(model)
+    algo, optimizer = core.D_RTRL(model), braintools.optim.SGD(lr=0.1)
+    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
     with pytest.raises(core.InvalidArgument) as refused:
-        core.train(algo, squared_error, data.xs, data.ys, None, update_every=every)
+        core.train(algo, squared_error, data.xs, data.ys, optimizer, update_every=every)
     assert str(refused.value) == (
         f'expected update_every to be "sequence" or 1 to 7 steps; got {every!r}. '
         "Choose a number of steps within the sequence."
