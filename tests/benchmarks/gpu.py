@@ -36,9 +36,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(SECTIONS), choices=list(SECTIONS))
     parser.add_argument("--budget", type=float, default=470.0, help="seconds for all sections")
     parser.add_argument("--section", choices=list(SECTIONS), help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=60.0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.section:
-        rows = SECTIONS[options.section].run(options.device == "cpu")
+        rows = SECTIONS[options.section].run(options.device == "cpu", options.seconds)
         (options.out / f"{options.section}.json").write_text(json.dumps(rows), encoding="utf-8")
         return
     options.out.mkdir(parents=True, exist_ok=True)
@@ -65,6 +66,7 @@ def _in_a_process(name: str, device: str, out: Path, left: float) -> dict[str, A
     platform = {"gpu": "cuda,cpu", "cpu": "cpu"}[device]
     own = {"JAX_PLATFORMS": platform, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     command = [sys.executable, "-m", "tests.benchmarks.gpu", "--section", name]
+    command += ["--seconds", str(limit - 8)]
     why = ""
     with (out / f"{name}.log").open("w", encoding="utf-8") as log:
         try:
@@ -86,10 +88,10 @@ def _in_a_process(name: str, device: str, out: Path, left: float) -> dict[str, A
     return {"seconds": round(time.monotonic() - began, 1), "rows": rows}
 
 
-# -- sections: each returns rows of plain numbers and words; `small` is the rehearsal on a CPU
+# -- sections: rows of numbers and words; `small` rehearses on a CPU, `seconds` are left for it
 
 
-def environment(small: bool) -> Rows:
+def environment(small: bool, seconds: float) -> Rows:
     """The card and the versions."""
     import jax
 
@@ -115,7 +117,7 @@ def environment(small: bool) -> Rows:
     ]
 
 
-def launch(small: bool) -> Rows:
+def launch(small: bool, seconds: float) -> Rows:
     """What one iteration of a loop costs when there is nothing to compute in it."""
     import jax
     import jax.numpy as jnp
@@ -139,7 +141,7 @@ def launch(small: bool) -> Rows:
     return rows
 
 
-def precision(small: bool) -> Rows:
+def precision(small: bool, seconds: float) -> Rows:
     """Products and a gradient at each precision that XLA offers, beside float64."""
     import jax
     import jax.numpy as jnp
@@ -181,7 +183,7 @@ def precision(small: bool) -> Rows:
     return rows
 
 
-def recurrence(small: bool) -> Rows:
+def recurrence(small: bool, seconds: float) -> Rows:
     """dh_t = D_t dh_tm1 + u_t: a loop against `jax.lax.associative_scan`."""
     import jax
     import jax.numpy as jnp
@@ -222,7 +224,7 @@ def recurrence(small: bool) -> Rows:
     return rows
 
 
-def published(small: bool) -> Rows:
+def published(small: bool, seconds: float) -> Rows:
     """A spiking network of 32768 inputs and three layers of 512, B = 128, over T."""
     import brainstate
     import brainunit as u
@@ -273,7 +275,7 @@ def published(small: bool) -> Rows:
     return rows
 
 
-def speed(small: bool) -> Rows:
+def speed(small: bool, seconds: float) -> Rows:
     """The table of `tests.benchmarks.core_speed` for networks of both kinds."""
     from tests.benchmarks.core_speed import HEAD, rows
     from tests.benchmarks.networks import CASES
@@ -284,14 +286,14 @@ def speed(small: bool) -> Rows:
     return [dict(zip(_cells(HEAD), _cells(line), strict=True)) for line in lines]
 
 
-def quick(small: bool) -> Rows:
+def quick(small: bool, seconds: float) -> Rows:
     """The shipped sweep on this device, each cell in a process of its own."""
     out = Path(os.environ.get("TMPDIR", "/tmp")) / f"etrace-gpu-{os.getpid()}"
     device = "cpu" if small else "gpu"
     command = [sys.executable, "-m", "bench", "-m", "+experiment=quick", f"device={device}"]
     command += ["n_hidden=64", "report=false", f"out={out}"]
     environment = {k: v for k, v in os.environ.items() if k != "JAX_PLATFORMS"}
-    _until(command, 160, env=environment)
+    _until(command, seconds, env=environment)
     columns = ("step_time_ms", "memory_xla_mib", "memory_peak_mib", "test_accuracy", "grad_cosine")
     rows = []
     for file in sorted((out / "cells").glob("*.json")):
@@ -302,12 +304,12 @@ def quick(small: bool) -> Rows:
     return sorted(rows, key=lambda row: (row["algo"], row["batching"]))
 
 
-def tests(small: bool) -> Rows:
+def tests(small: bool, seconds: float) -> Rows:
     """The tests of the core, on this device."""
     files = ["tests/core/test_d_rtrl.py"] if small else ["tests/core"]
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", *files]
-    command += ["-n", str(min(8, os.cpu_count() or 1)), "-W", "ignore::DeprecationWarning"]
-    printed = _until(command, 170, stdout=subprocess.PIPE, text=True)
+    command += ["-n", str(max(1, (os.cpu_count() or 1) - 2)), "-W", "ignore::DeprecationWarning"]
+    printed = _until(command, seconds, stdout=subprocess.PIPE, text=True)
     print(printed)
     last = next((x for x in reversed(printed.splitlines()) if " in " in x), "not finished in time")
     counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
@@ -319,7 +321,7 @@ def tests(small: bool) -> Rows:
 class Section:
     """A part of the run, with the most seconds that it may take."""
 
-    def __init__(self, run: Callable[[bool], Rows], deadline_s: float) -> None:
+    def __init__(self, run: Callable[[bool, float], Rows], deadline_s: float) -> None:
         self.run, self.deadline_s = run, deadline_s
 
 
@@ -331,7 +333,7 @@ SECTIONS: Mapping[str, Section] = {
     "published": Section(published, 150),
     "speed": Section(speed, 150),
     "quick": Section(quick, 170),
-    "tests": Section(tests, 180),
+    "tests": Section(tests, 300),
 }
 
 
