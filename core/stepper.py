@@ -168,7 +168,8 @@ class Stepper:
             raise InvalidArgument(
                 "every state that a step writes to hold the batch",
                 f"{', '.join(shared)}, which the samples share",
-                "Create it inside vmap_new_states (core.initialise does), or batch manually.",
+                'Batch manually: core.initialise(..., batching="manual"); or create it in'
+                " init_state, so that each sample has its own.",
             )
 
     def window(

@@ -146,6 +146,15 @@ def _outputs(model: Any, data: Data, first: int = 0) -> list[Any]:
     return found
 
 
+def test_noise_that_samples_share_is_refused_when_they_are_mapped() -> None:
+    """Dropout draws from the one stream of brainstate.random."""
+    model, data = Dropping(), data_for()
+    with environ.context(fit=True), pytest.raises(
+        core.InvalidArgument, match=r'got RandomState, .* Batch manually: .*batching="manual"'
+    ):
+        run(lambda: gradient_of(core.BPTT(model), data, "vmap"))
+
+
 @pytest.mark.parametrize("make", [core.BPTT, core.D_RTRL])
 def test_another_setting_is_another_graph(make: Any) -> None:
     """Compiled under fit=True; used without dropout, then with it again."""
