@@ -142,3 +142,33 @@ def test_a_beginning_by_parameters_and_chance_is_refused() -> None:
     model.cell = Chance(3)
     with pytest.raises(core.NotRepresentable, match=r"on parameters alone; got cell.h, which"):
         core.initialise(core.D_RTRL(model), data_for().xs[0])
+
+
+@pytest.mark.parametrize("batching", ["manual", "vmap"])
+def test_decays_keep_the_exact_trace_of_a_beginning(batching: str) -> None:
+    """ES-D-RTRL low-passes weights and biases alone; without a beginning they have the same."""
+
+    class Fixed(Begins):
+        def init_state(self, batch_size: int | None = None, **options: Any) -> None:
+            super().init_state(batch_size, **options)
+            self.h.value = jax.lax.stop_gradient(self.h.value)
+
+    data, reset = data_for(), np.zeros((7, 2), bool)
+    reset[4, 1] = True
+    models = [Net(), Net()]
+    models[1].cell = Fixed(3)
+    for path, state in models[0].states(brainstate.ParamState).items():
+        models[1].states(brainstate.ParamState)[path].value = state.value
+
+    def everything() -> Any:
+        made = [(core.ES_D_RTRL(m, (0.8, 0.9), window=3), m) for m in models]
+        return [gradient_of(algo, data, batching, reset=reset)[0] for algo, _ in made], gradient_of(
+            core.BPTT(models[0]), data, batching, reset=reset
+        )[0]
+
+    (found, fixed), exact = ([named(g) for g in part] if isinstance(part, list) else named(part)
+                             for part in run(everything))
+    assert relative_error(found["cell.h0"], exact["cell.h0"]) < 1e-11
+    same = ["cell.W.weight.weight", "out.weight.weight", "cell.gain"]
+    assert_close({k: found[k] for k in same}, {k: fixed[k] for k in same}, 1e-11)
+    assert not np.any(fixed["cell.h0"])

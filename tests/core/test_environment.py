@@ -9,6 +9,7 @@ from typing import Any
 
 import brainstate
 import brainunit as u
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import core
 
 from . import rate_models as rate
 from .cases import Data, data_for, gradient_of, run
-from .references import assert_close, relative_error, squared_error
+from .references import assert_close, named, relative_error, squared_error
 from .test_losses import own_loop
 
 environ = brainstate.environ
@@ -211,3 +212,49 @@ def test_a_step_that_needs_the_time_beforehand_is_refused() -> None:
         run(lambda: core.initialise(core.D_RTRL(Branching()), data_for().xs[0]))
 
 
+
+
+@pytest.mark.parametrize(
+    ("make", "batching"),
+    [
+        (core.BPTT, "manual"),
+        (lambda m: core.TruncatedBPTT(m, window=3), "manual"),
+        (lambda m: core.RTRL(m, window=2), "manual"),
+        (lambda m: core.D_RTRL(m, window=1), "manual"),
+        (lambda m: core.D_RTRL(m, window=1), "vmap"),
+        (lambda m: core.D_RTRL(m, window=3, credit="window"), "manual"),
+        (lambda m: core.ES_D_RTRL(m, 0.9, window=2), "manual"),
+        (lambda m: core.ES_D_RTRL(m, 2, window=1), "manual"),
+    ],
+    ids=["bptt", "truncated", "rtrl", "d_rtrl", "d_rtrl vmap", "credit in windows", "es_d_rtrl",
+         "rank 2"],
+)
+def test_two_calls_are_one(make: Any, batching: str) -> None:
+    """Of a stream that goes on: clock, states, traces, masks and what the loss reads."""
+    model, data = clocked(), data_for()
+    mask = np.asarray([[1.0, 0], [0, 1], [2, 1], [1, 1], [0, 0], [1, 1], [0, 1]])
+
+    def loss(out: Any, y: Any) -> Any:
+        swell = 1 + jnp.cos(environ.get("t") / u.ms) + environ.get("i")
+        return squared_error(out, y) + swell * (model.cell.h.value ** 2).sum()
+
+    def calls(*parts: slice) -> Any:
+        algo = make(model)
+        core.initialise(algo, data.xs[0], batching=batching)
+        found = [
+            core.gradient(algo, loss, data.xs[p], data.ys[p], per_step_targets=True, mask=mask[p],
+                          fresh=False)
+            for p in parts
+        ]
+        grads = jax.tree.map(lambda *g: sum(g), *(named(r.grads) for r in found))
+        return grads, jnp.concatenate([r.losses for r in found]), algo.clock.value
+
+    def everything() -> Any:
+        return calls(slice(0, 7)), calls(slice(0, 3), slice(3, 7))
+
+    (grads, losses, clock), (both, pieces, later) = run(everything)
+    assert relative_error(pieces, losses) < 1e-12
+    assert np.all(clock["i"] == 7)  # of every sample
+    assert np.all(later["i"] == 7)
+    if make is not core.BPTT:  # whose two calls are two windows
+        assert_close(both, grads, 1e-11)
