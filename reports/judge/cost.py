@@ -22,6 +22,9 @@ SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as mu
 LEAST_PEAK_MIB = 16.0  # below this the rise of a peak is made of pages and slack
 _ALPHA = 0.01  # of calling any of equal ways different
 _LEAST_DEGREES = 3  # of freedom, below which the noise counts as unknown
+# Two speeds of a machine: so many pairs of processes, such a share of them at two speeds (fewer are
+# spikes), and the speeds so many standard deviations apart (one speed shows 4 at times).
+_LEAST_PAIRS, _COMMON, _APART = 10, 0.2, 5.0
 
 Order = Literal["faster", "slower", "within noise", "not compared"]
 
@@ -57,10 +60,12 @@ class Noise:
     Args:
         sd: standard deviation of the logarithm of a step time, pooled over programs.
         degrees: degrees of freedom of it.
+        modes: [log] the distance of the two speeds that the machine ran at; 0 where it had one.
     """
 
     sd: float
     degrees: int
+    modes: float = 0.0
 
 
 def time_of(cells: pd.DataFrame) -> Time | None:
@@ -95,20 +100,39 @@ def noise_of(times: Iterable[Time]) -> Noise | None:
     if degrees < _LEAST_DEGREES:
         return None
     squares = sum(float(((g - g.mean()) ** 2).sum()) for g in groups)
-    return Noise(float(np.sqrt(squares / degrees)), degrees)
+    return Noise(float(np.sqrt(squares / degrees)), degrees, _modes(groups))
+
+
+def _modes(groups: Sequence[np.ndarray]) -> float:
+    """[log] the distance of two speeds, of which each is seen in many processes of one program; 0
+    where no two are seen.
+
+    Differences between processes of one program are then of two kinds, small ones and those of
+    this distance, parted where both kinds spread least (Otsu, 1979).
+    """
+    pairs = [np.abs(np.subtract.outer(g, g))[np.triu_indices(len(g), 1)] for g in groups]
+    gaps = np.sort(np.concatenate(pairs))
+    if len(gaps) < _LEAST_PAIRS:
+        return 0.0
+    parts = [(gaps[:i], gaps[i:]) for i in range(1, int(len(gaps) * (1 - _COMMON)) + 1)]
+    near, far = min(parts, key=lambda p: sum(len(part) * part.var() for part in p))
+    spread = float(np.sqrt((len(near) * near.var() + len(far) * far.var()) / len(gaps)))
+    distance = float(far.mean() - near.mean())
+    return float(far.mean()) if distance > _APART * spread else 0.0
 
 
 def bar(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> float:
     """[log] the least difference between two times that is called one.
 
     Student's, at 1 % over all `pairs` that are compared, with the pooled noise or a program's own
-    where that is larger; at least 5 %.
+    where that is larger; at least 5 %, and on a machine of two speeds their distance: which of them
+    a process met says nothing of its program.
     """
     if noise is None:
         return float(np.log1p(UNKNOWN_BAR))
     squares = sum(max(noise.sd, _spread(t)) ** 2 / t.n for t in (a, b))
     reach = float(stdtrit(noise.degrees, 1 - _ALPHA / (2 * max(1, pairs)))) * np.sqrt(squares)
-    return max(float(np.log1p(LEAST_BAR)), float(reach))
+    return max(float(np.log1p(LEAST_BAR)), float(reach), noise.modes)
 
 
 def _spread(time: Time) -> float:

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binom, norm
 from synthetic_records import record, study
 
 from reports import page
+from reports.judge.learning import SAME
 
 Records = list[dict[str, Any]]
 Rng = np.random.Generator
@@ -343,22 +345,44 @@ PLANTED: dict[Callable[[Rng], Records], tuple[list[str], list[str]]] = {
     ),
     a_poor_cosine_that_learns: (["start with es_d_rtrl, the fastest"], ["cosine"]),
     all_failed: (["No answer: no cell got through"], ["start with"]),
-    # One sweep in a hundred has a pair told apart, and is right about it all the same.
-    bimodal_times_tie: (["start with d_rtrl"], ["start with bptt"]),
+    bimodal_times_tie: (
+        ["start with d_rtrl, which needs the least memory", "; bptt is as fast within noise"],
+        [],
+    ),
 }
+
+
+# Of the ways that learn alike one may be told apart; the bound on that has a test of its own.
+IN_EVERY_DRAW = [planted for planted in PLANTED if planted is not two_tasks]
 
 
 def said(records: Records) -> str:
     return page.answer(study(records).facts)
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=lambda p: p.__name__)
-def test_the_first_sentence_is_right(planted: Callable[[Rng], Records]) -> None:
+def wrong(planted: Callable[[Rng], Records], first: str) -> list[str]:
+    """What the first sentence should say and does not, and what it should not and does."""
     wanted, unwanted = PLANTED[planted]
+    return [*(w for w in wanted if w not in first), *(w for w in unwanted if w in first)]
+
+
+@pytest.mark.parametrize("planted", IN_EVERY_DRAW, ids=lambda p: p.__name__)
+def test_the_first_sentence_is_right(planted: Callable[[Rng], Records]) -> None:
     for draw in range(DRAWS):
         rng = np.random.default_rng([draw, *planted.__name__.encode()])
         records = planted(rng)
         first = said([records[i] for i in rng.permutation(len(records))])
         assert draw or first == said(records)
-        assert [w for w in wanted if w not in first] == [], first
-        assert [w for w in unwanted if w in first] == [], first
+        assert wrong(planted, first) == [], first
+
+
+def test_ways_that_learn_alike_are_seldom_told_apart_by_it() -> None:
+    # The means of three seeds each lie further apart than what decides in this share of settings.
+    chance = 2 * norm.sf(SAME / (0.01 * np.sqrt(2 / 3)))
+    draws, errors = 60, 0
+    for draw in range(draws):
+        first = said(two_tasks(np.random.default_rng([draw, 1])))
+        if wrong(two_tasks, first):
+            errors += 1
+            assert "the only way that learned as well as the best" in first
+    assert errors <= binom.ppf(0.999, 2 * draws, chance)

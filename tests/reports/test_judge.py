@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,37 @@ def test_noise_that_machines_have_seldom_parts_equal_times(shape: str) -> None:
         orders = [cost.compare(a, b, noise, 15) for i, a in enumerate(times) for b in times[:i]]
         alarms += any(o != "within noise" for o in orders)
     assert alarms <= 25  # 5 %
+
+
+def two_speeds(rng: np.random.Generator, slow: tuple[int, int], shift: float = 0.0) -> list[Time]:
+    """Two programs in nine processes each, of which so many met the slower speed of the machine."""
+    return [time(*np.exp(gap + 0.34 * (np.arange(9) < n) + 0.02 * rng.standard_normal(9)))
+            for n, gap in zip(slow, (0.0, shift), strict=True)]  # fmt: skip
+
+
+@pytest.mark.parametrize("slow", list(product(range(1, 9), repeat=2)))
+def test_which_speed_of_its_machine_a_program_met_says_nothing_of_it(slow: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    equal, apart = two_speeds(rng, slow), two_speeds(rng, slow, shift=0.8)
+    assert cost.compare(*equal, cost.noise_of(equal)) == "within noise"
+    # All the same a larger difference is one, however the speeds fell.
+    if slow[0] <= slow[1] + 2:
+        assert cost.compare(*apart, cost.noise_of(apart)) == "faster"
+
+
+def test_the_speeds_of_a_machine_are_seen_and_one_speed_is_not_taken_for_two() -> None:
+    rng = np.random.default_rng(4)
+    assert cost.noise_of(two_speeds(rng, (3, 4), 0.1)).modes == pytest.approx(0.34, abs=0.03)
+    one = [cost.noise_of(time(*np.exp(x)) for x in 0.03 * rng.standard_normal((6, 9)))
+           for _ in range(50)]  # fmt: skip
+    assert [noise.modes for noise in one] == [0.0] * 50
+
+
+def test_two_speeds_a_factor_apart_leave_the_faster_half() -> None:
+    found = study([cell(ms=ms, seed=i) for i, ms in enumerate((5, 5.1, 40, 41))]).facts
+    kept = found.settings[0].ways[0].time
+    assert kept
+    assert (kept.n, kept.odd) == (2, 2)
 
 
 def test_a_difference_beyond_the_noise_is_called() -> None:
