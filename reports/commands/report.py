@@ -31,4 +31,5 @@ def run(arguments: argparse.Namespace) -> int:
     built = build(arguments.folders, arguments.out, arguments.plots)
     name_left_out(built.sweeps)
     print(built.page)
+    print(built.answer)
     return 0

@@ -47,8 +47,9 @@ def markdown(context: Context) -> str:
 
 
 def answer(facts: Facts) -> str:
-    """The answer alone, as text."""
-    return " ".join(_text().get_template("answer.txt.j2").render(groups=facts.groups).split())
+    """The answer alone, as one line of text that moves no terminal's cursor."""
+    text = _text().get_template("answer.txt.j2").render(groups=facts.groups)
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 
 def _environment(**options: Any) -> Environment:

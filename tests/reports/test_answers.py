@@ -386,3 +386,7 @@ def test_ways_that_learn_alike_are_seldom_told_apart_by_it() -> None:
             errors += 1
             assert "the only way that learned as well as the best" in first
     assert errors <= binom.ppf(0.999, 2 * draws, chance)
+
+
+def test_what_a_record_holds_moves_no_cursor() -> None:
+    assert " on a[2Jbc d with " in said([record(task="a\x1b[2Jb\u202ec\nd")])

@@ -20,7 +20,10 @@ def test_folders_alone_mean_report(tmp_path: Path, capsys: pytest.CaptureFixture
     (folder / "cells" / "half.json").write_text('{"schema": 1,')
     assert main([str(folder)]) == 0
     captured = capsys.readouterr()
-    assert captured.out.strip() == str(folder / "report" / "index.html")
+    path, answer = captured.out.splitlines()
+    assert path == str(folder / "report" / "index.html")
+    assert answer.startswith("For lif_net on digits with ")
+    assert ", start with " in answer
     assert "left out" in captured.err
     assert "half.json: not readable as JSON" in captured.err
     for name in ("results.parquet", "results.csv", "report/index.html", "report/report.md"):
