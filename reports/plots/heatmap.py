@@ -78,14 +78,16 @@ def plot(metric: str, title: str, grid: pd.DataFrame, pooled: str, name: str) ->
 
 
 def _draw(axes: Axes, grid: pd.DataFrame, title: str, metric: str) -> None:
+    from matplotlib import colormaps
     from matplotlib.colors import LogNorm, Normalize
 
     values = grid.to_numpy(dtype=float)
     positive = bool((values[np.isfinite(values)] > 0).all())
     low, high = np.nanmin(values), np.nanmax(values)
     norm = (LogNorm if positive else Normalize)(low, high if high > low else low + 1)
-    squares = axes.pcolormesh(
-        np.ma.masked_invalid(values), cmap="cividis", norm=norm, linewidth=0)
+    # Of 50 colours and more the bar would be a picture of pixels.
+    squares = axes.pcolormesh(np.ma.masked_invalid(values), norm=norm, linewidth=0,
+                              cmap=colormaps["cividis"].resampled(48))  # fmt: skip
     bar = axes.figure.colorbar(squares, ax=axes, label=heading(metric))
     # One figure each: a logarithmic scale's own labels are too many or none.
     bar.set_ticks(ends := [low, high] if high > low else [low], labels=list(map(short, ends)))
