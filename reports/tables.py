@@ -18,7 +18,7 @@ from reports.errors import InputError
 from reports.records.columns import BOUNDS, NAMES, SEEDED, describe, heading
 from reports.records.settings import labels, varying_within, whole
 from reports.stats import RANGE, STUDENT, Interval, interval, own_ends
-from reports.text import escape_latex, escape_markdown, short
+from reports.text import escape_latex, short, table
 
 NOTHING = "–"
 
@@ -165,10 +165,8 @@ def to_markdown(made: Pivot) -> str:
                   *([heading(metric)] if several or not col else [])]).strip()
         for metric in made.values for col in made.columns
     )]  # fmt: skip
-    rule = ["---"] * len(made.rows) + ["---:"] * (len(head) - len(made.rows))
     body = [[*made.names(made.rows, row), *map(made.shown, cells)] for row, cells in made.lines()]
-    lines = [[*map(escape_markdown, head)], rule, *([*map(escape_markdown, b)] for b in body)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return table(head, body, right=range(len(made.rows), len(head))) + "\n"
 
 
 def to_latex(made: Pivot) -> str:

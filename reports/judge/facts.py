@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from reports.judge import cost, learning
@@ -261,8 +260,3 @@ def _flaw(cells: pd.DataFrame) -> str:
     sick = int((cells["health"].ne("") | cells["silent"].gt(0)).sum())
     text = "; ".join([f"no gradient for {silent} of {weights} weights"] * (silent > 0) + told)
     return f"{text} (in {sick} of {len(cells)} runs)" if text and sick < len(cells) else text
-
-
-def cosine_of(way: Way) -> float:
-    """BPTT's gradient is what the others' are held against."""
-    return 1.0 if way.algo == "bptt" and np.isnan(way.cosine) else way.cosine

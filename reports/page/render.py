@@ -13,12 +13,12 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from reports.judge import Facts
 from reports.page import figures
 from reports.page.context import Context
-from reports.text import short
+from reports.text import escape_markdown, short
 
 
 def html(context: Context) -> str:
@@ -83,8 +83,7 @@ def _plain(value: Any) -> Any:
     """Text that cannot end a table cell, open a tag or make a link."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    safe = str(escape(value)).replace("&#39;", "'").replace("&#34;", '"')  # no attribute is made
-    return Markup(safe.replace("|", "\\|").replace("](", "]\\(").replace("\n", " "))
+    return Markup(escape_markdown(value))
 
 
 def _asset(name: str) -> str:
