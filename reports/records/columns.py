@@ -222,7 +222,6 @@ NAMES = {
 # The settings of a way of computing; the others say what is computed.
 WAYS = ("algo", "batching", "backend")
 HELD = [s for s in SETTINGS if s not in WAYS]
-# What tells the ways apart: a variant is an algorithm with its options (see `Study.table`).
 
 BY_NAME: dict[str, Column] = {c.name: c for c in (*IDENTITY, *METRICS, *EXTRA_METRICS)}
 CONTRACT: tuple[str, ...] = tuple(c.name for c in (*IDENTITY, *METRICS))
