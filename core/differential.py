@@ -188,9 +188,17 @@ def _body(eqn: Equation, avals: Mapping[int, Any]) -> Program | None:
     return None
 
 
+def _counts(params: Mapping[str, Any]) -> tuple[int, int]:
+    """How many operands of a scan are constants, and how many are carried."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()  # since jax 0.11
+    return len(consts), len(carry)
+
+
 def _unrolled(params: Mapping[str, Any], *operands: Any) -> list[Any]:
     """`lax.scan` step by step."""
-    n_consts, n_carry = params["num_consts"], params["num_carry"]
+    n_consts, n_carry = _counts(params)
     consts, carry = operands[:n_consts], list(operands[n_consts : n_consts + n_carry])
     xs, body = operands[n_consts + n_carry :], jex.jaxpr_as_fun(params["jaxpr"])
     steps = range(params["length"])

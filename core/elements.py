@@ -185,7 +185,7 @@ class Elements:
                 mask = self._over(mask, range(ndims[side] - len(last), ndims[side]))
                 others = (1,) * n_free[1 - side]
                 lead, own = mask.shape[: len(batch)], mask.shape[len(batch) :][: len(free)]
-                mask = mask.reshape(*lead, *((*own, *others), (*others, *own))[side])
+                mask = mask.reshape((*lead, *((*own, *others), (*others, *own))[side]))
             sides.append(mask)
         return sides[0] | sides[1]
 

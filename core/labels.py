@@ -343,7 +343,7 @@ def _product(
     spread = range(n + len(free), out.ndim) if side == 0 else range(n, n + others)
     label = _one_label(out, tuple(spread), eqn, paths)
     label = np.broadcast_to(
-        label.reshape(*label.shape, *(1,) * len(contracting)),
+        label.reshape((*label.shape, *(1,) * len(contracting))),
         (*label.shape, *(shape[i] for i in contracting)),
     )
     return label.transpose(np.argsort([*batch, *free, *contracting]))

@@ -103,11 +103,26 @@ class Losses:
                 "Set has_aux accordingly.",
             )
         value = found[0] if self.has_aux else found
-        if value.shape != ():
+        shape = getattr(value, "shape", None)
+        if shape != ():
             raise InvalidArgument(
                 "a loss of one number a step",
-                f"shape {value.shape}",
-                "Sum or average it over samples and outputs inside the loss.",
+                type(value).__name__ if shape is None else f"shape {shape}",
+                "Sum or average it over samples and outputs inside the loss, and return it.",
+            )
+        self._dtype = value.dtype
+
+    def check_differentiable(self) -> None:
+        """Hits can be counted, but not differentiated.
+
+        Raises:
+          InvalidArgument: a loss that is no float.
+        """
+        if not jnp.issubdtype(self._dtype, jnp.floating):
+            raise InvalidArgument(
+                "a loss of a float dtype, which has a gradient",
+                str(self._dtype),
+                "Cast it, or use core.evaluate, which needs no gradient.",
             )
 
     def _check_weights_apart(self) -> None:

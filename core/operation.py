@@ -198,7 +198,8 @@ class Operation:
     def native_y(self, y: Any) -> Any:
         """[..., lead, H] -> [..., native]."""
         front = y.ndim - len(self._own_lead) - 1
-        y = y.reshape(*y.shape[:front], *self._own_lead, *self._w_free)
+        # One tuple: numpy refuses to reshape to no axis at all when they are given one by one.
+        y = y.reshape((*y.shape[:front], *self._own_lead, *self._w_free))
         if self.x_first:
             return y
         middle = front + len(self._own_lead)

@@ -83,6 +83,7 @@ class Stepper:
         )
         found = Losses(loss, out, targets, algo.model.states(), now, **options)
         if credit:
+            found.check_differentiable()
             algo.adapt(found.watched, fresh=fresh, samples=self.samples)
         else:
             algo = algo.with_graph(algo.graph_for(found.watched, credit=False))

@@ -44,6 +44,36 @@ def test_data_of_another_shape(xs: Any, targets: Any, loss: Any, text: str) -> N
     assert text in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (lambda out, y: None, "got NoneType"),
+        (lambda out, y: (out > y).sum(), "got int64"),
+    ],
+    ids=["nothing", "a count"],
+)
+def test_a_loss_without_a_gradient(loss: Any, text: str) -> None:
+    data = data_for()
+    algo = core.D_RTRL(rate.LEAKY.model())
+
+    def everything() -> Any:
+        core.initialise(algo, data.xs[0])
+        return core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True)
+
+    with pytest.raises(core.InvalidArgument, match=text):
+        run(everything)
+
+
+def test_hits_are_counted_without_a_gradient() -> None:
+    data = data_for()
+    algo = core.D_RTRL(rate.LEAKY.model())
+    core.initialise(algo, data.xs[0])
+    found = core.evaluate(
+        algo, lambda out, y: (out > y).sum(), data.xs, data.ys, per_step_targets=True
+    )
+    np.testing.assert_array_equal(found.losses, (found.outputs > data.ys).sum((1, 2)))
+
+
 def test_an_optimizer_of_another_kind() -> None:
     import optax
 
