@@ -65,7 +65,8 @@ def _notes(sides: tuple[Side, Side]) -> list[str]:
             f"The machines differ: {_list(base, 'processor')} ({_list(base, 'fingerprint')}) and "
             f"{_list(head, 'processor')} ({_list(head, 'fingerprint')}); times are not compared."
         )
-    if set(base.rows["key"]) == set(head.rows["key"]):
+    a, b = (side.rows.sort_values("key", ignore_index=True) for side in sides)
+    if a.equals(b):
         notes.append("Both sides hold the same records: an A/A comparison.")
     return notes
 
