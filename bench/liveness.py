@@ -43,7 +43,9 @@ def _peak(jaxpr: Any) -> int:
 
     steps = []
     for equation in _needed(jaxpr, kept):
-        if equation.primitive.name in FUSED and kept.isdisjoint(equation.outvars):
+        if kept.isdisjoint(equation.outvars) and (passed := _passed_on(equation)) is not None:
+            sources |= {v: sources.get(a, frozenset({a})) for v, a in passed.items()}
+        elif equation.primitive.name in FUSED and kept.isdisjoint(equation.outvars):
             sources |= dict.fromkeys(equation.outvars, reads(equation))
         else:
             steps.append((equation, reads(equation)))
@@ -72,12 +74,28 @@ def _needed(jaxpr: Any, outputs: set[Any]) -> list[Any]:
     return found[::-1]
 
 
+def _passed_on(equation: Any) -> dict[Any, Any] | None:
+    """Result -> operand, of a call that computes nothing: one that only has a derivative rule."""
+    bodies = _bodies(equation)
+    if len(bodies) != 1 or getattr(bodies[0], "consts", ()):
+        return None
+    body = getattr(bodies[0], "jaxpr", bodies[0])
+    given = dict(zip(body.invars, equation.invars, strict=False))
+    if body.eqns or any(isinstance(given.get(v), jex.Literal | None) for v in body.outvars):
+        return None
+    return {v: given[inner] for v, inner in zip(equation.outvars, body.outvars, strict=True)}
+
+
 def _inside(equation: Any) -> int:
     """Bytes that an equation's own body needs beside its operands and results."""
-    bodies = [item for value in equation.params.values()
-              for item in (value if isinstance(value, tuple | list) else (value,))
-              if isinstance(item, jex.ClosedJaxpr | jex.Jaxpr)]
-    return max((_peak(getattr(body, "jaxpr", body)) for body in bodies), default=0)
+    return max((_peak(getattr(body, "jaxpr", body)) for body in _bodies(equation)), default=0)
+
+
+def _bodies(equation: Any) -> list[Any]:
+    """The jaxprs that an equation holds."""
+    return [item for value in equation.params.values()
+            for item in (value if isinstance(value, tuple | list) else (value,))
+            if isinstance(item, jex.ClosedJaxpr | jex.Jaxpr)]
 
 
 def _variables(atoms: Iterable[Any]) -> list[Any]:

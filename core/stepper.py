@@ -56,7 +56,8 @@ class Stepper:
         dtypes = [arg.dtype for arg in algo.input_leaves((sample,), True)]
         self.args = tuple(jnp.asarray(a, d) for a, d in zip(leaves, dtypes, strict=True))
         self.samples = (leaves[0].shape[1],) if mapped else ()
-        self.algo = self.owner = algo
+        self.algo = algo.over_samples(*self.samples) if mapped else algo
+        self.owner = algo
         self.clock: dict[str, Any] = {}
 
     def adapt(
