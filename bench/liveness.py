@@ -77,7 +77,7 @@ def _needed(jaxpr: Any, outputs: set[Any]) -> list[Any]:
 def _passed_on(equation: Any) -> dict[Any, Any] | None:
     """Result -> operand, of a call that computes nothing: one that only has a derivative rule."""
     bodies = _bodies(equation)
-    if len(bodies) != 1 or getattr(bodies[0], "consts", ()):
+    if len(bodies) != 1 or (isinstance(bodies[0], jex.ClosedJaxpr) and bodies[0].consts):
         return None
     body = getattr(bodies[0], "jaxpr", bodies[0])
     given = dict(zip(body.invars, equation.invars, strict=False))
