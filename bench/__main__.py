@@ -2,14 +2,14 @@
 
 import sys
 
-from bench import signals
+from bench.sweep import signals
 
 
 def main() -> int:
     """The command, which an early signal ends as well as a late one."""
     with signals.endable():
         try:
-            from bench import cli
+            from bench.command import cli
 
             return cli.main()
         except KeyboardInterrupt as ended:

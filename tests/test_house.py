@@ -58,8 +58,8 @@ PLUGIN_FOLDERS = {
     "reports/plots": {"base", "svg", "style"},
 }
 
-# The process that a person starts: it must answer quickly and may never hold a JAX backend.
-PARENT_MODULES = ("__main__", "cli", "launch", "cell", "record")
+# What runs in the process that a person starts: it answers quickly and never holds a JAX backend.
+PARENT = ("bench/__main__.py", "bench/command", "bench/sweep", "bench/launchers", "bench/duel")
 JAX_STACK = {"jax", "jaxlib", "brainstate", "braintools", "brainunit", "brainpy", "core"}
 
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:work|root|home|Users|tmp)/\w")
@@ -168,8 +168,8 @@ def plugin_imports(root: Path) -> tuple[int, list[str]]:
 def parent_without_jax(root: Path) -> tuple[int, list[str]]:
     """The parent of a sweep imports no jax, neither itself nor through another module."""
     looked, found = 0, []
-    queue = [root / "bench" / "__init__.py"]
-    queue += [root / "bench" / f"{name}.py" for name in PARENT_MODULES]
+    queue = [file for place in PARENT
+             for file in ([root / place] if place.endswith(".py") else python_files(root, place))]
     seen: set[Path] = set()
     while queue:
         file = queue.pop()
@@ -261,14 +261,14 @@ RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
     ),
     "bench never imports reports": (
         forbidden_imports,
-        "bench/cli.py",
+        "bench/command/cli.py",
         "from reports import load\n",
     ),
     "core knows no pandas": (forbidden_imports, "core/graph.py", "import pandas as pd\n"),
     "core never imports bench": (
         forbidden_imports,
         "core/step.py",
-        "from bench.cell import Cell\n",
+        "from bench.sweep.cell import Cell\n",
     ),
     "core order": (core_order, "core/step.py", "from .traces import attach\n"),
     "core order, new module": (core_order, "core/helpers.py", "import math\n"),
@@ -279,8 +279,8 @@ RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
         "from core.algorithms import D_RTRL\n",
     ),
     "plug-ins are strangers": (plugin_imports, "core/algorithms/bptt.py", "from . import d_rtrl\n"),
-    "parent without jax": (parent_without_jax, "bench/launch.py", "import jax\n"),
-    "parent without core": (parent_without_jax, "bench/cell.py", "from core import D_RTRL\n"),
+    "parent without jax": (parent_without_jax, "bench/sweep/launch.py", "import jax\n"),
+    "parent without core": (parent_without_jax, "bench/sweep/cell.py", "from core import D_RTRL\n"),
     "long files": (long_files, "reports/html.py", "x = 1\n" * (MAX_LINES + 1)),
     "packages": (packages_without_init, "bench/tasks/digits.py", "x = 1\n"),
     "test packages": (packages_without_init, "tests/core/test_step.py", "x = 1\n"),

@@ -118,7 +118,7 @@ class ModelTrainee(Trainee):
     def apply(self, gradient: Arrays) -> jax.Array:
         import brainstate
 
-        from bench.trees import norm
+        from bench.cell.trees import norm
 
         size = norm(gradient)
         self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"]))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.backends.base import Backend, Comparison, ModelTrainee, StepResult, Trainee
-from bench.kinds import Count
+from bench.bounds import Count
 
 if TYPE_CHECKING:
     import jax

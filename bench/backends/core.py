@@ -41,7 +41,7 @@ class CoreTrainee(ModelTrainee):
 
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         import core
-        from bench.trees import norm
+        from bench.cell.trees import norm
 
         result = core.train(
             self._started(xs, self._mode), self._loss, xs, ys, self._optimizer, has_aux=True,
@@ -52,7 +52,7 @@ class CoreTrainee(ModelTrainee):
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         """That of all updates of a sequence together, had they left the weights as they are."""
         import core
-        from bench.trees import norm
+        from bench.cell.trees import norm
 
         total = Total(self.weights)
         result = core.train(self._started(xs, self._mode), self._loss, xs, ys, total, has_aux=True,

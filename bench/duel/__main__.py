@@ -1,7 +1,8 @@
 """``python -m bench.duel base=REF_OR_PATH head=REF_OR_PATH KEY=VALUE...``"""
 
-from bench import signals, streams
+from bench.command import streams
 from bench.duel.cli import main
+from bench.sweep import signals
 
 if __name__ == "__main__":
     streams.prepare()

@@ -14,14 +14,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import signals
 from bench.duel import process
 from bench.duel.options import USAGE, Options, parse, titles
 from bench.duel.referee import Referee
 from bench.duel.trees import Tree, checked_out
 from bench.errors import BadInput
-from bench.provenance import CACHE_VARIABLE
-from bench.record import write_json
+from bench.sweep import signals
+from bench.sweep.provenance import CACHE_VARIABLE
+from bench.sweep.record import write_json
 
 SCHEMA = 1
 CELL_TIMEOUT_S = 900.0

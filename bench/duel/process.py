@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import record
+from bench.bounds import is_number
 from bench.duel.trees import Tree
 from bench.errors import BadInput
-from bench.kinds import is_number
+from bench.sweep import record
 
 # What decides is the median training step; the other measurements would only cost time. Starting a
 # process costs far more than two seconds of steps, so these are used whatever the interval says.

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from types import TracebackType
 
-from bench.turns import ANY_CORE, DONE, VARIABLE
+from bench.cell.time_slices import ANY_CORE, DONE, VARIABLE
 
 LOOK_S = 0.1
 

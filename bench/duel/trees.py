@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench import turns
+from bench.cell import time_slices
 from bench.errors import BadInput
-from bench.git import git
-from bench.provenance import CACHE_VARIABLE
+from bench.sweep.git import git
+from bench.sweep.provenance import CACHE_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,18 @@ def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) ->
             do="Something on the path comes before it: check PYTHONPATH and .pth files.",
         )
     signs = {
-        "report": ("conf/config.yaml", "\nreport:"),
-        "cache": ("bench/provenance.py", CACHE_VARIABLE),
-        "turns": ("bench/turns.py", turns.VARIABLE),
+        "report": ("conf", "\nreport:"),
+        "cache": ("bench", CACHE_VARIABLE),
+        "turns": ("bench", time_slices.VARIABLE),
     }
-    knows = tuple(name for name, (file, sign) in signs.items() if _says(root / file, sign))
+    knows = tuple(name for name, (folder, sign) in signs.items() if _says(root / folder, sign))
     return replace(tree, core=found, knows=knows)
 
 
-def _says(file: Path, text: str) -> bool:
-    """Whether a file of a tree has this text in it: how a tree tells what it knows."""
-    try:
-        return text in file.read_text(encoding="utf-8")
-    except OSError:
-        return False
+def _says(folder: Path, text: str) -> bool:
+    """Whether a file below a folder has this text in it: how a tree tells what it knows."""
+    files = (file for kind in ("*.py", "config.yaml") for file in folder.rglob(kind))
+    return any(text.encode() in file.read_bytes() for file in files if file.is_file())
 
 
 def _python(tree: Tree, *arguments: str) -> str:

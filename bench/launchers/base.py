@@ -29,7 +29,7 @@ class Outcome:
 
 
 class Launcher(abc.ABC):
-    """Runs ``bench.share.run(path)`` once for every share.
+    """Runs ``bench.sweep.jobs.run(path)`` once for every share.
 
     Attributes:
         here: whether every job runs on this machine, so that what is missing here is missing there.
@@ -52,7 +52,7 @@ class Launcher(abc.ABC):
         """Starts a job for each share and waits for all of them.
 
         Args:
-            shares: files that ``bench.share.run`` understands.
+            shares: files that ``bench.sweep.jobs.run`` understands.
             logs: folder for what the jobs print.
             tick: called every few seconds with the number of jobs that have ended.
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import share
 from bench.launchers.base import Launcher, Outcome, needs
+from bench.sweep import jobs
 
 POLL_S = 2.0
 LOST_WORDS = 300
@@ -34,7 +34,7 @@ class Ray(Launcher):
 
         ray.init(**self._init)
         try:
-            task = ray.remote(**self._remote)(share.run)
+            task = ray.remote(**self._remote)(jobs.run)
             running = dict(zip([task.remote(str(path)) for path in shares], shares, strict=True))
             recorded: list[str] = []
             lost: list[str] = []

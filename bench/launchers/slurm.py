@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import share
 from bench.errors import BadInput
 from bench.launchers.base import Launcher, Outcome, needs
+from bench.sweep import jobs
 
 POLL_S = 2.0
 LOST_WORDS = 300
@@ -20,7 +20,7 @@ class _Job:
     """What a job calls; when Slurm ends it at its time limit it queues itself again."""
 
     def __call__(self, path: str) -> list[str]:
-        return share.run(path)
+        return jobs.run(path)
 
     def checkpoint(self, path: str) -> Any:
         """The rest of the share: what is recorded is not run again."""

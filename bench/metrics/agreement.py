@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.gradients import EXACT, float64_gradients, joined, relative_error
+from bench.bounds import Count, NotNegative
+from bench.cell.gradients import EXACT, float64_gradients, joined, relative_error
 from bench.instantiate import instantiate
-from bench.kinds import Count, NotNegative
 from bench.metrics.base import Metric, Run
 
 

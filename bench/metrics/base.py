@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bench.backends.base import Trainee
-from bench.home import Home
-from bench.stepper import Stepper
+from bench.cell.core_process import Home
+from bench.cell.stepper import Stepper
 from bench.tasks.base import Task
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.gradients import EXACT, cosine, float64_gradients, joined, relative_error
-from bench.kinds import Count
+from bench.bounds import Count
+from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
 from bench.metrics.base import Metric, Run
 
 

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.kinds import NotNegative
+from bench.bounds import NotNegative
+from bench.cell.program import Program
+from bench.cell.trees import flat
 from bench.metrics.base import Metric, Run
-from bench.program import Program
-from bench.trees import flat
 
 
 class Health(Metric):

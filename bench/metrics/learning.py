@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from bench.kinds import Positive
+from bench.bounds import Positive
+from bench.cell.program import Program
 from bench.metrics.base import Metric, Run
-from bench.program import Program
 from bench.tasks.base import Batch
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from bench.kinds import NotNegative
+from bench.bounds import NotNegative
+from bench.cell.program import Program
+from bench.cell.trees import owned
 from bench.metrics.base import Metric, Run
-from bench.program import Program
-from bench.trees import owned
 
 MIB = 2**20
 

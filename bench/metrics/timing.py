@@ -9,11 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from bench.compilations import Compilations
-from bench.kinds import Count, NotNegative, Positive
+from bench.bounds import Count, NotNegative, Positive
+from bench.cell.compilations import Compilations
+from bench.cell.statistics import bootstrap_interval, narrow_enough, steady
+from bench.cell.time_slices import Turns
 from bench.metrics.base import Metric, Run
-from bench.statistics import bootstrap_interval, narrow_enough, steady
-from bench.turns import Turns
 
 BLOCK_STEPS = 3
 BLOCK_S = 0.1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.cell.operations import Work as Count
+from bench.cell.operations import work_of
 from bench.metrics.base import Metric, Run
-from bench.operations import Work as Count
-from bench.operations import work_of
 
 MIB = 2**20
 

@@ -7,7 +7,7 @@ import brainstate
 import brainunit as u
 import jax
 
-from bench.kinds import Positive
+from bench.bounds import Positive
 from bench.models.base import recurrent_linear
 
 

@@ -9,7 +9,7 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 
-from bench.kinds import Positive
+from bench.bounds import Positive
 
 
 class LIFSNN(brainstate.nn.Module):

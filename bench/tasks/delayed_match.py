@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.kinds import Count, NotNegative
+from bench.bounds import Count, NotNegative
 from bench.tasks.base import Batch, DrawnTask, delay_of
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.kinds import Count, Positive
+from bench.bounds import Count, Positive
 from bench.tasks.events import EventTask, Recordings, chosen, recordings
 
 SIDE = 34

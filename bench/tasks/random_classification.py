@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bench.kinds import Count
+from bench.bounds import Count
 from bench.tasks.base import Batch, Task
 
 

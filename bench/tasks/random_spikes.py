@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.kinds import Count
+from bench.bounds import Count
 from bench.tasks.base import Batch, DrawnTask
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.kinds import Count, Positive
+from bench.bounds import Count, Positive
 from bench.tasks.events import EventTask, Recordings, chosen, recordings
 
 UNITS = 700

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 import core
-from bench.check import N_OUT
+from bench.check.algorithm import N_OUT
 
 
 class BatchLeak(core.D_RTRL):

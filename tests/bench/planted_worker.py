@@ -10,7 +10,7 @@ import sys
 import time
 
 from bench import processes
-from bench.worker import Reporter, cap_memory, failure
+from bench.cell.worker import Reporter, cap_memory, failure
 
 REPORTER: Reporter
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import child, cli, plan, preflight, probe, provenance, sweep
-from bench.compose import Composer
+from bench import child
+from bench.cell import preflight, probe
+from bench.command import cli, plan
+from bench.command.compose import Composer
 from bench.errors import BadInput
+from bench.sweep import provenance, sweep
 
 CASES = {
     "algo=drtrl": "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, d_rtrl, "

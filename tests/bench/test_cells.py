@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench import cli, sweep
+from bench.command import cli
+from bench.sweep import sweep
 from tests.bench.plugins.planted_backend import HELD_MIB, SLEEP_S
 
 PLUGINS = Path(__file__).parent / "plugins"

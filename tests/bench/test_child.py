@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import child, cli, preflight, signals, sweep
+from bench import child
+from bench.cell import preflight
 from bench.child import Answer
+from bench.command import cli
 from bench.errors import BadInput
-from bench.folder import Folder
-from bench.progress import Watcher
-from bench.provenance import ROOT
+from bench.sweep import signals, sweep
+from bench.sweep.folder import Folder
+from bench.sweep.progress import Watcher
+from bench.sweep.provenance import ROOT
 from tests.bench.test_sweep import plant, wait_for
 
 # Prints what looks like an answer, leaves a process behind, and does as it is asked.
@@ -105,8 +108,9 @@ def test_the_process_ends_with_the_one_that_asked(
     wait_for(lambda: not sleepers())
 
 
-@pytest.mark.parametrize("name", ["worker", "preflight", "probe", "home", "floor", "duel",
-                                  "environments"])
+@pytest.mark.parametrize("name", [
+    "cell.worker", "cell.preflight", "cell.probe", "cell.core_process", "sweep.machine_rates",
+    "duel", "environments"])
 def test_help_of_what_runs_by_itself(name: str) -> None:
     done = subprocess.run([sys.executable, "-m", f"bench.{name}", "--help"], cwd=ROOT,
                           capture_output=True, text=True, check=False)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import cli
-from bench.cell import GROUPS, Cell, checked
-from bench.compose import CONF, Composer, Point
+from bench.command import cli
+from bench.command.compose import CONF, Composer, Point
 from bench.errors import BadInput
+from bench.sweep.cell import GROUPS, Cell, checked
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 OPTIONS = sorted((path.parent.name, path.stem) for group in (*GROUPS, "metric")

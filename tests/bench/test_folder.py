@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import record
 from bench.errors import BadInput
-from bench.folder import Folder, default
+from bench.sweep import record
+from bench.sweep.folder import Folder, default
 
 
 def saved(folder: Folder, key: str, identity: str) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from bench import floor, plan, provenance, record, sweep
-from bench.folder import Folder
-from bench.probe import finding
-from bench.progress import Watcher
-from bench.sweep import machine_floor
+from bench.cell.probe import finding
+from bench.command import plan
+from bench.sweep import machine_rates, provenance, record, sweep
+from bench.sweep.folder import Folder
+from bench.sweep.progress import Watcher
+from bench.sweep.sweep import machine_floor
 from tests.bench.test_sweep import cells_of, counting, plant, records, run, with_code
 
 
@@ -113,16 +114,16 @@ def test_a_floor_that_fails_is_not_kept(
         asked.append(timeout)
         raise subprocess.TimeoutExpired("floor", timeout)
 
-    monkeypatch.setattr(floor, "_failed", set())
+    monkeypatch.setattr(machine_rates, "_failed", set())
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "run", hangs)
         assert [machine_floor(folder, cell) for _ in range(2)] == [{}, {}]
-    assert asked == [floor.TIMEOUT_S]
+    assert asked == [machine_rates.TIMEOUT_S]
     # As another process finds it, and where an older version kept the failure.
-    floor._failed.clear()
+    machine_rates._failed.clear()
     assert not (folder.path / "floor.json").exists()
     name = f"{provenance.fingerprint(cell)} cpu float32"
     record.write_json(folder.path / "floor.json", {name: {}})
-    monkeypatch.setattr(floor, "_measured_floor", lambda _: {"copy_bytes_per_s": 1.0})
+    monkeypatch.setattr(machine_rates, "_measured_floor", lambda _: {"copy_bytes_per_s": 1.0})
     assert machine_floor(folder, cell) == {"copy_bytes_per_s": 1.0}
     assert json.loads((folder.path / "floor.json").read_text()) == {name: {"copy_bytes_per_s": 1.0}}

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, git, inputs, provenance
-from bench.cell import Cell
+from bench.command import cli
 from bench.errors import BadInput
+from bench.sweep import git, inputs, provenance
+from bench.sweep.cell import Cell
 
 
 def cell(*arguments: str) -> Cell:

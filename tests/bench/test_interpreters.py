@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, environments, interpreters, launch, provenance
-from bench.cell import Cell
+from bench import environments
+from bench.command import cli
 from bench.environments import __main__ as builder
 from bench.errors import BadInput
-from bench.interpreters import NEEDED, Interpreter
+from bench.sweep import interpreters, launch, provenance
+from bench.sweep.cell import Cell
+from bench.sweep.interpreters import NEEDED, Interpreter
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench import launch, processes
-from bench.launch import LOG_HEAD_BYTES, LOG_TAIL_BYTES, Outcome, merge, run_cell
-from bench.provenance import ROOT
+from bench import processes
+from bench.sweep import launch
+from bench.sweep.launch import LOG_HEAD_BYTES, LOG_TAIL_BYTES, Outcome, merge, run_cell
+from bench.sweep.provenance import ROOT
 
 MIB = 2**20
 

@@ -18,11 +18,13 @@ from typing import Any
 import psutil
 import pytest
 
-from bench import cli, neighbours, processes, provenance, share, sweep
+from bench import processes
+from bench.command import cli
 from bench.errors import BadInput
-from bench.folder import Folder
 from bench.launchers.base import CELLS_PER_JOB, Launcher, Outcome
-from bench.provenance import ROOT
+from bench.sweep import jobs, other_cells, provenance, sweep
+from bench.sweep.folder import Folder
+from bench.sweep.provenance import ROOT
 from tests.bench.test_sweep import cells_of, counting, plant, records, with_code
 
 ABOUT = {"experiment": "", "question": "", "overrides": []}
@@ -42,7 +44,7 @@ class InProcess(Launcher):
     here = False
 
     def __init__(self, jobs: int | None, lost: Sequence[int] = (),
-                 work: Callable[[str], list[str]] = share.run) -> None:
+                 work: Callable[[str], list[str]] = jobs.run) -> None:
         super().__init__(jobs)
         self._lost = lost
         self._work = work
@@ -54,7 +56,7 @@ class InProcess(Launcher):
 
 
 def run(out: Path, *arguments: str, launcher: Launcher | None = None) -> int:
-    runner = partial(share.launch, launcher) if launcher else None
+    runner = partial(jobs.launch, launcher) if launcher else None
     folder = Folder.open(out, anywhere=launcher is not None)
     return sweep.run(cells_of(*arguments), folder, ABOUT, runner)
 
@@ -69,7 +71,7 @@ def on_another_machine(path: str) -> list[str]:
         real = provenance.environment
         patch.setattr(provenance, "environment",
                       lambda python, gpu: real(python, gpu) | {"processor": "another"})
-        return share.run(path)
+        return jobs.run(path)
 
 
 def test_rows_are_those_of_a_sweep_in_turn(
@@ -135,7 +137,7 @@ def test_a_job_that_is_queued_again_goes_on_where_it_was(
 ) -> None:
     def twice(path: str) -> list[str]:
         first = on_another_machine(path)
-        assert sorted(share.run(path)) == sorted(first)
+        assert sorted(jobs.run(path)) == sorted(first)
         return first
 
     # Seed 1 fails, which is a result that its job does not try again.
@@ -146,7 +148,7 @@ def test_a_job_that_is_queued_again_goes_on_where_it_was(
 def test_a_withdrawn_sweep_stops_between_cells(
     planted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, = share.deal(cells_of("seed=0,5"), Folder.open(tmp_path / "out", anywhere=True), 1)
+    path, = jobs.deal(cells_of("seed=0,5"), Folder.open(tmp_path / "out", anywhere=True), 1)
     real = sweep.in_turn
 
     def withdraw(*arguments: Any) -> list[str]:
@@ -154,16 +156,16 @@ def test_a_withdrawn_sweep_stops_between_cells(
         return real(*arguments)
 
     monkeypatch.setattr(sweep, "in_turn", withdraw)
-    assert len(share.run(str(path))) == 1
+    assert len(jobs.run(str(path))) == 1
     assert planted == [0]
-    assert share.run(str(path)) == []
+    assert jobs.run(str(path)) == []
 
 
 def test_a_launcher_that_breaks_still_gets_a_report(
     planted: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(path: str) -> list[str]:
-        share.run(path)
+        jobs.run(path)
         raise RuntimeError("no answer\nfrom the queue")
 
     assert run(tmp_path / "out", "seed=0,5", launcher=InProcess(2, work=broken)) == 1
@@ -244,7 +246,7 @@ def test_a_cell_beside_another_is_seen(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"} | theirs
     other = subprocess.Popen(
-        [sys.executable, "-c", "print('up', flush=True); input()", "-m", neighbours.WORKER],
+        [sys.executable, "-c", "print('up', flush=True); input()", "-m", other_cells.WORKER],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
     # Other tests start cells of their own at any moment: only this one is to be counted.
     everything = psutil.process_iter
@@ -253,9 +255,9 @@ def test_a_cell_beside_another_is_seen(
     try:
         assert other.stdout
         assert other.stdout.readline() == b"up\n"
-        own = neighbours.others(mine)
+        own = other_cells.others(mine)
         monkeypatch.setattr(processes, "descendants", lambda pid: [])
-        seen = neighbours.Neighbours({"device": {"platform": mine}})
+        seen = other_cells.Neighbours({"device": {"platform": mine}})
         for phase in ("compile", "timing", "memory", "end"):
             seen.phase(phase)
     finally:
@@ -265,16 +267,16 @@ def test_a_cell_beside_another_is_seen(
 
 
 def test_a_cell_and_its_guard_are_one_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ["python", "-m", neighbours.WORKER]
+    command = ["python", "-m", other_cells.WORKER]
     every = [SimpleNamespace(pid=pid, info={"cmdline": command}) for pid in (10, 11, 20, 21)]
     monkeypatch.setattr(psutil, "process_iter", lambda attrs: every)
-    monkeypatch.setattr(neighbours, "_may_share", lambda *_: True)
+    monkeypatch.setattr(other_cells, "_may_share", lambda *_: True)
     monkeypatch.setattr(os, "getsid", lambda pid: 10 * (pid // 10))
-    assert neighbours.others("cpu") == 2
+    assert other_cells.others("cpu") == 2
 
 
 def test_nothing_timed_is_nothing_shared() -> None:
-    seen = neighbours.Neighbours({"device": {"platform": "cpu"}})
+    seen = other_cells.Neighbours({"device": {"platform": "cpu"}})
     for phase in ("build", "compile", "learning", "end"):
         seen.phase(phase)
     assert seen.most is None

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench import cli, sweep
+from bench.command import cli
+from bench.sweep import sweep
 
 COLUMNS = {
     "step_time_ms", "timesteps_per_s", "sequences_per_s", "trace_s", "lower_s", "compile_s",

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bench import cli, floor
-from bench.build import build
-from bench.gradients import cosine, relative_error
-from bench.liveness import peak_bytes
+from bench.cell.build import build
+from bench.cell.gradients import cosine, relative_error
+from bench.cell.memory_estimate import peak_bytes
+from bench.command import cli
 from bench.metrics.base import Metric, Run, in_order
 from bench.metrics.fidelity import Fidelity
 from bench.metrics.health import Health, gradient_words, never_moved, without_gradient
@@ -20,6 +20,7 @@ from bench.metrics.learning import Learning, time_to
 from bench.metrics.memory import Memory
 from bench.metrics.timing import Timing
 from bench.metrics.work import Work
+from bench.sweep import machine_rates
 
 
 def built(*overrides: str) -> Run:
@@ -138,7 +139,7 @@ def test_predicted_memory_is_near_the_compilers(model: str, algo: str) -> None:
 
 
 def test_floor_is_a_rate_of_this_machine() -> None:
-    rates = floor.measure("float32")
+    rates = machine_rates.measure("float32")
     assert 1e8 < rates["product_flops_per_s"] < 1e15
     assert 1e8 < rates["copy_bytes_per_s"] < 1e14
 

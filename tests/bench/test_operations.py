@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from bench.operations import Work, work_of
+from bench.cell.operations import Work, work_of
 
 
 def counted(fun: object, *arguments: jax.Array) -> Work:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli
-from bench.compose import Composer
+from bench.command import cli
+from bench.command.compose import Composer
 from tests.bench.test_compose import points
 
 REFUSED = {

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from bench import build
 from bench.backends.base import Backend
 from bench.backends.core import Core
 from bench.backends.plain_jax import PlainJax
-from bench.gradients import joined, relative_error
+from bench.cell import build
+from bench.cell.gradients import joined, relative_error
+from bench.cell.trees import flat
 from bench.tasks.random_spikes import RandomSpikes
-from bench.trees import flat
 
 MODELS = {"gru": {"_target_": "bench.models.gru.GRU"},
           "lif_net": {"_target_": "bench.models.lif_net.LIFNet", "tau_mem": 3.0, "tau_out": 7.0},

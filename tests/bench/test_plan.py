@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import child, cli, plan, probe, sweep
-from bench.folder import Folder
+from bench import child
+from bench.cell import probe
+from bench.command import cli, plan
+from bench.sweep import sweep
+from bench.sweep.folder import Folder
 
 
 def test_memory_is_predicted_where_there_is_none_to_build_the_cell() -> None:

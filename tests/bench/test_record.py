@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import record
+from bench.sweep import record
 
 
 def sample(key: str = "k") -> dict:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import floor, launch, provenance, sweep
-from bench.floor import RATES, machine_floor
-from bench.folder import Folder
-from bench.launch import Outcome
-from bench.sweep import build_report
+from bench.sweep import launch, machine_rates, provenance, sweep
+from bench.sweep.folder import Folder
+from bench.sweep.launch import Outcome
+from bench.sweep.machine_rates import RATES, machine_floor
+from bench.sweep.sweep import build_report
 from tests.bench.test_sweep import cells_of, plant, records, run
 
 
@@ -106,11 +106,11 @@ def test_a_floor_that_is_none_is_measured(
 ) -> None:
     folder, cell = Folder.open(tmp_path / "out"), cells_of("seed=0")[0]
     rates = dict.fromkeys(RATES, 1.0)
-    monkeypatch.setattr(floor, "_measured_floor", lambda _: rates)
+    monkeypatch.setattr(machine_rates, "_measured_floor", lambda _: rates)
     name = f"{provenance.fingerprint(cell)} cpu float32"
     (folder.path / "floor.json").write_text(text.replace("NAME", name))
     assert machine_floor(folder, cell) == rates
-    monkeypatch.setattr(floor, "_measured_floor", None)
+    monkeypatch.setattr(machine_rates, "_measured_floor", None)
     assert machine_floor(folder, cell) == rates
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import signature
 from bench.errors import BadInput
-from bench.provenance import ROOT
+from bench.sweep import signature
+from bench.sweep.provenance import ROOT
 
 SOURCE = '''
 import nothing_that_exists

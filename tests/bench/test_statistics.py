@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.statistics import bootstrap_interval, median_interval, narrow_enough, steady
+from bench.cell.statistics import bootstrap_interval, median_interval, narrow_enough, steady
 
 times = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bench import launch, record
-from bench.folder import Folder
-from bench.progress import closing_table, console, outcome_line
+from bench.sweep import launch, record
+from bench.sweep.folder import Folder
+from bench.sweep.progress import closing_table, console, outcome_line
 from tests.bench.test_sweep import cells_of
 
 CHANGES = 400

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, provenance
+from bench.command import cli
+from bench.sweep import provenance
 from tests.bench.test_sweep import records
 
 BENCH = f"{sys.executable} -m bench"
@@ -20,7 +21,7 @@ ASCII = {**UTF8, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 PLANTED = """
 import sys
 from pathlib import Path
-from bench import cli
+from bench.command import cli
 from tests.bench import test_sweep as t
 t.plant(setattr)
 cli.answer = lambda argv: t.run(t.cells_of(*argv[1:]), Path(argv[0]))

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from bench import cli, launch, neighbours, provenance, record, sweep
-from bench.cell import Cell
+from bench.command import cli
 from bench.errors import BadInput
-from bench.folder import Folder
-from bench.launch import Outcome
-from bench.provenance import ROOT
+from bench.sweep import launch, other_cells, provenance, record, sweep
+from bench.sweep.cell import Cell
+from bench.sweep.folder import Folder
+from bench.sweep.launch import Outcome
+from bench.sweep.provenance import ROOT
 
 FAULTS = ("do_nothing_wrong", "raise_in_the_middle", "kill_itself", "exit_without_a_word",
           "ask_for_too_much")
@@ -46,7 +47,7 @@ def plant(setattr_: Callable[[object, str, Any], None]) -> None:
     setattr_(sweep, "machine_floor", lambda *_: {})
     setattr_(sweep, "build_report", lambda *_: "none")
     # Other tests may run cells at the same time.
-    setattr_(neighbours, "others", lambda platform: 0)
+    setattr_(other_cells, "others", lambda platform: 0)
 
 
 def cells_of(*arguments: str) -> list[Cell]:
@@ -345,7 +346,7 @@ def test_what_cannot_run_is_skipped_with_the_reason(arguments: list[str], reason
 GROWTH = """
 import resource, sys
 from pathlib import Path
-from bench import record
+from bench.sweep import record
 from tests.bench import test_sweep as t
 t.plant(setattr)
 cells = t.cells_of(f"repeats={sys.argv[2]}")

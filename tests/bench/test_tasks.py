@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from bench import cli
+from bench.command import cli
 from bench.instantiate import instantiate
 from bench.tasks.base import Task
 from bench.tasks.breast_cancer import BreastCancer

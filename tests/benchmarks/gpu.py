@@ -232,7 +232,7 @@ def published(small: bool, seconds: float) -> Rows:
     import jax.numpy as jnp
 
     import core
-    from bench.program import Program
+    from bench.cell.program import Program
     from tests.benchmarks.networks import StackedLIF, loss
 
     n_in, n_hidden, batch = (512, 32, 8) if small else (32768, 512, 128)

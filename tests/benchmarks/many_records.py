@@ -82,7 +82,7 @@ def report(folder: Path) -> None:
 
 def resume(folder: Path) -> None:
     """What the same command does before it finds that nothing is left to run."""
-    from bench.folder import Folder
+    from bench.sweep.folder import Folder
 
     place = Folder(folder)
     planned = json.loads((folder / "sweep.json").read_text())["planned"]

@@ -97,8 +97,8 @@ def _step(loops: int, overrides: list[str]) -> Callable[[], float]:
     """One step of the cell as the harness runs it; returns its seconds."""
     import jax
 
-    from bench.build import build
-    from bench.cli import cells_of
+    from bench.cell.build import build
+    from bench.command.cli import cells_of
 
     importlib.import_module("core.algorithms.d_rtrl").LOOPS = loops  # type: ignore[attr-defined]
     (cell,) = cells_of(None, overrides, False)

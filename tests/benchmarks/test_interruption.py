@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.provenance import ROOT
+from bench.sweep.provenance import ROOT
 from tests.bench.test_sweep import PROGRAM, ended_at_random, rows, wait_for
 
 TIMES = 10

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.provenance import ROOT
+from bench.sweep.provenance import ROOT
 
 CELL = ["algo=d_rtrl", "model=gru", "n_hidden=128", "n_steps=32", "batch_size=64", "report=false"]
 # So many apart that a start-up of other length, up to a second, is a small part of the slope.

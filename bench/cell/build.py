@@ -1,0 +1,144 @@
+"""From a job to a compiled cell: data, model, algorithm, and the phases of the first call."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import brainstate
+import brainunit as u
+import jax
+import numpy as np
+
+from bench.backends.base import Backend, Trainee
+from bench.cell.compilations import Compilations
+from bench.cell.core_process import Home
+from bench.cell.stepper import stepper_of
+from bench.cell.trees import filled
+from bench.errors import Skip
+from bench.instantiate import instantiate
+from bench.metrics.base import Run
+from bench.tasks.base import Task
+
+DT_MS = 1.0
+
+
+def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run, dict[str, Any]]:
+    """Builds, compiles and calls a cell's training step once.
+
+    Args:
+        job: ``config``, ``choices``, ``floor`` and ``memory_bytes`` of the cell, and ``home``, the
+            interpreter to ask for what only the core can tell; None when that is this one.
+        on_phase: told the name of every phase as it begins.
+
+    Returns:
+        The cell for the metrics, and the first parts of its record.
+
+    Raises:
+        Skip: when the backend does not support the cell.
+        MemoryError: when the compiled step asks for more than the cap.
+    """
+    config, choices = job["config"], job["choices"]
+    on_phase("build")
+    backend: Backend = instantiate(config["backend"])
+    if reason := backend.unsupported(config, choices):
+        raise Skip(reason)
+    backend.load()
+    set_up(config)
+    task: Task = instantiate(config["task"], n_steps=config["n_steps"],
+                             batch_size=config["batch_size"], seed=config["seed"])
+    first, *_ = itertools.islice(task.batches(0), 1)
+    xs, ys = first[0].astype(config["dtype"]), first[1]
+    model = model_of(config, task)
+    home = Home(job["home"], config) if job.get("home") else None
+    if home is not None:
+        hand_over(home.weights, model)
+    trainee = backend.trainee(model, config)
+    weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
+    with Compilations() as compilations:
+        stepper = stepper_of(trainee, config["batching"]["mode"], config["devices"], xs, ys,
+                             on_phase)
+        on_phase("first_call")
+        _refuse_too_large(stepper.calls, job["memory_bytes"])
+        initial = jax.tree.map(np.array, stepper.values())
+        values, batch = stepper.values(), stepper.prepare(xs, ys)
+        started = time.perf_counter()
+        jax.block_until_ready(stepper(values, batch))
+        first_call = time.perf_counter() - started
+    # There is no reset: what runs later, such as an evaluation, would count as the step's.
+    device = jax.devices()[0].memory_stats()
+
+    run = Run(config=config, choices=choices, task=task, trainee=trainee, stepper=stepper,
+              initial=initial, batch=(xs, ys), build=Rebuild(config, task, weights),
+              home=home, floor=job.get("floor", {}),
+              device_peak=None if device is None else int(device["peak_bytes_in_use"]))
+    return run, {
+        "metrics": {**stepper.seconds, "first_call_s": first_call,
+                    "n_compilations": compilations.count, "n_weights": _count(weights),
+                    "n_classes": task.n_out,
+                    "calls_per_step": max(times for _, times in stepper.calls)},
+        "provenance": {"device": str(jax.devices()[0].device_kind)},
+    }
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Builds further trainees of a cell with its initial weights.
+
+    Attributes:
+        config: composed configuration of the cell.
+        task: the data.
+        weights: initial values by path.
+    """
+
+    config: Mapping[str, Any]
+    task: Task
+    weights: Mapping[Any, Any]
+
+    def __call__(self, other: Mapping[str, Any]) -> Trainee:
+        # In the cell's own precision: its initialisers are compiled already, and only the weights
+        # need to be of another type.
+        wide = self.config["dtype"] == "float64"
+        with jax.enable_x64(wide), brainstate.environ.context(precision=64 if wide else 32):
+            model = model_of(other, self.task)
+        for path, state in model.states(brainstate.ParamState).items():
+            state.value = jax.tree.map(lambda leaf: leaf.astype(other["dtype"]),
+                                       self.weights[path])
+        return instantiate(other["backend"]).trainee(model, other)
+
+
+def hand_over(arrays: Mapping[str, np.ndarray], model: Any) -> None:
+    """Gives the weights of ``model`` the values of these arrays, which have their names."""
+    states = model.states(brainstate.ParamState)
+    values = filled({path: state.value for path, state in states.items()}, arrays)
+    for path, state in states.items():
+        state.value = values[path]
+
+
+def set_up(config: Mapping[str, Any]) -> None:
+    """Precision, time step and seed of this process."""
+    jax.config.update("jax_enable_x64", config["dtype"] == "float64")
+    brainstate.environ.set(dt=DT_MS * u.ms, precision=64 if config["dtype"] == "float64" else 32)
+
+
+def model_of(config: Mapping[str, Any], task: Task) -> Any:
+    """The cell's model with the weights of its seed."""
+    brainstate.random.seed(config["seed"])
+    return instantiate(config["model"], n_in=task.n_in, n_hidden=config["n_hidden"],
+                       n_out=task.n_out, n_layers=config["n_layers"])
+
+
+def _count(weights: Mapping[Any, Any]) -> int:
+    return sum(int(np.size(u.get_magnitude(leaf))) for leaf in jax.tree.leaves(weights))
+
+
+def _refuse_too_large(calls: list[Any], memory_bytes: int) -> None:
+    """Names the need of a step that cannot fit before it takes the machine down."""
+    for program, _ in calls:
+        need = program.memory_total()
+        if need * 2**20 > memory_bytes:
+            raise MemoryError(f"the compiled step asks for {need:,.0f} MiB, "
+                              f"the memory cap is {memory_bytes / 2**20:,.0f} MiB")

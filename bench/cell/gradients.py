@@ -1,0 +1,86 @@
+"""Gradients of the first batch in float64, for comparisons between algorithms and libraries.
+
+Spiking networks amplify rounding: one spike that flips between two orders of summation moves a
+float32 gradient by 1e-4. In float64 both sides see the same spikes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import brainstate
+import jax
+import numpy as np
+
+from bench.backends.base import Trainee
+from bench.cell.core_process import Home
+from bench.cell.program import Program
+from bench.cell.trees import flat
+from bench.metrics.base import Run
+
+EXACT: dict[str, Any] = {
+    "algo": {"_target_": "core.BPTT"}, "backend": {"_target_": "bench.backends.core.Core"},
+    "batching": {"mode": "manual"}, "update_every": "sequence"}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The part of a run that gradients are computed from; see there."""
+
+    config: Mapping[str, Any]
+    batch: tuple[np.ndarray, np.ndarray]
+    build: Callable[[Mapping[str, Any]], Trainee]
+    home: Home | None = None
+
+
+def float64_gradients(run: Run | Origin, *changes: Mapping[str, Any], max_samples: int
+                      ) -> list[dict[str, np.ndarray]]:
+    """Summed gradients of the first sequences of the batch, at the initial weights.
+
+    Args:
+        run: the cell.
+        changes: for each gradient, the configuration entries that differ from the cell's.
+        max_samples: how many sequences of the batch are used.
+
+    Returns:
+        For each change, gradients [...] by the name of the weight.
+    """
+    xs, ys = run.batch
+    n = min(len(ys), max_samples)
+    common = {**run.config, "batch_size": n, "dtype": "float64"}
+    with jax.enable_x64(True), brainstate.environ.context(precision=64):
+        return [_gradient(run, {**common, **change}, xs[:, :n].astype(np.float64), ys[:n])
+                for change in changes]
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Cosine of the angle between two arrays taken as vectors; None when one is zero."""
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.vdot(a, b)) / norms if norms else None
+
+
+def relative_error(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Norm of the difference over the norm of ``b``; None when ``b`` is zero."""
+    norm = float(np.linalg.norm(b))
+    return float(np.linalg.norm(a - b)) / norm if norm else None
+
+
+def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
+    """The named gradients as one vector."""
+    return np.concatenate([gradient[name].ravel() for name in names])
+
+
+def _gradient(run: Run | Origin, config: Mapping[str, Any], xs: np.ndarray, ys: np.ndarray
+              ) -> dict[str, np.ndarray]:
+    if run.home is not None and config["backend"]["_target_"] == EXACT["backend"]["_target_"]:
+        return run.home.gradient(config)
+    trainee = run.build(config)
+    if config["batching"]["mode"] != "single":
+        program = Program(trainee.gradient, xs, ys, reads_only=True)
+        return flat(program(program.values(), xs, ys)[1][0])
+    program = Program(trainee.gradient, xs[:, 0], ys[0], reads_only=True)
+    values = program.values()
+    parts = [flat(program(values, xs[:, b], ys[b])[1][0]) for b in range(len(ys))]
+    return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}

@@ -1,0 +1,151 @@
+"""Inside a cell's process: build, compile, measure, and report each part as soon as it is there.
+
+Started as ``python -m bench.cell.worker FD PARENT``: the job comes as JSON on standard input,
+reports go as JSON lines to the file descriptor FD, and the process dies with PARENT. What it starts
+ends with it: see ``bench.processes.guarded``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import child, processes
+from bench.errors import Skip
+from bench.sweep.launch import COMPILE_PHASES, merge
+from bench.sweep.record import malformed, plain
+
+# Address space that the libraries reserve without using it counts as data for the kernel.
+RESERVED_BYTES = 4 << 30
+
+
+class Reporter:
+    """Writes phases, parts and the end of a cell to the parent."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+        self.current = "start"
+
+    def phase(self, name: str) -> None:
+        """The cell enters a phase."""
+        self.current = name
+        self._send({"phase": name})
+
+    def parts(self, parts: Mapping[str, Any]) -> None:
+        """Parts of the record that are final."""
+        self._send({"parts": plain(parts)})
+
+    def end(self, status: str, reason: str = "") -> None:
+        """The cell is done."""
+        self._send({"status": status, "reason": reason})
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(message) + "\n")
+        self._file.flush()
+
+
+def main() -> None:
+    """Runs the job on standard input; every outcome is reported, none is raised."""
+    descriptor, parent = child.arguments(__doc__)
+    processes.guarded(parent)
+    reporter = Reporter(descriptor)
+    job = json.load(sys.stdin)
+    cap_memory(job["memory_bytes"])
+    try:
+        invalid, notes = measure(job, reporter)
+        reporter.phase("end")
+        reporter.end("invalid" if invalid else "ok", "; ".join([*invalid, *notes]))
+    except Skip as reason:
+        reporter.end("skipped", str(reason))
+    except Exception as error:
+        traceback.print_exc()
+        reporter.end(*failure(error, reporter.current))
+    # All is reported: tearing down the libraries would take another second.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def measure(job: Mapping[str, Any], reporter: Reporter) -> tuple[list[str], list[str]]:
+    """Builds and measures a cell.
+
+    Returns:
+        Why its numbers cannot be used, and what has to be known about them.
+    """
+    # Imported here so that a failing import is a row like any other failure.
+    from bench.cell.build import build
+    from bench.instantiate import instantiate
+    from bench.metrics.base import in_order
+
+    if not job.get("home"):
+        _refuse_foreign_packages()
+    run, parts = build(job, reporter.phase)
+    reporter.parts(parts)
+    run.parts = merge({}, parts)
+    invalid: list[str] = []
+    notes: list[str] = []
+    metrics = {name: instantiate(node) for name, node in job["config"]["metric"].items()}
+    for name, metric in in_order(metrics).items():
+        reporter.phase(name)
+        found = checked(metric.measure(run))
+        invalid += [found.pop("invalid")] if "invalid" in found else []
+        notes += filter(None, [found.pop("note", "")])
+        merge(run.parts, found)
+        reporter.parts(found)
+    return invalid, notes
+
+
+def checked(found: Any) -> dict[str, Any]:
+    """What a metric found, if it can be recorded.
+
+    Raises:
+        TypeError: when it cannot; a metric may be anybody's plug-in.
+    """
+    if not isinstance(found, Mapping):
+        raise TypeError(f"expected parts of a record by name, got {type(found).__name__}")
+    parts = {str(name): value for name, value in found.items()}
+    words = {name: str(parts.pop(name)) for name in ("invalid", "note") if parts.get(name)}
+    if why := malformed(plain(parts)):
+        raise TypeError(why)
+    return parts | words
+
+
+def failure(error: Exception, phase: str) -> tuple[str, str]:
+    """Status and reason of a cell that raised, told from the error's own words."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
+    where = "compile" if phase in COMPILE_PHASES else "run"
+    full = isinstance(error, MemoryError) or any(
+        word in str(error) for word in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory"))
+    if full:
+        return "oom", f"out of memory at {where} (phase {phase}): {text}"
+    return "crashed", f"{text} (phase {phase})"
+
+
+def cap_memory(cap_bytes: int) -> None:
+    """Makes allocations beyond the cap fail with an error that says how much was asked for."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = cap_bytes + RESERVED_BYTES
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def _refuse_foreign_packages() -> None:
+    import core
+
+    here = Path(__file__).resolve().parents[2]
+    origin = Path(str(core.__file__)).resolve().parents[1]
+    if origin != here:
+        raise ImportError(f"core: expected the one beside bench, got {origin}. "
+                          "Use the project's own virtual environment.")
+
+
+if __name__ == "__main__":
+    main()

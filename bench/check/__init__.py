@@ -1,0 +1,1 @@
+"""Conformance suites: ``python -m bench check``."""

@@ -1,0 +1,312 @@
+"""``python -m bench check algo=NAME``: does an algorithm keep the promises that cells build on?
+
+Small smooth networks in float64, where two ways to the same gradient agree to rounding. An
+algorithm declares where it equals BPTT by a class attribute ``exact_on``: ``everywhere``, or
+``element-wise`` for networks whose states reach themselves element by element only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import brainstate
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import core
+from bench.cell.compilations import Compilations
+from bench.cell.gradients import cosine, joined, relative_error
+from bench.cell.trees import flat
+from bench.errors import BadInput
+from bench.instantiate import instantiate
+from bench.models.gru import GRU
+from core.algorithms.windowed import WindowedAlgorithm
+
+N_STEPS, BATCH, N_IN, N_HIDDEN, N_OUT = 6, 3, 2, 4, 3
+TOLERANCE = 1e-9
+MV = 1e-3  # volts
+
+# What the core's own families promise; a class attribute of a plug-in goes before.
+EXACT_ON = ((core.TruncatedBPTT, ""), (core.BPTT, "everywhere"), (core.RTRL, "everywhere"),
+            (core.D_RTRL, "element-wise"))
+
+
+class Broken(Exception):
+    """A promise that is not kept; the text is the reason."""
+
+
+class Leaky(brainstate.nn.Module):
+    """``h = a h + tanh(W x)`` with a linear readout: nothing recurrent but the element-wise decay.
+
+    Args:
+        n_in, n_hidden, n_out: widths I, H, O.
+    """
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int) -> None:
+        super().__init__()
+        self.n_hidden = n_hidden
+        self.linear = brainstate.nn.Linear(n_in, n_hidden)
+        self.readout = brainstate.nn.Linear(n_hidden, n_out)
+
+    def init_state(self, batch_size: int | None = None, **_: object) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.h = brainstate.HiddenState(jnp.zeros((*lead, self.n_hidden)))
+
+    def update(self, x: jax.Array) -> jax.Array:
+        """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
+        self.h.value = 0.6 * self.h.value + jnp.tanh(self.linear(x))
+        return self.readout(self.h.value)
+
+
+class Membrane(brainstate.nn.Module):
+    """``v = a v + W [x, tanh v]`` with a linear readout of ``tanh v``, v in mV.
+
+    Args:
+        n_in, n_hidden, n_out: widths I, H, O.
+        units: whether W is a quantity in volts and v one in millivolts, or both are numbers in mV.
+    """
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, units: bool = False) -> None:
+        super().__init__()
+        self.n_hidden, self.mv = n_hidden, u.mV if units else 1.0
+        self.linear = brainstate.nn.Linear(n_in + n_hidden, n_hidden)
+        self.readout = brainstate.nn.Linear(n_hidden, n_out)
+        if units:
+            weight = self.linear.weight
+            weight.value = jax.tree.map(lambda w: w * MV * u.volt, weight.value)
+
+    def init_state(self, batch_size: int | None = None, **_: object) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.v = brainstate.HiddenState(jnp.zeros((*lead, self.n_hidden)) * self.mv)
+
+    def update(self, x: jax.Array) -> jax.Array:
+        """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
+        x = jnp.concatenate([x, jnp.tanh(self.v.value / self.mv)], axis=-1)
+        self.v.value = 0.6 * self.v.value + self.linear(x)
+        return self.readout(jnp.tanh(self.v.value / self.mv))
+
+
+class Subject:
+    """One algorithm, built anew for every question.
+
+    Args:
+        node: the composed ``algo`` group.
+    """
+
+    def __init__(self, node: Mapping[str, Any]) -> None:
+        self.node = node
+        rng = np.random.default_rng(0)
+        self.xs = jnp.asarray(rng.normal(size=(N_STEPS, BATCH, N_IN)))
+        self.ys = jnp.asarray(rng.integers(0, N_OUT, BATCH))
+        # Compiling takes longer than everything else: one program serves all questions it can.
+        self._programs: dict[str, Callable[..., Any]] = {}
+
+    def build(self, network: Callable[..., Any] = GRU, **changes: Any) -> Any:
+        """The algorithm around a network with the same weights each time."""
+        brainstate.random.seed(0)
+        return instantiate({**self.node, **changes}, network(N_IN, N_HIDDEN, N_OUT))
+
+    def gradient(self, algo: Any = None, *, xs: Any = None, batching: str = "manual",
+                 sample: int | None = None, of: Any = None) -> dict[str, np.ndarray]:
+        """Gradients by weight, of the loss of each sample times ``of``; one sample if given."""
+        xs, ys = self.xs if xs is None else xs, self.ys
+        of = jnp.ones(BATCH) if of is None else jnp.asarray(of, float)
+        if sample is not None:
+            xs, ys, of = xs[:, sample], ys[sample], of[sample]
+        if algo is not None:
+            return flat(_program(algo, batching)(xs, ys, of))
+        if batching not in self._programs:
+            self._programs[batching] = _program(self.build(), batching)
+        return flat(self._programs[batching](xs, ys, of))
+
+    def bptt(self, network: type = GRU) -> dict[str, np.ndarray]:
+        """BPTT's gradient of the same batch."""
+        return self.gradient(Subject({"_target_": "core.BPTT"}).build(network))
+
+
+def _program(algo: Any, batching: str = "manual") -> Callable[..., Any]:
+    @brainstate.transform.jit
+    def step(xs: jax.Array, ys: jax.Array, of: jax.Array) -> Any:
+        core.initialise(algo, xs[0], batching=batching)
+        return core.gradient(algo, loss_of(of), xs, ys).grads
+
+    return step
+
+
+def loss_of(weights: Any) -> Callable[[Any, Any], Any]:
+    """Cross entropy of logits [B, O] or [O], summed over samples with these weights."""
+
+    def loss(out: jax.Array, target: jax.Array) -> jax.Array:
+        picked = jnp.take_along_axis(jax.nn.log_softmax(out), target[..., None], axis=-1)
+        return -(picked[..., 0] * weights).sum()
+
+    return loss
+
+
+def shapes(subject: Subject) -> str:
+    algo, found = subject.build(), subject.gradient()
+    wanted = {name: value.shape for name, value in flat(
+        {path: s.value for path, s in algo.model.states(brainstate.ParamState).items()}).items()}
+    if {name: value.shape for name, value in found.items()} != wanted:
+        raise Broken(f"expected gradients of the weights {wanted}, "
+                     f"got {({name: value.shape for name, value in found.items()})}")
+    bad = [name for name, value in found.items() if not np.isfinite(value).all()]
+    if bad:
+        raise Broken(f"the gradient of {', '.join(bad)} is not finite")
+    return f"{len(found)} gradients, finite"
+
+
+def batching(subject: Subject) -> str:
+    manual = subject.gradient()
+    parts = [subject.gradient(batching="single", sample=b) for b in range(BATCH)]
+    singles = {name: np.sum([part[name] for part in parts], axis=0) for name in manual}
+    return "; ".join([_same(subject.gradient(batching="vmap"), manual, "vmap and manual"),
+                      _same(singles, manual, "singles and manual")])
+
+
+def no_leak(subject: Subject) -> str:
+    of = jnp.arange(BATCH) == 0
+    other = subject.xs.at[:, 1:].add(1.0)
+    for mode in ("manual", "vmap"):
+        _same(subject.gradient(xs=other, batching=mode, of=of),
+              subject.gradient(batching=mode, of=of),
+              f"{mode}: a sample's gradient with other samples beside it and without")
+    return "a sample's gradient does not see the others"
+
+
+def window_invariance(subject: Subject) -> str:
+    algo = subject.build()
+    promised = isinstance(algo, WindowedAlgorithm | core.RTRL) and not truncates(algo)
+    takes = "window" in inspect.signature(type(algo).__init__).parameters
+    if not (promised and takes) or subject.node.get("credit") == "window":
+        return "not promised"
+    whole = subject.gradient(subject.build(window="sequence"))
+    for window in (1, N_STEPS - 2):
+        _same(subject.gradient(subject.build(window=window)), whole,
+              f"window={window} and window=sequence")
+    return f"windows of 1, {N_STEPS - 2} and {N_STEPS} steps agree"
+
+
+def truncates(algo: Any) -> bool:
+    """Whether its traces are cut to a rank, once a window."""
+    return isinstance(algo, core.D_RTRL) and not algo.representation.exact
+
+
+def exactness(subject: Subject) -> str:
+    algo = subject.build()
+    families = [where for family, where in EXACT_ON if isinstance(algo, family)]
+    declared = getattr(algo, "exact_on", families[0] if families else "")
+    if subject.node.get("credit") == "window" or truncates(algo):
+        declared = ""
+    ours, truth = subject.gradient(), subject.bptt()
+    near = cosine(joined(ours, sorted(truth)), joined(truth, sorted(truth)))
+    words = f"cosine {near:.4f} on a GRU" if near is not None else "no gradient on a GRU"
+    if declared == "everywhere":
+        return f"{_same(ours, truth, 'its gradient and BPTT on a GRU')}; {words}"
+    if declared == "element-wise":
+        same = _same(subject.gradient(subject.build(Leaky)), subject.bptt(Leaky),
+                     "its gradient and BPTT where recurrence is element-wise")
+        return f"{same}; {words}"
+    if declared:
+        raise Broken(f"exact_on: expected everywhere or element-wise, got {declared!r}")
+    return f"{words}; exact nowhere by declaration"
+
+
+def readout(subject: Subject) -> str:
+    found = subject.gradient()
+    zero = [n for n, value in found.items() if n.startswith("readout") and not value.any()]
+    if zero:
+        raise Broken(f"{', '.join(zero)} would never train: its gradient is zero")
+    return "every weight of the readout gets a gradient"
+
+
+def no_recompilation(subject: Subject) -> str:
+    step, of = _program(subject.build()), jnp.ones(BATCH)
+    jax.block_until_ready(step(subject.xs, subject.ys, of))
+    again = jax.block_until_ready(subject.xs + 1.0)
+    with Compilations() as compilations:
+        jax.block_until_ready(step(again, subject.ys, of))
+    if compilations.count:
+        raise Broken(f"expected none, got {compilations.count} on the second call of a jitted step")
+    return "the second call of a jitted step compiles nothing"
+
+
+def units(subject: Subject) -> str:
+    without = subject.gradient(subject.build(Membrane))
+    with_units = subject.gradient(subject.build(partial(Membrane, units=True)))
+    # A loss changes 1000 times as much with a volt as with a millivolt.
+    scaled = {name: value * MV if name.startswith("linear") else value
+              for name, value in with_units.items()}
+    return _same(scaled, without, "a network in volts and the same in numbers of millivolts")
+
+
+def reset(subject: Subject) -> str:
+    algo, loss = subject.build(), loss_of(1.0)
+    core.initialise(algo, subject.xs[0])
+    hidden = algo.model.states(brainstate.HiddenState)
+    start = {path: state.value for path, state in hidden.items()}
+    core.gradient(algo, loss, 2.0 * subject.xs, subject.ys, fresh=False)
+    for path, state in hidden.items():
+        state.value = start[path]
+    algo.reset_traces()
+    after = flat(core.gradient(algo, loss, subject.xs, subject.ys, fresh=False).grads)
+    return _same(after, subject.gradient(), "after reset_traces and from new")
+
+
+CHECKS: tuple[tuple[str, Callable[[Subject], str]], ...] = (
+    ("shapes", shapes),
+    ("batching equivalence", batching),
+    ("no leak between samples", no_leak),
+    ("window invariance", window_invariance),
+    ("gradient against BPTT", exactness),
+    ("readout gradient", readout),
+    ("no recompilation", no_recompilation),
+    ("units", units),
+    ("reset", reset),
+)
+
+
+def run(node: Mapping[str, Any], name: str) -> int:
+    """Prints a line for every promise; returns 0 when all are kept, 1 otherwise.
+
+    Args:
+        node: the composed ``algo`` group.
+        name: what the algorithm is called in messages.
+
+    Raises:
+        BadInput: when the algorithm cannot be built at all.
+    """
+    failed = 0
+    with jax.enable_x64(True), brainstate.environ.context(precision=64):
+        subject = Subject(node)
+        try:
+            subject.build()
+        except (ValueError, TypeError, ImportError, AttributeError) as error:
+            raise BadInput.quoting("algo", " ".join(str(error).split())) from error
+        for title, check in CHECKS:
+            try:
+                verdict, words = "ok", check(subject)
+            except Broken as reason:
+                verdict, words = "FAIL", str(reason)
+            except Exception as error:
+                # Somebody else's algorithm may raise anything; the other checks still say theirs.
+                verdict, words = "FAIL", f"{type(error).__name__}: {' '.join(str(error).split())}"
+            failed += verdict == "FAIL"
+            print(f"{verdict:4}  {title}: {words}", flush=True)
+    print(f"{name}: {len(CHECKS) - failed} of {len(CHECKS)} checks passed")
+    return int(failed > 0)
+
+
+def _same(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], what: str) -> str:
+    names = sorted(theirs)
+    error = relative_error(joined(ours, names), joined(theirs, names))
+    if error is None or not error <= TOLERANCE:
+        worst = max(names, key=lambda n: float(np.abs(ours[n] - theirs[n]).max()))
+        raise Broken(f"{what} differ by {error if error is None else format(error, '.1e')} "
+                     f"(relative), most on {worst}")
+    return f"{what} agree to {error:.0e}"

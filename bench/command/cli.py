@@ -1,0 +1,266 @@
+"""The command line: compose, check, then run; every bad input is one message and exit status 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import hydra
+
+from bench.cell.preflight import refuse_bad_tasks
+from bench.cell.probe import probe, refuse_bad_values, values_given
+from bench.command import plan, streams
+from bench.command.compose import CONF, VERSION, Composer, start_anew
+from bench.errors import BadInput
+from bench.instantiate import instantiate
+from bench.launchers.base import Launcher
+from bench.sweep import jobs, plots, signals, signature, sweep
+from bench.sweep.cell import Cell, checked, one_for_all, told_apart
+from bench.sweep.folder import Folder, default
+
+BAD_INPUT = 2
+BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
+
+# Hydra answers these by itself; none of them runs a cell.
+HYDRA_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion")
+NOT_HERE = {
+    "config_path": "--config-dir DIR adds a folder of your own.",
+    "config_name": "--config-dir DIR adds a folder of your own.",
+    "experimental_rerun": "The same command goes on where a sweep ended.",
+}
+
+CHECK_USAGE = """\
+usage: python -m bench check algo=NAME [algo.KEY=VALUE...] [--config-dir DIR]
+
+Runs the conformance suite on one algorithm: gradients against BPTT, batching, windows, units.
+
+Exit status: 0 every promise is kept; 1 one is not; 2 bad input.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the cells that the arguments ask for.
+
+    Args:
+        argv: arguments without the program's name; None reads the command line.
+
+    Returns:
+        0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 128 and its number
+        when a signal ended it (130: Ctrl-C, 143: SIGTERM), 141 when what a command is there to
+        print (``--help``, ``plan=true``) was not read to its end.
+    """
+    if argv is None:
+        speak_utf8()
+        streams.prepare()
+    with signals.endable():
+        try:
+            return answer(sys.argv[1:] if argv is None else argv)
+        except KeyboardInterrupt as ended:
+            # Cells are told of by the sweep itself: this is before the first, or after the last.
+            return signals.said(ended)
+
+
+def speak_utf8() -> None:
+    """Starts anew in UTF-8 where the locale has Python read arguments as ASCII."""
+    if sys.getfilesystemencoding() == "ascii":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]],
+                  {**os.environ, "PYTHONUTF8": "1"})
+
+
+def printed(status: int = 0) -> int:
+    """The status of a command that is there to print; not its own where that was lost."""
+    lost = streams.lost(sys.stdout)
+    if isinstance(lost, BrokenPipeError):
+        return BROKEN_PIPE
+    if lost is not None:
+        print(f"error: output: {lost.strerror}", file=sys.stderr)
+        return status or 1
+    return status
+
+
+def answer(argv: Sequence[str]) -> int:
+    """Hydra's own flags, or the cells; a bad input becomes one message."""
+    if "--version" in argv:
+        print(f"etrace-bench {_version()}, Hydra {metadata.version('hydra-core')}")
+        return printed()
+    parser = _parser()
+    try:
+        # Plain parse_known_args takes no overrides behind an option once there were some before it.
+        namespace, unknown = parser.parse_known_intermixed_args(list(argv))
+        options = [argument for argument in argv if argument not in namespace.overrides]
+        namespace.overrides = [f"+{o}" if o.startswith("experiment=") else o
+                               for o in namespace.overrides]
+        for option, advice in NOT_HERE.items():
+            if value := getattr(namespace, option):
+                raise BadInput(_flag(option), expected="not to be given", came=value, do=advice)
+        checks = namespace.overrides[:1] == ["check"]
+        if checks and namespace.help:
+            print(CHECK_USAGE, end="")
+            return printed()
+        if any(getattr(namespace, flag) for flag in HYDRA_FLAGS) and not checks:
+            return by_hydra(options, namespace)
+        if unknown:
+            raise BadInput("argument", expected="KEY=VALUE", came=unknown[0],
+                           do="See python -m bench --help.")
+        for option in ("package", "resolve", *HYDRA_FLAGS):
+            if getattr(namespace, option):
+                raise BadInput(_flag(option), expected="an option that goes with it", came="none",
+                               do="See python -m bench --help.")
+        if namespace.run and namespace.multirun:
+            raise BadInput("options", expected="one of --run and --multirun", came="both")
+        if checks:
+            return printed(check(namespace.config_dir, namespace.overrides[1:]))
+        return run(namespace.config_dir, namespace.overrides, namespace.multirun)
+    except argparse.ArgumentError as error:
+        print(f"error: {error.argument_name}: {error.message}. --cfg job prints the configuration "
+              "of a cell; see python -m bench --help.", file=sys.stderr)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Hydra's options; an argument that is none of them is an override."""
+    parser = argparse.ArgumentParser("python -m bench", add_help=False, exit_on_error=False,
+                                     allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    for short, name in (("-h", "help"), ("-m", "multirun"), ("-r", "run"),
+                        ("-sc", "shell-completion")):
+        parser.add_argument(f"--{name}", short, action="store_true")
+    for name in ("hydra-help", "resolve"):
+        parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=[
+        "all", "config", "defaults", "defaults-tree", "plugins", "searchpath"])
+    for name, short in (("package", "-p"), ("config-dir", "-cd"), ("config-path", "-cp"),
+                        ("config-name", "-cn")):
+        parser.add_argument(f"--{name}", short)
+    parser.add_argument("--experimental-rerun")
+    return parser
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
+
+
+def by_hydra(options: Sequence[str], namespace: argparse.Namespace) -> int:
+    """What Hydra answers by itself.
+
+    Raises:
+        BadInput: for flags that exclude each other, or overrides that cannot be composed.
+    """
+    if not namespace.shell_completion:
+        # Its own messages would have another form.
+        list(Composer(namespace.config_dir).points(namespace.overrides, namespace.multirun))
+    start_anew()
+    typed, sys.argv = sys.argv, [sys.argv[0], *options, *namespace.overrides]
+    try:
+        hydra.main(str(CONF), "config", VERSION)(_never_runs)()
+    except ValueError as error:
+        raise BadInput.quoting("options", f"{error}.") from error
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    finally:
+        sys.argv = typed
+    return printed()
+
+
+def _version() -> str:
+    try:
+        return metadata.version("etrace-bench")
+    except metadata.PackageNotFoundError:
+        return "of this folder, not installed"
+
+
+def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
+    """Composes and checks every cell, then plans or runs them."""
+    cells, launcher = _composed(config_dir, overrides, multirun)
+    first = cells[0].config
+    path = Path(first["out"]) if first["out"] else default(first["experiment"], overrides)
+    refuse_bad_tasks(cells)
+    given = values_given(overrides)
+    findings = probe(cells, memory=first["plan"]) if given or first["plan"] else {}
+    if given:
+        refuse_bad_values(findings)
+    if first["plan"]:
+        plan.show(cells, findings, Folder(path, anywhere=launcher is not None),
+                  elsewhere=launcher is not None and not launcher.here)
+        return printed()
+    about = {"experiment": first["experiment"] or "", "question": first["question"],
+             "overrides": overrides, "plots": plots.modules(first)}
+    if launcher is None:
+        return sweep.run(cells, Folder.open(path), about)
+    return sweep.run(cells, Folder.open(path, anywhere=True), about,
+                     partial(jobs.launch, launcher))
+
+
+def check(config_dir: str | None, overrides: list[str]) -> int:
+    """Runs the conformance suite on the algorithm that the overrides choose.
+
+    Raises:
+        BadInput: when they choose several, or set what the suite has of its own.
+    """
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key.partition(".")[0] != "algo":
+            raise BadInput("check", expected="algo=NAME and algo.KEY=VALUE", came=override,
+                           do="Its networks, data and sizes are its own.")
+    cell, *others = cells_of(config_dir, overrides, multirun=True)
+    if others:
+        raise BadInput("check", expected="one algorithm", came=f"{1 + len(others)} cells",
+                       do="Check one after the other.")
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    # Nothing else in this process needs jax, and importing it takes seconds.
+    from bench.check import algorithm as suite
+
+    return suite.run(cell.config["algo"], cell.choices["algo"])
+
+
+def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> list[Cell]:
+    """The checked cells of a command in the order they run, repeats included.
+
+    Raises:
+        BadInput: for the first thing that cannot be used.
+    """
+    return _composed(config_dir, overrides, multirun)[0]
+
+
+def _composed(config_dir: str | None, overrides: list[str], multirun: bool
+              ) -> tuple[list[Cell], Launcher | None]:
+    composer = Composer(config_dir)
+    cells = [checked(point.config, point.choices, composer.known)
+             for point in composer.points(overrides, multirun)]
+    if not cells:
+        raise BadInput("sweep", expected="at least one cell", came="an empty list of values")
+    one_for_all(cells)
+    launcher = launcher_of(*composer.launcher)
+    if launcher is None or launcher.here:
+        sweep.refuse_missing_device(cells)
+    return sweep.with_repeats(told_apart(cells)), launcher
+
+
+def launcher_of(name: str, node: dict[str, Any]) -> Launcher | None:
+    """What runs the jobs of a sweep; None when its cells run one after the other right here.
+
+    Raises:
+        BadInput: on settings that the launcher does not have, or when its library is missing.
+    """
+    if name == "basic":
+        return None
+    signature.check("hydra.launcher", node)
+    made = instantiate(node)
+    if not isinstance(made, Launcher):
+        raise BadInput("hydra/launcher", expected="a subclass of bench.launchers.base.Launcher",
+                       came=str(node["_target_"]), do="See bench/launchers/ for some.")
+    return made
+
+
+def _never_runs(_: object) -> None:
+    raise AssertionError("Hydra's own flags do not run a task")

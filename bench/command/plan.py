@@ -1,0 +1,56 @@
+"""What a sweep would do, shown without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from bench.cell.probe import Finding
+from bench.sweep.cell import Cell, kind_of
+from bench.sweep.folder import Folder
+from bench.sweep.progress import console
+from bench.sweep.sweep import finished, key_of, why_skipped
+
+NOTE_WIDTH = 200
+
+
+def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
+         elsewhere: bool = False) -> None:
+    """Prints every cell, whether it would run, and the time that the sweep may take.
+
+    Args:
+        cells: the checked cells of the sweep.
+        findings: what the probe says about them and their memory.
+        folder: where it would live; it need not exist.
+        elsewhere: whether a launcher runs the cells on other machines.
+    """
+    table = Table(show_edge=False)
+    for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
+        table.add_column(name, no_wrap=name != "state")
+    past = folder.survey({key_of(cell): cell for cell in cells}).durations
+    times = list(past.values())
+    total, left, notes = 0.0, 0, []
+    for place, cell in enumerate(cells):
+        reason = why_skipped(cell, elsewhere) or findings[place]["error"]
+        done = finished(folder, key_of(cell), cell)
+        row = cell.row()
+        guess = past.get(kind_of(row), sum(times) / len(times) if times else None)
+        runs = not reason and not done
+        if runs:
+            total += guess or 0.0
+            left += 1
+        state = f"skipped: {reason}" if reason else "recorded" if done else "runs"
+        predicted, note = findings[place]["predicted_mib"], findings[place]["note"]
+        notes += [note] if note and note not in notes else []
+        table.add_row(Text(cell.title()), str(row["seed"]), Text(state),
+                      f"{predicted:.1f}" if predicted is not None else "?" if note else "",
+                      f"{guess:.0f}" if runs and guess else "")
+    out = console()
+    out.print(table)
+    for note in notes:
+        out.print(f"no memory predicted: {note[:NOTE_WIDTH]}", soft_wrap=True, markup=False)
+    when = (f"about {total:.0f} s from past records" if total
+            else "no past records to estimate from" if left else "nothing is left to run")
+    out.print(f"{len(cells)} cells in {folder.path}; {when}", soft_wrap=True, markup=False)

@@ -1,0 +1,129 @@
+"""What a cell's numbers depend on beside its configuration: code, data files, variables."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sysconfig
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadInput
+from bench.sweep.signature import imports_of, source_of
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("core", "bench", "reports", "conf")
+
+# Every variable of these families counts, those of tomorrow too, except what is left out below.
+NUMERIC = ("JAX_", "XLA_", "TF_", "NVIDIA_TF32_", "CUBLAS_", "CUDNN_")
+# Those of threads and memory belong to the machine: a launcher's job may have others.
+OF_MACHINE = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "ONEDNN_", "DNNL_", "NCCL_",
+              "CUDA_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+LEFT_OUT = (
+    # Set for each cell by the harness, from its configuration.
+    "JAX_PLATFORMS", "JAX_ENABLE_COMPILATION_CACHE", "JAX_COMPILATION_CACHE_",
+    "JAX_PERSISTENT_CACHE_", "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "XLA_FLAGS",  # recorded under a name of its own
+    # Which of the GPUs: launchers choose one for each job, and its name is recorded.
+    "CUDA_VISIBLE_DEVICES",
+    # What is said about a program, not what it computes.
+    "JAX_LOG", "JAX_DEBUG_LOG_MODULES", "JAX_TRACEBACK_", "JAX_INCLUDE_FULL_TRACEBACKS",
+    "JAX_EXPLAIN_CACHE_MISSES", "JAX_DUMP_IR_", "TF_CPP_",
+)
+# A setting whose name ends in one of these names data on disk.
+OF_DATA = ("path", "file", "folder", "dir")
+
+
+def variables(families: tuple[str, ...]) -> dict[str, str]:
+    """Variables of the environment of these families that may change a number."""
+    return {name: value for name, value in sorted(os.environ.items())
+            if name.startswith(families) and not name.startswith(LEFT_OUT)}
+
+
+def code_hash(targets: tuple[str, ...], root: Path) -> str:
+    """Hash of every source file of ``core`` and ``bench`` in ``root`` and of plug-ins outside."""
+    files = [(str(path.relative_to(root)), path) for package in ("core", "bench")
+             for path in (root / package).rglob("*.py")]
+    files += [(path.name, path) for target in targets
+              for path in sources(target.rpartition(".")[0])]
+    hashes = set()
+    for name, path in files:
+        # What is no readable file cannot be imported: an editor's broken link, a folder, a pipe.
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                hashes.add((name, hashlib.sha256(path.read_bytes()).hexdigest()))
+    return hashlib.sha256(repr(sorted(hashes)).encode()).hexdigest()[:16]
+
+
+def sources(module: str) -> set[Path]:
+    """The files of a plug-in: its module and what that imports, as far as it is nobody else's.
+
+    Found in the text of the files. What is installed has a version; of an installed plug-in only
+    its own package counts. What a string names at run time is not seen.
+    """
+    home = module.partition(".")[0]
+    found: set[Path] = set()
+    seen: set[str] = set()
+    queue = [module]
+    while queue:
+        name = queue.pop()
+        parts = name.split(".")
+        if name in seen or parts[0] in OURS:
+            continue
+        seen.add(name)
+        # Importing a.b.c runs a and a.b as well.
+        queue += [".".join(parts[:length]) for length in range(1, len(parts))]
+        path = source_of(name)
+        if path is None or path.suffix != ".py" or (parts[0] != home and _installed(path)):
+            continue
+        found.add(path)
+        queue += imports_of(path, name)
+    return found
+
+
+def _installed(path: Path) -> bool:
+    library = path.is_relative_to(sysconfig.get_path("stdlib"))
+    return library or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+
+
+def data_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """``{"data": hash}`` of names, sizes and bytes behind a task's and a model's paths, if any.
+
+    Reading takes about a second a gigabyte, once a command.
+
+    Raises:
+        BadInput: when a file cannot be read.
+    """
+    named = {key: _files_hash(Path(value)) for group in ("task", "model")
+             for key, value in config.get(group, {}).items()
+             if isinstance(value, str) and key.rpartition("_")[2] in OF_DATA}
+    found = {key: value for key, value in named.items() if value}
+    return {"data": hashlib.sha256(repr(found).encode()).hexdigest()[:16]} if found else {}
+
+
+@cache
+def _files_hash(path: Path) -> str:
+    """Hash of a file, or of all files in a folder; empty when there is nothing."""
+    hasher, looked = hashlib.sha256(), 0
+    try:
+        for name, file in _files(path):
+            looked += 1
+            hasher.update(f"{name}\0{file.stat().st_size}\0".encode(errors="surrogateescape"))
+            with file.open("rb") as opened:
+                hasher.update(hashlib.file_digest(opened, "sha256").digest())
+    except OSError as error:
+        raise BadInput("task", expected="data that can be read", came=str(path),
+                       do=f"{error}.") from error
+    return hasher.hexdigest() if looked else ""
+
+
+def _files(path: Path) -> Iterator[tuple[str, Path]]:
+    if path.is_file():
+        yield "", path
+    elif path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and not file.name.startswith("."):
+                yield str(file.relative_to(path)), file

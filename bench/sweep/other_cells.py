@@ -1,0 +1,74 @@
+"""Whether other cells ran on the same device while one was timed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+
+from bench import processes
+
+WORKER = "bench.cell.worker"
+
+
+class Neighbours:
+    """Looks for other cells at both ends of the phase in which a cell is timed.
+
+    A cell takes longer than that phase, so one that runs beside it is seen at one of the ends. Only
+    the processes that this one may see count: not those of another container.
+
+    Attributes:
+        most: other cells seen on the same device; None as long as nothing was timed.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.most: int | None = None
+        self._platform = config["device"]["platform"]
+        self._timing = False
+
+    def phase(self, name: str) -> None:
+        """The cell enters a phase."""
+        if self._timing or name == "timing":
+            self.most = max(self.most or 0, others(self._platform))
+        self._timing = name == "timing"
+
+
+def others(platform: str) -> int:
+    """Cells on this machine that may use the same device and were not started by this process.
+
+    Args:
+        platform: ``cpu`` or ``gpu``, the device of the cell that asks.
+    """
+    own = set(processes.descendants(os.getpid()))
+    # By session: a cell's process and its guard look alike.
+    return len({_session(process.pid) for process in psutil.process_iter(["cmdline"])
+                if _runs_a_cell(process) and process.pid not in own
+                and _may_share(process, platform)})
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return pid  # gone, or on a system that does not tell
+
+
+def _runs_a_cell(process: psutil.Process) -> bool:
+    command = process.info["cmdline"] or []
+    return any(pair == ("-m", WORKER) for pair in itertools.pairwise(command))
+
+
+def _may_share(process: psutil.Process, platform: str) -> bool:
+    try:
+        env = process.environ()
+    except psutil.Error:
+        return True  # another user's: it may
+    if ("gpu" if env.get("JAX_PLATFORMS") == "cuda" else "cpu") != platform:
+        return False
+    if platform == "cpu":
+        return True
+    mine, theirs = (e.get("CUDA_VISIBLE_DEVICES") for e in (os.environ, env))
+    return mine is None or theirs is None or bool(set(mine.split(",")) & set(theirs.split(",")))

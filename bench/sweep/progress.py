@@ -1,0 +1,148 @@
+"""What a person sees while a sweep runs: a bar on a terminal, otherwise one line per cell."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from bench.sweep.cell import Cell
+from bench.sweep.record import one_line
+
+SHOWN_ROWS = 40
+BAR_WIDTH = 16
+PIPE_WIDTH = 160
+STYLE = {"ok": "green", "skipped": "dim", "invalid": "yellow"}
+COLUMNS = ("step_time_ms", "memory_peak_mib", "loss_final", "accuracy", "test_accuracy")
+
+
+def console() -> Console:
+    """Standard output; wide when it is a file or a pipe, whose lines nobody wraps."""
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+
+
+class _Now(ProgressColumn):
+    """Text that is made anew at every refresh of the bar."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        super().__init__()
+        self._text = text
+
+    def render(self, task: Task) -> Text:
+        return Text(self._text(), overflow="ellipsis", no_wrap=True)
+
+
+class Watcher:
+    """Progress over the cells of a sweep; use as a context manager.
+
+    Args:
+        total: cells that will run.
+        expected_s: seconds that cells took in earlier sweeps, to guess from.
+    """
+
+    def __init__(self, total: int, expected_s: list[float]) -> None:
+        self.console = console()
+        self._durations = list(expected_s)
+        self._done = 0
+        self._total = total
+        self._began = 0.0
+        self._title = self._phase = ""
+        self._bar = Progress(
+            TextColumn("[bold]cells"), BarColumn(BAR_WIDTH), MofNCompleteColumn(),
+            TimeElapsedColumn(), _Now(self.now), console=self.console, transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("cells", total=total)
+
+    def __enter__(self) -> Watcher:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def begin(self, cell: Cell) -> None:
+        """A cell starts."""
+        self._title = cell.title()
+        self._began = time.monotonic()
+        self.phase("start")
+
+    def phase(self, phase: str) -> None:
+        """The running cell enters a phase."""
+        self._phase = phase
+
+    def now(self) -> str:
+        """The running cell, its phase and how long it may still take."""
+        if not self._title:
+            return ""
+        spent = time.monotonic() - self._began
+        left = max(0.0, self._guess() - spent)
+        eta = f"about {left:.0f} s left" if self._durations else f"{spent:.0f} s"
+        # What changes comes first: a narrow terminal cuts the end.
+        return f"{self._phase}, {eta}: {self._title}"
+
+    def end(self, cell: Cell, record: Mapping[str, Any]) -> None:
+        """A cell has its record."""
+        self._done += 1
+        self._durations.append(time.monotonic() - self._began)
+        self._bar.update(self._task, advance=1)
+        self.say(f"[{self._done}/{self._total}] {outcome_line(cell, record)}"
+                 f"  {self._durations[-1]:.1f} s")
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def _guess(self) -> float:
+        return statistics.median(self._durations) if self._durations else 0.0
+
+
+def outcome_line(cell: Cell, record: Mapping[str, Any]) -> str:
+    """Status and the first thing one wants to know about a cell."""
+    parts = [f"{record['status']:8}", cell.title()]
+    step = record["metrics"].get("step_time_ms")
+    if step is not None:
+        parts.append(f"{step:.3g} ms/step")
+    parts += [one_line(text) for text in (record["reason"], record["health"]) if text]
+    return "  ".join(parts)
+
+
+def closing_table(records: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
+    """Cells of a sweep, by their titles, as a table, or their counts when there are many."""
+    table = Table(show_edge=False)
+    if len(records) > SHOWN_ROWS:
+        table.add_column("status")
+        table.add_column("cells", justify="right")
+        statuses = [record["status"] for _, record in records]
+        for status in sorted(set(statuses)):
+            table.add_row(status, str(statuses.count(status)))
+        return table
+    measured = [name for name in COLUMNS
+                if any(record["metrics"].get(name) is not None for _, record in records)]
+    for name in ("cell", "status", *measured):
+        table.add_column(name, justify="right" if name in COLUMNS else "left", no_wrap=True)
+    for title, record in records:
+        status = record["status"]
+        # As they are: a setting in a title may look like markup.
+        table.add_row(Text(title), Text(status, style=STYLE.get(status, "red")),
+                      *[_number(record["metrics"].get(name)) for name in measured])
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

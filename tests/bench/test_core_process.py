@@ -1,0 +1,78 @@
+"""Weights and gradients of the core, asked for from another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import brainstate
+import jax
+import numpy as np
+import pytest
+
+from bench.backends.brainscale import Brainscale
+from bench.backends.braintrace import Braintrace
+from bench.backends.core import Core
+from bench.cell import build
+from bench.cell.core_process import Home
+from bench.cell.trees import filled, flat
+from bench.sweep.provenance import ROOT
+from bench.tasks.random_spikes import RandomSpikes
+
+CONFIG: dict[str, Any] = {
+    "algo": {"_target_": "core.D_RTRL"}, "batching": {"mode": "manual"}, "n_hidden": 4,
+    "n_layers": 1, "batch_size": 3, "n_steps": 5, "seed": 1, "lr": 1e-2, "clip_norm": 1.0,
+    "update_every": "sequence", "dtype": "float64", "devices": 1, "device": {"platform": "cpu"},
+    "task": {"_target_": "bench.tasks.random_spikes.RandomSpikes", "n_in": 6, "rate": 0.3},
+    "model": {"_target_": "bench.models.lif_net.LIFNet"},
+    "backend": {"_target_": "bench.backends.brainscale.Brainscale", "conventions": "own"}}
+
+
+def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "PYTHONPATH", str(ROOT))
+    home = Home(sys.executable, json.loads(json.dumps(CONFIG)))
+    core_config = {**CONFIG, "backend": {"_target_": "bench.backends.core.Core"}, "batch_size": 2}
+    asked = home.gradient(core_config)
+    home.close()
+    with jax.enable_x64(True), brainstate.environ.context(precision=64):
+        build.set_up(CONFIG)
+        task = RandomSpikes(5, 3, 1, n_in=6, rate=0.3)
+        model = build.model_of(CONFIG, task)
+        own = flat({path: state.value for path, state
+                    in model.states(brainstate.ParamState).items()})
+        trainee = Core().trainee(model, core_config)
+        xs, ys = next(task.batches(0))
+        xs = xs[:, :2].astype(np.float64)
+        here = flat(brainstate.transform.jit(lambda: trainee.gradient(xs, ys[:2])[0])())
+    assert sorted(home.weights) == sorted(own)
+    for name, value in own.items():
+        np.testing.assert_array_equal(home.weights[name], value)
+        np.testing.assert_allclose(asked[name], here[name], rtol=1e-12, atol=1e-14)
+        assert asked[name].any()
+
+
+def test_weights_of_other_shapes_are_refused() -> None:
+    tree = {("a", "w"): np.zeros((2, 3)), ("b",): np.zeros(3)}
+    arrays = {"a.w": np.ones((2, 3)), "b": np.arange(3.0)}
+    values = filled(tree, arrays)
+    np.testing.assert_array_equal(values["b",], arrays["b"])
+    with pytest.raises(ValueError, match=r"weights: expected the shapes .*, got"):
+        filled(tree, {**arrays, "b": np.zeros(4)})
+
+
+@pytest.mark.parametrize(("backend", "change", "reason"), [
+    (Brainscale(), {}, ""),
+    (Brainscale(), {"algo": {"_target_": "core.BPTT"}}, "brainscale has no x"),
+    (Brainscale(), {"algo": {"_target_": "core.ES_D_RTRL", "decay_or_rank": 4}},
+     "brainscale maps a rank to a decay and has no rank form"),
+    (Brainscale(), {"device": {"platform": "gpu"}}, "brainscale's environment has one CPU device"),
+    (Braintrace("multi_step", 5), {}, ""),
+    (Braintrace("multi_step", 2), {}, "n_steps=5 is not a multiple of backend.chunk=2"),
+    (Braintrace("multi_step", 5), {"batching": {"mode": "vmap"}},
+     "braintrace refuses chunks under vmap"),
+    (Braintrace("single_step", 5), {}, "braintrace's chunks need backend.mode=multi_step"),
+])
+def test_what_a_peer_cannot_do_is_said(backend: Any, change: dict[str, Any], reason: str) -> None:
+    assert backend.unsupported({**CONFIG, **change}, {"algo": "x"}) == reason
