@@ -15,7 +15,7 @@ Positive = float
 NotNegative = float
 
 
-class Kind(NamedTuple):
+class Bound(NamedTuple):
     """What a hint stands for.
 
     Attributes:
@@ -49,12 +49,12 @@ def is_number(value: Any) -> bool:
     return abs(value) <= sys.float_info.max  # math.isfinite fails on larger integers
 
 
-KINDS = {
-    "Count": Kind("int", "a whole number of at least 1", "1",
+BOUNDS = {
+    "Count": Bound("int", "a whole number of at least 1", "1",
                   lambda value: is_number(value) and isinstance(value, int)
                   and 1 <= value <= LARGEST, LARGEST, f"a whole number of at most {LARGEST}"),
-    "Positive": Kind("float", "a number above 0", "1.0",
+    "Positive": Bound("float", "a number above 0", "1.0",
                      lambda value: is_number(value) and value > 0),
-    "NotNegative": Kind("float", "a number of at least 0", "0.0",
+    "NotNegative": Bound("float", "a number of at least 0", "0.0",
                         lambda value: is_number(value) and value >= 0),
 }

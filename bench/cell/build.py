@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.backends.base import Backend, Trainee
 from bench.cell.compilations import Compilations
-from bench.cell.core_process import Home
+from bench.cell.core_process import CoreProcess
 from bench.cell.stepper import stepper_of
 from bench.cell.trees import filled
 from bench.errors import Skip
@@ -30,8 +30,9 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     """Builds, compiles and calls a cell's training step once.
 
     Args:
-        job: ``config``, ``choices``, ``floor`` and ``memory_bytes`` of the cell, and ``home``, the
-            interpreter to ask for what only the core can tell; None when that is this one.
+        job: ``config``, ``choices``, ``rates`` and ``memory_bytes`` of the cell, and
+            ``core_python``, the interpreter to ask for what only the core can tell; None when that
+            is this one.
         on_phase: told the name of every phase as it begins.
 
     Returns:
@@ -53,9 +54,10 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     first, *_ = itertools.islice(task.batches(0), 1)
     xs, ys = first[0].astype(config["dtype"]), first[1]
     model = model_of(config, task)
-    home = Home(job["home"], config) if job.get("home") else None
-    if home is not None:
-        hand_over(home.weights, model)
+    core_process = None
+    if python := job.get("core_python"):
+        core_process = CoreProcess(python, config)
+        hand_over(core_process.weights, model)
     trainee = backend.trainee(model, config)
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     with Compilations() as compilations:
@@ -73,7 +75,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
 
     run = Run(config=config, choices=choices, task=task, trainee=trainee, stepper=stepper,
               initial=initial, batch=(xs, ys), build=Rebuild(config, task, weights),
-              home=home, floor=job.get("floor", {}),
+              core_process=core_process, rates=job.get("rates", {}),
               device_peak=None if device is None else int(device["peak_bytes_in_use"]))
     return run, {
         "metrics": {**stepper.seconds, "first_call_s": first_call,

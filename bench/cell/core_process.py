@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LENGTH = struct.Struct("<Q")
 
 
-class Home:
+class CoreProcess:
     """A conversation with the process that has the core.
 
     Args:

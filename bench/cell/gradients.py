@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from bench.backends.base import Trainee
-from bench.cell.core_process import Home
+from bench.cell.core_process import CoreProcess
 from bench.cell.program import Program
 from bench.cell.trees import flat
 from bench.metrics.base import Run
@@ -32,7 +32,7 @@ class Origin:
     config: Mapping[str, Any]
     batch: tuple[np.ndarray, np.ndarray]
     build: Callable[[Mapping[str, Any]], Trainee]
-    home: Home | None = None
+    core_process: CoreProcess | None = None
 
 
 def float64_gradients(run: Run | Origin, *changes: Mapping[str, Any], max_samples: int
@@ -74,8 +74,9 @@ def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
 
 def _gradient(run: Run | Origin, config: Mapping[str, Any], xs: np.ndarray, ys: np.ndarray
               ) -> dict[str, np.ndarray]:
-    if run.home is not None and config["backend"]["_target_"] == EXACT["backend"]["_target_"]:
-        return run.home.gradient(config)
+    own = config["backend"]["_target_"] == EXACT["backend"]["_target_"]
+    if run.core_process is not None and own:
+        return run.core_process.gradient(config)
     trainee = run.build(config)
     if config["batching"]["mode"] != "single":
         program = Program(trainee.gradient, xs, ys, reads_only=True)

@@ -1,4 +1,4 @@
-"""Turns at the clock: two processes that time their steps in short turns, one waiting meanwhile.
+"""Time slices at the clock: two processes time their steps in short turns, one waiting meanwhile.
 
 What a busy machine does lasts for seconds and differs from core to core. Two processes timed one
 after the other meet different seconds, two that take turns on the same core meet the same ones.
@@ -17,12 +17,12 @@ from pathlib import Path
 
 # Names the socket of whoever grants the turns; without it a process times alone.
 VARIABLE = "ETRACE_BENCH_TURNS"
-TURN_S = 0.01
+SLICE_S = 0.01
 DONE = b"d"
 ANY_CORE = 255
 
 
-class Turns:
+class TimeSlices:
     """A process' side. With nobody to grant turns, it is always its turn.
 
     Attributes:
@@ -38,7 +38,7 @@ class Turns:
             self._socket = socket.socket(socket.AF_UNIX)
             self._socket.connect(path)
 
-    def __enter__(self) -> Turns:
+    def __enter__(self) -> TimeSlices:
         self._wait()
         return self
 
@@ -68,7 +68,7 @@ class Turns:
             self._socket = None
         now = time.perf_counter()
         self.waited_s += now - began
-        self._ends = now + TURN_S
+        self._ends = now + SLICE_S
 
     def _move_to(self, core: int) -> None:
         if core in (ANY_CORE, self._core):

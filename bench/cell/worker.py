@@ -83,7 +83,7 @@ def measure(job: Mapping[str, Any], reporter: Reporter) -> tuple[list[str], list
     from bench.instantiate import instantiate
     from bench.metrics.base import in_order
 
-    if not job.get("home"):
+    if not job.get("core_python"):
         _refuse_foreign_packages()
     run, parts = build(job, reporter.phase)
     reporter.parts(parts)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.backends.base import Trainee
-from bench.cell.core_process import Home
+from bench.cell.core_process import CoreProcess
 from bench.cell.stepper import Stepper
 from bench.tasks.base import Task
 
@@ -29,8 +29,8 @@ class Run:
         initial: values of weights and optimizer before any training, on the host.
         batch: the first training batch on the host, [T, B, I] and [B].
         build: builds another trainee, ``build(config)``, with the same initial weights.
-        home: who knows the core's gradients where the core cannot run; None where it can.
-        floor: rates of this machine, ``{"product_flops_per_s", "copy_bytes_per_s"}``.
+        core_process: who knows the core's gradients where the core cannot run; None where it can.
+        rates: rates of this machine, ``{"product_flops_per_s", "copy_bytes_per_s"}``.
         device_peak: most bytes that the device held up to the first step's end; None where the
             device does not say.
         trained: values of weights and optimizer after the learning pass; None before it.
@@ -45,8 +45,8 @@ class Run:
     initial: Any
     batch: tuple[np.ndarray, np.ndarray]
     build: Callable[[Mapping[str, Any]], Trainee]
-    floor: Mapping[str, float]
-    home: Home | None = None
+    rates: Mapping[str, float]
+    core_process: CoreProcess | None = None
     device_peak: int | None = None
     trained: Any = None
     parts: dict[str, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ import numpy as np
 from bench.bounds import Count, NotNegative, Positive
 from bench.cell.compilations import Compilations
 from bench.cell.statistics import bootstrap_interval, narrow_enough, steady
-from bench.cell.time_slices import Turns
+from bench.cell.time_slices import TimeSlices
 from bench.metrics.base import Metric, Run
 
 BLOCK_STEPS = 3
@@ -50,7 +50,7 @@ class Timing(Metric):
     def measure(self, run: Run) -> dict[str, Any]:
         batch = run.stepper.prepare(*run.batch)
         self._values = run.stepper.values()
-        with Turns() as self._turns:
+        with TimeSlices() as self._turns:
             warm, settled = self._warm_up(run, batch)
             gc.collect()
             gc.disable()

@@ -35,9 +35,9 @@ class Work(Metric):
 
     def _against_floor(self, run: Run, work: Count, traffic: float) -> dict[str, float | None]:
         measured = run.parts.get("metrics", {}).get("step_time_ms")
-        if not run.floor:
+        if not run.rates:
             return {"floor_ms": None, "limit_ratio": None}
-        floor_ms = 1e3 * max(work.product_flops / run.floor["product_flops_per_s"],
-                             traffic / run.floor["copy_bytes_per_s"])
+        floor_ms = 1e3 * max(work.product_flops / run.rates["product_flops_per_s"],
+                             traffic / run.rates["copy_bytes_per_s"])
         return {"floor_ms": floor_ms,
                 "limit_ratio": measured / floor_ms if measured and floor_ms else None}

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import environments
 from bench.backends.base import Backend
-from bench.bounds import KINDS, LARGEST
+from bench.bounds import BOUNDS, LARGEST
 from bench.errors import BadInput, suggest
 from bench.instantiate import instantiate, target_of
 from bench.sweep import plots, signature
@@ -217,11 +217,11 @@ def _whole(minimum: int, example: int, most: int = LARGEST) -> Callable[[str, An
 
 
 def _positive(example: str, most: float = sys.float_info.max) -> Callable[[str, Any], float]:
-    kind = KINDS["Positive"]
+    bound = BOUNDS["Positive"]
 
     def rule(key: str, value: Any) -> float:
-        if not kind.holds(value) or value > most:
-            words = f"a number of at most {most:g}" if kind.holds(value) else kind.expected(value)
+        if not bound.holds(value) or value > most:
+            words = f"a number of at most {most:g}" if bound.holds(value) else bound.expected(value)
             raise BadInput(key, expected=words, came=str(value), do=f"Try {key}={example}.")
         return float(value)
 

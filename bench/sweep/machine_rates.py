@@ -28,28 +28,28 @@ TIMEOUT_S = 120.0
 ROUNDS, TRIALS, PAUSE_S = 4, 3, 0.5
 
 
-# Floors that failed in this process: not every cell of a sweep has to wait for that again.
+# What failed to be measured in this process: not every cell of a sweep has to wait for that again.
 _failed: set[str] = set()
 
 
-def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
+def rates_here(folder: Folder, cell: Cell) -> dict[str, float]:
     """Rates of a large product and a large copy here, measured once a sweep; empty if that fails.
 
-    They are kept in ``floor.json`` by machine and precision, so that a resumed sweep and merged
+    They are kept in ``rates.json`` by machine and precision, so that a resumed sweep and merged
     folders use the rates of the machine that a cell ran on.
     """
-    path = folder.path / "floor.json"
+    path = folder.path / "rates.json"
     name = f"{provenance.fingerprint(cell)} {cell.choices['device']} {cell.config['dtype']}"
     known: dict[str, Any] = {}
     with contextlib.suppress(OSError, record.Corrupt):
         found = record.load(path)
         known = found if isinstance(found, dict) else {}
-    if _is_floor(known.get(name)):
+    if _are_rates(known.get(name)):
         return dict(known[name])
     if name in _failed:
         return {}
     try:
-        known[name] = _measured_floor(cell)
+        known[name] = _measured(cell)
     except (OSError, ValueError, subprocess.SubprocessError):
         # Not kept in the file: the next sweep may have more luck.
         _failed.add(name)
@@ -59,12 +59,12 @@ def machine_floor(folder: Folder, cell: Cell) -> dict[str, float]:
     return dict(known[name])
 
 
-def _is_floor(found: object) -> bool:
+def _are_rates(found: object) -> bool:
     return isinstance(found, dict) and all(
         is_number(found.get(rate)) and found[rate] > 0 for rate in RATES)
 
 
-def _measured_floor(cell: Cell) -> dict[str, float]:
+def _measured(cell: Cell) -> dict[str, float]:
     answer = subprocess.run(
         [executable(cell.config["python"]), "-P", "-m", "bench.sweep.machine_rates",
          cell.config["dtype"]],
@@ -72,7 +72,7 @@ def _measured_floor(cell: Cell) -> dict[str, float]:
         text=True, timeout=TIMEOUT_S, check=True)
     # What a library prints comes before.
     found = json.loads((answer.stdout.splitlines() or [""])[-1])
-    if not _is_floor(found):
+    if not _are_rates(found):
         raise ValueError(f"no rates: {found}")
     return dict(found)
 

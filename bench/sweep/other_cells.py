@@ -14,7 +14,7 @@ from bench import processes
 WORKER = "bench.cell.worker"
 
 
-class Neighbours:
+class OtherCells:
     """Looks for other cells at both ends of the phase in which a cell is timed.
 
     A cell takes longer than that phase, so one that runs beside it is seen at one of the ends. Only

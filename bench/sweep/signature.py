@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.bounds import KINDS
+from bench.bounds import BOUNDS
 from bench.errors import BadInput, one_of, suggest
 
 SCALARS = {"int": int, "float": (int, float), "str": str, "bool": bool, "None": type(None)}
@@ -40,7 +40,7 @@ def check(group: str, node: Mapping[str, Any], given: Iterable[str] = ()) -> Non
 
     Raises:
         BadInput: on a target that does not exist, a misspelt name, or a value of a wrong type or
-            beyond the bound of its kind (``bench.bounds``).
+            beyond the bound of its type (``bench.bounds``).
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise BadInput(group, expected="_target_: package.module.Name and its arguments",
@@ -204,8 +204,8 @@ def _fits(value: Any, annotation: ast.expr) -> bool:
             return value is None
         if isinstance(annotation.value, str):
             return _fits(value, ast.parse(annotation.value, mode="eval").body)
-    if isinstance(annotation, ast.Name) and annotation.id in KINDS:
-        return KINDS[annotation.id].holds(value)
+    if isinstance(annotation, ast.Name) and annotation.id in BOUNDS:
+        return BOUNDS[annotation.id].holds(value)
     if isinstance(annotation, ast.Name) and annotation.id in SCALARS:
         if isinstance(value, bool) and annotation.id != "bool":
             return False
@@ -221,17 +221,17 @@ def _fits(value: Any, annotation: ast.expr) -> bool:
 
 
 def _refusal(key: str, value: Any, annotation: ast.expr) -> BadInput:
-    """Says which type was expected; of a number beyond the bound of its kind, which bound."""
-    kinds = {node.id: KINDS[node.id] for node in ast.walk(annotation)
-             if isinstance(node, ast.Name) and node.id in KINDS}
-    if kinds and isinstance(value, int | float):
-        words = [kind.expected(value) for kind in kinds.values()]
+    """Says which type was expected; of a number beyond its bound, which bound."""
+    bounds = {node.id: BOUNDS[node.id] for node in ast.walk(annotation)
+             if isinstance(node, ast.Name) and node.id in BOUNDS}
+    if bounds and isinstance(value, int | float):
+        words = [bound.expected(value) for bound in bounds.values()]
         if _fits(None, annotation):
             words.append("null")
-        example = next(iter(kinds.values())).example
+        example = next(iter(bounds.values())).example
         return BadInput(key, expected=", or ".join(words), came=str(value),
                         do=f"Try {key}={example}.")
     expected = ast.unparse(annotation).replace("'", "")
-    for name, kind in kinds.items():
-        expected = expected.replace(name, kind.plain)
+    for name, bound in bounds.items():
+        expected = expected.replace(name, bound.plain)
     return BadInput(key, expected=expected, came=str(value))

@@ -23,8 +23,8 @@ from bench.instantiate import instantiate, target_of
 from bench.sweep import launch, plots, provenance, record, signals
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
-from bench.sweep.machine_rates import machine_floor
-from bench.sweep.other_cells import Neighbours
+from bench.sweep.machine_rates import rates_here
+from bench.sweep.other_cells import OtherCells
 from bench.sweep.progress import Watcher, closing_table
 
 LOCK_WAIT_S = 0.5
@@ -215,15 +215,15 @@ def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
         result["provenance"]["wall_s"] = 0.0
         return {**result, "status": "skipped", "reason": reason}
     limits = cell.config["limits"]
-    neighbours = Neighbours(cell.config)
+    other_cells = OtherCells(cell.config)
 
     def on_phase(phase: str) -> None:
         watcher.phase(phase)
-        neighbours.phase(phase)
+        other_cells.phase(phase)
 
     outcome = launch.run_cell(
         {"config": cell.config, "choices": cell.choices, "repeat": cell.repeat,
-         "floor": machine_floor(folder, cell), "home": _home(cell)},
+         "rates": rates_here(folder, cell), "core_python": _core_python(cell)},
         folder.cells / f"{key}.log",
         deadline_s=limits["deadline_s"],
         memory_bytes=memory_cap(limits),
@@ -232,8 +232,8 @@ def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
     own = result["provenance"]
     launch.merge(result, outcome.parts)
     result["provenance"].update(own)  # whatever a cell's process says about itself
-    if neighbours.most is not None:
-        result["metrics"]["shared_with"] = neighbours.most
+    if other_cells.most is not None:
+        result["metrics"]["shared_with"] = other_cells.most
     result["provenance"].update(load_after=_load(), wall_s=round(outcome.wall_s, 3),
                                 phases=outcome.phases)
     if provenance.code_changed(cell):
@@ -265,7 +265,7 @@ def _not_installed(cell: Cell, backend: Backend) -> str:
     return f"{where} lacks {', '.join(lacks)}" if lacks else ""
 
 
-def _home(cell: Cell) -> str | None:
+def _core_python(cell: Cell) -> str | None:
     """The interpreter that has the core, for a cell whose own cannot have it."""
     return sys.executable if target_of(cell.config["backend"]).environment else None
 

@@ -28,7 +28,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         patch.setenv("PYTHONPATH", os.pathsep.join([str(PLUGINS)]))
         patch.syspath_prepend(str(PLUGINS))
         patch.setattr(sweep, "build_report", lambda *_: "none")
-        patch.setattr(sweep, "machine_floor", lambda *_: {})
+        patch.setattr(sweep, "rates_here", lambda *_: {})
         status = cli.main([
             "-m", "--config-dir", str(PLUGINS / "conf"), f"out={out}", "backend=planted",
             "backend.truth=hold,sleep,recompile,not_finite",

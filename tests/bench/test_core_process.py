@@ -16,7 +16,7 @@ from bench.backends.brainscale import Brainscale
 from bench.backends.braintrace import Braintrace
 from bench.backends.core import Core
 from bench.cell import build
-from bench.cell.core_process import Home
+from bench.cell.core_process import CoreProcess
 from bench.cell.trees import filled, flat
 from bench.sweep.provenance import ROOT
 from bench.tasks.random_spikes import RandomSpikes
@@ -32,10 +32,10 @@ CONFIG: dict[str, Any] = {
 
 def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "PYTHONPATH", str(ROOT))
-    home = Home(sys.executable, json.loads(json.dumps(CONFIG)))
+    process = CoreProcess(sys.executable, json.loads(json.dumps(CONFIG)))
     core_config = {**CONFIG, "backend": {"_target_": "bench.backends.core.Core"}, "batch_size": 2}
-    asked = home.gradient(core_config)
-    home.close()
+    asked = process.gradient(core_config)
+    process.close()
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
         build.set_up(CONFIG)
         task = RandomSpikes(5, 3, 1, n_in=6, rate=0.3)
@@ -46,9 +46,9 @@ def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.Monk
         xs, ys = next(task.batches(0))
         xs = xs[:, :2].astype(np.float64)
         here = flat(brainstate.transform.jit(lambda: trainee.gradient(xs, ys[:2])[0])())
-    assert sorted(home.weights) == sorted(own)
+    assert sorted(process.weights) == sorted(own)
     for name, value in own.items():
-        np.testing.assert_array_equal(home.weights[name], value)
+        np.testing.assert_array_equal(process.weights[name], value)
         np.testing.assert_allclose(asked[name], here[name], rtol=1e-12, atol=1e-14)
         assert asked[name].any()
 

@@ -14,7 +14,7 @@ from bench.command import plan
 from bench.sweep import machine_rates, provenance, record, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.progress import Watcher
-from bench.sweep.sweep import machine_floor
+from bench.sweep.sweep import rates_here
 from tests.bench.test_sweep import cells_of, counting, plant, records, run, with_code
 
 
@@ -117,13 +117,13 @@ def test_a_floor_that_fails_is_not_kept(
     monkeypatch.setattr(machine_rates, "_failed", set())
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "run", hangs)
-        assert [machine_floor(folder, cell) for _ in range(2)] == [{}, {}]
+        assert [rates_here(folder, cell) for _ in range(2)] == [{}, {}]
     assert asked == [machine_rates.TIMEOUT_S]
     # As another process finds it, and where an older version kept the failure.
     machine_rates._failed.clear()
-    assert not (folder.path / "floor.json").exists()
+    assert not (folder.path / "rates.json").exists()
     name = f"{provenance.fingerprint(cell)} cpu float32"
-    record.write_json(folder.path / "floor.json", {name: {}})
-    monkeypatch.setattr(machine_rates, "_measured_floor", lambda _: {"copy_bytes_per_s": 1.0})
-    assert machine_floor(folder, cell) == {"copy_bytes_per_s": 1.0}
-    assert json.loads((folder.path / "floor.json").read_text()) == {name: {"copy_bytes_per_s": 1.0}}
+    record.write_json(folder.path / "rates.json", {name: {}})
+    monkeypatch.setattr(machine_rates, "_measured", lambda _: {"copy_bytes_per_s": 1.0})
+    assert rates_here(folder, cell) == {"copy_bytes_per_s": 1.0}
+    assert json.loads((folder.path / "rates.json").read_text()) == {name: {"copy_bytes_per_s": 1.0}}

@@ -257,7 +257,7 @@ def test_a_cell_beside_another_is_seen(
         assert other.stdout.readline() == b"up\n"
         own = other_cells.others(mine)
         monkeypatch.setattr(processes, "descendants", lambda pid: [])
-        seen = other_cells.Neighbours({"device": {"platform": mine}})
+        seen = other_cells.OtherCells({"device": {"platform": mine}})
         for phase in ("compile", "timing", "memory", "end"):
             seen.phase(phase)
     finally:
@@ -276,7 +276,7 @@ def test_a_cell_and_its_guard_are_one_neighbour(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_timed_is_nothing_shared() -> None:
-    seen = other_cells.Neighbours({"device": {"platform": "cpu"}})
+    seen = other_cells.OtherCells({"device": {"platform": "cpu"}})
     for phase in ("build", "compile", "learning", "end"):
         seen.phase(phase)
     assert seen.most is None

@@ -27,7 +27,7 @@ def sweep_of(out: Path, *arguments: str) -> list[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(out)
         patch.setattr(sweep, "build_report", lambda *_: "none")
-        patch.setattr(sweep, "machine_floor", lambda *_: FLOOR)
+        patch.setattr(sweep, "rates_here", lambda *_: FLOOR)
         assert cli.main(["-m", f"out={out}", *arguments]) == 0
     return [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))]
 
@@ -109,7 +109,7 @@ def test_a_step_that_cannot_fit_says_what_it_asks_for(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         patch.setattr(sweep, "build_report", lambda *_: "none")
-        patch.setattr(sweep, "machine_floor", lambda *_: FLOOR)
+        patch.setattr(sweep, "rates_here", lambda *_: FLOOR)
         # A trace of 256 x 1,032 x 1,024 numbers, 1,032 MiB.
         assert cli.main(["out=out", "algo.window=1", "n_hidden=1024", "metric=[timing]",
                          "batch_size=256", "limits.memory_gib=1"]) == 1

@@ -16,7 +16,7 @@ import pytest
 from bench.sweep import launch, machine_rates, provenance, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.launch import Outcome
-from bench.sweep.machine_rates import RATES, machine_floor
+from bench.sweep.machine_rates import RATES, rates_here
 from bench.sweep.sweep import build_report
 from tests.bench.test_sweep import cells_of, plant, records, run
 
@@ -106,12 +106,12 @@ def test_a_floor_that_is_none_is_measured(
 ) -> None:
     folder, cell = Folder.open(tmp_path / "out"), cells_of("seed=0")[0]
     rates = dict.fromkeys(RATES, 1.0)
-    monkeypatch.setattr(machine_rates, "_measured_floor", lambda _: rates)
+    monkeypatch.setattr(machine_rates, "_measured", lambda _: rates)
     name = f"{provenance.fingerprint(cell)} cpu float32"
-    (folder.path / "floor.json").write_text(text.replace("NAME", name))
-    assert machine_floor(folder, cell) == rates
-    monkeypatch.setattr(machine_rates, "_measured_floor", None)
-    assert machine_floor(folder, cell) == rates
+    (folder.path / "rates.json").write_text(text.replace("NAME", name))
+    assert rates_here(folder, cell) == rates
+    monkeypatch.setattr(machine_rates, "_measured", None)
+    assert rates_here(folder, cell) == rates
 
 
 def test_a_record_that_cannot_be_read_costs_its_own_row(

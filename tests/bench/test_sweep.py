@@ -44,7 +44,7 @@ def plant(setattr_: Callable[[object, str, Any], None]) -> None:
                     module="tests.bench.planted_worker")
 
     setattr_(launch, "run_cell", run_cell)
-    setattr_(sweep, "machine_floor", lambda *_: {})
+    setattr_(sweep, "rates_here", lambda *_: {})
     setattr_(sweep, "build_report", lambda *_: "none")
     # Other tests may run cells at the same time.
     setattr_(other_cells, "others", lambda platform: 0)

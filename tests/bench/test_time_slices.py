@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.cell import time_slices
-from bench.cell.time_slices import Turns
+from bench.cell.time_slices import TimeSlices
 from bench.command.cli import cells_of
 from bench.duel import cli
 from bench.duel.referee import Referee
@@ -26,14 +26,14 @@ SHORT_S = 0.002
 # Stands in for `python -m bench`: times in turns and reports when it had the clock.
 PLAYER = """
 import json, os, pathlib, sys, time
-from bench.cell.time_slices import Turns
+from bench.cell.time_slices import TimeSlices
 arguments = dict(a.split("=", 1) for a in sys.argv[1:])
 folder = pathlib.Path(arguments["out"].strip("'")) / "cells"
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "started").touch()
 time.sleep(NAP)
 held = []
-with Turns() as turns:
+with TimeSlices() as turns:
     began = time.monotonic()
     while len(held) < 5:
         last = time.monotonic()
@@ -66,13 +66,13 @@ def overlap(one: list[list[float]], other: list[list[float]]) -> bool:
 
 @pytest.fixture
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time_slices, "TURN_S", SHORT_S)
+    monkeypatch.setattr(time_slices, "SLICE_S", SHORT_S)
 
 
 def play(rounds: int) -> list[tuple[float, float]]:
     """When a player had the clock."""
     held = []
-    with Turns() as mine:
+    with TimeSlices() as mine:
         began = time.monotonic()
         while len(held) < rounds:
             last = time.monotonic()
@@ -83,7 +83,7 @@ def play(rounds: int) -> list[tuple[float, float]]:
 
 
 def test_alone_it_is_always_ones_turn() -> None:
-    with Turns() as mine:
+    with TimeSlices() as mine:
         assert not mine.passed_on()
         assert mine.waited_s == 0.0
 
