@@ -10,7 +10,7 @@ these equations have the pattern of the step's own, their values mean nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -36,7 +36,12 @@ LONGEST_LOOP = 4096
 
 def is_real(aval: Any) -> bool:
     """Whether a variable can carry a gradient."""
-    return jnp.issubdtype(aval.dtype, jnp.inexact)
+    return _inexact(aval.dtype)
+
+
+@cache
+def _inexact(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
 def differential(

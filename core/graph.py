@@ -16,11 +16,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import brainstate
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from core.differential import differential, is_real
 from core.operation import Operation, Parameter
-from core.program import Atom, Equation, Program, known_value
+from core.program import Atom, Constant, Equation, Program, evaluate, needed
 from core.schedule import Stage, one_by_one, schedule
 
 __all__ = ["Credit", "Graph", "Group", "Hidden", "Product"]
@@ -131,8 +133,26 @@ class Graph:
 
     def fixed(self, atom: Atom) -> Any:
         """The value of an atom of `differential` that constants alone decide, or None."""
-        equations = (*self.prelude, *self.differential.equations)
-        return known_value(equations, self.program.constants, atom)
+        if isinstance(atom, Constant):
+            return np.asarray(atom.value)
+        equations, known = self._settled
+        if atom not in known and not any(atom in eqn.outputs for eqn in equations):
+            return None
+        with jax.ensure_compile_time_eval():
+            evaluate(needed(equations, [atom], given=known), known)
+        return np.asarray(known[atom])
+
+    @cached_property
+    def _settled(self) -> tuple[list[Equation], dict[int, Any]]:
+        """Equations that constants alone decide, and what is known of their values."""
+        constants = self.program.constants
+        known = {v: a for v, a in constants.items() if not isinstance(a, jax.core.Tracer)}
+        decided, equations = set(known), []
+        for eqn in (*self.prelude, *self.differential.equations):
+            if decided.issuperset(eqn.variables):
+                decided.update(eqn.outputs)
+                equations.append(eqn)
+        return equations, known
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from jax._src import source_info_util as source_info_util_private  # user_frames has no public name
 from jax.extend import core as jex
 from jax.extend import source_info_util
 
-__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr", "known_value"]
+__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr"]
 
 _HERE = str(Path(__file__).parent)
 
@@ -158,20 +157,6 @@ def evaluate(
             out = bind(eqn, [read(env, a) for a in eqn.inputs])
         env.update(zip(eqn.outputs, out, strict=True))
     return env
-
-
-def known_value(
-    equations: Iterable[Equation], constants: Mapping[int, Any], atom: Atom
-) -> np.ndarray | None:
-    """The value of an atom that constants alone decide; None of any other."""
-    wanted = needed(equations, [atom], given=constants)
-    made = {v for eqn in wanted for v in eqn.outputs}
-    read_from = {a for a in (atom, *(v for eqn in wanted for v in eqn.variables)) if a not in made}
-    env = {a: constants.get(a) for a in read_from if isinstance(a, int)}
-    if any(value is None or isinstance(value, jax.core.Tracer) for value in env.values()):
-        return None
-    with jax.ensure_compile_time_eval():
-        return np.asarray(read(evaluate(wanted, env), atom))
 
 
 def read(env: Mapping[int, Any], atom: Atom) -> Any:
