@@ -15,6 +15,7 @@ is "cannot tell". Cells are decided one after the other, so that a budget decide
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from scipy import stats
 ALPHA = 0.05
 LOOKS = 4
 LEAST_PAIRS = 7
-GROWTH = 1.5
+GROWTH = 1.7
 BAR = math.log(1.05)
 # Two checkouts of one commit may differ by as much for as long as both exist: where their code
 # happens to lie in memory stays the same from pair to pair. At 3 % an alarm is raised in 0 to 2 of
@@ -102,9 +103,15 @@ def sign_flip_p(values: np.ndarray) -> float:
     if n <= _EXACT_FLIPS:
         signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
     else:
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(_DRAWS, n))
-        signs[0] = 1.0
+        signs = _drawn(n)
     return float(np.mean(signs @ bounded >= bounded.sum() - 1e-12 * max(1.0, n * bound)))
+
+
+@functools.lru_cache(maxsize=LOOKS)
+def _drawn(n: int) -> np.ndarray:
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(_DRAWS, n))
+    signs[0] = 1.0
+    return signs
 
 
 def direction(found: Evidence, level: float) -> str:

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+MOST_MIB = 64
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a duel's folder")
@@ -19,19 +21,26 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from reports.duel import as_markdown, as_text
     from reports.errors import InputError
+    from reports.output import tell
+    from reports.records.read import Unusable, read_json
     from reports.sequential import decide
 
-    folder: Path = arguments.folder
+    file: Path = arguments.folder / "duel.json"
     try:
-        state = json.loads((folder / "duel.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "the folder of a duel", str(error), "`python -m bench.duel` makes one."
-        ) from None
-    decision = decide(state)
-    text = as_text(decision)
-    (folder / "verdict.json").write_text(json.dumps(decision, indent=1), encoding="utf-8")
-    (folder / "verdict.txt").write_text(text, encoding="utf-8")
-    (folder / "verdict.md").write_text(as_markdown(decision, state), encoding="utf-8")
-    print(text, end="")
-    return 1 if decision["worse"] else 0
+        state = read_json(file, MOST_MIB)
+        decision = decide(state)
+        text, markdown = as_text(decision), as_markdown(decision, state)
+    except FileNotFoundError:
+        came = f"{arguments.folder}, which {'lacks it' if file.parent.exists() else 'is not there'}"
+    except Unusable as why:
+        came = f"{file}, {why}"
+    except (LookupError, TypeError, AttributeError, ValueError) as why:
+        came = f"{file}, which holds something else ({type(why).__name__}: {why})"
+    else:
+        for name, words in (("json", json.dumps(decision, indent=1)), ("txt", text),
+                            ("md", markdown)):
+            tell(words, arguments.folder / f"verdict.{name}")
+        print(text, end="")
+        return 1 if decision["worse"] else 0
+    raise InputError("a folder with the duel.json of a duel", came,
+                     "`python -m bench.duel base=main` makes one.")
