@@ -42,6 +42,29 @@ def staged(target: Path) -> Iterator[Path]:
         _publish(stage, target)
 
 
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A path beside `file` that takes its place when complete; a link there is not followed."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def tell(text: str, file: Path | None) -> None:
+    """Text to a file whose folder is made if missing, or to standard output."""
+    if file is None:
+        print(text, end="")
+    elif file.exists() and not file.is_file():  # a device or a pipe is written to
+        file.write_text(text, encoding="utf-8")
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as part:
+            part.write_text(text, encoding="utf-8")
+
+
 def _publish(stage: Path, target: Path) -> None:
     names = sorted((str(path.relative_to(stage)) for path in stage.rglob("*") if path.is_file()),
                    key=lambda name: (name == PAGE, name))

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reports.compare import compare
     from reports.compare.render import FORMATS, headline
     from reports.errors import InputError
+    from reports.output import tell
 
     if not 0 <= arguments.bar < 10:
         raise InputError(
@@ -46,11 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         [m for m in arguments.measured.split(",") if m],
         arguments.bar,
     )
-    made = FORMATS[arguments.format](found)
+    tell(FORMATS[arguments.format](found), arguments.out)
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(made, encoding="utf-8")
         print(headline(found))
-    else:
-        print(made, end="")
     return found.status

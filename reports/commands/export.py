@@ -29,11 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{written} runs written to {folder_of(arguments.uri, sweeps)}, {there} were there")
         return 0
     from reports.export import FORMATS
+    from reports.output import tell
 
-    made = FORMATS[arguments.format](sweeps)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(made, encoding="utf-8")
-    else:
-        print(made, end="")
+    tell(FORMATS[arguments.format](sweeps), arguments.out)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -40,7 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     for number, (title, grid, pooled) in enumerate(maps, 1):
         stem = f"map_{arguments.values}_{number}"
-        plot(arguments.values, title, grid, pooled, stem).save(arguments.out)
+        with tempfile.TemporaryDirectory(dir=arguments.out) as stage:
+            plot(arguments.values, title, grid, pooled, stem).save(Path(stage))
+            for file in Path(stage).iterdir():
+                file.replace(arguments.out / file.name)  # a link there is not followed
         print(arguments.out / f"{stem}.svg", title)
         if pooled:
             print(f"reports: {stem} shows {pooled}", file=sys.stderr)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from reports.compare.pairing import Cell
 from reports.compare.result import Line, Verdict
@@ -47,6 +46,9 @@ GATES = (
     Exact("memory_temp_mib", "low", relative=1e-9, processor=True),
     Exact("loss_first", None, relative=1e-6, processor=True),
     Exact("loss_final", None, relative=1e-6, processor=True),
+    # One sample of a few hundred may fall to the other side where the loss stays the same.
+    Exact("accuracy", "high", absolute=0.005, processor=True),
+    Exact("test_accuracy", "high", absolute=0.005, processor=True),
     Exact("grad_cosine", "high", absolute=1e-6, processor=True),
     Exact("grad_rel_error", "low", relative=1e-4, absolute=1e-6, processor=True),
 )
@@ -58,38 +60,18 @@ def exact_lines(cell: Cell) -> list[Line]:
     processor = cell.difference("processor", "cores")
     lines = []
     for gate in GATES:
-        base, head = (rows[gate.metric] if gate.metric in rows else pd.Series(np.nan, rows.index)
-                      for rows in (cell.base, cell.head))  # fmt: skip
-        b, h = (values.dropna().to_numpy(dtype=float) for values in (base, head))
+        b, h = (side.dropna().to_numpy(dtype=float) for side in cell.column(gate.metric))
         if not (len(b) or len(h)):
             continue
         elsewhere = versions or (processor if gate.processor else "")
-        verdict, note = _gone(gate, cell, base, head) or _judged(gate, b, h, elsewhere)
+        verdict, note = cell.gone(gate.metric, gate.better) or _judged(gate, b, h, elsewhere)
+        if verdict in ("same", "cannot tell"):
+            note = note or cell.lacking(gate.metric)
         before, after = (float(np.median(v)) if len(v) else None for v in (b, h))
         change = after / before - 1 if before and after is not None else None
         lines.append(Line(cell.name, gate.metric, "exact", verdict, before, after, change,
                           note=note, keys=cell.keys))  # fmt: skip
     return lines + _health(cell)
-
-
-def _gone(gate: Exact, cell: Cell, base: pd.Series, head: pd.Series) -> tuple[Verdict, str] | None:
-    """The verdict where a side lacks the number in some of its processes; None where none does.
-
-    NaN and infinities are recorded as null: a number that is gone is no "cannot tell".
-    """
-    gone, was_gone = int(head.isna().sum()), int(base.isna().sum())
-    if gone * len(base) > was_gone * len(head):
-        ill = "; ".join(sorted({w for w in cell.head["health"] if w}))
-        why = f"not finite or not recorded in {gone} of {len(head)} processes of head"
-        why += f" ({ill})" if ill else ""
-        if gone == len(head) and not ill:
-            return "lost", "base has it and head lacks it; measure the same metric= groups"
-        return ("changed" if gate.better is None else "worse"), why
-    if was_gone == len(base):
-        if gate.better is None and cell.base["health"].str.contains("finite").any():
-            return "changed", "not finite in base"
-        return "cannot tell", "base does not record it"
-    return None
 
 
 def _judged(gate: Exact, base: np.ndarray, head: np.ndarray, elsewhere: str) -> tuple[Verdict, str]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from reports.compare.result import Verdict
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import SETTINGS, SYMBOLS
@@ -55,6 +57,57 @@ class Cell:
         """The same without processes that failed; None where a side has none left."""
         base, head = (rows[rows["status"].eq("ok")] for rows in (self.base, self.head))
         return Cell(self.name, base, head, self.sides) if len(base) and len(head) else None
+
+    def column(self, metric: str) -> tuple[pd.Series, pd.Series]:
+        """A metric on both sides, NaN in each process that lacks a finite one."""
+        base, head = (
+            pd.to_numeric(rows[metric]).replace([np.inf, -np.inf], np.nan)
+            if metric in rows
+            else pd.Series(np.nan, rows.index)
+            for rows in (self.base, self.head)
+        )
+        return base, head
+
+    @property
+    def contended(self) -> tuple[pd.Series, pd.Series]:
+        """Which processes were timed while other programs took part of the machine."""
+        base, head = (side.gt(0) for side in self.column("contended"))
+        return base, head
+
+    @property
+    def timed(self) -> bool:
+        """Whether both sides were to take times."""
+        return all(any(name.startswith("cfg.metric.timing") and rows[name].notna().any()
+                       for name in rows) for rows in (self.base, self.head))  # fmt: skip
+
+    def gone(self, metric: str, better: str | None) -> tuple[Verdict, str] | None:
+        """The verdict where a side lacks the number in some of its processes, and why.
+
+        None where neither does, or head no more often than base: NaN and infinities are recorded as
+        null, and a number that is gone is no "cannot tell".
+        """
+        base, head = self.column(metric)
+        gone, was_gone = int(head.isna().sum()), int(base.isna().sum())
+        if gone * len(base) > was_gone * len(head):
+            ill = "; ".join(sorted({w for w in self.head["health"] if w}))
+            why = f"not finite or not recorded in {gone} of {len(head)} processes of head"
+            if gone == len(head) and not ill:
+                return "lost", "base has it and head lacks it; measure the same metric= groups"
+            return ("changed" if better is None else "worse"), why + (f" ({ill})" if ill else "")
+        if was_gone == len(base):
+            if gone == len(head):
+                return "cannot tell", "not finite or not recorded in any process of either side"
+            if better is None and self.base["health"].str.contains("finite").any():
+                return "changed", "not finite in base"
+            return "cannot tell", "base does not record it"
+        return None
+
+    def lacking(self, metric: str) -> str:
+        """In words, how many processes lack a number; "" where all have it."""
+        told = [f"{int(side.isna().sum())} of {len(side)} processes of {name}"
+                for name, side in zip(("base", "head"), self.column(metric), strict=True)
+                if side.isna().any()]  # fmt: skip
+        return f"not finite or not recorded in {' and '.join(told)}" if told else ""
 
     def difference(self, *names: str) -> str:
         """In words, how the environments of both sides differ in these facts; "" for not at all."""

@@ -5,7 +5,8 @@ correction over all cells. The spread that it works with is the larger of the ce
 mean over all cells: three processes that happen to agree are not yet a quiet machine.
 
 Two sweeps run one after the other, each in its own mood of the machine, which no test on their
-processes can see. A change no larger than `MOOD` is therefore left to a duel.
+processes can see. A change no larger than `MOOD`, or shared by the other cells and no larger than
+`SHARED`, is therefore left to a duel. A ratio to BPTT timed in the same process has no such mood.
 """
 
 from __future__ import annotations
@@ -23,36 +24,43 @@ from reports.compare.result import Line, Verdict
 from reports.records.columns import describe
 from reports.stats import ALPHA, LEAST, Welch, holm
 
+TIME, RATIO = "step_time_ms", "time_vs_bptt"
 BAR = 0.05  # the least change that counts, as a share
 MOOD = 0.15  # what sweeps one after the other may differ by without any change
+SHARED = 0.25  # the same of a change that the other cells went through as well
 POWER = 0.8
 Sides = tuple[np.ndarray, np.ndarray]  # base and head, each [processes]
 _QUIETEST = 1e-6  # a spread of zero is a clock that does not tick
+_CLOCKED = ("ms", "s", "1/s")
 
 
 def time_lines(cells: Sequence[Cell], metric: str, bar: float) -> list[Line]:
-    """One line for each cell in which a side has the metric."""
-    found = [(line, cell) for cell in cells if (line := _line(cell, metric))]
+    """One line for each cell in which a side has the metric or should have it.
+
+    Of a step time also one of its ratio to BPTT, where both sides have that.
+    """
+    lines: list[Line] = []
+    tested: dict[int, Sides] = {}
+    for cell in cells:
+        line, sides = _line(cell, metric)
+        if line is not None and sides is not None:
+            tested[len(lines)] = sides
+        lines += [line] if line is not None else []
     # On logarithms, and so that more is always worse.
     sign = -1.0 if describe(metric).better == "high" else 1.0
-    logs: dict[Line, Sides] = {}
-    for line, cell in found:
-        if not line.note:
-            base, head = (sign * np.log(values) for values in _values(cell, metric))
-            logs[line] = base, head
-    told = decide(list(logs.values()), bar)
-    return [line for line, _ in found if line.note] + [
-        replace(
-            line,
-            verdict=one.verdict,
-            note=one.note,
-            p=one.p,
-            low=min(ends := [math.expm1(sign * end) for end in one.test.interval()]),
-            high=max(ends),
-            detectable=detectable(one.test, bar, len(told)),
-        )
-        for line, one in zip(logs, told, strict=True)
-    ]
+    told = decide([(sign * np.log(b), sign * np.log(h)) for b, h in tested.values()], bar,
+                  moody=metric != RATIO)  # fmt: skip
+    for i, one in zip(tested, told, strict=True):
+        low, high = sorted(math.expm1(sign * end) for end in one.test.interval())
+        lines[i] = replace(
+            lines[i], verdict=one.verdict, p=one.p, low=low, high=high,
+            note=_joined([one.note, lines[i].note]),
+            detectable=detectable(one.test, bar, len(told), MOOD * (metric != RATIO)),
+        )  # fmt: skip
+    if metric != TIME:
+        return lines
+    both = [cell for cell in cells if all(side.notna().any() for side in cell.column(RATIO))]
+    return lines + time_lines(both, RATIO, bar)
 
 
 class Decided(NamedTuple):
@@ -64,13 +72,14 @@ class Decided(NamedTuple):
     test: Welch
 
 
-def decide(samples: Sequence[Sides], bar: float) -> list[Decided]:
+def decide(samples: Sequence[Sides], bar: float, moody: bool = True) -> list[Decided]:
     """The verdicts on cells that are compared together.
 
     Args:
         samples: (base, head) of each cell: logarithms of its processes, at least two a side, of
             what is worse when it is more.
         bar: the least change that counts, as a share.
+        moody: whether the machine's mood is part of them.
     """
     if not samples:
         return []
@@ -79,59 +88,77 @@ def decide(samples: Sequence[Sides], bar: float) -> list[Decided]:
     tests = [Welch.of(*sides, floor=max(spread, _QUIETEST)) for sides in samples]
     alone = [[t._replace(gap=sign * t.gap).p_above(limit) for t in tests] for sign in (1, -1)]
     together = [holm(p) for p in alone]
-    return [_decided(test, limit, alone[test.gap < 0][i], together[test.gap < 0][i], len(tests))
-            for i, test in enumerate(tests)]  # fmt: skip
-
-
-def _decided(test: Welch, limit: float, alone: float, p: float, cells: int) -> Decided:
-    if p <= ALPHA and abs(test.gap) > math.log1p(MOOD):
-        return Decided("worse" if test.gap > 0 else "better", "", p, test)
-    if p > ALPHA and max(map(abs, test.interval())) <= limit:
-        return Decided("same", "", p, test)
-    if p <= ALPHA:
-        note = f"two sweeps differ by up to {MOOD:.0%} without a change; a duel can tell"
-    elif alone <= ALPHA:
-        note = f"beyond the bar, but not beyond chance among {cells} cells; more repeats can tell"
-    else:
+    gaps = np.array([t.gap for t in tests])
+    found = []
+    for i, test in enumerate(tests):
+        p, towards = together[test.gap < 0][i], math.copysign(1.0, test.gap)
+        others = float(np.median(np.delete(gaps, i))) if len(gaps) > 1 else 0.0
+        moods = ""
+        if moody and abs(test.gap) <= math.log1p(MOOD):
+            moods = f"two sweeps differ by up to {MOOD:.0%} without a change; a duel can tell"
+        elif (moody and towards * (test.gap - others) <= math.log1p(MOOD)
+              and abs(test.gap) <= math.log1p(SHARED)):  # fmt: skip
+            moods = "the other cells changed as well, as in a mood of the machine; a duel can tell"
+        verdict: Verdict = "cannot tell"
         note = "the interval reaches across the bar; more repeats can tell"
-    return Decided("cannot tell", note, p, test)
+        if p <= ALPHA:
+            note = moods
+            if not moods:
+                verdict = "worse" if test.gap > 0 else "better"
+        elif max(map(abs, test.interval())) <= limit:
+            verdict, note = "same", ""
+        elif alone[test.gap < 0][i] <= ALPHA:
+            note = (f"beyond the bar, but not beyond chance among {len(tests)} cells; "
+                    "more repeats can tell")  # fmt: skip
+        found.append(Decided(verdict, note, p, test))
+    return found
 
 
-def _values(cell: Cell, metric: str) -> Sides:
-    base, head = (rows[metric].dropna().to_numpy(dtype=float) if metric in rows else np.empty(0)
-                  for rows in (cell.base, cell.head))  # fmt: skip
-    return base, head
-
-
-def _line(cell: Cell, metric: str) -> Line | None:
-    """The line of a cell before any test; its note says why there can be none."""
-    b, h = _values(cell, metric)
-    if not (len(b) or len(h)):
-        return None
-    before, after = (float(np.median(v)) if len(v) else None for v in (b, h))
+def _line(cell: Cell, metric: str) -> tuple[Line | None, Sides | None]:
+    """A cell's line before any test, and the processes to test where that can be done."""
+    sides = cell.column(metric)
+    if all(side.isna().all() for side in sides) and not (metric == TIME and cell.timed):
+        return None, None
+    before, after = (float(side.median()) if side.notna().any() else None for side in sides)
     line = Line(cell.name, metric, "measured", "cannot tell", before, after, keys=cell.keys)
-    if not len(h):
-        return replace(line, verdict="lost", note="base has it and head lacks it")
-    if not len(b):
-        return replace(line, note="base does not record it")
-    if min(b.min(), h.min()) <= 0:
-        return replace(line, note="a time that is not positive")
-    line = replace(line, change=float(np.exp(np.log(h).mean() - np.log(b).mean()) - 1))
-    machine = cell.difference("fingerprint")
+    if gone := cell.gone(metric, "low"):
+        return replace(line, verdict=gone[0], note=gone[1]), None
+    base, head = (side.dropna().to_numpy(dtype=float) for side in sides)
+    notes = [cell.lacking(metric)]
+    machine = cell.difference("fingerprint").removeprefix("different ")
+    # Other programs hit both parts of a ratio alike, and nothing that no clock measures.
+    clocked = describe(metric).unit in _CLOCKED
+    calm = [side[~(busy & clocked)].dropna()
+            for side, busy in zip(sides, cell.contended, strict=True)]  # fmt: skip
+    left_out = len(base) + len(head) - sum(map(len, calm))
+    if min(base.min(), head.min()) <= 0:
+        return replace(line, note="a time that is not positive"), None
+    line = replace(line, change=float(np.exp(np.log(head).mean() - np.log(base).mean()) - 1))
+    few = min(len(base), len(head))
     if machine:
-        return replace(line, note=f"different machines ({machine.removeprefix('different ')})")
-    if min(len(b), len(h)) < LEAST:
-        few = min(len(b), len(h))
-        return replace(line, note=f"{few} process{'es' if few > 1 else ''} a side; "
-                                  f"repeats={LEAST} or more can tell")  # fmt: skip
-    return line
+        notes.append(f"different machines ({machine})")
+    elif few < LEAST:
+        notes.append(f"{few} process{'es' if few > 1 else ''} a side; "
+                     f"repeats={LEAST} or more can tell")  # fmt: skip
+    elif min(map(len, calm)) < LEAST:
+        notes.append("contended: other programs ran beside them; a duel can tell")
+    else:
+        notes.append(f"{left_out} contended process{'es' if left_out > 1 else ''} left out"
+                     if left_out else "")  # fmt: skip
+        base, head = (side.to_numpy(dtype=float) for side in calm)
+        return replace(line, note=_joined(notes)), (base, head)
+    return replace(line, note=_joined(notes)), None
 
 
-def detectable(test: Welch, bar: float, cells: int) -> float:
+def _joined(notes: Sequence[str]) -> str:
+    return "; ".join(filter(None, notes))
+
+
+def detectable(test: Welch, bar: float, cells: int, mood: float = MOOD) -> float:
     """The change for the worse that is called with 80 % power, by the noncentral t."""
     critical = float(stats.t.isf(ALPHA / cells, test.degrees))
     reach = optimize.brentq(
         lambda shift: stats.nct.sf(critical, test.degrees, shift) - POWER, 0, 10 * critical + 10
     )
-    beyond_moods = math.log1p(MOOD) + float(stats.norm.ppf(POWER)) * test.error
+    beyond_moods = math.log1p(mood) + float(stats.norm.ppf(POWER)) * test.error
     return math.expm1(max(math.log1p(bar) + reach * test.error, beyond_moods))

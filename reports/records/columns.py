@@ -170,6 +170,10 @@ EXTRA_METRICS = (
         "timed beside",
         "most other cells seen on the same device while this one was timed",
     ),
+    Column("time_vs_bptt", "", "time over BPTT's",
+           "step time over BPTT's, timed by turns in the same process", "low"),
+    Column("time_vs_bptt_low", "", "its lower end", "of its interval within the process"),
+    Column("time_vs_bptt_high", "", "its upper end", "of its interval within the process"),
     Column(
         "floor_ms",
         "ms",
@@ -187,6 +191,9 @@ EXTRA_METRICS = (
     ),
 )
 
+# No metric: what to know of one.
+CONTENDED = Column("contended", "", "contended", "1 where other programs took part of the machine")
+
 # What a seed decides alone: further processes of one seed give the same number again.
 SEEDED = frozenset(
     {
@@ -194,6 +201,8 @@ SEEDED = frozenset(
         *("grad_cosine", "grad_rel_error", "grad_norm", "firing_rate"),
     }
 )
+# Metrics that may be recorded as true and false.
+FLAGS = frozenset({"contended", "steady"})
 # Shares and cosines, whose intervals end where their values do.
 BOUNDS = {"accuracy": (0.0, 1.0), "test_accuracy": (0.0, 1.0), "grad_cosine": (-1.0, 1.0)}
 
@@ -223,7 +232,7 @@ NAMES = {
 WAYS = ("algo", "batching", "backend")
 HELD = [s for s in SETTINGS if s not in WAYS]
 
-BY_NAME: dict[str, Column] = {c.name: c for c in (*IDENTITY, *METRICS, *EXTRA_METRICS)}
+BY_NAME: dict[str, Column] = {c.name: c for c in (*IDENTITY, *METRICS, *EXTRA_METRICS, CONTENDED)}
 CONTRACT: tuple[str, ...] = tuple(c.name for c in (*IDENTITY, *METRICS))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.errors import InputError
+from reports.records.columns import FLAGS
 
 SCHEMA = 1
 STATUSES = ("ok", "skipped", "oom", "timeout", "crashed", "invalid")
@@ -206,6 +207,8 @@ def _finite(metrics: dict[str, Any]) -> tuple[dict[str, float | None], list[str]
     without = []
     for name, number in metrics.items():
         try:
+            if name in FLAGS and isinstance(number, bool):
+                number = int(number)
             _expect(number, f"metrics.{name}", int, float, type(None))
             found[name] = number if number is not None and math.isfinite(number) else None
         except Unusable as why:

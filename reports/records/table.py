@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from reports.errors import InputError
+from reports.output import replacing
 from reports.records.columns import CONTRACT, EXTRA_METRICS, METRICS
 from reports.records.read import Record, read_sweeps
+from reports.records.settings import whole
 
 _WHOLE = ("batch_size", "n_hidden", "n_layers", "n_steps", "seed", "repeat")
 _WORDS = (
@@ -55,7 +55,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
         }
         row.update(record["row"])
         row.update({name: _number(value) for name, value in record["metrics"].items()})
-        row.update(("cfg." + path, leaf) for path, leaf in leaves(record["config"]))
+        row.update(("cfg." + path, _quoted(leaf)) for path, leaf in leaves(record["config"]))
         rows.append(row)
     table = pd.DataFrame(rows, dtype=object)  # pandas would make floats of large whole numbers
     table = table.reindex(columns=_ordered(table.columns))
@@ -74,6 +74,19 @@ def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return [(prefix, json.dumps(config) if isinstance(config, list) else config)]
 
 
+def _quoted(leaf: Any) -> Any:
+    """A leaf, in JSON's quotes where its text reads as a value of another kind: "1", "true", ""."""
+    if not isinstance(leaf, str):
+        return leaf
+    if not leaf or leaf[0] == '"' or leaf.lower() in ("true", "false"):
+        return json.dumps(leaf)
+    try:
+        float(leaf)
+    except ValueError:
+        return leaf
+    return json.dumps(leaf)
+
+
 def write(table: pd.DataFrame, folder: Path, records: Sequence[Record]) -> None:
     """Writes ``results.parquet`` and ``results.csv`` into the folder, each replaced as a whole.
 
@@ -86,9 +99,9 @@ def write(table: pd.DataFrame, folder: Path, records: Sequence[Record]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     data = pa.Table.from_pandas(table, preserve_index=False)
     metadata = {**(data.schema.metadata or {}), _ENVIRONMENTS: json.dumps(_by_environment(records))}
-    with _replacing(folder / "results.parquet") as part:
+    with replacing(folder / "results.parquet") as part:
         pq.write_table(data.replace_schema_metadata(metadata), part)
-    with _replacing(folder / "results.csv") as part:
+    with replacing(folder / "results.csv") as part:
         table.to_csv(part, index=False)
 
 
@@ -144,17 +157,6 @@ def _by_environment(records: Iterable[Record]) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-@contextmanager
-def _replacing(file: Path) -> Iterator[Path]:
-    """A temporary path beside `file` that takes its place when it is complete."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
     """Contract first (also what no record has), intervals beside their metric, configuration
     last.
@@ -187,7 +189,7 @@ def _typed(name: str, values: pd.Series) -> pd.Series:
     exact = all(type(v) is not int or abs(v) <= 2**53 for v in values)
     if kinds <= {int, float} and exact:
         return pd.to_numeric(values).astype("float64")
-    return pd.Series([None if v is None else str(v) for v in _nulls(values)],
+    return pd.Series([None if v is None else whole(v) for v in _nulls(values)],
                      index=values.index, dtype="string")
 
 

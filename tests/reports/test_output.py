@@ -122,3 +122,15 @@ def test_several_at_once_leave_one_whole_report(tmp_path: Path) -> None:
     listed = set(json.loads((tmp_path / output.MANIFEST).read_text()))
     assert names(tmp_path) == {*listed, output.MANIFEST}
     assert len(listed) == 4
+
+
+def test_what_is_told_replaces_a_link_and_writes_to_a_device(tmp_path: Path) -> None:
+    mine, link = tmp_path / "mine", tmp_path / "made" / "link"
+    mine.write_text("mine")
+    link.parent.mkdir()
+    link.symlink_to(mine)
+    output.tell("told", link)
+    assert (mine.read_text(), link.read_text(), link.is_symlink()) == ("mine", "told", False)
+    output.tell("told", Path("/dev/null"))
+    assert Path("/dev/null").is_char_device()
+    assert names(tmp_path) == {"mine", "made/link"}

@@ -227,6 +227,12 @@ def test_the_heatmap_command_draws_any_metric(
     assert main(["heatmap", str(several), "--out", str(out)]) == 0
     assert capsys.readouterr().err == (
         "reports: map_step_time_ms_1 shows the median over up to 2 processes: 2 values of seed\n")
+    mine, link = tmp_path / "mine.svg", out / "map_step_time_ms_1.svg"
+    mine.write_text("mine")
+    link.unlink()
+    link.symlink_to(mine)
+    assert main(["heatmap", str(several), "--out", str(out)]) == 0
+    assert (mine.read_text(), link.is_symlink()) == ("mine", False)
     assert main([*arguments, "--values", "nonsense"]) == 2
     assert "a setting or a metric of the results; got 'nonsense'" in capsys.readouterr().err
 

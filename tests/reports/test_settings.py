@@ -55,3 +55,14 @@ def test_identities_are_equal_across_files_with_other_types() -> None:
     assert "cfg.algo.w" in by
     assert "cfg.out" not in by
     assert identities(one, by).tolist() == identities(two, by).tolist()
+
+
+def test_text_is_no_number_no_truth_and_not_nothing() -> None:
+    values = [1, "1", 1.5, "1.5", True, "True", None, "", "1e3", '"1"', "a"]
+    for mixed in (values, list(reversed(values))):
+        table = frame([record(algo_config={"w": v}) for v in mixed])
+        assert identities(table, ["cfg.algo.w"]).nunique() == len(values)
+    alone = [frame([record(algo_config={"w": v})]) for v in values]
+    found = [identities(t, ["cfg.algo.w"])[0] if "cfg.algo.w" in t else ("",) for t in alone]
+    assert set(found) == set(identities(table, ["cfg.algo.w"]))
+    assert len(set(found)) == len(values)
