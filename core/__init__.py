@@ -4,6 +4,7 @@ from core import nn
 from core.algorithms import ES_D_RTRL, IODimVjpAlgorithm, decay_from_rank, pp_prop
 from core.algorithms.bptt import BPTT, CheckpointedBPTT, TruncatedBPTT
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
+from core.algorithms.immediate import Immediate
 from core.algorithms.rtrl import RTRL
 from core.data import MultiStepData, SingleStepData
 from core.errors import CoreError, InvalidArgument, NotCompiled, NotRepresentable
@@ -17,6 +18,7 @@ __all__ = [
     "CheckpointedBPTT",
     "CoreError",
     "IODimVjpAlgorithm",
+    "Immediate",
     "InvalidArgument",
     "MultiStepData",
     "NotCompiled",

@@ -19,6 +19,7 @@ ALGORITHMS = {
     "bptt": core.BPTT,
     "checkpointed": lambda m: core.CheckpointedBPTT(m, segment=2),
     "truncated": lambda m: core.TruncatedBPTT(m, window=2),
+    "immediate": core.Immediate,
     "rtrl": lambda m: core.RTRL(m, window=2),
     "d_rtrl, 1": lambda m: core.D_RTRL(m, window=1),
     "d_rtrl, 3": lambda m: core.D_RTRL(m, window=3),

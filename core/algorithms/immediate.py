@@ -1,0 +1,44 @@
+"""No memory of the past: the gradient within each step, and nothing else.
+
+    g = sum_t dl_t/dW at h_{t-1} held fixed
+
+Nothing is carried for credit, so memory is that of one step: the baseline that a trace has to beat.
+It equals BPTT truncated to windows of one step.
+
+Reference: the same-step term of Williams & Peng, Neural Computation 2 (1990).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jax import lax
+
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
+from core.capture import trace_step
+from core.graph import Graph
+
+__all__ = ["Immediate"]
+
+
+class Immediate(OnlineAlgorithm):
+    """Within-step gradients: h_{t-1} counts as a constant. Every model can be trained so.
+
+    Args:
+      model: any brainstate module.
+      mode: accepted for compatibility.
+    """
+
+    def make_graph(self, args: tuple[Any, ...], watched: Any = ()) -> Graph:
+        """The step as it is: every model can be differentiated."""
+        return trace_step(self.stepped, args, watched)
+
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        """It carries none."""
+        return {}
+
+    def steps_per_window(self, n_steps: int) -> int:
+        return 1
+
+    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+        return self.forward(params, lax.stop_gradient(carry), window)

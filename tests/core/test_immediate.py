@@ -1,0 +1,66 @@
+"""Within-step gradients against a recursion in plain NumPy, and against windows of one step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import core
+
+from . import rate_models as rate
+from . import spiking_models as spiking
+from .cases import Case, data_for, gradient_of, run, weights_of
+from .recursions import adaptive_local, gru_locals, leaky_local, locals_by_name
+from .references import assert_close, relative_error, within_step
+
+
+def gru_local(*inputs: Any) -> dict[str, Any]:
+    gate, candidate = gru_locals(*inputs)
+    found = locals_by_name(gate, "cell.Wrz.weight")
+    return {**found, **locals_by_name(candidate, "cell.Wh.weight")}
+
+
+@pytest.mark.parametrize(
+    ("case", "local"),
+    [
+        (rate.RECURRENT, lambda *a: locals_by_name(leaky_local(*a), "cell.W.weight")),
+        (spiking.ADAPTIVE, lambda *a: locals_by_name(adaptive_local(*a), "synapse.comm.weight")),
+        (rate.GRU, gru_local),
+    ],
+    ids=["leaky and recurrent", "adaptive lif", "gru"],
+)
+def test_is_the_credit_of_each_step_alone(case: Case, local: Any) -> None:
+    """g = sum_t x_t (f_t . L_t), from states that a loop in NumPy computes."""
+    model, data = case.model(), data_for()
+    p = weights_of(model)
+
+    def everything(p: Any) -> Any:
+        options = ({}, {"batching": "vmap"})
+        found = [gradient_of(core.Immediate(model), data, **one) for one in options]
+        by_windows = gradient_of(core.TruncatedBPTT(model, window=1), data)
+        return found, by_windows, within_step(case.step, p, case.start(), *data)
+
+    found, (windows, losses), everywhere = run(everything, p)
+    rows = local(p, *data)
+    for grads, own in found:
+        for name, row in rows.items():
+            wanted = np.einsum("tbi,tbsh,tbsh->ih", row.x, row.f, row.L)
+            # Of the bank of a GRU's gates the recursion has the update gate's half.
+            ours = np.atleast_2d(grads[name])[:, -wanted.shape[-1] :]
+            assert relative_error(ours, wanted) < 1e-12
+        assert_close(grads, everywhere)
+        assert_close(grads, windows)
+        assert relative_error(own, losses) < 1e-12
+
+
+def test_nothing_of_the_past_is_credited() -> None:
+    """A loss of the last step alone gives the gradient of that step from wherever it begins."""
+    model, data = rate.RECURRENT.model(), data_for()
+    p = weights_of(model)
+    mask = np.arange(len(data.xs)) == len(data.xs) - 1
+    grads, _ = run(lambda: gradient_of(core.Immediate(model), data, mask=mask))
+    row = leaky_local(p, *data)
+    wanted = np.einsum("bi,bsh,bsh->ih", row.x[-1], row.f[-1], row.L[-1])
+    assert relative_error(grads["cell.W.weight.weight"], wanted) < 1e-12
