@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import brainstate
     import jax
+    import numpy as np
 
     Arrays = dict[Any, Any]
 
@@ -53,10 +54,12 @@ class Trainee(abc.ABC):
     Attributes:
         model: the brainstate model.
         weights: its trainable states by path.
+        mask: weight of the loss at each step, [T], of the cell's task; None for all alike.
     """
 
     model: brainstate.nn.Module
     weights: Mapping[Any, brainstate.ParamState]
+    mask: np.ndarray | None = None
 
     @abc.abstractmethod
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
@@ -65,6 +68,8 @@ class Trainee(abc.ABC):
     @abc.abstractmethod
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[Arrays, StepResult]:
         """The gradient of the loss summed over steps, by the paths of ``weights``, and the losses.
+
+        Each step counts as much as the ``mask`` says; the losses are those before it.
 
         ``xs`` is [T, B, I], or [T, I] with a scalar ``ys`` for the single-sample batching.
         """
@@ -150,10 +155,12 @@ class Backend(abc.ABC):
             otherwise; empty for the project's own. The core is out of reach of a cell's process
             there, and its gradients come from another one.
         requires: distributions that the cell's interpreter must have.
+        masks: whether its trainees weigh the loss of each step by their ``mask``.
     """
 
     environment = ""
     requires: tuple[str, ...] = ()
+    masks = False
 
     def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
         """Why this backend cannot run a cell, or an empty string. Imports nothing heavy."""

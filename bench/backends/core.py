@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Core(Backend):
     """Algorithms of ``core``, built from their ``_target_``."""
 
+    masks = True
+
     def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
         if config["batching"]["mode"] == "single" and config["update_every"] != "sequence":
             return ("batching=single sums the gradients of whole sequences; "
@@ -46,6 +48,7 @@ class CoreTrainee(ModelTrainee):
         result = core.train(
             self._started(xs, self._mode), self._loss, xs, ys, self._optimizer, has_aux=True,
             update_every=self._config["update_every"], clip_norm=self._config["clip_norm"],
+            mask=self.mask,
         )
         return StepResult(result.losses, result.aux, norm(result.grads))
 
@@ -56,7 +59,8 @@ class CoreTrainee(ModelTrainee):
 
         total = Total(self.weights)
         result = core.train(self._started(xs, self._mode), self._loss, xs, ys, total, has_aux=True,
-                            update_every=self._config["update_every"], clip_norm=None)
+                            update_every=self._config["update_every"], clip_norm=None,
+                            mask=self.mask)
         gradient = total.value()
         return gradient, StepResult(result.losses, result.aux, norm(gradient))
 

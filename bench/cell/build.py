@@ -58,7 +58,11 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     if python := job.get("core_python"):
         core_process = CoreProcess(python, config)
         hand_over(core_process.weights, model)
+    if task.mask is not None and not backend.masks:
+        raise Skip(f"{choices['backend']} trains on every step, and {choices['task']} asks for "
+                   "some only")
     trainee = backend.trainee(model, config)
+    trainee.mask = task.mask
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     with Compilations() as compilations:
         stepper = stepper_of(trainee, config["batching"]["mode"], config["devices"], xs, ys,
@@ -109,7 +113,9 @@ class Rebuild:
         for path, state in model.states(brainstate.ParamState).items():
             state.value = jax.tree.map(lambda leaf: leaf.astype(other["dtype"]),
                                        self.weights[path])
-        return instantiate(other["backend"]).trainee(model, other)
+        trainee: Trainee = instantiate(other["backend"]).trainee(model, other)
+        trainee.mask = self.task.mask
+        return trainee
 
 
 def hand_over(arrays: Mapping[str, np.ndarray], model: Any) -> None:

@@ -150,7 +150,9 @@ def _built(job: Mapping[str, Any]) -> Finding:
     if backend.environment:
         return finding(note=f"{choices['backend']} runs in an environment of its own")
     try:
-        return finding(predicted_mib=predict_mib(backend.trainee(model, config), task, config))
+        trainee = backend.trainee(model, config)
+        trainee.mask = task.mask
+        return finding(predicted_mib=predict_mib(trainee, task, config))
     except (MemoryError, jax.errors.JAXTypeError):
         raise
     except Exception as error:

@@ -17,11 +17,16 @@ from bench.cell.trees import flat
 from bench.metrics.base import Metric, Run
 
 
+# Of the way from guessing to always right: what chance does not reach on a training set.
+LEARNED = 0.05
+
+
 class Health(Metric):
     """Words about what is wrong; an empty string when nothing is.
 
     Args:
-        stuck_within: a final loss within this fraction of ln(classes) is the loss of guessing.
+        stuck_within: a final loss within this fraction of ln(classes) is the loss of guessing,
+            unless nothing better is possible, or the answers are better than guesses all the same.
     """
 
     def __init__(self, stuck_within: NotNegative = 0.01) -> None:
@@ -38,7 +43,7 @@ class Health(Metric):
         words = [
             *(f"layer {name} never spikes" for name, rate in rates.items() if rate == 0),
             *gradient_words(metrics.get("grad_norm"), "grad_norm" in metrics),
-            *self.loss_words(run.parts.get("curves", {}).get("loss", []), run.task.n_out),
+            *self.loss_words(run.parts.get("curves", {}), run.task.n_out, run.task.best_loss),
         ]
         silent = without_gradient(run.parts.get("fidelity", {}))
         words += [f"no gradient reaches {', '.join(silent)}"] if silent else []
@@ -54,14 +59,23 @@ class Health(Metric):
             "health": "; ".join(words),
         }
 
-    def loss_words(self, losses: list[float], n_out: int) -> list[str]:
-        """What is wrong with a curve of mean training losses over ``n_out`` classes."""
+    def loss_words(self, curves: Mapping[str, Any], n_out: int, best: float = 0.0) -> list[str]:
+        """What is wrong with the curves of training over ``n_out`` classes.
+
+        Args:
+            curves: mean loss and accuracy of every epoch.
+            n_out: classes.
+            best: loss of the best possible answers.
+        """
+        losses = curves.get("loss", [])
         if not losses:
             return []
         if not all(math.isfinite(loss) for loss in losses):
             return ["loss is not finite"]
         chance = math.log(n_out)
-        if abs(losses[-1] - chance) <= self._stuck_within * chance:
+        slack = self._stuck_within * chance
+        gained = (curves["accuracy"][-1] - 1 / n_out) / (1 - 1 / n_out) if n_out > 1 else 0.0
+        if abs(losses[-1] - chance) <= slack < chance - best and gained < LEARNED:
             return [f"loss stuck at ln({n_out}) = {chance:.4f}"]
         return []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from bench.bounds import Positive
 from bench.cell.program import Program
 from bench.metrics.base import Metric, Run
-from bench.tasks.base import Batch
+from bench.tasks.base import Batch, Task
 
 
 class Learning(Metric):
@@ -22,30 +22,43 @@ class Learning(Metric):
     Args:
         target_loss: mean training loss of an epoch that ``time_to_target_s`` counts to; None for
             half of the first epoch's.
+        choose: trains without a part of the training data and evaluates on that part instead, to
+            choose by; ``trial`` never looks at the test data, ``final`` once, after training.
+        target: validation accuracy that ``steps_to_target`` counts to; None for the task's.
     """
 
     reads_clock = True
 
-    def __init__(self, target_loss: Positive | None = None) -> None:
+    def __init__(self, target_loss: Positive | None = None,
+                 choose: Literal["trial", "final"] | None = None,
+                 target: Positive | None = None) -> None:
         self._target_loss = target_loss
+        self._choose = choose
+        self._target = target
 
     def measure(self, run: Run) -> dict[str, Any]:
-        test = run.task.test()
-        if test is not None:
-            test = test[0].astype(run.config["dtype"]), test[1]
-            evaluate = Program(run.trainee.evaluate, *test, reads_only=True)
+        task, held_out = self._data(run.task)
+        dtype, evaluate = run.config["dtype"], None
 
-        def accuracy_on(held_out: Batch) -> float:
-            return float(evaluate(evaluate.values(), *held_out)[1].correct[-1])
+        def evaluated(data: Batch) -> tuple[float, float]:
+            """Loss and accuracy."""
+            nonlocal evaluate
+            xs, ys = data[0].astype(dtype), data[1]
+            if evaluate is None:
+                evaluate = Program(run.trainee.evaluate, xs, ys, reads_only=True)
+            result = evaluate(evaluate.values(), xs, ys)[1]
+            return _mean(result.losses, task), float(result.correct[-1])
 
-        curves: dict[str, list[Any]] = {name: [] for name in (
-            "epoch", "loss", "accuracy", "test_accuracy", "train_time_s")}
+        name = "validation" if self._choose else "test"
+        curves: dict[str, list[Any]] = {column: [] for column in (
+            "epoch", "loss", "accuracy", f"{name}_accuracy", f"{name}_loss", "train_time_s",
+            "train_steps")}
         values = run.stepper.values()
         norms: list[float] = []
         spent = 0.0
         for epoch in range(run.config["epochs"]):
             results = []
-            for xs, ys in run.task.batches(epoch):
+            for xs, ys in task.batches(epoch):
                 batch = run.stepper.prepare(xs, ys)
                 started = time.perf_counter()
                 values, result = run.stepper(values, batch)
@@ -54,37 +67,70 @@ class Learning(Metric):
                 results.append(result)
             norms += [float(result.grad_norm) for result in results]
             curves["epoch"].append(epoch + 1)
-            curves["loss"].append(float(np.mean([np.mean(r.losses) for r in results])))
+            curves["train_steps"].append(len(norms))
+            curves["loss"].append(float(np.mean([_mean(r.losses, task) for r in results])))
             curves["accuracy"].append(float(np.mean([r.correct[-1] for r in results])))
             curves["train_time_s"].append(spent)
             # The evaluation reads the weights from the states.
             run.stepper.store(values)
             values = run.stepper.values()
-            curves["test_accuracy"].append(accuracy_on(test) if test is not None else None)
+            loss, accuracy = (None, None) if held_out is None else evaluated(held_out)
+            curves[f"{name}_loss"].append(loss)
+            curves[f"{name}_accuracy"].append(accuracy)
+        test = None
+        if self._choose == "final" and (data := run.task.test()) is not None:
+            evaluate = None  # compiled for another number of sequences
+            test = evaluated(data)[1]
         run.trained = jax.tree.map(np.array, values)
         run.stepper.store(run.initial)
-        return {"metrics": self._metrics(curves, norms), "curves": curves}
+        return {"metrics": self._metrics(curves, norms, test, task), "curves": curves}
 
-    def _metrics(self, curves: dict[str, list[Any]], norms: list[float]) -> dict[str, float | None]:
+    def _data(self, task: Task) -> tuple[Task, Batch | None]:
+        """What is trained on, and what is evaluated after every epoch."""
+        if self._choose is None:
+            return task, task.test()
+        split = task.split()
+        if split is None:
+            raise ValueError("task: expected validation data to choose by, got none")
+        return split
+
+    def _metrics(self, curves: dict[str, list[Any]], norms: list[float], test: float | None,
+                 task: Task) -> dict[str, float | None]:
         losses = curves["loss"]
         target = losses[0] / 2 if self._target_loss is None else self._target_loss
-        return {
+        found = {
             "loss_first": losses[0],
             "loss_final": losses[-1],
             "accuracy": curves["accuracy"][-1],
-            "test_accuracy": curves["test_accuracy"][-1],
-            "target_loss": target,
-            "time_to_target_s": time_to(losses, curves["train_time_s"], target),
             "grad_norm": norms[0],
         }
+        if self._choose is None:
+            return found | {
+                "test_accuracy": curves["test_accuracy"][-1],
+                "target_loss": target,
+                "time_to_target_s": time_to(losses, curves["train_time_s"], target),
+            }
+        found |= {"validation_loss": curves["validation_loss"][-1],
+                  "validation_accuracy": curves["validation_accuracy"][-1]}
+        if self._choose == "trial":
+            return found
+        goal = self._target or task.target
+        missing = [] if goal is None else [goal - a for a in curves["validation_accuracy"]]
+        return found | {"test_accuracy": test, "target_accuracy": goal,
+                        "steps_to_target": time_to(missing, curves["train_steps"], 0.0)}
 
 
 def time_to(losses: list[float], seconds: list[float], target: float) -> float | None:
     """Training time at the end of the first epoch whose mean loss is at most ``target``.
 
     Args:
-        losses: mean training loss of each epoch.
-        seconds: training time up to the end of each epoch, evaluation left out.
+        losses: mean training loss of each epoch; what falls as training goes on.
+        seconds: training time up to the end of each epoch, evaluation left out; or steps.
         target: loss to reach.
     """
-    return next((s for loss, s in zip(losses, seconds, strict=True) if loss <= target), None)
+    return next((s for loss, s in zip(losses, seconds, strict=False) if loss <= target), None)
+
+
+def _mean(losses: Any, task: Task) -> float:
+    """Mean over the steps [T] that the task asks for."""
+    return float(np.average(np.asarray(losses), weights=task.mask))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
+
+VALIDATION = 0.2  # share of the training data that choices are made by
 
 # Axes of a batch: T steps, B sequences, I inputs. Labels are one class per sequence.
 Batch = tuple[np.ndarray, np.ndarray]
@@ -20,10 +24,16 @@ class Task(abc.ABC):
     Attributes:
         n_in: inputs per step, I.
         n_out: classes, O.
+        mask: weight of the loss at each step, [T]; None for all alike.
+        best_loss: mean loss per step of the best possible answers, where that is known.
+        target: validation accuracy that the time of learning counts to; None for none.
     """
 
     n_in: int
     n_out: int
+    mask: np.ndarray | None = None
+    best_loss: float = 0.0
+    target: float | None = None
 
     @abc.abstractmethod
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -32,6 +42,54 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def test(self) -> Batch | None:
         """Held-out sequences, [T, N, I] and [N]; None when the labels are random anyway."""
+
+    def split(self) -> tuple[Task, Batch] | None:
+        """Data to choose by: the task without it, and [T, N, I] and [N]; None where there is none.
+
+        It comes from what is trained on, never from ``test``, and is the same for every seed.
+        """
+        return None
+
+
+class StoredTask(Task):
+    """Examples that are held in memory and come in another order every epoch.
+
+    Args:
+        batch_size: sequences a batch, B.
+        seed: of the order.
+        train: examples [N, ...] and labels [N] in an order that says nothing about them.
+        test: those that are held out.
+    """
+
+    def __init__(self, batch_size: int, seed: int, train: Batch, test: Batch) -> None:
+        self._batch_size = batch_size
+        self._seed = seed
+        self._train = train
+        self._test = test
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        values, labels = self._train
+        # What is drawn anew each epoch comes from a stream of its own.
+        rng = np.random.default_rng([self._seed, epoch, 1])
+        for index in shuffled(len(labels), self._batch_size, self._seed, epoch):
+            yield self.sequences(values[index], rng), labels[index]
+
+    def test(self) -> Batch:
+        return self._whole(self._test, 0)
+
+    def split(self) -> tuple[Self, Batch]:
+        values, labels = self._train
+        kept = len(labels) - max(1, round(VALIDATION * len(labels)))
+        rest = copy.copy(self)
+        rest._train = values[:kept], labels[:kept]
+        return rest, self._whole((values[kept:], labels[kept:]), 1)
+
+    def _whole(self, data: Batch, stream: int) -> Batch:
+        return self.sequences(data[0], np.random.default_rng(stream)), data[1]
+
+    @abc.abstractmethod
+    def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Examples [N, ...] as sequences [T, N, I] float32; ``rng`` draws what is left to chance."""
 
 
 class DrawnTask(Task):
@@ -63,6 +121,11 @@ class DrawnTask(Task):
             return None
         # A stream of three numbers, so that no seed and epoch trains on it.
         return self._draw(np.random.default_rng([0, 0, 1]), self._n_test)
+
+    def split(self) -> tuple[Self, Batch] | None:
+        if self._n_test is None:
+            return None
+        return self, self._draw(np.random.default_rng([0, 0, 2]), self._n_test)
 
     @abc.abstractmethod
     def _draw(self, rng: np.random.Generator, n: int) -> Batch:

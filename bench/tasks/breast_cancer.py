@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 
-from bench.tasks.base import Batch, Task, shuffled
+from bench.tasks.base import StoredTask
 
 QUANTITIES = 10
 
 
-class BreastCancer(Task):
+class BreastCancer(StoredTask):
     """scikit-learn's breast cancer data: malignant or benign, from 10 quantities of cell nuclei.
 
     Each quantity (radius, texture, perimeter, ...) takes ``n_steps / 10`` steps; the inputs are its
@@ -30,6 +29,7 @@ class BreastCancer(Task):
 
     n_in = 3
     n_out = 2
+    target = 0.93
 
     def __init__(self, n_steps: int, batch_size: int, seed: int, n_test: int = 114,
                  steps_multiple_of: Literal[10] = 10) -> None:
@@ -42,22 +42,15 @@ class BreastCancer(Task):
             raise ValueError(f"n_test: expected 1 to {len(values) - 1} of the {len(values)} "
                              f"patients, got {n_test}.")
         self._hold = n_steps // QUANTITIES
-        self._batch_size = batch_size
-        self._seed = seed
         order = np.random.default_rng(0).permutation(len(values))
         train, test = order[n_test:], order[:n_test]
         # Standardised by what may be known: the patients that are trained on.
         values = (values - values[train].mean(0)) / values[train].std(0)
         # Columns are 10 means, 10 standard errors, 10 worst values.
-        values = values.reshape(-1, 3, QUANTITIES).transpose(2, 0, 1).astype(np.float32)
-        self._train = values[:, train], labels[train].astype(np.int32)
-        self._test = values[:, test], labels[test].astype(np.int32)
+        values = values.reshape(-1, 3, QUANTITIES).transpose(0, 2, 1).astype(np.float32)
+        labels = labels.astype(np.int32)
+        super().__init__(batch_size, seed, (values[train], labels[train]),
+                         (values[test], labels[test]))
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        values, labels = self._train
-        for index in shuffled(len(labels), self._batch_size, self._seed, epoch):
-            yield np.repeat(values[:, index], self._hold, axis=0), labels[index]
-
-    def test(self) -> Batch:
-        values, labels = self._test
-        return np.repeat(values, self._hold, axis=0), labels
+    def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.repeat(values.transpose(1, 0, 2), self._hold, axis=0)

@@ -12,8 +12,8 @@ class CopyMemory(DrawnTask):
     """Symbols one after the other, a silent delay, and a cue that asks for one place of the list.
 
     The copy-memory task with one label a sequence: as any place may be asked for, the whole list
-    has to be kept, and it is read out at one place drawn at random. The label is asked for at every
-    step and can be known only once the cue is there. Accuracy is that of the last step.
+    has to be kept, and it is read out at one place drawn at random. Only the steps of the cue are
+    asked for and trained on. Accuracy is that of the last step.
 
     Args:
         n_steps: time steps, T: at least ``(n_items + 1) hold`` and the delay. The cue lasts to the
@@ -28,6 +28,8 @@ class CopyMemory(DrawnTask):
         n_test: held-out sequences, the same for every seed.
     """
 
+    target = 0.9
+
     def __init__(self, n_steps: int, batch_size: int, seed: int, n_symbols: int = 8,
                  n_items: int = 3, hold: int = 1, delay: int | None = None,
                  n_batches: Count = 20, n_test: Count = 512) -> None:
@@ -40,6 +42,7 @@ class CopyMemory(DrawnTask):
         self._delay = delay_of(n_steps, delay, shown=(n_items + 1) * hold)
         self._n_items = n_items
         self._hold = hold
+        self.mask = (np.arange(n_steps) >= n_items * hold + self._delay).astype(np.float32)
 
     def _draw(self, rng: np.random.Generator, n: int) -> Batch:
         items = rng.integers(0, self.n_out, (self._n_items, n))

@@ -11,8 +11,8 @@ from bench.tasks.base import Batch, DrawnTask, delay_of
 class DelayedMatch(DrawnTask):
     """A sample, a silent delay, and a probe that is the sample in half of the sequences.
 
-    Class 1 is a match. The label is asked for at every step, as in all tasks, and can be known only
-    once the probe is there: until then the best loss is ln 2. Accuracy is that of the last step.
+    Class 1 is a match. Only the steps of the probe are asked for and trained on: before, nobody can
+    know. Accuracy is that of the last step.
 
     Args:
         n_steps: time steps, T: at least ``2 hold`` and the delay. The probe lasts to the end.
@@ -27,6 +27,7 @@ class DelayedMatch(DrawnTask):
     """
 
     n_out = 2
+    target = 0.9
 
     def __init__(self, n_steps: int, batch_size: int, seed: int, n_stimuli: int = 8, hold: int = 2,
                  delay: int | None = None, noise: NotNegative = 0.1, n_batches: Count = 20,
@@ -38,6 +39,7 @@ class DelayedMatch(DrawnTask):
         self._delay = delay_of(n_steps, delay, shown=2 * hold)
         self._hold = hold
         self._noise = noise
+        self.mask = (np.arange(n_steps) >= hold + self._delay).astype(np.float32)
 
     def _draw(self, rng: np.random.Generator, n: int) -> Batch:
         sample = rng.integers(0, self.n_in, n)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
+import copy
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from bench.tasks.base import Batch, Task, shuffled
+from bench.tasks.base import VALIDATION, Batch, Task, shuffled
 
 
 class Recordings(NamedTuple):
@@ -59,10 +60,22 @@ class EventTask(Task):
     def _training(self) -> Recordings:
         return self.read("train")
 
+    @cached_property
+    def _kept(self) -> np.ndarray:
+        """Which of the training recordings are trained on."""
+        return np.arange(len(self._training.labels))
+
     def batches(self, epoch: int) -> Iterator[Batch]:
-        data = self._training
-        for index in shuffled(len(data.labels), self._batch_size, self._seed, epoch):
-            yield self._spikes(data, index)
+        for index in shuffled(len(self._kept), self._batch_size, self._seed, epoch):
+            yield self._spikes(self._training, self._kept[index])
+
+    def split(self) -> tuple[Self, Batch]:
+        # Files may be sorted by class.
+        order = np.random.default_rng(0).permutation(len(self._training.labels))
+        n = max(1, round(VALIDATION * len(order)))
+        rest = copy.copy(self)
+        rest._kept = np.sort(order[n:])
+        return rest, self._spikes(self._training, order[:n])
 
     def test(self) -> Batch:
         data = self.read("test")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bench.bounds import Count
@@ -28,6 +30,7 @@ class RandomSpikes(DrawnTask):
             raise ValueError(f"rate: expected a probability, got {rate}.")
         self.n_in = n_in
         self.n_out = n_out
+        self.best_loss = math.log(n_out)
         self._rate = rate
 
     def _draw(self, rng: np.random.Generator, n: int) -> Batch:

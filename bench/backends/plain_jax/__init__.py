@@ -98,7 +98,8 @@ class PlainJaxTrainee(Trainee):
 
         def loss(params: Params) -> tuple[jax.Array, Any]:
             losses, correct = run(self._network, params, xs, ys)
-            return share * losses.sum(), (share * losses, share * correct)
+            weighted = losses if self.mask is None else losses * self.mask
+            return share * weighted.sum(), (share * losses, share * correct)
 
         gradient, (losses, correct) = jax.grad(loss, has_aux=True)(self._params())
         return gradient, StepResult(losses, correct, jnp.zeros(()))
