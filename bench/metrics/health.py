@@ -16,7 +16,6 @@ from bench.cell.program import Program
 from bench.cell.trees import flat
 from bench.metrics.base import Metric, Run
 
-
 # Of the way from guessing to always right: what chance does not reach on a training set.
 LEARNED = 0.05
 

@@ -89,7 +89,7 @@ class StoredTask(Task):
 
     @abc.abstractmethod
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Examples [N, ...] as sequences [T, N, I] float32; ``rng`` draws what is left to chance."""
+        """Examples [N, ...] as sequences [T, N, I] float32; ``rng`` draws what is random."""
 
 
 class DrawnTask(Task):

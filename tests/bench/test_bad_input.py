@@ -18,7 +18,7 @@ from bench.sweep import provenance, sweep
 
 CASES = {
     "algo=drtrl": "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, d_rtrl, "
-                  "es_d_rtrl, rtrl, got drtrl. Did you mean d_rtrl?",
+                  "es_d_rtrl, immediate, rtrl, got drtrl. Did you mean d_rtrl?",
     "batching=vmapp": "batching: expected one of manual, single, vmap, got vmapp. "
                       "Did you mean vmap?",
     "batch_size=0": "batch_size: expected a whole number of at least 1, got 0. Try batch_size=64.",
@@ -179,7 +179,7 @@ CASES = {
     "größe=3": "argument: expected KEY=VALUE that Hydra can read, got größe=3. Hydra needs quotes "
                "around special characters, beside the shell's: KEY=\"'VALUE'\".",
     "algo=": "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, d_rtrl, es_d_rtrl, "
-             "rtrl, got nothing.",
+             "immediate, rtrl, got nothing.",
     "experiment=": "snn, width, got nothing.",
     "--drtrl": "argument: expected KEY=VALUE, got --drtrl. See python -m bench --help.",
     "+experiment=quik": "Did you mean quick?",

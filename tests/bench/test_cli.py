@@ -61,7 +61,8 @@ def test_help_and_information_end_well(arguments: list[str]) -> None:
     (["--cfg"], "--cfg/-c: expected one argument. --cfg job prints the configuration of a cell; "
                 "see python -m bench --help."),
     (["--cfg", "job", "algo=btt"], "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, "
-                                   "d_rtrl, es_d_rtrl, rtrl, got btt. Did you mean bptt?"),
+                                   "d_rtrl, es_d_rtrl, immediate, rtrl, got btt. "
+                                   "Did you mean bptt?"),
     (["--cfg", "job", "-m", "algo=bptt,d_rtrl"],
      "options: Only one of --run, --multirun, --cfg, --info and --shell_completion can be "
      "specified."),

@@ -74,7 +74,7 @@ def test_losses_repeat_bit_for_bit(digits: dict[Any, dict[str, Any]]) -> None:
 
 def test_the_published_spiking_network_is_flagged(tmp_path: Path) -> None:
     record, = sweep_of(tmp_path, "model=lif_snn", "algo=es_d_rtrl", "algo.decay_or_rank=0.99",
-                       "task=random_spikes", "n_steps=10", "n_hidden=16", "batch_size=8",
+                       "task=digits_spikes", "n_steps=10", "n_hidden=16", "batch_size=64",
                        "metric=[learning,health]", "epochs=3")
     assert record["status"] == "ok"
     words = record["health"].split("; ")

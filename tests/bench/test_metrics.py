@@ -54,7 +54,17 @@ def test_time_to_target_is_the_first_epoch_at_or_below() -> None:
     ([math.inf, 1.0], ["loss is not finite"]),
 ])
 def test_words_about_losses(losses: list[float], words: list[str]) -> None:
-    assert Health(stuck_within=0.01).loss_words(losses, 10) == words
+    health, curves = Health(stuck_within=0.01), {"loss": losses, "accuracy": [0.1] * len(losses)}
+    assert health.loss_words(curves, 10) == words
+
+
+def test_the_loss_of_guessing_is_no_flaw_where_nothing_better_is_possible() -> None:
+    health, chance = Health(stuck_within=0.01), math.log(2)
+    stuck = {"loss": [0.8, chance], "accuracy": [0.5, 0.51]}
+    assert health.loss_words(stuck, 2) == ["loss stuck at ln(2) = 0.6931"]
+    assert health.loss_words(stuck, 2, best=chance) == []
+    # Right far more often than by chance, and unsure of it.
+    assert health.loss_words({"loss": [chance], "accuracy": [0.8]}, 2) == []
 
 
 def test_words_about_gradients() -> None:

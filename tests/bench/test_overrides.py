@@ -37,7 +37,7 @@ REFUSED = {
                            "lr=interval(0,1). An interval has no finite list of points.",
     "-m algo=glob(nope)": "sweep: expected at least one cell, got an empty list of values.",
     "~algo": "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, d_rtrl, es_d_rtrl, "
-             "rtrl, got ~algo.",
+             "immediate, rtrl, got ~algo.",
     "~lr=2": "~lr: expected its value, which is 0.001, got 2.",
     "+lr=2": "lr: expected lr=VALUE, got + before a key that exists. ++ sets a key whether it "
              "exists or not.",

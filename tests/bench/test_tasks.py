@@ -13,10 +13,11 @@ import yaml
 
 from bench.command import cli
 from bench.instantiate import instantiate
-from bench.tasks.base import Task
+from bench.tasks.base import DrawnTask, Task
 from bench.tasks.breast_cancer import BreastCancer
 from bench.tasks.copy_memory import CopyMemory
 from bench.tasks.delayed_match import DelayedMatch
+from bench.tasks.mnist1d import MNIST1D, drawn
 from bench.tasks.nmnist import NMNIST
 from bench.tasks.shd import SHD
 
@@ -67,9 +68,9 @@ def tasks(shd: Path, nmnist: Path) -> dict[str, dict[str, Any]]:
 
 def test_every_task_keeps_its_promises(shd: Path, nmnist: Path) -> None:
     shipped = tasks(shd, nmnist)
-    assert len(shipped) == 9
+    assert len(shipped) == 10
     for name, node in shipped.items():
-        n_steps = 2 * node.get("steps_multiple_of", 8)
+        n_steps = 2 * node.get("steps_multiple_of", 8 if name != "mnist1d" else 10)
 
         def made(seed: int, node: Any = node, n_steps: int = n_steps) -> Task:
             return instantiate(node, n_steps=n_steps, batch_size=5, seed=seed)
@@ -89,6 +90,62 @@ def test_every_task_keeps_its_promises(shd: Path, nmnist: Path) -> None:
             xs, ys = held_out
             assert xs.shape == (n_steps, len(ys), task.n_in), name
             assert np.array_equal(xs, held_out_2[0]), name
+        assert (task.split() is None) == (held_out is None), name
+        if task.mask is not None:
+            assert task.mask.shape == (n_steps,), name
+            assert task.mask[-1] == 1, name
+
+
+def test_choices_are_made_by_data_that_nobody_trains_on(shd: Path, nmnist: Path) -> None:
+    """No sequence of the validation data is trained on or tested, and every seed has the same."""
+    splits = 0
+    for name, node in tasks(shd, nmnist).items():
+        n_steps = 2 * node.get("steps_multiple_of", 8 if name != "mnist1d" else 10)
+        task, other = (instantiate(node, n_steps=n_steps, batch_size=1, seed=s) for s in (1, 2))
+        if task.split() is None:
+            continue
+        splits += 1
+        (rest, (xs, ys)), (_, again) = task.split(), other.split()
+        assert xs.shape == (n_steps, len(ys), task.n_in), name
+        assert np.array_equal(xs, again[0]), name
+        if name == "digits_spikes":  # whose spikes are drawn anew each time
+            continue
+        chosen = {x.tobytes() for x in xs.transpose(1, 0, 2)}
+        trained = {x.tobytes() for x, _ in rest.batches(0)}
+        everything = {x.tobytes() for x, _ in task.batches(0)}
+        if not isinstance(task, DrawnTask):
+            assert trained < everything, name
+            assert chosen <= everything, name
+            # Two patients, or two pictures, may be told by the same numbers.
+            assert len(chosen & trained) <= 0.01 * len(chosen), name
+        elif name != "copy_memory":  # there are not many different lists
+            assert not chosen & trained, name
+        tested = {x.tobytes() for x in task.test()[0].transpose(1, 0, 2)}
+        if name not in ("copy_memory", "nmnist"):  # the files of this test are the same ones
+            assert len(chosen & tested) <= 0.01 * len(chosen), name
+    assert splits == 8
+
+
+def test_only_what_can_be_known_is_asked_for() -> None:
+    assert DelayedMatch(7, 2, 0, hold=2, delay=2).mask.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert CopyMemory(9, 2, 0, n_items=2, hold=2, delay=3).mask.tolist() == 7 * [0] + [1, 1]
+
+
+def test_mnist_1d_is_the_published_data() -> None:
+    """Numbers that the package mnist1d 0.0.2 gives with its default arguments."""
+    task = MNIST1D(10, 4000, 0)
+    xs, ys = task.test()
+    assert (xs.shape, task.n_in) == ((10, 1000, 4), 4)
+    signals, labels = drawn()
+    first = [-0.33200567, -0.47191037, -0.77869708, -1.00974083]
+    assert signals[0, :4] == pytest.approx(first, abs=1e-6)
+    assert signals[-1, -3:] == pytest.approx([0.65987565, 0.87773435, 1.19315184], abs=1e-6)
+    assert labels[:10].tolist() == [2, 6, 4, 5, 6, 6, 6, 0, 3, 1]
+    assert np.bincount(labels).tolist() == 10 * [500]
+    assert np.array_equal(xs.transpose(1, 0, 2).reshape(1000, 40), signals[4000:])
+    assert np.array_equal(ys, labels[4000:])
+    with pytest.raises(ValueError, match="n_steps: expected a divisor of 40, got 16"):
+        MNIST1D(16, 4, 0)
 
 
 @pytest.mark.parametrize("delay", [None, 3])
