@@ -22,7 +22,7 @@ from core.capture import trace_step
 from core.data import split_steps
 from core.environment import MISSING, clock_now, clock_over, given_clock, same, settings_now
 from core.errors import InvalidArgument, NotCompiled
-from core.graph import Graph
+from core.graph import Graph, starts_anew
 from core.traces import EligibilityTrace, trace_bytes
 
 __all__ = ["Carry", "Compiled"]
@@ -86,7 +86,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         }
         self.trace = EligibilityTrace(self.init_traces(self._graph))
         every = {id(s): s for s in (*self._graph.states, *states.values())}
-        self._starting = [s for s in every.values() if isinstance(s, brainstate.HiddenState)]
+        self._starting = [s for s in every.values() if starts_anew(s)]
         # Where a restarted sample begins.
         self.initial = EligibilityTrace(tuple(s.value for s in self._starting))
         self.clock = brainstate.ShortTermState(jax.tree.map(jnp.asarray, clock_now()))
@@ -134,7 +134,9 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         leaves: tuple[Any, ...] = ()
         if isinstance(self.stepped, Beginning):
             shape = (*samples, *self.stepped.lead)
-            begins = self.stepped.begins(self._starting, self.initial.value, len(shape))
+            known = zip(self._starting, self.initial.value, strict=True)
+            hidden = [(s, v) for s, v in known if isinstance(s, brainstate.HiddenState)]
+            begins = self.stepped.begins(*zip(*hidden, strict=True), len(shape))
             if not fresh:
                 begins &= ~self.begun.value
             self.begun.value = jnp.ones_like(self.begun.value)

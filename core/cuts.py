@@ -10,8 +10,11 @@ state is not cut at all (a readout).
 Both sides are decided by elements: which groups reach those of x, and which outputs y feed which
 group. What is computed for two layers at once then has the gradient of the same written apart.
 
+A new state is live under every cut, and so is every copy of it: what was computed before it was
+stored, a slice, an entry of an array of several states.
+
 A cut is a set of groups as a bit mask. Under a cut a variable has the value that it has live, and
-other derivatives: only by the groups of the cut that reach it. New states are live under every cut.
+other derivatives: only by the groups of the cut that reach it.
 """
 
 from __future__ import annotations
@@ -48,8 +51,9 @@ def read_states(graph: Graph) -> frozenset[int]:
 
 def with_cuts(graph: Graph) -> Graph:
     """The graph with `credit`, the step as its outputs see it."""
-    cuts = _cuts(graph, _loops(graph))
-    return _Writer(graph, cuts).written()
+    new = _new_states(graph)
+    cuts = _cuts(graph, _loops(graph, new), new)
+    return _Writer(graph, cuts, new).written()
 
 
 def _elements(graph: Graph) -> Elements:
@@ -67,10 +71,18 @@ def _states(graph: Graph) -> Iterable[tuple[Any, Any, Mask]]:
             yield graph.hidden[s].var, graph.hidden[s].new, 1 << g
 
 
-def _loops(graph: Graph) -> list[Mask]:
+def _new_states(graph: Graph) -> dict[int, Mask]:
+    """The groups whose new states the elements of a variable hold."""
+    ends: dict[int, Mask] = {}
+    for _, new, g in _states(graph):
+        if isinstance(new, int):
+            ends[new] = ends.get(new, 0) | g
+    return _elements(graph).copies(ends)
+
+
+def _loops(graph: Graph, new: Mapping[int, Mask]) -> list[Mask]:
     """For each group, itself and those that form a loop with it."""
     previous = {var: g for var, _, g in _states(graph)}
-    new = {new: g for _, new, g in _states(graph)}
     found = _elements(graph).forward(previous, lambda v, mask: mask | new.get(v, 0))
     groups = range(len(graph.groups))
     readers: dict[int, set[int]] = {g: set() for g in groups}
@@ -83,14 +95,13 @@ def _loops(graph: Graph) -> list[Mask]:
     return [sum(1 << h for h in below[g] if g in below[h]) for g in groups]
 
 
-def _cuts(graph: Graph, loops: list[Mask]) -> dict[int, np.ndarray]:
+def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int, np.ndarray]:
     """The cut of each column of an operation, [H], by its variable y.
 
     A column that feeds no state is cut from what all of its readers are cut from, which changes
     nothing: the reset gate of a GRU as the operation that reads it.
     """
     everything = (1 << len(graph.groups)) - 1
-    new = {new for _, new, _ in _states(graph)}
     elements = _elements(graph)
     by_y = {op.y: op for op in graph.operations}
     cuts = {}
@@ -105,9 +116,11 @@ def _cuts(graph: Graph, loops: list[Mask]) -> dict[int, np.ndarray]:
         return np.bitwise_or.reduce(columns.reshape(-1, op.width), axis=0)
 
     def at(v: int, found: Mask) -> Mask:
-        if v in new:
-            return everything
-        return live(by_y[v], found) & ~cuts[v] if v in by_y else found
+        if v in by_y:
+            op = by_y[v]
+            columns = np.broadcast_to(live(op, found) & ~cuts[v], (*op.lead, op.width))
+            found = compact(op.native_y(columns))
+        return np.where(np.not_equal(new[v], 0), everything, found) if v in new else found
 
     ends = {a: everything for a in graph.out_atoms if isinstance(a, int)}
     found = elements.backward(ends, at)
@@ -129,10 +142,13 @@ class _Writer:
 
     Args:
       cuts: of the columns of operations, by their variable y.
+      new: the groups whose new states a variable holds.
     """
 
-    def __init__(self, graph: Graph, cuts: Mapping[int, np.ndarray]) -> None:
-        self.graph, self.cuts = graph, cuts
+    def __init__(
+        self, graph: Graph, cuts: Mapping[int, np.ndarray], new: Mapping[int, Mask]
+    ) -> None:
+        self.graph, self.cuts, self.new = graph, cuts, new
         self.operations = {id(op.eqn): k for k, op in enumerate(graph.operations)}
         self.reach = self._reach()
         self.copies: dict[tuple[int, Mask], int] = {}  # by variable and cut
@@ -140,14 +156,14 @@ class _Writer:
     def _reach(self) -> dict[int, Mask]:
         """The groups by which a variable can differ under a cut."""
         previous = {var: g for var, _, g in _states(self.graph)}
-        new = {new for _, new, _ in _states(self.graph)}
         stopped = {
             op.y: compact(op.native_y(np.broadcast_to(self.cuts[op.y], (*op.lead, op.width))))
             for op in self.graph.operations
         }
 
         def at(v: int, mask: Mask) -> Mask:
-            return 0 if v in new else mask & ~stopped.get(v, 0)
+            mask = mask & ~stopped.get(v, 0)
+            return np.where(np.not_equal(self.new[v], 0), 0, mask) if v in self.new else mask
 
         found = _elements(self.graph).forward(previous, at)
         return {v: union(mask) for v, mask in found.items()}

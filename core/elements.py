@@ -32,6 +32,9 @@ from core.program import Atom, Constant, Equation
 
 __all__ = ["Elements", "Mask", "compact", "union"]
 
+# Operations whose result is the operand, if its dtype is.
+COPIES = frozenset(["convert_element_type", "copy", "copy_p", "name"])
+
 Mask = Any  # an int, or an array of ints
 At = Callable[[int, Mask], Mask]
 
@@ -106,6 +109,62 @@ class Elements:
                     found[a] = found[a] | mask if a in found else mask
         return found
 
+    def copies(self, ends: Mapping[int, Mask]) -> dict[int, Mask]:
+        """What of `ends` each element is a copy of, from the equation that computed it on. Elements
+        that no equation computed, those of inputs, are copies of nothing."""
+        marked, found = dict(ends), dict[int, Mask]()
+        tables: dict[int, list[np.ndarray] | None] = {}
+        for eqn in reversed(self.equations):
+            outs = [marked.pop(v, 0) for v in eqn.outputs]
+            if not any(map(np.any, outs)):
+                continue
+            table = tables[id(eqn)] = self._copied(eqn)
+            if table is None:
+                found.update(zip(eqn.outputs, outs, strict=True))
+                continue
+            for a, mask in zip(eqn.inputs, self._sent_back(eqn, table, outs), strict=True):
+                if self._moves(a) and np.any(mask):
+                    marked[a] = marked[a] | mask if a in marked else mask
+        for eqn in self.equations:
+            if any(a in found for a in eqn.variables):
+                table = tables[id(eqn)] if id(eqn) in tables else self._copied(eqn)
+                masks = [found.get(a, 0) if isinstance(a, int) else 0 for a in eqn.inputs]
+                full = map(self.full, masks, map(self._shape, eqn.inputs))
+                flat = np.concatenate([*map(np.ravel, full), np.zeros(1, self.dtype)])
+                for v, n in zip(eqn.outputs, table or (), strict=False):
+                    found[v] = compact(flat[n])
+        return {v: mask for v, mask in found.items() if np.any(mask)}
+
+    def _copied(self, eqn: Equation) -> list[np.ndarray] | None:
+        """As `_table`, for everything that hands elements on as they are; None for the rest."""
+        if not all(map(self._moves, eqn.outputs)):
+            return None
+        if eqn.name in MOVEMENT:
+            return self._table(eqn)
+        if eqn.name != "scatter" and eqn.name not in COPIES:
+            return None
+        sizes = [math.prod(self._shape(a)) for a in eqn.inputs]
+        numbers = np.arange(sizes[0]).reshape(self._shape(eqn.inputs[0]))
+        if eqn.name == "scatter":
+            to = self._written_to(eqn)
+            if to is None:
+                return None
+            flat, inside = numbers.flatten(), to != NONE
+            flat[to[inside]] = (sum(sizes[:2]) + np.arange(to.size).reshape(to.shape))[inside]
+            return [flat.reshape(numbers.shape)]
+        (came,) = (self.avals[v].dtype for v in eqn.variables)
+        return [numbers] if came == self.avals[eqn.outputs[0]].dtype else None
+
+    def _sent_back(self, eqn: Equation, table: list[np.ndarray], outs: list[Mask]) -> list[Mask]:
+        """What the elements of the operands are moved to."""
+        shapes = [self._shape(a) for a in eqn.inputs]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        flat = np.zeros(ends[-1] + 1, self.dtype)
+        for n, mask in zip(table, outs, strict=True):
+            np.bitwise_or.at(flat, n.ravel(), self.full(mask, n.shape).ravel())
+        pieces = np.split(flat, ends)
+        return [compact(p.reshape(s)) for p, s in zip(pieces, shapes, strict=False)]
+
     def _moves(self, atom: Atom) -> TypeGuard[int]:
         return isinstance(atom, int) and is_real(self.avals[atom])
 
@@ -152,12 +211,7 @@ class Elements:
         if eqn.name in MOVEMENT and (apart or len(outs) > 1):
             table = self._table(eqn)
             if table is not None:
-                ends = np.cumsum([math.prod(shape) for shape in shapes])
-                flat = np.zeros(ends[-1] + 1, self.dtype)
-                for n, mask in zip(table, outs, strict=True):
-                    np.bitwise_or.at(flat, n.ravel(), self.full(mask, n.shape).ravel())
-                pieces = np.split(flat, ends)
-                return [compact(p.reshape(s)) for p, s in zip(pieces, shapes, strict=False)]
+                return self._sent_back(eqn, table, outs)
         return [functools.reduce(operator.or_, map(union, outs))] * len(eqn.inputs)
 
     def _over(self, mask: np.ndarray, axes: Sequence[int]) -> np.ndarray:

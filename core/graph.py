@@ -25,7 +25,9 @@ from core.operation import Operation, Parameter
 from core.program import Atom, Constant, Equation, Program, evaluate, needed
 from core.schedule import Stage, one_by_one, schedule
 
-__all__ = ["Credit", "Graph", "Group", "Hidden", "Product"]
+__all__ = ["Credit", "Graph", "Group", "Hidden", "Product", "starts_anew"]
+
+NOT_OF_SAMPLES = "INIT_NO_BATCHING"  # brainstate's tag of states that have no axis of samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,21 @@ class Hidden:
     new: int
     shape: tuple[int, ...]
     dtype: Any
+
+
+def starts_anew(state: Any) -> bool:
+    """Whether a sample has a value of its own of this state, which goes with the sample.
+
+    A delay has the axis of time first, and a pointer for all samples; it goes on.
+    """
+    delay = isinstance(state, brainstate.DelayState) or state.tag == NOT_OF_SAMPLES
+    return isinstance(state, brainstate.ShortTermState) and not delay
+
+
+def _is_key(aval: Any) -> bool:
+    """Whether an array may hold a random key."""
+    keys = (jax.dtypes.extended, np.unsignedinteger)
+    return any(jnp.issubdtype(aval.dtype, kind) for kind in keys)
 
 
 @dataclass(frozen=True)
@@ -168,12 +185,14 @@ class Graph:
 
     @cached_property
     def restarting(self) -> tuple[int, ...]:
-        """What a sample that starts anew begins with: all HiddenStates, also those of integers."""
+        """What a sample that starts anew begins with, where its first axis is of samples: states
+        that `starts_anew`, whatever their dtype."""
         kept = {
             v
             for state, variables in zip(self.states, self.state_vars, strict=True)
-            if isinstance(state, brainstate.HiddenState)
+            if starts_anew(state)
             for v in variables
+            if not _is_key(self.program.avals[v])
         }
         return (*(h.var for h in self.hidden), *(v for v, _ in self.others if v in kept))
 

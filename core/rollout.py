@@ -60,7 +60,7 @@ def run(
 
     def restarted(state: int, value: Any, again: Any) -> Any:
         keep, idle = again
-        if state in anew and keep is not None:
+        if state in anew and keep is not None and value.shape[: keep.ndim] == keep.shape:
             value = jnp.where(along(keep, value) > 0, value, anew[state])
         return finite(value, idle, anew[state]) if state in anew else value
 

@@ -109,8 +109,9 @@ def gradient(
       reduce: "sum" or "mean" of the per-step gradients.
       mask: [T], weight of each step's loss.
       reset: [T, B] booleans ([T] for single samples): before which steps a sample starts anew,
-        with the HiddenStates that it had when the graph was compiled and no trace of the past.
-        States of other kinds, such as counters and random keys, go on.
+        with the states that it had when the graph was compiled and no trace of the past: the
+        HiddenStates, and ShortTermStates whose first axis is of samples (the time of a last spike).
+        What all samples share, random keys and delays go on.
       fresh: the sequence stands alone: traces start at zero and are not kept. Otherwise they
         continue from the last call and are kept for the next.
       has_aux: whether the loss returns (scalar, aux).

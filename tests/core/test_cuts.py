@@ -306,3 +306,48 @@ def test_the_work_grows_with_the_number_of_populations(shape: str) -> None:
         counts.append(len(algo.graph.credit.equations))
         assert counts[-1] <= 2 * len(algo.graph.body)
     assert counts[2] - counts[1] <= 2 * (counts[1] - counts[0]) + 8
+
+
+class Packed(brainstate.nn.Module):
+    """Two layers that read each other, u what v stores; `how` says in what the states are held."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.W, self.U, self.R = (
+            brainstate.ParamState(draw(*shape)) for shape in [(N_IN + H, H), (H, H), (H, N_OUT)]
+        )
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        zeros = jnp.zeros((batch_size, H))
+        self.h = brainstate.HiddenState(zeros)
+        if self.how == "pack":
+            self.uv = brainstate.HiddenTreeState({"u": zeros, "v": zeros})
+        elif self.how == "reshaped":
+            self.v = brainstate.HiddenState(zeros.reshape(batch_size, 1, H))
+        else:
+            self.v = brainstate.HiddenState(zeros)
+
+    def update(self, x: Any) -> Any:
+        v = self.uv.get_value("v") if self.how == "pack" else self.v.value
+        v = v.reshape(x.shape[0], H)
+        v = jnp.tanh(0.9 * v + jnp.concatenate([x, self.h.value], -1) @ self.W.value)
+        if self.how == "pack":
+            self.uv.set_value({"u": v, "v": v})
+            h = v @ self.U.value
+        else:
+            self.v.value = v.reshape(self.v.value.shape)
+            h = (self.v.value.reshape(v.shape) if self.how == "read again" else v) @ self.U.value
+        self.h.value = h
+        return h @ self.R.value
+
+
+@pytest.mark.parametrize("make", [core.D_RTRL, lambda m: core.ES_D_RTRL(m, 0.9)], ids=["d", "es"])
+@pytest.mark.parametrize("how", ["pack", "reshaped", "read again"])
+def test_a_new_state_is_live_however_it_is_held(how: str, make: Any) -> None:
+    data = data_for()
+    (found, losses), (want, same) = (
+        run(lambda how=how: gradient_of(make(Packed(how)), data)) for how in (how, "apart")
+    )
+    np.testing.assert_allclose(losses, same, rtol=1e-12)
+    assert_close(found, want, 1e-12)

@@ -31,11 +31,11 @@ ALGORITHMS = {
 
 
 class Refractory(brainstate.nn.Module):
-    """A neuron that rests for some steps after v > 1; the countdown is a HiddenState of `dtype`."""
+    """A neuron that rests for some steps after v > 1; the countdown is a state of `dtype`."""
 
-    def __init__(self, dtype: Any) -> None:
+    def __init__(self, dtype: Any, kind: Any = brainstate.HiddenState) -> None:
         super().__init__()
-        self.dtype = dtype
+        self.dtype, self.kind = dtype, kind
         draw = np.random.default_rng(1)
         self.W = brainstate.ParamState(jnp.asarray(draw.normal(size=(N_IN, N_HIDDEN))))
         self.R = brainstate.ParamState(jnp.asarray(draw.normal(size=(N_HIDDEN, 2))))
@@ -43,7 +43,7 @@ class Refractory(brainstate.nn.Module):
     def init_state(self, batch_size: int | None = None, **_: Any) -> None:
         shape = (N_HIDDEN,) if batch_size is None else (batch_size, N_HIDDEN)
         self.v = brainstate.HiddenState(jnp.zeros(shape))
-        self.wait = brainstate.HiddenState(jnp.zeros(shape, self.dtype))
+        self.wait = self.kind(jnp.zeros(shape, self.dtype))
 
     def update(self, x: Any) -> Any:
         v, wait = self.v.value, self.wait.value
@@ -56,13 +56,20 @@ class Refractory(brainstate.nn.Module):
         return jnp.tanh(v) @ self.R.value
 
 
+HIDDEN, SHORT = brainstate.HiddenState, brainstate.ShortTermState
+
+
 @pytest.mark.parametrize(
-    ("name", "dtype", "batching"),
-    [("bptt", int, "manual"), ("bptt, checkpointed", bool, "vmap"), ("rtrl", bool, "manual"),
-     ("d_rtrl, 3", int, "manual"), ("d_rtrl, 3", int, "vmap")],
+    ("name", "dtype", "batching", "kind"),
+    [("bptt", int, "manual", HIDDEN), ("bptt, checkpointed", bool, "vmap", HIDDEN),
+     ("rtrl", bool, "manual", HIDDEN), ("d_rtrl, 3", int, "manual", HIDDEN),
+     ("d_rtrl, 3", int, "vmap", HIDDEN), ("bptt", int, "manual", SHORT),
+     ("d_rtrl, 3", int, "vmap", SHORT), ("es_d_rtrl", bool, "manual", SHORT)],
 )
-def test_states_of_integers_and_booleans_start_anew(name: str, dtype: Any, batching: str) -> None:
-    model, data = Refractory(dtype), data_for()
+def test_states_of_every_kind_and_dtype_start_anew(
+    name: str, dtype: Any, batching: str, kind: Any
+) -> None:
+    model, data = Refractory(dtype, kind), data_for()
     reset = np.zeros((7, 2), bool)
     reset[4] = True
     make = ALGORITHMS[name]
@@ -130,3 +137,46 @@ def test_masked_steps_before_a_reset_count_for_nothing(name: str, per_sample: bo
         return named(found.grads)
 
     assert_close(run(gradients, bad, np.nan), run(gradients, data.xs, 0.0), 1e-11)
+
+
+class Shared(brainstate.nn.Module):
+    """What samples share (an input line, a count, a random key) goes on when one starts anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = np.random.default_rng(2)
+        self.W = brainstate.ParamState(jnp.asarray(draw.normal(size=(N_IN, N_HIDDEN))))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        self.h = brainstate.HiddenState(jnp.zeros((batch_size, N_HIDDEN)))
+        self.line = brainstate.DelayState(jnp.zeros((batch_size, batch_size, N_IN)))
+        self.count = brainstate.ShortTermState(jnp.zeros((), int))
+        self.key = brainstate.ShortTermState(jax.random.PRNGKey(0))
+
+    def update(self, x: Any) -> Any:
+        self.key.value = jax.random.split(self.key.value)[0]
+        self.count.value += 1
+        self.line.value = jnp.concatenate([x[None], self.line.value[:-1]])
+        self.h.value = 0.5 * self.h.value + self.line.value[-1] @ self.W.value
+        return jnp.tanh(self.h.value)[:, :2]
+
+
+def test_what_samples_share_goes_on() -> None:
+    data = data_for()  # two samples: a delay of two steps and a key have this length as well
+    reset = np.zeros((7, 2), bool)
+    reset[4] = True
+
+    def everything() -> Any:
+        model = Shared()
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        core.gradient(algo, squared_error, data.xs, data.ys, per_step_targets=True, reset=reset)
+        return model.count.value, model.key.value, model.line.value
+
+    count, key, line = run(everything)
+    want = jax.random.PRNGKey(0)
+    for _ in range(7):
+        want = jax.random.split(want)[0]
+    assert count == 7
+    np.testing.assert_array_equal(key, want)
+    np.testing.assert_array_equal(line, data.xs[:-3:-1])

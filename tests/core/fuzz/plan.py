@@ -97,7 +97,8 @@ def varied(net: Net, plan: Plan, rng: Any, pick: Any) -> Plan:
     if way < 0.2 and not any(p.unit for p in net.params):
         return replace(plan, driver="train", update_every=pick([1, 2, 3]))
     if way < 0.3 and plan.batching != "vmap" and not plan.reset and "rank" not in plan.algorithm:
-        size = pick([1, 2])
+        of_states = any(kind != "weight" for kind, _, _ in net.loss.penalties)
+        size = 1 if of_states else pick([1, 2])  # after a window states are those of its last step
         return replace(plan, driver="steps" if size == 1 else "windows", update_every=size)
     return plan
 
