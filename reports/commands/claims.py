@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from reports.text import table
 
     study = Study(read(arguments.folders))
-    found, untested = answers(study.table, study.cells, study.facts.held)
+    found, untested = answers(study.facts)
     if arguments.format == "json":
         told = [
             {"id": a.claim.id, "claim": a.claim.words, "source": a.claim.source, "of": a.where,

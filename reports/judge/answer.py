@@ -5,8 +5,8 @@ Nothing here depends on the order of the ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +28,8 @@ _APPROXIMATIONS = {"bptt": 0, "bptt_checkpointed": 0, "rtrl": 0, "bptt_truncated
 
 Kind = Literal["start", "one way", "only one ran", "nothing learned", "not timed", "nothing ran"]
 Basis = Literal["learning", "gradient", "cost"]
-Decided = Literal["time", "memory", "accuracy", "approximations"]
+Decided = Literal["memory", "accuracy", "approximations"]
+_Order = Callable[[Way, Way], Order]  # how the first's time stands to the second's
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Answer:
         start: the recommended way; None where there is none.
         equal: others of which nothing tells it: they are as good.
         tied: all others that qualify and are not slower.
-        decided: what chose `start` and its equals among those.
+        decided: what chose `start` and its equals among those, in this order.
         why: way -> why it does not qualify, "" where it does.
         order: way -> how its time stands to that of `start`.
         ratio: way -> its time over that of `start`.
@@ -56,10 +57,10 @@ class Answer:
     start: Way | None = None
     equal: tuple[Way, ...] = ()
     tied: tuple[Way, ...] = ()
-    decided: Decided = "time"
-    why: dict[str, str] | None = None
-    order: dict[str, Order] | None = None
-    ratio: dict[str, Interval] | None = None
+    decided: tuple[Decided, ...] = ()
+    why: Mapping[str, str] = field(default_factory=dict)
+    order: Mapping[str, Order] = field(default_factory=dict)
+    ratio: Mapping[str, Interval] = field(default_factory=dict)
     faster: Way | None = None
     lean: Way | None = None
     uncompared: tuple[Way, ...] = ()
@@ -73,72 +74,69 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
         memory: the column that stands for memory.
     """
     ran = [w for w in ways if w.ok]
-    basis: Basis = (
-        "learning" if metric else "gradient" if any(w.cosine == w.cosine for w in ran) else "cost"
-    )
+    basis: Basis = "learning" if metric else "cost"
+    if not metric and any(w.cosine == w.cosine and _faithful(w) for w in ran):
+        basis = "gradient"
     if not ran:
         return Answer("nothing ran", basis)
-    why = _why_not(ran, basis)
+    why = {w.name: _why_not(w, basis) for w in ran}
+    # For want of a sound way one that is not healthy is recommended, with what is wrong with it.
+    able = next(filter(None, ([w for w in ran if why[w.name] == said]
+                              for said in ("", "not healthy", "failed mostly"))), [])  # fmt: skip
+    if not able:
+        return Answer("nothing learned", basis, why=why)
     timed = [w for w in ran if w.time]
-    learned = [w.learned for w in ran if w.learned]
-    if learned and all(found.verdict == "at chance" for found in learned):
-        return Answer("nothing learned", basis, why=why)
-    if not timed:
-        known = [w for w in ran if w.memory]
-        start = min(known, key=lambda w: (w.mib, _place(w)), default=None)
-        return Answer("not timed", basis, start, decided="memory", why=why)
-    able = [w for w in timed if not why[w.name]]
-    # For want of a sound one a way that is not healthy is recommended, with what is wrong with it.
-    able = able or [w for w in timed if why[w.name] == "not healthy"]
-    able = able or [w for w in timed if why[w.name] == "failed mostly"]
-    if not able and basis == "learning":
-        return Answer("nothing learned", basis, why=why)
-    able = able or timed
-    start, equal, tied, decided = _choose(able, memory, noise)
+    if not any(w.time for w in able):
+        known = sorted((w for w in able if w.memory), key=lambda w: (w.mib, _place(w)))
+        return Answer("not timed", basis, known[0] if known else None, why=why)
+    able = [w for w in able if w.time]
+    pairs = max(1, len(timed) * (len(timed) - 1) // 2)
+
+    def against(way: Way, other: Way) -> Order:
+        return cost.compare(way.time, other.time, noise, pairs)  # type: ignore[arg-type]
+
+    start, equal, tied, decided = _choose(able, memory, against)
     kind: Kind = "start"
     if len(timed) == 1:
         kind = "one way" if len(ways) == 1 else "only one ran"
-    found = Answer(kind, basis, start, tuple(equal), tuple(tied), decided, why)
-    return _compared(found, start, why, timed, noise)
+    found = Answer(kind, basis, start, tuple(equal), tuple(tied), tuple(decided), why)
+    others = [w for w in timed if w is not start]
+    return _compared(found, start, others, against, noise)
 
 
-def _why_not(ways: Sequence[Way], basis: Basis) -> dict[str, str]:
-    faithful = any(_faithful(w) and not w.flaw for w in ways)
-    out = {}
-    for way in ways:
-        said = ""
-        if basis == "learning":
-            said = way.learned.verdict if way.learned else "learning not measured"
-            said = "" if said == "learned" else said
-        elif basis == "gradient" and faithful and not _faithful(way):
-            said = "gradient differs" if way.cosine == way.cosine else "gradient not compared"
-        # What is wrong with the runs themselves weighs less than what they came to.
-        lost = sum(way.failed.values()) > way.ok
-        out[way.name] = said or ("failed mostly" if lost else "not healthy" if way.flaw else "")
-    return out
+def _why_not(way: Way, basis: Basis) -> str:
+    if basis == "learning" and not way.learned:
+        return "learning not measured"
+    if basis == "learning" and way.learned and way.learned.verdict != "learned":
+        return way.learned.verdict
+    if basis == "gradient" and not _faithful(way):
+        return "gradient differs" if way.cosine == way.cosine else "gradient not compared"
+    # What is wrong with the runs themselves weighs less than what they came to.
+    return "failed mostly" if way.lost > way.ok else "not healthy" if way.flaw else ""
 
 
 def _faithful(way: Way) -> bool:
     return way.cosine >= FAITHFUL or (way.algo == "bptt" and np.isnan(way.cosine))
 
 
-def _choose(able: Sequence[Way], memory: str, noise: Noise | None
-            ) -> tuple[Way, list[Way], list[Way], Decided]:  # fmt: skip
+def _choose(
+    able: Sequence[Way], memory: str, against: _Order
+) -> tuple[Way, list[Way], list[Way], list[Decided]]:
     """(what to use, what is as good, what is as fast, what decided) of ways that qualify and were
     timed.
     """
-    pairs = len(able) * (len(able) - 1) // 2
-    fastest = min(able, key=lambda w: (w.time.mean, _place(w)))  # type: ignore[union-attr]
-    as_fast = [w for w in able
-               if w is fastest or cost.compare(w.time, fastest.time, noise, pairs) != "slower"]  # type: ignore[arg-type]  # fmt: skip
-    left, decided = as_fast, "time"
+    as_fast = [w for w in able if not any(against(w, other) == "slower" for other in able)]
+    as_fast = as_fast or [min(able, key=lambda w: (w.ms, _place(w)))]
+    left: list[Way] = as_fast
+    decided: list[Decided] = []
     for name, keep in _TIES:
         fewer = keep(left, memory)
         if len(fewer) < len(left):
-            left, decided = fewer, name
+            left = fewer
+            decided.append(name)
     start, *equal = sorted(left, key=_place)
     tied = sorted((w for w in as_fast if w is not start), key=_place)
-    return start, equal, tied, decided  # type: ignore[return-value]
+    return start, equal, tied, decided
 
 
 def _leanest(ways: list[Way], memory: str) -> list[Way]:
@@ -172,19 +170,17 @@ def _place(way: Way) -> tuple[int, int, str]:
     return order(way.algo, way.batching, way.name)
 
 
-def _compared(found: Answer, start: Way, why: dict[str, str], timed: Sequence[Way],
-              noise: Noise | None) -> Answer:  # fmt: skip
+def _compared(
+    found: Answer, start: Way, others: Sequence[Way], against: _Order, noise: Noise | None
+) -> Answer:
     """The answer with how every other way stands to the recommended one."""
-    others = [w for w in timed if w is not start]
-    pairs = len(timed) * (len(timed) - 1) // 2
-    orders = {w.name: cost.compare(w.time, start.time, noise, pairs) for w in others}  # type: ignore[arg-type]
-    ratios = {w.name: cost.ratio(w.time, start.time, noise) for w in others}  # type: ignore[arg-type]
-    faster = [w for w in others if why[w.name] and orders[w.name] == "faster"]
-    sound = [w for w in others if not why[w.name] and w.mib < MUCH_LESS * start.mib]
+    orders = {w.name: against(w, start) for w in others}
+    faster = [w for w in others if found.why[w.name] and orders[w.name] == "faster"]
+    sound = [w for w in others if not found.why[w.name] and w.mib < MUCH_LESS * start.mib]
     return replace(
         found,
         order=orders,
-        ratio=ratios,
+        ratio={w.name: cost.ratio(w.time, start.time, noise) for w in others},  # type: ignore[arg-type]
         faster=min(faster, key=lambda w: (w.ms, _place(w)), default=None),
         lean=min(sound, key=lambda w: (w.mib, w.ms, _place(w)), default=None),
         uncompared=tuple(w for w in found.tied if orders[w.name] == "not compared"),

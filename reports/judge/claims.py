@@ -1,4 +1,4 @@
-"""What tutorials claim of the algorithms, as data, and what these records say to each claim.
+"""What tutorials claim of the algorithms, as data, and what the facts say to each claim.
 
 A claim is judged for each network and task apart, and only inside the regime that it is about. The
 core's rows alone count: other libraries' would judge their implementations.
@@ -6,18 +6,39 @@ core's rows alone count: other libraries' would judge their implementations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
 
-import pandas as pd
+import numpy as np
 
-from reports.judge import claim_tests as test
-from reports.judge.claim_tests import Finding, Test
+from reports.judge.facts import Facts, Setting, Way
+from reports.judge.rows import number
+from reports.judge.scaling import LEAST_SIZES, TIME, TRACED, growths, series
+from reports.records.columns import describe
+from reports.stats import Interval, paired_ratio
+from reports.text import short
 
-BATCHING = "Batching Online Learning"
-STRATEGIES = "Batching Strategies"
-SNN = "SNN Online Learning with BrainTrace"
+Verdict = Literal["holds", "does not hold", "not decided"]
+BATCHING, SNN = "Batching Online Learning", "SNN Online Learning with BrainTrace"
+TEMP = "memory_temp_mib"
 LARGE = 512  # neurons from which on a network is called large
+EXACT = 1e-3  # relative error of a gradient that is BPTT's, in single precision
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What records say to a claim: a verdict, the figure behind it, and the keys of its rows."""
+
+    verdict: Verdict
+    figure: str
+    keys: tuple[str, ...]
+
+
+# (facts, settings of one network and task) -> finding, None outside of the regime
+Test = Callable[[Facts, Sequence[Setting]], Finding | None]
 
 
 @dataclass(frozen=True)
@@ -45,174 +66,139 @@ class Answered:
     finding: Finding
 
 
-CLAIMS = (
-    Claim(
-        "flat-in-time",
-        "Online learning needs the same memory however long the sequence is.",
-        SNN,
-        "D-RTRL or ES-D-RTRL at three lengths beyond one window",
-        test.grows("memory_temp_mib", "n_steps", ("d_rtrl", "es_d_rtrl"), 0.0, carried=True),
-    ),
-    Claim(
-        "bptt-grows",
-        "BPTT has to keep the whole sequence: its memory grows linearly with the length.",
-        SNN,
-        "BPTT at three lengths",
-        test.grows("memory_temp_mib", "n_steps", ("bptt",), 1.0),
-    ),
-    Claim(
-        "d-rtrl-batch",
-        "D-RTRL's memory is linear in the batch.",
-        SNN,
-        "D-RTRL at three batch sizes, with a trace made",
-        test.grows("memory_temp_mib", "batch_size", ("d_rtrl",), 1.0, carried=True),
-    ),
-    Claim(
-        "d-rtrl-width",
-        "D-RTRL's memory is quadratic in the width, as its number of parameters.",
-        SNN,
-        "D-RTRL at three widths, with a trace made",
-        test.grows("memory_temp_mib", "n_hidden", ("d_rtrl",), 2.0, carried=True),
-    ),
-    Claim(
-        "es-d-rtrl-width",
-        "ES-D-RTRL's memory is linear in the width.",
-        SNN,
-        "ES-D-RTRL at three widths, with a trace made",
-        test.grows("memory_temp_mib", "n_hidden", ("es_d_rtrl",), 1.0, carried=True),
-    ),
-    Claim(
-        "n-to-the-fourth",
-        "D-RTRL's trace of an N × N matrix has N⁴ entries a sample.",
-        SNN,
-        "D-RTRL at three widths, with a trace made",
-        test.grows("etrace_mib", "n_hidden", ("d_rtrl",), 4.0, carried=True),
-    ),
-    Claim(
-        "es-cheaper",
-        "On larger networks ES-D-RTRL needs less memory than D-RTRL.",
-        SNN,
-        f"both on {LARGE} neurons or more, with traces made",
-        test.ratio(
-            "memory_temp_mib",
-            "algo",
-            "es_d_rtrl",
-            "d_rtrl",
-            below=0.98,
-            carried=True,
-            n_hidden=LARGE,
-        ),
-    ),
-    Claim(
-        "es-faster",
-        "On larger networks ES-D-RTRL is faster than D-RTRL.",
-        SNN,
-        f"both on {LARGE} neurons or more, with traces made, timed on a quiet machine",
-        test.ratio(
-            "step_time_ms", "algo", "es_d_rtrl", "d_rtrl", below=0.95, carried=True, n_hidden=LARGE
-        ),
-    ),
-    Claim(
-        "under-100",
-        "Memory limits D-RTRL to networks of fewer than 100 neurons.",
-        SNN,
-        "D-RTRL with 100 neurons or more",
-        test.runs("d_rtrl", 100, holds_if_it_ran=False),
-    ),
-    Claim(
-        "es-scales",
-        "ES-D-RTRL scales to thousands of neurons.",
-        SNN,
-        "ES-D-RTRL with 1000 neurons or more",
-        test.runs("es_d_rtrl", 1000, holds_if_it_ran=True),
-    ),
-    Claim(
-        "d-rtrl-exact",
-        "D-RTRL computes the exact gradient.",
-        SNN,
-        "D-RTRL with its gradient compared with BPTT's",
-        test.at_most("grad_rel_error", "d_rtrl", 1e-3),
-    ),
-    Claim(
-        "rank-accuracy",
-        "In rank form a larger rank gives a better gradient.",
-        SNN,
-        "ES-D-RTRL at three ranks, compared with BPTT's gradient",
-        test.rank_buys_fidelity,
-    ),
-    Claim(
-        "manual-faster",
-        "Manual batching is faster than vmap.",
-        BATCHING,
-        "the same cells with both, timed on a quiet machine",
-        test.ratio("step_time_ms", "batching", "vmap", "manual", above=1.05),
-    ),
-    Claim(
-        "batching-pays",
-        "Batching is much faster than one sample after another.",
-        BATCHING,
-        "batches of 16 or more both ways, timed on a quiet machine",
-        test.ratio("step_time_ms", "batching", "single", "manual", above=1.5, batch_size=16),
-    ),
-    Claim(
-        "loop-costs-b",
-        "On a CPU one sample after another costs B times one sample.",
-        BATCHING,
-        "one sample at a time at three batch sizes on a CPU",
-        test.grows("step_time_ms", "batch_size", (), 1.0, batching="single"),
-    ),
-    Claim(
-        "manual-is-vmap",
-        "Manual batching and vmap compute the same loss.",
-        BATCHING,
-        "the same seeded cells with both",
-        test.same_loss("batching", "manual", "vmap"),
-    ),
-    Claim(
-        "samples-independent",
-        "A batch under vmap gives what its samples give one by one.",
-        STRATEGIES,
-        "the same seeded cells with both",
-        test.same_loss("batching", "vmap", "single"),
-    ),
-    Claim(
-        "lif-learns",
-        "The LIF network with delta synapses learns random classification under ES-D-RTRL.",
-        BATCHING,
-        "model=lif_net task=random_classification algo=es_d_rtrl, trained",
-        test.learns("lif_net", "es_d_rtrl", "random_classification"),
-    ),
-    Claim(
-        "snn-learns",
-        "The spiking network with a leaky readout learns under ES-D-RTRL.",
-        SNN,
-        "model=lif_snn algo=es_d_rtrl, trained",
-        test.learns("lif_snn", "es_d_rtrl"),
-    ),
-)
+def grows(facts: Facts, settings: Sequence[Setting], metric: str, size: str, algos: Sequence[str],
+          batching: str = "") -> Finding | None:  # fmt: skip
+    """A metric of each of these algorithms grows with a size as theory says: the claims agree."""
+    told: dict[str, bool | None] = {}
+    keys: list[str] = []
+    verdicts = {"as theory": True, "not as theory": False}
+    found = series(facts, settings, metric, size, least=LEAST_SIZES, batching=batching)
+    for growth in growths([s for s in found if _own(s.way)]):
+        one, law = growth.series, growth.law
+        unknown = one.way.algo in TRACED and metric != TIME and one.points["window"].isna().any()
+        if law is None or unknown or (algos and one.way.algo not in algos):
+            continue
+        if growth.reading == "measured under contention":
+            continue
+        said = growth.reading if law.dominated else f"exponent {law.exponent:.2f}"
+        told[f"{one.name}: {said}"] = verdicts.get(growth.reading)
+        theory = one.theory
+        keys += [key for some in one.carried["keys"] for key in some]
+    if not told:
+        return None
+    parts = told.values()
+    some = "; ".join([*told][:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
+    holds = False if False in parts else None if None in parts else True
+    return _finding(holds, f"{some}; claimed: {theory:g}.", keys)
 
 
-def answers(table: pd.DataFrame, cells: pd.DataFrame, held: Sequence[str]
-            ) -> tuple[list[Answered], list[Claim]]:  # fmt: skip
-    """(what these records answer, which claims they cannot test).
-
-    Args:
-        table: `rows(records)`.
-        cells: `Study.cells`, one row a setting and way.
-        held: the columns that make a setting.
+def relates(facts: Facts, settings: Sequence[Setting], metric: str, column: str, of: str, to: str,
+            bar: float, n_hidden: int = 0, batch_size: int = 0) -> Finding | None:  # fmt: skip
+    """A metric of ways with `of` over that of those with `to`, all else equal, is beyond a bar:
+    above one that is above 1, else below it.
     """
-    apart = [c for c in ("model", "task", "device", "machine") if c in held]
-    found: list[Answered] = []
-    core = table[table["backend"].isin(["core", ""])]
-    for _, rows in core.groupby(apart, dropna=False, sort=True):
-        first = rows.iloc[0]
-        where = f"{first['model']} on {first['task']}"
-        group = cells[cells["setting"].isin(rows["setting"]) & cells["backend"].isin(["core", ""])]
-        for claim in CLAIMS:
-            finding = claim.test(rows, group, held)
-            if finding:
-                found.append(Answered(claim, where, finding))
+    same = "batching" if column == "algo" else "variant"
+    sides: dict[str, dict[object, list[float]]] = {of: {}, to: {}}
+    keys: list[str] = []
+    for setting in settings:
+        width, batch = (number(setting.row[size]) for size in ("n_hidden", "batch_size"))
+        if not (width >= n_hidden and batch >= batch_size):
+            continue
+        for way in setting.ways:
+            # What an algorithm's trace costs shows only where one is made.
+            traced = column != "algo" or way.traced
+            value = way.ms if metric == TIME else way.median(metric)
+            counts = traced and not (metric == TIME and way.contended) and _own(way)
+            side = sides.get(getattr(way, column))
+            if side is None or not counts or not value > 0:
+                continue
+            side.setdefault((setting.id, getattr(way, same)), []).append(math.log(value))
+            keys += way.keys
+    pairs = [p for p in sides[of] if p in sides[to]]
+    if not pairs:
+        return None
+    a, b = (np.exp([np.mean(sides[side][p]) for p in pairs]) for side in (of, to))
+    found = paired_ratio(b, a) if metric == TIME else Interval(*np.quantile(a / b, (0.5, 0, 1)))
+    low, high = (found.low, found.high) if found.low == found.low else (0.0, math.inf)
+    beyond, short_of = (low > bar, high < bar) if bar > 1 else (high < bar, low > bar)
+    ends = f" ({short(low)} to {short(high)})" if len(pairs) > 1 else ""
+    count = f"{len(pairs)} {'setting' if len(pairs) == 1 else 'settings'}"
+    figure = f"{of}'s {describe(metric).title} over {to}'s: {short(found.centre)}{ends} in {count}."
+    return _finding(True if beyond else False if short_of else None, figure, keys)
+
+
+def is_exact(facts: Facts, settings: Sequence[Setting], algo: str) -> Finding | None:
+    """The gradient of an algorithm is BPTT's."""
+    ways = [w for s in settings for w in s.ways if w.algo == algo and _own(w)]
+    errors = {w: e for w in ways if (e := w.median("grad_rel_error")) == e}
+    if not errors:
+        return None
+    worst = max(errors.values())
+    figure = f"Relative error of the gradient: up to {short(worst)}."
+    return _finding(worst <= EXACT, figure, (key for w in errors for key in w.keys))
+
+
+def _own(way: Way) -> bool:
+    return way.backend in ("core", "")
+
+
+def _finding(holds: bool | None, figure: str, keys: Iterable[str]) -> Finding:
+    verdict: Verdict = "not decided" if holds is None else "holds" if holds else "does not hold"
+    return Finding(verdict, figure, tuple(dict.fromkeys(keys)))
+
+
+_LARGE = f"both on {LARGE} neurons or more, with traces made"
+# fmt: off
+CLAIMS = (
+    Claim("flat-in-time", "Online learning needs the same memory however long the sequence is.",
+          SNN, "D-RTRL or ES-D-RTRL at three lengths beyond one window",
+          partial(grows, metric=TEMP, size="n_steps", algos=TRACED)),
+    Claim("bptt-grows",
+          "BPTT has to keep the whole sequence: its memory grows linearly with the length.",
+          SNN, "BPTT at three lengths",
+          partial(grows, metric=TEMP, size="n_steps", algos=["bptt"])),
+    Claim("d-rtrl-batch", "D-RTRL's memory is linear in the batch.",
+          SNN, "D-RTRL at three batch sizes, with a trace made",
+          partial(grows, metric=TEMP, size="batch_size", algos=["d_rtrl"])),
+    Claim("d-rtrl-width",
+          "D-RTRL's memory is quadratic in the width, as its number of parameters.",
+          SNN, "D-RTRL at three widths, with a trace made",
+          partial(grows, metric=TEMP, size="n_hidden", algos=["d_rtrl"])),
+    Claim("es-d-rtrl-width", "ES-D-RTRL's memory is linear in the width.",
+          SNN, "ES-D-RTRL at three widths, with a trace made",
+          partial(grows, metric=TEMP, size="n_hidden", algos=["es_d_rtrl"])),
+    Claim("es-cheaper", "On larger networks ES-D-RTRL needs less memory than D-RTRL.", SNN, _LARGE,
+          partial(relates, metric=TEMP, column="algo", of="es_d_rtrl", to="d_rtrl", bar=0.98,
+                  n_hidden=LARGE)),
+    Claim("es-faster", "On larger networks ES-D-RTRL is faster than D-RTRL.",
+          SNN, f"{_LARGE}, timed on a quiet machine",
+          partial(relates, metric=TIME, column="algo", of="es_d_rtrl", to="d_rtrl", bar=0.95,
+                  n_hidden=LARGE)),
+    Claim("d-rtrl-exact", "D-RTRL computes the exact gradient.",
+          SNN, "D-RTRL with its gradient compared with BPTT's", partial(is_exact, algo="d_rtrl")),
+    Claim("manual-faster", "Manual batching is faster than vmap.",
+          BATCHING, "the same cells with both, timed on a quiet machine",
+          partial(relates, metric=TIME, column="batching", of="vmap", to="manual", bar=1.05)),
+    Claim("batching-pays", "Batching is much faster than one sample after another.",
+          BATCHING, "batches of 16 or more both ways, timed on a quiet machine",
+          partial(relates, metric=TIME, column="batching", of="single", to="manual", bar=1.5,
+                  batch_size=16)),
+    Claim("loop-costs-b", "One sample after another costs B times one sample.",
+          BATCHING, "one sample at a time at three batch sizes, timed on a quiet machine",
+          partial(grows, metric=TIME, size="batch_size", algos=(), batching="single")),
+)
+# fmt: on
+
+
+def answers(facts: Facts) -> tuple[list[Answered], list[Claim]]:
+    """(what these records answer, which claims they cannot test)."""
+    places: dict[tuple[str, ...], list[Setting]] = {}
+    apart = [c for c in ("model", "task", "device", "machine") if c in facts.held]
+    for setting in facts.settings:
+        places.setdefault(tuple(str(setting.row[c]) for c in apart), []).append(setting)
+    found = [Answered(claim, settings[0].place, finding)
+             for _, settings in sorted(places.items()) for claim in CLAIMS
+             if (finding := claim.test(facts, settings))]  # fmt: skip
+    found.sort(key=lambda a: a.finding.verdict == "not decided")
     tested = {a.claim.id for a in found}
-    place = {"holds": 0, "does not hold": 0, "not decided": 1}
-    found.sort(key=lambda a: place[a.finding.verdict])
     return found, [c for c in CLAIMS if c.id not in tested]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
-from reports.stats import LEAST, Interval, interval, own_ends
+from reports.stats import LEAST, STUDENT, Interval, interval, own_ends
 
 LEAST_BAR = 0.05  # a smaller difference in time is not called one, however quiet the machine was
 # Where too little was repeated: on a shared machine two processes that do the same work were seen
@@ -20,6 +20,8 @@ ODD = 2.0  # a process this many times slower or faster than the median of its c
 EQUAL_MEMORY = 0.02  # as a share: memories no further apart count as equal
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
 LEAST_PEAK_MIB = 16.0  # below this the rise of a peak is made of pages and slack
+AGAINST = "time_vs_bptt"
+Z95 = 1.96
 _ALPHA = 0.01  # of calling any of equal ways different
 _LEAST_DEGREES = 3  # of freedom, below which the noise counts as unknown
 # Two speeds of a machine: so many pairs of processes, such a share of them at two speeds (fewer are
@@ -39,6 +41,9 @@ class Time:
         n: how many those are; `odd` more were far off and are left out.
         repeats: the rounds of the sweep that they ran in.
         contended: all of them ran while more was running than the machine has cores.
+        against: its time over BPTT's, the two by turns in each process; None where it was not so
+            measured.
+        beside: what the BPTT that it took turns with had in common with it.
     """
 
     ms: Interval
@@ -47,6 +52,8 @@ class Time:
     odd: int
     repeats: frozenset[int]
     contended: bool
+    against: Interval | None = None
+    beside: str = ""
 
     @property
     def mean(self) -> float:
@@ -90,7 +97,33 @@ def time_of(cells: pd.DataFrame) -> Time | None:
         odd=len(used) - len(kept),
         repeats=frozenset(kept["repeat"].dropna().astype(int)),
         contended=bool(kept["contended"].all()),
+        against=_against(timed),
+        beside=" ".join(map(str, timed.iloc[0][["batching", "backend"]])),
     )
+
+
+def _against(cells: pd.DataFrame) -> Interval | None:
+    """`time_vs_bptt` over processes; no narrower than what single processes say of themselves."""
+    if AGAINST not in cells or not cells[AGAINST].gt(0).any():
+        return None
+    cells = cells[cells[AGAINST].gt(0)]
+    low, high = (cells[f"{AGAINST}_{end}"].to_numpy(float) if f"{AGAINST}_{end}" in cells
+                 else np.full(len(cells), np.nan) for end in ("low", "high"))  # fmt: skip
+    found = interval(cells[AGAINST].to_numpy(float), own=(float(low[0]), float(high[0])))
+    if not (low > 0).any():
+        return found
+    known = low > 0
+    own = np.exp(np.median(np.log(high[known] / low[known])) / 2 / np.sqrt(len(cells)))
+    return found._replace(low=min(found.low, found.centre / own),
+                          high=max(found.high, found.centre * own))  # fmt: skip
+
+
+def with_bptt(times: dict[str, Time], bptt: Collection[str]) -> dict[str, Time]:
+    """The times of a setting's ways, those of BPTT as 1 where others took turns with it."""
+    beside = {t.beside for t in times.values() if t.against}
+    return {name: replace(time, against=Interval(1.0, 1.0, 1.0))
+            if name in bptt and not time.against and time.beside in beside else time
+            for name, time in times.items()}  # fmt: skip
 
 
 def noise_of(times: Iterable[Time]) -> Noise | None:
@@ -131,7 +164,7 @@ def bar(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> float:
     if noise is None:
         return float(np.log1p(UNKNOWN_BAR))
     squares = sum(max(noise.sd, _spread(t)) ** 2 / t.n for t in (a, b))
-    reach = float(stdtrit(noise.degrees, 1 - _ALPHA / (2 * max(1, pairs)))) * np.sqrt(squares)
+    reach = float(stdtrit(noise.degrees, 1 - _ALPHA / (2 * pairs))) * np.sqrt(squares)
     return max(float(np.log1p(LEAST_BAR)), float(reach), noise.modes)
 
 
@@ -142,26 +175,48 @@ def _spread(time: Time) -> float:
 def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
     """How a's time stands to b's.
 
-    A time that was measured under contention is compared only with one of the same rounds of the
-    sweep, in which both were disturbed alike.
+    Where both took turns with BPTT their ratios to it are compared, whatever else was running.
+    Otherwise a time that was measured under contention is compared only with one of the same rounds
+    of the sweep, in which both were disturbed alike.
     """
-    if (a.contended or b.contended) and len(a.repeats & b.repeats) < 3:
+    gap, error = _by_turns(a, b)
+    if error == error:
+        reach = max(float(np.log1p(LEAST_BAR)), float(ndtri(1 - _ALPHA / (2 * pairs))) * error)
+    elif (a.contended or b.contended) and len(a.repeats & b.repeats) < 3:
         return "not compared"
-    gap = a.mean - b.mean
-    if abs(gap) <= bar(a, b, noise, pairs):
+    else:
+        gap, reach = a.mean - b.mean, bar(a, b, noise, pairs)
+    if abs(gap) <= reach:
         return "within noise"
     return "slower" if gap > 0 else "faster"
 
 
 def ratio(a: Time, b: Time, noise: Noise | None) -> Interval:
-    """a's time over b's, with a 95 % interval where both have three processes."""
-    gap = a.mean - b.mean
-    if noise is None or min(a.n, b.n) < 3:
-        return Interval(float(np.exp(gap)))
-    error = np.sqrt(sum(max(noise.sd, _spread(t)) ** 2 / t.n for t in (a, b)))
-    half = float(stdtrit(noise.degrees, 0.975)) * error
+    """a's time over b's; 95 % interval where they took turns or both have three processes."""
+    gap, error = _by_turns(a, b)
+    if error == error:
+        half = Z95 * error
+    elif noise is None or min(a.n, b.n) < 3:
+        return Interval(float(np.exp(a.mean - b.mean)))
+    else:
+        gap = a.mean - b.mean
+        error = float(np.sqrt(sum(max(noise.sd, _spread(t)) ** 2 / t.n for t in (a, b))))
+        half = float(stdtrit(noise.degrees, 0.975)) * error
     low, centre, high = np.exp([gap - half, gap, gap + half]).tolist()
-    return Interval(centre, low, high, "95 %")
+    return Interval(centre, low, high, STUDENT)
+
+
+def _by_turns(a: Time, b: Time) -> tuple[float, float]:
+    """[log] how far the two lie apart by their ratios to one BPTT, and the error of that; nan where
+    they have none with an interval.
+    """
+    if not (a.against and b.against and a.beside == b.beside):
+        return np.nan, np.nan
+    if not min(a.against.low, b.against.low) > 0:
+        return np.nan, np.nan
+    halves = [np.log(r.high / r.low) / 2 for r in (a.against, b.against)]
+    gap = np.log(a.against.centre / b.against.centre)
+    return float(gap), float(np.hypot(*halves)) / Z95
 
 
 def memory_column(cells: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,7 +13,7 @@ from reports.judge import cost, learning
 from reports.judge.answer import Answer, answer
 from reports.judge.cost import Noise, Time
 from reports.judge.learning import Learned
-from reports.judge.rows import held_columns, order, varied, words
+from reports.judge.rows import held_columns, number, order, varied, words
 from reports.judge.way import Way
 from reports.records.columns import SIZES
 
@@ -48,8 +48,19 @@ class Setting:
     answer: Answer
 
     @property
-    def tried(self) -> int:
-        return len(self.ways)
+    def place(self) -> str:
+        """Its network and task, as a claim is judged for."""
+        return f"{self.row['model']} on {self.row['task']}"
+
+    @property
+    def by_method(self) -> list[Way]:
+        """One way for each method: batched as recommended where it ran so, else the first."""
+        start = self.answer.start
+        ran = [w for w in self.ways if w.ok]
+        if start:
+            ran.sort(key=lambda w: w.batching != start.batching)
+        chosen = {w.method: w for w in reversed(ran)}
+        return [w for w in self.ways if w in chosen.values()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +86,25 @@ class Facts:
     def settings(self) -> list[Setting]:
         return [s for group in self.groups for s in group]
 
+    @property
+    def memory(self) -> str:
+        """What stands for memory in most settings."""
+        columns = [s.memory for s in self.settings]
+        return max(sorted(set(columns)), key=columns.count, default="memory_xla_mib")
+
+    @property
+    def batching(self) -> str:
+        """What is recommended first."""
+        return next((s.answer.start.batching for s in self.settings if s.answer.start), "manual")
+
 
 # Cutting a table into its ways takes long where it has all its columns.
 _JUDGED = (
     "key", "setting", "way", "method", "variant", "algo", "batching", "backend", "model", "task",
     "device", "n_layers", *SIZES, "status", "health", "silent", "weights", "contended", "seed",
     "repeat", "lr", "step_time_ms", "step_time_ms_lo", "step_time_ms_hi", "memory_peak_mib",
-    "memory_xla_mib", "grad_cosine", "window_steps", "n_classes", "loss_first", *learning.LEARNED,
-    "cfg.task.n_test",
+    "memory_xla_mib", "n_classes", "loss_first", *learning.LEARNED, "cfg.task.n_test",
+    *(f"{cost.AGAINST}{end}" for end in ("", "_low", "_high")),
 )  # fmt: skip
 
 
@@ -91,6 +113,7 @@ def facts(table: pd.DataFrame) -> Facts:
 
     Nothing depends on the order of the rows, except that of two with one identity the later counts.
     """
+    medians = _medians(table)
     held = [c for c in held_columns(table) if c in table]
     table = table[[c for c in dict.fromkeys([*_JUDGED, *held]) if c in table]]
     # Texts as objects: cutting and comparing those of an arrow table takes several times as long.
@@ -100,16 +123,28 @@ def facts(table: pd.DataFrame) -> Facts:
     group_of = (table.groupby(apart, dropna=False, sort=False).ngroup() if apart
                 else pd.Series(0, index=table.index))  # fmt: skip
     pieces = {int(i): cells for i, cells in table.groupby("setting", sort=False)}
-    times = {
-        (i, str(way)): cost.time_of(rows[rows["status"].eq("ok")])
-        for i, cells in pieces.items()
-        for way, rows in cells.groupby("way", sort=False)
-    }
-    noise = cost.noise_of(t for t in times.values() if t)
+    times = {i: _times(cells) for i, cells in pieces.items()}
+    noise = cost.noise_of(t for found in times.values() for t in found.values())
     found = []
     for i, cells in pieces.items():
         group = int(group_of[cells.index[0]])
-        found.append(_setting(i, group, cells, times, table[group_of.eq(group)], differs, noise))
+        kin = table[group_of.eq(group)]
+        ways, memory, metric = _ways(cells, times[i], medians, kin)
+        row = cells.iloc[0]
+        found.append(
+            Setting(
+                id=i,
+                group=group,
+                row=row,
+                name=words(row, differs),
+                sizes=words(row, [c for c in differs if c in SIZES]),
+                whole=_whole(row, differs),
+                ways=tuple(ways),
+                memory=memory,
+                metric=metric,
+                answer=answer(ways, metric, memory, noise),
+            )
+        )
     groups: dict[int, list[Setting]] = {}
     for setting in sorted(found, key=_rank):
         groups.setdefault(setting.group, []).append(setting)
@@ -124,65 +159,78 @@ def facts(table: pd.DataFrame) -> Facts:
     )
 
 
+def _medians(table: pd.DataFrame) -> dict[tuple[int, str], dict[str, float]]:
+    """(setting, way) -> metric -> median."""
+    numbers = table.select_dtypes("float").columns
+    ok = table[table["status"].eq("ok")]
+    found = ok.groupby(["setting", "way"], sort=False)[list(numbers)].median()
+    return dict(zip(found.index, found.to_dict("records"), strict=True))
+
+
+def _times(cells: pd.DataFrame) -> dict[str, Time]:
+    """The times of the ways of one setting that were timed."""
+    ok = cells[cells["status"].eq("ok")]
+    found = {str(way): cost.time_of(rows) for way, rows in ok.groupby("way", sort=False)}
+    bptt = ok.loc[ok["algo"].eq("bptt"), "way"].unique()
+    return cost.with_bptt({way: time for way, time in found.items() if time}, bptt)
+
+
 def _rank(setting: Setting) -> tuple[object, ...]:
     """Where ways can be compared first, then where most were tried, then the largest."""
     ran = sum(1 for w in setting.ways if w.ok)
-    size = math.prod(_number(setting.row[s]) for s in (*SIZES, "n_layers"))
-    return -min(ran, 2), -setting.tried, -size, setting.name
-
-
-def _number(value: object) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return 1.0
-    return number if number == number else 1.0
-
-
-def _setting(
-    i: int,
-    group: int,
-    cells: pd.DataFrame,
-    times: dict[tuple[int, str], Time | None],
-    kin: pd.DataFrame,
-    differs: Sequence[str],
-    noise: Noise | None,
-) -> Setting:
-    ok = cells[cells["status"].eq("ok")]
-    metric = learning.metric_of(ok)
-    memory = cost.memory_column(ok)
-    by_method = {str(m): learning.learned(rows, metric) if metric else None
-                 for m, rows in ok.groupby("method", sort=False)}  # fmt: skip
-    trained = {m: found for m, found in by_method.items() if found}
-    healthy = {m: bool(_used(ok[ok["method"].eq(m)], f)["health"].eq("").any())
-               for m, f in trained.items()}  # fmt: skip
-    judged = learning.judged(trained, healthy)
-    ways = []
-    for name, rows in cells.groupby("way", sort=False):
-        method = str(rows["method"].iloc[0])
-        ways.append(_way(str(name), rows, times[i, str(name)], memory, judged.get(method), kin))
-    ways.sort(key=lambda w: order(w.algo, w.batching, w.name))
-    row = cells.iloc[0]
-    return Setting(
-        id=i,
-        group=group,
-        row=row,
-        name=words(row, differs),
-        sizes=words(row, [c for c in differs if c in SIZES]),
-        whole=_whole(row, differs),
-        ways=tuple(ways),
-        memory=memory,
-        metric=metric,
-        answer=answer(ways, metric, memory, noise),
-    )
+    sizes = [number(setting.row[size]) for size in (*SIZES, "n_layers")]
+    large = math.prod(size for size in sizes if size == size)
+    return -min(ran, 2), -len(setting.ways), -large, setting.name
 
 
 def _whole(row: pd.Series, differs: Sequence[str]) -> str:
     """Task, model and sizes, and what else tells this setting from the others."""
-    sizes = words(row, [c for c in SIZES if row[c] is not pd.NA and row[c] == row[c]])
+    sizes = [c for c in SIZES if not pd.isna(row[c])]
     rest = [c for c in differs if c not in (*SIZES, "model", "task", "device")]
-    parts = [sizes.replace(" · ", ", "), *(words(row, [c]) for c in rest)]
-    return f"{row['model']} on {row['task']} with {', '.join(parts)} ({row['device']})"
+    told = ", ".join(words(row, [c]) for c in [*sizes, *rest])
+    return f"{row['model']} on {row['task']} with {told} ({row['device']})"
+
+
+def _ways(
+    cells: pd.DataFrame,
+    times: Mapping[str, Time],
+    medians: Mapping[tuple[int, str], Mapping[str, float]],
+    kin: pd.DataFrame,
+) -> tuple[list[Way], str, str]:
+    """The ways of one setting, what stands for memory, and what training is judged by.
+
+    Args:
+        kin: rows of the settings that differ from this one in sizes alone.
+    """
+    ok = cells[cells["status"].eq("ok")]
+    metric = learning.metric_of(ok)
+    memory = cost.memory_column(ok)
+    trained = {str(m): learning.learned(rows, metric) if metric else None
+               for m, rows in ok.groupby("method", sort=False)}  # fmt: skip
+    healthy = {m: bool(_used(ok[ok["method"].eq(m)], f)["health"].eq("").any())
+               for m, f in trained.items()}  # fmt: skip
+    judged = learning.judged({m: f for m, f in trained.items() if f}, healthy)
+    ways = []
+    for name, rows in cells.groupby("way", sort=False):
+        first, ran = rows.iloc[0], rows[rows["status"].eq("ok")]
+        known = medians.get((first["setting"], str(name)), {})
+        ways.append(
+            Way(
+                **{c: str(first[c]) for c in ("method", "variant", "algo", "batching", "backend")},
+                name=str(name),
+                keys=tuple(ran["key"]),
+                failed=Counter(rows.loc[~rows["status"].isin(["ok", "skipped"]), "status"]),
+                fails_at=_fails_at(str(name), first["setting"], kin),
+                time=times.get(str(name)),
+                memory=cost.memory_of(ran, memory),
+                learned=judged.get(str(first["method"])),
+                medians=known,
+                traced=known.get("etrace_mib", 0) > 0
+                and not known.get("window_steps", 0) >= number(first["n_steps"]),
+                flaw=_flaw(_used(ran, judged.get(str(first["method"])))),
+            )
+        )
+    return sorted(ways, key=lambda w: order(w.algo, w.batching, w.name)), memory, metric
 
 
 def _used(cells: pd.DataFrame, found: Learned | None) -> pd.DataFrame:
@@ -192,55 +240,16 @@ def _used(cells: pd.DataFrame, found: Learned | None) -> pd.DataFrame:
     return cells[cells["lr"].eq(found.lr)]
 
 
-def _way(
-    name: str,
-    cells: pd.DataFrame,
-    time: Time | None,
-    memory: str,
-    found: Learned | None,
-    kin: pd.DataFrame,
-) -> Way:
-    ok = cells[cells["status"].eq("ok")]
-    first = cells.iloc[0]
-    failed = Counter(cells.loc[~cells["status"].isin(["ok", "skipped"]), "status"])
-    cosines = ok["grad_cosine"].dropna()
-    windows = ok["window_steps"].dropna().tolist() if "window_steps" in ok else []
-    return Way(
-        name=name,
-        method=str(first["method"]),
-        variant=str(first["variant"]),
-        algo=str(first["algo"]),
-        batching=str(first["batching"]),
-        backend=str(first["backend"]),
-        keys=tuple(ok["key"]),
-        ok=len(ok),
-        failed=dict(failed),
-        fails_at=_fails_at(name, cells, kin),
-        time=time,
-        memory=cost.memory_of(ok, memory),
-        learned=found,
-        cosine=float(cosines.median()) if len(cosines) else math.nan,
-        window=float(windows[0]) if windows else math.nan,
-        flaw=_flaw(_used(ok, found)),
-    )
-
-
-def _fails_at(name: str, cells: pd.DataFrame, kin: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+def _fails_at(name: str, setting: int, kin: pd.DataFrame) -> tuple[tuple[str, str], ...]:
     """(status, sizes) of the settings of its group where this way did not get through at all."""
-    mine = kin[kin["way"].eq(name)]
+    mine = kin[kin["way"].eq(name) & kin["setting"].ne(setting)]
     lost = ~mine["status"].isin(["ok", "skipped"])
-    lost &= mine["setting"].ne(cells["setting"].iloc[0])
     if not lost.any():
         return ()
-    ran = set(mine.loc[mine["status"].eq("ok"), "setting"])
-    differs = [s for s in SIZES if kin[s].nunique() > 1]
-    return tuple(
-        sorted(
-            (str(rows["status"].mode().iloc[0]), words(rows.iloc[0], differs))
-            for setting, rows in mine[lost].groupby("setting")
-            if setting not in ran
-        )
-    )
+    lost &= ~mine["setting"].isin(mine.loc[mine["status"].eq("ok"), "setting"])
+    sizes = [s for s in SIZES if kin[s].nunique() > 1]
+    return tuple(sorted((str(rows["status"].mode().iloc[0]), words(rows.iloc[0], sizes))
+                        for _, rows in mine[lost].groupby("setting")))  # fmt: skip
 
 
 def _flaw(cells: pd.DataFrame) -> str:
@@ -249,14 +258,8 @@ def _flaw(cells: pd.DataFrame) -> str:
         return ""
     silent, weights = int(cells["silent"].max()), int(cells["weights"].max())
     # Records that name those weights in their health would say it twice.
-    told = sorted(
-        {
-            word
-            for health in cells["health"]
-            for word in str(health).split("; ")
-            if word and not (silent and word.startswith("no gradient reaches "))
-        }
-    )
+    words = {word for health in cells["health"] for word in str(health).split("; ") if word}
+    told = sorted(w for w in words if not (silent and w.startswith("no gradient reaches ")))
     sick = int((cells["health"].ne("") | cells["silent"].gt(0)).sum())
     text = "; ".join([f"no gradient for {silent} of {weights} weights"] * (silent > 0) + told)
     return f"{text} (in {sick} of {len(cells)} runs)" if text and sick < len(cells) else text

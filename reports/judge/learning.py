@@ -42,6 +42,7 @@ class Learned:
         rounding: largest difference between batchings on one seed; nan where there was but one.
         verdict: as the best, or not.
         p: of no difference to the best; nan where that was not tested.
+        best: the figure of the best.
     """
 
     metric: str
@@ -53,6 +54,7 @@ class Learned:
     rounding: float
     verdict: Verdict = "learned"
     p: float = math.nan
+    best: float = math.nan
 
     @property
     def better(self) -> float:
@@ -131,7 +133,7 @@ def judged(found: Mapping[str, Learned], sound: Mapping[str, bool]) -> dict[str,
             verdict = "far behind"
         if chances < _ALPHA and _matters(one, pool[best]):
             verdict = "significantly worse"
-        out[name] = replace(one, verdict=verdict, p=chances)
+        out[name] = replace(one, verdict=verdict, p=chances, best=pool[best].figure.centre)
     return out
 
 

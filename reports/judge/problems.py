@@ -12,7 +12,7 @@ import pandas as pd
 
 from reports.judge.facts import Facts
 from reports.judge.rows import words
-from reports.records import Record, Sweeps
+from reports.records import Sweeps
 
 STATUS = {"oom": "out of memory", "timeout": "out of time", "crashed": "crashed",
           "invalid": "invalid", "skipped": "skipped"}  # fmt: skip
@@ -36,23 +36,26 @@ class Problem:
 def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]:
     """All there are, the gravest first."""
     ok = table["status"].eq("ok")
-    found = []
-    for status, said in STATUS.items():
-        rows = table[table["status"].eq(status)]
-        if len(rows):
-            title = f"{_cells(len(rows))} {said}"
-            found.append(Problem(title, _grouped(rows, rows["reason"], facts), status != "skipped"))
-    sick = table[ok & table["health"].ne("")]
-    if len(sick):
-        title = f"{_cells(len(sick))} whose training is not healthy"
-        found.append(Problem(title, _grouped(sick, sick["health"], facts)))
-    busy = table[ok & table["contended"] & table["step_time_ms"].gt(0)]
-    if len(busy):
-        title = (
-            f"{len(busy)} of {facts.timed} times were measured while more was running than the "
-            "machine has cores (marked *)"
-        )
-        found.append(Problem(title, _grouped(busy, pd.Series("", index=busy.index), facts)))
+    doubt = {r["key"]: (r.get("memory") or {}).get("disagreement") for r in sweeps.records}
+    doubted = table["key"].map(doubt).astype(object).fillna("").astype(str)
+    busy = ok & table["contended"] & table["step_time_ms"].gt(0)
+    nothing = pd.Series("", index=table.index)
+    # (title, which rows, what is said of each, whether it is grave)
+    kinds = [(said, table["status"].eq(status), table["reason"], status != "skipped")
+             for status, said in STATUS.items()]  # fmt: skip
+    kinds += [
+        ("whose training is not healthy", ok & table["health"].ne(""), table["health"], True),
+        (f"of {facts.timed} timed under contention (marked *)", busy, nothing, True),
+        ("whose sources of memory disagree", doubted.ne(""), doubted, True),
+    ]
+    if "steady" in table:
+        unsteady = ok & table["steady"].eq(0)
+        kinds.append(("timed before the steps had become steady", unsteady, nothing, True))
+    found = [
+        Problem(f"{_cells(int(some.sum()))} {title}", _grouped(table[some], said, facts), grave)
+        for title, some, said, grave in kinds
+        if some.any()
+    ]
     odd = [(f"{w.name}{f' at {s.name}' if s.name else ''}",
             f"{w.time.odd} of {w.time.odd + w.time.n} processes", ())
            for s in facts.settings for w in s.ways if w.time and w.time.odd]  # fmt: skip
@@ -64,15 +67,6 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
                 odd,
             )
         )
-    doubt = table["key"].map(_disagreements(sweeps.records))
-    doubted = table[doubt.notna()]
-    if len(doubted):
-        title = f"{_cells(len(doubted))} whose sources of memory disagree"
-        found.append(Problem(title, _grouped(doubted, doubt[doubted.index], facts)))
-    unsteady = table[ok & table["steady"].eq(0)] if "steady" in table else table.iloc[:0]
-    if len(unsteady):
-        title = f"{_cells(len(unsteady))} timed before the steps had become steady"
-        found.append(Problem(title, _grouped(unsteady, pd.Series("", index=unsteady.index), facts)))
     if sweeps.missing:
         rows = [(_planned(c), "", (str(c["key"]),)) for c in sweeps.missing[:50]]
         title = f"{_cells(len(sweeps.missing))} planned but not run yet; the same command resumes"
@@ -88,23 +82,18 @@ def _cells(n: int) -> str:
     return f"{n} {'cell' if n == 1 else 'cells'}"
 
 
-def _grouped(rows: pd.DataFrame, said: pd.Series, facts: Facts
-             ) -> list[tuple[str, str, tuple[str, ...]]]:  # fmt: skip
+def _grouped(
+    rows: pd.DataFrame, said: pd.Series, facts: Facts
+) -> list[tuple[str, str, tuple[str, ...]]]:
     """One line for all cells of a way and setting of which the same is said."""
     out = []
-    for (_, way, text), some in rows.groupby(["setting", "way", said.rename("said").fillna("")],
-                                             sort=False, dropna=False):  # fmt: skip
+    by = ["setting", "way", said[rows.index].rename("said").fillna("")]
+    for (_, way, text), some in rows.groupby(by, sort=False, dropna=False):
         where = words(some.iloc[0], facts.varied)
         count = f" ({len(some)} runs)" if len(some) > 1 else ""
-        out.append(
-            (f"{way}{f' at {where}' if where else ''}{count}", str(text), tuple(some["key"]))
-        )
+        which = f"{way}{f' at {where}' if where else ''}{count}"
+        out.append((which, str(text), tuple(some["key"])))
     return sorted(out)
-
-
-def _disagreements(records: Sequence[Record]) -> dict[str, str]:
-    found = {r["key"]: str((r.get("memory") or {}).get("disagreement") or "") for r in records}
-    return {key: words for key, words in found.items() if words}
 
 
 def _planned(cell: Mapping[str, Any]) -> str:

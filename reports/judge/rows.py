@@ -9,9 +9,11 @@ tuned and tells neither apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reports.records import Record, frame
@@ -90,10 +92,6 @@ def _of_a_way(column: str) -> bool:
 def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     places = [r.get("provenance") or {} for r in records]
     weights = [r.get("fidelity") or {} for r in records]
-    crowded = [_crowded(p) for p in places]
-    if "contended" in table:
-        told = table["contended"].astype("float64")
-        crowded = [c if t != t else t > 0 for t, c in zip(told, crowded, strict=True)]
     beside = table["shared_with"].gt(0) if "shared_with" in table else False
     machines = [str(p.get("machine") or p.get("fingerprint") or "") for p in places]
     # A fingerprint is long; its beginning will do where that tells the machines apart.
@@ -101,24 +99,29 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
     distinct = len(set(short.values())) == len(short)
     return table.assign(
         machine=[short[m] if distinct else m for m in machines],
-        contended=pd.Series(crowded, index=table.index, dtype=bool) | beside,
+        contended=pd.Series(map(_contended, records), index=table.index, dtype=bool) | beside,
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],
     )
 
 
-def _crowded(place: Mapping[str, Any]) -> bool:
-    """Whether more was running than the machine has cores, before the cell or beside it.
+def _contended(record: Record) -> bool:
+    """Whether a cell was timed under contention: as its process noticed it; where that is not
+    recorded, whether more was running than the machine has cores, before the cell or beside it.
 
     The load before it may hold some of the cell before, that after it holds the cell itself, which
     fills the cores.
     """
-    cores = place.get("cores")
+    place = record.get("provenance") or {}
+    for part in (record, record.get("row") or {}, record.get("metrics") or {}, place):
+        told = part.get("contended")
+        if isinstance(told, int | float) and told == told:  # a bool is an int
+            return bool(told)
+    cores, before, after = (place.get(x) for x in ("cores", "load_before", "load_after"))
     if not isinstance(cores, int | float):
         return False
-    loads = place.get("load_before"), place.get("load_after")
-    before, after = (x if isinstance(x, int | float) else 0.0 for x in loads)
-    return before > cores + 0.5 or after > cores + 1
+    loads = (x if isinstance(x, int | float) else 0.0 for x in (before, after))
+    return any(load > cores + room for load, room in zip(loads, (0.5, 1.0), strict=True))
 
 
 def no_gradient(found: Mapping[str, float | None]) -> bool:
@@ -135,6 +138,11 @@ def order(algo: str, batching: str, name: str) -> tuple[int, int, str]:
 def words(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     """These settings of a row in words: "lif_net · digits · H = 128 · epochs = 20"."""
     return " · ".join(one(row, c) for c in columns)
+
+
+def number(value: Any) -> float:
+    """A size as a number; nan where it is none."""
+    return float(value) if isinstance(value, int | float | np.number) else math.nan
 
 
 def one(row: Mapping[str, Any], column: str) -> str:

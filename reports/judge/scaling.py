@@ -1,40 +1,43 @@
-"""How memory and time grow with a size, beside theory, and where two ways change places."""
+"""How memory and time grow with a size, beside theory, and where two methods change places."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
 
-from reports.judge.rows import BATCHINGS, order, words
+from reports.judge.facts import Facts, Setting, Way
+from reports.judge.rows import number, words
 from reports.records.columns import SIZES
-from reports.scaling import Law, crossing, fit
+from reports.stats import Interval
 
-# What grows how, for large sizes: metric -> size -> algorithm -> exponent. BPTT keeps the states of
-# every step; D-RTRL's trace is B I H with I ~ H for a recurrent layer; ES-D-RTRL's is B (I + H).
-# Work is one product a step for all three, D-RTRL's with a trace of the weights' size beside it.
+# What grows how, for large sizes: size -> algorithm -> exponent. BPTT keeps the states of every
+# step; D-RTRL's trace is B I H with I ~ H for a recurrent layer; ES-D-RTRL's is B (I + H).
 _KEPT = {
     "batch_size": {"bptt": 1.0, "d_rtrl": 1.0, "es_d_rtrl": 1.0},
     "n_hidden": {"bptt": 1.0, "d_rtrl": 2.0, "es_d_rtrl": 1.0},
     "n_steps": {"bptt": 1.0, "bptt_checkpointed": 0.5, "bptt_truncated": 0.0, "d_rtrl": 0.0,
                 "es_d_rtrl": 0.0},
 }  # fmt: skip
-_WORK = {size: dict.fromkeys(("bptt", "d_rtrl", "es_d_rtrl"), power)
-         for size, power in (("batch_size", 1.0), ("n_hidden", 2.0), ("n_steps", 1.0))}  # fmt: skip
-_TRACES = {"n_steps": {"d_rtrl": 0.0, "es_d_rtrl": 0.0},
-           "batch_size": {"d_rtrl": 1.0, "es_d_rtrl": 1.0},
-           "n_hidden": {"d_rtrl": 2.0, "es_d_rtrl": 1.0}}  # fmt: skip
-THEORY = {"memory_peak_mib": _KEPT, "memory_xla_mib": _KEPT, "memory_temp_mib": _KEPT,
-          "etrace_mib": _TRACES, "step_time_ms": _WORK}  # fmt: skip
+# Work is one product a step for all, D-RTRL's with a trace of the weights' size beside it.
+_WORK = {"batch_size": 1.0, "n_hidden": 2.0, "n_steps": 1.0}
+TRACED = ("d_rtrl", "es_d_rtrl")
+TIME, TRACE = "step_time_ms", "etrace_mib"
 CLOSE = 0.15  # as near as an exponent over finite sizes can be asked to come
 LEAST_SIZES = 3  # an exponent needs; two make a line
-SAME = 0.05  # quantities no further apart have not changed places
+POWERS = np.round(np.arange(-1.0, 5.0001, 0.01), 2)
+FLAT = 0.05  # a quantity that changes by less over all sizes does not grow
+DOMINATED = 0.5  # of the quantity at the largest size: a larger fixed cost hides how the rest grows
 
-Reading = Literal["as theory", "a fixed cost dominates", "fits one window", "not as theory", ""]
+Reading = Literal["as theory", "a fixed cost dominates", "fits one window", "not as theory",
+                  "measured under contention", ""]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,85 +45,147 @@ class Series:
     """One metric of one method against one size, everything else held.
 
     Args:
-        points: a row for each size, in order: ``x``, ``y``, ``lo``, ``hi``, ``window``.
         where: what is held, of what varies in the report.
-        theory: exponent for large sizes; None where none is known.
+        way: of the largest size.
+        points: a row for each size, in order: ``x``, ``y``, ``lo``, ``hi``, ``n``, ``window``,
+            ``steps``, ``contended``, ``keys``.
     """
 
     metric: str
     size: str
-    name: str
-    algo: str
-    batching: str
-    look: tuple[str, str, str]
     where: str
+    way: Way
     points: pd.DataFrame
-    theory: float | None
+
+    @property
+    def name(self) -> str:
+        return self.way.method
+
+    @property
+    def theory(self) -> float | None:
+        """Exponent for large sizes; None where none is known."""
+        if self.metric == TIME:
+            return _WORK[self.size] if self.way.algo in _KEPT["n_hidden"] else None
+        if self.size == "batch_size" and self.way.batching == "single":
+            return 0.0 if self.metric == "memory_xla_mib" else None  # a call sees one sample
+        return None if self.carried.empty else _KEPT[self.size].get(self.way.algo)
 
     @property
     def carried(self) -> pd.DataFrame:
-        """The points at which a trace was carried from one window to the next, in time: a sequence
-        that fits one window needs memory for each of its steps, by design.
+        """The points that theory is about: of memory, those at which a trace was carried from one
+        window to the next. A sequence that fits one window needs memory for each of its steps.
         """
-        if self.size != "n_steps" or not self.metric.startswith("memory"):
+        if self.metric == TIME or self.way.algo not in TRACED:
             return self.points
-        return self.points[~(self.points["window"] >= self.points["x"])]
+        return self.points[~(self.points["window"] >= self.points["steps"])]
 
 
 def series(
-    cells: pd.DataFrame, held: Sequence[str], metric: str, size: str, batching: str,
-    least: int = 2, most: int | None = None,
+    facts: Facts, settings: Sequence[Setting], metric: str, size: str, *,
+    least: int = 2, most: int | None = None, batching: str = "",
 ) -> list[Series]:  # fmt: skip
-    """Every series with `least` sizes or more, of one batching for each method: the given one where
-    there is one.
+    """Every series with `least` sizes or more, of one batching for each method: the given one or
+    the recommended one where it ran, else another.
 
     Args:
-        cells: rows of `Study.cells`.
-        held: the columns that make a setting.
-        most: settings of the rest to look at, those with most cells first.
+        most: settings of the rest to look at, those with most ways first.
     """
-    if metric not in cells:
-        return []
-    used = [*held, "method", "variant", "algo", "batching", "n_steps", size, "n", "window_steps",
-            metric, f"{metric}_lo", f"{metric}_hi"]  # fmt: skip
-    cells = cells.loc[cells[metric].gt(0), [c for c in dict.fromkeys(used) if c in cells]]
-    rest = [c for c in held if c != size]
-    differs = [c for c in rest if cells[c].nunique(dropna=False) > 1]
-    where = cells.groupby(rest, dropna=False, sort=True).ngroup()
-    counts = where.value_counts()
-    rich = sorted(counts.index, key=lambda i: (-counts[i], -i))[:most]
-    cells = cells[where.isin(rich)]
+    held = [c for c in facts.varied if c != size]
+    slices: dict[str, list[Setting]] = {}
+    for setting in settings:
+        if number(setting.row[size]) > 0:
+            slices.setdefault(words(setting.row, held), []).append(setting)
+    rich = sorted(slices, key=lambda w: (-sum(len(s.ways) for s in slices[w]), w))[:most]
     found = []
-    for _, some in cells.groupby([*rest, "method"], dropna=False, sort=True):
-        ranked = sorted(some["batching"].unique(), key=lambda b: (b != batching, _place(b)))
-        chosen = some[some["batching"].eq(ranked[0])].sort_values(size)
-        if chosen[size].nunique() < least:
-            continue
-        first = chosen.iloc[0]
-        points = pd.DataFrame({
-            "x": chosen[size].astype(float), "y": chosen[metric].astype(float),
-            "lo": chosen[f"{metric}_lo"], "hi": chosen[f"{metric}_hi"], "n": chosen["n"],
-            "window": chosen.get("window_steps", np.nan),
-            "steps": chosen["n_steps"].astype("float64"),
-        }).reset_index(drop=True)  # fmt: skip
-        algo, variant = str(first["algo"]), str(first["variant"])
-        look = (algo, variant[len(algo) :], str(first["method"])[len(variant) :])
-        theory = THEORY.get(metric, {}).get(size, {}).get(algo)
-        if (
-            metric.startswith("memory")
-            and size != "n_steps"
-            and (points["window"] >= points["steps"]).all()
-        ):
-            theory = None  # of traces, of which none was made
-        if size == "batch_size" and ranked[0] == "single" and metric == "memory_xla_mib":
-            theory = 0.0  # a call sees one sample whatever the batch is
-        found.append(Series(metric, size, str(first["method"]), algo, str(first["batching"]), look,
-                            words(first, differs), points, theory))  # fmt: skip
-    return sorted(found, key=lambda s: (s.where, order(s.algo, s.batching, s.name)))
+    for where in sorted(rich):
+        methods: dict[str, list[tuple[Setting, Way, Interval]]] = {}
+        for setting in sorted(slices[where], key=lambda s: number(s.row[size])):
+            for way in setting.ways:
+                figure = _figure(setting, way, metric)
+                if figure and figure.centre > 0 and batching in ("", way.batching):
+                    methods.setdefault(way.method, []).append((setting, way, figure))
+        for points in methods.values():
+            ran = [way.batching for _, way, _ in points]
+            chosen = facts.batching if facts.batching in ran else ran[0]
+            mine = [p for p in points if p[1].batching == chosen]
+            if len(mine) >= least:
+                found.append(_series(metric, size, where, mine))
+    return found
 
 
-def _place(batching: str) -> int:
-    return BATCHINGS.index(batching) if batching in BATCHINGS else len(BATCHINGS)
+def _figure(setting: Setting, way: Way, metric: str) -> Interval | None:
+    if metric == TIME:
+        return way.time.ms if way.time else None
+    return way.memory if metric == setting.memory else Interval(way.median(metric))
+
+
+def _series(metric: str, size: str, where: str,
+            points: Sequence[tuple[Setting, Way, Interval]]) -> Series:  # fmt: skip
+    table = pd.DataFrame([{
+        "x": float(setting.row[size]), "y": figure.centre, "lo": figure.low, "hi": figure.high,
+        "n": way.time.n if metric == TIME and way.time else way.ok,
+        "window": way.median("window_steps"), "steps": number(setting.row["n_steps"]),
+        "contended": metric == TIME and way.contended, "keys": way.keys,
+    } for setting, way, figure in points])  # fmt: skip
+    return Series(metric, size, where, points[-1][1], table)
+
+
+@dataclass(frozen=True)
+class Law:
+    """y = a + b x^exponent, with a fixed cost a ≥ 0.
+
+    Args:
+        exponent, low, high: with a 95 % interval; its ends are nan where three sizes or fewer leave
+            nothing to tell it from.
+        dominated: a is so large a share of y at the largest size that the exponent says little.
+    """
+
+    exponent: float
+    low: float
+    high: float
+    dominated: bool
+
+
+def fit(x: ArrayLike, y: ArrayLike) -> Law:
+    """Least squares of relative errors, over all exponents.
+
+    The interval holds the exponents whose best fit is not significantly worse (profile likelihood).
+
+    Args:
+        x, y: [N] sizes and what was measured there, N >= 2, positive and finite.
+
+    Raises:
+        ValueError: a size or a value is not positive and finite, or all sizes are equal.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    positive = np.isfinite([x, y]).all() and min(x.min(), y.min()) > 0
+    if not positive or x.min() == x.max():
+        raise ValueError(f"expected positive sizes that vary; got {x.tolist()} and {y.tolist()}")
+    if y.max() < (1 + FLAT) * y.min():
+        slope = float(np.polyfit(np.log(x), np.log(y), 1)[0])
+        return Law(slope, slope, slope, False)
+    fixed, factor, errors = _with_powers(x / x.max(), y)
+    best = int(errors.argmin())
+    low = high = math.nan
+    if len(x) > 3:
+        reach = float(stdtrit(len(x) - 3, 0.975)) ** 2 / (len(x) - 3)
+        near = POWERS[errors <= errors[best] * (1 + reach) + 1e-12]
+        low, high = float(near.min()), float(near.max())
+    dominated = bool(fixed[best] > DOMINATED * (fixed[best] + factor[best]))
+    return Law(float(POWERS[best]), low, high, dominated)
+
+
+def _with_powers(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(fixed costs, factors, squared relative errors) for each of `POWERS`; none negative."""
+    u, v = 1 / y, x ** POWERS[:, None] / y  # [N], [P, N]: what a and b are multiplied by
+    uu, uv, vv, u1, v1 = u @ u, v @ u, (v**2).sum(1), u.sum(), v.sum(1)
+    det = uu * vv - uv**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b = (vv * u1 - uv * v1) / det, (uu * v1 - uv * u1) / det
+    # Where a negative fixed cost would fit best, none does; the power of 0 is one itself.
+    alone = ~(det > 1e-9 * uu * vv) | (a < 0) | (b < 0)
+    a, b = np.where(alone, 0.0, a), np.where(alone, v1 / vv, b)
+    return a, b, ((a[:, None] * u + b[:, None] * v - 1) ** 2).sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,23 +204,26 @@ def growths(found: Sequence[Series]) -> list[Growth]:
         points = one.carried
         if len(one.points) < LEAST_SIZES:
             continue
-        if len(points) < LEAST_SIZES:
-            out.append(Growth(one, None, "fits one window"))
-            continue
-        law = fit(points["x"].to_numpy(), points["y"].to_numpy())
-        out.append(Growth(one, law, _reading(law, one.theory)))
+        law = fit(points["x"], points["y"]) if len(points) >= LEAST_SIZES else None
+        out.append(Growth(one, law, _reading(one, law)))
     return out
 
 
-def _reading(law: Law, theory: float | None) -> Reading:
+def _reading(one: Series, law: Law | None) -> Reading:
+    if law is None:
+        return "fits one window"
+    if one.points["contended"].any():
+        return "measured under contention"
     if law.dominated:
         return "a fixed cost dominates"
-    if theory is None:
+    if one.theory is None:
         return ""
-    # An exponent near theory's agrees; one far from it disagrees only if its interval says so too.
-    if abs(law.exponent - theory) <= CLOSE:
+    # An exponent near theory's agrees; one far from it disagrees where there is no noise, or where
+    # its interval says so too.
+    if abs(law.exponent - one.theory) <= CLOSE:
         return "as theory"
-    return "not as theory" if theory < law.low or theory > law.high else ""
+    exact = one.metric not in (TIME, "memory_peak_mib")
+    return "not as theory" if exact or one.theory < law.low or one.theory > law.high else ""
 
 
 @dataclass(frozen=True)
@@ -171,20 +239,38 @@ class Crossing:
 
 
 def crossings(found: Sequence[Series], bar: float) -> list[Crossing]:
-    """Where the order of two series turned, beyond the bar (a share) on both sides."""
+    """Where the order of two series turned, beyond the bar (a share) on both sides.
+
+    Under contention no order is one.
+    """
     out = []
-    for a, b in combinations(found, 2):
+    for a, b in itertools.combinations(found, 2):
         if a.where != b.where:
             continue
         both = a.points.merge(b.points, on="x", suffixes=("", "_b"))
-        if len(both) < 2:
-            continue
-        at = crossing(both["x"].to_numpy(), both["y"].to_numpy(), both["y_b"].to_numpy(), bar)
-        if at:
+        busy = bool(both["contended"].any() or both["contended_b"].any())
+        at = crossing(both["x"], both["y"], both["y_b"], bar)
+        if at and not busy:
             first, second = (a, b) if both["y"].iloc[0] < both["y_b"].iloc[0] else (b, a)
             out.append(Crossing(a.metric, a.size, a.where, first.name, second.name, at))
     return out
 
 
-def sizes_swept(cells: pd.DataFrame) -> list[str]:
-    return [s for s in SIZES if s in cells and cells[s].nunique() > 1]
+def crossing(x: ArrayLike, a: ArrayLike, b: ArrayLike, bar: float) -> tuple[float, float] | None:
+    """The neighbouring sizes between which the order of two curves turned; None where it did not.
+
+    Args:
+        x: [N] sizes, ascending.
+        a, b: [N] positive.
+        bar: share by which they have to differ, on both sides of the turn, to have an order.
+    """
+    x = np.asarray(x, dtype=float)
+    gap = np.log(np.asarray(a, dtype=float) / np.asarray(b, dtype=float))
+    told = np.flatnonzero(np.abs(gap) > math.log1p(bar))
+    turns = [(i, j) for i, j in itertools.pairwise(told) if gap[i] * gap[j] < 0]
+    # More than one turn is noise, or no crossing that a sentence could tell.
+    return (float(x[turns[0][0]]), float(x[turns[0][1]])) if len(turns) == 1 else None
+
+
+def sizes_swept(facts: Facts) -> list[str]:
+    return [size for size in SIZES if size in facts.varied]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,14 +20,13 @@ class Way:
         method: the name without batching, which decides what is learned.
         variant: the algorithm with its options alone.
         keys: of the records that ran.
-        ok: how many did.
         failed: status -> how many of its records here did not get through.
         fails_at: (status, sizes) of other settings where it did not get through at all.
         time: None where it was not timed.
         memory: [MiB] None where it was not measured.
         learned: None where nothing was trained.
-        cosine: of its gradient to BPTT's, median; nan where it was not compared.
-        window: steps computed at once; nan where the record does not tell.
+        medians: of every metric over the records that ran.
+        traced: it carries a trace, as its sequence is longer than one window.
         flaw: why its training is not healthy, "" where it is.
     """
 
@@ -37,20 +37,46 @@ class Way:
     batching: str
     backend: str
     keys: tuple[str, ...]
-    ok: int
     failed: Mapping[str, int]
     fails_at: tuple[tuple[str, str], ...]
     time: Time | None
     memory: Interval | None
     learned: Learned | None
-    cosine: float
-    window: float
+    medians: Mapping[str, float]
+    traced: bool
     flaw: str
 
     @property
+    def ok(self) -> int:
+        """How many of its records ran."""
+        return len(self.keys)
+
+    @property
+    def lost(self) -> int:
+        return sum(self.failed.values())
+
+    def median(self, metric: str) -> float:
+        """nan where it was not recorded."""
+        return self.medians.get(metric, math.nan)
+
+    @property
+    def cosine(self) -> float:
+        """Of its gradient to BPTT's; nan where it was not compared."""
+        return self.median("grad_cosine")
+
+    @property
     def mib(self) -> float:
-        return self.memory.centre if self.memory else float("nan")
+        return self.memory.centre if self.memory else math.nan
 
     @property
     def ms(self) -> float:
-        return self.time.ms.centre if self.time else float("nan")
+        return self.time.ms.centre if self.time else math.nan
+
+    @property
+    def contended(self) -> bool:
+        return self.time is not None and self.time.contended
+
+    @property
+    def against(self) -> Interval | None:
+        """Its time over BPTT's, the two by turns in one process."""
+        return self.time.against if self.time else None

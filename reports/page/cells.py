@@ -10,28 +10,18 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports.records.columns import heading
-from reports.text import short
 
-FILTERS = (
-    "variant",
-    "batching",
-    "batch_size",
-    "n_hidden",
-    "n_steps",
-    "device",
-    "backend",
-    "status",
-)
+FILTERS = ("variant", "batching", "batch_size", "n_hidden", "n_steps", "device", "backend",
+           "status")  # fmt: skip
 SHOWN = (
     "variant", "backend", "model", "batching", "batch_size", "n_hidden", "n_steps", "status",
-    "step_time_ms", "timesteps_per_s", "memory_peak_mib", "memory_xla_mib", "etrace_mib",
+    "time_vs_bptt", "step_time_ms", "memory_peak_mib", "memory_xla_mib", "etrace_mib",
     "grad_cosine", "grad_rel_error", "test_accuracy", "accuracy", "loss_final", "lr", "compile_s",
     "limit_ratio", "firing_rate", "health", "reason", "task", "n_layers", "seed", "repeat",
     "device", "machine", "contended", "key",
 )  # fmt: skip
 _TITLES = {"variant": "algorithm", "batch_size": "B", "n_hidden": "H", "n_steps": "T",
            "lr": "learning rate"}  # fmt: skip
-MOST_IN_MARKDOWN = 60
 
 
 @dataclass(frozen=True)
@@ -42,35 +32,25 @@ class Results:
         columns: (name, title, whether it is a number) of what is shown.
         filters: (name, title, its values).
         json: the rows, as it may stand in a script element.
-        head, rows: the same for Markdown, fewer columns and the first rows.
     """
 
     count: int
     columns: Sequence[tuple[str, str, bool]]
     filters: Sequence[tuple[str, str, Sequence[str]]]
     json: Markup
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 def results(table: pd.DataFrame) -> Results:
     """The table of all cells: columns that say something, and a filter for each setting."""
     shown = [c for c in SHOWN if c in FILTERS or _says_something(table, c)]
     numeric = [pd.api.types.is_numeric_dtype(table[c]) for c in shown]
-    few = [c for c in shown[:14] if c not in ("timesteps_per_s",)]
+    titles = {c: _TITLES.get(c) or heading(c) for c in shown}
     return Results(
         count=len(table),
-        columns=list(zip(shown, map(title, shown), numeric, strict=True)),
-        filters=[(c, title(c), _values(table[c])) for c in FILTERS],
+        columns=[(c, titles[c], n) for c, n in zip(shown, numeric, strict=True)],
+        filters=[(c, titles[c], _values(table[c])) for c in FILTERS],
         json=_json(table, shown, numeric),
-        head=[title(c) for c in few],
-        rows=[[short(v) for v in row]
-              for row in table[few].head(MOST_IN_MARKDOWN).itertuples(index=False, name=None)],
-    )  # fmt: skip
-
-
-def title(name: str) -> str:
-    return _TITLES.get(name) or heading(name)
+    )
 
 
 def _values(column: pd.Series) -> list[str]:
@@ -92,9 +72,6 @@ def _json(table: pd.DataFrame, shown: list[str], numeric: list[bool]) -> Markup:
          for v in table[name].tolist()]
         for name in shown
     ]  # fmt: skip
-    text = json.dumps(
-        {"columns": shown, "numeric": numeric, "rows": list(zip(*columns, strict=True))},
-        separators=(",", ":"),
-    )
+    data = {"columns": shown, "numeric": numeric, "rows": list(zip(*columns, strict=True))}
     # Inside a script element only "<" can end the data early; JSON may spell it otherwise.
-    return Markup(text.replace("<", "\\u003c"))
+    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from reports.judge import Facts
 from reports.judge.claims import Answered, Claim, answers
 from reports.judge.problems import Problem, problems
 from reports.page import tables
 from reports.page.cells import Results, results
-from reports.page.glossary import GLOSSARY
-from reports.page.notes import notes
+from reports.page.figures import plural
 from reports.page.tables import Table
 from reports.plots.base import Drawn
+from reports.records import Record, asked
 from reports.study import Study
 
 
@@ -27,6 +29,9 @@ class Context:
         drawn: every drawing; `not_drawn` says why others are missing.
         ways: one table for each group of settings, a row a way.
         elsewhere: what to use at the other settings.
+        versions: of jax -> cells that ran on it.
+        sources: where peaks of memory were read.
+        below_floor: cells whose step took less than the machine's floor, of `floors`.
     """
 
     title: str
@@ -37,44 +42,50 @@ class Context:
     ways: Sequence[Table]
     elsewhere: Table | None
     problems: Sequence[Problem]
-    scaling: Sequence[Table]
+    details: Sequence[Table]
     claims: Sequence[Answered]
     untested: Sequence[Claim]
     columns: Table
     environment: Table
     results: Results
-    notes: Sequence[str]
-    glossary: Sequence[tuple[str, str]] = GLOSSARY
+    versions: Sequence[tuple[str, int]]
+    sources: Sequence[str]
+    below_floor: int
+    floors: int
+    health: bool
 
     @property
     def tables(self) -> list[Table]:
         """Those with a CSV file of their own."""
-        found = [*self.ways, self.elsewhere, *self.scaling, self.columns, self.environment]
+        found = [*self.ways, self.elsewhere, *self.details, self.columns, self.environment]
         return [t for t in found if t]
 
     @property
     def grave(self) -> int:
         return sum(problem.grave for problem in self.problems)
 
+    def verdicts(self, verdict: str) -> int:
+        return sum(a.finding.verdict == verdict for a in self.claims)
+
 
 def context(study: Study, drawn: Sequence[Drawn], not_drawn: Sequence[tuple[str, str]]) -> Context:
     """Everything that is said of a study."""
-    facts = study.facts
-    claims, untested = answers(study.table, study.cells, facts.held)
-    experiments = sorted(set(study.table["experiment"]) - {""})
-    count = len(study.table)
+    facts, table, records = study.facts, study.table, study.sweeps.records
+    ok = table[table["status"].eq("ok")]
+    claims, untested = answers(facts)
+    questions = set(study.sweeps.questions.values())
+    machines = table["machine"].nunique()
+    processors = _told(records, "provenance", "processor")
+    versions = Counter(str(_part(_part(r, "provenance"), "versions").get("jax") or "unknown")
+                       for r in records if r["status"] == "ok")  # fmt: skip
+    subtitle = [
+        ", ".join(sorted(set(table["experiment"]) - {""})[:4]),
+        plural(len(table), "cell"),
+        f"{machines} machines" if machines > 1 else processors[0] if len(processors) == 1 else "",
+    ]
     return Context(
-        title=_question(study),
-        subtitle=" · ".join(
-            filter(
-                None,
-                [
-                    ", ".join(experiments[:4]),
-                    f"{count} {'cell' if count == 1 else 'cells'}",
-                    _machines(study),
-                ],
-            )
-        ),
+        title=questions.pop() if len(questions) == 1 else "Which way of computing should I use?",
+        subtitle=" · ".join(filter(None, subtitle)),
         facts=facts,
         drawn=_first_screen(drawn),
         not_drawn=not_drawn,
@@ -83,38 +94,36 @@ def context(study: Study, drawn: Sequence[Drawn], not_drawn: Sequence[tuple[str,
             for i, group in enumerate(facts.groups[: tables.MOST_GROUPS], 1)
         ],
         elsewhere=tables.elsewhere(facts),
-        problems=problems(study.table, study.sweeps, facts),
-        scaling=tables.scaling(study),
+        problems=problems(table, study.sweeps, facts),
+        details=[*tables.scaling(facts), *tables.details(study)],
         claims=claims,
         untested=untested,
-        columns=tables.columns(study.table),
-        environment=tables.environment(study.sweeps.records),
-        results=results(study.table),
-        notes=notes(study),
+        columns=tables.columns(table),
+        environment=tables.environment(records),
+        results=results(table),
+        versions=versions.most_common(),
+        sources=_told(records, "memory", "source"),
+        below_floor=int(ok["limit_ratio"].lt(1).sum()),
+        floors=int(ok["limit_ratio"].notna().sum()),
+        health=any(asked(r, "health") for r in records),
     )
+
+
+def _part(record: Record, part: str) -> dict[str, Any]:
+    return record.get(part) or {}
+
+
+def _told(records: Sequence[Record], part: str, name: str) -> list[str]:
+    """What records say, each once."""
+    return sorted({str(_part(r, part).get(name) or "") for r in records} - {""})
 
 
 def _first_screen(drawn: Sequence[Drawn]) -> list[Drawn]:
     """The drawings with two on the first screen: where nothing was trained, growth stands beside
     the costs.
     """
-    first = sum(d.plot.place == "first" for d in drawn)
     growth = next((d for d in drawn if d.plot.place == "more"), None)
-    if first != 1 or growth is None:
+    if sum(d.plot.place == "first" for d in drawn) != 1 or growth is None:
         return list(drawn)
     moved = replace(growth, plot=replace(growth.plot, place="first"))
     return [moved if d is growth else d for d in drawn]
-
-
-def _question(study: Study) -> str:
-    questions = list(dict.fromkeys(study.sweeps.questions.values()))
-    return questions[0] if len(questions) == 1 else "Which way of computing should I use?"
-
-
-def _machines(study: Study) -> str:
-    names = sorted({str((r.get("provenance") or {}).get("processor") or "")
-                    for r in study.sweeps.records} - {""})  # fmt: skip
-    machines = study.table["machine"].nunique()
-    if machines > 1:
-        return f"{machines} machines"
-    return names[0] if len(names) == 1 else ""

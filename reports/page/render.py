@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.judge import Facts
+from reports.judge import Facts, cost
 from reports.page import figures
 from reports.page.context import Context
 from reports.text import escape_markdown, short
@@ -28,55 +28,38 @@ def html(context: Context) -> str:
     """
     script = _asset("app.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        _html()
-        .get_template("index.html.j2")
-        .render(c=context, style=Markup(_asset("style.css")), script=Markup(script), digest=digest)
-    )
+    page = _environment("html").get_template("index.html.j2")
+    return page.render(c=context, style=Markup(_asset("style.css")), script=Markup(script),
+                       digest=digest)  # fmt: skip
 
 
 def markdown(context: Context) -> str:
     """The same as GitHub Markdown; drawings are linked as files beside it."""
-    lines = _markdown().get_template("report.md.j2").render(c=context).splitlines()
-    kept = [
-        line.rstrip()
-        for i, line in enumerate(lines)
-        if line.strip() or (i and lines[i - 1].strip())
-    ]
+    lines = _environment("markdown").get_template("report.md.j2").render(c=context).splitlines()
+    kept = [line.rstrip() for line, before in zip(lines, ["", *lines], strict=False)
+            if line.strip() or before.strip()]  # fmt: skip
     return "\n".join(kept).strip() + "\n"
 
 
 def answer(facts: Facts) -> str:
     """The answer alone, as one line of text that moves no terminal's cursor."""
-    text = _text().get_template("answer.txt.j2").render(groups=facts.groups)
+    text = _environment("text").get_template("answer.txt.j2").render(groups=facts.groups)
     return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 
-def _environment(**options: Any) -> Environment:
-    bold = options.pop("bold")
+@cache
+def _environment(of: str) -> Environment:
+    bold = {"text": str, "html": Markup("<strong>{}</strong>").format,
+            "markdown": lambda value: Markup("**{}**").format(_plain(value))}[of]  # fmt: skip
     made = Environment(loader=PackageLoader("reports.page"), undefined=StrictUndefined,
-                       trim_blocks=True, lstrip_blocks=True, **options)  # fmt: skip
+                       trim_blocks=True, lstrip_blocks=True, autoescape=of != "text",
+                       finalize=_plain if of == "markdown" else None)  # fmt: skip
     made.filters |= {"short": short, "figure": figures.figure, "change": figures.change,
-                     "listed": figures.listed, "b": bold, "p": figures.probability}  # fmt: skip
-    made.globals |= {"plural": figures.plural}
+                     "between": figures.between, "listed": figures.listed,
+                     "p": figures.probability, "b": bold}  # fmt: skip
+    glossary = [line.split(": ", 1) for line in _asset("glossary.txt").splitlines()]
+    made.globals |= {"plural": figures.plural, "cost": cost, "glossary": glossary}
     return made
-
-
-@cache
-def _text() -> Environment:
-    return _environment(autoescape=False, bold=str)
-
-
-@cache
-def _html() -> Environment:
-    return _environment(autoescape=True, bold=lambda v: Markup("<strong>{}</strong>").format(v))
-
-
-@cache
-def _markdown() -> Environment:
-    return _environment(
-        autoescape=True, finalize=_plain, bold=lambda v: Markup("**{}**").format(_plain(v))
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from reports.judge import Setting, Way
-from reports.plots.style import FAINT, INK, MOST_SERIES, PNG_DPI, STYLE
+from reports.judge import Way
+from reports.plots.style import INK, MOST_SERIES, PNG_DPI, STYLE
 from reports.plots.svg import inline
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # One column of a paper; on a screen and on a phone the drawing scales.
 SIZE_IN = (4.2, 2.9)
 MOST_LINES = 5  # of a name; more would leave no room for the drawing
-Place = Literal["first", "more", "folded"]
 
 
 class NotDrawn(Exception):
@@ -41,8 +40,7 @@ class Plot:
         caption: how to read it.
         data: the numbers drawn, as the reader may copy them.
         draw: paints onto an empty axes.
-        height: of the drawing in inches; a long legend adds to it.
-        place: on the first screen, after the tables, or folded among the details.
+        place: on the first screen, or after the tables.
     """
 
     name: str
@@ -51,8 +49,7 @@ class Plot:
     caption: str
     data: pd.DataFrame
     draw: Callable[[Axes], None]
-    height: float = SIZE_IN[1]
-    place: Place = "more"
+    place: Literal["first", "more"] = "more"
 
     def save(self, folder: Path) -> Drawn:
         """Writes NAME.svg, NAME.png and NAME.csv into the folder."""
@@ -62,7 +59,7 @@ class Plot:
         from matplotlib.figure import Figure
 
         with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}):
-            figure = Figure(figsize=(SIZE_IN[0], self.height), layout="constrained", dpi=PNG_DPI)
+            figure = Figure(SIZE_IN, layout="constrained", dpi=PNG_DPI)
             canvas = FigureCanvasAgg(figure)
             self.draw(figure.add_subplot())
             figure.draw_without_rendering()
@@ -74,7 +71,7 @@ class Plot:
         svg = buffer.getvalue()
         (folder / f"{self.name}.svg").write_text(svg, encoding="utf-8")
         self.data.to_csv(folder / f"{self.name}.csv", index=False)
-        label = " ".join(filter(None, [self.section, self.title]))
+        label = f"{self.section} {self.title}".strip()
         return Drawn(self, Markup(inline(svg, label, getattr(figure, "_tips", {}))))
 
 
@@ -84,53 +81,44 @@ class Drawn:
 
     plot: Plot
     svg: Markup
-    files: tuple[str, ...] = ("svg", "png", "csv")
 
 
 def tip(axes: Axes, x: float, y: float, text: str) -> None:
     """A value that shows when the pointer rests on the point."""
-    figure: Any = axes.get_figure()
-    tips: dict[str, str] = figure.__dict__.setdefault("_tips", {})
+    tips: dict[str, str] = axes.get_figure().__dict__.setdefault("_tips", {})
     name = f"tip{len(tips)}"
     axes.plot([x], [y], "o", markersize=9, alpha=0.0, gid=name, label="_", zorder=9)
     tips[name] = text
 
 
-def log_axis(axes: Axes, which: str, values: Iterable[float]) -> None:
+def log_axis(axes: Axes, which: Literal["x", "y"], values: Iterable[float]) -> None:
     """A logarithmic axis with few, round ticks; sizes that were swept are ticks themselves."""
     from matplotlib.ticker import FuncFormatter, NullLocator
 
+    axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
-    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     swept = np.unique([v for v in values if v > 0])
-    whole = bool((swept == np.round(swept)).all())
     if len(swept):
         # Over many decades a fixed margin is too thin for the marker of the outermost point.
         margin = max(1.15, (swept.max() / swept.min()) ** 0.07)
         low, high = swept.min() / margin, swept.max() * margin
-        few = which == "x" and whole and len(swept) <= 7
-        axis.set_ticks(swept if few else round_ticks(low, high))
-        (axes.set_xlim if which == "x" else axes.set_ylim)(low, high)
+        sizes = which == "x" and len(swept) <= 7 and bool((swept == np.round(swept)).all())
+        axis.set_ticks(swept if sizes else round_ticks(low, high))
+        axes.set(**{f"{which}lim": (low, high)})
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
 def round_ticks(low: float, high: float) -> list[float]:
-    """Three to seven round numbers between two positive ends, none too close on a logarithm."""
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    ticks = decades
-    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), np.arange(1, 10, 0.5),
-                   np.arange(1, 10, 0.1), np.arange(1, 10, 0.02)):  # fmt: skip
-        ticks = np.outer(decades, digits).ravel()
-        ticks = ticks[(ticks >= low) & (ticks <= high)]
-        if len(ticks) >= 3:
-            break
-    apart = np.log(high / low) / 7
-    kept: list[float] = []
-    for tick in ticks:
-        if not kept or np.log(tick / kept[-1]) >= apart:
-            kept.append(float(tick))
-    return kept
+    """Some round numbers between two positive ends of a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    if high / low < 5:
+        ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+    else:
+        digits = (1, 2, 5) if high / low < 50 else (1, 3) if high / low < 1000 else (1,)
+        ticks = LogLocator(subs=digits, numticks=8).tick_values(low, high)
+    return [float(tick) for tick in ticks if low <= tick <= high]
 
 
 def plain(value: float) -> str:
@@ -154,9 +142,7 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
     # That many lines of text, as a share of the axes.
     least = (1.5 + 9 * lines) * figure.dpi / 72 / axes.get_window_extent().height
     place = axes.transData + axes.transAxes.inverted()
-    at = sorted(
-        (float(place.transform((x, y))[1]), x, y, text, colour) for x, y, text, colour in ends
-    )
+    at = sorted((float(place.transform(end[:2])[1]), *end) for end in ends)
     for height, (_, x, y, text, colour) in zip(spread([a[0] for a in at], least), at, strict=True):
         axes.annotate(
             folded(text, 22), (x, y), (1.03, height), xycoords="data",
@@ -193,46 +179,30 @@ def point_labels(axes: Axes, points: Iterable[tuple[float, float, str]],
 
     figure: Figure = axes.get_figure()  # type: ignore[assignment]
     figure.draw_without_rendering()
-    inside, point = axes.get_window_extent(), figure.dpi / 72
+    inside, r = axes.get_window_extent(), 3 * figure.dpi / 72
     at = axes.transData.transform(np.array(list(others), dtype=float).reshape(-1, 2))
-    covered = [Bbox.from_bounds(x - 3 * point, y - 3 * point, 6 * point, 6 * point) for x, y in at]
+    covered = [Bbox([(x - r, y - r), (x + r, y + r)]) for x, y in at]
     for x, y, text in points:
-        made = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=7)
-        made.set_in_layout(False)  # else the drawing would be laid out anew around it
-        tried = []
-        for place in _PLACES:
-            _move(made, place)
+        tried: list[tuple[float, int, Any, Any]] = []
+        for dx, dy in _PLACES:
+            made = axes.annotate(
+                text, (x, y), (dx, dy), textcoords="offset points", fontsize=7,
+                ha="left" if dx > 0 else "right" if dx < 0 else "center",
+                va="bottom" if dy > 0 else "top", in_layout=False,
+            )  # fmt: skip
             box = made.get_window_extent()
             outside = box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0
             cost = sum(map(box.overlaps, covered)) + 3 * outside + 2 * (box.y1 > inside.y1)
-            tried.append((cost, place))
-        best = min(tried, key=lambda t: t[0])[1]
-        _move(made, best)
-        covered.append(made.get_window_extent())
+            made.remove()
+            tried.append((cost, len(tried), made, box))
+        *_, best, box = min(tried, key=lambda t: t[:2])
+        axes.add_artist(best)
+        covered.append(box)
 
 
 # Where a text may stand from its point: up and right first, then the other corners, then farther.
 _PLACES = [(r * dx, r * dy) for r in (1.0, 2.2, 3.6)
            for dx, dy in ((4, 3), (-4, 3), (4, -3), (-4, -3), (0, 5), (0, -5))]  # fmt: skip
-
-
-def _move(text: Any, place: tuple[float, float]) -> None:
-    """Puts a text this many points from its own, growing away from it."""
-    dx, dy = place
-    text.set_position(place)
-    text.set_horizontalalignment("left" if dx > 0 else "right" if dx < 0 else "center")
-    text.set_verticalalignment("bottom" if dy > 0 else "top")
-
-
-def legend(axes: Axes, columns: int = 3) -> None:
-    """A legend below the drawing, where it covers nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    if len(handles) > 1:
-        longest = max(map(len, labels))
-        figure: Figure = axes.get_figure()  # type: ignore[assignment]
-        figure.legend(handles, [folded(label, 60) for label in labels], loc="outside lower center",
-                      ncols=1 if longest > 26 else 2 if longest > 16 else columns,
-                      handlelength=2.2, columnspacing=1.2, labelspacing=0.3)  # fmt: skip
 
 
 def folded(text: str, most: int) -> str:
@@ -258,10 +228,6 @@ def note(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:
     axes.text(x, y, text, fontsize=6.5, color="#77777f", **options)
 
 
-def faint_line(axes: Axes, xs: Sequence[float], ys: Sequence[float], **options: Any) -> None:
-    axes.plot(xs, ys, **{"color": FAINT, "linewidth": 1.2, "zorder": 1, "label": "_", **options})
-
-
 def of_way(way: Way) -> tuple[str, str, str]:
     """What the look of a way depends on."""
     return way.algo, way.variant[len(way.algo) :], way.name[len(way.variant) :]
@@ -272,31 +238,11 @@ def of_method(way: Way) -> tuple[str, str, str]:
     return way.algo, way.variant[len(way.algo) :], way.method[len(way.variant) :]
 
 
-def at_recommended_batching(setting: Setting) -> list[Way]:
-    """One way for each method: batched as recommended where it ran so, else as in every order."""
-    start = setting.answer.start
-    chosen: dict[str, Way] = {}
-    for way in setting.ways:
-        if not way.ok:
-            continue
-        first = chosen.setdefault(way.method, way)
-        if start and way.batching == start.batching != first.batching:
-            chosen[way.method] = way
-    return list(chosen.values())
-
-
-def batching_words(ways: Iterable[Way]) -> str:
-    """Which batching the drawn ways have, as a sentence; "" where it tells nothing."""
-    found = sorted({way.batching for way in ways if f" · {way.batching}" in way.name})
-    return f" Batching: {', '.join(found)}." if found else ""
-
-
 def most_telling(ways: Sequence[Way], start: Way | None) -> list[Way]:
-    """At most seven: the recommended one, those that qualify by time, then the others."""
-    ranked = sorted(ways, key=lambda w: (w is not start and (not start or w.method != start.method),
+    """At most seven: the recommended one, then the fastest."""
+    ranked = sorted(ways, key=lambda w: (not start or w.method != start.method,
                                          w.ms if w.ms == w.ms else np.inf, w.name))  # fmt: skip
-    chosen = ranked[:MOST_SERIES]
-    return [w for w in ways if w in chosen]
+    return [w for w in ways if w in ranked[:MOST_SERIES]]
 
 
 def left_out(shown: int, of: int, what: str) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reports.history import Series, history
-from reports.plots.base import NotDrawn, Plot, folded
-from reports.plots.style import COLOURS, INK
+from reports.plots.base import NotDrawn, Plot, folded, left_out, note
+from reports.plots.style import COLOURS
 from reports.records.columns import heading
 from reports.study import Study
 
@@ -29,15 +29,15 @@ def make(study: Study) -> list[Plot]:
     series = [s for s in history(study.sweeps) if len(s.points) >= LEAST] if several else []
     if not series:
         raise NotDrawn(f"no cell was measured at {LEAST} commits on one machine")
-    # Constant series say nothing in a drawing; those with changes come first.
+    # Constant series say nothing in a drawing.
     moving = [s for s in series if s.points["value"].nunique() > 1] or series
-    note = f" The first {MOST_SERIES} of {len(moving)}." if len(moving) > MOST_SERIES else ""
+    cut = left_out(min(MOST_SERIES, len(moving)), len(moving), "series")
     return [
         Plot(
             name=f"history_{i}",
             section=TITLE,
             title=s.cell,
-            caption=_caption(s) + note,
+            caption=f"{s.cell} on {s.machine}: {_changes(s)}.{cut}",
             data=s.points.drop(columns="keys"),
             draw=partial(_draw, series=s),
         )
@@ -45,11 +45,9 @@ def make(study: Study) -> list[Plot]:
     ]
 
 
-def _caption(series: Series) -> str:
-    told = (
-        "; ".join(f"{c.ratio - 1:+.1%} at {c.after}" for c in series.changes) or "no change point"
-    )
-    return f"{series.cell} on {series.machine}: {told}."
+def _changes(series: Series) -> str:
+    told = [f"{change.ratio - 1:+.1%} at {change.after}" for change in series.changes]
+    return "; ".join(told) or "no change point"
 
 
 def _draw(axes: Axes, series: Series) -> None:
@@ -61,16 +59,8 @@ def _draw(axes: Axes, series: Series) -> None:
         axes.hlines(np.median(values[start:end]), start - 0.4, end - 0.6, color=COLOURS[0])
     for start, change in zip(starts, series.changes, strict=True):
         axes.axvline(start - 0.5, color=COLOURS[1], linestyle=(0, (3, 2)), linewidth=1)
-        axes.annotate(
-            f"{change.ratio - 1:+.0%}",
-            (start - 0.5, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(2, -2),
-            textcoords="offset points",
-            va="top",
-            fontsize=6.5,
-            color=INK,
-        )
+        note(axes, f" {change.ratio - 1:+.0%}", start - 0.5, 0.99,
+             transform=axes.get_xaxis_transform(), va="top")  # fmt: skip
     shown = np.unique(np.linspace(0, len(commits) - 1, min(len(commits), 6)).round().astype(int))
     axes.set_xticks(shown, [commits[i][:7] for i in shown], rotation=30, ha="right")
     axes.set_ylim(0, values.max() * 1.15)

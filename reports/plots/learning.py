@@ -11,10 +11,7 @@ import pandas as pd
 from reports.judge import Setting
 from reports.plots.base import (
     NotDrawn,
-    Place,
     Plot,
-    at_recommended_batching,
-    batching_words,
     end_labels,
     left_out,
     most_telling,
@@ -37,7 +34,7 @@ CURVES = {
     "accuracy": "training accuracy",
     "loss": "training loss",
 }
-X = {"train_time_s": "training time (s)", "epoch": "epoch"}
+TIME = "train_time_s"
 MOST_SETTINGS = 2
 LEAST_EPOCHS = 3
 
@@ -45,119 +42,98 @@ LEAST_EPOCHS = 3
 def make(study: Study) -> list[Plot]:
     """Raises NotDrawn when no record holds a curve of at least three epochs."""
     drawn: list[Plot] = []
-    firsts = {group[0].id for group in study.facts.groups[:2]}
     for setting in study.facts.settings[:MOST_SETTINGS]:
-        points, ways = curves(study, setting)
-        if points.empty:
-            continue
-        y = next(name for name in CURVES if points[name].notna().any())
-        place: Place = "first" if setting.id in firsts else "more"
-        drawn.append(_plot(setting, points, ways, "train_time_s", y, len(drawn) + 1, place))
-        if points["loss"].notna().any() and setting.id in firsts:
-            drawn.append(_plot(setting, points, ways, "epoch", "loss", len(drawn) + 1, "folded"))
+        points = curves(study, setting).dropna(subset=[TIME])
+        y = next((name for name in CURVES if points[name].notna().any()), None)
+        if y:
+            first = setting in [group[0] for group in study.facts.groups]
+            drawn.append(_plot(setting, points.dropna(subset=[y]), y, len(drawn) + 1, first))
     if not drawn:
         raise NotDrawn(f"no record holds a learning curve of {LEAST_EPOCHS} epochs or more")
     return drawn
 
 
-def curves(study: Study, setting: Setting) -> tuple[pd.DataFrame, int]:
-    """(a row for each method, seed and epoch at the recommended batching; how many methods).
+def curves(study: Study, setting: Setting) -> pd.DataFrame:
+    """A row for each method, seed and epoch at the recommended batching.
 
     Of a seed's repeats the median; the learning rate is the one that the method is judged at.
     """
-    ways = [w for w in at_recommended_batching(setting) if w.learned]
     rows = []
-    for way in most_telling(ways, setting.answer.start):
+    trained = [w for w in setting.by_method if w.learned]
+    for way in most_telling(trained, setting.answer.start):
         for key in way.keys:
             record = study.by_key[key]
             lr, at = record["config"].get("lr"), way.learned.lr if way.learned else np.nan
-            if at == at and lr is not None and float(lr) != at:
-                continue
             curve = record.get("curves") or {}
             epochs = curve.get("epoch") or []
-            for i, epoch in enumerate(epochs if len(epochs) >= LEAST_EPOCHS else []):
-                values = {
-                    n: (curve.get(n) or [])[i : i + 1] or [None] for n in (*CURVES, "train_time_s")
-                }
-                rows.append({
-                    "way": way.name, "seed": record["row"].get("seed"), "epoch": epoch,
-                    **{n: v[0] for n, v in values.items()}, "_look": of_method(way),
-                })  # fmt: skip
-    table = pd.DataFrame(rows, columns=["way", "seed", "epoch", *CURVES, "train_time_s", "_look"])
-    table = table.astype(dict.fromkeys((*CURVES, "train_time_s"), "float64"))
-    by = table.groupby(["way", "seed", "epoch", "_look"], sort=False, dropna=False)
-    return by.median().reset_index(), len(ways)
+            if len(epochs) < LEAST_EPOCHS or (at == at and lr is not None and float(lr) != at):
+                continue
+            known = {n: curve[n] for n in (*CURVES, TIME) if len(curve.get(n) or ()) == len(epochs)}
+            seed = record["row"].get("seed")
+            rows.append(pd.DataFrame({"way": way.name, "seed": seed, "epoch": epochs, **known}))
+    columns = ["way", "seed", "epoch", *CURVES, TIME]
+    table = pd.concat(rows) if rows else pd.DataFrame(columns=columns)
+    table = table.reindex(columns=columns).astype(dict.fromkeys((*CURVES, TIME), "float64"))
+    by = table.groupby(["way", "seed", "epoch"], sort=False, dropna=False)
+    return by.median().reset_index()
 
 
-def _plot(
-    setting: Setting, points: pd.DataFrame, ways: int, x: str, y: str, number: int, place: Place
-) -> Plot:
-    data = points[["way", "seed", "epoch", *([x] if x != "epoch" else []), y]].dropna(subset=[y, x])
-    look = looks(list(points["_look"]))
-    styles = {way: look[some.iloc[0]] for way, some in points.groupby("way")["_look"]}
-    shown = [w for w in setting.ways if w.name in styles]
-    seeds = int(data.groupby("way")["seed"].nunique(dropna=False).max())
-    each = f"Thin: each of {seeds} seeds; thick: their median." if seeds > 1 else "One seed."
-    chance = next((w.learned.chance for w in shown if w.learned), float("nan"))
-    if y == "loss" and (setting.metric != "loss_final" and chance == chance):
+def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bool) -> Plot:
+    shown = [w for w in setting.ways if w.name in set(points["way"])]
+    learned = [w.learned for w in shown if w.learned]
+    chance = learned[0].chance
+    if y == "loss" and setting.metric != "loss_final":
         chance = -np.log(chance)
-    rates = {w.learned.lr for w in shown if w.learned and w.learned.n_lr > 1}
+    seeds = int(points.groupby("way")["seed"].nunique(dropna=False).max())
+    caption = f"Thin: each of {seeds} seeds; thick: their median." if seeds > 1 else "One seed."
+    caption += " Evaluation is not counted as training time."
+    if any(w.contended for w in shown):
+        caption += " Some times were measured under contention."
+    batchings = sorted({w.batching for w in shown if w.name != w.method})
+    caption += f" Batching: {', '.join(batchings)}." if batchings else ""
+    if any(found.n_lr > 1 for found in learned):
+        caption += " Each at its best learning rate."
+    trained = sum(1 for w in setting.by_method if w.learned)
     return Plot(
-        name=f"{y}_vs_{x}_{number}",
-        section=f"{CURVES[y].capitalize()} against {X[x].split(' (')[0]}",
-        title=setting.whole if place == "first" else setting.name or setting.whole,
-        caption=each
-        + (" Evaluation is not counted as training time." if x != "epoch" else "")
-        + batching_words(shown)
-        + (" Each at its best learning rate." if rates else "")
-        + left_out(len(shown), ways, "methods"),
-        data=data.reset_index(drop=True),
-        draw=partial(
-            _draw,
-            data=data,
-            x=x,
-            y=y,
-            title=setting.name or setting.whole,
-            styles=styles,
-            chance=chance,
-        ),
-        place=place,
-    )
+        name=f"{y}_vs_{TIME}_{number}",
+        section=f"{CURVES[y].capitalize()} against training time",
+        title=setting.whole,
+        caption=caption + left_out(len(shown), trained, "methods"),
+        data=points[["way", "seed", "epoch", TIME, y]].reset_index(drop=True),
+        draw=partial(_draw, points=points, y=y, chance=chance, title=setting.name or setting.whole,
+                     styles=_styles(setting)),
+        place="first" if first else "more",
+    )  # fmt: skip
+
+
+def _styles(setting: Setting) -> dict[str, Look]:
+    found = looks(of_method(way) for way in setting.ways)
+    return {way.name: found[of_method(way)] for way in setting.ways}
 
 
 def _draw(
-    axes: Axes, data: pd.DataFrame, x: str, y: str, title: str, styles: dict[str, Look],
-    chance: float,
-) -> None:  # fmt: skip
+    axes: Axes, points: pd.DataFrame, y: str, chance: float, title: str, styles: dict[str, Look]
+) -> None:
     ends = []
-    for way, points in data.groupby("way", sort=False):
+    for way, some in points.groupby("way", sort=False):
         look = styles[str(way)]
-        seeds = [s.sort_values("epoch") for _, s in points.groupby("seed", dropna=False)]
+        seeds = [s.sort_values("epoch") for _, s in some.groupby("seed", dropna=False)]
         for seed in seeds if len(seeds) > 1 else []:
-            axes.plot(seed[x], seed[y], color=look.colour, linewidth=0.6, alpha=0.45, label="_")
-        by = points.groupby("epoch")
-        middle = pd.DataFrame(
-            {"x": by[x].median() if x != "epoch" else by.size().index, "y": by[y].median()}
-        )
-        axes.plot(middle["x"], middle["y"], color=look.colour, linestyle=look.dash, linewidth=2,
+            axes.plot(seed[TIME], seed[y], color=look.colour, linewidth=0.6, alpha=0.45, label="_")
+        middle = some.groupby("epoch")[[TIME, y]].median()
+        axes.plot(middle[TIME], middle[y], color=look.colour, linestyle=look.dash, linewidth=2,
                   label=str(way))  # fmt: skip
         for epoch, (at, value) in zip(middle.index, middle.to_numpy(), strict=True):
-            tip(axes, at, value, f"{way}: {CURVES[y]} {short(value)}, epoch {epoch:g}"
-                + (f", {short(at)} s" if x != "epoch" else ""))  # fmt: skip
+            said = f"{CURVES[y]} {short(value)}, epoch {epoch:g}, {short(at)} s"
+            tip(axes, at, value, f"{way}: {said}")
         ends.append((*middle.iloc[-1], str(way), look.colour))
-    axes.set_xlabel(X[x])
-    if x == "epoch":
-        axes.locator_params(axis="x", integer=True)  # there is no epoch 2.5
-    else:
-        axes.set_xlim(left=0)
+    axes.set_xlim(left=0)
+    axes.margins(y=0.06)
     if chance == chance:
         axes.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        low, high = axes.get_ylim()
-        axes.set_ylim(
-            min(low, chance - 0.05 * (high - low)), max(high, chance + 0.05 * (high - low))
-        )
         note(axes, "chance", 0.99, chance, transform=axes.get_yaxis_transform(), ha="right",
              va="bottom")  # fmt: skip
+    axes.set_xlabel("training time (s)")
     axes.set_ylabel(CURVES[y])
     titled(axes, title)
     end_labels(axes, ends)

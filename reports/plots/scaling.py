@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from reports.judge.scaling import Series, series, sizes_swept
-from reports.plots.base import NotDrawn, Plot, end_labels, left_out, log_axis, note, tip, titled
+from reports.judge.scaling import TIME, Series, series, sizes_swept
+from reports.plots.base import (
+    NotDrawn,
+    Plot,
+    end_labels,
+    left_out,
+    log_axis,
+    note,
+    of_method,
+    tip,
+    titled,
+)
 from reports.plots.style import FAINT, MOST_SERIES, Look, looks
 from reports.records.columns import heading
 from reports.study import Study
@@ -29,19 +40,13 @@ def make(study: Study) -> list[Plot]:
     """Raises NotDrawn when no method ran at two sizes with everything else equal."""
     facts = study.facts
     drawn: list[Plot] = []
-    start = next((s.answer.start for s in facts.settings if s.answer.start), None)
-    batching = start.batching if start else "manual"
-    for size in sizes_swept(study.cells):
-        for metric in (study.memory, "step_time_ms"):
-            found = series(study.cells, facts.held, metric, size, batching, most=MOST_SLICES)
-            slices = {
-                w: [s for s in found if s.where == w] for w in dict.fromkeys(s.where for s in found)
-            }
-            rest = [c for c in facts.held if c != size]
-            count = study.cells.groupby(rest, dropna=False).ngroups
-            cut = left_out(min(MOST_SLICES, count), count, "settings, those with most cells")
-            for where, some in slices.items():
-                drawn.append(_plot(size, metric, where, some, len(drawn) + 1, cut))
+    for size in sizes_swept(facts):
+        for metric in (facts.memory, TIME):
+            found = series(facts, facts.settings, metric, size)
+            slices = [list(some) for _, some in groupby(found, key=lambda s: s.where)]
+            rich = sorted(slices, key=lambda some: -sum(len(s.points) for s in some))[:MOST_SLICES]
+            cut = left_out(len(rich), len(slices), "settings, those with most cells")
+            drawn += [_plot(some, len(drawn) + i, cut) for i, some in enumerate(rich, 1)]
     if not drawn:
         raise NotDrawn(
             "no method has results at two widths, batch sizes or lengths with everything else equal"
@@ -49,60 +54,55 @@ def make(study: Study) -> list[Plot]:
     return drawn
 
 
-def _plot(size: str, metric: str, where: str, found: list[Series], number: int, cut: str) -> Plot:
-    shown = found[:MOST_SERIES]
-    batchings = sorted({s.batching for s in shown})
+def _plot(found: list[Series], number: int, cut: str) -> Plot:
+    shown, first = found[:MOST_SERIES], found[0]
+    size, metric = first.size, first.metric
+    stem, title = ("time", "Step time") if metric == TIME else ("memory", "Memory")
     caption = "Both axes are logarithmic."
     if any(s.theory is not None for s in shown):
         caption += " Dashed: the slope of theory for large sizes, through the last point."
     if any(_window_end(s) for s in shown):
         caption += " Dotted: up to here one window covers the sequence."
-    data = pd.concat([s.points.assign(way=s.name, batching=s.batching) for s in found])
+    if any(s.points["contended"].any() for s in shown):
+        caption += " Open marks: measured under contention."
+    data = pd.concat([s.points.assign(way=s.name, batching=s.way.batching) for s in found])
     names = {"x": size, "y": metric, "lo": f"{metric}_lo", "hi": f"{metric}_hi"}
-    stem = "memory" if metric.startswith("memory") else "time"
+    batchings = ", ".join(sorted({s.way.batching for s in shown}))
     return Plot(
         name=f"{stem}_vs_{size}_{number}",
-        section=f"{'Memory' if stem == 'memory' else 'Step time'} against {AXES[size]}",
-        title=where,
-        caption=f"{caption} Batching: {', '.join(batchings)}."
+        section=f"{title} against {AXES[size]}",
+        title=first.where,
+        caption=f"{caption} Batching: {batchings}."
         + left_out(len(shown), len(found), "methods") + cut,
         data=data.rename(columns=names)[["way", "batching", *names.values(), "n"]],
-        draw=partial(_draw, found=shown, size=size, metric=metric, title=where,
-                     styles=looks(s.look for s in found)),
+        draw=partial(_draw, found=shown, styles=looks(of_method(s.way) for s in found)),
     )  # fmt: skip
 
 
 def _window_end(one: Series) -> float | None:
     """The longest sequence that one window covered, where a longer one was measured."""
-    if one.size != "n_steps":
-        return None
     inside = one.points["window"] >= one.points["x"]
-    return float(one.points["x"][inside].max()) if inside.any() and not inside.all() else None
+    known = one.size == "n_steps" and inside.any() and not inside.all()
+    return float(one.points["x"][inside].max()) if known else None
 
 
-def _draw(
-    axes: Axes, found: list[Series], size: str, metric: str, title: str,
-    styles: dict[tuple[str, str, str], Look],
-) -> None:  # fmt: skip
+def _draw(axes: Axes, found: list[Series], styles: dict[tuple[str, str, str], Look]) -> None:
+    size, metric = found[0].size, found[0].metric
     ends, ys = [], []
     for one in found:
-        look, points = styles[one.look], one.points
+        look, points = styles[of_method(one.way)], one.points
         x, y = points["x"].to_numpy(), points["y"].to_numpy()
-        low, high = points["lo"].fillna(points["y"]), points["hi"].fillna(points["y"])
-        bars = (points["n"] > 1).to_numpy()
-        axes.vlines(x[bars], low[bars], high[bars], color=look.colour, linewidth=0.9)
-        axes.plot(x, y, color=look.colour, marker=look.marker, linestyle=look.dash,
-                  markeredgewidth=0, label=one.name)  # fmt: skip
-        if one.theory is not None and len(x) > 1:
-            back = x[-1] / (x[-1] / x[-2]) ** 1.0
-            axes.plot(
-                [back, x[-1]],
-                [y[-1] * (back / x[-1]) ** one.theory, y[-1]],
-                color=look.colour,
-                linewidth=0.8,
-                linestyle=(0, (2, 2)),
-                label="_",
-            )
+        bars = points[points["n"].gt(1) & points["lo"].notna()]
+        axes.vlines(bars["x"], bars["lo"], bars["hi"], color=look.colour, linewidth=0.9)
+        axes.plot(x, y, color=look.colour, linestyle=look.dash, label=one.name)
+        busy = points["contended"].to_numpy(dtype=bool)
+        for some, fill in ((~busy, "full"), (busy, "none")):
+            axes.plot(x[some], y[some], look.marker, color=look.colour, fillstyle=fill,
+                      markeredgewidth=int(fill == "none"), label="_")  # fmt: skip
+        if one.theory is not None:
+            line = y[-1] * (x[-2:] / x[-1]) ** one.theory
+            axes.plot(x[-2:], line, color=look.colour, linewidth=0.8, linestyle=(0, (2, 2)),
+                      label="_")  # fmt: skip
         end = _window_end(one)
         if end:
             axes.axvline(end, color=FAINT, linewidth=1, linestyle=(0, (1, 1.5)), zorder=0)
@@ -110,10 +110,10 @@ def _draw(
         for a, b in zip(x, y, strict=True):
             tip(axes, a, b, f"{one.name}: {short(b)} at {size} = {a:g}")
         ends.append((x[-1], y[-1], one.name, look.colour))
-        ys += [*y, *low[bars], *high[bars]]
+        ys += [*y, *bars["lo"], *bars["hi"]]
     log_axis(axes, "x", np.concatenate([s.points["x"] for s in found]))
     log_axis(axes, "y", ys)
     axes.set_xlabel(AXES[size])
-    axes.set_ylabel("ms per training step" if metric == "step_time_ms" else heading(metric))
-    titled(axes, title)
+    axes.set_ylabel("ms per training step" if metric == TIME else heading(metric))
+    titled(axes, found[0].where)
     end_labels(axes, ends)

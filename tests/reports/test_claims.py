@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from synthetic_records import ALGOS, Records, grid, record, study
 
 from reports.judge.claims import CLAIMS, LARGE, answers
@@ -12,8 +11,7 @@ from reports.judge.claims import CLAIMS, LARGE, answers
 
 def told(records: Records) -> dict[str, str]:
     """Claim -> its verdict; of several networks the last."""
-    made = study(records)
-    found, untested = answers(made.table, made.cells, made.facts.held)
+    found, untested = answers(study(records).facts)
     out = {a.claim.id: a.finding.verdict for a in found}
     assert not out.keys() & {c.id for c in untested}
     return out
@@ -30,7 +28,7 @@ def test_identifiers_are_unique_and_every_claim_says_what_tests_it() -> None:
 
 def test_nothing_is_answered_from_one_cell_but_what_one_cell_can() -> None:
     assert told([record("bptt")]) == {}
-    assert set(told([record("d_rtrl", n_hidden=128)])) == {"under-100", "d-rtrl-exact"}
+    assert set(told([record("d_rtrl", n_hidden=128)])) == {"d-rtrl-exact"}
 
 
 def memories(
@@ -88,46 +86,10 @@ def test_a_ratio_needs_its_interval_beyond_the_bar() -> None:
 def test_networks_and_tasks_are_judged_apart() -> None:
     records = [record("d_rtrl", model=m, n_hidden=128, metrics={"grad_rel_error": e})
                for m, e in (("gru", 0.3), ("elementwise", 1e-6))]  # fmt: skip
-    made = study(records)
-    found, _ = answers(made.table, made.cells, made.facts.held)
+    found, _ = answers(study(records).facts)
     assert {(a.where, a.finding.verdict) for a in found if a.claim.id == "d-rtrl-exact"} == {
         ("gru on digits", "does not hold"), ("elementwise on digits", "holds")}  # fmt: skip
 
 
 def test_other_libraries_do_not_judge_the_algorithms() -> None:
     assert told([record("d_rtrl", n_hidden=128, backend="braintrace"), record("bptt")]) == {}
-
-
-@pytest.mark.parametrize(("other", "verdict"), [(2.0, "holds"), (2.1, "does not hold")])
-def test_the_same_seed_gives_the_same_loss(other: float, verdict: str) -> None:
-    records = [
-        record("bptt", b, metrics={"loss_first": loss})
-        for b, loss in (("manual", 2.0), ("vmap", other))
-    ]
-    assert told(records)["manual-is-vmap"] == verdict
-
-
-def test_a_larger_rank_has_to_be_better_at_every_step() -> None:
-    def ranks(*errors: float) -> Records:
-        return [
-            record("es_d_rtrl", algo_config={"decay_or_rank": r + 1}, metrics={"grad_rel_error": e})
-            for r, e in enumerate(errors)
-        ]
-
-    assert told(ranks(0.5, 0.3, 0.1))["rank-accuracy"] == "holds"
-    assert told(ranks(0.5, 0.1, 0.3))["rank-accuracy"] == "does not hold"
-
-
-def test_a_width_that_ran_out_of_memory_counts() -> None:
-    failed = record("es_d_rtrl", n_hidden=2048, status="oom")
-    assert told([record("bptt"), failed])["es-scales"] == "does not hold"
-    assert told([record("es_d_rtrl", n_hidden=1024), failed])["es-scales"] == "holds"
-
-
-def test_training_that_lowers_the_loss_has_learned() -> None:
-    rows = [
-        record("es_d_rtrl", model="lif_snn", seed=s, metrics={"loss_first": 2.3, "loss_final": f})
-        for s, f in ((0, 1.0), (1, 2.29))
-    ]
-    assert told(rows)["snn-learns"] == "does not hold"
-    assert told(rows[:1])["snn-learns"] == "holds"

@@ -256,16 +256,16 @@ def test_the_same_gradient_cosine_decides_only_where_nothing_was_trained() -> No
 
 
 def test_ties_go_by_memory_then_accuracy_then_approximations() -> None:
-    def chosen(**mib_and_accuracy: tuple[float, float]) -> tuple[str, str, list[str]]:
+    def chosen(**mib_and_accuracy: tuple[float, float]) -> tuple[str, tuple[str, ...], list[str]]:
         answer = first(
             [cell(a, 5, m, test_accuracy=acc) for a, (m, acc) in mib_and_accuracy.items()]
         ).answer
         assert answer.start
         return answer.start.name, answer.decided, [w.name for w in answer.equal]
 
-    assert chosen(bptt=(20, 0.9), d_rtrl=(10, 0.9)) == ("d_rtrl", "memory", [])
-    assert chosen(bptt=(20, 0.8), d_rtrl=(20.1, 0.9)) == ("d_rtrl", "accuracy", [])
-    assert chosen(es_d_rtrl=(20, 0.9), bptt=(20, 0.9)) == ("bptt", "approximations", [])
+    assert chosen(bptt=(20, 0.9), d_rtrl=(10, 0.9)) == ("d_rtrl", ("memory",), [])
+    assert chosen(bptt=(20, 0.8), d_rtrl=(20.1, 0.9)) == ("d_rtrl", ("accuracy",), [])
+    assert chosen(es_d_rtrl=(20, 0.9), bptt=(20, 0.9)) == ("bptt", ("approximations",), [])
     equal = [cell("bptt", 5, 20, batching=b) for b in ("vmap", "manual")]
     answer = first(equal).answer
     assert answer.start

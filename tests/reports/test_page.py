@@ -18,6 +18,7 @@ from reports.build import build
 from reports.page import html, markdown
 from reports.page.context import context
 from reports.page.figures import change, figure, kind, listed
+from reports.page.tables import short_weights
 from reports.plots.base import Plot
 from reports.stats import Interval
 from reports.study import Study
@@ -239,7 +240,7 @@ def test_every_problem_is_listed_with_its_reason() -> None:
         "600 s",
         "1 cell whose sources of memory disagree",
         "below XLA's",
-        "1 of 3 times were measured while more was running",
+        "1 cell of 3 timed under contention",
         "loss stuck at ln(10)",
     ):
         assert said in problems
@@ -284,7 +285,7 @@ def test_each_way_has_a_row_that_says_how_it_stands() -> None:
     assert found["bptt"] == "**recommended**"
     assert found["d_rtrl"] == "slower"
     assert found["es_d_rtrl"] == "not healthy: never spikes"
-    assert found["rtrl"] == "out of memory in 1 of 1 runs"
+    assert found["rtrl"] == "out of memory in 1 of 1 run"
     assert "es_d_rtrl is 0.4 × the time, but its training is not healthy: never spikes." in words
 
 
@@ -306,6 +307,20 @@ def test_other_sizes_are_listed_from_the_smallest() -> None:
     rows = [line.split(" | ")[0] for line in words.splitlines() if line.startswith("| H = ")]
     assert rows == ["| H = 8", "| H = 64", "| H = 128"]
     assert "At other sizes: the same at H = 64 and H = 8." in words
+
+
+def test_weights_have_the_same_short_names_everywhere() -> None:
+    names = ["readout.weight", "synapses.0.comm.weight.bias", "synapses.0.comm.weight.weight"]
+    assert list(short_weights(names).values()) == ["readout", "synapses.0.bias", "synapses.0"]
+    assert short_weights(["a.weight", "a.comm"]) == {"a.weight": "a.weight", "a.comm": "a.comm"}
+
+
+def test_each_weight_has_its_cosine_and_none_where_no_gradient_reaches_it() -> None:
+    built = record("d_rtrl", backend="braintrace")
+    built["fidelity"]["linear.weight"] = {"cosine": None, "rel_error": 1.0}
+    words = told([record("d_rtrl"), built])
+    assert "| weight | d_rtrl · braintrace | d_rtrl · core |" in words
+    assert "| linear | 0 | 0.97 |" in words
 
 
 def test_no_words_of_the_house_are_left(page: str) -> None:
@@ -330,7 +345,8 @@ def test_figures_have_the_interval_that_they_have() -> None:
     assert figure(Interval(1.0, 1.0, 1.0, "95 %")) == "1"
     assert kind(Interval(3.1, 3.0, 3.2, "within one process"), 1, "process") == (
         "1 process; 3 to 3.2 within it (95 %)")  # fmt: skip
-    assert kind(Interval(3.1, 3.0, 3.2, "min to max"), 2, "process") == "2 processes, min to max"
+    two = kind(Interval(3.1, 3.0, 3.2, "min to max"), 2, "process", "processes")
+    assert two == "2 processes, min to max"
     assert kind(Interval(0.9, 0.8, 1.0, "95 %"), 5, "seed") == "5 seeds, 95 % interval"
 
 

@@ -11,12 +11,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from synthetic_records import ALGOS, grid, record, study, write_sweep
+from synthetic_records import ALGOS, grid, record, study
 
 from reports import plots
-from reports.cli import main
 from reports.plots.base import SIZE_IN, NotDrawn, Plot, folded, plain, round_ticks, spread
-from reports.plots.fidelity import short_weights
 from reports.plots.frontier import pareto
 from reports.plots.style import MOST_SERIES, PNG_DPI, STYLE
 from reports.records import read_sweeps
@@ -44,7 +42,7 @@ def painted(plot: Plot) -> Any:
     from matplotlib.figure import Figure
 
     with rc_context(STYLE):
-        figure = Figure((SIZE_IN[0], plot.height), layout="constrained", dpi=PNG_DPI)
+        figure = Figure(SIZE_IN, layout="constrained", dpi=PNG_DPI)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         plot.draw(axes)
@@ -52,8 +50,8 @@ def painted(plot: Plot) -> Any:
     return axes
 
 
-def test_there_are_seven_kinds() -> None:
-    assert KINDS == ["fidelity", "frontier", "heatmap", "history", "learning", "phases", "scaling"]
+def test_there_are_four_kinds() -> None:
+    assert KINDS == ["frontier", "history", "learning", "scaling"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -211,50 +209,6 @@ def test_intervals_are_drawn_between_processes() -> None:
     assert len(painted(timed).collections[0].get_segments()) == 3
     (once,) = list(made("frontier", grid(algo=ALGOS)))
     assert "One process each, so there are no intervals." in once.caption
-
-
-def test_the_heatmap_command_draws_any_metric(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], sweep: Path
-) -> None:
-    out = tmp_path / "maps"
-    arguments = ["heatmap", str(sweep), "--x", "n_steps", "--y", "n_hidden", "--out", str(out)]
-    assert main([*arguments, "--values", "loss_final"]) == 0
-    said = capsys.readouterr()
-    assert len(list(out.glob("*.svg"))) == len(said.out.splitlines()) > 0
-    assert "final loss" in next(out.glob("*.svg")).read_text()
-    assert not said.err
-    several = write_sweep(tmp_path / "sweep", grid(n_hidden=[8, 16], n_steps=[8, 16], seed=[0, 1]))
-    assert main(["heatmap", str(several), "--out", str(out)]) == 0
-    assert capsys.readouterr().err == (
-        "reports: map_step_time_ms_1 shows the median over up to 2 processes: 2 values of seed\n")
-    mine, link = tmp_path / "mine.svg", out / "map_step_time_ms_1.svg"
-    mine.write_text("mine")
-    link.unlink()
-    link.symlink_to(mine)
-    assert main(["heatmap", str(several), "--out", str(out)]) == 0
-    assert (mine.read_text(), link.is_symlink()) == ("mine", False)
-    assert main([*arguments, "--values", "nonsense"]) == 2
-    assert "a setting or a metric of the results; got 'nonsense'" in capsys.readouterr().err
-
-
-def test_weights_have_the_same_short_names_everywhere() -> None:
-    names = ["readout.weight", "synapses.0.comm.weight.bias", "synapses.0.comm.weight.weight"]
-    assert list(short_weights(names).values()) == ["readout", "synapses.0.bias", "synapses.0"]
-    assert short_weights(["a.weight", "a.comm"]) == {"a.weight": "a.weight", "a.comm": "a.comm"}
-
-
-def test_a_weight_without_a_gradient_is_an_open_mark_at_nought() -> None:
-    built = record("d_rtrl", backend="braintrace")
-    built["fidelity"]["linear.weight"] = {"cosine": None, "rel_error": 1.0}
-    (plot,) = made("fidelity", [record("d_rtrl"), built])
-    data = plot.data.set_index(["way", "weight"])
-    assert data.loc[("d_rtrl · braintrace", "linear"), ["cosine", "no_gradient"]].tolist() == [0, 1]
-    assert "no gradient reaches that weight" in plot.caption
-    (open_mark,) = [line for line in painted(plot).lines
-                    if line.get_fillstyle() == "none" and len(line.get_xdata())]  # fmt: skip
-    assert open_mark.get_xdata().tolist() == [0]
-    (whole,) = made("fidelity", grid(algo=ALGOS))
-    assert "no gradient" not in whole.caption
 
 
 def test_a_way_that_does_not_qualify_is_an_open_mark() -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from synthetic_records import ALGOS, grid, record, study
 
-from reports.judge.scaling import crossings, growths, series
-from reports.scaling import crossing, fit
+from reports.judge.scaling import crossing, crossings, fit, growths, series
 
 X = np.array([16.0, 32, 64, 128, 256, 512])
 
@@ -65,8 +64,8 @@ def test_a_crossing_was_seen_or_is_none() -> None:
 
 
 def series_of(records: list, metric: str, size: str) -> list:
-    made = study(records)
-    return series(made.cells, made.facts.held, metric, size, "manual")
+    facts = study(records).facts
+    return series(facts, facts.settings, metric, size)
 
 
 def test_memory_beyond_one_window_is_held_against_theory() -> None:
@@ -110,7 +109,7 @@ def test_settings_are_kept_apart_and_batchings_not_mixed() -> None:
     found = series_of(records, "step_time_ms", "n_steps")
     assert len(found) == 6
     assert {s.where for s in found} == {"gru", "lif_net"}
-    assert {s.batching for s in found} == {"manual"}
+    assert {s.way.batching for s in found} == {"manual"}
 
 
 def test_methods_that_change_places_are_told_between_which_sizes() -> None:
