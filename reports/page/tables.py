@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from reports.judge import Facts, Setting, Way
-from reports.judge.cost import LEAST_BAR, UNKNOWN_BAR
+from reports.judge.cost import AGAINST, LEAST_BAR, UNKNOWN_BAR
 from reports.judge.problems import STATUS
 from reports.judge.rows import no_gradient
 from reports.judge.scaling import TIME, TRACE, Growth, crossings, growths, series, sizes_swept
@@ -102,7 +102,7 @@ def ways(setting: Setting, nth: int) -> Table:
     tuned = any(w.learned and w.learned.n_lr > 1 for w in setting.ways)
     columns: list[Column] = [
         ("way", lambda w: Cell(w.name, mark="start" if w is answer.start else "")),
-        ("time / BPTT's", lambda w: between(w.against) if w.against else "–"),
+        (heading(AGAINST), lambda w: between(w.against) if w.against else "–"),
         ("ms per training step", time),
         ("relative time", relative),
         (heading(setting.memory), lambda w: figure(w.memory)),
@@ -146,7 +146,7 @@ def _notes(setting: Setting) -> list[str]:
     learned = [w.learned for w in setting.ways if w.learned]
     what = heading(setting.metric)
     if any(w.against for w in setting.ways):
-        out.append("Time / BPTT's: the two took turns in one process, so that load moves both.")
+        out.append("Time over BPTT's: the two took turns in one process, so that load moves both.")
     if any(w.contended for w in setting.ways):
         out.append("* measured under contention: such a time is called neither faster nor slower "
                    "than another that did not take turns with it.")  # fmt: skip
@@ -187,7 +187,7 @@ def elsewhere(facts: Facts) -> Table | None:
         ("setting", lambda s: s.name),
         ("start with", name),
         ("as fast within noise", tied),
-        ("time / BPTT's", of_start(lambda w: between(w.against) if w.against else "–")),
+        (heading(AGAINST), of_start(lambda w: between(w.against) if w.against else "–")),
         ("ms per training step",
          of_start(lambda w: figure(w.time.ms if w.time else None) + "*" * w.contended)),
         ("memory (MiB)", of_start(lambda w: figure(w.memory))),
