@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from reports.records.columns import BOUNDS
 from reports.stats import Interval, behind_best, interval, wilson
@@ -103,7 +104,7 @@ def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
         seeds=whole[lr],
         chance=chance,
         lr=math.nan if lr is None else float(lr),
-        n_lr=len(rates),
+        n_lr=max(len(rates), cells["lr"].nunique()),
         rounding=_rounding(by_rate[lr]),
         verdict="at chance" if guessing else "learned",
     )
@@ -128,6 +129,8 @@ def judged(found: Mapping[str, Learned], sound: Mapping[str, bool]) -> dict[str,
         if name == best:
             continue
         chances = float(p.get(name, math.nan))
+        if chances != chances:
+            chances = _unpaired(one, pool[best], len(pool))
         verdict: Verdict = "learned"
         if _far_behind(one, pool[best]):
             verdict = "far behind"
@@ -146,6 +149,15 @@ def _sharing(found: Mapping[str, Learned], best: str) -> pd.DataFrame:
         if name != best and len(shared) >= LEAST_SEEDS:
             seeds, kept[name] = shared, found[name].seeds
     return pd.DataFrame({name: pd.Series(dict(values)) for name, values in kept.items()})
+
+
+def _unpaired(one: Learned, best: Learned, methods: int) -> float:
+    """p of no difference where too few seeds are shared: Welch's, times the number of pairs."""
+    values = [list(found.seeds.values()) for found in (one, best)]
+    if min(map(len, values)) < LEAST_SEEDS or all(np.ptp(v) == 0 for v in values):
+        return math.nan
+    p = float(stats.ttest_ind(*values, equal_var=False).pvalue)
+    return min(1.0, p * methods * (methods - 1) / 2)
 
 
 def _per_seed(rows: Sequence[tuple]) -> dict[Hashable, float]:

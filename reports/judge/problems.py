@@ -56,6 +56,11 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
         for title, some, said, grave in kinds
         if some.any()
     ]
+    jax = _versions(sweeps, table[ok])
+    if len(jax) > 1:
+        title = "Not all cells ran on the same version of jax"
+        rows = [(f"jax {v}", _cells(len(keys)), tuple(keys)) for v, keys in sorted(jax.items())]
+        found.append(Problem(title, rows))
     odd = [(f"{w.name}{f' at {s.name}' if s.name else ''}",
             f"{w.time.odd} of {w.time.odd + w.time.n} processes", ())
            for s in facts.settings for w in s.ways if w.time and w.time.odd]  # fmt: skip
@@ -94,6 +99,17 @@ def _grouped(
         which = f"{way}{f' at {where}' if where else ''}{count}"
         out.append((which, str(text), tuple(some["key"])))
     return sorted(out)
+
+
+def _versions(sweeps: Sweeps, ran: pd.DataFrame) -> dict[str, list[str]]:
+    """Version of jax -> keys of the cells that ran on it; where none is told it is no version."""
+    found: dict[str, list[str]] = {}
+    keys = set(ran["key"])
+    for record in sweeps.records:
+        version = ((record.get("provenance") or {}).get("versions") or {}).get("jax")
+        if version and record["key"] in keys:
+            found.setdefault(str(version), []).append(record["key"])
+    return found
 
 
 def _planned(cell: Mapping[str, Any]) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from reports.judge import Facts
 from reports.judge.claims import Answered, Claim, answers
@@ -29,7 +27,6 @@ class Context:
         drawn: every drawing; `not_drawn` says why others are missing.
         ways: one table for each group of settings, a row a way.
         elsewhere: what to use at the other settings.
-        versions: of jax -> cells that ran on it.
         sources: where peaks of memory were read.
         below_floor: cells whose step took less than the machine's floor, of `floors`.
     """
@@ -48,7 +45,6 @@ class Context:
     columns: Table
     environment: Table
     results: Results
-    versions: Sequence[tuple[str, int]]
     sources: Sequence[str]
     below_floor: int
     floors: int
@@ -76,8 +72,6 @@ def context(study: Study, drawn: Sequence[Drawn], not_drawn: Sequence[tuple[str,
     questions = set(study.sweeps.questions.values())
     machines = table["machine"].nunique()
     processors = _told(records, "provenance", "processor")
-    versions = Counter(str(_part(_part(r, "provenance"), "versions").get("jax") or "unknown")
-                       for r in records if r["status"] == "ok")  # fmt: skip
     subtitle = [
         ", ".join(sorted(set(table["experiment"]) - {""})[:4]),
         plural(len(table), "cell"),
@@ -101,7 +95,6 @@ def context(study: Study, drawn: Sequence[Drawn], not_drawn: Sequence[tuple[str,
         columns=tables.columns(table),
         environment=tables.environment(records),
         results=results(table),
-        versions=versions.most_common(),
         sources=_told(records, "memory", "source"),
         below_floor=int(ok["limit_ratio"].lt(1).sum()),
         floors=int(ok["limit_ratio"].notna().sum()),
@@ -109,13 +102,9 @@ def context(study: Study, drawn: Sequence[Drawn], not_drawn: Sequence[tuple[str,
     )
 
 
-def _part(record: Record, part: str) -> dict[str, Any]:
-    return record.get(part) or {}
-
-
 def _told(records: Sequence[Record], part: str, name: str) -> list[str]:
     """What records say, each once."""
-    return sorted({str(_part(r, part).get(name) or "") for r in records} - {""})
+    return sorted({str((r.get(part) or {}).get(name) or "") for r in records} - {""})
 
 
 def _first_screen(drawn: Sequence[Drawn]) -> list[Drawn]:

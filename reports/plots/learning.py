@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.judge import Setting
+from reports.judge.rows import number
 from reports.plots.base import (
     NotDrawn,
     Plot,
@@ -64,9 +65,10 @@ def curves(study: Study, setting: Setting) -> pd.DataFrame:
         for key in way.keys:
             record = study.by_key[key]
             lr, at = record["config"].get("lr"), way.learned.lr if way.learned else np.nan
+            elsewhere = at == at and lr is not None and number(lr) != at
             curve = record.get("curves") or {}
             epochs = curve.get("epoch") or []
-            if len(epochs) < LEAST_EPOCHS or (at == at and lr is not None and float(lr) != at):
+            if len(epochs) < LEAST_EPOCHS or elsewhere:
                 continue
             known = {n: curve[n] for n in (*CURVES, TIME) if len(curve.get(n) or ()) == len(epochs)}
             seed = record["row"].get("seed")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reports.study import Study
 
 Records = list[dict[str, Any]]
+Rng = np.random.Generator
 ALGOS = ["bptt", "d_rtrl", "es_d_rtrl"]
 FACTOR = {"bptt": 1.0, "d_rtrl": 1.3, "es_d_rtrl": 0.7}
 VERSIONS = {"jax": "0.10.2", "brainstate": "0.5.4"}
@@ -194,6 +195,60 @@ def _measured(rng: np.random.Generator, row: dict[str, Any], noise: float) -> di
         "fidelity": {w: {"cosine": c, "rel_error": 1 - c} for w, c in weights.items()},
         "traces": {"linear.weight": trace_mib(algo, batch, hidden) * 2**20},
     }
+
+
+def way(
+    rng: Rng,
+    algo: str,
+    ms: float,
+    mib: float,
+    accuracy: float | None = 0.9,
+    *,
+    noise: float = 0.02,
+    spread: float = 0.01,
+    seeds: int = 3,
+    repeats: int = 1,
+    n_test: int | None = 1000,
+    classes: int | None = 10,
+    metrics: dict[str, Any] | None = None,
+    **rest: Any,
+) -> Records:
+    """The records of one way: its true time, memory and accuracy, with noise of the machine in time
+    and of the seeds in accuracy.
+    """
+    made = []
+    for seed, repeat in itertools.product(range(seeds), range(repeats)):
+        time = ms * np.exp(noise * rng.standard_normal())
+        seeded = np.random.default_rng([seed, *algo.encode(), int(rng.integers(1 << 30))])
+        found = (
+            None
+            if accuracy is None
+            else float(np.clip(accuracy + spread * seeded.standard_normal(), 0, 1))
+        )
+        figures = {
+            "step_time_ms": time,
+            "step_time_ms_lo": time * 0.99,
+            "step_time_ms_hi": time * 1.01,
+            "memory_xla_mib": mib,
+            "memory_peak_mib": mib,
+            "test_accuracy": found,
+            "accuracy": found,
+            "loss_final": None if found is None else 2.3 * (1 - found),
+            "n_classes": classes,
+        }
+        built = record(
+            algo, seed=seed, repeat=repeat, metrics={**figures, **(metrics or {})}, **rest
+        )
+        if n_test:
+            built["config"]["task"]["n_test"] = n_test
+        made.append(built)
+    return made
+
+
+def failing(status: str, runs: int = 1, **where: Any) -> Records:
+    return [
+        record(status=status, reason="RESOURCE_EXHAUSTED", repeat=i, **where) for i in range(runs)
+    ]
 
 
 def grid(**axes: Sequence[Any]) -> Records:
