@@ -17,12 +17,14 @@ from bench.cell.preflight import refuse_bad_tasks
 from bench.cell.probe import probe, refuse_bad_values, values_given
 from bench.command import plan, streams
 from bench.command.compose import CONF, VERSION, Composer, start_anew
+from bench.command.contest import Contest
 from bench.errors import BadInput
 from bench.instantiate import instantiate
 from bench.launchers.base import Launcher
 from bench.sweep import jobs, plots, signals, signature, sweep
 from bench.sweep.cell import Cell, checked, one_for_all, told_apart
 from bench.sweep.folder import Folder, default
+from bench.sweep.tuning import tuning_of
 
 BAD_INPUT = 2
 BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
@@ -94,8 +96,7 @@ def answer(argv: Sequence[str]) -> int:
         # Plain parse_known_args takes no overrides behind an option once there were some before it.
         namespace, unknown = parser.parse_known_intermixed_args(list(argv))
         options = [argument for argument in argv if argument not in namespace.overrides]
-        namespace.overrides = [f"+{o}" if o.startswith("experiment=") else o
-                               for o in namespace.overrides]
+        namespace.overrides = [_in_full(o) for o in namespace.overrides]
         for option, advice in NOT_HERE.items():
             if value := getattr(namespace, option):
                 raise BadInput(_flag(option), expected="not to be given", came=value, do=advice)
@@ -123,6 +124,14 @@ def answer(argv: Sequence[str]) -> int:
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
     return BAD_INPUT
+
+
+def _in_full(override: str) -> str:
+    """An override for Hydra in place of the short forms ``experiment=NAME`` and ``tune=N``."""
+    if override.startswith("experiment="):
+        return f"+{override}"
+    key, _, value = override.partition("=")
+    return f"tune.trials={value}" if key == "tune" and not value.startswith("{") else override
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -184,7 +193,10 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     cells, launcher = _composed(config_dir, overrides, multirun)
     first = cells[0].config
     path = Path(first["out"]) if first["out"] else default(first["experiment"], overrides)
-    refuse_bad_tasks(cells)
+    tuning = tuning_of(first)
+    refuse_bad_tasks(cells, tuned=tuning is not None)
+    contest = Contest(cells, tuning, path) if tuning else None
+    cells = contest.first() if contest else cells
     given = values_given(overrides)
     findings = probe(cells, memory=first["plan"]) if given or first["plan"] else {}
     if given:
@@ -195,10 +207,11 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
         return printed()
     about = {"experiment": first["experiment"] or "", "question": first["question"],
              "overrides": overrides, "plots": plots.modules(first)}
-    if launcher is None:
-        return sweep.run(cells, Folder.open(path), about)
-    return sweep.run(cells, Folder.open(path, anywhere=True), about,
-                     partial(jobs.launch, launcher))
+    folder = Folder.open(path, anywhere=launcher is not None)
+    runner = None if launcher is None else partial(jobs.launch, launcher)
+    if contest is None:
+        return sweep.run(cells, folder, about, runner)
+    return sweep.run(cells, folder, about, contest.runner(runner), contest.finals)
 
 
 def check(config_dir: str | None, overrides: list[str]) -> int:

@@ -15,17 +15,18 @@ from bench.backends.base import Backend
 from bench.bounds import BOUNDS, LARGEST
 from bench.errors import BadInput, suggest
 from bench.instantiate import instantiate, target_of
-from bench.sweep import plots, signature
+from bench.sweep import plots, signature, tuning
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
 AXES = ("batch_size", "n_hidden", "n_layers", "n_steps")
 
 # What a cell measures does not depend on where it is kept or how it was started.
-NOT_IN_KEY = ("out", "plan", "resume", "report", "plot", "experiment", "question", "repeats")
+NOT_IN_KEY = ("out", "plan", "resume", "report", "plot", "experiment", "question", "repeats",
+              "tune")
 
 # What a whole command has one of.
-PER_COMMAND = ("experiment", "out", "plan", "plot", "question", "report")
+PER_COMMAND = ("experiment", "out", "plan", "plot", "question", "report", "tune")
 
 # Of a larger one jax takes the lowest 32 bits, so that two seeds would give the same weights.
 MAX_SEED = 2**32 - 1
@@ -305,6 +306,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "question": _question,
     "report": _one_of(True, False),
     "resume": _one_of(True, False, "retry"),
+    "tune": tuning.checked,
     "update_every": _update_every,
     "python": environments.checked,
     "limits": _exactly(deadline_s=_positive("600", 1e9),

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from typing import Any
 
 from bench.errors import BadInput
 from bench.launchers.base import Launcher, Outcome
-from bench.sweep import record, sweep
+from bench.sweep import record, signals, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.progress import Watcher
@@ -46,7 +47,8 @@ def launch(launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher
         raise BadInput("out", expected="a folder that can be written", came=str(folder.path),
                        do=f"{error.strerror or error}.") from error
     watcher.say(f"{len(todo)} cells for {jobs} job{'s' if jobs > 1 else ''}")
-    if jobs > 1 and launcher.here:
+    timed = any("timing" in cell.config["metric"] for cell in todo.values())
+    if jobs > 1 and launcher.here and timed:
         watcher.say(f"warning: {jobs} jobs on this machine may run at the same time; "
                     "a cell that was timed beside others says so in its column shared_with")
     before, said = _records(folder), time.monotonic()
@@ -149,3 +151,9 @@ def _records(folder: Folder) -> int:
         return sum(name.endswith(".json") and not name.startswith(".")
                    for name in os.listdir(folder.cells))
     return 0
+
+
+if __name__ == "__main__":
+    # A process of ``bench.launchers.processes``: a share, and where the keys of its records go.
+    with signals.endable():
+        record.write_json(Path(sys.argv[2]), run(sys.argv[1]))

@@ -356,8 +356,12 @@ def environment(config: Mapping[str, Any]) -> dict[str, str]:
     env.pop("JAX_COMPILATION_CACHE_DIR", None)
     env["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     if cache := env.get(CACHE_VARIABLE):
-        env.update(JAX_ENABLE_COMPILATION_CACHE="true", JAX_COMPILATION_CACHE_DIR=cache,
-                   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
+        env.update(_cached(cache))
+    if config["metric"].get("learning", {}).get("choose") and config["out"]:
+        # No clock is read: trials of one way, which differ in a number, share a program, and leave
+        # the other cores to each other.
+        env.setdefault("NPROC", "1")
+        env.update(_cached(str(Path(config["out"]) / "compiled")))
     # Read once, at the first import of jax.
     env["JAX_PLATFORMS"] = "cuda" if config["device"]["platform"] == "gpu" else "cpu"
     env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
@@ -369,3 +373,9 @@ def environment(config: Mapping[str, Any]) -> dict[str, str]:
     paths = [str(root_of(config["python"])), env.get("PYTHONPATH", ""), os.getcwd()]
     env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return env
+
+
+def _cached(folder: str) -> dict[str, str]:
+    """The variables that have jax keep what it compiles."""
+    return {"JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_COMPILATION_CACHE_DIR": folder,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}

@@ -31,6 +31,8 @@ LOCK_WAIT_S = 0.5
 
 # Runs cells by key into a folder; returns what went wrong beside the cells' own failures.
 Runner = Callable[[Mapping[str, Cell], Folder, Watcher], list[str]]
+# Further cells, from what tells a cell's record, or None where it has none.
+Then = Callable[[Callable[[Cell], Mapping[str, Any] | None]], list[Cell]]
 
 
 def with_repeats(cells: list[Cell]) -> list[Cell]:
@@ -86,7 +88,7 @@ def readable(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
 
 
 def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
-        runner: Runner | None = None) -> int:
+        runner: Runner | None = None, then: Then | None = None) -> int:
     """Runs what is missing or stale, then builds tables and report unless ``report=false``.
 
     Args:
@@ -94,23 +96,20 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
         folder: where their records live.
         about: experiment, question and overrides, for ``sweep.json``.
         runner: how the cells are run; None for one after the other in this process' children.
+        then: which further cells follow from the records of these.
 
     Returns:
         0 when every cell is ok or skipped, 1 when some failed, 128 and its number when a signal
         ended the sweep.
     """
-    keys = {key_of(cell): cell for cell in cells}
-    others, durations = folder.survey(keys)
-    _plan(keys, folder, about)
-    todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
+    keys: dict[str, Cell] = {}
+    problems: list[str] = []
     try:
-        with signals.endable(), Watcher(len(todo), list(durations.values())) as watcher:
-            if others:
-                watcher.say(f"{folder.path} holds {others} records of other cells already; the "
-                            "report covers all of them. out=DIR keeps sweeps apart.")
-            if len(todo) < len(keys):
-                watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
-            problems = (runner or in_turn)(todo, folder, watcher)
+        while cells:
+            keys |= {key_of(cell): cell for cell in cells}
+            problems += _stage(keys, folder, about, runner or in_turn)
+            cells = then(lambda cell: readable(folder, key_of(cell), cell)) if then else []
+            then = None
     except KeyboardInterrupt as ended:
         done = sum(readable(folder, key, cell) is not None for key, cell in keys.items())
         print(f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; the same "
@@ -122,7 +121,22 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
                 for key, cell in keys.items()}
         with contextlib.suppress(BadInput):  # not writable any more: the records are there
             _plan(keys, folder, about)
-    return _close(keys, folder, problems, cells[0].config)
+    return _close(keys, folder, problems, next(iter(keys.values())).config)
+
+
+def _stage(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any], runner: Runner
+           ) -> list[str]:
+    """Runs those of the cells that have no record yet; returns what went wrong beside them."""
+    others, durations = folder.survey(keys)
+    _plan(keys, folder, about)
+    todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
+    with signals.endable(), Watcher(len(todo), list(durations.values())) as watcher:
+        if others:
+            watcher.say(f"{folder.path} holds {others} records of other cells already; the "
+                        "report covers all of them. out=DIR keeps sweeps apart.")
+        if len(todo) < len(keys):
+            watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
+        return runner(todo, folder, watcher)
 
 
 def _plan(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any]) -> None:
