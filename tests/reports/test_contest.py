@@ -1,0 +1,144 @@
+"""Contests whose outcome is planted in their records: who wins, who ties, who is not judged."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reports.judge.contest import Match, matches
+
+RATES = [0.01, 0.00316, 0.0316, 0.00178]
+TUNE = {"trials": 4, "lr": [1e-3, 1e-1], "decay": None, "seeds": 5, "jobs": None}
+
+
+def record(algo: str, kind: str, seed: int, lr: float, metrics: dict[str, Any],
+           status: str = "ok", **config: Any) -> dict[str, Any]:
+    learning = {"learning": {"choose": kind}} if kind else {"timing": {}}
+    return {
+        "key": f"{algo}-{kind}-{seed}-{lr}-{config}", "status": status, "reason": "",
+        "row": {"algo": algo, "task": "digits", "model": "gru", "n_hidden": 32, "seed": seed,
+                "batching": "manual", "backend": "core", "repeat": 0},
+        "metrics": {"n_classes": 10, **metrics}, "curves": {"train_steps": [20, 40, 600]},
+        "config": {"lr": lr, "seed": seed, "epochs": 30, "metric": learning, "tune": TUNE,
+                   "algo": {"_target_": f"core.{algo}"}, "task": {"n_test": 1000},
+                   "update_every": "sequence", **config},
+    }  # fmt: skip
+
+
+def way(rng: np.random.Generator, algo: str, accuracy: float = 0.9, steps: float = 200.0,
+        ms: float = 1.0, best: int = 0, spread: float = 0.01, seeds: int = 5,
+        **config: Any) -> list[dict[str, Any]]:  # fmt: skip
+    """A way whose trials differ wildly, with its best at RATES[best]."""
+    def to_target() -> float | None:
+        found = 20 * math.ceil(steps * math.exp(rng.normal(0, 0.1)) / 20)
+        return found if found <= 600 else None
+
+    costs = {"step_time_ms": ms, "step_time_ms_lo": 0.98 * ms, "step_time_ms_hi": 1.02 * ms}
+    out = [record(algo, "", 0, 1e-3, costs, **config)]
+    out += [record(algo, "trial", 0, lr, {"validation_loss": 0.3 if i == best else 2.3,
+                                          "validation_accuracy": 0.9 if i == best else 0.1},
+                   **config) for i, lr in enumerate(RATES)]  # fmt: skip
+    return out + [
+        record(algo, "final", seed, RATES[best], {
+            "test_accuracy": float(np.clip(rng.normal(accuracy, spread), 0, 1)),
+            "target_accuracy": 0.8, "steps_to_target": to_target()}, **config)
+        for seed in range(1, 1 + seeds)]  # fmt: skip
+
+
+def one(*ways: list[dict[str, Any]]) -> Match:
+    match, = matches([r for some in ways for r in some])
+    return match
+
+
+def names(match: Match, score: str, place: str = "first") -> list[str]:
+    return [e.name for e in match.standing(score, place)]
+
+
+def test_a_better_way_is_named_and_equal_ones_are_not_told_apart() -> None:
+    """100 contests each; the learning rate that is best for one is ruinous for the other."""
+    named = told = sooner = 0
+    for i in range(100):
+        rng = np.random.default_rng([1, i])
+        planted = one(way(rng, "bptt", 0.95), way(rng, "d_rtrl", 0.90, best=2),
+                      way(rng, "immediate", 0.85, steps=400))  # fmt: skip
+        named += names(planted, "best") == ["bptt"]
+        equal = one(way(rng, "bptt", 0.92), way(rng, "d_rtrl", 0.92, best=2))
+        told += bool(names(equal, "best", "behind") or names(equal, "soonest", "behind"))
+        fast = one(way(rng, "bptt", ms=1.0), way(rng, "d_rtrl", ms=2.0, best=1))
+        sooner += names(fast, "soonest") == ["bptt"]
+    assert named >= 95
+    assert sooner >= 95
+    assert told <= 1
+
+
+@pytest.mark.parametrize("ways", [2, 8])
+def test_equal_ways_of_any_number_are_rarely_told_apart(ways: int) -> None:
+    """Without the floor of differences that matter: the test itself keeps its promise."""
+    told = 0
+    for i in range(300):
+        rng = np.random.default_rng([2, ways, i])
+        match = one(*(way(rng, f"way_{k}", 0.7, spread=0.05) for k in range(ways)))
+        told += bool(names(match, "best", "behind") or names(match, "soonest", "behind"))
+    assert told <= 3
+
+
+def test_trials_decide_the_rate_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    match = one(way(rng, "bptt", 0.9, best=3), way(rng, "es_d_rtrl", 0.9, best=2))
+    chosen = {e.name: (e.chosen["lr"], e.edge.get("lr"), e.tried) for e in match.entries}
+    assert chosen == {"bptt": (0.00178, "lowest", 4), "es_d_rtrl": (0.0316, "highest", 4)}
+    assert all(e.mean == pytest.approx(0.9, abs=0.03) for e in match.entries)
+    assert names(match, "best")
+    assert not names(match, "best", "behind")
+
+
+def test_decays_are_tuned_and_tell_no_ways_apart() -> None:
+    rng = np.random.default_rng(0)
+    tune = TUNE | {"decay": [0.5, 0.99]}
+    some = way(rng, "es_d_rtrl", tune=tune)
+    for i, each in enumerate(some):
+        each["config"]["algo"] = {"_target_": "x", "decay_or_rank": 0.5 + 0.01 * (i % 5)}
+    for each in some[5:]:
+        each["config"]["algo"]["decay_or_rank"] = 0.52
+    match = one(some, way(rng, "bptt", tune=tune))
+    assert [e.name for e in match.entries] == ["es_d_rtrl", "bptt"]
+    assert match.entries[0].chosen == {"lr": 0.01, "decay": 0.52}
+
+
+def test_a_miss_is_infinite_and_chance_is_not_learning() -> None:
+    rng = np.random.default_rng(0)
+    match = one(way(rng, "bptt", 0.9), way(rng, "d_rtrl", 0.88, steps=5000),
+                way(rng, "immediate", 0.1, steps=5000))  # fmt: skip
+    by = {e.name: e for e in match.entries}
+    assert by["d_rtrl"].seconds == math.inf
+    assert by["d_rtrl"].soonest == by["immediate"].soonest == "nothing"
+    assert by["immediate"].best == "nothing"
+    assert by["bptt"].seconds == pytest.approx(0.2, rel=0.2)
+
+
+def test_two_seeds_and_contended_times_tell_nothing() -> None:
+    rng = np.random.default_rng(0)
+    two = one(way(rng, "bptt", 0.95, seeds=2), way(rng, "d_rtrl", 0.5, seeds=2))
+    assert names(two, "best", "untold") == ["bptt", "d_rtrl"]
+    busy = way(rng, "d_rtrl", ms=9.0)
+    busy[0]["metrics"]["contended"] = 1
+    match = one(way(rng, "bptt"), way(rng, "immediate"), busy)
+    assert names(match, "soonest", "untold") == ["d_rtrl"]
+
+
+def test_online_updates_compete_beside_the_others() -> None:
+    rng = np.random.default_rng(0)
+    online = way(rng, "d_rtrl", 0.8, update_every=1)
+    online[-1]["status"] = "crashed"
+    match = one(way(rng, "d_rtrl", 0.9), online)
+    assert names(match, "best") == ["d_rtrl"]
+    assert names(match, "best", "behind") == ["d_rtrl, updated at every step"]
+    assert match.entries[1].failed == 1
+
+
+def test_records_without_tuning_are_no_contest() -> None:
+    rng = np.random.default_rng(0)
+    assert matches(way(rng, "bptt", tune={"trials": None})) == []
