@@ -8,6 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from reports.judge import Facts, facts, rows
+from reports.judge.contest import Match, judged, matches
 from reports.records import Record, Sweeps, frame
 from reports.records.columns import SETTINGS
 
@@ -29,11 +30,16 @@ class Study:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The newest row of every cell, with its setting and way: see `reports.judge.rows`."""
-        return rows(self.sweeps.records)
+        return rows(judged(self.sweeps.records))
 
     @cached_property
     def facts(self) -> Facts:
         return facts(self.table)
+
+    @cached_property
+    def contests(self) -> list[Match]:
+        """The contests among the records: see `reports.judge.contest`."""
+        return matches(self.sweeps.records)
 
     @cached_property
     def by_key(self) -> dict[str, Record]:

@@ -20,7 +20,10 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
+from reports.judge.cost import AGAINST
 from reports.judge.learning import SAME
+from reports.judge.rows import contended
+from reports.records import Record
 
 LEAST_SEEDS = 3
 ALPHA = 0.005 / 2  # of each of the two scores
@@ -43,6 +46,8 @@ class Entry:
         budget: training steps of a seed, and `stride` those between two evaluations.
         ms: of one training step, nan where it was not timed; `ms_error` the standard error of its
             logarithm; whether it was measured under `contention`.
+        ratio: of that time to BPTT's where the two took turns, which no neighbour moves, and the
+            standard error of its logarithm; nan where they did not.
         chosen: what was tuned, by name; `edge` those at the first or last value that was tried.
         tried: trials that ran; `failed`, runs of all kinds that did not get through.
         best: how its accuracy stands; `soonest`: its time to the target.
@@ -57,6 +62,7 @@ class Entry:
     ms: float
     ms_error: float
     contention: bool
+    ratio: tuple[float, float]
     chosen: Mapping[str, float]
     edge: Mapping[str, str]
     tried: int
@@ -102,25 +108,25 @@ class Match:
         return sorted(found, key=lambda e: (e.seconds, e.median_steps, e.name))
 
 
-def is_trial(record: Mapping[str, Any]) -> bool:
-    """Whether a record is there to choose by, and says nothing about what was chosen."""
-    return _choose(record) == "trial"
-
-
-def matches(records: Sequence[Mapping[str, Any]]) -> list[Match]:
+def matches(records: Sequence[Record]) -> list[Match]:
     """The contests among these records; none where nothing was tuned."""
-    ways: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    ways: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
         if (record.get("config") or {}).get("tune", {}).get("trials"):
             ways[_signature(record)].append(record)
-    settings: defaultdict[str, list[list[Mapping[str, Any]]]] = defaultdict(list)
+    settings: defaultdict[str, list[list[Record]]] = defaultdict(list)
     for some in ways.values():
         if any(_choose(r) for r in some):
             settings[json.dumps(_where(some[0]), sort_keys=True)].append(some)
     return [_match(some) for some in settings.values()]
 
 
-def tuned_alike(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def judged(records: Sequence[Record]) -> list[Record]:
+    """What the rest of a report judges: no trials, and what was tuned tells no ways apart."""
+    return [_tuned_alike(r) for r in records if _choose(r) != "trial"]
+
+
+def _tuned_alike(record: Record) -> Record:
     """A record whose tuned hyperparameters no longer tell it from its own way's others."""
     keys = _tuned(record)
     if not keys:
@@ -130,7 +136,7 @@ def tuned_alike(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**record, "config": {**config, "algo": algo}}
 
 
-def _match(ways: Sequence[Sequence[Mapping[str, Any]]]) -> Match:
+def _match(ways: Sequence[Sequence[Record]]) -> Match:
     names = _names(ways)
     entries = [_entry(name, some) for name, some in zip(names, ways, strict=True)]
     finals = [r["metrics"] for some in ways for r in some if _choose(r) == "final"]
@@ -171,12 +177,17 @@ def _soonest(entries: Sequence[Entry]) -> dict[str, Standing]:
     for entry in entries:
         if entry.steps and not any(map(math.isfinite, entry.steps.values())):
             out[entry.name] = "nothing"
-    able = [e for e in entries if len(e.steps) >= LEAST_SEEDS and out[e.name] == "untold"
-            and e.ms == e.ms and not e.contention]  # fmt: skip
-    values = [-np.log(np.minimum(list(e.steps.values()), 2 * e.budget) * e.ms) for e in able]
+    able = [e for e in entries if len(e.steps) >= LEAST_SEEDS and out[e.name] == "untold"]
+    if all(e.ratio[0] == e.ratio[0] for e in able):
+        costs = {e.name: e.ratio for e in able}
+    else:
+        able = [e for e in able if e.ms == e.ms and not e.contention]
+        costs = {e.name: (e.ms, e.ms_error) for e in able}
+    values = [-np.log(np.minimum(list(e.steps.values()), 2 * e.budget) * costs[e.name][0])
+              for e in able]  # fmt: skip
     # An evaluation every `stride` steps leaves open when between two of them it was reached.
     floors = [(e.stride / min(e.median_steps, 2 * e.budget)) ** 2 / 12 for e in able]
-    extra = [e.ms_error**2 for e in able]
+    extra = [costs[e.name][1] ** 2 for e in able]
     top = max((float(v.mean()) for v in values), default=0.0)
     told = _told_from_best(values, floors, extra)
     for entry, apart, value in zip(able, told, values, strict=True):
@@ -214,13 +225,15 @@ def _least_range(ways: int, degrees: int) -> float:
     return float(stats.studentized_range.ppf(1 - ALPHA, ways, degrees))
 
 
-def _entry(name: str, records: Sequence[Mapping[str, Any]]) -> Entry:
+def _entry(name: str, records: Sequence[Record]) -> Entry:
     runs = {kind: [r for r in records if _choose(r) == kind] for kind in ("trial", "final", "")}
     ok = {kind: [r for r in some if r["status"] == "ok"] for kind, some in runs.items()}
     finals = {r["config"]["seed"]: r for r in ok["final"]}
     curve = [r["curves"]["train_steps"] for r in finals.values() if r.get("curves")]
     budget, stride = (curve[0][-1], curve[0][0]) if curve and curve[0] else (math.nan, math.nan)
-    cost = [r["metrics"] for r in ok[""] if r["metrics"].get("step_time_ms")]
+    timed = [r for r in ok[""] if r["metrics"].get("step_time_ms")]
+    cost = [r["metrics"] for r in timed]
+    ratio = _ratio([m for m in cost if m.get(AGAINST)])
     ms = float(np.median([m["step_time_ms"] for m in cost])) if cost else math.nan
     ends = [(m["step_time_ms_lo"], m["step_time_ms_hi"]) for m in cost if m.get("step_time_ms_lo")]
     error = max((math.log(high / low) / (2 * 1.96) for low, high in ends), default=0.0)
@@ -232,10 +245,19 @@ def _entry(name: str, records: Sequence[Mapping[str, Any]]) -> Entry:
          if (a := r["metrics"].get("test_accuracy")) is not None},
         {s: float(r["metrics"].get("steps_to_target") or math.inf) for s, r in finals.items()
          if r["metrics"].get("target_accuracy") is not None},
-        budget, stride, ms, error, any(m.get("contended") for m in cost), chosen,
+        budget, stride, ms, error, any(map(contended, timed)), ratio, chosen,
         {k: end for k, v in chosen.items() if (end := _edge(v, [t[k] for t in tried]))},
         len(ok["trial"]), sum(r["status"] not in ("ok", "skipped") for r in records),
     )  # fmt: skip
+
+
+def _ratio(cost: Sequence[Mapping[str, float]]) -> tuple[float, float]:
+    """Step time over BPTT's, by turns in one process, and the standard error of its logarithm."""
+    if not cost:
+        return math.nan, math.nan
+    ends = [(m.get(f"{AGAINST}_low"), m.get(f"{AGAINST}_high")) for m in cost]
+    errors = [math.log(high / low) / (2 * 1.96) for low, high in ends if low and high]
+    return float(np.median([m[AGAINST] for m in cost])), max(errors, default=0.0)
 
 
 def _edge(value: float, tried: Sequence[float]) -> str:
@@ -244,13 +266,13 @@ def _edge(value: float, tried: Sequence[float]) -> str:
     return "lowest" if value == min(tried) else "highest" if value == max(tried) else ""
 
 
-def _choose(record: Mapping[str, Any]) -> str:
+def _choose(record: Record) -> str:
     """``trial``, ``final``, or nothing: a record of costs."""
     metric = (record.get("config") or {}).get("metric") or {}
     return str((metric.get("learning") or {}).get("choose") or "")
 
 
-def _tuned(record: Mapping[str, Any]) -> list[str]:
+def _tuned(record: Record) -> list[str]:
     """The algorithm's hyperparameters that were tuned."""
     config = record.get("config") or {}
     names = [k for k, v in (config.get("tune") or {}).items() if isinstance(v, list) and k != "lr"]
@@ -260,19 +282,19 @@ def _tuned(record: Mapping[str, Any]) -> list[str]:
             if isinstance(value, float) and (key == n or key.startswith(f"{n}_or_"))]  # fmt: skip
 
 
-def _point(record: Mapping[str, Any]) -> dict[str, float]:
+def _point(record: Record) -> dict[str, float]:
     config = record["config"]
     return {"lr": config["lr"]} | {k.partition("_or_")[0]: config["algo"][k]
                                    for k in _tuned(record)}  # fmt: skip
 
 
-def _where(record: Mapping[str, Any]) -> dict[str, Any]:
+def _where(record: Record) -> dict[str, Any]:
     row, config = record["row"], record["config"]
     names = ("task", "model", "n_hidden", "n_layers", "n_steps", "batch_size", "device")
     return {n: row[n] for n in names if n in row} | {"epochs": config.get("epochs")}
 
 
-def _signature(record: Mapping[str, Any]) -> str:
+def _signature(record: Record) -> str:
     """What all records of a way share."""
     config = {k: v for k, v in record["config"].items() if k not in _APART}
     config["algo"] = {k: v for k, v in config.get("algo", {}).items() if k not in _tuned(record)}
@@ -280,7 +302,7 @@ def _signature(record: Mapping[str, Any]) -> str:
     return json.dumps([config, row], sort_keys=True)
 
 
-def _names(ways: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+def _names(ways: Sequence[Sequence[Record]]) -> list[str]:
     """Each way's algorithm, with the settings in which those of one setting differ."""
     first = [some[0] for some in ways]
     plain = [{"batching": r["row"].get("batching"), "backend": r["row"].get("backend"),

@@ -99,13 +99,13 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
     distinct = len(set(short.values())) == len(short)
     return table.assign(
         machine=[short[m] if distinct else m for m in machines],
-        contended=pd.Series(map(_contended, records), index=table.index, dtype=bool) | beside,
+        contended=pd.Series(map(contended, records), index=table.index, dtype=bool) | beside,
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],
     )
 
 
-def _contended(record: Record) -> bool:
+def contended(record: Record) -> bool:
     """Whether a cell was timed under contention: as its process noticed it; where that is not
     recorded, whether more was running than the machine has cores, before the cell or beside it.
 

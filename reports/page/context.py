@@ -10,6 +10,7 @@ from reports.judge.claims import Answered, Claim, answers
 from reports.judge.problems import Problem, problems
 from reports.page import tables
 from reports.page.cells import Results, results
+from reports.page.contest import Told, told
 from reports.page.figures import plural
 from reports.page.tables import Table
 from reports.plots.base import Drawn
@@ -49,12 +50,14 @@ class Context:
     below_floor: int
     floors: int
     health: bool
+    contests: Sequence[Told]
 
     @property
     def tables(self) -> list[Table]:
         """Those with a CSV file of their own."""
+        contests = [t.table for t in self.contests]
         found = [*self.ways, self.elsewhere, *self.details, self.columns, self.environment]
-        return [t for t in found if t]
+        return [*contests, *(t for t in found if t)]
 
     @property
     def grave(self) -> int:
@@ -99,6 +102,7 @@ def context(study: Study, drawn: Sequence[Drawn], not_drawn: Sequence[tuple[str,
         below_floor=int(ok["limit_ratio"].lt(1).sum()),
         floors=int(ok["limit_ratio"].notna().sum()),
         health=any(asked(r, "health") for r in records),
+        contests=told(study.contests),
     )
 
 

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reports import page
 from reports.judge.contest import Match, matches
+from reports.page.context import context
+
+from . import synthetic_records as synthetic
 
 RATES = [0.01, 0.00316, 0.0316, 0.00178]
 TUNE = {"trials": 4, "lr": [1e-3, 1e-1], "decay": None, "seeds": 5, "jobs": None}
@@ -129,6 +133,16 @@ def test_two_seeds_and_contended_times_tell_nothing() -> None:
     assert names(match, "soonest", "untold") == ["d_rtrl"]
 
 
+def test_turns_with_bptt_tell_times_that_were_contended() -> None:
+    rng = np.random.default_rng(0)
+    some = [way(rng, "bptt", ms=3.0), way(rng, "immediate", ms=9.0)]
+    for (costs, *_), ratio in zip(some, (1.0, 0.5), strict=True):
+        costs["metrics"] |= {"contended": 1, "time_vs_bptt": ratio,
+                             "time_vs_bptt_low": 0.97 * ratio, "time_vs_bptt_high": 1.03 * ratio}
+    assert names(one(*some), "soonest") == ["immediate"]
+    assert names(one(*some), "soonest", "behind") == ["bptt"]
+
+
 def test_online_updates_compete_beside_the_others() -> None:
     rng = np.random.default_rng(0)
     online = way(rng, "d_rtrl", 0.8, update_every=1)
@@ -142,3 +156,42 @@ def test_online_updates_compete_beside_the_others() -> None:
 def test_records_without_tuning_are_no_contest() -> None:
     rng = np.random.default_rng(0)
     assert matches(way(rng, "bptt", tune={"trials": None})) == []
+
+
+def test_the_report_names_winners_and_ties() -> None:
+    rng = np.random.default_rng(0)
+    ways = [way(rng, "bptt", 0.95, best=3), way(rng, "d_rtrl", 0.90, ms=2.0),
+            way(rng, "immediate", 0.1, steps=5000)]  # fmt: skip
+    told = report([r for some in ways for r in some])
+    assert "## Contest" in told
+    assert "**bptt** learns best: 9" in told
+    assert "next comes **d_rtrl** with" in told
+    assert "No better than guessing: **immediate**." in told
+    assert "Soonest at 80.0 % of the validation data: **bptt**, after" in told
+    assert "Never there: **immediate**." in told
+    assert "0.00178†" in told
+    equal = report([r for a in ("bptt", "d_rtrl") for r in way(rng, a)])
+    assert "These seeds cannot tell who learns best: **" in equal
+    assert "## Contest" not in report(way(rng, "bptt", tune={"trials": None}))
+
+
+def test_the_page_escapes_a_contest_as_anything_else() -> None:
+    rng = np.random.default_rng(0)
+    records = [r for a in ("bptt", "d_rtrl") for r in way(rng, a)]
+    for each in records:
+        each["row"]["algo"] += "<b>"
+    made = page.html(context(synthetic.study([complete(r) for r in records]), [], []))
+    assert "bptt&lt;b&gt;" in made
+    assert "<b>" not in made.replace("<body>", "")
+
+
+def complete(made: dict[str, Any]) -> dict[str, Any]:
+    """The record with what every record has."""
+    whole = synthetic.record(made["row"]["algo"], seed=made["row"]["seed"], model="gru",
+                             n_hidden=32)  # fmt: skip
+    return {**whole, **made, "config": {**whole["config"], **made["config"]},
+            "row": {**whole["row"], **made["row"]}}  # fmt: skip
+
+
+def report(records: list[dict[str, Any]]) -> str:
+    return page.markdown(context(synthetic.study([complete(r) for r in records]), [], []))
