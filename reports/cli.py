@@ -1,40 +1,46 @@
-"""The command line: ``python -m reports DIR...`` and its subcommands, one a file in
-`reports.commands`.
+"""The command line: ``python -m reports DIR...`` and its subcommands.
+
+A command is a function: its docstring is its help, its status the exit status. What it needs is
+imported when it runs, so that none waits for what another draws with.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import pkgutil
+import json
 import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
-from reports import commands
 from reports.errors import InputError
+from reports.records import Sweeps, read_sweeps
 
 DEFAULT = "report"
+MOST_DUEL_MIB = 64
 
 
 def main(arguments: list[str]) -> int:
     """Runs one command; returns the exit status (2 for input that cannot be used)."""
-    modules = {
-        m.name: importlib.import_module(f"reports.commands.{m.name}")
-        for m in pkgutil.iter_modules(commands.__path__)
-    }
     parser = argparse.ArgumentParser(
         prog="python -m reports",
         description="Tables, plots and verdicts from the record files of sweeps. "
         "Without a command, `report DIR...` is meant.",
     )
     subparsers = parser.add_subparsers(dest="command", required=True)
-    for name, module in sorted(modules.items()):
-        summary = " ".join((module.__doc__ or "").split("\n\n")[0].split())
-        module.add_arguments(subparsers.add_parser(name, help=summary, description=module.__doc__))
-    if arguments and arguments[0] not in modules and arguments[0] not in ("-h", "--help"):
+    for name, (run, options) in sorted(COMMANDS.items()):
+        told = run.__doc__ or ""
+        summary = " ".join(told.split("\n\n")[0].split())
+        command = subparsers.add_parser(name, help=summary, description=told)
+        for flags, settings in options:
+            command.add_argument(*flags, **settings)
+    if arguments and arguments[0] not in (*COMMANDS, "-h", "--help"):
         arguments = [DEFAULT, *arguments]
     chosen = parser.parse_args(arguments)
     try:
-        return int(modules[chosen.command].run(chosen))
+        return COMMANDS[chosen.command][0](chosen)
     except InputError as error:
         print(f"reports: {error}", file=sys.stderr)
     except BrokenPipeError:
@@ -46,3 +52,282 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
     return 2
+
+
+def report(chosen: Namespace) -> int:
+    """Rebuild tables, plots and the report of one or several sweeps (the default)."""
+    from reports.build import build
+
+    built = build(chosen.folders, chosen.out, chosen.plots)
+    _name_left_out(built.sweeps)
+    print(built.page)
+    print(built.answer)
+    return 0
+
+
+def claims(chosen: Namespace) -> int:
+    """What tutorials claim, answered from the records: holds, does not hold, not decided, or not
+    tested here.
+    """
+    from reports.judge.claims import answers
+    from reports.study import Study
+    from reports.text import table
+
+    untold = "not tested here"
+    study = Study(_read(chosen.folders))
+    found, untested = answers(study.facts)
+    told: list[dict[str, Any]] = [
+        {"id": a.claim.id, "claim": a.claim.words, "source": a.claim.source, "of": a.where,
+         "verdict": a.finding.verdict, "figure": a.finding.figure, "keys": a.finding.keys}
+        for a in found
+    ] + [
+        {"id": c.id, "claim": c.words, "source": c.source, "verdict": untold,
+         "takes": c.regime} for c in untested
+    ]  # fmt: skip
+    if chosen.format == "json":
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+        return 0
+    for c in told:
+        c["figure"] = c.get("figure") or f"It takes {c['takes']}."
+    if chosen.format == "markdown":
+        rows = [[c["claim"], c.get("of", ""), c["verdict"] if c["verdict"] == untold else
+                 f"**{c['verdict']}**", c["figure"], c["source"]] for c in told]  # fmt: skip
+        print(table(["claim", "of", "verdict", "figure", "tutorial"], rows))
+        return 0
+    for c in told:
+        where = f"{c['of']}: " if "of" in c else ""
+        print(f"{c['verdict'].upper():<16}{c['claim']}\n{'':<16}{where}{c['figure']}")
+    return 0
+
+
+def compare(chosen: Namespace) -> int:
+    """Decide whether HEAD regressed from BASE: exact quantities first, then time.
+
+    Exit status: 0 no regression (also where the data cannot tell), 1 some regression, a newly
+    failing or a missing cell, 2 input that cannot be used.
+    """
+    from reports.compare import compare
+    from reports.compare.render import FORMATS, headline
+    from reports.output import tell
+
+    if not 0 <= chosen.bar < 10:
+        raise InputError("--bar to be a share such as 0.05", f"{chosen.bar}", "Write 5 % as 0.05.")
+    found = compare(chosen.base, chosen.head, _names(chosen.measured), chosen.bar)
+    tell(FORMATS[chosen.format](found), chosen.out)
+    if chosen.out:
+        print(headline(found))
+    return found.status
+
+
+def duel(chosen: Namespace) -> int:
+    """The verdict of a duel, from the pairs in its folder; `python -m bench.duel` asks for it.
+
+    Reads duel.json; writes verdict.json for programs, .txt and .md for people. Exit status: 0 when
+    nothing got slower or the data cannot tell, 1 when something did.
+    """
+    from reports.duel import as_markdown, as_text
+    from reports.output import tell
+    from reports.records.read import Unusable, read_json
+    from reports.sequential import decide
+
+    file: Path = chosen.folder / "duel.json"
+    try:
+        state = read_json(file, MOST_DUEL_MIB)
+        decision = decide(state)
+        text, markdown = as_text(decision), as_markdown(decision, state)
+    except FileNotFoundError:
+        came = f"{chosen.folder}, which {'lacks it' if file.parent.exists() else 'is not there'}"
+    except Unusable as why:
+        came = f"{file}, {why}"
+    except (LookupError, TypeError, AttributeError, ValueError) as why:
+        came = f"{file}, which holds something else ({type(why).__name__}: {why})"
+    else:
+        for name, words in (("json", json.dumps(decision, indent=1)), ("txt", text),
+                            ("md", markdown)):  # fmt: skip
+            tell(words, chosen.folder / f"verdict.{name}")
+        print(text, end="")
+        return 1 if decision["worse"] else 0
+    raise InputError("a folder with the duel.json of a duel", came,
+                     "`python -m bench.duel base=main` makes one.")  # fmt: skip
+
+
+def export(chosen: Namespace) -> int:
+    """Write results in the format of github-action-benchmark, Bencher or pytest-benchmark, or as
+    MLflow runs.
+    """
+    from reports.output import tell
+
+    if bool(chosen.to) == bool(chosen.format):
+        raise InputError("one of --format and --to", "both" if chosen.to else "neither",
+                         "Write --format github, or --to mlflow.")  # fmt: skip
+    sweeps = _read(chosen.folders)
+    if chosen.to:
+        from reports.tracking import to_mlflow
+
+        written, there, place = to_mlflow(sweeps, chosen.uri, chosen.experiment)
+        print(f"{written} runs written to {place}, {there} were there")
+        return 0
+    from reports.export import FORMATS
+
+    tell(FORMATS[chosen.format](sweeps), chosen.out)
+    return 0
+
+
+def heatmap(chosen: Namespace) -> int:
+    """Draw any metric over any two axes, one SVG and PNG a way."""
+    from reports.plots.heatmap import grids, plot
+    from reports.study import Study
+
+    study = Study(_read(chosen.folders))
+    for name in (chosen.x, chosen.y, chosen.values):
+        if name not in study.cells.columns:
+            there = ", ".join(map(str, study.cells.columns[:40]))
+            raise InputError("a setting or a metric of the results", repr(name),
+                             f"There are {there}.")  # fmt: skip
+    maps = grids(study, chosen.x, chosen.y, chosen.values)
+    if not maps:
+        raise InputError(
+            f"{chosen.values} at two values of {chosen.x} and of {chosen.y}", "none",
+            "Sweep both axes, such as n_hidden=64,128 n_steps=50,100.",
+        )  # fmt: skip
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    for number, (title, grid, pooled) in enumerate(maps, 1):
+        stem = f"map_{chosen.values}_{number}"
+        with tempfile.TemporaryDirectory(dir=chosen.out) as stage:
+            plot(chosen.values, title, grid, pooled, stem).save(Path(stage))
+            for file in Path(stage).iterdir():
+                file.replace(chosen.out / file.name)  # a link there is not followed
+        print(chosen.out / f"{stem}.svg", title)
+        if pooled:
+            print(f"reports: {stem} shows {pooled}", file=sys.stderr)
+    return 0
+
+
+def history(chosen: Namespace) -> int:
+    """Change points over the commits of a history: one folder of sweeps, per machine and cell.
+
+    The exit status is 0 in any case: a gate is `compare`.
+    """
+    from reports.history import LEAST_COMMITS, history, sweeps_below
+    from reports.records.columns import heading
+
+    sweeps = read_sweeps(sweeps_below(chosen.folders))
+    series = history(sweeps)
+    if not series:
+        print(f"no series yet: a series takes one cell, measured on one machine at two commits or "
+              f"more, and of sweeps there are {len(sweeps.folders)}.")  # fmt: skip
+    for s in series:
+        for change in s.changes:
+            print(f"{change.after}  {heading(s.metric)}  {change.ratio - 1:+.1%} after "
+                  f"{change.before}  {s.cell}  on {s.machine}")  # fmt: skip
+    long_enough = sum(len(s.points) >= LEAST_COMMITS for s in series)
+    print(f"{sum(len(s.changes) for s in series)} change points in "
+          f"{sum(bool(s.changes) for s in series)} of {len(series)} series; {long_enough} have the "
+          f"{LEAST_COMMITS} commits that a change point needs.")  # fmt: skip
+    if chosen.out:
+        from reports.build import build
+
+        print(build(list(sweeps.folders), chosen.out).page)
+    return 0
+
+
+def table(chosen: Namespace) -> int:
+    """A LaTeX, Markdown or CSV table of any pivot of the results (medians over the ok cells).
+
+    Settings that were pooled are named on standard error.
+    """
+    from reports import tables
+    from reports.records import frame
+
+    rows, values = _names(chosen.rows), _names(chosen.values)
+    cols = _names("" if "algo" in rows else "algo") if chosen.cols is None else _names(chosen.cols)
+    found = frame(_read(chosen.folders).records)
+    made = tables.pivot(found, rows, cols, values, chosen.intervals)
+    if made.pooled:
+        print(f"reports: medians over different {', '.join(made.pooled)}", file=sys.stderr)
+    print(tables.FORMATS[chosen.format](made), end="")
+    return 0
+
+
+def _read(folders: Iterable[Path]) -> Sweeps:
+    """What the folders hold; the files that had to be left out are named on standard error."""
+    sweeps = read_sweeps(folders)
+    _name_left_out(sweeps)
+    return sweeps
+
+
+def _name_left_out(sweeps: Sweeps) -> None:
+    for file, why in sweeps.corrupt:
+        print(f"reports: left out {file}: {why}", file=sys.stderr)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+Option = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def _option(*flags: str, **settings: Any) -> Option:
+    return flags, settings
+
+
+_FOLDERS = _option("folders", nargs="+", type=Path, metavar="DIR", help="a sweep's folder")
+_OUT = _option("--out", type=Path, help="write it there instead of to standard output")
+_SIDE = {"type": Path, "help": "a sweep's folder or a results.parquet"}
+
+COMMANDS: dict[str, tuple[Callable[[Namespace], int], list[Option]]] = {
+    "report": (report, [
+        _FOLDERS,
+        _option("--out", type=Path, help="where to write (default: the sweep's own folder, or "
+                                         "`merged` beside the first of several)"),
+        _option("--plots", nargs="+", default=[], metavar="MODULE", help="further plots: modules "
+                "with ORDER, TITLE and make(study), as `import` finds them"),
+    ]),
+    "claims": (claims, [
+        _FOLDERS, _option("--format", choices=("text", "markdown", "json"), default="text")
+    ]),
+    "compare": (compare, [
+        _option("base", metavar="BASE", **_SIDE),
+        _option("head", metavar="HEAD", **_SIDE),
+        _option("--format", choices=("text", "markdown", "json", "junit"), default="text"),
+        _OUT,
+        _option("--measured", default="step_time_ms", metavar="A,B",
+                help="metrics judged by statistics (default: %(default)s)"),
+        _option("--bar", type=float, default=0.05, metavar="SHARE",
+                help="the least change of a measured metric that counts (default: %(default)s)"),
+    ]),
+    "duel": (duel, [_option("folder", type=Path, metavar="DIR", help="a duel's folder")]),
+    "export": (export, [
+        _FOLDERS,
+        _option("--format", choices=("github", "bencher", "pytest-benchmark")),
+        _option("--to", choices=("mlflow",), help="one run a record, each written once"),
+        _OUT,
+        _option("--uri", help="of --to: the tracking server (default: DIR/mlruns)"),
+        _option("--experiment", default="etrace-bench", help="of --to: its experiment"),
+    ]),
+    "heatmap": (heatmap, [
+        _FOLDERS,
+        _option("--x", default="n_steps", help="column along the bottom"),
+        _option("--y", default="n_hidden", help="column up the side"),
+        _option("--values", default="step_time_ms", help="the metric"),
+        _option("--out", type=Path, default=Path("maps"), help="folder to draw into"),
+    ]),
+    "history": (history, [
+        _option("folders", nargs="+", type=Path, metavar="DIR",
+                help="a sweep, or a folder with one sweep per commit below it"),
+        _option("--out", type=Path, help="also write a report with the drawn history there"),
+    ]),
+    "table": (table, [
+        _FOLDERS,
+        _option("--rows", default="n_hidden", metavar="A,B", help="columns of the results whose "
+                "values are the rows, such as n_hidden,batching (default: %(default)s)"),
+        _option("--cols", metavar="A,B", help="columns whose values are the columns "
+                "(default: algo, and none where that is a row)"),
+        _option("--values", default="step_time_ms", metavar="A,B",
+                help="the metrics in the cells (default: %(default)s)"),
+        _option("--intervals", action="store_true", help="with 95 %% intervals from three "
+                "processes (or seeds) on; of two with both values"),
+        _option("--format", choices=("markdown", "latex", "csv"), default="markdown"),
+    ]),
+}  # fmt: skip

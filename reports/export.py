@@ -31,15 +31,11 @@ def github(sweeps: Sweeps) -> str:
     entries = []
     for name, rows in cells(sweeps):
         for metric, found in _values(rows):
-            entry: dict[str, Any] = {
-                "name": f"{name} {metric}",
-                "unit": describe(metric).unit,
-                "value": found.centre,
-                "extra": f"{len(rows)} process(es)",
-            }
-            if found.high > found.low:
-                entry["range"] = f"± {(found.high - found.low) / 2:.3g}"
-            entries.append(entry)
+            wide = {"range": f"± {(found.high - found.low) / 2:.3g}"}
+            entries.append({
+                "name": f"{name} {metric}", "unit": describe(metric).unit, "value": found.centre,
+                "extra": f"{len(rows)} process(es)", **(wide if found.high > found.low else {}),
+            })  # fmt: skip
     return _json(_filled(entries))
 
 
@@ -48,42 +44,34 @@ def bencher(sweeps: Sweeps) -> str:
     out: dict[str, dict[str, dict[str, float]]] = {}
     for name, rows in cells(sweeps):
         for metric, found in _values(rows):
-            measure = {"value": found.centre}
-            if found.high > found.low:
-                measure |= {"lower_value": found.low, "upper_value": found.high}
-            out.setdefault(name, {})[METRICS[metric]] = measure
+            wide = {"lower_value": found.low, "upper_value": found.high}
+            out.setdefault(name, {})[METRICS[metric]] = {
+                "value": found.centre, **(wide if found.high > found.low else {})
+            }  # fmt: skip
     return _json(_filled(out))
 
 
 def pytest_benchmark(sweeps: Sweeps) -> str:
     """The JSON of pytest-benchmark; lay it under STORAGE/<platform>/0001_name.json to compare."""
     newest = sweeps.records[-1]
-    provenance, created = newest["provenance"], newest["created"]
-    python, processor = (str(provenance.get(name, "")) for name in ("python", "processor"))
+    place, created = newest["provenance"], newest["created"]
+    python, processor = (str(place.get(name, "")) for name in ("python", "processor"))
     by_key = {record["key"]: record for record in sweeps.records}
     entries = [_benchmark(name, rows, by_key) for name, rows in cells(sweeps)]
+    machine = {
+        "node": str(place.get("fingerprint", "")), "processor": processor,
+        **dict.fromkeys(("machine", "system", "release", "python_compiler"), ""),
+        "python_version": python, "python_implementation": "CPython", "python_build": [],
+        "python_implementation_version": python,
+        "cpu": {"brand_raw": processor, "count": place.get("cores")},
+    }  # fmt: skip
+    commit = {
+        "id": str(place.get("commit", "")), "time": created, "author_time": created,
+        "project": "etrace-bench", "branch": "", "dirty": bool(place.get("dirty")),
+    }  # fmt: skip
     return _json({
-        "machine_info": {
-            "node": str(provenance.get("fingerprint", "")),
-            "processor": processor,
-            **dict.fromkeys(("machine", "system", "release", "python_compiler"), ""),
-            "python_version": python,
-            "python_implementation": "CPython",
-            "python_build": [],
-            "python_implementation_version": python,
-            "cpu": {"brand_raw": processor, "count": provenance.get("cores")},
-        },
-        "commit_info": {
-            "id": str(provenance.get("commit", "")),
-            "time": created,
-            "author_time": created,
-            "project": "etrace-bench",
-            "branch": "",
-            "dirty": bool(provenance.get("dirty")),
-        },
+        "machine_info": machine, "commit_info": commit, "datetime": created, "version": "5.1.0",
         "benchmarks": _filled([entry for entry in entries if entry]),
-        "datetime": created,
-        "version": "5.1.0",
     })  # fmt: skip
 
 
@@ -95,21 +83,17 @@ def cells(sweeps: Sweeps) -> Iterator[tuple[str, pd.DataFrame]]:
 
     Names hold every main setting, whether it varies here or not, so that they last.
     """
-    table = frame(sweeps.records)
     machines = [str(r["provenance"].get("machine") or r["provenance"].get("fingerprint") or "")[:8]
                 for r in sweeps.records]  # fmt: skip
-    table = table.assign(machine=machines)[table["status"].eq("ok")]
+    table = frame(sweeps.records).assign(machine=machines)
+    table = table[table["status"].eq("ok")]
     extras = varying_within(table, SETTINGS)
     extras += ["machine"] if table["machine"].nunique() > 1 else []
     table = table.drop_duplicates([*SETTINGS, *extras, "seed", "repeat"], keep="last")
     table = table.assign(variant=variants(table, extras))
     for _, rows in table.groupby([*SETTINGS, "variant"], dropna=False, sort=False):
-        cell = rows.iloc[0]
-        yield (
-            f"{cell['model']}/{cell['task']}/{cell['variant']}/{cell['batching']}"
-            f"/{cell['backend']}/{cell['device']}"
-            f"/B{cell['batch_size']}/H{cell['n_hidden']}/T{cell['n_steps']}"
-        ), rows
+        yield ("{model}/{task}/{variant}/{batching}/{backend}/{device}"
+               "/B{batch_size}/H{n_hidden}/T{n_steps}".format(**rows.iloc[0])), rows  # fmt: skip
 
 
 def _values(rows: pd.DataFrame) -> Iterator[tuple[str, Interval]]:
@@ -135,41 +119,19 @@ def _benchmark(name: str, rows: pd.DataFrame, by_key: dict[str, Any]) -> dict[st
     outside = int((np.abs(seconds - mean) > spread).sum())
     far = (seconds < q1 - 1.5 * (q3 - q1)) | (seconds > q3 + 1.5 * (q3 - q1))
     return {
-        "group": None,
-        "name": name,
-        "fullname": f"cells::{name}",
-        "params": None,
-        "param": None,
+        "group": None, "name": name, "fullname": f"cells::{name}", "params": None, "param": None,
         "extra_info": {"keys": rows["key"].tolist()},
-        "options": {
-            "disable_gc": False,
-            "timer": "perf_counter",
-            "min_rounds": 1,
-            "max_time": 1.0,
-            "min_time": 0.0,
-            "warmup": True,
-        },
+        "options": {"disable_gc": False, "timer": "perf_counter", "min_rounds": 1,
+                    "max_time": 1.0, "min_time": 0.0, "warmup": True},
         "stats": {
-            "min": seconds.min(),
-            "max": seconds.max(),
-            "mean": mean,
-            "stddev": spread,
-            "rounds": len(seconds),
-            "median": middle,
-            "iqr": q3 - q1,
-            "q1": q1,
-            "q3": q3,
-            "iqr_outliers": int(far.sum()),
-            "stddev_outliers": outside,
-            "outliers": f"{outside};{int(far.sum())}",
-            "ld15iqr": seconds[~far].min(),
-            "hd15iqr": seconds[~far].max(),
-            "ops": 1 / mean,
-            "total": seconds.sum(),
-            "data": seconds.tolist(),
-            "iterations": 1,
+            "min": seconds.min(), "max": seconds.max(), "mean": mean, "stddev": spread,
+            "rounds": len(seconds), "median": middle, "iqr": q3 - q1, "q1": q1, "q3": q3,
+            "iqr_outliers": int(far.sum()), "stddev_outliers": outside,
+            "outliers": f"{outside};{int(far.sum())}", "ld15iqr": seconds[~far].min(),
+            "hd15iqr": seconds[~far].max(), "ops": 1 / mean, "total": seconds.sum(),
+            "data": seconds.tolist(), "iterations": 1,
         },
-    }
+    }  # fmt: skip
 
 
 def _json(value: Any) -> str:
@@ -179,8 +141,7 @@ def _json(value: Any) -> str:
 def _filled(entries: Any) -> Any:
     if not entries:
         raise InputError(
-            "at least one ok cell with a time or a memory figure",
-            "none",
+            "at least one ok cell with a time or a memory figure", "none",
             "An export without values would erase a series; fix the sweep first.",
-        )
+        )  # fmt: skip
     return entries

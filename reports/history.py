@@ -8,18 +8,19 @@ change point is where to look, and a duel of the two commits tells.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from reports.errors import InputError
-from reports.records import Sweeps, read_sweeps
+from reports.records import Sweeps, frame
 from reports.records.columns import SETTINGS
 from reports.records.settings import variants, varying_within
-from reports.records.table import frame
 
 METRICS = ("step_time_ms", "memory_xla_mib", "etrace_mib")
 LEVEL = 5  # commits that make a level
@@ -28,8 +29,7 @@ LEAST_CHANGE = 0.03  # smaller steps are not reported, however still the series
 PENALTY = 3.0  # of a change, in units of the logarithm of the number of commits
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A level that moved: from the commit before to the first commit with the new level."""
 
     before: str
@@ -58,50 +58,35 @@ def sweeps_below(folders: Iterable[Path]) -> list[Path]:
     Raises:
         InputError: there are none.
     """
-    found = [
-        folder
-        for top in folders
-        for folder in sorted({top, *(c.parent for c in top.rglob("cells") if c.is_dir())})
-        if (folder / "cells").is_dir()
-    ]
-    if not found:
+    tops = list(folders)
+    cells = [c for top in tops for c in sorted({top / "cells", *top.rglob("cells")}) if c.is_dir()]
+    if not cells:
         raise InputError(
-            "a sweep, or a folder with sweeps below it",
-            ", ".join(map(str, folders)) or "nothing",
+            "a sweep, or a folder with sweeps below it", ", ".join(map(str, tops)) or "nothing",
             "Keep one folder per commit, such as history/<commit>/cells/*.json.",
-        )
-    return list(dict.fromkeys(found))
-
-
-def read_history(folders: Iterable[Path]) -> Sweeps:
-    return read_sweeps(sweeps_below(folders))
+        )  # fmt: skip
+    return list(dict.fromkeys(found.parent for found in cells))
 
 
 def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[Series]:
     """Every series with at least two commits, those with changes first."""
-    rows = frame(sweeps.records)
-    provenance = [r["provenance"] for r in sweeps.records]
-    rows = rows.assign(
-        commit=[
-            str(p.get("commit") or "")[:10] + ("+" if p.get("dirty") else "") for p in provenance
-        ],
+    places = [r["provenance"] for r in sweeps.records]
+    rows = frame(sweeps.records).assign(
+        commit=[str(p.get("commit") or "")[:10] + ("+" if p.get("dirty") else "") for p in places],
         # Of its machine alone: with other libraries it is the same machine.
-        machine=[str(p.get("machine") or p.get("fingerprint") or "") for p in provenance],
+        machine=[str(p.get("machine") or p.get("fingerprint") or "") for p in places],
         created=[r["created"] for r in sweeps.records],
     )
     rows = rows[rows["status"].eq("ok")]
     rows = rows.assign(variant=variants(rows, _options(rows)))
     found = []
-    for (machine, *values), group in rows.groupby(["machine", *SETTINGS, "variant"], dropna=False):
-        cell = dict(zip([*SETTINGS, "variant"], values, strict=True))
-        name = (
-            f"{cell['variant']} {cell['batching']} {cell['model']} {cell['task']} "
-            f"B={cell['batch_size']} H={cell['n_hidden']} T={cell['n_steps']}"
-        )
+    for (machine, *_), group in rows.groupby(["machine", *SETTINGS, "variant"], dropna=False):
+        name = ("{variant} {batching} {model} {task} B={batch_size} H={n_hidden} T={n_steps}"
+                .format(**group.iloc[0]))  # fmt: skip
         for metric in metrics:
             points = _points(group, metric)
             if len(points) >= 2:
-                found.append(Series(str(machine), name, metric, points, _changes(points)))
+                found.append(Series(machine, name, metric, points, _changes(points)))
     return sorted(found, key=lambda s: (not s.changes, s.machine, s.cell, s.metric))
 
 
@@ -113,6 +98,13 @@ def _options(rows: pd.DataFrame) -> list[str]:
     extras = varying_within(rows, SETTINGS)
     counts = rows.groupby(list(SETTINGS), dropna=False)[extras].nunique()
     return [c for c in extras if counts[c].gt(1).any()]
+
+
+def _points(group: pd.DataFrame, metric: str) -> pd.DataFrame:
+    points = group[group[metric].gt(0)].groupby("commit", sort=False).agg(
+        created=("created", "min"), value=(metric, "median"), n=("key", "size"), keys=("key", list)
+    )  # fmt: skip
+    return points.sort_values("created").reset_index()
 
 
 def change_points(values: np.ndarray) -> list[int]:
@@ -130,29 +122,11 @@ def change_points(values: np.ndarray) -> list[int]:
     return [int(end) for end in search.predict(pen=PENALTY * np.log(n))[:-1]]
 
 
-def _points(group: pd.DataFrame, metric: str) -> pd.DataFrame:
-    usable = group[group[metric].gt(0)]
-    by = usable.groupby("commit", sort=False)
-    points = pd.DataFrame(
-        {
-            "created": by["created"].min(),
-            "value": by[metric].median(),
-            "n": by.size(),
-            "keys": by["key"].agg(list),
-        }
-    )
-    return points.sort_values("created").reset_index()
-
-
 def _changes(points: pd.DataFrame) -> list[Change]:
-    values = points["value"].to_numpy(dtype=float)
-    starts = change_points(values)
-    edges = [0, *starts, len(values)]
-    changes = []
-    for i, start in enumerate(starts):
-        ratio = float(np.median(values[start : edges[i + 2]]) / np.median(values[edges[i] : start]))
-        if abs(np.log(ratio)) >= np.log1p(LEAST_CHANGE):
-            changes.append(
-                Change(str(points["commit"][start - 1]), str(points["commit"][start]), ratio)
-            )
-    return changes
+    values, commits = points["value"].to_numpy(dtype=float), points["commit"].tolist()
+    edges = [0, *change_points(values), len(values)]
+    levels = [np.median(values[start:end]) for start, end in itertools.pairwise(edges)]
+    ratios = [float(after / before) for before, after in itertools.pairwise(levels)]
+    return [Change(commits[start - 1], commits[start], ratio)
+            for start, ratio in zip(edges[1:-1], ratios, strict=True)
+            if abs(np.log(ratio)) >= np.log1p(LEAST_CHANGE)]  # fmt: skip

@@ -144,13 +144,11 @@ def holm(p: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the given order: the chance of any false alarm stays below
     alpha.
     """
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    adjusted = [0.0] * len(p)
-    running = 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p) - rank) * p[index]))
-        adjusted[index] = running
-    return adjusted
+    order = np.argsort(p, kind="stable")
+    steps = np.arange(len(p), 0, -1) * np.asarray(p, dtype=float)[order]
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return [float(value) for value in adjusted]
 
 
 def _logs(values: ArrayLike) -> np.ndarray:

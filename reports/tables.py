@@ -7,7 +7,7 @@ nothing could be measured: then the cell says what happened instead.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ from reports.stats import RANGE, STUDENT, Interval, interval, own_ends
 from reports.text import escape_latex, short, table
 
 NOTHING = "–"
+
+
+Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -41,20 +44,29 @@ class Pivot:
     rows: Sequence[str]
     cols: Sequence[str]
     values: Sequence[str]
-    index: list[tuple[Any, ...]]
-    columns: list[tuple[Any, ...]]
-    found: dict[tuple[tuple[Any, ...], tuple[Any, ...], str], Interval | str]
+    index: list[Key]
+    columns: list[Key]
+    found: dict[tuple[Key, Key, str], Interval | str]
     pooled: list[str]
     intervals: bool
     texts: dict[str, dict[str, str]]
 
-    def lines(self) -> Iterator[tuple[tuple[Any, ...], list[Interval | str]]]:
-        """(values of the row's settings, its cells: metric by metric along the columns)."""
+    def lines(self) -> Iterator[tuple[list[str], list[Interval | str]]]:
+        """(names of the row's settings, its cells: metric by metric along the columns)."""
         for row in self.index:
-            yield row, [self.found.get((row, col, metric), NOTHING)
-                        for metric in self.values for col in self.columns]  # fmt: skip
+            yield self.names(self.rows, row), [
+                self.found.get((row, col, metric), NOTHING)
+                for metric in self.values for col in self.columns
+            ]  # fmt: skip
 
-    def names(self, settings: Sequence[str], key: tuple[Any, ...]) -> list[str]:
+    def heads(self, name: Callable[[str], str]) -> list[str]:
+        """The heads of those cells, with the metric where it is not the same for all."""
+        several = len(self.values) > 1
+        return [" ".join([" · ".join(self.names(self.cols, col)),
+                          *([name(metric)] if several or not col else [])]).strip()
+                for metric in self.values for col in self.columns]  # fmt: skip
+
+    def names(self, settings: Sequence[str], key: Key) -> list[str]:
         """The values of a key, with the digits that keep each apart from the others."""
         return [NOTHING if value is None else self.texts[setting][whole(value)]
                 for setting, value in zip(settings, key, strict=True)]  # fmt: skip
@@ -86,22 +98,17 @@ def pivot(
             close = difflib.get_close_matches(name, map(str, table.columns), n=3, cutoff=0.4)
             raise InputError("a column of the results", repr(name),
                              f"Close to it: {', '.join(close) or 'none'}.")  # fmt: skip
-    twice = sorted({name for name in asked if asked.count(name) > 1})
-    if twice:
+    if twice := sorted({name for name in asked if asked.count(name) > 1}):
         raise InputError(
-            "different columns as rows, as columns and as values",
-            f"{', '.join(twice)} twice",
+            "different columns as rows, as columns and as values", f"{', '.join(twice)} twice",
             "Choose another, such as --rows n_hidden,batching --cols algo --values step_time_ms.",
-        )
+        )  # fmt: skip
     ok = table["status"].eq("ok")
     numbers = table[list(values)].apply(pd.to_numeric, errors="coerce").astype("float64")
     for name in values:
         if not (ok & numbers[name].notna()).any():
-            raise InputError(
-                f"ok rows with a number in {name!r}",
-                "none",
-                "Choose another metric, or run cells that record this one.",
-            )
+            raise InputError(f"ok rows with a number in {name!r}", "none",
+                             "Choose another, or run cells that record it.")  # fmt: skip
     pooled = [c for c in varying_within(table[ok], [*rows, *cols]) if not c.endswith("._target_")]
     if intervals and pooled:
         raise InputError(
@@ -112,15 +119,12 @@ def pivot(
     keys = table[[*rows, *cols]].astype(object)
     keys = keys.where(keys.notna(), None)
     tuples = pd.Series(list(keys.itertuples(index=False, name=None)), index=table.index)
-    by_cell = table.assign(**numbers).groupby(tuples, sort=False)
-    found = {}
-    for key, group in by_cell:
-        row, col = key[: len(rows)], key[len(rows) :]
-        for metric in values:
-            found[row, col, metric] = _cell(group, metric)
+    found = {
+        (key[: len(rows)], key[len(rows) :], metric): _cell(group, metric)
+        for key, group in table.assign(**numbers).groupby(tuples, sort=False) for metric in values
+    }  # fmt: skip
     texts = {name: labels(v for v in keys[name].unique() if v is not None) for name in keys}
-    index = _in_order({row for row, _, _ in found})
-    columns = _in_order({col for _, col, _ in found})
+    index, columns = _in_order(row for row, _, _ in found), _in_order(col for _, col, _ in found)
     return Pivot(rows, cols, values, index, columns, found, pooled, intervals, texts)
 
 
@@ -137,35 +141,25 @@ def _cell(group: pd.DataFrame, metric: str) -> Interval | str:
 
 def _in_order(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Numbers by size before words, what is not set last."""
-    return sorted(keys, key=lambda key: [
+    return sorted(set(keys), key=lambda key: [
         (2, 0, "") if v is None else (1, 0, v) if isinstance(v, str) else (0, v, "") for v in key
     ])  # fmt: skip
 
 
 def to_csv(made: Pivot) -> str:
     """Plain numbers, with the ends of intervals beside them where they are asked for."""
-    wide = {}
-    for metric in made.values:
-        for col in made.columns:
-            several = [metric] if len(made.values) > 1 or not col else []
-            name = " ".join([" · ".join(made.names(made.cols, col)), *several]).strip()
-            cells = [made.found.get((row, col, metric), NOTHING) for row in made.index]
-            parts = ("centre", "low", "high") if made.intervals else ("centre",)
-            for part, end in zip(parts, ("", "_lo", "_hi"), strict=False):
-                wide[name + end] = [getattr(cell, part, np.nan) for cell in cells]
+    parts = {"centre": "", "low": "_lo", "high": "_hi"} if made.intervals else {"centre": ""}
+    body = [[getattr(cell, part, np.nan) for cell in cells for part in parts]
+            for _, cells in made.lines()]  # fmt: skip
+    head = [name + end for name in made.heads(str) for end in parts.values()]
     index = pd.MultiIndex.from_tuples(made.index, names=list(made.rows))
-    return pd.DataFrame(wide, index=index).to_csv()
+    return pd.DataFrame(body, index=index, columns=head).to_csv()
 
 
 def to_markdown(made: Pivot) -> str:
     """A GitHub table; pipes in names are escaped."""
-    several = len(made.values) > 1
-    head = [*made.rows, *(
-        " ".join([" · ".join(made.names(made.cols, col)),
-                  *([heading(metric)] if several or not col else [])]).strip()
-        for metric in made.values for col in made.columns
-    )]  # fmt: skip
-    body = [[*made.names(made.rows, row), *map(made.shown, cells)] for row, cells in made.lines()]
+    head = [*made.rows, *made.heads(heading)]
+    body = [[*names, *map(made.shown, cells)] for names, cells in made.lines()]
     return table(head, body, right=range(len(made.rows), len(head))) + "\n"
 
 
@@ -179,12 +173,12 @@ def to_latex(made: Pivot) -> str:
         rf"\cmidrule(lr){{{first}-{first + m - 1}}}" for first in range(n + 1, n + m * len(over), m)
     )
     body = []
-    for row, cells in made.lines():
+    for names, cells in made.lines():
         texts = [escape_latex(made.shown(cell)) for cell in cells]
         for i, metric in enumerate(made.values):
             for j in _best(cells[i * m : (i + 1) * m], describe(metric).better):
                 texts[i * m + j] = rf"\textbf{{{texts[i * m + j]}}}"
-        body.append(" & ".join([*map(_latex_name, made.names(made.rows, row)), *texts]) + r" \\")
+        body.append(" & ".join([*map(_latex_name, names), *texts]) + r" \\")
     what = ", ".join(describe(v).title for v in made.values)
     label = "-".join(v.replace("_", "-") for v in made.values)
     ends = " with 95\\,\\% intervals (from three processes; of two both)" if made.intervals else ""

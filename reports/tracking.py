@@ -14,13 +14,12 @@ from reports.records.table import leaves
 
 KEY = "etrace_bench.key"
 # What MLflow takes at once, and how long a value may be.
-PARAMS_AT_ONCE = 100
-METRICS_AT_ONCE = 1000
+AT_ONCE = {"params": 100, "metrics": 1000}
 LONGEST_VALUE = 6000
 PAGE = 1000
 
 
-def to_mlflow(sweeps: Sweeps, uri: str | None, experiment: str) -> tuple[int, int]:
+def to_mlflow(sweeps: Sweeps, uri: str | None, experiment: str) -> tuple[int, int, str]:
     """Writes each record as one run; a record that is there already is left alone.
 
     Settings become parameters, metrics metrics, curves metrics with the epoch as their step; the
@@ -32,15 +31,15 @@ def to_mlflow(sweeps: Sweeps, uri: str | None, experiment: str) -> tuple[int, in
         experiment: name of MLflow's experiment.
 
     Returns:
-        How many runs were written, and how many were there.
+        How many runs were written, how many were there, and where they are.
 
     Raises:
-        InputError: mlflow is not installed.
+        InputError: mlflow is not installed, or cannot write there.
     """
     if importlib.util.find_spec("mlflow") is None:
         raise InputError("the package mlflow-skinny (or mlflow)", "none",
-                         "Run pip install 'etrace-bench[tracking]'.")
-    place = uri or str(sweeps.folders[0] / "mlruns")
+                         "Run pip install 'etrace-bench[tracking]'.")  # fmt: skip
+    place = told = uri or str(sweeps.folders[0] / "mlruns")
     if "://" not in place and not place.startswith("file:"):
         place = Path(place).resolve().as_uri()
     if place.startswith("file:"):
@@ -60,10 +59,10 @@ def to_mlflow(sweeps: Sweeps, uri: str | None, experiment: str) -> tuple[int, in
     except (MlflowException, ImportError) as error:
         raise InputError(
             "a folder, a server or a database that MLflow can write to",
-            f"{uri or place} ({' '.join(str(error).split())[:300]})",
+            f"{told} ({' '.join(str(error).split())[:300]})",
             "A database takes the package mlflow in place of mlflow-skinny.",
         ) from None
-    return len(fresh), len(sweeps.records) - len(fresh)
+    return len(fresh), len(sweeps.records) - len(fresh), told
 
 
 def _known(client: Any, experiment: str) -> Iterator[str]:
@@ -79,34 +78,29 @@ def _known(client: Any, experiment: str) -> Iterator[str]:
 def _log(client: Any, experiment: str, record: Record) -> None:
     from mlflow.entities import Metric, Param
 
-    row = record["row"]
-    name = f"{row.get('algo')} {row.get('batching')} {row.get('model')} {record['key'][:6]}"
-    status = str(record["status"])
-    tags = {"status": status, "reason": record.get("reason"), "health": record.get("health"),
-            "commit": (record.get("provenance") or {}).get("commit")}
-    run = client.create_run(experiment, run_name=name,
-                            tags={n: str(value)[:LONGEST_VALUE] for n, value in tags.items()
-                                  if value})
-    identifier = run.info.run_id
-    settings = {**row, **{f"cfg.{path}": v for path, v in leaves(record.get("config") or {})}}
-    params = [Param(n, str(value)[:LONGEST_VALUE]) for n, value in settings.items()]
-    when = run.info.start_time
-    metrics = [Metric(n, float(value), when, 0) for n, value in record["metrics"].items()
-               if isinstance(value, int | float)]
-    curves = record.get("curves") or {}
-    for curve, values in curves.items():
-        metrics += [Metric(f"curve.{curve}", float(value), when, int(epoch))
-                    for epoch, value in zip(curves.get("epoch", []), values, strict=False)
-                    if curve != "epoch" and isinstance(value, int | float)]
-    for begin in range(0, len(params), PARAMS_AT_ONCE):
-        client.log_batch(identifier, params=params[begin : begin + PARAMS_AT_ONCE])
-    for begin in range(0, len(metrics), METRICS_AT_ONCE):
-        client.log_batch(identifier, metrics=metrics[begin : begin + METRICS_AT_ONCE])
+    row, status = record["row"], record["status"]
+    tags = {"status": status, "reason": record["reason"], "health": record["health"],
+            "commit": record["provenance"].get("commit")}  # fmt: skip
+    run = client.create_run(
+        experiment,
+        run_name=f"{row.get('algo')} {row.get('batching')} {row.get('model')} {record['key'][:6]}",
+        tags={name: str(value)[:LONGEST_VALUE] for name, value in tags.items() if value},
+    )
+    identifier, when = run.info.run_id, run.info.start_time
+    settings = {**row, **{f"cfg.{path}": leaf for path, leaf in leaves(record["config"])}}
+    curves = dict(record["curves"])
+    epochs = curves.pop("epoch", [])
+    numbers = [(name, number, 0) for name, number in record["metrics"].items()]
+    numbers += [(f"curve.{name}", number, int(epoch)) for name, values in curves.items()
+                for epoch, number in zip(epochs, values, strict=False)]  # fmt: skip
+    logged = {
+        "params": [Param(name, str(value)[:LONGEST_VALUE]) for name, value in settings.items()],
+        "metrics": [Metric(name, float(number), when, step) for name, number, step in numbers
+                    if number is not None],
+    }  # fmt: skip
+    for kind, items in logged.items():
+        for begin in range(0, len(items), AT_ONCE[kind]):
+            client.log_batch(identifier, **{kind: items[begin : begin + AT_ONCE[kind]]})
     # Last, so that a run whose writing was interrupted is written again.
     client.set_tag(identifier, KEY, record["key"])
     client.set_terminated(identifier, "FINISHED" if status in ("ok", "skipped") else "FAILED")
-
-
-def folder_of(uri: str | None, sweeps: Sweeps) -> str:
-    """Where the runs are, for people."""
-    return uri or str(Path(sweeps.folders[0]) / "mlruns")

@@ -33,6 +33,9 @@ class Side:
         """The distinct values of one fact about the environment."""
         return {str(e.get(name)) for e in self.environment.values() if e.get(name) is not None}
 
+    def told(self, name: str) -> str:
+        return ", ".join(sorted(self.values(name))) or "unknown"
+
 
 @dataclass(frozen=True)
 class Cell:

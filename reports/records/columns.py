@@ -43,120 +43,51 @@ IDENTITY = (
     Column("status", "", "status", "ok, skipped, oom, timeout, crashed or invalid"),
     Column("reason", "", "reason", "why the status is not ok, or what to know about the cell"),
     Column("health", "", "health", "a warning about the training itself; empty when there is none"),
-)
+)  # fmt: skip
 
 METRICS = (
-    Column(
-        "step_time_ms",
-        "ms",
-        "step time",
-        "median time of one training step: forward, gradient and update of one batch",
-        "low",
-    ),
-    Column(
-        "timesteps_per_s",
-        "1/s",
-        "time steps per second",
-        "batch size times steps divided by the step time",
-        "high",
-    ),
-    Column(
-        "sequences_per_s",
-        "1/s",
-        "sequences per second",
-        "batch size divided by the step time",
-        "high",
-    ),
+    Column("step_time_ms", "ms", "step time",
+           "median time of one training step: forward, gradient and update of one batch", "low"),
+    Column("timesteps_per_s", "1/s", "time steps per second",
+           "batch size times steps divided by the step time", "high"),
+    Column("sequences_per_s", "1/s", "sequences per second",
+           "batch size divided by the step time", "high"),
     Column("trace_s", "s", "trace", "time to trace the program to a jaxpr", "low"),
     Column("lower_s", "s", "lower", "time to lower the jaxpr", "low"),
     Column("compile_s", "s", "compile", "time of XLA's compilation", "low"),
     Column("first_call_s", "s", "first call", "first call after compilation", "low"),
-    Column(
-        "memory_xla_mib",
-        "MiB",
-        "memory by XLA",
-        "arguments + outputs + temporaries - aliases of the compiled step",
-        "low",
-    ),
+    Column("memory_xla_mib", "MiB", "memory by XLA",
+           "arguments + outputs + temporaries - aliases of the compiled step", "low"),
     Column("memory_temp_mib", "MiB", "temporaries", "XLA's temporaries alone", "low"),
-    Column(
-        "memory_peak_mib",
-        "MiB",
-        "peak memory",
-        "measured rise of the process's peak over one step, or of the device's",
-        "low",
-    ),
-    Column(
-        "etrace_mib",
-        "MiB",
-        "eligibility traces",
-        "bytes carried as traces, by shape; none is made where one window covers the sequence",
-        "low",
-    ),
-    Column(
-        "flops_per_step",
-        "",
-        "operations per step",
-        "floating-point operations of one training step, scans counted through",
-        "low",
-    ),
-    Column(
-        "limit_ratio",
-        "",
-        "times the floor",
-        "step time over this machine's own floor for that work",
-        "low",
-    ),
+    Column("memory_peak_mib", "MiB", "peak memory",
+           "measured rise of the process's peak over one step, or of the device's", "low"),
+    Column("etrace_mib", "MiB", "eligibility traces",
+           "bytes carried as traces, by shape; none where one window is the sequence", "low"),
+    Column("flops_per_step", "", "operations per step",
+           "floating-point operations of one training step, scans counted through", "low"),
+    Column("limit_ratio", "", "times the floor",
+           "step time over this machine's own floor for that work", "low"),
     Column("loss_first", "", "first loss", "mean training loss of the first epoch"),
     Column("loss_final", "", "final loss", "mean training loss of the last epoch", "low"),
     Column("accuracy", "", "accuracy", "share of right answers on the training data", "high"),
-    Column(
-        "grad_cosine",
-        "",
-        "gradient cosine",
-        "cosine between this gradient and BPTT's on the same batch",
-        "high",
-    ),
-    Column(
-        "grad_rel_error",
-        "",
-        "gradient error",
-        "norm of the difference from BPTT's gradient over BPTT's norm",
-        "low",
-    ),
+    Column("grad_cosine", "", "gradient cosine",
+           "cosine between this gradient and BPTT's on the same batch", "high"),
+    Column("grad_rel_error", "", "gradient error",
+           "norm of the difference from BPTT's gradient over BPTT's norm", "low"),
     Column("grad_norm", "", "gradient norm", "norm of the gradient before clipping"),
     Column("firing_rate", "", "firing rate", "spikes per neuron and step"),
-)
+)  # fmt: skip
 
 EXTRA_METRICS = (
     Column("test_accuracy", "", "test accuracy", "share of right answers on held-out data", "high"),
-    Column(
-        "time_to_target_s",
-        "s",
-        "time to target",
-        "training time, evaluation excluded, until the target loss",
-        "low",
-    ),
-    Column(
-        "n_compilations",
-        "",
-        "compilations",
-        "XLA compilations up to the end of the first step",
-        "low",
-    ),
-    Column(
-        "calls_per_step",
-        "",
-        "calls per step",
-        "compiled calls of the gradient in one training step: 1, or one a sample",
-        "low",
-    ),
-    Column(
-        "window_steps",
-        "",
-        "steps per window",
-        "steps computed at once, traces being carried in between; none where it is the sequence",
-    ),
+    Column("time_to_target_s", "s", "time to target",
+           "training time, evaluation excluded, until the target loss", "low"),
+    Column("n_compilations", "", "compilations",
+           "XLA compilations up to the end of the first step", "low"),
+    Column("calls_per_step", "", "calls per step",
+           "compiled calls of the gradient in one training step: 1, or one a sample", "low"),
+    Column("window_steps", "", "steps per window",
+           "steps computed at once, traces carried in between; none where all are"),
     Column("n_weights", "", "weights", "trained numbers of the network"),
     Column("n_classes", "", "classes", "classes of the task; guessing is right once in as many"),
     Column("step_time_mean_ms", "ms", "mean step time", "mean of single steps, pauses included"),
@@ -164,62 +95,35 @@ EXTRA_METRICS = (
     Column("warmup_steps", "", "warm-up steps", "steps before the timing, not counted"),
     Column("timed_steps", "", "timed steps", "steps that the median is taken over"),
     Column("steady", "", "steady", "1 when the warm-up ended because times had become steady"),
-    Column(
-        "shared_with",
-        "",
-        "timed beside",
-        "most other cells seen on the same device while this one was timed",
-    ),
+    Column("shared_with", "", "timed beside",
+           "most other cells seen on the same device while this one was timed"),
     Column("time_vs_bptt", "", "time over BPTT's",
            "step time over BPTT's, timed by turns in the same process", "low"),
     Column("time_vs_bptt_low", "", "its lower end", "of its interval within the process"),
     Column("time_vs_bptt_high", "", "its upper end", "of its interval within the process"),
-    Column(
-        "floor_ms",
-        "ms",
-        "floor",
-        "this machine's least time for the step's products or for moving its data",
-        "low",
-    ),
+    Column("floor_ms", "ms", "floor",
+           "this machine's least time for the step's products or for moving its data", "low"),
     Column("target_loss", "", "target loss", "the loss that time_to_target_s waits for"),
-    Column(
-        "bytes_per_step",
-        "B",
-        "bytes per step",
-        "bytes that the step's matrix products read and write",
-        "low",
-    ),
-)
+    Column("bytes_per_step", "B", "bytes per step",
+           "bytes that the step's matrix products read and write", "low"),
+)  # fmt: skip
 
 # No metric: what to know of one.
 CONTENDED = Column("contended", "", "contended", "1 where other programs took part of the machine")
 
 # What a seed decides alone: further processes of one seed give the same number again.
-SEEDED = frozenset(
-    {
-        *("loss_first", "loss_final", "accuracy", "test_accuracy"),
-        *("grad_cosine", "grad_rel_error", "grad_norm", "firing_rate"),
-    }
-)
+SEEDED = frozenset({"loss_first", "loss_final", "accuracy", "test_accuracy", "grad_cosine",
+                    "grad_rel_error", "grad_norm", "firing_rate"})  # fmt: skip
 # Metrics that may be recorded as true and false.
 FLAGS = frozenset({"contended", "steady"})
 # Shares and cosines, whose intervals end where their values do.
 BOUNDS = {"accuracy": (0.0, 1.0), "test_accuracy": (0.0, 1.0), "grad_cosine": (-1.0, 1.0)}
 
 # Settings that make two cells different experiments; seed and repeat are replications of one.
-SETTINGS = (
-    "backend",
-    "algo",
-    "batching",
-    "model",
-    "task",
-    "batch_size",
-    "n_hidden",
-    "n_layers",
-    "n_steps",
-    "device",
-)
+SETTINGS = ("backend", "algo", "batching", "model", "task", "batch_size", "n_hidden", "n_layers",
+            "n_steps", "device")  # fmt: skip
 REPLICATION = ("seed", "repeat")
+WHOLE = ("batch_size", "n_hidden", "n_layers", "n_steps", *REPLICATION)  # numbers
 SIZES = ("n_steps", "n_hidden", "batch_size")
 SYMBOLS = {"batch_size": "B", "n_hidden": "H", "n_steps": "T"}
 # What a paper calls the values of settings.

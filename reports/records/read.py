@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.errors import InputError
-from reports.records.columns import FLAGS
+from reports.records.columns import FLAGS, WHOLE
 
 SCHEMA = 1
 STATUSES = ("ok", "skipped", "oom", "timeout", "crashed", "invalid")
@@ -28,8 +28,12 @@ MOST_RECORD_MIB = 64
 MOST_INDEX_MIB = 512
 DEEPEST = 32  # levels of nesting; a real record has six
 _KEY = re.compile(r"[0-9a-f]{8,64}")
-_WHOLE = ("batch_size", "n_hidden", "n_layers", "n_steps", "seed", "repeat")
-_PARTS = ("config", "samples", "curves", "fidelity", "traces", "memory", "provenance")
+_NUMBER = (int, float, type(None))
+# What the parts of a record hold; * stands for any name, a list for numbers in a row.
+_PARTS: dict[str, Any] = {
+    "config": {}, "memory": {}, "provenance": {"versions": {}}, "traces": {"*": (int, float)},
+    "samples": {"*": [_NUMBER]}, "curves": {"*": [_NUMBER]}, "fidelity": {"*": {"*": _NUMBER}},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,22 +96,25 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
             "Run a sweep into the folder first; unusable cells run again when it is resumed."
             + "".join(f"\n  {file}: {why}" for file, why in corrupt[:5]),
         )
-    _check_schema(records)
-    newest = _newest_by_key(records)
-    known = {r["key"] for r in newest}
+    versions = Counter(r["schema"] for r in records)
+    if set(versions) != {SCHEMA}:
+        raise InputError(
+            f"records of schema {SCHEMA} only",
+            ", ".join(f"{n} of schema {v}" for v, n in sorted(versions.items())),
+            "Report each version with the release that wrote it, or run the older cells again.",
+        )
+    records.sort(key=lambda r: r["created"])
+    newest = {r["key"]: r for r in records}
     return Sweeps(
         folders=paths,
-        records=newest,
+        records=[r for r in records if newest[r["key"]] is r],
         corrupt=corrupt,
-        missing=[
-            {**cell["row"], "key": cell["key"], "folder": str(folder)}
-            for folder, index in indices
-            for cell in index["planned"]
-            if cell["key"] not in known
-        ],
+        missing=[{**cell["row"], "key": cell["key"], "folder": str(folder)}
+                 for folder, index in indices for cell in index["planned"]
+                 if cell["key"] not in newest],
         questions={i["experiment"]: i["question"] for _, i in indices if i["question"]},
         plots=tuple(dict.fromkeys(name for _, i in indices for name in i["plots"])),
-    )
+    )  # fmt: skip
 
 
 def read_json(file: Path, most_mib: int) -> Any:
@@ -173,29 +180,33 @@ def _record(value: Any) -> tuple[Record, list[str]]:
         raise Unusable(f"expected key to be 8 to 64 hexadecimal digits, got {record['key']!r:.60}")
     if _expect(record.get("status"), "status", str) not in STATUSES:
         raise Unusable(f"expected status to be one of {', '.join(STATUSES)}, "
-                       f"got {record['status']!r:.60}")
+                       f"got {record['status']!r:.60}")  # fmt: skip
     for name, cell in _expect(record.get("row"), "row", dict).items():
-        whole = name in _WHOLE
-        _expect(cell, f"row.{name}", *((int,) if whole else (str, int, float, bool)), type(None))
+        kinds = (int,) if name in WHOLE else (str, int, float, bool)
+        _expect(cell, f"row.{name}", *kinds, type(None))
     given = dict(_expect(record.get("metrics"), "metrics", dict))
     # Words are no metric; a writer that put them there meant the health beside them.
     record = {**record, "health": record.get("health") or given.pop("health", None)}
     metrics, without = _finite(given)
     words = {n: _expect(record.get(n) or "", n, str)
              for n in ("experiment", "reason", "health", "created")}  # fmt: skip
-    parts = {n: _expect(_given(record, n), n, dict) for n in _PARTS}
-    for part in ("samples", "curves"):
-        for name, numbers in parts[part].items():
-            for number in _expect(numbers, f"{part}.{name}", list):
-                _expect(number, f"a number of {part}.{name}", int, float, type(None))
-    for weight, found in parts["fidelity"].items():
-        for name, number in _expect(found, f"fidelity.{weight}", dict).items():
-            _expect(number, f"fidelity.{weight}.{name}", int, float, type(None))
-    for name, number in parts["traces"].items():
-        _expect(number, f"traces.{name}", int, float)
-    versions = _given(parts["provenance"], "versions")
-    parts["provenance"]["versions"] = _expect(versions, "provenance.versions", dict)
+    parts = {name: _shaped(record.get(name), name, shape) for name, shape in _PARTS.items()}
     return {**record, **words, **parts, "metrics": metrics}, without
+
+
+def _shaped(value: Any, name: str, shape: Any) -> Any:
+    """The value, when it has the shape; what an object lacks is an empty object."""
+    if isinstance(shape, dict):
+        found = dict(_expect({} if value is None else value, name, dict))
+        for each in found if "*" in shape else shape:
+            inner = shape.get("*") or shape[each]
+            found[each] = _shaped(found.get(each), f"{name}.{each}", inner)
+        return found
+    if isinstance(shape, list):
+        for item in _expect(value, name, list):
+            _expect(item, f"a number of {name}", *shape[0])
+        return value
+    return _expect(value, name, *shape)
 
 
 def _finite(metrics: dict[str, Any]) -> tuple[dict[str, float | None], list[str]]:
@@ -209,18 +220,12 @@ def _finite(metrics: dict[str, Any]) -> tuple[dict[str, float | None], list[str]
         try:
             if name in FLAGS and isinstance(number, bool):
                 number = int(number)
-            _expect(number, f"metrics.{name}", int, float, type(None))
+            _expect(number, f"metrics.{name}", *_NUMBER)
             found[name] = number if number is not None and math.isfinite(number) else None
         except Unusable as why:
             found[name] = None
             without.append(f"only a metric: {why}")
     return found, without
-
-
-def _given(parts: dict[str, Any], name: str) -> Any:
-    """A part, or an empty one where it is absent or null."""
-    found = parts.get(name)
-    return {} if found is None else found
 
 
 _NAMES = {dict: "an object", list: "a list", str: "text", float: "a number", int: "a whole number"}
@@ -258,36 +263,13 @@ def _index(file: Path) -> dict[str, Any]:
 
 def _cell_files(folder: Path) -> list[Path]:
     cells = folder / "cells"
-    if not folder.exists():
-        raise InputError(
-            "a folder that holds a sweep",
-            f"{folder}, which does not exist",
-            "Check the path; sweeps are in runs/ unless out=DIR said otherwise.",
-        )
     if not cells.is_dir():
+        there = folder.exists()
         raise InputError(
             "a folder that holds a sweep (cells/*.json inside)",
-            f"{folder}, which has no cells/",
-            "Give the folder itself, such as runs/latest, not its parent or its report.",
-        )
+            f"{folder}, which {'has no cells/' if there else 'does not exist'}",
+            "Give the folder itself, such as runs/latest, not its parent or its report." if there
+            else "Check the path; sweeps are in runs/ unless out=DIR said otherwise.",
+        )  # fmt: skip
     # Hidden files are records still being written.
     return sorted(f for f in cells.glob("*.json") if not f.name.startswith("."))
-
-
-def _check_schema(records: list[Record]) -> None:
-    versions = Counter(r["schema"] for r in records)
-    if set(versions) == {SCHEMA}:
-        return
-    shown = ", ".join(f"{n} of schema {v}" for v, n in sorted(versions.items()))
-    raise InputError(
-        f"records of schema {SCHEMA} only",
-        shown,
-        "Report each version with the release that wrote it, or run the older cells again.",
-    )
-
-
-def _newest_by_key(records: list[Record]) -> list[Record]:
-    """Oldest first; of several records with one key only the newest."""
-    ordered = sorted(records, key=lambda r: r["created"])
-    newest = {r["key"]: r for r in ordered}
-    return [r for r in ordered if newest[r["key"]] is r]

@@ -12,24 +12,12 @@ import pandas as pd
 
 from reports.errors import InputError
 from reports.output import replacing
-from reports.records.columns import CONTRACT, EXTRA_METRICS, METRICS
+from reports.records.columns import CONTRACT, EXTRA_METRICS, METRICS, WHOLE
 from reports.records.read import Record, read_sweeps
 from reports.records.settings import whole
 
-_WHOLE = ("batch_size", "n_hidden", "n_layers", "n_steps", "seed", "repeat")
-_WORDS = (
-    "key",
-    "experiment",
-    "backend",
-    "algo",
-    "batching",
-    "model",
-    "task",
-    "device",
-    "status",
-    "reason",
-    "health",
-)
+_WORDS = ("key", "experiment", "backend", "algo", "batching", "model", "task", "device", "status",
+          "reason", "health")  # fmt: skip
 
 
 def load(*folders: str | Path) -> pd.DataFrame:
@@ -174,7 +162,7 @@ def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
 
 def _typed(name: str, values: pd.Series) -> pd.Series:
     """One type a column, so that parquet takes it: whole numbers, floats, booleans or text."""
-    if name in _WHOLE:
+    if name in WHOLE:
         # Not by way of floats, which lose the last digits of a large seed.
         return pd.Series(pd.array(_nulls(values), "Int64"), index=values.index)
     if name in _WORDS:

@@ -12,7 +12,12 @@ from synthetic_records import grid, write_sweep
 
 from reports.cli import main
 from reports.errors import InputError
-from reports.history import change_points, history, read_history
+from reports.history import change_points, history, sweeps_below
+from reports.records import Sweeps, read_sweeps
+
+
+def read_history(folders: list[Path]) -> Sweeps:
+    return read_sweeps(sweeps_below(folders))
 
 
 def commits(folder: Path, n: int, slower_from: int, **axes: Any) -> Path:
