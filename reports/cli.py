@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -173,36 +172,6 @@ def export(chosen: Namespace) -> int:
     return 0
 
 
-def heatmap(chosen: Namespace) -> int:
-    """Draw any metric over any two axes, one SVG and PNG a way."""
-    from reports.plots.heatmap import grids, plot
-    from reports.study import Study
-
-    study = Study(_read(chosen.folders))
-    for name in (chosen.x, chosen.y, chosen.values):
-        if name not in study.cells.columns:
-            there = ", ".join(map(str, study.cells.columns[:40]))
-            raise InputError("a setting or a metric of the results", repr(name),
-                             f"There are {there}.")  # fmt: skip
-    maps = grids(study, chosen.x, chosen.y, chosen.values)
-    if not maps:
-        raise InputError(
-            f"{chosen.values} at two values of {chosen.x} and of {chosen.y}", "none",
-            "Sweep both axes, such as n_hidden=64,128 n_steps=50,100.",
-        )  # fmt: skip
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    for number, (title, grid, pooled) in enumerate(maps, 1):
-        stem = f"map_{chosen.values}_{number}"
-        with tempfile.TemporaryDirectory(dir=chosen.out) as stage:
-            plot(chosen.values, title, grid, pooled, stem).save(Path(stage))
-            for file in Path(stage).iterdir():
-                file.replace(chosen.out / file.name)  # a link there is not followed
-        print(chosen.out / f"{stem}.svg", title)
-        if pooled:
-            print(f"reports: {stem} shows {pooled}", file=sys.stderr)
-    return 0
-
-
 def history(chosen: Namespace) -> int:
     """Change points over the commits of a history: one folder of sweeps, per machine and cell.
 
@@ -305,13 +274,6 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], list[Option]]] = {
         _OUT,
         _option("--uri", help="of --to: the tracking server (default: DIR/mlruns)"),
         _option("--experiment", default="etrace-bench", help="of --to: its experiment"),
-    ]),
-    "heatmap": (heatmap, [
-        _FOLDERS,
-        _option("--x", default="n_steps", help="column along the bottom"),
-        _option("--y", default="n_hidden", help="column up the side"),
-        _option("--values", default="step_time_ms", help="the metric"),
-        _option("--out", type=Path, default=Path("maps"), help="folder to draw into"),
     ]),
     "history": (history, [
         _option("folders", nargs="+", type=Path, metavar="DIR",
