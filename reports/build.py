@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports import output, page, plots
-from reports.page.context import context
+from reports.page.context import Context
 from reports.records import Sweeps, read_sweeps
 from reports.records.table import write
 from reports.study import Study
@@ -54,7 +54,7 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
     with output.staged(target) as stage:
         write(study.everything, stage, sweeps.records)
         report = stage / "report"
-        told = context(study, [plot.save(report) for plot in drawn], missing)
+        told = Context(study, [plot.save(report) for plot in drawn], missing)
         for table in told.tables:
             table.write(report)
         (report / "report.md").write_text(page.markdown(told), encoding="utf-8")

@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+_MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "](": "]\\(", "\n": " "}
+_LATEX = str.maketrans({
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--",
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+})  # fmt: skip
+
 
 def short(value: Any, digits: int = 3) -> str:
     """Three significant figures, an en dash for nothing, no exponent where digits will do."""
@@ -32,42 +38,17 @@ def line(cells: Iterable[str]) -> str:
 def escape_markdown(value: Any) -> str:
     """Text that cannot end a table cell, open a tag or make a link."""
     text = "" if value is None else str(value)
-    for mark, safe in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ("|", "\\|"),
-        ("](", "]\\("),
-        ("\n", " "),
-    ):
+    for mark, safe in _MARKDOWN.items():
         text = text.replace(mark, safe)
     return text
 
 
 def escape_latex(value: Any) -> str:
-    escapes = {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "–": "--",
-    }
-    return "".join(escapes.get(c, c) for c in str(value if value is not None else ""))
+    return ("" if value is None else str(value)).translate(_LATEX)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
     """A table; `right` columns are flush right."""
     rule = ["---:" if i in right else "---" for i in range(len(head))]
-    return "\n".join(
-        [
-            line(map(escape_markdown, head)),
-            line(rule),
-            *(line(escape_markdown(str(c)) for c in row) for row in rows),
-        ]
-    )
+    body = [line(escape_markdown(cell) for cell in row) for row in rows]
+    return "\n".join([line(map(escape_markdown, head)), line(rule), *body])

@@ -190,9 +190,7 @@ def _chance(cells: pd.DataFrame, metric: str) -> float:
 
 
 def _guessing(value: float, metric: str, chance: float, n_test: float) -> bool:
-    """Whether a mean over seeds is no better than guessing."""
-    if chance != chance:
-        return False
+    """Whether a mean over seeds is no better than guessing; no where that is not known."""
     if metric == "loss_final":
         return value >= _STUCK * chance
     n = n_test if n_test > 0 else _UNKNOWN_TEST
@@ -206,11 +204,8 @@ def _matters(one: Learned, best: Learned) -> bool:
 
 
 def _far_behind(one: Learned, best: Learned) -> bool:
-    start = best.chance if best.chance == best.chance else 0.0
-    if one.metric == "loss_final":
-        if best.chance != best.chance:
-            return False
-        gains = best.chance - one.figure.centre, best.chance - best.figure.centre
-        return gains[0] < _MOST_OF_IT * gains[1] and gains[1] - gains[0] > _MUCH * best.chance
-    gains = one.figure.centre - start, best.figure.centre - start
-    return gains[0] < _MOST_OF_IT * gains[1] and gains[1] - gains[0] > _MUCH
+    loss = one.metric == "loss_final"
+    start = best.chance if loss or best.chance == best.chance else 0.0
+    gains = [abs(f.figure.centre - start) for f in (one, best)]  # neither is at chance
+    much = _MUCH * (start if loss else 1.0)
+    return gains[0] < _MOST_OF_IT * gains[1] and gains[1] - gains[0] > much

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from reports.judge import Facts
 from reports.judge.claims import Answered, Claim, answers
@@ -14,109 +15,115 @@ from reports.page.contest import Told, told
 from reports.page.figures import plural
 from reports.page.tables import Table
 from reports.plots.base import Drawn
-from reports.records import Record, asked
+from reports.records import asked
 from reports.study import Study
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Context:
-    """One report.
+    """One report: what is said of a study, each part worked out once.
 
     Args:
-        title: the question it answers.
-        subtitle: experiments, cells and machine.
-        drawn: every drawing; `not_drawn` says why others are missing.
-        ways: one table for each group of settings, a row a way.
-        elsewhere: what to use at the other settings.
-        sources: where peaks of memory were read.
-        below_floor: cells whose step took less than the machine's floor, of `floors`.
+        drawings: of the study; `not_drawn` says why others are missing.
     """
 
-    title: str
-    subtitle: str
-    facts: Facts
-    drawn: Sequence[Drawn]
+    study: Study
+    drawings: Sequence[Drawn]
     not_drawn: Sequence[tuple[str, str]]
-    ways: Sequence[Table]
-    elsewhere: Table | None
-    problems: Sequence[Problem]
-    details: Sequence[Table]
-    claims: Sequence[Answered]
-    untested: Sequence[Claim]
-    columns: Table
-    environment: Table
-    results: Results
-    sources: Sequence[str]
-    below_floor: int
-    floors: int
-    health: bool
-    contests: Sequence[Told]
+
+    @property
+    def facts(self) -> Facts:
+        return self.study.facts
+
+    @cached_property
+    def title(self) -> str:
+        """The question that it answers."""
+        questions = set(self.study.sweeps.questions.values())
+        return questions.pop() if len(questions) == 1 else "Which way of computing should I use?"
+
+    @cached_property
+    def subtitle(self) -> str:
+        """Experiments, cells and machine."""
+        table = self.study.table
+        machines, processors = table["machine"].nunique(), self._told("provenance", "processor")
+        one = processors[0] if len(processors) == 1 else ""
+        machine = f"{machines} machines" if machines > 1 else one
+        experiments = ", ".join(sorted(set(table["experiment"]) - {""})[:4])
+        return " · ".join(filter(None, [experiments, plural(len(table), "cell"), machine]))
+
+    @cached_property
+    def drawn(self) -> list[Drawn]:
+        """The drawings with two on the first screen: where nothing was trained, growth stands
+        beside the costs.
+        """
+        growth = next((d for d in self.drawings if d.plot.place == "more"), None)
+        if sum(d.plot.place == "first" for d in self.drawings) != 1 or growth is None:
+            return list(self.drawings)
+        moved = replace(growth, plot=replace(growth.plot, place="first"))
+        return [moved if d is growth else d for d in self.drawings]
+
+    @cached_property
+    def ways(self) -> list[Table]:
+        """One for each group of settings, a row a way."""
+        groups = self.facts.groups[: tables.MOST_GROUPS]
+        return [tables.ways(group[0], i) for i, group in enumerate(groups, 1)]
+
+    @cached_property
+    def contests(self) -> list[Told]:
+        return told(self.study.contests)
+
+    @cached_property
+    def elsewhere(self) -> Table | None:
+        return tables.elsewhere(self.facts)
+
+    @cached_property
+    def details(self) -> list[Table]:
+        return [*tables.scaling(self.facts), *tables.details(self.study)]
+
+    @cached_property
+    def environment(self) -> Table:
+        return tables.environment(self.study.sweeps.records)
+
+    @cached_property
+    def columns(self) -> Table:
+        return tables.columns(self.study.table)
 
     @property
     def tables(self) -> list[Table]:
         """Those with a CSV file of their own."""
-        contests = [t.table for t in self.contests]
         found = [*self.ways, self.elsewhere, *self.details, self.columns, self.environment]
-        return [*contests, *(t for t in found if t)]
+        return [*(t.table for t in self.contests), *filter(None, found)]
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        return problems(self.study.table, self.study.sweeps, self.facts)
+
+    @cached_property
+    def claims(self) -> tuple[list[Answered], list[Claim]]:
+        """(answered, not tested by these records)."""
+        return answers(self.facts)
+
+    @cached_property
+    def results(self) -> Results:
+        return results(self.study.table)
 
     @property
-    def grave(self) -> int:
-        return sum(problem.grave for problem in self.problems)
+    def sources(self) -> list[str]:
+        """Where peaks of memory were read."""
+        return self._told("memory", "source")
 
-    def verdicts(self, verdict: str) -> int:
-        return sum(a.finding.verdict == verdict for a in self.claims)
+    @cached_property
+    def below_floor(self) -> tuple[int, int]:
+        """(cells whose step took less than the machine's floor, cells with a floor)."""
+        ratios = self.study.table["limit_ratio"][self.study.table["status"].eq("ok")]
+        return int(ratios.lt(1).sum()), int(ratios.notna().sum())
 
+    @property
+    def health(self) -> bool:
+        """Whether any cell was to measure it."""
+        return any(asked(r, "health") for r in self.study.sweeps.records)
 
-def context(study: Study, drawn: Sequence[Drawn], not_drawn: Sequence[tuple[str, str]]) -> Context:
-    """Everything that is said of a study."""
-    facts, table, records = study.facts, study.table, study.sweeps.records
-    ok = table[table["status"].eq("ok")]
-    claims, untested = answers(facts)
-    questions = set(study.sweeps.questions.values())
-    machines = table["machine"].nunique()
-    processors = _told(records, "provenance", "processor")
-    subtitle = [
-        ", ".join(sorted(set(table["experiment"]) - {""})[:4]),
-        plural(len(table), "cell"),
-        f"{machines} machines" if machines > 1 else processors[0] if len(processors) == 1 else "",
-    ]
-    return Context(
-        title=questions.pop() if len(questions) == 1 else "Which way of computing should I use?",
-        subtitle=" · ".join(filter(None, subtitle)),
-        facts=facts,
-        drawn=_first_screen(drawn),
-        not_drawn=not_drawn,
-        ways=[
-            tables.ways(group[0], i)
-            for i, group in enumerate(facts.groups[: tables.MOST_GROUPS], 1)
-        ],
-        elsewhere=tables.elsewhere(facts),
-        problems=problems(table, study.sweeps, facts),
-        details=[*tables.scaling(facts), *tables.details(study)],
-        claims=claims,
-        untested=untested,
-        columns=tables.columns(table),
-        environment=tables.environment(records),
-        results=results(table),
-        sources=_told(records, "memory", "source"),
-        below_floor=int(ok["limit_ratio"].lt(1).sum()),
-        floors=int(ok["limit_ratio"].notna().sum()),
-        health=any(asked(r, "health") for r in records),
-        contests=told(study.contests),
-    )
-
-
-def _told(records: Sequence[Record], part: str, name: str) -> list[str]:
-    """What records say, each once."""
-    return sorted({str((r.get(part) or {}).get(name) or "") for r in records} - {""})
-
-
-def _first_screen(drawn: Sequence[Drawn]) -> list[Drawn]:
-    """The drawings with two on the first screen: where nothing was trained, growth stands beside
-    the costs.
-    """
-    growth = next((d for d in drawn if d.plot.place == "more"), None)
-    if sum(d.plot.place == "first" for d in drawn) != 1 or growth is None:
-        return list(drawn)
-    moved = replace(growth, plot=replace(growth.plot, place="first"))
-    return [moved if d is growth else d for d in drawn]
+    def _told(self, part: str, name: str) -> list[str]:
+        """What records say, each once."""
+        records = self.study.sweeps.records
+        return sorted({str((r.get(part) or {}).get(name) or "") for r in records} - {""})

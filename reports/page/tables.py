@@ -74,16 +74,26 @@ def _table(name: str, title: str, items: Iterable[Any], columns: Sequence[Column
                  frozenset(i for i, h in enumerate(head) if h in numeric), notes)  # fmt: skip
 
 
+def _cost(way: Way | None) -> list[Cell]:
+    """The cells of a way's time over BPTT's, its time, its memory and what it learned."""
+    made = [Cell("–")] * 4
+    if way and way.against:
+        made[0] = Cell(between(way.against))
+    if way and way.time:
+        tip = kind(way.time.ms, way.time.n, "process", "processes")
+        tip += f"; {way.time.odd} more, far off, left out" if way.time.odd else ""
+        made[1] = Cell(figure(way.time.ms) + "*" * way.contended, tip)
+    if way and way.memory:
+        made[2] = Cell(figure(way.memory))
+    if way and way.learned:
+        tip = kind(way.learned.figure, len(way.learned.seeds), "seed")
+        made[3] = Cell(figure(way.learned.figure), tip)
+    return made
+
+
 def ways(setting: Setting, nth: int) -> Table:
     """One row a way of one setting: what it costs and comes to, and how it stands."""
     answer = setting.answer
-
-    def time(way: Way) -> Cell:
-        if not way.time:
-            return Cell("–")
-        tip = kind(way.time.ms, way.time.n, "process", "processes")
-        tip += f"; {way.time.odd} more, far off, left out" if way.time.odd else ""
-        return Cell(figure(way.time.ms) + "*" * way.contended, tip)
 
     def relative(way: Way) -> Cell:
         found = answer.ratio.get(way.name)
@@ -93,29 +103,22 @@ def ways(setting: Setting, nth: int) -> Table:
             return Cell("not compared" if found else "–")
         return Cell(short(found.centre), change(found))
 
-    def learned(way: Way) -> Cell:
-        if not way.learned:
-            return Cell("–")
-        found = way.learned.figure
-        return Cell(figure(found), kind(found, len(way.learned.seeds), "seed"))
-
     tuned = any(w.learned and w.learned.n_lr > 1 for w in setting.ways)
     columns: list[Column] = [
         ("way", lambda w: Cell(w.name, mark="start" if w is answer.start else "")),
-        (heading(AGAINST), lambda w: between(w.against) if w.against else "–"),
-        ("ms per training step", time),
+        (heading(AGAINST), lambda w: _cost(w)[0]),
+        ("ms per training step", lambda w: _cost(w)[1]),
         ("relative time", relative),
-        (heading(setting.memory), lambda w: figure(w.memory)),
-        (heading(setting.metric or "test_accuracy"), learned),
+        (heading(setting.memory), lambda w: _cost(w)[2]),
+        (heading(setting.metric or "test_accuracy"), lambda w: _cost(w)[3]),
         ("learning rate", lambda w: short(w.learned.lr) if tuned and w.learned else "–"),
         ("gradient cosine", lambda w: short(w.cosine)),
         ("", lambda w: _standing(setting, w)),
     ]
     ranked = sorted(setting.ways, key=lambda w: (w is not answer.start, not w.ok, not w.time,
                                                  w.ms, w.name))  # fmt: skip
-    numeric = [head for head, _ in columns[1:-1]]
-    return _table(f"ways_{nth}", f"Ways for {setting.whole}", ranked, columns, numeric,
-                  _notes(setting))  # fmt: skip
+    return _table(f"ways_{nth}", f"Ways for {setting.whole}", ranked, columns,
+                  [head for head, _ in columns[1:-1]], _notes(setting))  # fmt: skip
 
 
 def _standing(setting: Setting, way: Way) -> Cell:
@@ -179,20 +182,16 @@ def elsewhere(facts: Facts) -> Table | None:
         told = listed([w.name for w in s.answer.tied], most=3)
         return "not compared*" if s.answer.uncompared else told or "–"
 
-    def of_start(say: Callable[[Way], str]) -> Callable[[Setting], str]:
-        return lambda s: say(s.answer.start) if s.answer.start else "–"
-
     metrics = {s.metric for s in found if s.metric}
     columns: list[Column] = [
         ("setting", lambda s: s.name),
         ("start with", name),
         ("as fast within noise", tied),
-        (heading(AGAINST), of_start(lambda w: between(w.against) if w.against else "–")),
-        ("ms per training step",
-         of_start(lambda w: figure(w.time.ms if w.time else None) + "*" * w.contended)),
-        ("memory (MiB)", of_start(lambda w: figure(w.memory))),
+        (heading(AGAINST), lambda s: _cost(s.answer.start)[0]),
+        ("ms per training step", lambda s: _cost(s.answer.start)[1]),
+        ("memory (MiB)", lambda s: _cost(s.answer.start)[2]),
         (heading(metrics.pop()) if len(metrics) == 1 else "learned",
-         of_start(lambda w: figure(w.learned.figure if w.learned else None))),
+         lambda s: _cost(s.answer.start)[3]),
     ]  # fmt: skip
     more = len(facts.settings) - len(found)
     return _table("settings", "Every setting", found, columns, [head for head, _ in columns[3:]],

@@ -114,7 +114,7 @@ def round_ticks(low: float, high: float) -> list[float]:
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     if high / low < 5:
-        ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+        ticks = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high)
     else:
         digits = (1, 2, 5) if high / low < 50 else (1, 3) if high / low < 1000 else (1,)
         ticks = LogLocator(subs=digits, numticks=8).tick_values(low, high)
@@ -190,7 +190,7 @@ def point_labels(axes: Axes, points: Iterable[tuple[float, float, str]],
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
                 va="bottom" if dy > 0 else "top", in_layout=False,
             )  # fmt: skip
-            box = made.get_window_extent()
+            box = made.get_window_extent().padded(r / 3)
             outside = box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0
             cost = sum(map(box.overlaps, covered)) + 3 * outside + 2 * (box.y1 > inside.y1)
             made.remove()

@@ -43,7 +43,10 @@ def make(study: Study) -> list[Plot]:
         placed = [w for w in setting.ways if w.time and w.mib > 0]
         if len(placed) < 2:
             continue
-        front = dict(zip(placed, pareto([(w.ms, w.mib) for w in placed]), strict=True))
+        # Times that were measured under contention are not compared, so they make no front.
+        calm = not any(w.contended for w in placed)
+        best = pareto([(w.ms, w.mib) for w in placed])
+        front = {w: calm and b for w, b in zip(placed, best, strict=True)}
         shown = sorted(placed, key=lambda w: (not front[w], w.ms, w.name))[:MOST_WAYS]
         data = pd.DataFrame([{
             "way": w.name, "step_time_ms": w.ms, "step_time_ms_lo": w.time.ms.low,
@@ -82,7 +85,7 @@ def _caption(setting: Setting, ways: list[Way], front: int) -> str:
     if any(setting.answer.why.get(w.name) for w in ways):
         said += " Open marks: ways that do not qualify (see the table)."
     if any(w.contended for w in ways):
-        said += " * measured under contention."
+        said += " * measured under contention, so no Pareto front is drawn."
     out = [w.name for w in setting.ways if w.failed.get("oom") and not w.ok]
     return said + (f" Out of memory: {', '.join(out)}." if out else "")
 
@@ -92,9 +95,10 @@ def _draw(
     styles: dict[tuple[str, str, str], Look],
 ) -> None:  # fmt: skip
     line = sorted((w.ms, w.mib) for w in front if front[w])
-    steps = [line[0], *((x, y) for (_, b), (x, d) in itertools.pairwise(line)
-                        for y in (b, d))]  # fmt: skip
-    axes.plot(*zip(*steps, strict=True), color=FAINT, linewidth=1.2, zorder=1, label="_")
+    steps = [*line[:1], *((x, y) for (_, b), (x, d) in itertools.pairwise(line)
+                          for y in (b, d))]  # fmt: skip
+    axes.plot([x for x, _ in steps], [y for _, y in steps], color=FAINT, linewidth=1.2, zorder=1,
+              label="_")  # fmt: skip
     xs: list[float] = []
     for way in ways:
         if not way.time:

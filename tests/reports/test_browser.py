@@ -286,7 +286,7 @@ def test_text_and_drawings_follow_the_colour_scheme(driver: Any, url: str, schem
           ['body', 'body', 'color'], ['eyebrow', '.eyebrow', 'color'], ['cell', 'td', 'color'],
           ['head', 'th', 'color'], ['link', '.note a', 'color'], ['caption', 'figcaption', 'color'],
           ['failed', 'tr.failed td', 'color'], ['holds', '.holds', 'color'],
-          ['fails', '.fails', 'color'], ['drawing', 'figure svg text', 'fill']])
+          ['fails', '.does-not-hold', 'color'], ['drawing', 'figure svg text', 'fill']])
         found[name] = rgb(getComputedStyle(document.querySelector(selector))[property]);
       return [paper, found];
     """
@@ -331,7 +331,7 @@ def test_silence_no_errors_no_requests_no_injection(driver: Any, url: str) -> No
 
 
 def test_claims_lead_to_their_rows(page: Any) -> None:
-    claim = page.find_element(By.CSS_SELECTOR, "[id^=claim-under-100]")
+    claim = page.find_element(By.CSS_SELECTOR, "[id^=claim-d-rtrl-exact]")
     assert "does not hold" in claim.text
     key = claim.find_element(By.CSS_SELECTOR, ".keys").text.split(", ")[0]
     page.find_element(By.NAME, "search").send_keys(key)

@@ -237,10 +237,10 @@ def test_ratios_of_equal_ways_seldom_part_them() -> None:
 
 def test_the_ratio_to_bptt_stands_first_and_may_be_absent() -> None:
     from reports.page import markdown
-    from reports.page.context import context
+    from reports.page.context import Context
 
     records = faster_by_turns_on_a_busy_machine(np.random.default_rng(0))
-    told = markdown(context(study(records), [], []))
+    told = markdown(Context(study(records), [], []))
     assert "| way | time over BPTT's | ms per training step |" in told
     assert "| **d_rtrl** | 0.6 (0.593 to 0.607) |" in told
-    assert "time over BPTT's |" not in markdown(context(study([record("bptt")]), [], []))
+    assert "time over BPTT's |" not in markdown(Context(study([record("bptt")]), [], []))

@@ -16,7 +16,7 @@ from synthetic_records import ALGOS, Records, grid, record, study, write_sweep
 from reports import plots
 from reports.build import build
 from reports.page import html, markdown
-from reports.page.context import context
+from reports.page.context import Context
 from reports.page.figures import change, figure, kind, listed
 from reports.page.tables import short_weights
 from reports.plots.base import Plot
@@ -74,7 +74,7 @@ def page(sweep: Path) -> str:
 
 def told(records: Records) -> str:
     """The report of these records as Markdown, without drawings."""
-    return markdown(context(study(records), [], []))
+    return markdown(Context(study(records), [], []))
 
 
 def test_the_page_is_well_formed_and_identifiers_are_unique(page: str) -> None:
@@ -219,7 +219,7 @@ def test_a_report_of_next_to_nothing_is_a_report() -> None:
     bare["metrics"] = {}
     for records in ([record()], [bare], [record(status="oom")],
                     [record(a, status="oom", reason="large") for a in ALGOS]):  # fmt: skip
-        made = context(study(records), [], [("A plot", "no data")])
+        made = Context(study(records), [], [("A plot", "no data")])
         assert "<h1>" in html(made)
         assert "# " in markdown(made)
     words = told([record(a, status="oom", reason="too large") for a in ALGOS])
