@@ -10,7 +10,7 @@ import pytest
 
 from reports import page
 from reports.judge.contest import Match, matches
-from reports.page.context import context
+from reports.page.context import Context
 
 from . import synthetic_records as synthetic
 
@@ -180,7 +180,7 @@ def test_the_page_escapes_a_contest_as_anything_else() -> None:
     records = [r for a in ("bptt", "d_rtrl") for r in way(rng, a)]
     for each in records:
         each["row"]["algo"] += "<b>"
-    made = page.html(context(synthetic.study([complete(r) for r in records]), [], []))
+    made = page.html(Context(synthetic.study([complete(r) for r in records]), [], []))
     assert "bptt&lt;b&gt;" in made
     assert "<b>" not in made.replace("<body>", "")
 
@@ -194,4 +194,4 @@ def complete(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def report(records: list[dict[str, Any]]) -> str:
-    return page.markdown(context(synthetic.study([complete(r) for r in records]), [], []))
+    return page.markdown(Context(synthetic.study([complete(r) for r in records]), [], []))
