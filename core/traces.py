@@ -121,8 +121,9 @@ class DenseTrace:
             return advanced(eps, x, g, a_0)
         samples, row = op.lead[0], next(iter(eps.values()))[0]
         room = CPU_TILE_BYTES if jax.default_backend() == "cpu" else TILE_BYTES
-        fitting = max(1, room // (row.size * row.dtype.itemsize))
-        size = max(k for k in range(1, samples + 1) if samples % k == 0 and k <= fitting)
+        # At least two tiles: of a tile that is the whole, XLA would not see `after` any more.
+        fitting = max(1, min(room // (row.size * row.dtype.itemsize), samples // 2))
+        size = max(k for k in range(1, fitting + 1) if samples % k == 0)
 
         def some(i: Any, eps: Any) -> Any:
             first = i * size + (0 if after is None else after)
@@ -141,29 +142,27 @@ class DenseTrace:
         return lax.fori_loop(0, samples // size, some, dict(eps))
 
 
-# Elements of a weight above which one reduction over the samples is the faster way on a CPU: the
-# accumulated dW no longer stays in a core's cache.
-CACHED_WEIGHT = 2**17
-
-
 def _by_samples(eps: Any, dw: Any) -> Any:
     """sum_i eps [..., I, H] dW [I, H], a few samples at a time.
 
-    Only its transpose is ever run: dW = sum_b eps_b dh_b. Written sample by sample it becomes
-    multiply-adds over a dW that stays in the cache; as one reduction over the leading axis XLA's
-    CPU backend took up to five times as long (GRU 50 -> 128, B = 32).
+    Only its transpose is ever run: dW = sum_b eps_b dh_b. On a CPU it is multiply-adds of a few
+    samples, read where they lie, over one dW. As one reduction over the leading axis XLA's CPU
+    backend took five times as long, and so did slices of eps as the inputs of a loop, which copies
+    them.
     """
     *lead, n_in, width = eps.shape
-    if n_in * width > CACHED_WEIGHT or jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu":
         return (eps * dw).sum(axis=-2)
     rows = math.prod(lead)
-    size = max(k for k in range(1, 9) if rows % k == 0)
+    size = max(k for k in range(1, 5) if rows % k == 0)
+    eps = eps.reshape(rows, n_in, width)
 
     @partial(jax.checkpoint, prevent_cse=False)  # else every slice is kept: a copy of the trace
-    def some(_: None, chunk: Any) -> tuple[None, Any]:
-        return None, jnp.stack([(chunk[j] * dw).sum(axis=0) for j in range(size)])
+    def some(_: None, first: Any) -> tuple[None, Any]:
+        each = [lax.dynamic_index_in_dim(eps, first + j, keepdims=False) for j in range(size)]
+        return None, jnp.stack([(one * dw).sum(axis=0) for one in each])
 
-    _, dh = scan(some, None, eps.reshape(rows // size, size, n_in, width))
+    _, dh = scan(some, None, jnp.arange(0, rows, size))
     return dh.reshape(*lead, width)
 
 
