@@ -32,7 +32,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
     Args:
       model: any brainstate module.
       window: steps per window of the sequence driver: a number, "sequence", or "auto": as many as
-        keep the step buffers below max(a quarter of the traces, `least_buffer`), so that memory is
+        keep the step buffers near max(a quarter of the traces, `least_buffer`), so that memory is
         flat in the length of the sequence. It changes speed and memory, never the gradient.
       mode: accepted for compatibility; the shapes tell.
 
@@ -88,8 +88,9 @@ class WindowedAlgorithm(OnlineAlgorithm):
         most = max(1, int(budget / self.graph.step_bytes()))
         if most >= n_steps:
             return n_steps
-        # A window that divides the sequence needs one compiled body instead of two.
-        divisors = [k for k in range(1, most + 1) if n_steps % k == 0]
+        # A window that divides the sequence needs one compiled body instead of two: up to a quarter
+        # longer.
+        divisors = [k for k in range(1, most + most // 4 + 1) if n_steps % k == 0]
         return divisors[-1] if 2 * divisors[-1] > most else most
 
     def values_and_weights(
