@@ -9,6 +9,7 @@ from core.algorithms.rtrl import RTRL
 from core.data import MultiStepData, SingleStepData
 from core.errors import CoreError, InvalidArgument, NotCompiled, NotRepresentable
 from core.sequence import Result, evaluate, gradient, initialise, train, window_steps
+from core.streaming import Stream
 
 __all__ = [
     "BPTT",
@@ -26,6 +27,7 @@ __all__ = [
     "ParamDimVjpAlgorithm",
     "Result",
     "SingleStepData",
+    "Stream",
     "TruncatedBPTT",
     "decay_from_rank",
     "evaluate",

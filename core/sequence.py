@@ -26,7 +26,15 @@ from core.data import check_steps, idle_steps, leading, step_weights, without_pa
 from core.errors import InvalidArgument
 from core.stepper import Stepper
 
-__all__ = ["Result", "evaluate", "gradient", "initialise", "train", "window_steps"]
+__all__ = [
+    "Result",
+    "check_optimizer",
+    "evaluate",
+    "gradient",
+    "initialise",
+    "train",
+    "window_steps",
+]
 
 Loss = Callable[..., Any]
 
@@ -158,6 +166,9 @@ def gradient(
     start = stepper.carry
     if fresh:
         start = start._replace(traces=jax.tree.map(jnp.zeros_like, start.traces))
+    traces = start.traces
+    if size < n_steps:
+        start = start._replace(traces=stepper.algo.open_traces(traces, size))
     again = (
         None if reset is None else 1.0 - reset.astype(float),
         None if mask is None else idle_steps(weight, reset),
@@ -165,6 +176,8 @@ def gradient(
     inputs = (args, targets if per_step_targets else None, weight, again, stepper.clock)
     state = (start, jax.tree.map(jnp.zeros_like, trained))
     (carry, grads), (losses, aux, outs) = _over_windows(tick, state, inputs, size)
+    if start.traces is not traces:
+        carry = carry._replace(traces=stepper.algo.close_traces(carry.traces))
     stepper.owner.set_carry(carry)
     return Result(stepper.named(grads), losses, outs, aux)
 
@@ -198,7 +211,7 @@ def train(
       Result; its gradients are those of the last update, before clipping.
     """
     options: dict[str, Any] = {"reduce": reduce, "has_aux": has_aux}
-    _check_optimizer(optimizer, algo)
+    check_optimizer(optimizer, algo)
     if isinstance(clip_norm, numbers.Real) and not clip_norm > 0:
         raise InvalidArgument(
             "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
@@ -243,6 +256,9 @@ def train(
     weight = None if mask is None else step_weights(mask, n_steps, stepper.batch)
     stepper.adapt(loss, targets, fresh=True, per_step_targets=per_step_targets, has_aux=has_aux)
 
+    size = stepper.algo.steps_per_window(update_every)
+    algo.trace.value = algo.open_traces(algo.trace.value, size)
+
     def chunk(inputs: Any) -> Any:
         x, y, w, again = inputs
         result = gradient(
@@ -271,10 +287,11 @@ def train(
         losses, aux = jax.tree.map(
             lambda a, b: jnp.concatenate([a, b]), (losses, aux), (last_losses, last_aux)
         )
+    algo.trace.value = algo.close_traces(algo.trace.value)
     return Result(grads, losses, None, aux)
 
 
-def _check_optimizer(optimizer: Any, algo: OnlineAlgorithm) -> None:
+def check_optimizer(optimizer: Any, algo: OnlineAlgorithm) -> None:
     """Before any work. What optax makes has an `update` too, of another kind."""
     update = getattr(optimizer, "update", None)
     came = type(optimizer).__name__

@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 
 from core.operation import Block, Operation
+from core.pending import Pending, held_back
 from core.rollout import scan
 
 __all__ = [
@@ -36,10 +37,10 @@ class EligibilityTrace(brainstate.ShortTermState):
 
 
 def outer(x: Any, g: Any) -> Any:
-    """sum_t x_t (x) g_t: [K, lead, I], [K, lead, H] -> [lead, I, H]; one GEMM per sample."""
-    if x.shape[0] == 1:
-        return x[0][..., :, None] * g[0][..., None, :]
-    return jnp.einsum("k...i,k...h->...ih", x, g)
+    """sum_t x_t (x) g_t: [..., K, I], [..., K, H] -> [..., I, H]; one GEMM per sample."""
+    if x.shape[-2] == 1:
+        return x[..., 0, :, None] * g
+    return jnp.einsum("...ki,...kh->...ih", x, g)
 
 
 def enter(flow: dict[int, Any], s: int, values: Any, neurons: Any) -> None:
@@ -73,73 +74,110 @@ CPU_TILE_BYTES, TILE_BYTES = 2**22, 2**28
 
 
 class DenseTrace:
-    """eps itself, [lead, rows, width] for each component: exact, memory O(B I H)."""
+    """eps itself, [lead, rows, width] for each component: exact, memory O(B I H).
+
+    Args:
+      dtype: in which it is kept, if not in that of its states. What is computed with it is computed
+        in theirs.
+      pending: steps that are held back from it where updates come before; "auto" for as many as its
+        size wants.
+    """
 
     exact = True
     joins_biases = True  # a bias is one more row
     natural_window: int | None = None
 
+    def __init__(self, dtype: Any = None, pending: int | str = "auto") -> None:
+        self.dtype, self.pending = dtype, pending
+
     def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[int, Any]:
         """eps = 0 of a block."""
-        return {s: jnp.zeros((*op.lead, op.rows, block.width), dtype) for s in block.components}
+        shape, dtype = (*op.lead, op.rows, block.width), self.dtype or dtype
+        return {s: jnp.zeros(shape, dtype) for s in block.components}
 
-    def contract(
-        self, eps: Mapping[int, Any], op: Operation, block: Block, dw: Any
-    ) -> dict[int, Any]:
+    def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
         """dh[s] [lead, width] = sum_i eps[s] [lead, i, width] dW [i, width], dW [rows, H]."""
-        return {s: _by_samples(eps[s], dw[:, block.columns]) for s in block.components}
+        dw = dw[:, block.columns]
+        if not isinstance(eps, Pending):
+            return {s: _by_samples(eps[s], dw) for s in block.components}
+        held, old = eps.drive(dw), {p: _by_samples(e, dw) for p, e in eps.eps.items()}
+        return {s: held[s] + sum(eps.moved[s, p] * old[p] for p in old) for s in held}
 
     def advance(
         self,
-        eps: Mapping[int, Any] | None,
+        eps: Any,
         x: Any,
         g: Mapping[int, Any],
         a_0: Mapping[tuple[int, int], Any],
         op: Operation,
         block: Block,
         after: Any = None,
-    ) -> dict[int, Any]:
+    ) -> Any:
         """eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t x_t (x) g_t[s], with g_t = A_t f_t.
 
         Args:
-          eps: eps_0, None for zero.
+          eps: eps_0, None for zero; of which steps may be held back.
           x: [K, lead, rows].
           g: [K, lead, width] by component.
           a_0: [lead, width] by pair of components.
           after: of `zero_after`; the traces are then updated in place.
         """
+        x, g = jnp.moveaxis(x, 0, -2), {s: jnp.moveaxis(a, 0, -2) for s, a in g.items()}
+        if not isinstance(eps, Pending):
+            return self._taken_in(eps, x, g, a_0, after)
+        if x.shape[-2] > eps.room:
+            whole = self._taken_in(self.settled(eps), x, g, a_0, after)
+            return held_back(whole, eps.room, eps.x.dtype)
+        held = eps.after(dict(a_0))
+        full = eps.count.max() + x.shape[-2] > eps.room
+        whole = self._taken_in(eps.eps, held.x, held.g, held.moved, after, only_if=full)
+        return held.with_steps(x, dict(g), whole, full)
+
+    def settled(self, eps: Any) -> Any:
+        """The trace itself, with what has been held back from it."""
+        return self._taken_in(eps.eps, eps.x, eps.g, eps.moved)
+
+    def _taken_in(
+        self,
+        eps: Mapping[int, Any] | None,
+        x: Any,
+        g: Mapping[int, Any],
+        a_0: Mapping[tuple[int, int], Any],
+        after: Any = None,
+        only_if: Any = True,
+    ) -> dict[int, Any]:
+        """As `advance`, with [lead, K, ...]; a few samples at a time, and in place."""
         # Without the barrier XLA computes g and A_0 again for each of the I rows of the trace.
         x, g, a_0 = lax.optimization_barrier((x, dict(g), dict(a_0)))
 
         def advanced(eps: Any, x: Any, g: Any, a_0: Any) -> dict[int, Any]:
-            new = {s: outer(x, g[s]) for s in block.components}
+            new = {s: outer(x, g[s]) for s in g}
             for s, p in a_0 if eps is not None else ():
                 new[s] += a_0[s, p][..., None, :] * eps[p]
-            return new
+            return {s: a.astype(self.dtype or a.dtype) for s, a in new.items()}
 
-        if eps is None or len(op.lead) != 1:
+        lead = x.shape[:-2]
+        if eps is None or (math.prod(lead) == 1 and only_if is True):
             return advanced(eps, x, g, a_0)
-        samples, row = op.lead[0], next(iter(eps.values()))[0]
+        flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[len(lead) :]), (dict(eps), x, g, a_0))
+        old, (samples, *row) = flat[0], next(iter(flat[0].values())).shape
         room = CPU_TILE_BYTES if jax.default_backend() == "cpu" else TILE_BYTES
         # At least two tiles: of a tile that is the whole, XLA would not see `after` any more.
-        fitting = max(1, min(room // (row.size * row.dtype.itemsize), samples // 2))
-        size = max(k for k in range(1, fitting + 1) if samples % k == 0)
+        fitting = min(room // (math.prod(row) * x.dtype.itemsize), samples // 2)
+        size = max(k for k in range(1, max(1, fitting) + 1) if samples % k == 0)
 
         def some(i: Any, eps: Any) -> Any:
             first = i * size + (0 if after is None else after)
-
-            def tile(a: Any, axis: int = 0) -> Any:
-                return lax.dynamic_slice_in_dim(a, first, size, axis)
-
-            new = advanced(
-                jax.tree.map(tile, dict(eps)),
-                tile(x, 1),
-                {s: tile(a, 1) for s, a in g.items()},
-                jax.tree.map(tile, a_0),
+            tile = jax.tree.map(
+                lambda a: lax.dynamic_slice_in_dim(a, first, size), (eps, *flat[1:])
             )
-            return {s: lax.dynamic_update_slice_in_dim(eps[s], new[s], first, 0) for s in eps}
+            return {
+                s: lax.dynamic_update_slice_in_dim(eps[s], a, first, 0)
+                for s, a in advanced(*tile).items()
+            }
 
-        return lax.fori_loop(0, samples // size, some, dict(eps))
+        tiles = jnp.where(only_if, samples // size, 0) if only_if is not True else samples // size
+        return {s: a.reshape(eps[s].shape) for s, a in lax.fori_loop(0, tiles, some, old).items()}
 
 
 def _by_samples(eps: Any, dw: Any) -> Any:

@@ -37,7 +37,7 @@ FORBIDDEN_IMPORTS = {
 CORE_RANKS = {
     **dict.fromkeys(("data", "derivative", "differential", "elements", "environment"), 0),
     **dict.fromkeys(("errors", "factors", "labels", "nn", "operation", "program"), 0),
-    **dict.fromkeys(("relations", "schedule"), 0),
+    **dict.fromkeys(("pending", "relations", "schedule"), 0),
     "graph": 1,
     "losses": 1,
     **dict.fromkeys(("beginning", "build", "capture", "cuts", "rollout", "step", "window"), 2),
@@ -45,6 +45,7 @@ CORE_RANKS = {
     "algorithms": 4,
     "stepper": 5,
     "sequence": 6,
+    "streaming": 7,
 }
 
 # Folders whose files are plug-ins, and the modules there that plug-ins may share.

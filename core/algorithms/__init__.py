@@ -54,6 +54,12 @@ class ES_D_RTRL(D_RTRL):
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         return self._rule.init_traces(graph)
 
+    def open_traces(self, traces: Any, steps: int) -> Any:
+        return traces if self._factorised else super().open_traces(traces, steps)
+
+    def close_traces(self, traces: Any) -> Any:
+        return traces if self._factorised else super().close_traces(traces)
+
     def follow(self, *window: Any) -> tuple[Any, Any]:
         return self._rule.follow(*window)
 

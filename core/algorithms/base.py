@@ -149,6 +149,14 @@ class OnlineAlgorithm(Compiled):
         """
         return carry
 
+    def open_traces(self, traces: Any, steps: int) -> Any:
+        """Traces as they are best carried while windows of `steps` steps follow one another."""
+        return traces
+
+    def close_traces(self, traces: Any) -> Any:
+        """The reverse of `open_traces`."""
+        return traces
+
     def forward(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         """The plain steps, with their full derivative; traces stand still."""
         graph = self.graph

@@ -23,10 +23,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Arrays, Carry, Window
+from core.algorithms.base import Arrays, Carry, Window, check_window
 from core.algorithms.windowed import WindowedAlgorithm
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
@@ -34,6 +35,7 @@ from core.errors import InvalidArgument
 from core.graph import Graph
 from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
+from core.pending import Pending, held_back, slots
 from core.rollout import forget
 from core.traces import DenseTrace, advance_parameter, enter, zero_after
 from core.window import (
@@ -66,6 +68,11 @@ class D_RTRL(WindowedAlgorithm):
         trace from window to window (braintrace's `multi-step`); its gradient depends on the window
         and is BPTT's when one window covers the sequence.
       trace: how the traces of operations are represented; dense by default, which is exact.
+      trace_dtype: in which dense traces are kept, such as "float16" or "bfloat16", to halve their
+        memory and the time of reading them; what is computed with them has the model's precision.
+        None for the model's, which is exact.
+      pending: with updates or windows of few steps, how many steps are held back from a dense trace
+        before it is written, or "auto" (`core.pending`). It changes speed and never the gradient.
       mode: accepted for compatibility; the shapes tell.
     """
 
@@ -76,6 +83,8 @@ class D_RTRL(WindowedAlgorithm):
         window: int | str = "auto",
         credit: str = "trace",
         trace: DenseTrace | LowRankTrace | None = None,
+        trace_dtype: Any = None,
+        pending: int | str = "auto",
         mode: Any = None,
     ) -> None:
         super().__init__(model, window=window, mode=mode)
@@ -84,7 +93,9 @@ class D_RTRL(WindowedAlgorithm):
                 "credit to be trace or window", repr(credit), "Choose one of them."
             )
         self.credit = credit
-        self.representation = DenseTrace() if trace is None else trace
+        check_window(pending, ("auto",), "pending")
+        dense = DenseTrace(_float(trace_dtype), pending)
+        self.representation = dense if trace is None else trace
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """As the representation and the credit want it."""
@@ -160,6 +171,39 @@ class D_RTRL(WindowedAlgorithm):
             new[source.label] = tuple(blocks)
         return carry._replace(traces=new)
 
+    def open_traces(self, traces: Any, steps: int) -> Any:
+        """With room to hold steps back, where that is worth it."""
+        dense = self.representation
+        if not isinstance(dense, DenseTrace):
+            return traces
+
+        def opened(source: Source, block: Block, eps: Any) -> Any:
+            if isinstance(source, Parameter) or isinstance(eps, Pending) or not eps:
+                return eps
+            room = slots(eps, steps, dense.pending)
+            return held_back(eps, room, self.graph.dtype(block.group)) if room else eps
+
+        new = self._of_blocks(opened, traces)
+        return traces if jax.tree.structure(new) == jax.tree.structure(traces) else new
+
+    def close_traces(self, traces: Any) -> Any:
+        """All steps taken in."""
+        return self._of_blocks(
+            lambda source, block, eps: (
+                self.representation.settled(eps) if isinstance(eps, Pending) else eps
+            ),
+            traces,
+        )
+
+    def _of_blocks(self, change: Any, traces: Any) -> Any:
+        return {
+            source.label: tuple(
+                change(source, block, eps)
+                for block, eps in zip(source.blocks, traces[source.label], strict=True)
+            )
+            for source in self.graph.sources
+        }
+
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
@@ -231,6 +275,26 @@ class D_RTRL(WindowedAlgorithm):
 
     def readable(self) -> tuple[Any, ...]:
         return super().readable() if self.credit == "trace" else ()
+
+
+def _float(dtype: Any) -> Any:
+    """A floating dtype by its name, or None.
+
+    Raises:
+      InvalidArgument: anything else.
+    """
+    try:
+        found = None if dtype is None else jnp.dtype(dtype)
+        valid = found is None or jnp.issubdtype(found, jnp.floating)
+    except TypeError:
+        valid = False
+    if not valid:
+        raise InvalidArgument(
+            "trace_dtype to be a floating dtype or None",
+            repr(dtype),
+            "Use for example float16 or bfloat16.",
+        )
+    return found
 
 
 ParamDimVjpAlgorithm = D_RTRL

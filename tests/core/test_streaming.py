@@ -1,0 +1,77 @@
+"""`core.Stream` is `core.train` with an update at every step, one call a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import braintools
+import jax
+import numpy as np
+import pytest
+
+import core
+
+from . import rate_models as rate
+from .cases import data_for, weights_of
+from .references import assert_close, named, relative_error, squared_error
+
+MAKE = {
+    "d_rtrl": core.D_RTRL,
+    "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9),
+    "truncated": lambda m: core.TruncatedBPTT(m, window=1),
+}
+
+
+def learner(make: Any, xs: Any) -> Any:
+    model = rate.GRU.model()
+    optimizer = braintools.optim.Adam(0.05)
+    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
+    algo = make(model)
+    core.initialise(algo, xs[0], "manual" if xs.ndim == 3 else "single")
+    return model, algo, optimizer
+
+
+@pytest.mark.parametrize(("name", "samples"), [("d_rtrl", 2), ("es_d_rtrl", 2), ("truncated", 0)])
+def test_it_learns_as_train_does(name: str, samples: int) -> None:
+    xs, ys = (a if samples else a[:, 0] for a in data_for())
+    model, algo, optimizer = learner(MAKE[name], xs)
+    start = weights_of(model)
+
+    def trained() -> Any:
+        found = core.train(algo, squared_error, xs, ys, optimizer, update_every=1,
+                           per_step_targets=True, clip_norm=0.5)
+        return found.losses
+
+    wanted = brainstate.transform.jit(trained)()
+    other, algo, optimizer = learner(MAKE[name], xs)
+    stream = core.Stream(algo, squared_error, optimizer, clip_norm=0.5)
+    found = []
+    for t, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        value, out = stream(x, y)
+        assert relative_error(squared_error(out, y), value) < 1e-12
+        found.append(value)
+        if t == 3:  # in between as well, and goes on
+            stream.store()
+    stream.store()
+    assert relative_error(np.stack(found), wanted) < 1e-11
+    assert_close(weights_of(other), weights_of(model), 1e-11)
+    assert max(np.abs(weights_of(other)[k] - start[k]).max() for k in start) > 1e-2
+    for a, b in zip(*(jax.tree.leaves(named(m.states(brainstate.HiddenState)))
+                      for m in (model, other)), strict=True):
+        assert relative_error(a, b) < 1e-11
+
+
+def test_a_step_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    xs, ys = data_for()
+    _, algo, optimizer = learner(core.D_RTRL, xs)
+    stream = core.Stream(algo, squared_error, optimizer)
+    stream(xs[0], ys[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(core.D_RTRL, "window", None)  # whoever traced again would call it
+        stream(xs[1], ys[1])
+
+
+def test_an_optimizer_of_another_kind_is_refused() -> None:
+    with pytest.raises(core.InvalidArgument, match=r"an optimizer of braintools\.optim"):
+        core.Stream(core.D_RTRL(rate.GRU.model()), squared_error, braintools.optim.Adam)

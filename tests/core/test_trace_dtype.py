@@ -1,0 +1,62 @@
+"""Traces in fewer bits: half the memory, and a gradient that is near."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import core
+
+from . import rate_models as rate
+from . import spiking_models as spiking
+from .cases import Case, data_for, gradient_of, run
+from .references import errors
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("bfloat16", 8), ("float16", 11), ("float32", 24)])
+@pytest.mark.parametrize("case", [rate.GRU, spiking.ADAPTIVE], ids=lambda c: c.name)
+def test_the_gradient_loses_what_the_dtype_has_not(case: Case, dtype: str, bits: int) -> None:
+    """A trace is rounded once a window, here 64 steps in windows of 16 and of one."""
+    model, data = case.model(), data_for(n_steps=64)
+
+    def everything() -> Any:
+        exact = core.D_RTRL(model, window="sequence")
+        ways = [(16, 1), (1, 1), (1, 4)]
+        return gradient_of(exact, data), [
+            gradient_of(
+                core.D_RTRL(model, window=k, pending=room, trace_dtype=dtype), data, fresh=False
+            )
+            for k, room in ways
+        ]
+
+    (wanted, _), ((windows, _), (steps, _), (held, _)) = run(everything)
+    largest = max(errors(windows, wanted).values())
+    assert 2.0 ** -(bits + 12) < largest < min(0.01, 2.0 ** (3 - bits))
+    for grads in (steps, held):
+        assert max(errors(grads, wanted).values()) < 2.0 ** (5 - bits)
+
+
+def test_it_halves_the_memory_and_nothing_else() -> None:
+    """Traces of element-wise parameters stay; outputs and gradients keep the model's dtype."""
+    model, data = rate.RECURRENT.model(), data_for()
+
+    def traces(dtype: Any) -> Any:
+        algo = core.D_RTRL(model, window=3, trace_dtype=dtype)
+        grads = gradient_of(algo, data, fresh=False).grads
+        assert {jnp.result_type(g) for g in jax.tree.leaves(grads)} == {jnp.dtype(float)}
+        return algo.trace.value
+
+    whole, half = run(lambda: (traces(None), traces("float32")))
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(half), strict=True):
+        assert b.nbytes == (a.nbytes // 2 if a.ndim == 3 else a.nbytes)
+        assert np.allclose(a, b, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "half a float", 16])
+def test_another_dtype_is_refused(dtype: Any) -> None:
+    with pytest.raises(core.InvalidArgument, match="trace_dtype to be a floating dtype or None"):
+        core.D_RTRL(rate.GRU.model(), trace_dtype=dtype)
