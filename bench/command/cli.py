@@ -39,10 +39,15 @@ NOT_HERE = {
 
 CHECK_USAGE = """\
 usage: python -m bench check algo=NAME [algo.KEY=VALUE...] [--config-dir DIR]
+       python -m bench check model=NAME [model.KEY=VALUE...] [n_hidden=N] [n_steps=T] [task=NAME]
+       python -m bench check task=NAME [task.KEY=VALUE...] [n_steps=T] [n_hidden=N] [lr=VALUE]
 
-Runs the conformance suite on one algorithm: gradients against BPTT, batching, windows, units.
+An algorithm: the conformance suite, gradients against BPTT, batching, windows, units.
+A model: its graph, what cannot be represented, and every algorithm's gradient beside BPTT's.
+A task: a batch, what guessing reaches, and whether a GRU learns it in a minute.
 
-Exit status: 0 every promise is kept; 1 one is not; 2 bad input.
+Exit status: 0 every promise is kept, traces can train the model, the GRU learned the task; 1 not
+so; 2 bad input.
 """
 
 
@@ -214,26 +219,56 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     return sweep.run(cells, folder, about, contest.runner(runner), contest.finals)
 
 
+# What a check may set beside the group that it looks at; the rest of a cell is its own.
+CHECKED = {
+    "algo": (),
+    "model": ("n_hidden", "n_layers", "n_steps", "seed", "task"),
+    "task": ("n_hidden", "n_steps", "batch_size", "seed", "lr"),
+}
+
+
 def check(config_dir: str | None, overrides: list[str]) -> int:
-    """Runs the conformance suite on the algorithm that the overrides choose.
+    """Puts an algorithm, a model or a task to the test.
 
     Raises:
-        BadInput: when they choose several, or set what the suite has of its own.
+        BadInput: when the overrides choose several, or set what the check has of its own.
     """
-    for override in overrides:
-        key = override.partition("=")[0].lstrip("+~")
-        if key.partition(".")[0] != "algo":
-            raise BadInput("check", expected="algo=NAME and algo.KEY=VALUE", came=override,
-                           do="Its networks, data and sizes are its own.")
-    cell, *others = cells_of(config_dir, overrides, multirun=True)
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    kind = next((key for key in keys if key in CHECKED), "algo")
+    for key, override in zip(keys, overrides, strict=True):
+        if key.partition(".")[0] not in (kind, *CHECKED[kind]):
+            others = f", {' '.join(CHECKED[kind])}" if CHECKED[kind] else ""
+            raise BadInput("check", expected=f"{kind}=NAME, {kind}.KEY=VALUE{others}",
+                           came=override, do="The rest of the cell is its own.")
+    own = {"task": ["model=gru", "algo=bptt", "epochs=1000"]}.get(kind, [])
+    cell, *others = cells_of(config_dir, [*own, *_check_defaults(kind, keys), *overrides],
+                             multirun=True)
     if others:
-        raise BadInput("check", expected="one algorithm", came=f"{1 + len(others)} cells",
-                       do="Check one after the other.")
+        raise BadInput("check", expected=f"one {'algorithm' if kind == 'algo' else kind}",
+                       came=f"{1 + len(others)} cells", do="Check one after the other.")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     # Nothing else in this process needs jax, and importing it takes seconds.
-    from bench.check import algorithm as suite
+    if kind == "algo":
+        from bench.check import algorithm
 
-    return suite.run(cell.config["algo"], cell.choices["algo"])
+        return algorithm.run(cell.config["algo"], cell.choices["algo"])
+    if kind == "model":
+        from bench.check import model
+
+        names = Composer(config_dir).options("algo")
+        cells = cells_of(config_dir, [f"algo={','.join(names)}", *overrides], multirun=True)
+        return model.run(cell.config, [(c.choices["algo"], c.config["algo"]) for c in cells],
+                         cell.choices["model"])
+    from bench.check import task
+
+    return task.run(cell.config, cell.choices, cell.choices["task"],
+                    sweep.memory_cap(cell.config["limits"]))
+
+
+def _check_defaults(kind: str, keys: list[str]) -> list[str]:
+    """Of a check, unless they are set: what a GRU learns most tasks with; steps to look back at."""
+    wanted = {"task": {"lr": "1e-2"}, "model": {"n_steps": "16", "n_hidden": "16"}}.get(kind, {})
+    return [f"{key}={value}" for key, value in wanted.items() if key not in keys]
 
 
 def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> list[Cell]:

@@ -102,7 +102,7 @@ class Composer:
         self._bases: dict[tuple[str, ...], DictConfig] = {}
         self.launcher: tuple[str, dict[str, Any]] = ("basic", {})
         self._parsed = cache(self._parse_one)
-        self._is_group = cache(lambda key: bool(self._options(key)))
+        self._is_group = cache(lambda key: bool(self.options(key)))
 
     @cached_property
     def known(self) -> set[str]:
@@ -182,7 +182,7 @@ class Composer:
         chosen = config.hydra.runtime.choices
         for group in GROUPS:
             if group not in chosen:
-                raise BadInput(group, expected=one_of(self._options(group)), came=f"~{group}")
+                raise BadInput(group, expected=one_of(self.options(group)), came=f"~{group}")
         choices = {group: str(chosen[group]) for group in GROUPS}
         try:
             _tell(config, overrides)
@@ -210,7 +210,8 @@ class Composer:
         return (override.is_hydra_override() or key == "cases"
                 or (self._is_group(key) and not isinstance(override.value(), dict)))
 
-    def _options(self, group: str) -> list[str]:
+    def options(self, group: str) -> list[str]:
+        """Names that a group offers."""
         return list(self._loader.get_group_options(group, overrides=self._searchpath))
 
     def _parse(self, arguments: Iterable[str]) -> list[Override]:
@@ -226,7 +227,7 @@ class Composer:
         """What to type instead of an argument that Hydra's grammar does not have."""
         key, equals, value = argument.partition("=")
         if not equals:
-            meant = argument in self._options("experiment")
+            meant = argument in self.options("experiment")
             return BadInput("argument", expected="KEY=VALUE", came=argument,
                             do=f"Did you mean +experiment={argument}?" if meant
                             else "See python -m bench --help.")
@@ -277,7 +278,7 @@ class Composer:
         value = override.value()
         names = value if isinstance(value, list) and group in LISTED else [value]
         if not all(isinstance(name, str | QuotedString) for name in names):
-            options = self._options(group)
+            options = self.options(group)
             raise BadInput(group, expected=f"[NAME,...] of {', '.join(options)}"
                            if group in LISTED else one_of(options),
                            came=text(override).split("=", 1)[1])
@@ -300,7 +301,7 @@ class Composer:
                         came=": ".join(word.rstrip(".") for word in words))
 
     def _no_option(self, group: str, name: str) -> BadInput:
-        options = self._options(group)
+        options = self.options(group)
         return BadInput(group, expected=one_of(options), came=name, do=suggest(name, options))
 
 

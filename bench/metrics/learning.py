@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -36,7 +37,15 @@ class Learning(Metric):
         self._choose = choose
         self._target = target
 
-    def measure(self, run: Run) -> dict[str, Any]:
+    def measure(self, run: Run, over: Callable[[float, int], bool] = lambda accuracy, steps: False
+                ) -> dict[str, Any]:
+        """As of every metric.
+
+        Args:
+            run: the cell.
+            over: told the held-out accuracy and the training steps after every epoch; whether to
+                stop there.
+        """
         task, held_out = self._data(run.task)
         dtype, evaluate = run.config["dtype"], None
 
@@ -77,6 +86,8 @@ class Learning(Metric):
             loss, accuracy = (None, None) if held_out is None else evaluated(held_out)
             curves[f"{name}_loss"].append(loss)
             curves[f"{name}_accuracy"].append(accuracy)
+            if accuracy is not None and over(accuracy, len(norms)):
+                break
         test = None
         if self._choose == "final" and (data := run.task.test()) is not None:
             evaluate = None  # compiled for another number of sequences

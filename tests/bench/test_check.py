@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench.check import algorithm
+from bench.check import model as check_model
+from bench.check import task as check_task
 from bench.command import cli
 from bench.errors import BadInput
 
@@ -56,3 +58,59 @@ def test_what_cannot_be_built_is_bad_input(capsys: pytest.CaptureFixture[str]) -
     assert "Did you mean d_rtrl?" in capsys.readouterr().err
     with pytest.raises(BadInput, match="algo: "):
         algorithm.run({"_target_": "core.D_RTRL", "window": 0}, "d_rtrl")
+
+
+def test_a_model_is_shown_with_the_gradient_of_every_algorithm(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "model=gru", "n_hidden=4"]) == 0
+    said = capsys.readouterr().out
+    assert "cells.0.candidate.weight.weight" in said
+    cosines = dict(line.split()[::2][:2] for line in said.splitlines() if " cosine " in line)
+    assert set(cosines) == {path.stem for path in (cli.CONF / "algo").glob("*.yaml")}
+    assert cosines["bptt"] == cosines["rtrl"] == "1.0000,"
+    assert 0.5 < float(cosines["d_rtrl"].rstrip(",")) < 1
+    assert said.splitlines()[-1] == "gru: traces can train it"
+
+
+def test_a_model_that_no_trace_can_train_says_where(capsys: pytest.CaptureFixture[str]) -> None:
+    config = cli.cells_of(None, ["model=gru", "n_hidden=4"], multirun=False)[0].config
+    node = {"_target_": "tests.bench.planted_groups.Normalised"}
+    algos = [("d_rtrl", {"_target_": "core.D_RTRL"}), ("immediate", {"_target_": "core.Immediate"})]
+    assert check_model.run({**config, "model": node}, algos, "mine") == 1
+    said = capsys.readouterr().out
+    assert said.startswith("Not representable: ")
+    assert "planted_groups.py" in said
+    assert "  d_rtrl              refused: " in said
+    assert "  immediate           cosine 0." in said
+    assert said.splitlines()[-1] == "mine: only BPTT and immediate train it"
+
+
+def test_a_task_is_drawn_and_learned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "task=breast_cancer", "n_steps=10", "n_hidden=16"]) == 0
+    said = capsys.readouterr().out
+    assert "inputs   [10, 64, 3]" in said
+    assert "choose   91 sequences" in said
+    assert "breast_cancer: a GRU reaches 9" in said.splitlines()[-1]
+    assert cli.main(["check", "task=random_spikes"]) == 0
+    assert "nothing to learn" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["task=digits", "dtype=float64"], "check: expected task=NAME, task.KEY=VALUE, n_hidden"),
+    (["task=digits,copy_memory", "n_steps=16"], "check: expected one task, got 2 cells."),
+    (["task=digits", "n_steps=9"], "n_steps: expected a multiple of 8 on digits"),
+    (["model=gru", "algo=bptt"], "check: expected model=NAME, model.KEY=VALUE, n_hidden"),
+])
+def test_what_a_check_has_of_its_own_is_not_set(
+        arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_promises_of_a_task_are_put_to_the_test(capsys: pytest.CaptureFixture[str]) -> None:
+    cell = cli.cells_of(None, ["algo=bptt", "model=gru"], multirun=False)[0]
+    node = {"_target_": "tests.bench.planted_groups.Unlabelled"}
+    assert check_task.run({**cell.config, "task": node}, cell.choices, "mine", 1 << 30) == 1
+    said = capsys.readouterr().out
+    assert "FAIL  labels: expected 0 to 1, got 5 to 5" in said
+    assert "FAIL  the same epoch gives another batch the second time" in said

@@ -1,0 +1,82 @@
+"""``python -m bench check model=NAME``: what the core makes of a model.
+
+The graph with its traces, or what cannot be represented and where; then the gradient of every
+algorithm beside BPTT's, in float64 on a small batch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import brainstate
+import jax
+import numpy as np
+
+import core
+from bench.cell.build import Rebuild, model_of, set_up
+from bench.cell.gradients import EXACT, Origin, cosine, float64_gradients, joined, relative_error
+from bench.errors import BadInput
+from bench.instantiate import instantiate
+
+SAMPLES = 4  # sequences of the batch
+
+
+def run(config: Mapping[str, Any], algos: Sequence[tuple[str, Mapping[str, Any]]], name: str
+        ) -> int:
+    """Prints what there is to know; returns 0 when some trace can train the model, 1 otherwise.
+
+    Args:
+        config: composed configuration of a cell with the model.
+        algos: name and composed ``algo`` group of every algorithm.
+        name: what the model is called in messages.
+
+    Raises:
+        BadInput: when it cannot be built.
+    """
+    config = {**config, "batch_size": SAMPLES, "update_every": "sequence",
+              "batching": {"mode": "manual"}, "backend": EXACT["backend"]}
+    set_up(config)
+    try:
+        task = instantiate(config["task"], n_steps=config["n_steps"], batch_size=SAMPLES,
+                           seed=config["seed"])
+        model = model_of(config, task)
+    except (ValueError, TypeError, ImportError, AttributeError) as error:
+        raise BadInput.quoting("model", " ".join(str(error).split())) from error
+    (xs, ys), *_ = itertools.islice(task.batches(0), 1)
+    weights = {path: jax.tree.map(np.array, state.value)
+               for path, state in model.states(brainstate.ParamState).items()}
+    represented = _graph(model, xs)
+    origin = Origin({**config, "algo": EXACT["algo"]}, (xs, ys), Rebuild(config, task, weights))
+    exact = float64_gradients(origin, {}, max_samples=SAMPLES)[0]
+    names = sorted(exact)
+    print(f"\nGradients beside BPTT's, {SAMPLES} sequences of {type(task).__name__}, float64:")
+    for algo, node in algos:
+        try:
+            found = float64_gradients(origin, {"algo": dict(node)}, max_samples=SAMPLES)[0]
+        except Exception as error:
+            # Somebody else's model or algorithm may raise anything; the others still say theirs.
+            print(f"  {algo:20}refused: {' '.join(str(error).split()) or type(error).__name__}")
+            continue
+        near = cosine(joined(found, names), joined(exact, names))
+        error = relative_error(joined(found, names), joined(exact, names))
+        silent = [n for n in names if exact[n].any() and not found[n].any()]
+        said = "no gradient" if near is None else f"cosine {near:.4f}"
+        off = "" if error is None else f", relative error {error:.1e}"
+        none = f", none for {', '.join(silent)}" if silent else ""
+        print(f"  {algo:20}{said}{off}{none}", flush=True)
+    print(f"{name}: {'traces can train it' if represented else 'only BPTT and immediate train it'}")
+    return 0 if represented else 1
+
+
+def _graph(model: Any, xs: np.ndarray) -> bool:
+    """Prints the graph or why there is none; whether there is one."""
+    try:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, xs[0])
+    except core.CoreError as error:
+        print(f"Not representable: {error}")
+        return False
+    print(algo.graph)
+    return True

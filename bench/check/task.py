@@ -1,0 +1,129 @@
+"""``python -m bench check task=NAME``: a batch, what guessing reaches, and whether a GRU learns it.
+
+A GRU under BPTT with Adam is trained for a minute at most. That it does not learn the task says
+that the task may be too hard for an hour as well, or needs another learning rate: lr=VALUE.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bench.cell.build import build
+from bench.errors import BadInput
+from bench.instantiate import instantiate
+from bench.metrics.base import Run
+from bench.metrics.learning import Learning
+from bench.tasks.base import Batch, Task
+
+SECONDS, SAY_EVERY_S = 60.0, 5.0
+PATIENCE = 30  # epochs without a better one, after which a task that was learned is done
+LEARNED = 0.5  # of the way from guessing to always right; below, it is only on its way
+
+
+def run(config: Mapping[str, Any], choices: Mapping[str, str], name: str, memory_bytes: int) -> int:
+    """Prints what there is to know; returns 1 when a promise is broken or the GRU learned nothing.
+
+    Args:
+        config: composed configuration of a cell with the task, a GRU and BPTT.
+        choices: option chosen in each group.
+        name: what the task is called in messages.
+        memory_bytes: what the compiled step may take.
+
+    Raises:
+        BadInput: when it cannot be made.
+    """
+    try:
+        task, again = (instantiate(config["task"], n_steps=config["n_steps"],
+                                   batch_size=config["batch_size"], seed=config["seed"])
+                       for _ in range(2))
+        batch, same = (next(iter(t.batches(0))) for t in (task, again))
+    except (ValueError, TypeError, ImportError, AttributeError, OSError) as error:
+        raise BadInput.quoting("task", " ".join(str(error).split())) from error
+    broken = [*_broken(task, batch, config), *(
+        ["the same epoch gives another batch the second time"]
+        if not all(np.array_equal(a, b) for a, b in zip(batch, same, strict=True)) else [])]
+    for promise in broken:
+        print(f"FAIL  {promise}")
+    if broken:
+        return 1
+    test, split = task.test(), task.split()
+    held_out = split[1] if split else test
+    guess = _describe(task, batch, test, split)
+    if held_out is None or task.best_loss >= 0.99 * math.log(task.n_out):
+        print(f"{name}: nothing to learn, so nothing was trained")
+        return 0
+    run, _ = build({"config": config, "choices": choices, "memory_bytes": memory_bytes},
+                   lambda phase: None)
+    return _learned(run, guess, name)
+
+
+def _broken(task: Task, batch: Batch, config: Mapping[str, Any]) -> list[str]:
+    """Promises of ``bench.tasks.base.Task`` that a batch does not keep."""
+    xs, ys = batch
+    shape = (config["n_steps"], config["batch_size"], task.n_in)
+    found = []
+    if xs.shape != shape or xs.dtype != np.float32:
+        found.append(f"inputs: expected [T, B, I] = {list(shape)} float32, got {list(xs.shape)} "
+                     f"{xs.dtype}")
+    elif not np.isfinite(xs).all():
+        found.append("inputs: expected finite numbers")
+    if ys.shape != shape[1:2] or ys.dtype != np.int32:
+        found.append(f"labels: expected [B] = [{shape[1]}] int32, got {list(ys.shape)} {ys.dtype}")
+    elif not 0 <= ys.min() <= ys.max() < task.n_out:
+        found.append(f"labels: expected 0 to {task.n_out - 1}, got {ys.min()} to {ys.max()}")
+    if task.mask is not None and np.shape(task.mask) != shape[:1]:
+        found.append(f"mask: expected [T] = [{shape[0]}], got {list(np.shape(task.mask))}")
+    return found
+
+
+def _describe(task: Task, batch: Batch, test: Batch | None, split: Any) -> float:
+    """Prints the data; returns the accuracy of guessing."""
+    xs, ys = batch
+    print(f"inputs   {list(xs.shape)}, {xs.min():.3g} to {xs.max():.3g}, mean {xs.mean():.3g}, "
+          f"{100 * (xs != 0).mean():.0f} % not zero")
+    print(f"labels   {task.n_out} classes, {len(np.unique(ys))} of them in this batch")
+    asked = len(xs) if task.mask is None else int(np.count_nonzero(task.mask))
+    print(f"loss     asked for at {asked} of {len(xs)} steps")
+    guess = 1 / task.n_out
+    for kind, data in (("test", test), ("choose", split[1] if split else None)):
+        if data is None:
+            print(f"{kind:9}none")
+            continue
+        most = np.bincount(data[1], minlength=task.n_out).max() / len(data[1])
+        guess = max(guess, float(most)) if kind == "test" else guess
+        print(f"{kind:9}{len(data[1])} sequences")
+    print(f"chance   {100 * guess:.1f} %, loss {math.log(task.n_out):.4f}")
+    return guess
+
+
+def _learned(run: Run, guess: float, name: str) -> int:
+    """Trains a GRU for a minute and says what it came to."""
+    started = said = time.monotonic()
+    found: list[float] = []
+    steps: list[int] = []
+
+    def share() -> float:
+        return (max(found) - guess) / (1 - guess) if guess < 1 else 1.0
+
+    def over(accuracy: float, n: int) -> bool:
+        nonlocal said
+        found.append(accuracy)
+        steps.append(n)
+        now = time.monotonic()
+        if now - said > SAY_EVERY_S:
+            said = now
+            print(f"epoch {len(found):4}  {100 * accuracy:5.1f} % of the held-out data", flush=True)
+        idle = len(found) - 1 - found.index(max(found))
+        return now - started > SECONDS or (share() > LEARNED and (idle > PATIENCE or accuracy == 1))
+
+    Learning(choose="trial" if run.task.split() else None).measure(run, over)
+    best = max(found)
+    words = (f"a GRU reaches {100 * best:.1f} % of the held-out data in "
+             f"{steps[found.index(best)]} steps (guessing: {100 * guess:.1f} %)")
+    print(f"{name}: {words}{'' if share() > LEARNED else ': it has not learned the task in time'}")
+    return 0 if share() > LEARNED else 1
