@@ -1,0 +1,44 @@
+"""Every example runs as its page says, and prints what it promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "examples"
+
+# What the last line must say, with the bounds of its number.
+PROMISED = {
+    "train_gru.py": (r"test accuracy ([\d.]+)", 0.6, 1.0),
+    "spiking_every_step.py": (r"batch 29: loss of the last ten steps ([\d.]+)", 0.0, 0.69),
+    "own_surrogate.py": (r"W: differs from BPTT by (\S+) of its size", 0.0, 1e-12),
+    "stream.py": (r"steps 3500 to 4000: mean squared error ([\d.]+)", 0.0, 0.04),
+    "sweep_from_python.py": (r"(3) of 3 cells are recorded already", 3, 3),
+}
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_an_example_runs(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / name)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path,
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr == ""
+    pattern, low, high = PROMISED[name]
+    found = re.search(pattern, done.stdout)
+    assert found, done.stdout
+    assert low <= float(found[1]) <= high
+
+
+def test_the_page_lists_every_example() -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\((\w+\.py)\)", page)) == {f.name for f in FOLDER.glob("*.py")}
+    assert {f.name for f in FOLDER.glob("*.py")} == set(PROMISED)
