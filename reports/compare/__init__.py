@@ -27,38 +27,41 @@ def compare(
     """
     sides = (read_side(base), read_side(head))
     cells, notes = pair(*sides)
-    shared = [cell for cell in cells if len(cell.base) and len(cell.head)]
+    shared = [cell for cell in cells if all(map(len, cell.rows))]
     ok = [both for cell in shared if (both := cell.only_ok())]
     lines = [line for cell in ok for line in exact_lines(cell)]
     lines += [line for metric in measured for line in time_lines(ok, metric, bar)]
+    status = [(cell.name, *cell.column("status")) for cell in cells]
     return Comparison(
         str(base), str(head), lines,
         # What was skipped on purpose before is not missed now.
-        missing=[cell.name for cell in cells if cell.head.empty
-                 and not cell.base["status"].eq("skipped").all()],
+        missing=[name for name, b, h in status if not len(h) and any(b != "skipped")],
         failing=[words for cell in shared if (words := _failing(cell))],
-        added=[cell.name for cell in cells if cell.base.empty],
-        fixed=[cell.name for cell in shared if not cell.base["status"].eq("ok").any()
-               and cell.head["status"].eq("ok").any()],
+        added=[name for name, b, _ in status if not len(b)],
+        fixed=[name for name, b, h in status if len(b) and "ok" not in b and "ok" in h],
         notes=[*notes, *_notes(*sides)], bar=bar,
     )  # fmt: skip
 
 
 def _failing(cell: Cell) -> str:
     """The cell and its first failure, where fewer of its processes succeed than before."""
-    was_ok, is_ok = (rows["status"].eq("ok") for rows in (cell.base, cell.head))
+    was_ok, is_ok = (status == "ok" for status in cell.column("status"))
     if is_ok.mean() >= was_ok.mean():
         return ""
-    worst = cell.head[~is_ok].iloc[0]
-    return f"{cell.name}: {worst['status']}" + (f", {worst['reason']}" if worst["reason"] else "")
+    status, reason = (cell.column(name)[1][~is_ok][0] for name in ("status", "reason"))
+    return f"{cell.name}: {status}" + (f", {reason}" if reason else "")
 
 
 def _notes(base: Side, head: Side) -> list[str]:
     notes = [*base.left_out, *head.left_out]
-    if base.values("fingerprint") != head.values("fingerprint"):
-        machines = " and ".join(f"{side.told('processor')} ({side.told('fingerprint')})"
-                                for side in (base, head))  # fmt: skip
-        notes.append(f"The machines differ: {machines}; times are not compared.")
+    machines = [side.facts("fingerprint") for side in (base, head)]
+    if set(machines[0]) != set(machines[1]):
+        told = " and ".join(
+            f"{', '.join(sorted(side.facts('processor'))) or 'unknown'} "
+            f"({', '.join(sorted(known)) or 'unknown'})"
+            for side, known in zip((base, head), machines, strict=True)
+        )
+        notes.append(f"The machines differ: {told}; times are not compared.")
     a, b = (side.rows.sort_values("key", ignore_index=True) for side in (base, head))
     if a.equals(b):
         notes.append("Both sides hold the same records: an A/A comparison.")

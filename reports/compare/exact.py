@@ -60,7 +60,7 @@ def exact_lines(cell: Cell) -> list[Line]:
     processor = cell.difference("processor", "cores")
     lines = []
     for gate in GATES:
-        b, h = (side.dropna().to_numpy(dtype=float) for side in cell.column(gate.metric))
+        b, h = (side[~np.isnan(side)] for side in cell.column(gate.metric))
         if not (len(b) or len(h)):
             continue
         elsewhere = versions or (processor if gate.processor else "")
@@ -96,8 +96,8 @@ def _judged(gate: Exact, base: np.ndarray, head: np.ndarray, elsewhere: str) -> 
 def _health(cell: Cell) -> list[Line]:
     """A line where a side's training has a warning: a new one is worse, whatever the machine."""
     base, head = (
-        {_kind(word): word for words in rows["health"] for word in words.split("; ") if word}
-        for rows in (cell.base, cell.head)
+        {_kind(word): word for words in side for word in words.split("; ") if word}
+        for side in cell.column("health")
     )
     if not (base or head):
         return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from reports.records.settings import identities, labels, option_names, settings
 from reports.records.table import environments, frame, read_parquet
 
 _WORDS = ("algo", "batching", "model", "task", "backend", "device")
+LACKING = "not finite or not recorded in"
 _ALWAYS = ("algo", "batching", "batch_size", "n_hidden", "n_steps")
 
 
@@ -27,14 +30,29 @@ class Side:
     name: str
     rows: pd.DataFrame
     environment: dict[str, dict[str, Any]]
-    left_out: list[str] = field(default_factory=list)
+    left_out: Sequence[str] = ()
+    _columns: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def values(self, name: str) -> set[str]:
-        """The distinct values of one fact about the environment."""
-        return {str(e.get(name)) for e in self.environment.values() if e.get(name) is not None}
+    def column(self, name: str) -> np.ndarray:
+        """One value a row: words, or numbers that are NaN where one is absent or not finite."""
+        if name not in self._columns:
+            column = self.rows[name] if name in self.rows else pd.Series(np.nan, self.rows.index)
+            if not pd.api.types.is_numeric_dtype(column):
+                return self._columns.setdefault(name, column.to_numpy(dtype=object))
+            numbers = column.to_numpy(dtype=float, na_value=np.nan)
+            self._columns[name] = np.where(np.isfinite(numbers), numbers, np.nan)
+        return self._columns[name]
 
-    def told(self, name: str) -> str:
-        return ", ".join(sorted(self.values(name))) or "unknown"
+    @functools.cached_property
+    def timed(self) -> np.ndarray:
+        """Which rows were to take times."""
+        return self.rows.filter(regex=r"^cfg\.metric\.timing").notna().any(axis=1).to_numpy()
+
+    def facts(self, name: str, at: Any = slice(None)) -> dict[str, Any]:
+        """The distinct values of one fact about where rows were measured, by their texts."""
+        known = (self.environment.get(key, {}).get(name) for key in self.column("key")[at])
+        return {str(sorted(fact.items()) if isinstance(fact, dict) else fact): fact
+                for fact in known if fact is not None}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,45 +61,34 @@ class Cell:
 
     Args:
         name: the configuration in words.
-        base, head: its rows, one a process; none on a side that lacks it.
-        sides: where the rows come from.
+        rows: where its processes are in the rows of base and of head; empty on a side without it.
+        sides: base and head.
     """
 
     name: str
-    base: pd.DataFrame
-    head: pd.DataFrame
+    rows: tuple[np.ndarray, np.ndarray]
     sides: tuple[Side, Side]
+
+    def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """`Side.column` of the cell's processes of base and of head."""
+        base, head = (side.column(name)[at] for side, at in zip(self.sides, self.rows, strict=True))
+        return base, head
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return (*self.base["key"], *self.head["key"])
+        base, head = self.column("key")
+        return (*base, *head)
 
     def only_ok(self) -> Cell | None:
         """The same without processes that failed; None where a side has none left."""
-        base, head = (rows[rows["status"].eq("ok")] for rows in (self.base, self.head))
-        return Cell(self.name, base, head, self.sides) if len(base) and len(head) else None
-
-    def column(self, metric: str) -> tuple[pd.Series, pd.Series]:
-        """A metric on both sides, NaN in each process that lacks a finite one."""
-        base, head = (
-            pd.to_numeric(rows[metric]).replace([np.inf, -np.inf], np.nan)
-            if metric in rows
-            else pd.Series(np.nan, rows.index)
-            for rows in (self.base, self.head)
-        )
-        return base, head
-
-    @property
-    def contended(self) -> tuple[pd.Series, pd.Series]:
-        """Which processes were timed while other programs took part of the machine."""
-        base, head = (side.gt(0) for side in self.column("contended"))
-        return base, head
+        statuses = self.column("status")
+        base, head = (at[found == "ok"] for at, found in zip(self.rows, statuses, strict=True))
+        return Cell(self.name, (base, head), self.sides) if len(base) and len(head) else None
 
     @property
     def timed(self) -> bool:
-        """Whether both sides were to take times."""
-        return all(any(name.startswith("cfg.metric.timing") and rows[name].notna().any()
-                       for name in rows) for rows in (self.base, self.head))  # fmt: skip
+        """Whether all processes were to take times."""
+        return all(side.timed[at].all() for side, at in zip(self.sides, self.rows, strict=True))
 
     def gone(self, metric: str, better: str | None) -> tuple[Verdict, str] | None:
         """The verdict where a side lacks the number in some of its processes, and why.
@@ -89,45 +96,36 @@ class Cell:
         None where neither does, or head no more often than base: NaN and infinities are recorded as
         null, and a number that is gone is no "cannot tell".
         """
-        base, head = self.column(metric)
-        gone, was_gone = int(head.isna().sum()), int(base.isna().sum())
-        if gone * len(base) > was_gone * len(head):
-            ill = "; ".join(sorted({w for w in self.head["health"] if w}))
-            why = f"not finite or not recorded in {gone} of {len(head)} processes of head"
-            if gone == len(head) and not ill:
+        base, head = (np.isnan(side) for side in self.column(metric))
+        if head.mean() > base.mean():
+            ill = "; ".join(sorted({words for words in self.column("health")[1] if words}))
+            if head.all() and not ill:
                 return "lost", "base has it and head lacks it; measure the same metric= groups"
+            why = f"{LACKING} {head.sum()} of {len(head)} processes of head"
             return ("changed" if better is None else "worse"), why + (f" ({ill})" if ill else "")
-        if was_gone == len(base):
-            if gone == len(head):
-                return "cannot tell", "not finite or not recorded in any process of either side"
-            if better is None and self.base["health"].str.contains("finite").any():
-                return "changed", "not finite in base"
-            return "cannot tell", "base does not record it"
-        return None
+        if not base.all():
+            return None
+        if head.all():
+            return "cannot tell", f"{LACKING} any process of either side"
+        if better is None and any("finite" in words for words in self.column("health")[0]):
+            return "changed", "not finite in base"
+        return "cannot tell", "base does not record it"
 
     def lacking(self, metric: str) -> str:
         """In words, how many processes lack a number; "" where all have it."""
-        told = [f"{int(side.isna().sum())} of {len(side)} processes of {name}"
+        told = [f"{np.isnan(side).sum()} of {len(side)} processes of {name}"
                 for name, side in zip(("base", "head"), self.column(metric), strict=True)
-                if side.isna().any()]  # fmt: skip
-        return f"not finite or not recorded in {' and '.join(told)}" if told else ""
+                if np.isnan(side).any()]  # fmt: skip
+        return f"{LACKING} {' and '.join(told)}" if told else ""
 
     def difference(self, *names: str) -> str:
         """In words, how the environments of both sides differ in these facts; "" for not at all."""
-        known = [
-            [side.environment.get(key, {}) for key in rows["key"]]
-            for side, rows in zip(self.sides, (self.base, self.head), strict=True)
-        ]
         for name in names:
-            found = [
-                {str(sorted(v.items())) if isinstance(v, dict) else str(v): v
-                 for e in side if (v := e.get(name)) is not None}
-                for side in known
-            ]  # fmt: skip
-            if not all(found):
-                return f"{name} not recorded on {'one side' if any(found) else 'both sides'}"
-            if set(found[0]) != set(found[1]):
-                return _differ(name, *(next(iter(values.values())) for values in found))
+            base, head = (s.facts(name, at) for s, at in zip(self.sides, self.rows, strict=True))
+            if not (base and head):
+                return f"{name} not recorded on {'one side' if base or head else 'both sides'}"
+            if set(base) != set(head):
+                return _differ(name, *(next(iter(found.values())) for found in (base, head)))
         return ""
 
 
@@ -178,8 +176,7 @@ def pair(base: Side, head: Side) -> tuple[list[Cell], list[str]]:
                                      for i in (0, 1)), strict=True)
         if own
     ]  # fmt: skip
-    text = [identities(side.rows, by) for side in sides]
-    groups = [_groups(side.rows, found) for side, found in zip(sides, text, strict=True)]
+    groups = [_groups(side.rows, by) for side in sides]
     if not set(groups[0]) & set(groups[1]):
         raise InputError(
             "two sweeps with cells in common",
@@ -188,16 +185,17 @@ def pair(base: Side, head: Side) -> tuple[list[Cell], list[str]]:
             "Run the same KEY=VALUE settings on both.",
         )
     names = _names(pd.DataFrame([*groups[0], *groups[1]], columns=by).drop_duplicates(), sides)
-    none = [side.rows.iloc[:0] for side in sides]
-    cells = [Cell(name, groups[0].get(i, none[0]), groups[1].get(i, none[1]), sides)
-             for i, name in names.items()]  # fmt: skip
-    return cells, notes
+    none = np.empty(0, dtype=int)
+    return [Cell(name, (groups[0].get(i, none), groups[1].get(i, none)), sides)
+            for i, name in names.items()], notes  # fmt: skip
 
 
-def _groups(rows: pd.DataFrame, identity: pd.Series) -> dict[tuple[str, ...], pd.DataFrame]:
-    # Of a cell that was measured again in the same place the later record counts.
-    rows = rows.assign(_id=identity).drop_duplicates(["_id", "repeat"], keep="last")
-    return dict(iter(rows.groupby("_id", sort=False)))
+def _groups(rows: pd.DataFrame, by: Sequence[str]) -> dict[tuple[str, ...], np.ndarray]:
+    """Identity -> where its processes are; of one that was measured again, the later record."""
+    found: dict[tuple[str, ...], dict[Any, int]] = {}
+    for at, (identity, repeat) in enumerate(zip(identities(rows, by), rows["repeat"], strict=True)):
+        found.setdefault(identity, {})[repeat] = at
+    return {identity: np.array([*places.values()]) for identity, places in found.items()}
 
 
 def _names(cells: pd.DataFrame, sides: tuple[Side, Side]) -> dict[tuple[str, ...], str]:

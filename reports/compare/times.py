@@ -59,7 +59,7 @@ def time_lines(cells: Sequence[Cell], metric: str, bar: float) -> list[Line]:
         )  # fmt: skip
     if metric != TIME:
         return lines
-    both = [cell for cell in cells if all(side.notna().any() for side in cell.column(RATIO))]
+    both = [cell for cell in cells if not any(np.isnan(s).all() for s in cell.column(RATIO))]
     return lines + time_lines(both, RATIO, bar)
 
 
@@ -117,23 +117,24 @@ def decide(samples: Sequence[Sides], bar: float, moody: bool = True) -> list[Dec
 def _line(cell: Cell, metric: str) -> tuple[Line | None, Sides | None]:
     """A cell's line before any test, and the processes to test where that can be done."""
     sides = cell.column(metric)
-    if all(side.isna().all() for side in sides) and not (metric == TIME and cell.timed):
+    if all(np.isnan(side).all() for side in sides) and not (metric == TIME and cell.timed):
         return None, None
-    before, after = (float(side.median()) if side.notna().any() else None for side in sides)
+    there = [~np.isnan(side) for side in sides]
+    base, head = (side[known] for side, known in zip(sides, there, strict=True))
+    before, after = (float(np.median(side)) if len(side) else None for side in (base, head))
     line = Line(cell.name, metric, "measured", "cannot tell", before, after, keys=cell.keys)
     if gone := cell.gone(metric, "low"):
         return replace(line, verdict=gone[0], note=gone[1]), None
-    base, head = (side.dropna().to_numpy(dtype=float) for side in sides)
+    if min(base.min(), head.min()) <= 0:
+        return replace(line, note="a time that is not positive"), None
+    line = replace(line, change=float(np.exp(np.log(head).mean() - np.log(base).mean()) - 1))
     notes = [cell.lacking(metric)]
     machine = cell.difference("fingerprint").removeprefix("different ")
     # Other programs hit both parts of a ratio alike, and nothing that no clock measures.
     clocked = describe(metric).unit in _CLOCKED
-    calm = [side[~(busy & clocked)].dropna()
-            for side, busy in zip(sides, cell.contended, strict=True)]  # fmt: skip
+    calm = [side[known & ~((busy > 0) & clocked)]
+            for side, known, busy in zip(sides, there, cell.column("contended"), strict=True)]
     left_out = len(base) + len(head) - sum(map(len, calm))
-    if min(base.min(), head.min()) <= 0:
-        return replace(line, note="a time that is not positive"), None
-    line = replace(line, change=float(np.exp(np.log(head).mean() - np.log(base).mean()) - 1))
     few = min(len(base), len(head))
     if machine:
         notes.append(f"different machines ({machine})")
@@ -145,8 +146,7 @@ def _line(cell: Cell, metric: str) -> tuple[Line | None, Sides | None]:
     else:
         notes.append(f"{left_out} contended process{'es' if left_out > 1 else ''} left out"
                      if left_out else "")  # fmt: skip
-        base, head = (side.to_numpy(dtype=float) for side in calm)
-        return replace(line, note=_joined(notes)), (base, head)
+        return replace(line, note=_joined(notes)), (calm[0], calm[1])
     return replace(line, note=_joined(notes)), None
 
 

@@ -15,16 +15,16 @@ from reports.compare.times import time_lines
 TIME, RATIO = "step_time_ms", "time_vs_bptt"
 
 
+def cell(name: str, *sides: dict[str, Any]) -> Cell:
+    """A cell whose processes have these columns, on one machine."""
+    tables = [pd.DataFrame({"key": "", "health": "", **columns}) for columns in sides]
+    base, head = (Side("", table, {"": {"fingerprint": "a"}}) for table in tables)
+    return Cell(name, (np.arange(len(base.rows)), np.arange(len(head.rows))), (base, head))
+
+
 def cells_of(times: list[tuple[np.ndarray, np.ndarray]]) -> list[Cell]:
-    """Cells whose processes took these times, on one machine."""
-    return [
-        Cell(f"cell {i}", *(pd.DataFrame({"key": [""] * len(v), TIME: v}) for v in pair), SIDES)
-        for i, pair in enumerate(times)
-    ]
-
-
-SIDES = (Side("base", pd.DataFrame(), {"": {"fingerprint": "a"}}),
-         Side("head", pd.DataFrame(), {"": {"fingerprint": "a"}}))  # fmt: skip
+    """Cells whose processes took these times."""
+    return [cell(f"cell {i}", {TIME: b}, {TIME: h}) for i, (b, h) in enumerate(times)]
 
 
 def test_equal_sweeps_in_moods_of_their_own_raise_no_alarm() -> None:
@@ -102,8 +102,7 @@ def test_a_change_that_all_cells_share_takes_more() -> None:
 
 def sides(base: dict[str, Any], head: dict[str, Any]) -> list[Line]:
     """The lines of one cell with these columns."""
-    both = (pd.DataFrame({"key": "", "health": "", **side}) for side in (base, head))
-    return time_lines([Cell("cell", *both, SIDES)], TIME, bar=0.05)
+    return time_lines([cell("cell", base, head)], TIME, bar=0.05)
 
 
 STEADY, SLOWER = [1.0, 1.01, 1.02, 1.0], [1.5, 1.51, 1.52, 1.5]
