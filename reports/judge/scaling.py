@@ -29,6 +29,7 @@ _KEPT = {
 # Work is one product a step for all, D-RTRL's with a trace of the weights' size beside it.
 _WORK = {"batch_size": 1.0, "n_hidden": 2.0, "n_steps": 1.0}
 TRACED = ("d_rtrl", "es_d_rtrl")
+_WITH_DATA = ("memory_xla_mib", "memory_peak_mib")  # what a step is given and keeps
 TIME, TRACE = "step_time_ms", "etrace_mib"
 CLOSE = 0.15  # as near as an exponent over finite sizes can be asked to come
 LEAST_SIZES = 3  # an exponent needs; two make a line
@@ -68,6 +69,8 @@ class Series:
             return _WORK[self.size] if self.way.algo in _KEPT["n_hidden"] else None
         if self.size == "batch_size" and self.way.batching == "single":
             return 0.0 if self.metric == "memory_xla_mib" else None  # a call sees one sample
+        if self.size == "n_steps" and self.metric in _WITH_DATA and self.way.algo != "bptt":
+            return None  # the data grow with the sequence under every algorithm
         return None if self.carried.empty else _KEPT[self.size].get(self.way.algo)
 
     @property
@@ -218,12 +221,12 @@ def _reading(one: Series, law: Law | None) -> Reading:
         return "a fixed cost dominates"
     if one.theory is None:
         return ""
-    # An exponent near theory's agrees; one far from it disagrees where there is no noise, or where
-    # its interval says so too.
+    # An exponent near theory's agrees; one far from it disagrees where its interval says so too, or
+    # where it has none because three sizes without noise leave no doubt.
     if abs(law.exponent - one.theory) <= CLOSE:
         return "as theory"
-    exact = one.metric not in (TIME, "memory_peak_mib")
-    return "not as theory" if exact or one.theory < law.low or one.theory > law.high else ""
+    sure = law.low != law.low and one.metric not in (TIME, "memory_peak_mib")
+    return "not as theory" if sure or one.theory < law.low or one.theory > law.high else ""
 
 
 @dataclass(frozen=True)

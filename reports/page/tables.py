@@ -219,8 +219,9 @@ def scaling(facts: Facts) -> list[Table]:
     def exponent(g: Growth) -> str:
         if not g.law or g.law.dominated:
             return "–"
-        ends = f" ({g.law.low:.2f} to {g.law.high:.2f})" if g.law.low == g.law.low else ""
-        return f"{g.law.exponent:.2f}{ends}"
+        found, low, high = (f"{abs(p) if abs(p) < 0.005 else p:.2f}"
+                            for p in (g.law.exponent, g.law.low, g.law.high))  # fmt: skip
+        return f"{found} ({low} to {high})" if g.law.low == g.law.low != g.law.high else found
 
     growth: list[Column] = [
         ("quantity", lambda g: heading(g.series.metric)),
