@@ -92,6 +92,7 @@ class Match:
         where: model, task and sizes, by column.
         target: validation accuracy that time counts to; nan for none.
         chance: accuracy of guessing.
+        in_steps: whether steps stand for the time to the target, no two times being comparable.
     """
 
     where: Mapping[str, Any]
@@ -99,6 +100,7 @@ class Match:
     chance: float
     n_test: float
     entries: Sequence[Entry] = field(default_factory=list)
+    in_steps: bool = False
 
     def standing(self, score: str, place: Standing) -> list[Entry]:
         """The entries that stand there by ``best`` or ``soonest``, the best first."""
@@ -146,9 +148,9 @@ def _match(ways: Sequence[Sequence[Record]]) -> Match:
     found = Match(_where(ways[0][0]), _known([m.get("target_accuracy") for m in finals]),
                   1 / classes if classes > 1 else math.nan,
                   n_test if isinstance(n_test, int) else _UNKNOWN_TEST)  # fmt: skip
-    best, soonest = _best(found, entries), _soonest(entries)
+    best, (soonest, in_steps) = _best(found, entries), _soonest(entries)
     return Match(found.where, found.target, found.chance, found.n_test, [
-        _placed(e, best[e.name], soonest[e.name]) for e in entries])  # fmt: skip
+        _placed(e, best[e.name], soonest[e.name]) for e in entries], in_steps)  # fmt: skip
 
 
 def _placed(entry: Entry, best: Standing, soonest: Standing) -> Entry:
@@ -171,8 +173,12 @@ def _best(match: Match, entries: Sequence[Entry]) -> dict[str, Standing]:
     return out
 
 
-def _soonest(entries: Sequence[Entry]) -> dict[str, Standing]:
-    """By time to the target; a miss counts as twice the budget, which says too little of it."""
+def _soonest(entries: Sequence[Entry]) -> tuple[dict[str, Standing], bool]:
+    """By time to the target; a miss counts as twice the budget, which says too little of it.
+
+    Returns:
+        How each way stands, and whether by steps alone: where fewer than two were timed in quiet.
+    """
     out: dict[str, Standing] = {e.name: "untold" for e in entries}
     for entry in entries:
         if entry.steps and not any(map(math.isfinite, entry.steps.values())):
@@ -181,8 +187,11 @@ def _soonest(entries: Sequence[Entry]) -> dict[str, Standing]:
     if all(e.ratio[0] == e.ratio[0] for e in able):
         costs = {e.name: e.ratio for e in able}
     else:
-        able = [e for e in able if e.ms == e.ms and not e.contention]
-        costs = {e.name: (e.ms, e.ms_error) for e in able}
+        costs = {e.name: (e.ms, e.ms_error) for e in able if e.ms == e.ms and not e.contention}
+    in_steps = len(costs) < 2 <= len(able)
+    if in_steps:
+        costs = {e.name: (1.0, 0.0) for e in able}
+    able = [e for e in able if e.name in costs]
     values = [-np.log(np.minimum(list(e.steps.values()), 2 * e.budget) * costs[e.name][0])
               for e in able]  # fmt: skip
     # An evaluation every `stride` steps leaves open when between two of them it was reached.
@@ -193,7 +202,7 @@ def _soonest(entries: Sequence[Entry]) -> dict[str, Standing]:
     for entry, apart, value in zip(able, told, values, strict=True):
         slower = top - float(value.mean()) > math.log(SOONER)
         out[entry.name] = "behind" if apart and slower else "first"
-    return out
+    return out, in_steps
 
 
 def _told_from_best(values: Sequence[np.ndarray], floors: Sequence[float],
@@ -312,15 +321,14 @@ def _names(ways: Sequence[Sequence[Record]]) -> list[str]:
     algos = [str(r["row"]["algo"]) for r in first]
     out = []
     for i, algo in enumerate(algos):
-        parts = [algo]
-        if plain[i]["update_every"] not in (None, "sequence"):
-            every = plain[i]["update_every"]
-            parts.append("updated at every step" if every == 1 else f"updated every {every} steps")
+        parts, every = [], plain[i]["update_every"]
+        if every not in (None, "sequence"):
+            parts.append("updated every step" if every == 1 else f"updated every {every} steps")
         parts += [str(plain[i][k]) for k in ("batching", "backend")
                   if len({p[k] for p in plain}) > 1]  # fmt: skip
         parts += [f"{k} {v}" for k, v in own[i].items()
                   if len({str(o.get(k)) for o, a in zip(own, algos, strict=True) if a == algo}) > 1]
-        out.append(", ".join(parts))
+        out.append(f"{algo} ({', '.join(parts)})" if parts else algo)
     return out
 
 

@@ -133,6 +133,18 @@ def test_two_seeds_and_contended_times_tell_nothing() -> None:
     assert names(match, "soonest", "untold") == ["d_rtrl"]
 
 
+def test_steps_stand_for_times_that_cannot_be_compared() -> None:
+    rng = np.random.default_rng(0)
+    some = [way(rng, "bptt", steps=100.0), way(rng, "d_rtrl", steps=300.0)]
+    for costs, *_ in some:
+        costs["metrics"]["contended"] = 1
+    match = one(*some)
+    assert match.in_steps
+    assert (names(match, "soonest"), names(match, "soonest", "behind")) == (["bptt"], ["d_rtrl"])
+    assert "In the fewest steps at 80.0 % of the validation data: **bptt**, after" in report(
+        [r for ways in some for r in ways])
+
+
 def test_turns_with_bptt_tell_times_that_were_contended() -> None:
     rng = np.random.default_rng(0)
     some = [way(rng, "bptt", ms=3.0), way(rng, "immediate", ms=9.0)]
@@ -149,7 +161,7 @@ def test_online_updates_compete_beside_the_others() -> None:
     online[-1]["status"] = "crashed"
     match = one(way(rng, "d_rtrl", 0.9), online)
     assert names(match, "best") == ["d_rtrl"]
-    assert names(match, "best", "behind") == ["d_rtrl, updated at every step"]
+    assert names(match, "best", "behind") == ["d_rtrl (updated every step)"]
     assert match.entries[1].failed == 1
 
 
