@@ -19,6 +19,7 @@ import pandas as pd
 from reports.records import Record, frame
 from reports.records.columns import HELD, REPLICATION, SETTINGS, SIZES, SYMBOLS
 from reports.records.settings import variants, varying_within
+from reports.records.table import recorded_contention
 
 TUNED = "cfg.lr"
 _OF_A_WAY = frozenset({"algo", "backend", "batching", "update_every", "python", "devices"})
@@ -112,11 +113,9 @@ def contended(record: Record) -> bool:
     The load before it may hold some of the cell before, that after it holds the cell itself, which
     fills the cores.
     """
+    if (told := recorded_contention(record)) is not None:
+        return bool(told)
     place = record.get("provenance") or {}
-    for part in (record, record.get("row") or {}, record.get("metrics") or {}, place):
-        told = part.get("contended")
-        if isinstance(told, int | float) and told == told:  # a bool is an int
-            return bool(told)
     cores, before, after = (place.get(x) for x in ("cores", "load_before", "load_after"))
     if not isinstance(cores, int | float):
         return False

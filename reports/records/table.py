@@ -44,11 +44,20 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
         row.update(record["row"])
         row.update({name: _number(value) for name, value in record["metrics"].items()})
         row.update(("cfg." + path, _quoted(leaf)) for path, leaf in leaves(record["config"]))
+        if (told := recorded_contention(record)) is not None:
+            row["contended"] = told
         rows.append(row)
     table = pd.DataFrame(rows, dtype=object)  # pandas would make floats of large whole numbers
     table = table.reindex(columns=_ordered(table.columns))
     # Converted all at once: adding a hundred columns one by one fragments the frame.
     return pd.DataFrame({name: _typed(name, table[name]) for name in table.columns})
+
+
+def recorded_contention(record: Record) -> float | None:
+    """Whether its process noticed that others took part of the machine; None if nobody looked."""
+    parts = (record, *(record.get(name) or {} for name in ("row", "metrics", "provenance")))
+    told = [part.get("contended") for part in parts]
+    return next((float(t) for t in told if isinstance(t, int | float) and t == t), None)
 
 
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
