@@ -74,6 +74,11 @@ class Noise:
     degrees: int
     modes: float = 0.0
 
+    @property
+    def step(self) -> float:
+        """The distance of the two speeds as a share of the time."""
+        return float(np.expm1(self.modes))
+
 
 def time_of(cells: pd.DataFrame) -> Time | None:
     """The step time of the rows of one program; None where none was timed.

@@ -180,7 +180,7 @@ def elsewhere(facts: Facts) -> Table | None:
 
     def tied(s: Setting) -> str:
         told = listed([w.name for w in s.answer.tied], most=3)
-        return "not compared*" if s.answer.uncompared else told or "–"
+        return "not compared" if s.answer.uncompared else told or "–"
 
     metrics = {s.metric for s in found if s.metric}
     columns: list[Column] = [
@@ -194,8 +194,11 @@ def elsewhere(facts: Facts) -> Table | None:
          lambda s: _cost(s.answer.start)[3]),
     ]  # fmt: skip
     more = len(facts.settings) - len(found)
-    return _table("settings", "Every setting", found, columns, [head for head, _ in columns[3:]],
-                  [f"{more} more settings are in results.csv."] if more > 0 else [])  # fmt: skip
+    busy = any(s.answer.start and s.answer.start.contended for s in found)
+    notes = ["* measured under contention."] * busy
+    notes += [f"{more} more settings are in results.csv."] * (more > 0)
+    numeric = [head for head, _ in columns[3:]]
+    return _table("settings", "Every setting", found, columns, numeric, notes)
 
 
 def _in_order(value: Any) -> tuple[float, str]:

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from reports.judge import Way
-from reports.plots.style import INK, MOST_SERIES, PNG_DPI, STYLE
+from reports.plots.style import FAINT, INK, MOST_SERIES, PNG_DPI, STYLE
 from reports.plots.svg import inline
 
 if TYPE_CHECKING:
@@ -175,11 +175,13 @@ def point_labels(axes: Axes, points: Iterable[tuple[float, float, str]],
         points: (x, y, text).
         others: x and y of every marker.
     """
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
     figure: Figure = axes.get_figure()  # type: ignore[assignment]
     figure.draw_without_rendering()
     inside, r = axes.get_window_extent(), 3 * figure.dpi / 72
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     at = axes.transData.transform(np.array(list(others), dtype=float).reshape(-1, 2))
     covered = [Bbox([(x - r, y - r), (x + r, y + r)]) for x, y in at]
     for x, y, text in points:
@@ -189,8 +191,10 @@ def point_labels(axes: Axes, points: Iterable[tuple[float, float, str]],
                 text, (x, y), (dx, dy), textcoords="offset points", fontsize=7,
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
                 va="bottom" if dy > 0 else "top", in_layout=False,
+                arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 0},
             )  # fmt: skip
-            box = made.get_window_extent().padded(r / 3)
+            made.update_positions(renderer)
+            box = Text.get_window_extent(made).padded(r / 3)  # without the line that leads to it
             outside = box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0
             cost = sum(map(box.overlaps, covered)) + 3 * outside + 2 * (box.y1 > inside.y1)
             made.remove()

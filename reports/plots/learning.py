@@ -87,7 +87,7 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
     if y == "loss" and setting.metric != "loss_final":
         chance = -np.log(chance)
     seeds = int(points.groupby("way")["seed"].nunique(dropna=False).max())
-    caption = f"Thin: each of {seeds} seeds; thick: their median." if seeds > 1 else "One seed."
+    caption = "Thin: each seed; thick: their median." if seeds > 1 else "One seed."
     caption += " Evaluation is not counted as training time."
     if any(w.contended for w in shown):
         caption += " Some times were measured under contention."

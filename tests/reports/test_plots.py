@@ -179,7 +179,7 @@ def test_each_seed_is_thin_and_their_median_thick() -> None:
     widths = [line.get_linewidth() for line in painted(plot).lines if len(line.get_xdata()) > 2]
     assert sorted(set(widths)) == [0.6, 2]
     assert [widths.count(w) for w in (0.6, 2)] == [6, 2]
-    assert "each of 3 seeds" in plot.caption
+    assert "Thin: each seed" in plot.caption
 
 
 def test_chance_is_drawn_where_it_is_known() -> None:
