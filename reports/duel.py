@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from reports.sequential import FASTER, SLOWER
+from reports.text import table
 
 
 def as_text(decision: dict[str, Any]) -> str:
@@ -17,25 +18,13 @@ def as_text(decision: dict[str, Any]) -> str:
 
 def as_markdown(decision: dict[str, Any], state: dict[str, Any]) -> str:
     """The verdict for a pull request."""
-    sides = [
-        f"{s} `{state[s]['asked']}` ({(state[s]['commit'] or 'no commit')[:10]}"
-        f"{', changed' if state[s]['dirty'] else ''})"
-        for s in ("base", "head")
-    ]
-    rows = [f"| `{c['name']}` | **{c['verdict']}** | {_effect(c)} |" for c in decision["cells"]]
-    return "\n".join(
-        [
-            f"### Timing: {_sentence(decision)}",
-            "",
-            f"{sides[1]} against {sides[0]}, {state['column']}"
-            + (f"; all cells with `{state['shared']}`." if state["shared"] else "."),
-            "",
-            "| cell | verdict | head against base |",
-            "|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    sides = [f"{s} `{state[s]['asked']}` ({(state[s]['commit'] or 'no commit')[:10]}"
+             f"{', changed' if state[s]['dirty'] else ''})" for s in ("base", "head")]  # fmt: skip
+    shared = f"; all cells with `{state['shared']}`" if state["shared"] else ""
+    rows = [[f"`{c['name']}`", f"**{c['verdict']}**", _effect(c)] for c in decision["cells"]]
+    return (f"### Timing: {_sentence(decision)}\n\n"
+            f"{sides[1]} against {sides[0]}, {state['column']}{shared}.\n\n"
+            f"{table(['cell', 'verdict', 'head against base'], rows)}\n")  # fmt: skip
 
 
 def _effect(cell: dict[str, Any]) -> str:
@@ -49,9 +38,7 @@ def _effect(cell: dict[str, Any]) -> str:
 
 
 def _sentence(decision: dict[str, Any]) -> str:
-    count = {
-        v: sum(c["verdict"] == v for c in decision["cells"])
-        for v in (SLOWER, FASTER, "same", "cannot tell")
-    }
-    said = [f"{number} {verdict}" for verdict, number in count.items() if number]
+    verdicts = [cell["verdict"] for cell in decision["cells"]]
+    said = [f"{number} {verdict}" for verdict in (SLOWER, FASTER, "same", "cannot tell")
+            if (number := verdicts.count(verdict))]  # fmt: skip
     return f"{', '.join(said)} of {len(decision['cells'])} cells"

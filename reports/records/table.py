@@ -24,9 +24,8 @@ def load(*folders: str | Path) -> pd.DataFrame:
     """One row per record of the given sweeps, for notebooks.
 
     Columns: the contract's (null where a record lacks them), every further metric, ``<metric>_lo``
-    and
-    ``<metric>_hi`` where intervals were recorded, and each leaf of the composed configuration as
-    ``cfg.<path>``. Units and meanings: ``reports.records.columns``.
+    and ``<metric>_hi`` where intervals were recorded, and each leaf of the composed configuration
+    as ``cfg.<path>``. Units and meanings: ``reports.records.columns``.
 
     Raises:
         InputError: a folder is not a sweep, has no usable record, or mixes schema versions.
@@ -38,11 +37,9 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row per record; see `load` for the columns."""
     rows = []
     for record in records:
-        row = {
-            name: record.get(name) for name in ("key", "experiment", "status", "reason", "health")
-        }
-        row.update(record["row"])
-        row.update({name: _number(value) for name, value in record["metrics"].items()})
+        own = ("key", "experiment", "status", "reason", "health")
+        row = {name: record.get(name) for name in own} | record["row"]
+        row.update((name, _number(value)) for name, value in record["metrics"].items())
         row.update(("cfg." + path, _quoted(leaf)) for path, leaf in leaves(record["config"]))
         if (told := recorded_contention(record)) is not None:
             row["contended"] = told
@@ -63,11 +60,8 @@ def recorded_contention(record: Record) -> float | None:
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
     """Every leaf of a nested configuration as (dotted path, value); lists become JSON text."""
     if isinstance(config, dict):
-        return [
-            leaf
-            for name, value in config.items()
-            for leaf in leaves(value, f"{prefix}.{name}" if prefix else str(name))
-        ]
+        return [leaf for name, value in config.items()
+                for leaf in leaves(value, f"{prefix}.{name}" if prefix else str(name))]  # fmt: skip
     return [(prefix, json.dumps(config) if isinstance(config, list) else config)]
 
 
@@ -109,10 +103,7 @@ _COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit"
 
 def environments(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
     """key -> where the row was measured."""
-    return {
-        r["key"]: {name: r["provenance"].get(name) for name in _COMPARED}
-        for r in records
-    }
+    return {r["key"]: {name: r["provenance"].get(name) for name in _COMPARED} for r in records}
 
 
 def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
@@ -124,25 +115,18 @@ def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    rebuild = "Rebuild it with python -m reports DIR."
     try:
         data = pq.read_table(file)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            "a results.parquet or a sweep's folder",
-            f"{file} ({error})",
-            "Rebuild it with python -m reports DIR.",
-        ) from None
-    missing = [c for c in CONTRACT if c not in data.column_names]
-    if missing:
-        raise InputError(
-            "a results table with the contract's columns",
-            f"{file} without {', '.join(missing[:5])}",
-            "Rebuild it with python -m reports DIR.",
-        )
+        raise InputError("a results.parquet or a sweep's folder", f"{file} ({error})",
+                         rebuild) from None  # fmt: skip
+    if missing := [c for c in CONTRACT if c not in data.column_names]:
+        raise InputError("a results table with the contract's columns",
+                         f"{file} without {', '.join(missing[:5])}", rebuild)  # fmt: skip
     stored = json.loads((data.schema.metadata or {}).get(_ENVIRONMENTS, b"[]"))
-    return data.to_pandas(), {
-        key: group["environment"] for group in stored for key in group["keys"]
-    }
+    return data.to_pandas(), {key: group["environment"] for group in stored
+                              for key in group["keys"]}  # fmt: skip
 
 
 def _by_environment(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -155,9 +139,7 @@ def _by_environment(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 
 def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
-    """Contract first (also what no record has), intervals beside their metric, configuration
-    last.
-    """
+    """Contract first (also what no record has), intervals beside their metric, settings last."""
     documented = [*CONTRACT, *(c.name for c in EXTRA_METRICS)]
     present = [str(c) for c in columns]
     settings = sorted(c for c in present if c.startswith("cfg."))
