@@ -60,10 +60,10 @@ def run(config: Mapping[str, Any], algos: Sequence[tuple[str, Mapping[str, Any]]
             print(f"  {algo:20}refused: {' '.join(str(error).split()) or type(error).__name__}")
             continue
         near = cosine(joined(found, names), joined(exact, names))
-        error = relative_error(joined(found, names), joined(exact, names))
+        far = relative_error(joined(found, names), joined(exact, names))
         silent = [n for n in names if exact[n].any() and not found[n].any()]
         said = "no gradient" if near is None else f"cosine {near:.4f}"
-        off = "" if error is None else f", relative error {error:.1e}"
+        off = "" if far is None else f", relative error {far:.1e}"
         none = f", none for {', '.join(silent)}" if silent else ""
         print(f"  {algo:20}{said}{off}{none}", flush=True)
     print(f"{name}: {'traces can train it' if represented else 'only BPTT and immediate train it'}")

@@ -209,6 +209,9 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     if first["plan"]:
         plan.show(cells, findings, Folder(path, anywhere=launcher is not None),
                   elsewhere=launcher is not None and not launcher.here)
+        if contest is not None and tuning is not None:
+            print(f"then {tuning.seeds} fresh seeds of each of {len(contest.ways)} ways, at the "
+                  f"best of its {tuning.trials} trials")
         return printed()
     about = {"experiment": first["experiment"] or "", "question": first["question"],
              "overrides": overrides, "plots": plots.modules(first)}
@@ -237,8 +240,8 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
     kind = next((key for key in keys if key in CHECKED), "algo")
     for key, override in zip(keys, overrides, strict=True):
         if key.partition(".")[0] not in (kind, *CHECKED[kind]):
-            others = f", {' '.join(CHECKED[kind])}" if CHECKED[kind] else ""
-            raise BadInput("check", expected=f"{kind}=NAME, {kind}.KEY=VALUE{others}",
+            more = f", {' '.join(CHECKED[kind])}" if CHECKED[kind] else ""
+            raise BadInput("check", expected=f"{kind}=NAME, {kind}.KEY=VALUE{more}",
                            came=override, do="The rest of the cell is its own.")
     own = {"task": ["model=gru", "algo=bptt", "epochs=1000"]}.get(kind, [])
     cell, *others = cells_of(config_dir, [*own, *_check_defaults(kind, keys), *overrides],
