@@ -13,7 +13,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -93,6 +93,8 @@ class Match:
         target: validation accuracy that time counts to; nan for none.
         chance: accuracy of guessing.
         in_steps: whether steps stand for the time to the target, no two times being comparable.
+        by_turns: whether all times are ratios to BPTT's, which no neighbour moves, times BPTT's in
+            the quietest process.
     """
 
     where: Mapping[str, Any]
@@ -101,6 +103,7 @@ class Match:
     n_test: float
     entries: Sequence[Entry] = field(default_factory=list)
     in_steps: bool = False
+    by_turns: bool = False
 
     def standing(self, score: str, place: Standing) -> list[Entry]:
         """The entries that stand there by ``best`` or ``soonest``, the best first."""
@@ -141,6 +144,9 @@ def _tuned_alike(record: Record) -> Record:
 def _match(ways: Sequence[Sequence[Record]]) -> Match:
     names = _names(ways)
     entries = [_entry(name, some) for name, some in zip(names, ways, strict=True)]
+    by_turns = all(e.ms * e.ratio[0] > 0 for e in entries)
+    if by_turns:
+        entries = _quiet(entries)
     finals = [r["metrics"] for some in ways for r in some if _choose(r) == "final"]
     config = ways[0][0]["config"]
     n_test = config.get("task", {}).get("n_test")
@@ -150,11 +156,15 @@ def _match(ways: Sequence[Sequence[Record]]) -> Match:
                   n_test if isinstance(n_test, int) else _UNKNOWN_TEST)  # fmt: skip
     best, (soonest, in_steps) = _best(found, entries), _soonest(entries)
     return Match(found.where, found.target, found.chance, found.n_test, [
-        _placed(e, best[e.name], soonest[e.name]) for e in entries], in_steps)  # fmt: skip
+        replace(e, best=best[e.name], soonest=soonest[e.name]) for e in entries],
+        in_steps, by_turns)  # fmt: skip
 
 
-def _placed(entry: Entry, best: Standing, soonest: Standing) -> Entry:
-    return Entry(**{**entry.__dict__, "best": best, "soonest": soonest})
+def _quiet(entries: Sequence[Entry]) -> list[Entry]:
+    """With the times that BPTT's in the quietest process and their ratios to it make."""
+    bptt = min(e.ms / e.ratio[0] for e in entries)
+    return [replace(e, ms=bptt * e.ratio[0], ms_error=e.ratio[1], contention=False)
+            for e in entries]  # fmt: skip
 
 
 def _best(match: Match, entries: Sequence[Entry]) -> dict[str, Standing]:
@@ -184,10 +194,7 @@ def _soonest(entries: Sequence[Entry]) -> tuple[dict[str, Standing], bool]:
         if entry.steps and not any(map(math.isfinite, entry.steps.values())):
             out[entry.name] = "nothing"
     able = [e for e in entries if len(e.steps) >= LEAST_SEEDS and out[e.name] == "untold"]
-    if all(e.ratio[0] == e.ratio[0] for e in able):
-        costs = {e.name: e.ratio for e in able}
-    else:
-        costs = {e.name: (e.ms, e.ms_error) for e in able if e.ms == e.ms and not e.contention}
+    costs = {e.name: (e.ms, e.ms_error) for e in able if e.ms == e.ms and not e.contention}
     in_steps = len(costs) < 2 <= len(able)
     if in_steps:
         costs = {e.name: (1.0, 0.0) for e in able}

@@ -94,9 +94,11 @@ def _chosen(entry: Entry, name: str) -> Cell:
 def _notes(match: Match) -> list[str]:
     seeds = max((len(e.accuracy) for e in match.entries), default=0)
     tried = sorted({e.tried for e in match.entries})
+    apart = ("as a ratio to BPTT's by turns in one process, times that of BPTT in the quietest"
+             if match.by_turns else "apart")  # fmt: skip
     out = [f"Every way tried {' or '.join(map(str, tried))} points on validation data; what is "
            f"compared is {seeds} fresh seeds each, tested once. Times are steps times the time of "
-           "one step, which was measured apart; ∞ is a miss."]  # fmt: skip
+           f"one step, which was measured {apart}; ∞ is a miss."]  # fmt: skip
     if any(e.edge for e in match.entries):
         out.append("† the lowest or highest value that was tried: a better one may lie beyond.")
     if any(e.contention for e in match.entries):
