@@ -31,6 +31,7 @@ SHARED = 0.25  # the same of a change that the other cells went through as well
 POWER = 0.8
 Sides = tuple[np.ndarray, np.ndarray]  # base and head, each [processes]
 _QUIETEST = 1e-6  # a spread of zero is a clock that does not tick
+_AGAINST = "against BPTT in the same process, unless that became faster"
 _CLOCKED = ("ms", "s", "1/s")
 
 
@@ -54,7 +55,8 @@ def time_lines(cells: Sequence[Cell], metric: str, bar: float) -> list[Line]:
         low, high = sorted(math.expm1(sign * end) for end in one.test.interval())
         lines[i] = replace(
             lines[i], verdict=one.verdict, p=one.p, low=low, high=high,
-            note=_joined([one.note, lines[i].note]),
+            note=_joined([one.note or _AGAINST * (metric == RATIO and one.verdict == "worse"),
+                          lines[i].note]),
             detectable=detectable(one.test, bar, len(told), MOOD * (metric != RATIO)),
         )  # fmt: skip
     if metric != TIME:
@@ -91,27 +93,39 @@ def decide(samples: Sequence[Sides], bar: float, moody: bool = True) -> list[Dec
     gaps = np.array([t.gap for t in tests])
     found = []
     for i, test in enumerate(tests):
-        p, towards = together[test.gap < 0][i], math.copysign(1.0, test.gap)
+        slower = test.gap > 0
+        p = together[not slower][i]
         others = float(np.median(np.delete(gaps, i))) if len(gaps) > 1 else 0.0
-        moods = ""
-        if moody and abs(test.gap) <= math.log1p(MOOD):
-            moods = f"two sweeps differ by up to {MOOD:.0%} without a change; a duel can tell"
-        elif (moody and towards * (test.gap - others) <= math.log1p(MOOD)
-              and abs(test.gap) <= math.log1p(SHARED)):  # fmt: skip
-            moods = "the other cells changed as well, as in a mood of the machine; a duel can tell"
+        mood = _mood(test.gap, others) if moody else ""
         verdict: Verdict = "cannot tell"
-        note = "the interval reaches across the bar; more repeats can tell"
-        if p <= ALPHA:
-            note = moods
-            if not moods:
-                verdict = "worse" if test.gap > 0 else "better"
+        if p <= ALPHA and not mood:
+            verdict, note = "worse" if slower else "better", ""
+        elif p <= ALPHA:
+            note = mood
         elif max(map(abs, test.interval())) <= limit:
             verdict, note = "same", ""
-        elif alone[test.gap < 0][i] <= ALPHA:
+        elif alone[not slower][i] <= ALPHA:
             note = (f"beyond the bar, but not beyond chance among {len(tests)} cells; "
                     "more repeats can tell")  # fmt: skip
+        else:
+            note = "the interval reaches across the bar; more repeats can tell"
         found.append(Decided(verdict, note, p, test))
     return found
+
+
+def _mood(gap: float, others: float) -> str:
+    """Why a change can be the machine's and not the program's; "" where it cannot.
+
+    Args:
+        gap: of a cell, on logarithms.
+        others: the median gap of the other cells.
+    """
+    if abs(gap) <= math.log1p(MOOD):
+        return f"two sweeps differ by up to {MOOD:.0%} without a change; a duel can tell"
+    shared = math.copysign(1.0, gap) * (gap - others) <= math.log1p(MOOD)
+    if shared and abs(gap) <= math.log1p(SHARED):
+        return "the other cells changed as well, as in a mood of the machine; a duel can tell"
+    return ""
 
 
 def _line(cell: Cell, metric: str) -> tuple[Line | None, Sides | None]:

@@ -150,5 +150,6 @@ def test_a_ratio_to_bptt_in_the_same_process_is_judged_whatever_the_machine_does
     time, ratio = sides({TIME: STEADY, RATIO: [0.5, 0.51, 0.5, 0.51], **busy},
                         {TIME: SLOWER, RATIO: [0.56, 0.57, 0.56, 0.57], **busy})  # fmt: skip
     assert (time.verdict, ratio.metric, ratio.verdict) == ("cannot tell", RATIO, "worse")
+    assert ratio.note == "against BPTT in the same process, unless that became faster"
     (alone,) = sides({TIME: STEADY}, {TIME: STEADY, RATIO: [0.5] * 4})
     assert alone.metric == TIME
