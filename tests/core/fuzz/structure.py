@@ -5,7 +5,8 @@ cut: by operation, the states whose previous values its operand sees as constant
   groups that it feeds and of every group downstream, that is, fed by an operation that reads one of
   them, before or after its step.
 
-A state that nothing reads is no state: keeping a value is not reading it.
+A state that no output and no loss reads, at any later step, is no state: keeping a value is not
+reading it, and neither is reading it for its own sake.
 """
 
 from __future__ import annotations
@@ -43,8 +44,7 @@ class Structure:
 def analyse(net: Net) -> Structure:
     layout = Layout(net)
     lines = {line.name: line for line in net.lines}
-    read = [s for s in layout.states if any(
-        line.kind == "prev" and line.value == s.name for line in net.lines)]
+    read = _read(net, lines, layout.states)
     one = {s.name: np.ones((1, s.n)) for s in net.states}
     params = {p.name: np.ones(p.shape) for p in net.params}
     x = np.ones((1, net.n_in))
@@ -88,6 +88,22 @@ def analyse(net: Net) -> Structure:
     kept = frozenset(s.new for s in read)
     looked_up = any(net.line_or_none(op.args[0], "ids") and fed[op.name].any() for op in layout.ops)
     return Structure(layout, cuts, kept, fed, _mixing(layout, read, group, into), looked_up)
+
+
+def _read(net: Net, lines: dict[str, Line], states: Iterable[State]) -> list[State]:
+    """The states that reach an output or a loss, of this step or of a later one."""
+    states, found = list(states), set[str]()
+    penalised = {name for kind, name, _ in net.loss.penalties if kind != "weight"}
+    queue = [net.out, *(s.new for s in states if s.name in penalised)]
+    while queue:
+        above = [lines[name] for name in _above(lines, queue.pop())]
+        for s in states:
+            if s.name not in found and any(
+                line.kind == "prev" and line.value == s.name for line in above
+            ):
+                found.add(s.name)
+                queue.append(s.new)
+    return [s for s in states if s.name in found]
 
 
 def _above(lines: dict[str, Line], start: str) -> set[str]:
