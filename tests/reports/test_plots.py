@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from contest_records import complete
+from contest_records import way as contestant
 from synthetic_records import ALGOS, grid, record, study
 
 from reports import plots
@@ -25,9 +28,11 @@ KINDS = [m.name for m in pkgutil.iter_modules(plots.__path__) if m.name not in p
 
 @pytest.fixture(scope="module")
 def rich(sweep: Path) -> Study:
-    """All axes vary, three seeds, and the same cells at three commits."""
+    """All axes vary, three seeds, the same cells at three commits, and a contest."""
     commits = [record("bptt", commit=f"c{i}", created=f"2025-03-0{i + 1}") for i in range(3)]
-    return study([*read_sweeps([sweep]).records, *commits])
+    rng = np.random.default_rng(0)
+    contest = [complete(r) for algo in ("bptt", "d_rtrl") for r in contestant(rng, algo)]
+    return study([*read_sweeps([sweep]).records, *commits, *contest])
 
 
 def made(kind: str, records: list[dict[str, Any]]) -> list[Plot]:
@@ -50,8 +55,8 @@ def painted(plot: Plot) -> Any:
     return axes
 
 
-def test_there_are_four_kinds() -> None:
-    assert KINDS == ["frontier", "history", "learning", "scaling"]
+def test_there_are_five_kinds() -> None:
+    assert KINDS == ["contest", "frontier", "history", "learning", "scaling"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
