@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import brainstate
@@ -17,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from core.operation import Block, Operation
 from core.pending import Pending, held_back
-from core.rollout import scan
 
 __all__ = [
     "DenseTrace",
@@ -70,7 +70,7 @@ def zero_after(tree: Any) -> Any:
 
 # A trace is advanced a few samples at a time, so that the product that is added to it takes little
 # memory, and stays in the cache of a CPU.
-CPU_TILE_BYTES, TILE_BYTES = 2**22, 2**28
+CPU_TILE_BYTES, TILE_BYTES = 2**23, 2**28
 
 
 class DenseTrace:
@@ -180,28 +180,53 @@ class DenseTrace:
         return {s: a.reshape(eps[s].shape) for s, a in lax.fori_loop(0, tiles, some, old).items()}
 
 
-def _by_samples(eps: Any, dw: Any) -> Any:
-    """sum_i eps [..., I, H] dW [I, H], a few samples at a time.
+def _over_rows(eps: Any, dw: Any) -> Any:
+    return (eps * dw).sum(axis=-2)
 
-    Only its transpose is ever run: dW = sum_b eps_b dh_b. On a CPU it is multiply-adds of a few
-    samples, read where they lie, over one dW. As one reduction over the leading axis XLA's CPU
-    backend took five times as long, and so did slices of eps as the inputs of a loop, which copies
-    them.
+
+def _over_samples(ct: Any, eps: Any, dw: Any) -> Any:
+    """dW = sum_b eps_b dh_b, the transpose of `_by_samples` and all of it that is ever run.
+
+    On a CPU it is multiply-adds of a few samples, read where they lie, over one dW. As one
+    reduction over the leading axis XLA's CPU backend took five times as long, and three times as
+    what jax makes of a loop over samples when it transposes that.
     """
     *lead, n_in, width = eps.shape
+    rows, shape = math.prod(lead), dw.aval.shape
+    eps, ct = eps.reshape(rows, n_in, width), ct.reshape(rows, width)
     if jax.default_backend() != "cpu":
-        return (eps * dw).sum(axis=-2)
-    rows = math.prod(lead)
+        return (eps * ct[:, None]).sum(axis=0).astype(dw.aval.dtype).reshape(shape)
     size = max(k for k in range(1, 5) if rows % k == 0)
-    eps = eps.reshape(rows, n_in, width)
 
-    @partial(jax.checkpoint, prevent_cse=False)  # else every slice is kept: a copy of the trace
-    def some(_: None, first: Any) -> tuple[None, Any]:
-        each = [lax.dynamic_index_in_dim(eps, first + j, keepdims=False) for j in range(size)]
-        return None, jnp.stack([(one * dw).sum(axis=0) for one in each])
+    def some(i: Any, total: Any) -> Any:
+        for at in (i * size + j for j in range(size)):
+            total += lax.dynamic_index_in_dim(eps, at, keepdims=False) * ct[at]
+        return total
 
-    _, dh = scan(some, None, jnp.arange(0, rows, size))
-    return dh.reshape(*lead, width)
+    zero = jnp.zeros((n_in, width), jnp.result_type(eps, ct))
+    return lax.fori_loop(0, rows // size, some, zero).astype(dw.aval.dtype)
+
+
+def _batched(arrays: Any, axes: Any) -> Any:
+    """One more axis of samples, unless every one has a dW of its own."""
+    eps, dw = arrays
+    if axes[1] is not None:
+        return jax.vmap(_over_rows, axes)(eps, dw), 0
+    return _by_samples(jnp.moveaxis(eps, axes[0], 0), dw), 0
+
+
+# sum_i eps [..., I, H] dW [I, H] -> [..., H].
+_contraction = Primitive("trace_contraction")
+_by_samples = _contraction.bind
+_contraction.def_impl(_over_rows)
+_contraction.def_abstract_eval(
+    lambda eps, dw: jax.core.ShapedArray(
+        (*eps.shape[:-2], eps.shape[-1]), jnp.result_type(eps.dtype, dw.dtype)
+    )
+)
+ad.defbilinear(_contraction, lambda ct, eps, dw: ct[..., None, :] * dw, _over_samples)
+batching.primitive_batchers[_contraction] = _batched
+mlir.register_lowering(_contraction, mlir.lower_fun(_over_rows, multiple_results=False))
 
 
 def advance_parameter(

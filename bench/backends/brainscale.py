@@ -44,6 +44,8 @@ class Brainscale(Backend):
             return f"brainscale has no {choices['algo']}"
         if algo.get("credit", "trace") != "trace":
             return "brainscale's credit inside a window is not written down here"
+        if algo.get("trace_dtype"):
+            return "brainscale keeps its traces in the model's dtype"
         decay = algo.get("decay_or_rank", 0.5)
         if isinstance(decay, int):
             return "brainscale maps a rank to a decay and has no rank form"

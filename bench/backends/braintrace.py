@@ -36,6 +36,8 @@ class Braintrace(Backend):
             return f"braintrace has no {choices['algo']}"
         if algo.get("credit", "trace") != "trace":
             return "braintrace's credit inside a window is backend.mode=multi_step"
+        if algo.get("trace_dtype"):
+            return "braintrace keeps its traces in the model's dtype"
         if isinstance(algo.get("decay_or_rank"), int):
             return "braintrace maps a rank to a decay and has no rank form"
         if config["batching"]["mode"] == "single":

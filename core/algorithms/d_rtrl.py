@@ -184,14 +184,16 @@ class D_RTRL(WindowedAlgorithm):
             return held_back(eps, room, self.graph.dtype(block.group)) if room else eps
 
         new = self._of_blocks(opened, traces)
-        return traces if jax.tree.structure(new) == jax.tree.structure(traces) else new
+        more = len(jax.tree.leaves(new)) > len(jax.tree.leaves(traces))
+        return new if more else traces
 
     def close_traces(self, traces: Any) -> Any:
         """All steps taken in."""
+        dense = self.representation
+        if not isinstance(dense, DenseTrace):
+            return traces
         return self._of_blocks(
-            lambda source, block, eps: (
-                self.representation.settled(eps) if isinstance(eps, Pending) else eps
-            ),
+            lambda source, block, eps: dense.settled(eps) if isinstance(eps, Pending) else eps,
             traces,
         )
 

@@ -29,7 +29,8 @@ CASES = {
     "epochs=true": "epochs: expected a whole number of at least 1, got True. Try epochs=5.",
     "+batchsize=4": "batchsize: expected a key of the configuration, got batchsize. "
                     "Did you mean batch_size?",
-    "algo.windw=4": "algo.windw: expected one of credit, window, got windw. Did you mean window?",
+    "algo.windw=4": "algo.windw: expected one of credit, trace_dtype, window, got windw. "
+                    "Did you mean window?",
     "+model.tau_me=4": "model.tau_me: expected one of tau_mem, tau_out, got tau_me. "
                        "Did you mean tau_mem?",
     "+algo.windw=4": "got windw. Did you mean window?",
