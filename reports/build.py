@@ -36,8 +36,7 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
         InputError: the folders hold nothing that can be reported, a module is no plot, or a file in
             `out` that no report wrote is in the way.
     """
-    for name in others:
-        plots.plot_module(name)
+    modules = [plots.plot_module(name) for name in dict.fromkeys(others)]
     sweeps = read_sweeps(folders)
     target = out or (
         sweeps.folders[0]
@@ -45,7 +44,7 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
         else sweeps.folders[0].resolve().parent / "merged"
     )
     study = Study(sweeps)
-    drawn, missing = plots.make_all(study, dict.fromkeys(others))
+    drawn, missing = plots.make_all(study, modules)
     missing += [
         (name, f"its code runs only where it is named: add --plots {name}")
         for name in sweeps.plots

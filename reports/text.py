@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,6 @@ def short(value: Any, digits: int = 3) -> str:
     return f"{number:.{digits - 1}e}"
 
 
-def line(cells: Iterable[str]) -> str:
-    """One row of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"
-
-
 def escape_markdown(value: Any) -> str:
     """Text that cannot end a table cell, open a tag or make a link."""
     text = "" if value is None else str(value)
@@ -50,5 +45,5 @@ def escape_latex(value: Any) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
     """A table; `right` columns are flush right."""
     rule = ["---:" if i in right else "---" for i in range(len(head))]
-    body = [line(escape_markdown(cell) for cell in row) for row in rows]
-    return "\n".join([line(map(escape_markdown, head)), line(rule), *body])
+    body = [[escape_markdown(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(r)} |" for r in [[*map(escape_markdown, head)], rule, *body])

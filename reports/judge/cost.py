@@ -103,7 +103,7 @@ def time_of(cells: pd.DataFrame) -> Time | None:
         repeats=frozenset(kept["repeat"].dropna().astype(int)),
         contended=bool(kept["contended"].all()),
         against=_against(timed),
-        beside=" ".join(map(str, timed.iloc[0][["batching", "backend"]])),
+        beside=str(timed["beside"].iloc[0]),
     )
 
 
@@ -125,9 +125,9 @@ def _against(cells: pd.DataFrame) -> Interval | None:
 
 def with_bptt(times: dict[str, Time], bptt: Collection[str]) -> dict[str, Time]:
     """The times of a setting's ways, those of BPTT as 1 where others took turns with it."""
-    beside = {t.beside for t in times.values() if t.against}
+    beside = {t.beside for name, t in times.items() if t.against and name not in bptt}
     return {name: replace(time, against=Interval(1.0, 1.0, 1.0))
-            if name in bptt and not time.against and time.beside in beside else time
+            if name in bptt and time.beside in beside else time
             for name, time in times.items()}  # fmt: skip
 
 

@@ -100,11 +100,11 @@ class Facts:
 
 # Cutting a table into its ways takes long where it has all its columns.
 _JUDGED = (
-    "key", "setting", "way", "method", "variant", "algo", "batching", "backend", "model", "task",
-    "device", "n_layers", *SIZES, "status", "health", "silent", "weights", "contended", "seed",
-    "repeat", "lr", "step_time_ms", "step_time_ms_lo", "step_time_ms_hi", "memory_peak_mib",
-    "memory_xla_mib", "n_classes", "loss_first", *learning.LEARNED, "cfg.task.n_test",
-    *(f"{cost.AGAINST}{end}" for end in ("", "_low", "_high")),
+    "key", "setting", "way", "beside", "method", "variant", "algo", "batching", "backend",
+    "model", "task", "device", "n_layers", *SIZES, "status", "health", "silent", "weights",
+    "contended", "seed", "repeat", "lr", "step_time_ms", "step_time_ms_lo", "step_time_ms_hi",
+    "memory_peak_mib", "memory_xla_mib", "n_classes", "loss_first", *learning.LEARNED,
+    "cfg.task.n_test", *(f"{cost.AGAINST}{end}" for end in ("", "_low", "_high")),
 )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
              for status, said in STATUS.items()]  # fmt: skip
     kinds += [
         ("whose training is not healthy", ok & table["health"].ne(""), table["health"], True),
-        (f"of {facts.timed} timed under contention (a time without another process is marked *)",
+        (f"of {facts.timed} timed under contention (a time with no calm process is marked *)",
          busy, nothing, True),
         ("whose sources of memory disagree", doubted.ne(""), doubted, True),
     ]

@@ -28,7 +28,8 @@ BATCHINGS = ("manual", "vmap", "single")
 
 
 def rows(records: Sequence[Record]) -> pd.DataFrame:
-    """The newest row of every cell, with ``setting``, ``way``, ``method``, ``variant`` and ``lr``.
+    """The newest row of every cell, with ``setting``, ``way``, ``method``, ``variant``, ``lr`` and
+    ``beside``: what BPTT has in common with it where the two take turns.
 
     A cell measured again after its code changed has two records; the older one is history and
     would pass for a repeat of the newer.
@@ -44,6 +45,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     keep = ~table.duplicated(list(dict.fromkeys([*cell, "machine"])), keep="last")
     table = table[keep].reset_index(drop=True)
     variant = pd.Series(variants(table, options), index=table.index, dtype="string")
+    shared = [c for c in options if not c.startswith("cfg.algo.")]
+    bptt = table.assign(algo="bptt " + table["batching"] + " " + table["backend"])
     # Also in a table of one row: what a plot is of does not depend on how many there are.
     named = {s: table[s].nunique() > 1 for s in ("batching", "backend")}
     method = variant + (" · " + table["backend"] if named["backend"] else "")
@@ -52,6 +55,7 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
         variant=variant,
         method=method,
         way=way + (" · " + table["backend"] if named["backend"] else ""),
+        beside=variants(bptt, shared),
         setting=table.groupby(held, dropna=False, sort=False).ngroup(),
         lr=pd.to_numeric(table.get(TUNED), errors="coerce") if TUNED in table else float("nan"),
     )

@@ -21,24 +21,20 @@ if TYPE_CHECKING:
 SHARED = ("base", "style", "svg")  # what plots are made with
 
 
-def make_all(study: Study, others: Iterable[str] = ()) -> tuple[list[Plot], list[tuple[str, str]]]:
+def make_all(
+    study: Study, others: Iterable[ModuleType] = ()
+) -> tuple[list[Plot], list[tuple[str, str]]]:
     """Every plot the records allow, and (title, reason) of each kind that they do not.
 
     Args:
         study: what is drawn.
-        others: names of modules outside this folder; one that cannot be had is a reason as well.
+        others: modules outside this folder; an error in one is a reason as well.
     """
     names = [m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED]
     own = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    modules = list(own)
     drawn: list[Plot] = []
     missing: list[tuple[str, str]] = []
-    for name in others:
-        try:
-            modules.append(plot_module(name))
-        except InputError as error:
-            missing.append((name, f"expected {error.expected}; got {error.came}"))
-    for module in sorted(modules, key=lambda m: (m.ORDER, m.__name__)):
+    for module in sorted([*own, *others], key=lambda m: (m.ORDER, m.__name__)):
         try:
             drawn += module.make(study)
         except NotDrawn as why:

@@ -224,6 +224,23 @@ def test_ratios_to_two_bptts_are_not_compared() -> None:
     assert cost.compare(paired(0.5, 0.02), paired(1.0, 0.02, "vmap core"), None) == "not compared"
 
 
+def test_a_ratio_is_to_the_bptt_with_the_same_options() -> None:
+    made = []
+    for every, ratio in ((1, 0.5), ("sequence", 0.9)):
+        rng = np.random.default_rng(0)
+        slow = 10 if every == 1 else 1
+        some = [*way(rng, "bptt", 5 * slow, 20, seeds=1),
+                *by_turns(way(rng, "d_rtrl", 5 * slow * ratio, 20, seeds=1), ratio)]  # fmt: skip
+        made += at(some, update_every=every)
+    (setting,) = study(made).facts.settings
+    times = {w.name: w.time for w in setting.ways}
+    once = times["d_rtrl update_every=1"], times["bptt update_every=1"]
+    assert cost.compare(*once, None) == "faster"  # type: ignore[arg-type]
+    start = setting.answer.start
+    assert start
+    assert start.name == "d_rtrl update_every=sequence"
+
+
 def test_ratios_of_equal_ways_seldom_part_them() -> None:
     rng = np.random.default_rng(0)
     alarms = 0

@@ -62,7 +62,7 @@ def page(sweep: Path) -> str:
     """The page with two drawings of each kind: drawing is what takes long."""
     make_all = plots.make_all
 
-    def some(study: Study, others: Iterable[str] = ()) -> tuple[list[Plot], list[tuple[str, str]]]:
+    def some(study: Study, others: Iterable[Any] = ()) -> tuple[list[Plot], list[tuple[str, str]]]:
         drawn, missing = make_all(study, others)
         kinds = dict.fromkeys(plot.section for plot in drawn)
         return [p for k in kinds for p in [q for q in drawn if q.section == k][:2]], missing
@@ -307,6 +307,12 @@ def test_other_sizes_are_listed_from_the_smallest() -> None:
     rows = [line.split(" | ")[0] for line in words.splitlines() if line.startswith("| H = ")]
     assert rows == ["| H = 8", "| H = 64", "| H = 128"]
     assert "At other sizes: the same at H = 64 and H = 8." in words
+
+
+def test_what_the_first_screen_leaves_out_is_counted() -> None:
+    tasks = [timed(algo, ms, task=t) for t in "abcde" for algo, ms in (("bptt", 3), ("d_rtrl", 9))]
+    assert "2 further combinations of task, model and options" in told(tasks)
+    assert "further combination" not in told(tasks[:6])
 
 
 def test_weights_have_the_same_short_names_everywhere() -> None:
