@@ -22,12 +22,13 @@ from scipy import optimize, stats
 from reports.compare.pairing import Cell
 from reports.compare.result import Line, Verdict
 from reports.records.columns import describe
-from reports.stats import ALPHA, LEAST, Welch, holm
+from reports.stats import LEAST, Welch, holm
 
 TIME, RATIO = "step_time_ms", "time_vs_bptt"
 BAR = 0.05  # the least change that counts, as a share
 MOOD = 0.15  # what sweeps one after the other may differ by without any change
 SHARED = 0.25  # the same of a change that the other cells went through as well
+LEVEL = 0.025  # one-sided: an alarm takes a 95 % interval beyond the bar
 POWER = 0.8
 Sides = tuple[np.ndarray, np.ndarray]  # base and head, each [processes]
 _QUIETEST = 1e-6  # a spread of zero is a clock that does not tick
@@ -98,13 +99,13 @@ def decide(samples: Sequence[Sides], bar: float, moody: bool = True) -> list[Dec
         others = float(np.median(np.delete(gaps, i))) if len(gaps) > 1 else 0.0
         mood = _mood(test.gap, others) if moody else ""
         verdict: Verdict = "cannot tell"
-        if p <= ALPHA and not mood:
+        if p <= LEVEL and not mood:
             verdict, note = "worse" if slower else "better", ""
-        elif p <= ALPHA:
+        elif p <= LEVEL:
             note = mood
         elif max(map(abs, test.interval())) <= limit:
             verdict, note = "same", ""
-        elif alone[not slower][i] <= ALPHA:
+        elif alone[not slower][i] <= LEVEL:
             note = (f"beyond the bar, but not beyond chance among {len(tests)} cells; "
                     "more repeats can tell")  # fmt: skip
         else:
@@ -170,7 +171,7 @@ def _joined(notes: Sequence[str]) -> str:
 
 def detectable(test: Welch, bar: float, cells: int, mood: float = MOOD) -> float:
     """The change for the worse that is called with 80 % power, by the noncentral t."""
-    critical = float(stats.t.isf(ALPHA / cells, test.degrees))
+    critical = float(stats.t.isf(LEVEL / cells, test.degrees))
     reach = optimize.brentq(
         lambda shift: stats.nct.sf(critical, test.degrees, shift) - POWER, 0, 10 * critical + 10
     )
