@@ -88,10 +88,10 @@ class WindowedAlgorithm(OnlineAlgorithm):
         most = max(1, int(budget / self.graph.step_bytes()))
         if most >= n_steps:
             return n_steps
-        # A window that divides the sequence needs one compiled body instead of two: up to a quarter
-        # longer.
-        divisors = [k for k in range(1, most + most // 4 + 1) if n_steps % k == 0]
-        return divisors[-1] if 2 * divisors[-1] > most else most
+        # A window that divides the sequence needs one compiled body instead of two: a shorter one,
+        # or one that is longer by up to a quarter.
+        divisors = [k for k in range(most // 2 + 1, most + most // 4 + 1) if n_steps % k == 0]
+        return max(divisors, key=lambda k: (k <= most, k), default=most)
 
     def values_and_weights(
         self, params: tuple[Any, ...], carry: Carry
