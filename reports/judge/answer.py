@@ -24,7 +24,7 @@ MUCH_LESS = 0.8  # a memory below this share of the recommended way's is worth a
 # What each leaves out of BPTT's gradient: nothing; credit through other neurons' recurrence, or
 # older than a window; and the outer products of a trace beside that.
 _APPROXIMATIONS = {"bptt": 0, "bptt_checkpointed": 0, "rtrl": 0, "bptt_truncated": 1, "d_rtrl": 1,
-                   "es_d_rtrl": 2}  # fmt: skip
+                   "es_d_rtrl": 2, "immediate": 3}  # fmt: skip
 
 Kind = Literal["start", "one way", "only one ran", "nothing learned", "not timed", "nothing ran"]
 Basis = Literal["learning", "gradient", "cost"]

@@ -23,7 +23,7 @@ from reports.records.table import recorded_contention
 
 TUNED = "cfg.lr"
 _OF_A_WAY = frozenset({"algo", "backend", "batching", "update_every", "python", "devices"})
-ALGOS = ("bptt", "bptt_checkpointed", "bptt_truncated", "rtrl", "d_rtrl", "es_d_rtrl")
+ALGOS = ("bptt", "bptt_checkpointed", "bptt_truncated", "rtrl", "d_rtrl", "es_d_rtrl", "immediate")
 BATCHINGS = ("manual", "vmap", "single")
 
 

@@ -104,6 +104,13 @@ EXTRA_METRICS = (
     Column("floor_ms", "ms", "floor",
            "this machine's least time for the step's products or for moving its data", "low"),
     Column("target_loss", "", "target loss", "the loss that time_to_target_s waits for"),
+    Column("validation_loss", "", "validation loss", "on data kept apart to choose by", "low"),
+    Column("validation_accuracy", "", "validation accuracy",
+           "share of right answers on data kept apart to choose by", "high"),
+    Column("target_accuracy", "", "target accuracy",
+           "the validation accuracy that steps_to_target waits for"),
+    Column("steps_to_target", "", "steps to target",
+           "training steps up to the target accuracy; empty for a miss", "low"),
     Column("bytes_per_step", "B", "bytes per step",
            "bytes that the step's matrix products read and write", "low"),
 )  # fmt: skip
@@ -129,6 +136,7 @@ SYMBOLS = {"batch_size": "B", "n_hidden": "H", "n_steps": "T"}
 # What a paper calls the values of settings.
 NAMES = {
     "bptt": "BPTT", "bptt_checkpointed": "checkpointed BPTT", "bptt_truncated": "truncated BPTT",
+    "immediate": "within a step",
     "d_rtrl": "D-RTRL", "es_d_rtrl": "ES-D-RTRL", "rtrl": "RTRL", "gru": "GRU",
     "lif_net": "LIF network", "lif_snn": "LIF layers", "manual": "by hand", "vmap": "vmap",
 }
