@@ -16,11 +16,11 @@ import numpy as np
 from bench.backends.base import Backend, Trainee
 from bench.cell.compilations import Compilations
 from bench.cell.core_process import CoreProcess
+from bench.cell.run import Run
 from bench.cell.stepper import stepper_of
 from bench.cell.trees import filled
 from bench.errors import Skip
 from bench.instantiate import instantiate
-from bench.metrics.base import Run
 from bench.tasks.base import Task
 
 DT_MS = 1.0
@@ -30,7 +30,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     """Builds, compiles and calls a cell's training step once.
 
     Args:
-        job: ``config``, ``choices``, ``rates`` and ``memory_bytes`` of the cell, and
+        job: ``config``, ``choices`` and ``memory_bytes`` of the cell, and
             ``core_python``, the interpreter to ask for what only the core can tell; None when that
             is this one.
         on_phase: told the name of every phase as it begins.
@@ -79,7 +79,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
 
     run = Run(config=config, choices=choices, task=task, trainee=trainee, stepper=stepper,
               initial=initial, batch=(xs, ys), build=Rebuild(config, task, weights),
-              core_process=core_process, rates=job.get("rates", {}),
+              core_process=core_process, memory_bytes=job["memory_bytes"],
               device_peak=None if device is None else int(device["peak_bytes_in_use"]))
     return run, {
         "metrics": {**stepper.seconds, "first_call_s": first_call,

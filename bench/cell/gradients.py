@@ -17,8 +17,8 @@ import numpy as np
 from bench.backends.base import Trainee
 from bench.cell.core_process import CoreProcess
 from bench.cell.program import Program
+from bench.cell.run import Run
 from bench.cell.trees import flat
-from bench.metrics.base import Run
 
 EXACT: dict[str, Any] = {
     "algo": {"_target_": "core.BPTT"}, "backend": {"_target_": "bench.backends.core.Core"},

@@ -182,7 +182,7 @@ def predict_mib(trainee: Any, task: Any, config: Mapping[str, Any]) -> float:
 def looked(jobs: list[Mapping[str, Any]]) -> Iterator[Finding]:
     """The findings about all configurations, each within the memory of its cell."""
     from bench.cell.worker import cap_memory
-    from bench.sweep.sweep import memory_cap
+    from bench.sweep.measure import memory_cap
 
     for job in jobs:
         cap_memory(memory_cap(job["config"]["limits"]))

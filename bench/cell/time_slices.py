@@ -27,6 +27,7 @@ class TimeSlices:
 
     Attributes:
         waited_s: seconds spent waiting for a turn.
+        granted: whether there is somebody to grant turns.
     """
 
     def __init__(self) -> None:
@@ -34,7 +35,9 @@ class TimeSlices:
         self._ends = 0.0
         self._core = ANY_CORE
         self._socket: socket.socket | None = None
-        if path := os.environ.get(VARIABLE):
+        path = os.environ.get(VARIABLE)
+        self.granted = bool(path)
+        if path:
             self._socket = socket.socket(socket.AF_UNIX)
             self._socket.connect(path)
 

@@ -10,8 +10,9 @@ from rich.text import Text
 from bench.cell.probe import Finding
 from bench.sweep.cell import Cell, kind_of
 from bench.sweep.folder import Folder
+from bench.sweep.measure import why_skipped
 from bench.sweep.progress import console
-from bench.sweep.sweep import finished, key_of, why_skipped
+from bench.sweep.sweep import finished, key_of
 
 NOTE_WIDTH = 200
 

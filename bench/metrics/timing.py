@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from bench.bounds import Count, NotNegative, Positive
 from bench.cell.compilations import Compilations
-from bench.cell.statistics import bootstrap_interval, narrow_enough, steady
+from bench.cell.contention import contention, usage
+from bench.cell.pairs import bptt_stepper, is_bptt, time_ratio
+from bench.cell.statistics import bootstrap_interval, low_quantile, narrow_enough, steady
 from bench.cell.time_slices import TimeSlices
 from bench.metrics.base import Metric, Run
 
@@ -33,19 +35,25 @@ class Timing(Metric):
         max_samples: most samples.
         budget_s: longest sampling in seconds, once there are ``min_samples``; for these three times
             as long, and then sampling stops with what there is.
+        least_s: shortest sampling in seconds, whatever the interval says; never above ``budget_s``.
+        against: ``bptt`` takes turns with BPTT of the same model afterwards, until the interval of
+            the ratio is ``ci_width`` wide, within ``budget_s``; None leaves that out.
     """
 
     reads_clock = True
 
     def __init__(self, warmup_s: NotNegative = 5.0, steady_within: NotNegative = 0.1,
                  ci_width: NotNegative = 0.05, min_samples: Count = 15, max_samples: Count = 500,
-                 budget_s: Positive = 4.0) -> None:
+                 budget_s: Positive = 4.0, least_s: NotNegative = 0.0,
+                 against: Literal["bptt"] | None = None) -> None:
         self._warmup_s = warmup_s
         self._steady_within = steady_within
         self._ci_width = ci_width
         self._min_samples = min_samples
         self._max_samples = max_samples
         self._budget_s = budget_s
+        self._least_s = min(least_s, budget_s)
+        self._against = against
 
     def measure(self, run: Run) -> dict[str, Any]:
         batch = run.stepper.prepare(*run.batch)
@@ -56,10 +64,13 @@ class Timing(Metric):
             gc.disable()
             try:
                 with Compilations() as compilations:
+                    waited, before = self._turns.waited_s, usage()
                     samples = self._sample(run, batch)
+                    after = usage()
             finally:
                 gc.enable()
         del self._values
+        waited = self._turns.waited_s - waited
         median = float(np.median(samples))
         low, high = bootstrap_interval(samples)
         sequences = run.config["batch_size"]
@@ -69,6 +80,7 @@ class Timing(Metric):
                 "step_time_ms": 1e3 * median,
                 "step_time_ms_lo": 1e3 * low,
                 "step_time_ms_hi": 1e3 * high,
+                "step_time_low_ms": 1e3 * low_quantile(samples),
                 "step_time_mean_ms": 1e3 * float(np.mean(samples)),
                 "step_time_iqr_ms": 1e3 * float(np.subtract(*np.quantile(samples, [0.75, 0.25]))),
                 "timesteps_per_s": steps / median,
@@ -80,13 +92,38 @@ class Timing(Metric):
                 "warmup_steps": len(warm),
                 "timed_steps": len(samples),
                 "steady": float(settled),
+                **contention(before, after, waited, on_gpu=jax.default_backend() != "cpu"),
             },
             "samples": {"step_time_ms": [1e3 * s for s in samples]},
         }
         if compilations.count:
             parts["invalid"] = (f"{compilations.count} compilations inside the timed region: "
                                 "its times are not those of a step")
+        if self._against and not self._turns.granted:
+            self._pair(run, parts)
         return parts
+
+    def _pair(self, run: Run, parts: dict[str, Any]) -> None:
+        """Adds the ratio to BPTT's time, or a note why there is none."""
+        if is_bptt(run.config):
+            ratio = (1.0, 1.0, 1.0)
+        elif run.core_process is not None:
+            return  # its environment has no BPTT of ours
+        else:
+            try:
+                found = time_ratio(run, bptt_stepper(run), width=self._ci_width,
+                                   budget_s=self._budget_s, least_s=self._least_s)
+            except Exception as error:
+                # A cell is worth its own time where BPTT cannot be built, or does not fit.
+                words = " ".join(str(error).split()) or type(error).__name__
+                parts["note"] = f"not timed against BPTT: {words}"
+                return
+            finally:
+                run.stepper.store(run.initial)
+            ratio = found[:3]
+            parts["metrics"]["paired_rounds"] = found.rounds
+        parts["metrics"].update(zip(
+            ("time_vs_bptt", "time_vs_bptt_low", "time_vs_bptt_high"), ratio, strict=True))
 
     def _step_s(self, run: Run, batch: Any) -> float:
         if self._turns.passed_on():
@@ -136,7 +173,7 @@ class Timing(Metric):
             # Not after every sample: looking takes as long as a quick step, and who looks often
             # stops at a narrow interval by chance.
             if len(samples) >= look:
-                if narrow_enough(samples, self._ci_width):
+                if spent >= self._least_s and narrow_enough(samples, self._ci_width):
                     break
                 look = 1 + int(LOOK_AGAIN * len(samples))
         return samples

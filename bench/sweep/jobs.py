@@ -132,6 +132,9 @@ def run(path: str) -> list[str]:
                 found = sweep.readable(folder, key, cell)
             if found is not None:
                 recorded.append(found["key"])
+        else:
+            ran = {key: cell for cell in cells if (key := sweep.key_of(cell)) in recorded}
+            problems += sweep.again_where_contended(ran, folder, watcher)
     if problems:
         raise OSError(f"{len(problems)} cells: {problems[0]}")
     return recorded

@@ -62,7 +62,7 @@ def run_cell(
     """Runs one cell in a fresh process group and ends whatever is left of it.
 
     Args:
-        job: what the worker needs: ``config``, ``choices``, ``repeat``, ``rates``.
+        job: what the worker needs: ``config``, ``choices``, ``repeat``.
         log: file that gets the process' output, its middle left out when it is very long.
         deadline_s: seconds after which the process is ended.
         memory_bytes: bytes that the process and its children may hold together.

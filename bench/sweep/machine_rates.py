@@ -1,18 +1,14 @@
-"""This machine's own limits: the rates of one large product and one large copy.
+"""This machine's own limits, and how close a step comes to them.
 
-``python -m bench.sweep.machine_rates DTYPE`` measures them in a process of its own and prints them
-as JSON.
+The rates of one large product and one large copy: ``bench.cell.machine_rates`` measures them.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
-import math
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from bench.bounds import is_number
@@ -22,21 +18,18 @@ from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 
 RATES = ("product_flops_per_s", "copy_bytes_per_s")
-PRODUCT_SIZE = 2048
-COPY_BYTES = 128 << 20
 TIMEOUT_S = 120.0
-ROUNDS, TRIALS, PAUSE_S = 4, 3, 0.5
+
+# What was busy or failed in this process: not every cell of a sweep has to wait for that again.
+_left_out: set[str] = set()
 
 
-# What failed to be measured in this process: not every cell of a sweep has to wait for that again.
-_failed: set[str] = set()
+def rates_here(folder: Folder, cell: Cell) -> dict[str, Any]:
+    """Ranges of the rates of a large product and a large copy here, and when they were measured.
 
-
-def rates_here(folder: Folder, cell: Cell) -> dict[str, float]:
-    """Rates of a large product and a large copy here, measured once a sweep; empty if that fails.
-
-    They are kept in ``rates.json`` by machine and precision, so that a resumed sweep and merged
-    folders use the rates of the machine that a cell ran on.
+    They are measured once a sweep, after its first cell, and kept in ``rates.json`` by machine and
+    precision, so that a resumed sweep and merged folders use those of the machine that a cell ran
+    on. Empty where that fails, or the machine was busy all the while: the next sweep tries again.
     """
     path = folder.path / "rates.json"
     name = f"{provenance.fingerprint(cell)} {cell.choices['device']} {cell.config['dtype']}"
@@ -46,27 +39,52 @@ def rates_here(folder: Folder, cell: Cell) -> dict[str, float]:
         known = found if isinstance(found, dict) else {}
     if _are_rates(known.get(name)):
         return dict(known[name])
-    if name in _failed:
+    if name in _left_out:
         return {}
     try:
         known[name] = _measured(cell)
     except (OSError, ValueError, subprocess.SubprocessError):
-        # Not kept in the file: the next sweep may have more luck.
-        _failed.add(name)
+        _left_out.add(name)
         return {}
     with contextlib.suppress(OSError, ValueError):
         record.write_json(path, known)
     return dict(known[name])
 
 
+def against_floor(metrics: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[str, float | None]:
+    """The least time for a step's work at these rates, as a range, and the step's time over it.
+
+    It is the larger of two times: the step's matrix products at the rate of one large product, and
+    its arguments and outputs at the rate of one large copy.
+
+    Args:
+        metrics: of a cell; without those of its work there is no floor.
+        rates: of the machine; empty where they are not known.
+    """
+    work = [metrics.get(name) for name in ("product_flops_per_step", "moved_bytes_per_step")]
+    if None in work:
+        return {}
+    least, most, step_ms = None, None, metrics.get("step_time_low_ms")
+    if rates:
+        least, most = (1e3 * max(amount / rates[rate][end] for amount, rate
+                                 in zip(work, RATES, strict=True)) for end in (1, 0))
+
+    def over(floor: float | None) -> float | None:
+        return step_ms / floor if step_ms and floor else None
+
+    return {"floor_ms": least, "floor_ms_lo": least, "floor_ms_hi": most,
+            "limit_ratio": over(least), "limit_ratio_lo": over(most), "limit_ratio_hi": over(least)}
+
+
 def _are_rates(found: object) -> bool:
     return isinstance(found, dict) and all(
-        is_number(found.get(rate)) and found[rate] > 0 for rate in RATES)
+        isinstance(ends := found.get(rate), list) and len(ends) == 2
+        and all(is_number(end) and end > 0 for end in ends) for rate in RATES)
 
 
-def _measured(cell: Cell) -> dict[str, float]:
+def _measured(cell: Cell) -> dict[str, Any]:
     answer = subprocess.run(
-        [executable(cell.config["python"]), "-P", "-m", "bench.sweep.machine_rates",
+        [executable(cell.config["python"]), "-P", "-m", "bench.cell.machine_rates",
          cell.config["dtype"]],
         env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=TIMEOUT_S, check=True)
@@ -75,49 +93,3 @@ def _measured(cell: Cell) -> dict[str, float]:
     if not _are_rates(found):
         raise ValueError(f"no rates: {found}")
     return dict(found)
-
-
-def measure(dtype: str) -> dict[str, float]:
-    """The best of several trials of each.
-
-    Args:
-        dtype: float32 or float64.
-
-    Returns:
-        ``product_flops_per_s`` of a square matrix product, and ``copy_bytes_per_s`` of an
-        element-wise pass over an array far larger than any cache: bytes read and written.
-    """
-    import jax
-    import jax.numpy as jnp
-
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    matrix = jnp.ones((PRODUCT_SIZE, PRODUCT_SIZE), dtype)
-    vector = jnp.ones(COPY_BYTES // matrix.dtype.itemsize, dtype)
-    product, copy = jax.jit(lambda a: a @ a), jax.jit(lambda a: a + 1)
-    product_s, copy_s = best([lambda: product(matrix), lambda: copy(vector)])
-    return dict(zip(RATES, (2.0 * PRODUCT_SIZE**3 / product_s, 2.0 * COPY_BYTES / copy_s),
-                    strict=True))
-
-
-def best(calls: Sequence[Callable[[], Any]]) -> list[float]:
-    """Seconds of the quickest trial of each call.
-
-    What keeps a machine busy often lasts for seconds: the rounds are that far apart.
-    """
-    for call in calls:
-        call().block_until_ready()
-    least = [math.inf] * len(calls)
-    for round_ in range(ROUNDS):
-        time.sleep(PAUSE_S if round_ else 0.0)
-        for i, call in enumerate(calls):
-            for _ in range(TRIALS):
-                started = time.perf_counter()
-                call().block_until_ready()
-                least[i] = min(least[i], time.perf_counter() - started)
-    return least
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m bench.sweep.machine_rates", description=__doc__)
-    parser.add_argument("dtype", choices=["float32", "float64"])
-    print(json.dumps(measure(parser.parse_args().dtype)))

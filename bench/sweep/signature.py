@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -231,7 +232,7 @@ def _refusal(key: str, value: Any, annotation: ast.expr) -> BadInput:
         example = next(iter(bounds.values())).example
         return BadInput(key, expected=", or ".join(words), came=str(value),
                         do=f"Try {key}={example}.")
-    expected = ast.unparse(annotation).replace("'", "")
+    expected = re.sub(r"Literal\[(.*?)\]", r"\1", ast.unparse(annotation).replace("'", ""))
     for name, bound in bounds.items():
         expected = expected.replace(name, bound.plain)
     return BadInput(key, expected=expected, came=str(value))

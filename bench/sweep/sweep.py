@@ -15,16 +15,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench import processes
-from bench.backends.base import Backend
-from bench.environments import how_to_build
 from bench.errors import BadInput
-from bench.instantiate import instantiate, target_of
-from bench.sweep import launch, plots, provenance, record, signals
+from bench.sweep import plots, provenance, record, signals
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
-from bench.sweep.machine_rates import rates_here
-from bench.sweep.other_cells import OtherCells
+from bench.sweep.measure import (
+    identity_anywhere,
+    machine_is_quiet,
+    measured,
+    timed_again,
+    was_contended,
+)
 from bench.sweep.progress import Watcher, closing_table
 
 LOCK_WAIT_S = 0.5
@@ -76,7 +77,7 @@ def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
     """
     found = folder.load(key)
     if found is None and folder.anywhere:
-        found = folder.load_anywhere(_identity_anywhere(cell), provenance.code_of(cell))
+        found = folder.load_anywhere(identity_anywhere(cell), provenance.code_of(cell))
     return found
 
 
@@ -136,7 +137,10 @@ def _stage(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any], r
                         "report covers all of them. out=DIR keeps sweeps apart.")
         if len(todo) < len(keys):
             watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
-        return runner(todo, folder, watcher)
+        problems = runner(in_random_order(todo), folder, watcher)
+        # A launcher's jobs look after their own cells.
+        return problems if folder.anywhere else [
+            *problems, *again_where_contended(todo, folder, watcher)]
 
 
 def _plan(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any]) -> None:
@@ -189,10 +193,42 @@ def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[
     return unsaved
 
 
+def in_random_order(todo: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The cells in rounds of repeats, each in an order that has nothing to do with what they are.
+
+    A machine that slows down for a while then looks like no algorithm and like no exponent. Keys
+    are hashes, which differ from repeat to repeat: the order is random, and the same every time.
+    """
+    return dict(sorted(todo.items(), key=lambda item: (item[1].repeat, item[0])))
+
+
+def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher
+                          ) -> list[str]:
+    """Times cells once more whose times are of a busy machine, if it is quiet now.
+
+    Returns:
+        As ``in_turn``.
+    """
+    unsaved: list[str] = []
+    left = [key for key, cell in todo.items() if was_contended(readable(folder, key, cell))]
+    while left and machine_is_quiet():
+        key, cell = left[0], todo[left.pop(0)]
+        with folder.lock(key) as mine:
+            found = readable(folder, key, cell) if mine else None
+            if found is not None and was_contended(found):
+                watcher.say(f"timed again  {cell.title()}: the machine was busy")
+                if problem := _saved(folder, timed_again(cell, found, folder, watcher)):
+                    unsaved.append(f"record of {cell.title()} could not be written: {problem}")
+    if left:
+        watcher.say(f"{len(left)} cells were timed while the machine was busy, which it still is: "
+                    "their column contended says so")
+    return unsaved
+
+
 def _guarded(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
     """The record of one cell, whatever goes wrong with it in this process."""
     try:
-        return run_cell(cell, key, folder, watcher)
+        return measured(cell, key, folder, watcher)
     except Exception as error:
         blank = record.blank(key, cell.config["experiment"], cell.row(), cell.config)
         reason = f"not measured: {type(error).__name__}: {' '.join(str(error).split())}"
@@ -216,89 +252,6 @@ def _saved(folder: Folder, result: dict[str, Any]) -> str:
 def _refuge() -> Path:
     """A folder for records that cannot be written where they belong."""
     return Path(tempfile.mkdtemp(prefix="etrace-bench-"))
-
-
-def run_cell(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
-    """The record of one cell, run in a process of its own unless it is skipped."""
-    result = record.blank(key, cell.config["experiment"], cell.row(), cell.config)
-    result["provenance"] = {
-        **provenance.describe(cell), "identity": cell.identity(provenance.environment_of(cell)),
-        "identity_anywhere": _identity_anywhere(cell), "load_before": _load()}
-    reason = why_skipped(cell)
-    if reason:
-        result["provenance"]["wall_s"] = 0.0
-        return {**result, "status": "skipped", "reason": reason}
-    limits = cell.config["limits"]
-    other_cells = OtherCells(cell.config)
-
-    def on_phase(phase: str) -> None:
-        watcher.phase(phase)
-        other_cells.phase(phase)
-
-    outcome = launch.run_cell(
-        {"config": cell.config, "choices": cell.choices, "repeat": cell.repeat,
-         "rates": rates_here(folder, cell), "core_python": _core_python(cell)},
-        folder.cells / f"{key}.log",
-        deadline_s=limits["deadline_s"],
-        memory_bytes=memory_cap(limits),
-        on_phase=on_phase,
-    )
-    own = result["provenance"]
-    launch.merge(result, outcome.parts)
-    result["provenance"].update(own)  # whatever a cell's process says about itself
-    if other_cells.most is not None:
-        result["metrics"]["shared_with"] = other_cells.most
-    result["provenance"].update(load_after=_load(), wall_s=round(outcome.wall_s, 3),
-                                phases=outcome.phases)
-    if provenance.code_changed(cell):
-        return {**result, "status": "invalid", "reason": (
-            "core, bench or a plug-in was edited since the sweep began, so this is not the code "
-            "that the row is filed under; the same command measures it again")}
-    reason = outcome.reason
-    if outcome.status not in record.FINE:
-        reason = f"{reason} [log: {result['log']}]"
-    return {**result, "status": outcome.status, "reason": reason}
-
-
-def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
-    """Why this cell cannot run here (or anywhere), as far as can be told without starting it."""
-    platform = cell.config["device"]["platform"]
-    missing = "" if elsewhere else provenance.missing_device(platform)
-    backend: Backend = instantiate(cell.config["backend"])
-    return (missing or _unsplittable(cell) or backend.unsupported(cell.config, cell.choices)
-            or ("" if elsewhere else _not_installed(cell, backend)))
-
-
-def _not_installed(cell: Cell, backend: Backend) -> str:
-    python, name = cell.config["python"], cell.choices["backend"]
-    if backend.environment and python is None:
-        return (f"{name} needs an environment of its own, which is not built "
-                f"({how_to_build(backend.environment)})")
-    lacks = [package for package in backend.requires if not provenance.has(python, package)]
-    where = "the project's environment" if python is None else python
-    return f"{where} lacks {', '.join(lacks)}" if lacks else ""
-
-
-def _core_python(cell: Cell) -> str | None:
-    """The interpreter that has the core, for a cell whose own cannot have it."""
-    return sys.executable if target_of(cell.config["backend"]).environment else None
-
-
-def _unsplittable(cell: Cell) -> str:
-    devices, batch = cell.config["devices"], cell.config["batch_size"]
-    if devices > 1 and cell.config["batching"]["mode"] == "single":
-        return "batching=single has no batch to split over devices"
-    return f"batch_size={batch} does not split over devices={devices}" if batch % devices else ""
-
-
-def memory_cap(limits: Mapping[str, Any]) -> int:
-    """Bytes that a cell may hold."""
-    asked = limits["memory_gib"]
-    return int(asked * 2**30 if asked else 0.8 * processes.memory_available_bytes())
-
-
-def _identity_anywhere(cell: Cell) -> str:
-    return cell.identity(provenance.software_of(cell))
 
 
 def finished(folder: Folder, key: str, cell: Cell) -> bool:
@@ -366,9 +319,3 @@ def build_report(path: Path, modules: list[str]) -> str:
         return str(page)
     lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
     raise NoReport(f"python -m reports ended with status {answer.returncode}: {lines[-1]}")
-
-
-def _load() -> float | None:
-    with contextlib.suppress(OSError, AttributeError):
-        return round(os.getloadavg()[0], 2)
-    return None

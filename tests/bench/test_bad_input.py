@@ -14,7 +14,7 @@ from bench.cell import preflight, probe
 from bench.command import cli, plan
 from bench.command.compose import Composer
 from bench.errors import BadInput
-from bench.sweep import provenance, sweep
+from bench.sweep import measure, provenance, sweep
 
 CASES = {
     "algo=drtrl": "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, d_rtrl, "
@@ -73,6 +73,8 @@ CASES = {
                                          "Try model.tau_out=1.0.",
     "metric.timing.budget_s=inf": "metric.timing.budget_s: expected a number above 0, got inf. "
                                   "Try metric.timing.budget_s=1.0.",
+    "metric.timing.against=d_rtrl":
+        "metric.timing.against: expected bptt | None, got d_rtrl",
     "metric.timing.min_samples=0": "metric.timing.min_samples: expected a whole number of at least "
                                    "1, got 0. Try metric.timing.min_samples=1.",
     "metric.learning.target_loss=0": "metric.learning.target_loss: expected a number above 0, or "
@@ -343,7 +345,7 @@ def test_missing_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_gpu_cells_of_a_mixed_sweep_are_no_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "gpu_name", lambda: "")
     cells = cli.cells_of(None, ["device=cpu,gpu"], multirun=True)
-    assert [sweep.why_skipped(cell) for cell in cells] == [
+    assert [measure.why_skipped(cell) for cell in cells] == [
         "", "no NVIDIA GPU answers nvidia-smi on this machine"]
 
 

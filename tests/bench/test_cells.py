@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.command import cli
-from bench.sweep import sweep
+from bench.sweep import measure, sweep
 from tests.bench.plugins.planted_backend import HELD_MIB, SLEEP_S
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -28,7 +28,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         patch.setenv("PYTHONPATH", os.pathsep.join([str(PLUGINS)]))
         patch.syspath_prepend(str(PLUGINS))
         patch.setattr(sweep, "build_report", lambda *_: "none")
-        patch.setattr(sweep, "rates_here", lambda *_: {})
+        patch.setattr(measure, "rates_here", lambda *_: {})
         status = cli.main([
             "-m", "--config-dir", str(PLUGINS / "conf"), f"out={out}", "backend=planted",
             "backend.truth=hold,sleep,recompile,not_finite",

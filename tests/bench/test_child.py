@@ -109,7 +109,7 @@ def test_the_process_ends_with_the_one_that_asked(
 
 
 @pytest.mark.parametrize("name", [
-    "cell.worker", "cell.preflight", "cell.probe", "cell.core_process", "sweep.machine_rates",
+    "cell.worker", "cell.preflight", "cell.probe", "cell.core_server", "cell.machine_rates",
     "duel", "environments"])
 def test_help_of_what_runs_by_itself(name: str) -> None:
     done = subprocess.run([sys.executable, "-m", f"bench.{name}", "--help"], cwd=ROOT,

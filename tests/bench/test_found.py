@@ -13,8 +13,8 @@ from bench.cell.probe import finding
 from bench.command import plan
 from bench.sweep import machine_rates, provenance, record, sweep
 from bench.sweep.folder import Folder
+from bench.sweep.machine_rates import rates_here
 from bench.sweep.progress import Watcher
-from bench.sweep.sweep import rates_here
 from tests.bench.test_sweep import cells_of, counting, plant, records, run, with_code
 
 
@@ -114,13 +114,13 @@ def test_a_floor_that_fails_is_not_kept(
         asked.append(timeout)
         raise subprocess.TimeoutExpired("floor", timeout)
 
-    monkeypatch.setattr(machine_rates, "_failed", set())
+    monkeypatch.setattr(machine_rates, "_left_out", set())
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "run", hangs)
         assert [rates_here(folder, cell) for _ in range(2)] == [{}, {}]
     assert asked == [machine_rates.TIMEOUT_S]
     # As another process finds it, and where an older version kept the failure.
-    machine_rates._failed.clear()
+    machine_rates._left_out.clear()
     assert not (folder.path / "rates.json").exists()
     name = f"{provenance.fingerprint(cell)} cpu float32"
     record.write_json(folder.path / "rates.json", {name: {}})

@@ -100,12 +100,12 @@ def test_a_title_may_look_like_markup(
 
 
 @pytest.mark.parametrize("text", ["null", "[1]", "[" * 100_000, "\0", '{"NAME": null}',
-                                  '{"NAME": {"product_flops_per_s": 0, "copy_bytes_per_s": "1"}}'])
+                                  '{"NAME": {"product_flops_per_s": [0, 1]}}'])
 def test_a_floor_that_is_none_is_measured(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, cell = Folder.open(tmp_path / "out"), cells_of("seed=0")[0]
-    rates = dict.fromkeys(RATES, 1.0)
+    rates = {rate: [1.0, 2.0] for rate in RATES}
     monkeypatch.setattr(machine_rates, "_measured", lambda _: rates)
     name = f"{provenance.fingerprint(cell)} cpu float32"
     (folder.path / "rates.json").write_text(text.replace("NAME", name))

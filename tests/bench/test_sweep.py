@@ -18,7 +18,7 @@ import pytest
 
 from bench.command import cli
 from bench.errors import BadInput
-from bench.sweep import launch, other_cells, provenance, record, sweep
+from bench.sweep import launch, measure, other_cells, provenance, record, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.launch import Outcome
@@ -44,7 +44,7 @@ def plant(setattr_: Callable[[object, str, Any], None]) -> None:
                     module="tests.bench.planted_worker")
 
     setattr_(launch, "run_cell", run_cell)
-    setattr_(sweep, "rates_here", lambda *_: {})
+    setattr_(measure, "rates_here", lambda *_: {})
     setattr_(sweep, "build_report", lambda *_: "none")
     # Other tests may run cells at the same time.
     setattr_(other_cells, "others", lambda platform: 0)
@@ -340,7 +340,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 ])
 def test_what_cannot_run_is_skipped_with_the_reason(arguments: list[str], reason: str) -> None:
     cell, = cells_of(*arguments)
-    assert sweep.why_skipped(cell) == reason
+    assert measure.why_skipped(cell) == reason
 
 
 GROWTH = """

@@ -1,0 +1,74 @@
+"""Measures what this machine can do at most: the rates of one large product and one large copy.
+
+``python -m bench.cell.machine_rates DTYPE`` prints them as JSON: see ``bench.sweep.machine_rates``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bench.cell.contention import contention, usage
+from bench.sweep.machine_rates import RATES
+
+PRODUCT_SIZE = 2048
+COPY_BYTES = 128 << 20
+ROUNDS, TRIALS, PAUSE_S = 4, 3, 0.5
+
+
+def measure(dtype: str) -> dict[str, Any]:
+    """The slowest and quickest of several rounds of each; only the moment on a busy machine.
+
+    Args:
+        dtype: float32 or float64.
+
+    Returns:
+        ``product_flops_per_s`` of a square matrix product, and ``copy_bytes_per_s`` of an
+        element-wise pass over an array far larger than any cache, bytes read and written, each as
+        [low, high]; ``measured``, when.
+    """
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    matrix = jnp.ones((PRODUCT_SIZE, PRODUCT_SIZE), dtype)
+    vector = jnp.ones(COPY_BYTES // matrix.dtype.itemsize, dtype)
+    product, copy = jax.jit(lambda a: a @ a), jax.jit(lambda a: a + 1)
+    on_gpu = jax.default_backend() != "cpu"
+    rounds = quiet_rounds([lambda: product(matrix), lambda: copy(vector)], on_gpu)
+    moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    rates = {rate: [work / max(times), work / min(times)] for rate, work, times in zip(
+        RATES, (2.0 * PRODUCT_SIZE**3, 2.0 * COPY_BYTES), zip(*rounds, strict=True), strict=False)}
+    return {**rates, "measured": moment}
+
+
+def quiet_rounds(calls: Sequence[Callable[[], Any]], on_gpu: bool = False) -> list[list[float]]:
+    """Seconds of the quickest trial of each call, for each round that nothing disturbed.
+
+    What keeps a machine busy often lasts for seconds: the rounds are that far apart.
+    """
+    for call in calls:
+        call().block_until_ready()
+    rounds = []
+    for round_ in range(ROUNDS):
+        time.sleep(PAUSE_S if round_ else 0.0)
+        before, least = usage(), [math.inf] * len(calls)
+        for i, call in enumerate(calls):
+            for _ in range(TRIALS):
+                started = time.perf_counter()
+                call().block_until_ready()
+                least[i] = min(least[i], time.perf_counter() - started)
+        if not contention(before, usage(), on_gpu=on_gpu)["contended"]:
+            rounds.append(least)
+    return rounds
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser("python -m bench.cell.machine_rates", description=__doc__)
+    parser.add_argument("dtype", choices=["float32", "float64"])
+    print(json.dumps(measure(parser.parse_args().dtype)))

@@ -1,0 +1,116 @@
+"""A step's time as a multiple of BPTT's, both taking turns in one process.
+
+What slows a machine down lasts longer than a turn of a few milliseconds, so it meets both. Of each
+side the lowest decile of its steps counts: those that nothing interrupted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bench.cell.gradients import EXACT
+from bench.cell.run import Run
+from bench.cell.statistics import ratio_interval
+from bench.cell.stepper import Stepper, stepper_of
+
+TURN_S = 0.005
+LEAST_ROUNDS = 12
+LOOK_AGAIN = 1.5
+# Longer where the interval stays wide: on a busy machine few steps are undisturbed.
+STRETCH = 3.0
+
+
+class Ratio(NamedTuple):
+    """A ratio, its 95 % interval, and the rounds it is from."""
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+
+
+class TooLarge(Exception):
+    """BPTT would not fit into the cell's memory; the text says how much it asks for."""
+
+
+class _Side:
+    """One of the two that take turns."""
+
+    def __init__(self, stepper: Stepper, batch: tuple[np.ndarray, np.ndarray]) -> None:
+        self._stepper = stepper
+        self._batch = stepper.prepare(*batch)
+        self._values = stepper.values()
+
+    def turn(self) -> list[float]:
+        """Seconds of the steps of one turn, without the first, which finds the other's caches."""
+        self._step()
+        steps: list[float] = []
+        ends = time.perf_counter() + TURN_S
+        while not steps or time.perf_counter() < ends:
+            steps.append(self._step())
+        return steps
+
+    def _step(self) -> float:
+        started = time.perf_counter()
+        self._values, result = self._stepper(self._values, self._batch)
+        jax.block_until_ready((self._values, result))
+        return time.perf_counter() - started
+
+
+def is_bptt(config: Mapping[str, Any]) -> bool:
+    """Whether a cell is the BPTT that all others are compared with."""
+    return all(config[key] == value for key, value in EXACT.items())
+
+
+def bptt_stepper(run: Run) -> Stepper:
+    """BPTT's training step for the cell's model and batch, compiled.
+
+    Raises:
+        TooLarge: when it asks for more memory than the cell may hold.
+    """
+    stepper = stepper_of(run.build({**run.config, **EXACT}), EXACT["batching"]["mode"],
+                         run.config["devices"], *run.batch, lambda phase: None)
+    own, other = (max(program.memory_total() for program, _ in side.calls)
+                  for side in (run.stepper, stepper))
+    if (own + other) * 2**20 > run.memory_bytes:
+        raise TooLarge(f"BPTT asks for {other:,.0f} MiB beside the cell's {own:,.0f}")
+    return stepper
+
+
+def time_ratio(run: Run, other: Stepper, *, width: float, budget_s: float, least_s: float
+               ) -> Ratio:
+    """Time of the cell's step over the other's.
+
+    Args:
+        run: the cell.
+        other: the step it takes turns with.
+        width: sampling stops when the interval is this fraction of the ratio wide.
+        budget_s: longest sampling in seconds; ``STRETCH`` times that where fewer than
+            ``LEAST_ROUNDS`` rounds fit or the interval is still twice as wide as asked.
+        least_s: shortest sampling in seconds.
+    """
+    sides = (_Side(run.stepper, run.batch), _Side(other, run.batch))
+    for side in sides:
+        side.turn()
+    turns: tuple[list[list[float]], list[list[float]]] = ([], [])
+    began, look = time.perf_counter(), LEAST_ROUNDS
+    for round_ in itertools.count(1):
+        # The one that went second goes first.
+        for place in (0, 1) if round_ % 2 else (1, 0):
+            turns[place].append(sides[place].turn())
+        spent = time.perf_counter() - began
+        if spent > STRETCH * budget_s:
+            break
+        if round_ >= look and spent >= least_s:
+            value, low, high = ratio_interval(*turns)
+            wide = (high - low) / value
+            if wide <= width or (spent > budget_s and wide <= 2 * width):
+                break
+            look = 1 + int(LOOK_AGAIN * round_)
+    return Ratio(*ratio_interval(*turns), rounds=round_)

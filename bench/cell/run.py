@@ -1,0 +1,51 @@
+"""A built and compiled cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench.backends.base import Trainee
+from bench.cell.core_process import CoreProcess
+from bench.cell.stepper import Stepper
+from bench.tasks.base import Task
+
+
+@dataclass
+class Run:
+    """A built and compiled cell, as the metrics see it.
+
+    Attributes:
+        config: the composed configuration.
+        choices: option chosen in each group.
+        task: the data.
+        trainee: model and algorithm; its states hold the initial values unless a metric stored
+            others, and a metric that does puts them back.
+        stepper: the compiled training step.
+        initial: values of weights and optimizer before any training, on the host.
+        batch: the first training batch on the host, [T, B, I] and [B].
+        build: builds another trainee, ``build(config)``, with the same initial weights.
+        core_process: who knows the core's gradients where the core cannot run; None where it can.
+        memory_bytes: most bytes that its process may hold.
+        device_peak: most bytes that the device held up to the first step's end; None where the
+            device does not say.
+        trained: values of weights and optimizer after the learning pass; None before it.
+        parts: the record's parts so far, those of earlier metrics included.
+    """
+
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+    task: Task
+    trainee: Trainee
+    stepper: Stepper
+    initial: Any
+    batch: tuple[np.ndarray, np.ndarray]
+    build: Callable[[Mapping[str, Any]], Trainee]
+    memory_bytes: int
+    core_process: CoreProcess | None = None
+    device_peak: int | None = None
+    trained: Any = None
+    parts: dict[str, Any] = field(default_factory=dict)

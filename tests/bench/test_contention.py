@@ -1,0 +1,108 @@
+"""A process notices that it shares the machine, and its cell is timed again once it is quiet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.cell.contention import LEAST_CPU, MOST_PRESSURE, SWITCHES_PER_S, Usage, contention, usage
+from bench.command import cli
+from bench.sweep import launch, measure, sweep
+from bench.sweep.folder import Folder
+from bench.sweep.launch import Outcome
+
+QUIET = {"contended": False, "involuntary_switches_per_s": 1.0, "step_time_ms": 1.0}
+BUSY = {"contended": True, "involuntary_switches_per_s": 300.0, "step_time_ms": 2.0}
+
+
+@pytest.mark.parametrize(("switches", "cpu", "pressure", "contended"), [
+    (1, 1.0, 0.01, False),
+    (1, 1.9, None, False),
+    (SWITCHES_PER_S + 1, 1.0, 0.0, True),
+    (1, LEAST_CPU - 0.1, 0.0, True),
+    (1, 1.0, MOST_PRESSURE + 0.1, True),
+])
+def test_each_sign_of_contention(switches: float, cpu: float, pressure: float | None,
+                                 contended: bool) -> None:
+    told = pressure is not None
+    before = Usage(10.0, 3.0, 5, 7.0 if told else None)
+    after = Usage(12.0, 3.0 + 2 * cpu, 5 + int(2 * switches), 7.0 + 2 * pressure if told else None)
+    found = contention(before, after)
+    assert found["contended"] is contended
+    assert found["cpu_per_wall"] == pytest.approx(cpu)
+    assert found["cpu_pressure"] == (pytest.approx(pressure) if told else None)
+    # A GPU's process idles, and one that waits for its turn is not kept from a core.
+    assert contention(before, after, on_gpu=True)["contended"] is (contended and cpu >= LEAST_CPU)
+    waiting = after._replace(wall_s=after.wall_s + 5)
+    assert contention(before, waiting, 5.0)["cpu_per_wall"] == pytest.approx(cpu)
+
+
+def test_what_is_used_grows() -> None:
+    before = usage()
+    sum(range(10**6))
+    after = usage()
+    assert after.wall_s > before.wall_s
+    assert after.cpu_s >= before.cpu_s
+    assert (after.waited_s is None) == (before.waited_s is None)
+
+
+def run(out: Path, monkeypatch: pytest.MonkeyPatch, times: list[dict[str, Any]], quiet: bool
+        ) -> tuple[dict[str, Any], list[list[str]]]:
+    """The record of a cell whose processes find these times, and the metrics they were asked."""
+    asked = []
+
+    def run_cell(job: Any, *_: object, on_phase: Any, **__: object) -> Outcome:
+        asked.append(list(job["config"]["metric"]))
+        on_phase("timing")
+        return Outcome("ok", parts={"metrics": dict(times[len(asked) - 1])})
+
+    monkeypatch.setattr(launch, "run_cell", run_cell)
+    monkeypatch.setattr(sweep, "machine_is_quiet", lambda: quiet)
+    cells = cli.cells_of(None, ["report=false"], multirun=False)
+    folder = Folder.open(out)
+    assert sweep.run(cells, folder, {}) == 0
+    found = folder.load(sweep.key_of(cells[0]))
+    assert found is not None
+    return found, asked
+
+
+@pytest.mark.parametrize(("times", "quiet", "processes", "kept"), [
+    ([QUIET], True, 1, QUIET),
+    ([BUSY], False, 1, BUSY),
+    ([BUSY, QUIET], True, 2, QUIET),
+    ([BUSY, {**BUSY, "step_time_ms": 3.0}], True, 2, BUSY),
+    ([BUSY, {**BUSY, "involuntary_switches_per_s": 90.0}], True, 2,
+     {**BUSY, "involuntary_switches_per_s": 90.0}),
+])
+def test_a_contended_cell_is_timed_once_more_if_that_is_quieter(
+    times: list[dict[str, Any]], quiet: bool, processes: int, kept: dict[str, Any], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, asked = run(tmp_path / "out", monkeypatch, times, quiet)
+    assert len(asked) == processes
+    assert asked[1:] == [["timing"]] * (processes - 1)
+    assert {name: found["metrics"][name] for name in kept} == kept
+    assert ("timed_again" in found["provenance"]) is (processes == 2 and kept != BUSY)
+    said = "while the machine was busy, which it still is" in capsys.readouterr().out
+    assert said is (times[0] is BUSY and not quiet)
+    assert not list((tmp_path / "out" / "cells").glob(".*.log"))
+
+
+def test_cells_run_in_rounds_whose_order_is_random_and_the_same_each_time() -> None:
+    cells = cli.cells_of(None, ["n_hidden=range(1,11)", "repeats=2"], multirun=True)
+    keys = {sweep.key_of(cell): cell for cell in cells}
+    ran = list(sweep.in_random_order(keys).values())
+    assert sweep.in_random_order(dict(reversed(keys.items()))) == sweep.in_random_order(keys)
+    assert [cell.repeat for cell in ran] == [0] * 10 + [1] * 10
+    orders = [[cell.config["n_hidden"] for cell in ran if cell.repeat == r] for r in (0, 1)]
+    assert all(sorted(order) == list(range(1, 11)) != order for order in orders)
+    assert orders[0] != orders[1]
+
+
+def test_somebody_who_computes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure.psutil, "cpu_percent", lambda interval: 100.0)
+    assert not measure.machine_is_quiet()
+    monkeypatch.setattr(measure.psutil, "cpu_percent", lambda interval: 1.0)
+    assert measure.machine_is_quiet()
