@@ -9,12 +9,16 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 
 END_WITHIN_S, END_POLL_S = 5.0, 0.005
+
+# Address space that the libraries reserve without using it counts as data for the kernel.
+RESERVED_BYTES = 4 << 30
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -150,6 +154,21 @@ def memory_available_bytes() -> int:
             with contextlib.suppress(OSError, ValueError):
                 total = min(total, int((group / "memory.max").read_text(encoding="utf-8")))
     return total
+
+
+def memory_cap(limits: Mapping[str, Any]) -> int:
+    """Bytes that a cell may hold."""
+    asked = limits["memory_gib"]
+    return int(asked * 2**30 if asked else 0.8 * memory_available_bytes())
+
+
+def cap_memory(cap_bytes: int) -> None:
+    """Makes allocations beyond the cap fail with an error that says how much was asked for."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = cap_bytes + RESERVED_BYTES
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def _children(pid: int) -> list[int]:

@@ -59,8 +59,22 @@ PLUGIN_FOLDERS = {
     "reports/plots": {"base", "svg", "style"},
 }
 
-# What runs in the process that a person starts: it answers quickly and never holds a JAX backend.
+# Who runs a folder of bench. The process that a person starts answers quickly and never holds a JAX
+# backend: nothing that is loaded as its modules are imported may load one, at whatever distance.
 PARENT = ("bench/__main__.py", "bench/command", "bench/sweep", "bench/launchers", "bench/duel")
+# What the modules of a process may not import anywhere, functions included. A cell's process takes
+# from the sweep what a record may hold, and nothing else.
+OF_OTHER_PROCESSES = {
+    "bench/command": {"bench.cell"},
+    "bench/sweep": {"bench.cell", "bench.check", "bench.command", "bench.duel"},
+    "bench/launchers": {"bench.cell", "bench.check", "bench.command", "bench.duel"},
+    "bench/cell": {"bench.sweep", "bench.command", "bench.check", "bench.duel", "bench.launchers"},
+    "bench/metrics": {"bench.sweep", "bench.command", "bench.check", "bench.duel"},
+    "bench/models": {"bench.sweep", "bench.command"},
+    "bench/tasks": {"bench.sweep", "bench.command"},
+    "bench/backends": {"bench.sweep", "bench.command"},
+}
+SHARED_BY_PROCESSES = ("bench.sweep.record",)
 JAX_STACK = {"jax", "jaxlib", "brainstate", "braintools", "brainunit", "brainpy", "core"}
 
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:work|root|home|Users|tmp)/\w")
@@ -191,6 +205,35 @@ def parent_without_jax(root: Path) -> tuple[int, list[str]]:
     return looked, found
 
 
+def processes_apart(root: Path) -> tuple[int, list[str]]:
+    """Each folder of bench belongs to one process and imports nothing of the others."""
+    looked, found = 0, []
+    for folder, others in OF_OTHER_PROCESSES.items():
+        without_jax = JAX_STACK if folder in PARENT else set()
+        for file in python_files(root, folder):
+            for imported in imports_of(root, file):
+                looked += 1
+                name = f"{imported.name}."
+                theirs = any(name.startswith(f"{other}.") for other in others)
+                shared = any(name.startswith(f"{module}.") for module in SHARED_BY_PROCESSES)
+                if (theirs and not shared) or imported.name.split(".")[0] in without_jax:
+                    found.append(
+                        f"{file.relative_to(root)}:{imported.line} imports {imported.name}"
+                    )
+    return looked, found
+
+
+def hydra_in_public(root: Path) -> tuple[int, list[str]]:
+    """Hydra is used through its public face."""
+    looked, found = 0, []
+    for file in python_files(root, *PACKAGES, "tests"):
+        for imported in imports_of(root, file):
+            looked += 1
+            if f"{imported.name}.".startswith("hydra._"):
+                found.append(f"{file.relative_to(root)}:{imported.line} imports {imported.name}")
+    return looked, found
+
+
 def long_files(root: Path) -> tuple[int, list[str]]:
     """A file of more than 400 lines states its reason."""
     looked, found = 0, []
@@ -282,6 +325,26 @@ RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
     "plug-ins are strangers": (plugin_imports, "core/algorithms/bptt.py", "from . import d_rtrl\n"),
     "parent without jax": (parent_without_jax, "bench/sweep/launch.py", "import jax\n"),
     "parent without core": (parent_without_jax, "bench/sweep/cell.py", "from core import D_RTRL\n"),
+    "sweep without jax": (
+        processes_apart,
+        "bench/sweep/measure.py",
+        "def f():\n    import jax.numpy\n",
+    ),
+    "command without cells": (
+        processes_apart,
+        "bench/command/trial.py",
+        "def f():\n    from bench.cell.probe import look\n",
+    ),
+    "cells know no sweep": (
+        processes_apart,
+        "bench/cell/worker.py",
+        "from bench.sweep import launch\nfrom bench.sweep.record import plain\n",
+    ),
+    "Hydra in public": (
+        hydra_in_public,
+        "bench/command/compose.py",
+        "from hydra._internal.utils import x\n",
+    ),
     "long files": (long_files, "reports/html.py", "x = 1\n" * (MAX_LINES + 1)),
     "packages": (packages_without_init, "bench/tasks/digits.py", "x = 1\n"),
     "test packages": (packages_without_init, "tests/core/test_step.py", "x = 1\n"),

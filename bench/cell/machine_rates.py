@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from bench.cell.contention import contention, usage
-from bench.sweep.machine_rates import RATES
 
+RATES = ("product_flops_per_s", "copy_bytes_per_s")
 PRODUCT_SIZE = 2048
 COPY_BYTES = 128 << 20
 ROUNDS, TRIALS, PAUSE_S = 4, 3, 0.5

@@ -1,29 +1,19 @@
-"""Builds cells without running them: refuses bad hyperparameters, predicts memory from shapes.
+"""The other side of ``bench.command.trial``: builds cells, predicts their memory from shapes.
 
 Models are built from shapes alone where their constructors allow it, so that a width for which
-there is no memory here costs no more than a small one. The parent has no jax, so
-``python -m bench.cell.probe`` does it for all cells of a sweep in one process.
+there is no memory here costs no more than a small one.
 """
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bench import child
-from bench.errors import BadInput
-from bench.instantiate import target_of
-from bench.sweep import launch
-from bench.sweep.cell import AXES, GROUPS, Cell
+from bench import child, processes
+from bench.instantiate import instantiate
 
-# What is found about a cell: {"error": text or "", "predicted_mib": number or None, "note": why
-# there is no number, or ""}.
-Finding = dict[str, Any]
-
-# Ten times what a slow machine takes to start and for a cell: nobody waits longer for a courtesy.
-START_S, CELL_S = 60.0, 10.0
+Finding = dict[str, Any]  # as in bench.command.trial
 
 
 def finding(*, error: str = "", predicted_mib: float | None = None, note: str = "") -> Finding:
@@ -31,70 +21,11 @@ def finding(*, error: str = "", predicted_mib: float | None = None, note: str = 
     return {"error": error, "predicted_mib": predicted_mib, "note": note}
 
 
-def probe(cells: list[Cell], *, memory: bool) -> dict[int, Finding]:
-    """Findings about cells, by their place in the list.
-
-    Args:
-        cells: the cells to look at; cells that differ in nothing that matters are looked at once.
-        memory: whether to trace the training step and predict its memory, about a second a cell.
-
-    Raises:
-        BadInput: when the process ends without an answer.
-    """
-    distinct: dict[str, list[int]] = {}
-    for place, cell in enumerate(cells):
-        matter = {k: cell.config[k] for k in (*GROUPS, *AXES, "update_every", "dtype", "python")}
-        distinct.setdefault(json.dumps(matter, sort_keys=True), []).append(place)
-    by_interpreter: dict[str | None, list[list[int]]] = {}
-    for places in distinct.values():
-        by_interpreter.setdefault(_interpreter(cells[places[0]]), []).append(places)
-    return {place: finding for python, groups in by_interpreter.items()
-            for places, finding in zip(groups, _asked(
-                python, [cells[places[0]] for places in groups], memory), strict=True)
-            for place in places}
-
-
-def _interpreter(cell: Cell) -> str | None:
-    """Who can build the cell with the core: not an environment that is there to do without."""
-    return None if target_of(cell.config["backend"]).environment else cell.config["python"]
-
-
-def _asked(python: str | None, cells: list[Cell], memory: bool) -> list[Finding]:
-    env = launch.environment({**cells[0].config, "python": python})
-    jobs = [{"config": c.config, "choices": c.choices, "memory": memory} for c in cells]
-    deadline_s = START_S + CELL_S * len(cells)
-    answer = child.asked("bench.cell.probe", jobs, python=python, timeout_s=deadline_s,
-                         env={**env, "JAX_PLATFORMS": "cpu"})
-    missing = len(cells) - len(answer.found)
-    if missing and not answer.late:
-        raise BadInput("configuration", expected="cells that can be built", came=answer.last)
-    late = finding(note=f"building it takes longer than {deadline_s:g} s")
-    return answer.found + [late] * missing
-
-
-def values_given(overrides: list[str]) -> bool:
-    """Whether somebody set a hyperparameter, which then has to pass the constructor it is for.
-
-    What a YAML says is tested; importing jax to hear so again would cost every sweep seconds.
-    """
-    return any(key.partition(".")[0] in ("algo", "model", "task")
-               and ("." in key or value.startswith("{"))
-               for key, _, value in (o.lstrip("+~").partition("=") for o in overrides))
-
-
-def refuse_bad_values(findings: Mapping[int, Finding]) -> None:
-    """Refuses a sweep with a cell whose objects cannot be built, before any cell runs.
-
-    Raises:
-        BadInput: with the constructor's own words.
-    """
-    for finding in findings.values():
-        if finding["error"]:
-            raise BadInput.quoting(*finding["error"].split(": ", 1))
-
-
 def look(job: Mapping[str, Any]) -> Finding:
-    """The finding about one configuration, inside the process that has jax."""
+    """The finding about one configuration."""
+    if job["depth"] == "task":
+        return _made(job)
+    # A task needs none of these, which take seconds to import.
     import jax
 
     from bench.cell.build import set_up
@@ -112,6 +43,43 @@ def look(job: Mapping[str, Any]) -> Finding:
         return finding(note=_line(error))
 
 
+def _made(job: Mapping[str, Any]) -> Finding:
+    try:
+        _task_of(job)
+    except MemoryError:
+        pass  # costs its own row, which says so
+    except (ValueError, TypeError, OSError) as error:
+        return _refusal("task", error)
+    return finding()
+
+
+def _task_of(job: Mapping[str, Any]) -> Any:
+    """The task of a cell; where that is tuned, one that can be.
+
+    Raises:
+        ValueError: in the words of the task, or about the target.
+    """
+    config = job["config"]
+    task = instantiate(config["task"], n_steps=config["n_steps"],
+                       batch_size=config["batch_size"], seed=config["seed"])
+    if not job.get("tuned"):
+        return task
+    if task.split() is None:
+        raise ValueError(f"expected validation data to tune by, got none of {type(task).__name__}. "
+                         "Choose a task that can be learned, or leave tune out.")
+    target = config["metric"].get("learning", {}).get("target")
+    if target is not None and not 1 / task.n_out < target <= 1:
+        raise ValueError(f"metric.learning.target: expected an accuracy above that of guessing, "
+                         f"{1 / task.n_out:.3g}, and at most 1, got {target:g}. Try "
+                         "metric.learning.target=0.9.")
+    return task
+
+
+def _refusal(group: str, error: Exception) -> Finding:
+    words = _line(error)
+    return finding(error=words if words.startswith("metric.") else f"{group}: {words}")
+
+
 def _from_shapes(fun: Callable[[], Finding]) -> Finding:
     """Calls ``fun`` with arrays that have a shape and no numbers."""
     import brainstate
@@ -127,13 +95,11 @@ def _built(job: Mapping[str, Any]) -> Finding:
     import jax
 
     from bench.cell.build import model_of
-    from bench.instantiate import instantiate
 
     config, choices = job["config"], job["choices"]
     at = "task"
     try:
-        task = instantiate(config["task"], n_steps=config["n_steps"],
-                           batch_size=config["batch_size"], seed=config["seed"])
+        task = _task_of(job)
         at = "model"
         model = model_of(config, task)
         at = "algo"
@@ -143,9 +109,9 @@ def _built(job: Mapping[str, Any]) -> Finding:
         instantiate(config["algo"], model)
     except jax.errors.JAXTypeError:
         raise
-    except (ValueError, TypeError) as error:
-        return finding(error=f"{at}: {_line(error)}")
-    if not job["memory"]:
+    except (ValueError, TypeError, OSError) as error:
+        return _refusal(at, error)
+    if job["depth"] != "memory":
         return finding()
     if backend.environment:
         return finding(note=f"{choices['backend']} runs in an environment of its own")
@@ -162,7 +128,7 @@ def _built(job: Mapping[str, Any]) -> Finding:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def predict_mib(trainee: Any, task: Any, config: Mapping[str, Any]) -> float:
@@ -181,11 +147,8 @@ def predict_mib(trainee: Any, task: Any, config: Mapping[str, Any]) -> float:
 
 def looked(jobs: list[Mapping[str, Any]]) -> Iterator[Finding]:
     """The findings about all configurations, each within the memory of its cell."""
-    from bench.cell.worker import cap_memory
-    from bench.sweep.measure import memory_cap
-
     for job in jobs:
-        cap_memory(memory_cap(job["config"]["limits"]))
+        processes.cap_memory(processes.memory_cap(job["config"]["limits"]))
         yield look(job)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import traceback
 from collections.abc import Mapping
@@ -18,11 +17,7 @@ from typing import Any
 
 from bench import child, processes
 from bench.errors import Skip
-from bench.sweep.launch import COMPILE_PHASES, merge
-from bench.sweep.record import malformed, plain
-
-# Address space that the libraries reserve without using it counts as data for the kernel.
-RESERVED_BYTES = 4 << 30
+from bench.sweep.record import COMPILE_PHASES, malformed, merge, plain
 
 
 class Reporter:
@@ -56,7 +51,7 @@ def main() -> None:
     processes.guarded(parent)
     reporter = Reporter(descriptor)
     job = json.load(sys.stdin)
-    cap_memory(job["memory_bytes"])
+    processes.cap_memory(job["memory_bytes"])
     try:
         invalid, notes = measure(job, reporter)
         reporter.phase("end")
@@ -126,15 +121,6 @@ def failure(error: Exception, phase: str) -> tuple[str, str]:
     if full:
         return "oom", f"out of memory at {where} (phase {phase}): {text}"
     return "crashed", f"{text} (phase {phase})"
-
-
-def cap_memory(cap_bytes: int) -> None:
-    """Makes allocations beyond the cap fail with an error that says how much was asked for."""
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = cap_bytes + RESERVED_BYTES
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def _refuse_foreign_packages() -> None:

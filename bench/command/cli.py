@@ -13,11 +13,10 @@ from typing import Any
 
 import hydra
 
-from bench.cell.preflight import refuse_bad_tasks
-from bench.cell.probe import probe, refuse_bad_values, values_given
-from bench.command import plan, streams
+from bench.command import help, plan, streams
 from bench.command.compose import CONF, VERSION, Composer, start_anew
 from bench.command.contest import Contest
+from bench.command.trial import refuse_bad_values, trial, values_given
 from bench.errors import BadInput
 from bench.instantiate import instantiate
 from bench.launchers.base import Launcher
@@ -30,7 +29,7 @@ BAD_INPUT = 2
 BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 
 # Hydra answers these by itself; none of them runs a cell.
-HYDRA_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion")
+HYDRA_FLAGS = ("hydra_help", "cfg", "info", "shell_completion")
 NOT_HERE = {
     "config_path": "--config-dir DIR adds a folder of your own.",
     "config_name": "--config-dir DIR adds a folder of your own.",
@@ -108,6 +107,9 @@ def answer(argv: Sequence[str]) -> int:
         checks = namespace.overrides[:1] == ["check"]
         if checks and namespace.help:
             print(CHECK_USAGE, end="")
+            return printed()
+        if namespace.help and not checks:
+            print(help.text(namespace.config_dir, namespace.overrides, namespace.multirun))
             return printed()
         if any(getattr(namespace, flag) for flag in HYDRA_FLAGS) and not checks:
             return by_hydra(options, namespace)
@@ -199,13 +201,12 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     first = cells[0].config
     path = Path(first["out"]) if first["out"] else default(first["experiment"], overrides)
     tuning = tuning_of(first)
-    refuse_bad_tasks(cells, tuned=tuning is not None)
     contest = Contest(cells, tuning, path) if tuning else None
     cells = contest.first() if contest else cells
     given = values_given(overrides)
-    findings = probe(cells, memory=first["plan"]) if given or first["plan"] else {}
-    if given:
-        refuse_bad_values(findings)
+    findings = trial(cells, "memory" if first["plan"] else "objects" if given else "task",
+                     tuned=contest is not None)
+    refuse_bad_values(findings, ("task", "model", "algo") if given else ("task",))
     if first["plan"]:
         plan.show(cells, findings, Folder(path, anywhere=launcher is not None),
                   elsewhere=launcher is not None and not launcher.here)

@@ -210,8 +210,12 @@ class Composer:
         return (override.is_hydra_override() or key == "cases"
                 or (self._is_group(key) and not isinstance(override.value(), dict)))
 
+    def groups(self) -> list[str]:
+        """Names of the groups, Hydra's own left out."""
+        return [name for name in sorted(self._loader.list_groups("")) if name != "hydra"]
+
     def options(self, group: str) -> list[str]:
-        """Names that a group offers."""
+        """Names that a group can be set to."""
         return list(self._loader.get_group_options(group, overrides=self._searchpath))
 
     def _parse(self, arguments: Iterable[str]) -> list[Override]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
-from bench.cell.probe import Finding
+from bench.command.trial import Finding
 from bench.sweep.cell import Cell, kind_of
 from bench.sweep.folder import Folder
 from bench.sweep.measure import why_skipped
@@ -23,7 +23,7 @@ def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
 
     Args:
         cells: the checked cells of the sweep.
-        findings: what the probe says about them and their memory.
+        findings: what a trial says about them and their memory.
         folder: where it would live; it need not exist.
         elsewhere: whether a launcher runs the cells on other machines.
     """

@@ -297,6 +297,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
     "repeats": _whole(1, 3, MAX_REPEATS),
     "epochs": _whole(1, 5),
     "devices": _whole(1, 1, MAX_DEVICES),
+    "threads": _or_none(_whole(1, 1, MAX_DEVICES)),
     "lr": _positive("1e-3"),
     "clip_norm": _positive("1.0"),
     "dtype": _one_of("float32", "float64"),

@@ -26,7 +26,6 @@ DRAIN_S = 2.0
 SHOWN = 80
 LOG_HEAD_BYTES = 1 << 20
 LOG_TAIL_BYTES = 1 << 16
-COMPILE_PHASES = ("start", "build", "trace", "lower", "compile")
 
 
 @dataclass
@@ -271,7 +270,7 @@ class _Watch:
         if "phase" in message:
             self.enter(message["phase"])
             self._on_phase(message["phase"])
-        self._outcome.parts = merge(self._outcome.parts, message.get("parts", {}))
+        self._outcome.parts = record.merge(self._outcome.parts, message.get("parts", {}))
         if "status" in message:
             self._outcome.status = message["status"]
             self._outcome.reason = record.one_line(message["reason"])
@@ -300,19 +299,12 @@ def _message(line: bytes) -> dict[str, Any]:
     return message
 
 
-def merge(into: dict[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
-    """``into`` with ``parts`` laid over it, dictionaries merged one level deep."""
-    for name, value in parts.items():
-        both = isinstance(value, dict) and isinstance(into.get(name), dict)
-        into[name] = {**into[name], **value} if both else value
-    return into
-
-
 def _conclude(outcome: Outcome, ended: str, code: int | None, tail: str, deadline_s: float) -> None:
     """Sets status and reason of a process that did not report its own end."""
     if outcome.reason or outcome.status != "crashed":
         return
-    where = f"at {'compile' if outcome.phase in COMPILE_PHASES else 'run'} (phase {outcome.phase})"
+    part = "compile" if outcome.phase in record.COMPILE_PHASES else "run"
+    where = f"at {part} (phase {outcome.phase})"
     if ended == "deadline":
         outcome.status = "timeout"
         outcome.reason = f"no result after {deadline_s:g} s (deadline), {where}"
@@ -365,6 +357,8 @@ def environment(config: Mapping[str, Any]) -> dict[str, str]:
     # Read once, at the first import of jax.
     env["JAX_PLATFORMS"] = "cuda" if config["device"]["platform"] == "gpu" else "cpu"
     env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    if config.get("threads"):
+        env["NPROC"] = str(config["threads"])
     if config["device"]["platform"] == "cpu" and config["devices"] > 1:
         # A CPU is one device unless it is told to be several.
         forced = f"--xla_force_host_platform_device_count={config['devices']}"

@@ -44,7 +44,7 @@ def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
 
     outcome = _in_its_process(cell, key, folder, on_phase)
     own = result["provenance"]
-    launch.merge(result, outcome.parts)
+    record.merge(result, outcome.parts)
     result["provenance"].update(own)  # whatever a cell's process says about itself
     if other_cells.most is not None:
         result["metrics"]["shared_with"] = other_cells.most
@@ -73,7 +73,7 @@ def timed_again(cell: Cell, result: dict[str, Any], folder: Folder, watcher: Wat
     metrics = outcome.parts.get("metrics", {})
     if outcome.status != "ok" or not _quieter(metrics, result["metrics"]):
         return result
-    launch.merge(result, {part: outcome.parts.get(part, {}) for part in ("metrics", "samples")})
+    record.merge(result, {part: outcome.parts.get(part, {}) for part in ("metrics", "samples")})
     result["metrics"]["shared_with"] = other_cells.most
     _add_floor(result, folder, cell)
     result["provenance"]["timed_again"] = {"load_before": load, "load_after": _load()}
@@ -113,7 +113,7 @@ def _in_its_process(cell: Cell, log: str, folder: Folder, on_phase: Callable[[st
          "core_python": _core_python(cell)},
         folder.cells / f"{log}.log",
         deadline_s=limits["deadline_s"],
-        memory_bytes=memory_cap(limits),
+        memory_bytes=processes.memory_cap(limits),
         on_phase=on_phase,
     )
 
@@ -147,12 +147,6 @@ def _unsplittable(cell: Cell) -> str:
     if devices > 1 and cell.config["batching"]["mode"] == "single":
         return "batching=single has no batch to split over devices"
     return f"batch_size={batch} does not split over devices={devices}" if batch % devices else ""
-
-
-def memory_cap(limits: Mapping[str, Any]) -> int:
-    """Bytes that a cell may hold."""
-    asked = limits["memory_gib"]
-    return int(asked * 2**30 if asked else 0.8 * processes.memory_available_bytes())
 
 
 def identity_anywhere(cell: Cell) -> str:

@@ -19,6 +19,9 @@ SCHEMA = 1
 STATUSES = ("ok", "skipped", "oom", "timeout", "crashed", "invalid")
 FINE = ("ok", "skipped")
 
+# What a cell goes through before its step first runs.
+COMPILE_PHASES = ("start", "build", "trace", "lower", "compile")
+
 # A record takes kilobytes; with a million samples 20 MiB.
 LARGEST = 64 << 20
 DEEPEST = 32
@@ -247,6 +250,14 @@ def read(path: Path) -> dict[str, Any] | None:
     if wrong:
         raise Corrupt(f"{path.name}: {wrong[0]}")
     return record
+
+
+def merge(into: dict[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
+    """``into`` with ``parts`` laid over it, dictionaries merged one level deep."""
+    for name, value in parts.items():
+        both = isinstance(value, dict) and isinstance(into.get(name), dict)
+        into[name] = {**into[name], **value} if both else value
+    return into
 
 
 def one_line(text: str) -> str:

@@ -10,7 +10,7 @@ import sys
 import time
 
 from bench import processes
-from bench.cell.worker import Reporter, cap_memory, failure
+from bench.cell.worker import Reporter, failure
 
 REPORTER: Reporter
 
@@ -100,7 +100,7 @@ def main() -> None:
         reporter.phase("start")
         time.sleep(3600)
     job = json.load(sys.stdin)
-    cap_memory(job["memory_bytes"])
+    processes.cap_memory(job["memory_bytes"])
     reporter.phase("compile")
     reporter.parts({"metrics": {"trace_s": 1.0, "loss_final": float("nan")}})
     reporter.phase("timing")

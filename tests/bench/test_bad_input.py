@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench import child
-from bench.cell import preflight, probe
-from bench.command import cli, plan
+from bench.cell import probe
+from bench.command import cli, plan, trial
 from bench.command.compose import Composer
-from bench.errors import BadInput
 from bench.sweep import measure, provenance, sweep
 
 CASES = {
@@ -274,11 +273,8 @@ def test_overrides_may_come_before_and_behind_options(
 
 
 def test_a_plan_refuses_a_task_that_the_run_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> None:
-        raise BadInput("task", expected="a task that can be made", came="this one")
-
-    monkeypatch.setattr(cli, "refuse_bad_tasks", refused)
-    monkeypatch.setattr(cli, "probe", lambda *_, **__: {})
+    found = {"error": "task: n_steps: expected more", "predicted_mib": None, "note": ""}
+    monkeypatch.setattr(cli, "trial", lambda *_: {0: found})
     monkeypatch.setattr(plan, "show", lambda *_, **__: None)
     assert cli.main(["plan=true"]) == 2
 
@@ -287,17 +283,17 @@ def test_a_plan_refuses_a_task_that_the_run_would(monkeypatch: pytest.MonkeyPatc
 def test_a_value_is_tried_once_before_the_cells(
     planned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[bool] = []
+    asked: list[str] = []
 
-    def found(_: object, *, memory: bool) -> dict[int, dict[str, object]]:
-        asked.append(memory)
+    def found(_: object, depth: str) -> dict[int, dict[str, object]]:
+        asked.append(depth)
         return {0: {"error": "algo: window: too small", "predicted_mib": None}}
 
-    monkeypatch.setattr(cli, "probe", found)
+    monkeypatch.setattr(cli, "trial", found)
     monkeypatch.setattr(plan, "show", lambda *_, **__: None)
     assert cli.main([f"plan={planned}", "algo.window=0"]) == 2
     assert capsys.readouterr().err == "error: algo: window: too small\n"
-    assert asked == [planned]
+    assert asked == ["memory" if planned else "objects"]
 
 
 def test_an_interrupt_before_the_cells_is_no_traceback(
@@ -306,7 +302,7 @@ def test_an_interrupt_before_the_cells_is_no_traceback(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "refuse_bad_tasks", interrupt)
+    monkeypatch.setattr(cli, "trial", interrupt)
     assert cli.main([]) == 130
     assert capsys.readouterr().err.startswith("interrupted: ")
 
@@ -330,7 +326,7 @@ def test_the_answers_of_a_probe_may_be_long(
     script.write_text(PROBE.format(python=sys.executable))
     script.chmod(0o755)
     monkeypatch.setattr(child, "executable", lambda _: str(script))
-    found = probe.probe(cells, memory=False)
+    found = trial.trial(cells, "objects")
     assert [len(found[place]["error"]) for place in (0, 1)] == [100_000, 100_000]
 
 
@@ -394,7 +390,7 @@ def test_a_task_too_large_for_this_machine_is_left_to_its_cell(
             raise MemoryError("Unable to allocate 3.12 TiB")
         raise ValueError("n_steps: expected more")
 
-    monkeypatch.setattr(preflight, "instantiate", made)
-    jobs = [{"task": {}, "n_steps": n_steps, "batch_size": 1, "seed": 0} for n_steps in (8, 4)]
-    assert list(preflight.first_error(jobs)) == ["n_steps: expected more"]
-    assert list(preflight.first_error(jobs[:1])) == [""]
+    monkeypatch.setattr(probe, "instantiate", made)
+    own = {"task": {}, "batch_size": 1, "seed": 0}
+    jobs = [{"depth": "task", "config": {**own, "n_steps": n_steps}} for n_steps in (8, 4)]
+    assert [probe.look(job)["error"] for job in jobs] == ["", "task: n_steps: expected more"]

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from bench import child
-from bench.cell import preflight
 from bench.child import Answer
-from bench.command import cli
+from bench.command import cli, trial
 from bench.errors import BadInput
 from bench.sweep import signals, sweep
 from bench.sweep.folder import Folder
@@ -109,7 +108,7 @@ def test_the_process_ends_with_the_one_that_asked(
 
 
 @pytest.mark.parametrize("name", [
-    "cell.worker", "cell.preflight", "cell.probe", "cell.core_server", "cell.machine_rates",
+    "cell.worker", "cell.probe", "cell.core_server", "cell.machine_rates",
     "duel", "environments"])
 def test_help_of_what_runs_by_itself(name: str) -> None:
     done = subprocess.run([sys.executable, "-m", f"bench.{name}", "--help"], cwd=ROOT,
@@ -119,7 +118,7 @@ def test_help_of_what_runs_by_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize(("answer", "words"), [
-    (Answer(["n_steps: expected more"], "", False), "task: n_steps: expected more"),
+    (Answer([{"error": "task: n_steps: expect more"}], "", False), "task: n_steps: expect more"),
     (Answer([], "Segmentation fault", False), "task: expected a task that can be made, got "
                                               "Segmentation fault."),
     (Answer([], "", True), "task: expected a task that is made within 660 s, got none. "
@@ -131,7 +130,7 @@ def test_a_task_that_cannot_be_made(
     monkeypatch.setattr(child, "asked", lambda *_, **__: answer)
     cells = cli.cells_of(None, ["task=random_spikes"], multirun=False)
     with pytest.raises(BadInput) as error:
-        preflight.refuse_bad_tasks(cells)
+        trial.refuse_bad_values(trial.trial(cells, "task"), ("task",))
     assert str(error.value) == words
 
 
@@ -156,7 +155,7 @@ def test_a_signal_is_one_sentence_at_any_time(
         time.sleep(5)
         raise AssertionError("nothing was ended")
 
-    monkeypatch.setattr(cli, "refuse_bad_tasks", told)
+    monkeypatch.setattr(cli, "trial", told)
     assert cli.main([]) == status
     assert signal.getsignal(number) == signal.SIG_DFL
     assert capsys.readouterr().err == (

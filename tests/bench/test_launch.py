@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from bench import processes
-from bench.sweep import launch
-from bench.sweep.launch import LOG_HEAD_BYTES, LOG_TAIL_BYTES, Outcome, merge, run_cell
+from bench.sweep import launch, record
+from bench.sweep.launch import LOG_HEAD_BYTES, LOG_TAIL_BYTES, Outcome, run_cell
 from bench.sweep.provenance import ROOT
 
 MIB = 2**20
@@ -178,6 +178,6 @@ def test_a_cell_and_its_children_die_with_its_parent(who: str, tmp_path: Path) -
 
 def test_merge_is_one_level_deep() -> None:
     into = {"metrics": {"a": 1, "b": 2}, "health": "", "samples": {"x": [1]}}
-    merged = merge(into, {"metrics": {"b": 3}, "health": "bad", "curves": {}})
+    merged = record.merge(into, {"metrics": {"b": 3}, "health": "bad", "curves": {}})
     assert merged == {"metrics": {"a": 1, "b": 3}, "health": "bad", "samples": {"x": [1]},
                       "curves": {}}

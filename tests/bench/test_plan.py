@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from bench import child
-from bench.cell import probe
-from bench.command import cli, plan
+from bench.cell.probe import finding
+from bench.command import cli, plan, trial
 from bench.sweep import sweep
 from bench.sweep.folder import Folder
 
 
 def test_memory_is_predicted_where_there_is_none_to_build_the_cell() -> None:
-    wide, too_wide = (probe.probe(cli.cells_of(None, ["n_hidden=200000,100000000"], multirun=True),
-                                  memory=True)[place] for place in (0, 1))
+    wide, too_wide = (trial.trial(cli.cells_of(None, ["n_hidden=200000,100000000"], multirun=True),
+                                  "memory")[place] for place in (0, 1))
     # Its recurrent weights alone are 160 GB.
     assert wide["predicted_mib"] > 4 * 200_000**2 / 2**20
     assert too_wide["predicted_mib"] is None
@@ -30,16 +30,16 @@ def test_a_probe_that_does_not_end_is_given_up(
     script.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
     script.chmod(0o755)
     monkeypatch.setattr(child, "executable", lambda _: str(script))
-    monkeypatch.setattr(probe, "START_S", 0.1)
-    monkeypatch.setattr(probe, "CELL_S", 0.1)
-    found = probe.probe(cli.cells_of(None, ["n_hidden=8,16"], multirun=True), memory=True)
-    assert found == {place: probe.finding(note="building it takes longer than 0.3 s")
+    monkeypatch.setattr(trial, "START_S", 0.1)
+    monkeypatch.setattr(trial, "CELL_S", 0.1)
+    found = trial.trial(cli.cells_of(None, ["n_hidden=8,16"], multirun=True), "memory")
+    assert found == {place: finding(note="building it takes longer than 0.3 s")
                      for place in (0, 1)}
 
 
 def test_why_no_memory_is_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells = cli.cells_of(None, ["seed=0,1"], multirun=True)
-    plan.show(cells, {place: probe.finding(note="too large") for place in (0, 1)},
+    plan.show(cells, {place: finding(note="too large") for place in (0, 1)},
               Folder(tmp_path))
     said = capsys.readouterr().out
     assert said.count("?") == 2
@@ -51,7 +51,7 @@ def test_nothing_is_left_to_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "finished", lambda *_: True)
-    plan.show(cli.cells_of(None, [], multirun=False), {0: probe.finding()}, Folder(tmp_path))
+    plan.show(cli.cells_of(None, [], multirun=False), {0: finding()}, Folder(tmp_path))
     assert capsys.readouterr().out.endswith("; nothing is left to run\n")
 
 
@@ -62,7 +62,7 @@ def test_out_is_a_file(
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    monkeypatch.setattr(cli, "probe", lambda *_, **__: {0: probe.finding()})
+    monkeypatch.setattr(cli, "trial", lambda *_: {0: finding()})
     monkeypatch.setattr(sweep, "run", lambda *_: 0)
     assert cli.main([f"out={file}", f"plan={planned}"]) == 2
     assert capsys.readouterr().err == (
