@@ -13,6 +13,7 @@ from typing import Any
 
 import hydra
 
+from bench import processes
 from bench.command import help, plan, streams
 from bench.command.compose import CONF, VERSION, Composer, start_anew
 from bench.command.contest import Contest
@@ -266,7 +267,7 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
     from bench.check import task
 
     return task.run(cell.config, cell.choices, cell.choices["task"],
-                    sweep.memory_cap(cell.config["limits"]))
+                    processes.memory_cap(cell.config["limits"]))
 
 
 def _check_defaults(kind: str, keys: list[str]) -> list[str]:

@@ -35,9 +35,9 @@ CASES = {
     "+algo.windw=4": "got windw. Did you mean window?",
     "algo.window=[1]": "algo.window: expected int | str, got [1].",
     "model.tau_mem=abc": "model.tau_mem: expected float, got abc.",
-    "metric.timing.budget=3": "metric.timing.budget: expected one of budget_s, ci_width, "
-                              "max_samples, min_samples, steady_within, warmup_s, got budget. "
-                              "Did you mean budget_s?",
+    "metric.timing.budget=3": "metric.timing.budget: expected one of against, budget_s, "
+                              "ci_width, least_s, max_samples, min_samples, steady_within, "
+                              "warmup_s, got budget. Did you mean budget_s?",
     "n_steps=9": "n_steps: expected a multiple of 8 on digits, got 9. Try n_steps=8.",
     "update_every=9": "update_every: expected at most n_steps=8, got 9. "
                       "Use update_every=sequence for one update a sequence.",
@@ -73,7 +73,7 @@ CASES = {
     "metric.timing.budget_s=inf": "metric.timing.budget_s: expected a number above 0, got inf. "
                                   "Try metric.timing.budget_s=1.0.",
     "metric.timing.against=d_rtrl":
-        "metric.timing.against: expected bptt | None, got d_rtrl",
+        "metric.timing.against: expected bptt | None, got d_rtrl.",
     "metric.timing.min_samples=0": "metric.timing.min_samples: expected a whole number of at least "
                                    "1, got 0. Try metric.timing.min_samples=1.",
     "metric.learning.target_loss=0": "metric.learning.target_loss: expected a number above 0, or "
@@ -274,7 +274,7 @@ def test_overrides_may_come_before_and_behind_options(
 
 def test_a_plan_refuses_a_task_that_the_run_would(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"error": "task: n_steps: expected more", "predicted_mib": None, "note": ""}
-    monkeypatch.setattr(cli, "trial", lambda *_: {0: found})
+    monkeypatch.setattr(cli, "trial", lambda *_, **__: {0: found})
     monkeypatch.setattr(plan, "show", lambda *_, **__: None)
     assert cli.main(["plan=true"]) == 2
 
@@ -285,7 +285,7 @@ def test_a_value_is_tried_once_before_the_cells(
 ) -> None:
     asked: list[str] = []
 
-    def found(_: object, depth: str) -> dict[int, dict[str, object]]:
+    def found(_: object, depth: str, **__: object) -> dict[int, dict[str, object]]:
         asked.append(depth)
         return {0: {"error": "algo: window: too small", "predicted_mib": None}}
 
@@ -299,7 +299,7 @@ def test_a_value_is_tried_once_before_the_cells(
 def test_an_interrupt_before_the_cells_is_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "trial", interrupt)

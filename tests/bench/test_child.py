@@ -150,7 +150,7 @@ def test_a_signal_is_one_sentence_at_any_time(
 ) -> None:
     signal.signal(number, signal.SIG_DFL)
 
-    def told(*_: object) -> None:
+    def told(*_: object, **__: object) -> None:
         os.kill(os.getpid(), number)
         time.sleep(5)
         raise AssertionError("nothing was ended")

@@ -24,7 +24,8 @@ MIB = 2**20
 
 def outcome_of(fault: str, log: Path, deadline_s: float = 30.0, memory_mib: int = 512,
                on_phase: Callable[[str], None] = lambda phase: None, more: str = "") -> Outcome:
-    job = {"config": {"python": None, "device": {"platform": "cpu"}, "devices": 1}, "fault": fault,
+    job = {"config": {"python": None, "device": {"platform": "cpu"}, "devices": 1,
+                      "metric": {}}, "fault": fault,
            "more": more}
     return run_cell(job, log, deadline_s=deadline_s, memory_bytes=memory_mib * MIB,
                     module="tests.bench.planted_worker", on_phase=on_phase)

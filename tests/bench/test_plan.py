@@ -62,7 +62,7 @@ def test_out_is_a_file(
 ) -> None:
     file = tmp_path / "file"
     file.touch()
-    monkeypatch.setattr(cli, "trial", lambda *_: {0: finding()})
+    monkeypatch.setattr(cli, "trial", lambda *_, **__: {0: finding()})
     monkeypatch.setattr(sweep, "run", lambda *_: 0)
     assert cli.main([f"out={file}", f"plan={planned}"]) == 2
     assert capsys.readouterr().err == (
