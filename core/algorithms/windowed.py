@@ -85,7 +85,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
         if self.window_size != "auto":
             return min(int(self.window_size), n_steps)
         budget = max(sum(self.trace_bytes.values()) / 4, self.least_buffer)
-        most = max(1, int(budget / self.graph.step_bytes()))
+        step = max(1, self.graph.step_bytes())  # nothing is held of a step without credit
+        most = max(1, int(budget / step))
         if most >= n_steps:
             return n_steps
         # A window that divides the sequence needs one compiled body instead of two: a shorter one,

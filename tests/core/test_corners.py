@@ -1,4 +1,4 @@
-"""Models at the edge: empty parameters, none at all, no state, numbers as outputs."""
+"""Models at the edge: empty parameters, none at all, no state, no credit, numbers as outputs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import brainstate
 import braintools
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ ALGORITHMS = {
     "rtrl": lambda m: core.RTRL(m, window=2),
     "d_rtrl, 1": lambda m: core.D_RTRL(m, window=1),
     "d_rtrl, 3": lambda m: core.D_RTRL(m, window=3),
+    "d_rtrl, auto": lambda m: core.D_RTRL(m, window="auto"),
+    "es_d_rtrl, auto": lambda m: core.ES_D_RTRL(m, 0.9, window="auto"),
     "credit in windows": lambda m: core.D_RTRL(m, window=3, credit="window"),
     "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9, window=3),
     "rank 2": lambda m: core.ES_D_RTRL(m, 2, window=2),
@@ -84,6 +87,13 @@ class Stateless(Plain):
         return jnp.tanh(x @ self.W.value)
 
 
+class Silent(Plain):
+    """No credit passes to its outputs."""
+
+    def update(self, x: Any) -> Any:
+        return jax.lax.stop_gradient(super().update(x))
+
+
 def loss(out: Any, _: Any) -> Any:
     h, one, two = out if isinstance(out, tuple) else (out, 1.0, 2)
     return (one * (h - two) ** 2).sum()
@@ -92,7 +102,7 @@ def loss(out: Any, _: Any) -> Any:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_models_at_the_edge(name: str) -> None:
     """What is empty or a number changes nothing; what is missing has no gradient."""
-    models = {kind: kind() for kind in (Plain, Empty, Numbers, Fixed, Stateless)}
+    models = {kind: kind() for kind in (Plain, Empty, Numbers, Fixed, Stateless, Silent)}
 
     def everything() -> Any:
         found = {}
@@ -116,6 +126,8 @@ def test_models_at_the_edge(name: str) -> None:
     assert relative_error(found["Numbers"][3][0], outs) < 1e-12
     assert found["Fixed"][0] == {}
     assert relative_error(found["Fixed"][1], losses) < 1e-12
+    assert not np.any(found["Silent"][0][("W",)])
+    assert relative_error(found["Silent"][1], losses) < 1e-12
     h = np.tanh(XS @ W)
     by_hand = np.einsum("tbi,tbj->ij", XS, 2 * (h - 2) * (1 - h**2))
     assert_close(named(found["Stateless"][0]), {"W": by_hand})
