@@ -88,10 +88,10 @@ class Learning(Metric):
             curves[f"{name}_accuracy"].append(accuracy)
             if accuracy is not None and over(accuracy, len(norms)):
                 break
-        test = None
+        test: tuple[float, int] | None = None
         if self._choose == "final" and (data := run.task.test()) is not None:
             evaluate = None  # compiled for another number of sequences
-            test = evaluated(data)[1]
+            test = evaluated(data)[1], len(data[1])
         run.trained = jax.tree.map(np.array, values)
         run.stepper.store(run.initial)
         return {"metrics": self._metrics(curves, norms, test, task), "curves": curves}
@@ -105,8 +105,8 @@ class Learning(Metric):
             raise ValueError("task: expected validation data to choose by, got none")
         return split
 
-    def _metrics(self, curves: dict[str, list[Any]], norms: list[float], test: float | None,
-                 task: Task) -> dict[str, float | None]:
+    def _metrics(self, curves: dict[str, list[Any]], norms: list[float],
+                 test: tuple[float, int] | None, task: Task) -> dict[str, float | None]:
         losses = curves["loss"]
         target = losses[0] / 2 if self._target_loss is None else self._target_loss
         found = {
@@ -127,7 +127,8 @@ class Learning(Metric):
             return found
         goal = self._target or task.target
         missing = [] if goal is None else [goal - a for a in curves["validation_accuracy"]]
-        return found | {"test_accuracy": test, "target_accuracy": goal,
+        accuracy, n_test = test or (None, None)
+        return found | {"test_accuracy": accuracy, "n_test": n_test, "target_accuracy": goal,
                         "steps_to_target": time_to(missing, curves["train_steps"], 0.0)}
 
 

@@ -149,11 +149,11 @@ def _match(ways: Sequence[Sequence[Record]]) -> Match:
         entries = _quiet(entries)
     finals = [r["metrics"] for some in ways for r in some if _choose(r) == "final"]
     config = ways[0][0]["config"]
-    n_test = config.get("task", {}).get("n_test")
+    n_test = _known([*(m.get("n_test") for m in finals), config.get("task", {}).get("n_test")])
     classes = _known([r["metrics"].get("n_classes") for some in ways for r in some])
     found = Match(_where(ways[0][0]), _known([m.get("target_accuracy") for m in finals]),
                   1 / classes if classes > 1 else math.nan,
-                  n_test if isinstance(n_test, int) else _UNKNOWN_TEST)  # fmt: skip
+                  n_test if n_test > 0 else _UNKNOWN_TEST)  # fmt: skip
     best, (soonest, in_steps) = _best(found, entries), _soonest(entries)
     return Match(found.where, found.target, found.chance, found.n_test, [
         replace(e, best=best[e.name], soonest=soonest[e.name]) for e in entries],

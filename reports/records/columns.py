@@ -116,6 +116,7 @@ EXTRA_METRICS = (
            "share of right answers on data kept apart to choose by", "high"),
     Column("target_accuracy", "", "target accuracy",
            "the validation accuracy that steps_to_target waits for"),
+    Column("n_test", "", "test sequences", "held-out sequences that test_accuracy is a share of"),
     Column("steps_to_target", "", "steps to target",
            "training steps up to the target accuracy; empty for a miss", "low"),
     Column("bytes_per_step", "B", "bytes per step",

@@ -21,7 +21,7 @@ def record(algo: str, kind: str, seed: int, lr: float, metrics: dict[str, Any],
                 "batching": "manual", "backend": "core", "repeat": 0},
         "metrics": {"n_classes": 10, **metrics}, "curves": {"train_steps": [20, 40, 600]},
         "config": {"lr": lr, "seed": seed, "epochs": 30, "metric": learning, "tune": TUNE,
-                   "algo": {"_target_": f"core.{algo}"}, "task": {"n_test": 1000},
+                   "algo": {"_target_": f"core.{algo}"}, "task": {},
                    "update_every": "sequence", **config},
     }  # fmt: skip
 
@@ -41,7 +41,7 @@ def way(rng: np.random.Generator, algo: str, accuracy: float = 0.9, steps: float
                    **config) for i, lr in enumerate(RATES)]  # fmt: skip
     return out + [
         record(algo, "final", seed, RATES[best], {
-            "test_accuracy": float(np.clip(rng.normal(accuracy, spread), 0, 1)),
+            "test_accuracy": float(np.clip(rng.normal(accuracy, spread), 0, 1)), "n_test": 1000,
             "target_accuracy": 0.8, "steps_to_target": to_target()}, **config)
         for seed in range(1, 1 + seeds)]  # fmt: skip
 
