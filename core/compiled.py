@@ -136,7 +136,8 @@ class Compiled(brainstate.nn.Module, abc.ABC):
             shape = (*samples, *self.stepped.lead)
             known = zip(self._starting, self.initial.value, strict=True)
             hidden = [(s, v) for s, v in known if isinstance(s, brainstate.HiddenState)]
-            begins = self.stepped.begins(*zip(*hidden, strict=True), len(shape))
+            states, initial = zip(*hidden, strict=True)
+            begins = self.stepped.begins(states, initial, len(shape))
             if not fresh:
                 begins &= ~self.begun.value
             self.begun.value = jnp.ones_like(self.begun.value)
