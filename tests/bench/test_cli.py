@@ -13,8 +13,7 @@ from bench.command import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ONLY = ("check: expected algo=NAME and algo.KEY=VALUE, got {}. "
-        "Its networks, data and sizes are its own.")
+ONLY = "check: expected algo=NAME, algo.KEY=VALUE, got {}. The rest of the cell is its own."
 SEVERAL = "check: expected one algorithm, got 2 cells. Check one after the other."
 
 
