@@ -29,6 +29,8 @@ LEFT_OUT = (
     "XLA_FLAGS",  # recorded under a name of its own
     # Which of the GPUs: launchers choose one for each job, and its name is recorded.
     "CUDA_VISIBLE_DEVICES",
+    # Set by scikit-learn where it is imported; whether two runtimes may be loaded moves no number.
+    "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",
     # What is said about a program, not what it computes.
     "JAX_LOG", "JAX_DEBUG_LOG_MODULES", "JAX_TRACEBACK_", "JAX_INCLUDE_FULL_TRACEBACKS",
     "JAX_EXPLAIN_CACHE_MISSES", "JAX_DUMP_IR_", "TF_CPP_",

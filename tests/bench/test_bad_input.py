@@ -143,8 +143,8 @@ CASES = {
     "backend._target_=core.BPTT": "backend: expected a subclass of bench.backends.base.Backend, "
                                   "got core.BPTT. See bench/backends/ for some.",
     "+backend.x=3": "backend: Core() takes no arguments",
-    "task.steps_multiple_of=0": "task.steps_multiple_of: expected Literal[8], got 0.",
-    "task.steps_multiple_of=3": "task.steps_multiple_of: expected Literal[8], got 3.",
+    "task.steps_multiple_of=0": "task.steps_multiple_of: expected 8, got 0.",
+    "task.steps_multiple_of=3": "task.steps_multiple_of: expected 8, got 3.",
     "~task._target_": "got {'steps_multiple_of': 8, 'n_test': 360}.",
     "~lr": "lr: expected lr=VALUE, got ~lr. Only hyperparameters can be left out.",
     "~limits.deadline_s": "limits.deadline_s: expected a value, got none at all.",

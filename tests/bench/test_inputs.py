@@ -47,6 +47,7 @@ def afresh() -> object:
     ("LD_PRELOAD", "", True, False),
     ("XLA_FLAGS", "--xla_x=1", True, False),
     ("JAX_COMPILATION_CACHE_DIR", "here", False, False),
+    ("KMP_DUPLICATE_LIB_OK", "True", False, False),
     ("JAX_PLATFORMS", "cpu", False, False),
     ("CUDA_VISIBLE_DEVICES", "", False, False),
     ("JAX_LOG_COMPILES", "1", False, False),

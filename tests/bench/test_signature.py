@@ -123,7 +123,7 @@ def test_targets_that_are_not_there(target: str) -> None:
 
 
 def test_the_parent_process_never_imports_jax() -> None:
-    program = ("import sys; from bench import cli\n"
+    program = ("import sys; from bench.command import cli\n"
                "cli.cells_of(None, ['+experiment=quick'], False)\n"
                "print(sorted({'jax', 'core', 'brainstate', 'reports'} & set(sys.modules)))")
     answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True,

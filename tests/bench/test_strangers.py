@@ -77,7 +77,7 @@ def test_reports(seed: int, tmp_path: Path) -> None:
             continue
         used += 1
         made = record.blank("ab", None, cell.row(), cell.config)
-        launch.merge(made, message.get("parts", {}))
+        record.merge(made, message.get("parts", {}))
         outcome_line(cell, made | {"reason": message.get("reason", "")})
         record.write_json(tmp_path / "ab.json", made)
         assert record.read(tmp_path / "ab.json") is not None

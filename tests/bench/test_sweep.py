@@ -99,6 +99,7 @@ def test_a_sweep_can_do_without_its_report(
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds that run, one after the other."""
     seeds: list[int] = []
     planted_run = launch.run_cell
 
@@ -107,6 +108,8 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return planted_run(job, *args, **kwargs)
 
     monkeypatch.setattr(launch, "run_cell", run_cell)
+    # In the order of the plan; the random order depends on the code and is tested by itself.
+    monkeypatch.setattr(sweep, "in_random_order", dict)
     return seeds
 
 
