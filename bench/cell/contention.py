@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-# A process alone on its cores is hardly ever made to wait. One that shares a core loses it every
-# few milliseconds, for as long: at this rate a tenth of the time is gone, and more.
-SWITCHES_PER_S = 30.0
+import psutil
+
 # Steps follow each other without a pause, so that a process alone computes nearly all the time.
 LEAST_CPU = 0.85
-# Share of the time that somebody waited for a core; threads of the process itself do at times.
-MOST_PRESSURE = 0.2
+# Other programs matter when they compute for more than this, and hardly a core is left. The
+# process's own threads also take cores from each other, so that lost cores and pressure, which do
+# not say to whom, are recorded and decide nothing.
+MOST_OTHER_CORES, MOST_CORES = 0.15, 0.75
 
 
 class Usage(NamedTuple):
@@ -26,18 +27,21 @@ class Usage(NamedTuple):
         switches: times that a thread had to give up its core.
         waited_s: seconds that something in the control group, or on the machine, waited for a core;
             None where the kernel does not tell.
+        machine_s: seconds on a core of everybody.
     """
 
     wall_s: float
     cpu_s: float
     switches: int
     waited_s: float | None
+    machine_s: float
 
 
 def usage() -> Usage:
     """What this process has used up to now."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return Usage(time.perf_counter(), used.ru_utime + used.ru_stime, used.ru_nivcsw, _waited_s())
+    cpu = used.ru_utime + used.ru_stime
+    return Usage(time.perf_counter(), cpu, used.ru_nivcsw, _waited_s(), _machine_s())
 
 
 def contention(before: Usage, after: Usage, waited_s: float = 0.0, on_gpu: bool = False
@@ -52,13 +56,24 @@ def contention(before: Usage, after: Usage, waited_s: float = 0.0, on_gpu: bool 
     wall = max(after.wall_s - before.wall_s - waited_s, 1e-9)
     switches = (after.switches - before.switches) / wall
     cpu = (after.cpu_s - before.cpu_s) / wall
-    pressure = None
-    if before.waited_s is not None and after.waited_s is not None and not waited_s:
-        pressure = (after.waited_s - before.waited_s) / wall
-    contended = (switches > SWITCHES_PER_S or (cpu < LEAST_CPU and not on_gpu)
-                 or (pressure is not None and pressure > MOST_PRESSURE))
-    return {"contended": contended, "involuntary_switches_per_s": switches, "cpu_per_wall": cpu,
-            "cpu_pressure": pressure}
+    pressure = others = None
+    if not waited_s:  # while this one waits it is another's turn
+        others = max((after.machine_s - before.machine_s) / wall - cpu, 0.0)
+        if before.waited_s is not None and after.waited_s is not None:
+            pressure = (after.waited_s - before.waited_s) / wall
+    full = others is not None and others + cpu > MOST_CORES * (psutil.cpu_count() or 1)
+    contended = ((cpu < LEAST_CPU and not on_gpu)
+                 or (others is not None and others > MOST_OTHER_CORES and full))
+    return {"contended": contended, "other_cores": others, "cpu_per_wall": cpu,
+            "involuntary_switches_per_s": switches, "cpu_pressure": pressure}
+
+
+def _machine_s() -> float:
+    """Seconds that the machine's cores were in use, by others of its host (steal) as well."""
+    times = psutil.cpu_times()
+    return float(sum(times)
+                 - sum(getattr(times, name, 0.0)
+                       for name in ("idle", "iowait", "guest", "guest_nice")))
 
 
 def _waited_s() -> float | None:

@@ -81,8 +81,9 @@ def timed_again(cell: Cell, result: dict[str, Any], folder: Folder, watcher: Wat
 
 
 def _quieter(metrics: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
-    switches = "involuntary_switches_per_s"
-    return not metrics["contended"] or metrics[switches] < than[switches] / 2
+    now, before = (times.get("other_cores") for times in (metrics, than))
+    return not metrics["contended"] or (
+        now is not None and before is not None and now < before / 2)
 
 
 def was_contended(result: Mapping[str, Any] | None) -> bool:

@@ -98,6 +98,7 @@ EXTRA_METRICS = (
     Column("shared_with", "", "timed beside",
            "most other cells seen on the same device while this one was timed"),
     Column("step_time_low_ms", "ms", "undisturbed step time", "lowest decile of single steps"),
+    Column("other_cores", "", "others' cores", "cores that other programs used meanwhile"),
     Column("involuntary_switches_per_s", "1/s", "lost cores",
            "times a second that a thread had to give up its core while the step was timed"),
     Column("cpu_per_wall", "", "cores used", "seconds on a core in a timed second"),

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from bench.cell.contention import LEAST_CPU, MOST_PRESSURE, SWITCHES_PER_S, Usage, contention, usage
+from bench.cell.contention import LEAST_CPU, Usage, contention, usage
 from bench.command import cli
 from bench.sweep import launch, measure, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.launch import Outcome
 
-QUIET = {"contended": False, "involuntary_switches_per_s": 1.0, "step_time_ms": 1.0}
-BUSY = {"contended": True, "involuntary_switches_per_s": 300.0, "step_time_ms": 2.0}
+QUIET = {"contended": False, "other_cores": 0.01, "step_time_ms": 1.0}
+BUSY = {"contended": True, "other_cores": 1.0, "step_time_ms": 2.0}
 
 
-@pytest.mark.parametrize(("switches", "cpu", "pressure", "contended"), [
-    (1, 1.0, 0.01, False),
-    (1, 1.9, None, False),
-    (SWITCHES_PER_S + 1, 1.0, 0.0, True),
-    (1, LEAST_CPU - 0.1, 0.0, True),
-    (1, 1.0, MOST_PRESSURE + 0.1, True),
+@pytest.mark.parametrize(("cpu", "others", "contended"), [
+    (1.0, 0.0, False),
+    (1.0, 0.1, False),
+    (1.9, 0.1, False),  # a whole machine, its own
+    (1.4, 1.0, True),
+    (1.0, 1.0, True),
+    (1.0, 0.3, False),  # there is room for both
+    (LEAST_CPU - 0.1, 0.0, True),
 ])
-def test_each_sign_of_contention(switches: float, cpu: float, pressure: float | None,
-                                 contended: bool) -> None:
-    told = pressure is not None
-    before = Usage(10.0, 3.0, 5, 7.0 if told else None)
-    after = Usage(12.0, 3.0 + 2 * cpu, 5 + int(2 * switches), 7.0 + 2 * pressure if told else None)
+def test_each_sign_of_contention(cpu: float, others: float, contended: bool,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
+    before = Usage(10.0, 3.0, 5, 7.0, 100.0)
+    after = Usage(12.0, 3.0 + 2 * cpu, 5 + 4000, 8.0, 100.0 + 2 * (cpu + others))
     found = contention(before, after)
     assert found["contended"] is contended
     assert found["cpu_per_wall"] == pytest.approx(cpu)
-    assert found["cpu_pressure"] == (pytest.approx(pressure) if told else None)
+    assert found["other_cores"] == pytest.approx(others)
+    # Of its own threads, for all that is known.
+    assert found["involuntary_switches_per_s"] == pytest.approx(2000)
+    assert found["cpu_pressure"] == pytest.approx(0.5)
+    assert contention(before, after._replace(waited_s=None))["cpu_pressure"] is None
     # A GPU's process idles, and one that waits for its turn is not kept from a core.
     assert contention(before, after, on_gpu=True)["contended"] is (contended and cpu >= LEAST_CPU)
-    waiting = after._replace(wall_s=after.wall_s + 5)
-    assert contention(before, waiting, 5.0)["cpu_per_wall"] == pytest.approx(cpu)
+    waiting = contention(before, after._replace(wall_s=after.wall_s + 5), 5.0)
+    assert waiting["cpu_per_wall"] == pytest.approx(cpu)
+    assert waiting["other_cores"] is None
+
+
+def test_another_program_is_seen() -> None:
+    """In the figure; whether it counts depends on the cores that are left."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        before, until = usage(), time.monotonic() + 1.0
+        while time.monotonic() < until:
+            pass
+        found = contention(before, usage())
+        other.kill()
+    assert found["other_cores"] is not None
+    assert found["other_cores"] > 0.2
 
 
 def test_what_is_used_grows() -> None:
@@ -45,6 +68,7 @@ def test_what_is_used_grows() -> None:
     after = usage()
     assert after.wall_s > before.wall_s
     assert after.cpu_s >= before.cpu_s
+    assert after.machine_s >= before.machine_s
     assert (after.waited_s is None) == (before.waited_s is None)
 
 
@@ -73,8 +97,7 @@ def run(out: Path, monkeypatch: pytest.MonkeyPatch, times: list[dict[str, Any]],
     ([BUSY], False, 1, BUSY),
     ([BUSY, QUIET], True, 2, QUIET),
     ([BUSY, {**BUSY, "step_time_ms": 3.0}], True, 2, BUSY),
-    ([BUSY, {**BUSY, "involuntary_switches_per_s": 90.0}], True, 2,
-     {**BUSY, "involuntary_switches_per_s": 90.0}),
+    ([BUSY, {**BUSY, "other_cores": 0.4}], True, 2, {**BUSY, "other_cores": 0.4}),
 ])
 def test_a_contended_cell_is_timed_once_more_if_that_is_quieter(
     times: list[dict[str, Any]], quiet: bool, processes: int, kept: dict[str, Any], tmp_path: Path,
