@@ -58,4 +58,4 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
             table.write(report)
         (report / "report.md").write_text(page.markdown(told), encoding="utf-8")
         (report / "index.html").write_text(page.html(told), encoding="utf-8")
-    return Built(target / "report" / "index.html", sweeps, page.answer(study.facts))
+    return Built(target / "report" / "index.html", sweeps, page.answer(study.facts, study.contests))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,7 +17,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.judge import Facts, cost
+from reports.judge.contest import Match
 from reports.page import figures
+from reports.page.contest import told
 from reports.page.context import Context
 from reports.text import escape_markdown, short
 
@@ -41,9 +44,10 @@ def markdown(context: Context) -> str:
     return "\n".join(kept).strip() + "\n"
 
 
-def answer(facts: Facts) -> str:
+def answer(facts: Facts, contests: Sequence[Match] = ()) -> str:
     """The answer alone, as one line of text that moves no terminal's cursor."""
-    text = _environment("text").get_template("answer.txt.j2").render(groups=facts.groups)
+    page = _environment("text").get_template("answer.txt.j2")
+    text = page.render(groups=facts.groups, contests=told(contests))
     return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 

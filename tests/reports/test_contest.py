@@ -150,6 +150,19 @@ def test_the_report_names_winners_and_ties() -> None:
     assert "## Contest" not in report(way(rng, "bptt", tune={"trials": None}))
 
 
+def test_one_page_has_one_verdict() -> None:
+    """Where there is a contest it alone says who is best, on the page and in the terminal."""
+    rng = np.random.default_rng(2)
+    found = study([complete(r) for a in ("bptt", "d_rtrl") for r in way(rng, a)])
+    told = page.markdown(Context(found, [], []))
+    assert "Who learns best is said above" in told
+    text = page.answer(found.facts, found.contests)
+    assert "These seeds cannot tell who learns best: " in text
+    for words in (told, text):
+        assert "start with" not in words
+    assert "start with" in page.answer(found.facts)
+
+
 def test_the_page_escapes_a_contest_as_anything_else() -> None:
     rng = np.random.default_rng(0)
     records = [r for a in ("bptt", "d_rtrl") for r in way(rng, a)]
