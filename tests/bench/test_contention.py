@@ -16,6 +16,7 @@ from bench.command import cli
 from bench.sweep import launch, measure, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.launch import Outcome
+from bench.sweep.sweep import in_random_order
 
 QUIET = {"contended": False, "other_cores": 0.01, "step_time_ms": 1.0}
 BUSY = {"contended": True, "other_cores": 1.0, "step_time_ms": 2.0}
@@ -116,8 +117,8 @@ def test_a_contended_cell_is_timed_once_more_if_that_is_quieter(
 def test_cells_run_in_rounds_whose_order_is_random_and_the_same_each_time() -> None:
     cells = cli.cells_of(None, ["n_hidden=range(1,11)", "repeats=2"], multirun=True)
     keys = {sweep.key_of(cell): cell for cell in cells}
-    ran = list(sweep.in_random_order(keys).values())
-    assert sweep.in_random_order(dict(reversed(keys.items()))) == sweep.in_random_order(keys)
+    ran = list(in_random_order(keys).values())
+    assert in_random_order(dict(reversed(keys.items()))) == in_random_order(keys)
     assert [cell.repeat for cell in ran] == [0] * 10 + [1] * 10
     orders = [[cell.config["n_hidden"] for cell in ran if cell.repeat == r] for r in (0, 1)]
     assert all(sorted(order) == list(range(1, 11)) != order for order in orders)

@@ -108,8 +108,6 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return planted_run(job, *args, **kwargs)
 
     monkeypatch.setattr(launch, "run_cell", run_cell)
-    # In the order of the plan; the random order depends on the code and is tested by itself.
-    monkeypatch.setattr(sweep, "in_random_order", dict)
     return seeds
 
 
