@@ -28,6 +28,7 @@ from core.stepper import Stepper
 
 __all__ = [
     "Result",
+    "apply",
     "check_optimizer",
     "evaluate",
     "gradient",
@@ -217,13 +218,6 @@ def train(
             "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
         )
 
-    def apply(grads: dict[Any, Any]) -> None:
-        if not grads:  # of a model without parameters
-            return
-        if clip_norm is not None:
-            grads = brainstate.nn.clip_grad_norm(grads, clip_norm)
-        optimizer.update(grads)
-
     if update_every == "sequence":
         result = gradient(
             algo,
@@ -235,7 +229,7 @@ def train(
             reset=reset,
             **options,
         )
-        apply(result.grads)
+        apply(optimizer, result.grads, clip_norm)
         return result
     n_steps = leading(xs)
     if (
@@ -272,7 +266,7 @@ def train(
             fresh=False,
             **options,
         )
-        apply(result.grads)
+        apply(optimizer, result.grads, clip_norm)
         return result.losses, result.aux, result.grads
 
     inputs = (xs, targets if per_step_targets else None, weight, reset)
@@ -289,6 +283,15 @@ def train(
         )
     algo.trace.value = algo.close_traces(algo.trace.value)
     return Result(grads, losses, None, aux)
+
+
+def apply(optimizer: Any, grads: dict[Any, Any], clip_norm: float | None) -> None:
+    """Apply a gradient, clipped as `train` says."""
+    if not grads:  # of a model without parameters
+        return
+    if clip_norm is not None:
+        grads = brainstate.nn.clip_grad_norm(grads, clip_norm)
+    optimizer.update(grads)
 
 
 def check_optimizer(optimizer: Any, algo: OnlineAlgorithm) -> None:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from core.algorithms.base import OnlineAlgorithm
-from core.sequence import check_optimizer, gradient
+from core.sequence import apply, check_optimizer, gradient
 
 __all__ = ["Stream"]
 
@@ -51,11 +51,7 @@ class Stream:
         def step(x: Any, target: Any) -> Any:
             one = jax.tree.map(lambda a: jnp.asarray(a)[None], (x, target))
             found = gradient(algo, loss, *one, per_step_targets=True, fresh=False, outputs=True)
-            grads = found.grads
-            if clip_norm is not None and grads:
-                grads = brainstate.nn.clip_grad_norm(grads, clip_norm)
-            if grads:
-                optimizer.update(grads)
+            apply(optimizer, found.grads, clip_norm)
             return jax.tree.map(lambda a: a[0], (found.losses, found.outputs))
 
         self._step = brainstate.transform.StatefulFunction(step, return_only_write=False)

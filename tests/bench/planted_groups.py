@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bench.check.algorithm import Leaky
 from bench.tasks.base import Batch, Task
 
 
-class Normalised(brainstate.nn.Module):
+class Normalised(Leaky):
     """A recurrent state that is divided by its length: no element of it goes on by itself."""
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
-        super().__init__()
-        self.n_hidden = n_hidden
-        self.linear = brainstate.nn.Linear(n_in, n_hidden)
-        self.readout = brainstate.nn.Linear(n_hidden, n_out)
-
-    def init_state(self, batch_size: int | None = None, **_: object) -> None:
-        lead = () if batch_size is None else (batch_size,)
-        self.h = brainstate.HiddenState(jnp.zeros((*lead, self.n_hidden)))
+        super().__init__(n_in, n_hidden, n_out)
 
     def update(self, x: jax.Array) -> jax.Array:
         h = self.h.value + self.linear(x)

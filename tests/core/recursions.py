@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
+from . import rate_models as rate
+from . import spiking_models as spiking
 from .spiking_models import BETA, TAU, TAU_A
 
 Array = np.ndarray
@@ -139,3 +142,22 @@ def adaptive_local(p: Mapping[str, Array], xs: Array, ys: Array) -> Local:
 def locals_by_name(local: Local, weight: str) -> dict[str, Any]:
     """The operation and its bias under their names."""
     return {f"{weight}.weight": local, f"{weight}.bias": bias_of(local)}
+
+
+def gru_local(*inputs: Any) -> dict[str, Any]:
+    """Both matrices of `rate_models.GRU`."""
+    gate, candidate = gru_locals(*inputs)
+    found = locals_by_name(gate, "cell.Wrz.weight")
+    return {**found, **locals_by_name(candidate, "cell.Wh.weight")}
+
+
+# Tests over the models whose recursions stand here: `case`, and `local(p, xs, ys)` by weight.
+BY_HAND = pytest.mark.parametrize(
+    ("case", "local"),
+    [
+        (rate.RECURRENT, lambda *a: locals_by_name(leaky_local(*a), "cell.W.weight")),
+        (spiking.ADAPTIVE, lambda *a: locals_by_name(adaptive_local(*a), "synapse.comm.weight")),
+        (rate.GRU, gru_local),
+    ],
+    ids=["leaky and recurrent", "adaptive lif", "gru"],
+)

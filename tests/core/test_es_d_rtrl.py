@@ -15,27 +15,13 @@ import core
 from . import rate_models as rate
 from . import spiking_models as spiking
 from .cases import N_HIDDEN, Case, Data, data_for, gradient_of, run, weights_of
-from .recursions import adaptive_local, error, es_d_rtrl, gru_locals, leaky_local, locals_by_name
+from .recursions import BY_HAND, error, es_d_rtrl, leaky_local, locals_by_name
 from .references import assert_close, bptt, named, relative_error, squared_error, within_step
 
 DECAYS = [0.0, 0.5, 0.9, 0.99, (0.3, 0.8)]
 
 
-def gru_local(*inputs: Any) -> dict[str, Any]:
-    gate, candidate = gru_locals(*inputs)
-    found = locals_by_name(gate, "cell.Wrz.weight")
-    return {**found, **locals_by_name(candidate, "cell.Wh.weight")}
-
-
-@pytest.mark.parametrize(
-    ("case", "local"),
-    [
-        (rate.RECURRENT, lambda *a: locals_by_name(leaky_local(*a), "cell.W.weight")),
-        (spiking.ADAPTIVE, lambda *a: locals_by_name(adaptive_local(*a), "synapse.comm.weight")),
-        (rate.GRU, gru_local),
-    ],
-    ids=["leaky and recurrent", "adaptive lif", "gru"],
-)
+@BY_HAND
 def test_equals_the_recursion(case: Case, local: Any) -> None:
     model, data = case.model(), data_for()
     p = weights_of(model)

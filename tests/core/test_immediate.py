@@ -5,32 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
 import core
 
 from . import rate_models as rate
-from . import spiking_models as spiking
 from .cases import Case, data_for, gradient_of, run, weights_of
-from .recursions import adaptive_local, gru_locals, leaky_local, locals_by_name
+from .recursions import BY_HAND, leaky_local
 from .references import assert_close, relative_error, within_step
 
 
-def gru_local(*inputs: Any) -> dict[str, Any]:
-    gate, candidate = gru_locals(*inputs)
-    found = locals_by_name(gate, "cell.Wrz.weight")
-    return {**found, **locals_by_name(candidate, "cell.Wh.weight")}
-
-
-@pytest.mark.parametrize(
-    ("case", "local"),
-    [
-        (rate.RECURRENT, lambda *a: locals_by_name(leaky_local(*a), "cell.W.weight")),
-        (spiking.ADAPTIVE, lambda *a: locals_by_name(adaptive_local(*a), "synapse.comm.weight")),
-        (rate.GRU, gru_local),
-    ],
-    ids=["leaky and recurrent", "adaptive lif", "gru"],
-)
+@BY_HAND
 def test_is_the_credit_of_each_step_alone(case: Case, local: Any) -> None:
     """g = sum_t x_t (f_t . L_t), from states that a loop in NumPy computes."""
     model, data = case.model(), data_for()
