@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import brainstate
+import jax
 import numpy as np
 
 import core
@@ -11,7 +13,7 @@ import core
 from . import rate_models as rate
 from .cases import Case, data_for, gradient_of, run, weights_of
 from .recursions import BY_HAND, leaky_local
-from .references import assert_close, relative_error, within_step
+from .references import assert_close, named, relative_error, squared_error, within_step
 
 
 @BY_HAND
@@ -48,3 +50,25 @@ def test_nothing_of_the_past_is_credited() -> None:
     row = leaky_local(p, *data)
     wanted = np.einsum("bi,bsh,bsh->ih", row.x[-1], row.f[-1], row.L[-1])
     assert relative_error(grads["cell.W.weight.weight"], wanted) < 1e-12
+
+
+def test_a_call_of_several_steps_credits_each_alone() -> None:
+    model, data = rate.RECURRENT.model(), data_for()
+
+    def everything() -> Any:
+        found = []
+        for make in (core.Immediate, core.BPTT):
+            algo = make(model)
+            core.initialise(algo, data.xs[0])
+
+            def called(algo: Any = algo) -> Any:
+                outs = algo(core.MultiStepData(data.xs))
+                return jax.vmap(squared_error)(outs, data.ys).sum()
+
+            weights = model.states(brainstate.ParamState)
+            found.append(brainstate.transform.grad(called, weights)())
+        return gradient_of(core.Immediate(model), data), *map(named, found)
+
+    (steps, _), call, through = run(everything)
+    assert_close(call, steps)
+    assert relative_error(through["cell.W.weight.weight"], steps["cell.W.weight.weight"]) > 1e-3
