@@ -13,15 +13,17 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from jax import lax
 
-from core.algorithms.base import Arrays, Carry, Window
-from core.algorithms.bptt import TruncatedBPTT
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
+from core.capture import trace_step
+from core.graph import Graph
 from core.rollout import scan
 
 __all__ = ["Immediate"]
 
 
-class Immediate(TruncatedBPTT):
+class Immediate(OnlineAlgorithm):
     """Within-step gradients: h_{t-1} counts as a constant. Every model can be trained so.
 
     Args:
@@ -29,12 +31,20 @@ class Immediate(TruncatedBPTT):
       mode: accepted for compatibility.
     """
 
-    def __init__(self, model: Any, *, mode: Any = None) -> None:
-        super().__init__(model, window=1, mode=mode)
+    def make_graph(self, args: tuple[Any, ...], watched: Any = ()) -> Graph:
+        """The step as it is: every model can be differentiated."""
+        return trace_step(self.stepped, args, watched)
+
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        """It carries none."""
+        return {}
+
+    def steps_per_window(self, n_steps: int) -> int:
+        return 1
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         """However many steps a call has, each begins from states that count as constants."""
-        one_step, restart = super().window, window.restart
+        restart = window.restart
         again = None if restart is None else (restart.keep, restart.idle)
 
         def tick(state: Any, inputs: Any) -> Any:
@@ -43,7 +53,8 @@ class Immediate(TruncatedBPTT):
             if restart is not None:
                 now = restart._replace(keep=again[0], idle=again[1])
             step = window._replace(args=args, restart=now)
-            outs, new = one_step(params, carry._replace(hidden=state[0], others=state[1]), step)
+            before = lax.stop_gradient(carry._replace(hidden=state[0], others=state[1]))
+            outs, new = self.forward(params, before, step)
             return (new.hidden, new.others), jax.tree.map(lambda a: a[0], outs)
 
         (hidden, others), outs = scan(tick, (carry.hidden, carry.others), (window.args, again))
