@@ -19,6 +19,7 @@ from reports.records import Sweeps, read_sweeps
 
 DEFAULT = "report"
 MOST_DUEL_MIB = 64
+PLACES = {"mlflow": "mlruns", "wandb": "."}  # where these two look by themselves
 
 
 def main(arguments: list[str]) -> int:
@@ -70,32 +71,14 @@ def claims(chosen: Namespace) -> int:
     """
     from reports.judge.claims import answers
     from reports.study import Study
-    from reports.text import table
 
-    untold = "not tested here"
-    study = Study(_read(chosen.folders))
-    found, untested = answers(study.facts)
-    told: list[dict[str, Any]] = [
-        {"id": a.claim.id, "claim": a.claim.words, "source": a.claim.source, "of": a.where,
-         "verdict": a.finding.verdict, "figure": a.finding.figure, "keys": a.finding.keys}
-        for a in found
-    ] + [
-        {"id": c.id, "claim": c.words, "source": c.source, "verdict": untold,
-         "takes": c.regime} for c in untested
-    ]  # fmt: skip
-    if chosen.format == "json":
-        print(json.dumps(told, indent=1, ensure_ascii=False))
-        return 0
-    for c in told:
-        c["figure"] = c.get("figure") or f"It takes {c['takes']}."
-    if chosen.format == "markdown":
-        rows = [[c["claim"], c.get("of", ""), c["verdict"] if c["verdict"] == untold else
-                 f"**{c['verdict']}**", c["figure"], c["source"]] for c in told]  # fmt: skip
-        print(table(["claim", "of", "verdict", "figure", "tutorial"], rows))
-        return 0
-    for c in told:
-        where = f"{c['of']}: " if "of" in c else ""
-        print(f"{c['verdict'].upper():<16}{c['claim']}\n{'':<16}{where}{c['figure']}")
+    found, untested = answers(Study(_read(chosen.folders)).facts)
+    for a in found:
+        print(f"{a.finding.verdict.upper():<16}{a.claim.words} [{a.claim.source}]\n"
+              f"{'':<16}{a.where}: {a.finding.figure}")  # fmt: skip
+    for claim in untested:
+        print(f"{'NOT TESTED HERE':<16}{claim.words} [{claim.source}]\n"
+              f"{'':<16}It takes {claim.regime}.")  # fmt: skip
     return 0
 
 
@@ -151,24 +134,20 @@ def duel(chosen: Namespace) -> int:
 
 
 def export(chosen: Namespace) -> int:
-    """Write results in the format of github-action-benchmark, Bencher or pytest-benchmark, or as
-    MLflow runs.
+    """Write results for another tool: as JSON for github-action-benchmark or Bencher, or as runs of
+    MLflow, TensorBoard or Weights & Biases (offline), each record once.
     """
-    from reports.output import tell
-
-    if bool(chosen.to) == bool(chosen.format):
-        raise InputError("one of --format and --to", "both" if chosen.to else "neither",
-                         "Write --format github, or --to mlflow.")  # fmt: skip
-    sweeps = _read(chosen.folders)
-    if chosen.to:
-        from reports.tracking import to_mlflow
-
-        written, there, place = to_mlflow(sweeps, chosen.uri, chosen.experiment)
-        print(f"{written} runs written to {place}, {there} were there")
-        return 0
     from reports.export import FORMATS
+    from reports.output import tell
+    from reports.tracking import export
 
-    tell(FORMATS[chosen.format](sweeps), chosen.out)
+    sweeps = _read(chosen.folders)
+    if chosen.to in FORMATS:
+        tell(FORMATS[chosen.to](sweeps), chosen.out and Path(chosen.out))
+        return 0
+    place = chosen.out or str(sweeps.folders[0] / PLACES.get(chosen.to, chosen.to))
+    written, there = export(sweeps, chosen.to, place, chosen.experiment)
+    print(f"{written} runs written to {place}, {there} were there")
     return 0
 
 
@@ -253,9 +232,7 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], list[Option]]] = {
         _option("--plots", nargs="+", default=[], metavar="MODULE", help="further plots: modules "
                 "with ORDER, TITLE and make(study), as `import` finds them"),
     ]),
-    "claims": (claims, [
-        _FOLDERS, _option("--format", choices=("text", "markdown", "json"), default="text")
-    ]),
+    "claims": (claims, [_FOLDERS]),
     "compare": (compare, [
         _option("base", metavar="BASE", **_SIDE),
         _option("head", metavar="HEAD", **_SIDE),
@@ -269,11 +246,12 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], list[Option]]] = {
     "duel": (duel, [_option("folder", type=Path, metavar="DIR", help="a duel's folder")]),
     "export": (export, [
         _FOLDERS,
-        _option("--format", choices=("github", "bencher", "pytest-benchmark")),
-        _option("--to", choices=("mlflow",), help="one run a record, each written once"),
-        _OUT,
-        _option("--uri", help="of --to: the tracking server (default: DIR/mlruns)"),
-        _option("--experiment", default="etrace-bench", help="of --to: its experiment"),
+        _option("--to", required=True,
+                choices=("github", "bencher", "mlflow", "tensorboard", "wandb")),
+        _option("--out", help="a file (default: standard output), a tracker's folder (default: in "
+                              "the first DIR), or a URI of MLflow"),
+        _option("--experiment", default="etrace-bench", help="its name in MLflow, the project of "
+                                                             "Weights & Biases"),
     ]),
     "history": (history, [
         _option("folders", nargs="+", type=Path, metavar="DIR",

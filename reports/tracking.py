@@ -1,106 +1,153 @@
-"""The rows of sweeps as runs of an MLflow server or of a local folder of runs."""
+"""The records of sweeps as runs of an experiment tracker: MLflow, TensorBoard, Weights & Biases.
+
+A tracker is a function that gets the runs and a place, and yields for each run whether it wrote it:
+a run that is there already is left alone.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reports.errors import InputError
 from reports.records import Record, Sweeps
 from reports.records.table import leaves
 
 KEY = "etrace_bench.key"
-# What MLflow takes at once, and how long a value may be.
-AT_ONCE = {"params": 100, "metrics": 1000}
-LONGEST_VALUE = 6000
-PAGE = 1000
+LONGEST = 6000  # characters of a parameter that MLflow takes
+AT_ONCE = 100  # parameters that it takes in one call
 
 
-def to_mlflow(sweeps: Sweeps, uri: str | None, experiment: str) -> tuple[int, int, str]:
-    """Writes each record as one run; a record that is there already is left alone.
-
-    Settings become parameters, metrics metrics, curves metrics with the epoch as their step; the
-    status, the reason and the warnings become tags.
+@dataclass(frozen=True)
+class Run:
+    """One record as trackers know it.
 
     Args:
-        sweeps: what the folders hold.
-        uri: MLflow's tracking URI; None for ``mlruns`` in the first folder.
-        experiment: name of MLflow's experiment.
+        settings: the main settings, and each leaf of the configuration as ``cfg.<path>``.
+        tags: status, reason, health and commit, where there is one.
+        numbers: the metrics.
+        curves: (epoch, the values of ``curve.<name>`` after it).
+    """
 
-    Returns:
-        How many runs were written, how many were there, and where they are.
+    key: str
+    name: str
+    settings: dict[str, str | float]
+    tags: dict[str, str]
+    numbers: dict[str, float]
+    curves: list[tuple[int, dict[str, float]]]
+
+
+def export(sweeps: Sweeps, to: str, place: str, experiment: str) -> tuple[int, int]:
+    """Writes each record as one run; returns how many were written and how many were there.
+
+    Args:
+        to: a key of `TRACKERS`.
+        place: a folder; MLflow takes its tracking URIs as well.
+        experiment: MLflow's experiment, the project of Weights & Biases.
 
     Raises:
-        InputError: mlflow is not installed, or cannot write there.
+        InputError: the tracker's package is not installed, or cannot write there.
     """
-    if importlib.util.find_spec("mlflow") is None:
-        raise InputError("the package mlflow-skinny (or mlflow)", "none",
-                         "Run pip install 'etrace-bench[tracking]'.")  # fmt: skip
-    place = told = uri or str(sweeps.folders[0] / "mlruns")
+    tracker, package = TRACKERS[to]
+    if importlib.util.find_spec(package) is None:
+        raise InputError(f"the package {package}", "none", f"Run pip install 'etrace-bench[{to}]'.")
+    try:
+        written = list(tracker([_run(record) for record in sweeps.records], place, experiment))
+    except OSError:
+        raise  # told as for any other file
+    except Exception as error:  # each package has errors of its own
+        raise InputError(f"a place that {to} can write to",
+                         f"{place} ({' '.join(str(error).split())[:300]})",
+                         "Name another with --out.") from None  # fmt: skip
+    return sum(written), len(written) - sum(written)
+
+
+def _run(record: Record) -> Run:
+    row, curves = record["row"], dict(record["curves"])
+    epochs = curves.pop("epoch", [])
+    tags = {"status": record["status"], "reason": record["reason"], "health": record["health"],
+            "commit": record["provenance"].get("commit")}  # fmt: skip
+    settings = {**row, **{f"cfg.{path}": leaf for path, leaf in leaves(record["config"])}}
+    return Run(
+        key=record["key"],
+        name=f"{row.get('algo')} {row.get('batching')} {row.get('model')} {record['key'][:6]}",
+        settings={name: value if isinstance(value, int | float) else str(value)
+                  for name, value in settings.items()},
+        tags={name: str(value) for name, value in tags.items() if value},
+        numbers={n: float(value) for n, value in record["metrics"].items() if value is not None},
+        curves=[(int(epoch), {f"curve.{name}": float(values[i]) for name, values in curves.items()
+                              if i < len(values) and values[i] is not None})
+                for i, epoch in enumerate(epochs)],
+    )  # fmt: skip
+
+
+def mlflow(runs: Iterable[Run], place: str, experiment: str) -> Iterator[bool]:
     if "://" not in place and not place.startswith("file:"):
         place = Path(place).resolve().as_uri()
     if place.startswith("file:"):
         # MLflow asks to be told that a folder, without a database, is what is wanted.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client = MlflowClient(place)
-        found = client.get_experiment_by_name(experiment)
-        identifier = found.experiment_id if found else client.create_experiment(experiment)
-        known = set(_known(client, identifier))
-        fresh = [record for record in sweeps.records if record["key"] not in known]
-        for record in fresh:
-            _log(client, identifier, record)
-    except (MlflowException, ImportError) as error:
-        raise InputError(
-            "a folder, a server or a database that MLflow can write to",
-            f"{told} ({' '.join(str(error).split())[:300]})",
-            "A database takes the package mlflow in place of mlflow-skinny.",
-        ) from None
-    return len(fresh), len(sweeps.records) - len(fresh), told
-
-
-def _known(client: Any, experiment: str) -> Iterator[str]:
-    token = None
-    while True:
-        page = client.search_runs([experiment], max_results=PAGE, page_token=token)
-        yield from (run.data.tags[KEY] for run in page if KEY in run.data.tags)
-        token = page.token
-        if not token:
-            return
-
-
-def _log(client: Any, experiment: str, record: Record) -> None:
     from mlflow.entities import Metric, Param
 
-    row, status = record["row"], record["status"]
-    tags = {"status": status, "reason": record["reason"], "health": record["health"],
-            "commit": record["provenance"].get("commit")}  # fmt: skip
-    run = client.create_run(
-        experiment,
-        run_name=f"{row.get('algo')} {row.get('batching')} {row.get('model')} {record['key'][:6]}",
-        tags={name: str(value)[:LONGEST_VALUE] for name, value in tags.items() if value},
-    )
-    identifier, when = run.info.run_id, run.info.start_time
-    settings = {**row, **{f"cfg.{path}": leaf for path, leaf in leaves(record["config"])}}
-    curves = dict(record["curves"])
-    epochs = curves.pop("epoch", [])
-    numbers = [(name, number, 0) for name, number in record["metrics"].items()]
-    numbers += [(f"curve.{name}", number, int(epoch)) for name, values in curves.items()
-                for epoch, number in zip(epochs, values, strict=False)]  # fmt: skip
-    logged = {
-        "params": [Param(name, str(value)[:LONGEST_VALUE]) for name, value in settings.items()],
-        "metrics": [Metric(name, float(number), when, step) for name, number, step in numbers
-                    if number is not None],
-    }  # fmt: skip
-    for kind, items in logged.items():
-        for begin in range(0, len(items), AT_ONCE[kind]):
-            client.log_batch(identifier, **{kind: items[begin : begin + AT_ONCE[kind]]})
-    # Last, so that a run whose writing was interrupted is written again.
-    client.set_tag(identifier, KEY, record["key"])
-    client.set_terminated(identifier, "FINISHED" if status in ("ok", "skipped") else "FAILED")
+    client = MlflowClient(place)
+    found = client.get_experiment_by_name(experiment)
+    identifier = found.experiment_id if found else client.create_experiment(experiment)
+    for run in runs:
+        if client.search_runs([identifier], f"tags.`{KEY}` = '{run.key}'", max_results=1):
+            yield False
+            continue
+        made = client.create_run(identifier, run_name=run.name, tags=run.tags).info
+        params = [Param(name, str(value)[:LONGEST]) for name, value in run.settings.items()]
+        for begin in range(0, len(params), AT_ONCE):
+            client.log_batch(made.run_id, params=params[begin : begin + AT_ONCE])
+        for step, values in [(0, run.numbers), *run.curves]:
+            metrics = [Metric(name, v, made.start_time, step) for name, v in values.items()]
+            client.log_batch(made.run_id, metrics=metrics)
+        # Last, so that a run whose writing was interrupted is written again.
+        client.set_tag(made.run_id, KEY, run.key)
+        lost = run.tags["status"] not in ("ok", "skipped")
+        client.set_terminated(made.run_id, "FAILED" if lost else "FINISHED")
+        yield True
+
+
+def tensorboard(runs: Iterable[Run], place: str, experiment: str) -> Iterator[bool]:
+    from tensorboardX import SummaryWriter
+
+    for run in runs:
+        folder, part = Path(place, run.name), Path(place, f".{run.key}.part")
+        if fresh := not folder.exists():
+            with SummaryWriter(str(part)) as writer:
+                writer.add_hparams({**run.settings, **run.tags}, run.numbers, name=".")
+                for step, values in run.curves:
+                    for name, value in values.items():
+                        writer.add_scalar(name, value, step)
+            part.rename(folder)
+        yield fresh
+
+
+def wandb(runs: Iterable[Run], place: str, experiment: str) -> Iterator[bool]:
+    """Offline: ``wandb sync`` of the folders that it makes sends them to a server."""
+    from wandb import Settings, init
+
+    for run in runs:
+        if fresh := not list(Path(place).glob(f"wandb/offline-run-*-{run.key}")):
+            Path(place).mkdir(parents=True, exist_ok=True)
+            with init(mode="offline", dir=place, project=experiment, id=run.key, name=run.name,
+                      config=run.settings, settings=Settings(silent=True)) as made:  # fmt: skip
+                made.summary.update({**run.numbers, **run.tags})
+                for epoch, values in run.curves:
+                    made.log({"epoch": epoch, **values})
+        yield fresh
+
+
+Tracker = Callable[[Iterable[Run], str, str], Iterator[bool]]
+# name -> (how it is written to, the package that it takes)
+TRACKERS: dict[str, tuple[Tracker, str]] = {
+    "mlflow": (mlflow, "mlflow"),
+    "tensorboard": (tensorboard, "tensorboardX"),
+    "wandb": (wandb, "wandb"),
+}

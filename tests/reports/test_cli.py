@@ -46,7 +46,7 @@ def test_all_rows_failed_still_gives_a_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["{}"], ["report", "{}"], ["claims", "{}"], ["table", "{}"], ["compare", "{}", "{}"],
-     ["export", "{}", "--format", "github"], ["history", "{}"]],
+     ["export", "{}", "--to", "github"], ["history", "{}"]],
 )  # fmt: skip
 def test_a_folder_that_is_no_sweep_is_status_2(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -80,18 +80,15 @@ def test_tables_name_what_they_averaged_over(
     assert main(["table", folder, "--values", "time_to_target_s"]) == 2
 
 
-def test_claims_in_three_formats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import json
-
+def test_claims_are_told_with_their_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = str(write_sweep(tmp_path, grid(algo=ALGOS, n_steps=[8, 16, 32])))
     assert main(["claims", folder]) == 0
-    assert "HOLDS           BPTT has to keep the whole sequence" in capsys.readouterr().out
-    assert main(["claims", folder, "--format", "json"]) == 0
-    listed = json.loads(capsys.readouterr().out)
-    assert {c["verdict"] for c in listed} == {"holds", "does not hold", "not tested here"}
-    assert all(c["keys"] for c in listed if c["verdict"] != "not tested here")
-    assert main(["claims", folder, "--format", "markdown"]) == 0
-    assert "| claim | of | verdict | figure | tutorial |" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "HOLDS           BPTT has to keep the whole sequence" in told
+    assert "NOT TESTED HERE " in told
+    assert "It takes " in told
 
 
 def test_compare_gives_its_status_and_writes_where_told(
@@ -122,7 +119,7 @@ def test_the_help_of_a_command_is_a_whole_sentence(capsys: pytest.CaptureFixture
         main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "holds, does not hold, not decided, or not tested here." in shown
-    assert "or as MLflow runs." in shown
+    assert "Weights & Biases (offline), each record once." in shown
 
 
 @pytest.fixture(scope="module")

@@ -96,13 +96,6 @@ def test_a_manifest_names_nothing_outside(listed: object, tmp_path: Path) -> Non
     assert (out / "cells" / "k.json").exists()
 
 
-def test_a_report_of_a_version_without_a_manifest_is_replaced(tmp_path: Path) -> None:
-    write(tmp_path, "a.svg", page='<td data-column="algo">')
-    (tmp_path / output.MANIFEST).unlink()
-    write(tmp_path, "a.svg")
-    assert (tmp_path / "report" / "a.svg").read_text() == "page"
-
-
 def test_several_at_once_leave_one_whole_report(tmp_path: Path) -> None:
     failed: list[BaseException] = []
 

@@ -1,53 +1,59 @@
-"""Runs in MLflow: every row once, with its settings, numbers, curves and warnings."""
+"""Runs in a tracker: every row once, with its settings, numbers, curves and warnings.
+
+The packages themselves are not installed here. What stands in for each keeps to the calls that it
+takes, and writes what it is told into `STORE`.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from reports import cli
-from reports.tracking import KEY
+from reports.tracking import AT_ONCE, KEY
 from tests.reports.synthetic_records import record, write_sweep
+
+STORE: dict[str, Any] = {}
 
 
 class Client:
-    """What of MLflow's client is used, in a dictionary."""
+    """What of MLflow's client is used."""
 
     def __init__(self, uri: str) -> None:
-        STORE.setdefault("uri", uri)
+        STORE["uri"] = uri
+        if uri.startswith("nonsense"):
+            raise ValueError("no\ndriver")
         self.runs: dict[str, Any] = STORE.setdefault("runs", {})
 
     def get_experiment_by_name(self, name: str) -> Any:
-        return types.SimpleNamespace(experiment_id=name) if name in STORE else None
+        return SimpleNamespace(experiment_id=name) if name in STORE else None
 
     def create_experiment(self, name: str) -> str:
         STORE[name] = True
         return name
 
-    def search_runs(self, experiments: list[str], max_results: int, page_token: str | None) -> Any:
-        # One run a page.
-        at = int(page_token or 0)
-        names = list(self.runs)[at : at + 1]
-        page = Page(types.SimpleNamespace(data=types.SimpleNamespace(tags=self.runs[n]["tags"]))
-                    for n in names)
-        page.token = str(at + 1) if at + 1 < len(self.runs) else None
-        return page
+    def search_runs(self, experiments: list[str], query: str, max_results: int) -> list[Any]:
+        key = query.removeprefix(f"tags.`{KEY}` = '").removesuffix("'")
+        return [run for run in self.runs.values() if run["tags"].get(KEY) == key][:max_results]
 
     def create_run(self, experiment: str, run_name: str, tags: dict[str, str]) -> Any:
         name = str(len(self.runs))
-        self.runs[name] = {"name": run_name, "tags": dict(tags), "params": {}, "metrics": []}
-        return types.SimpleNamespace(info=types.SimpleNamespace(run_id=name, start_time=5))
+        self.runs[name] = {"tags": dict(tags), "settings": {}, "numbers": {}, "curves": []}
+        return SimpleNamespace(info=SimpleNamespace(run_id=name, start_time=5))
 
-    def log_batch(self, run: str, params: Any = (), metrics: Any = ()) -> None:
-        assert 0 < len(params) + len(metrics) <= 1000
-        assert len(params) <= 100
-        self.runs[run]["params"].update(params)
-        self.runs[run]["metrics"] += metrics
+    def log_batch(self, run: str, metrics: Any = (), params: Any = ()) -> None:
+        assert len(params) <= AT_ONCE
+        self.runs[run]["settings"].update(params)
+        for name, value, step in metrics:
+            if name.startswith("curve."):
+                self.runs[run]["curves"].append((name, step, value))
+            else:
+                self.runs[run]["numbers"][name] = value
 
     def set_tag(self, run: str, name: str, value: str) -> None:
         self.runs[run]["tags"][name] = value
@@ -56,92 +62,122 @@ class Client:
         self.runs[run]["status"] = status
 
 
-class Page(list[Any]):
-    token: str | None
+class SummaryWriter:
+    """What of tensorboardX's writer is used: a folder of events."""
+
+    def __init__(self, folder: str) -> None:
+        Path(folder).mkdir(parents=True)
+        self.run: dict[str, Any] = {"curves": []}
+        STORE.setdefault("runs", {})[folder] = self.run
+
+    def __enter__(self) -> SummaryWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def add_hparams(self, settings: dict[str, Any], numbers: dict[str, float], name: str) -> None:
+        tags = {n: settings.pop(n) for n in ("status", "reason", "health", "commit")
+                if n in settings}  # fmt: skip
+        self.run |= {"settings": settings, "numbers": numbers, "tags": tags}
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.run["curves"].append((name, step, value))
 
 
-class Refused(Exception):
-    """What MLflow raises."""
+class Offline:
+    """What of a run of Weights & Biases is used: a folder with its name at the end."""
+
+    def __init__(self, mode: str, dir: str, project: str, id: str, name: str, config: Any,
+                 settings: Any) -> None:  # fmt: skip
+        assert mode == "offline"
+        Path(dir, "wandb", f"offline-run-20250101_000000-{id}").mkdir(parents=True)
+        self.summary: dict[str, Any] = {}
+        self.run: dict[str, Any] = {"settings": config, "curves": []}
+        STORE.setdefault("runs", {})[id] = self.run
+
+    def __enter__(self) -> Offline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run["tags"] = {n: self.summary.pop(n) for n in list(self.summary)
+                            if isinstance(self.summary[n], str)}  # fmt: skip
+        self.run["numbers"] = self.summary
+
+    def log(self, values: dict[str, float]) -> None:
+        step = values.pop("epoch")
+        self.run["curves"] += [(name, step, value) for name, value in values.items()]
 
 
-STORE: dict[str, Any] = {}
+FAKES: dict[str, dict[str, Any]] = {
+    "mlflow": {"MlflowClient": Client},
+    "mlflow.entities": {"Param": lambda name, value: (name, value),
+                        "Metric": lambda name, value, when, step: (name, value, step)},
+    "tensorboardX": {"SummaryWriter": SummaryWriter},
+    "wandb": {"init": Offline, "Settings": SimpleNamespace},
+}  # fmt: skip
 
 
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two records, and a module that stands for MLflow."""
+    """Two records, and modules that stand for the trackers'."""
     STORE.clear()
-    fake, entities, exceptions = (
-        types.ModuleType(name) for name in ("mlflow", "mlflow.entities", "mlflow.exceptions"))
-    fake.MlflowClient = Client
-    entities.Param = lambda name, value: (name, value)
-    entities.Metric = lambda name, value, when, step: (name, value, step)
-    monkeypatch.setitem(sys.modules, "mlflow", fake)
-    monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
-    exceptions.MlflowException = Refused
-    monkeypatch.setitem(sys.modules, "mlflow.exceptions", exceptions)
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec",
-                        lambda name: object() if name == "mlflow" else real(name))
+    for name, parts in FAKES.items():
+        fake = ModuleType(name)
+        fake.__dict__.update(parts, __spec__=ModuleSpec(name, None))
+        monkeypatch.setitem(sys.modules, name, fake)
     lost = record("d_rtrl", status="oom", reason="out of memory at run")
     return write_sweep(tmp_path / "sweep", [record("bptt", health="never spikes"), lost])
 
 
-def export(*arguments: str) -> int:
-    return cli.main(["export", *arguments, "--to", "mlflow"])
-
-
-def test_a_row_is_a_run(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert export(str(sweep)) == 0
-    assert capsys.readouterr().out == f"2 runs written to {sweep}/mlruns, 0 were there\n"
-    assert STORE["uri"] == (sweep / "mlruns").as_uri()
-    good, lost = sorted(STORE["runs"].values(), key=lambda run: run["status"], reverse=True)
+@pytest.mark.parametrize(
+    ("to", "place"), [("mlflow", "mlruns"), ("tensorboard", "tensorboard"), ("wandb", "")]
+)
+def test_a_row_is_a_run_and_is_written_once(
+    to: str, place: str, sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["export", str(sweep), "--to", to]) == 0
+    assert capsys.readouterr().out == f"2 runs written to {sweep / place}, 0 were there\n"
+    good, lost = sorted(STORE["runs"].values(), key=lambda run: run["tags"]["status"])
     built = record("bptt", health="never spikes")
-    assert (good["status"], lost["status"]) == ("FINISHED", "FAILED")
-    assert good["tags"] == {"status": "ok", "health": "never spikes", "commit": "c0ffee0",
-                            KEY: built["key"]}
+    good["tags"].pop(KEY, None)
+    assert good["tags"] == {"status": "ok", "health": "never spikes", "commit": "c0ffee0"}
     assert lost["tags"]["reason"] == "out of memory at run"
-    assert good["params"]["n_hidden"] == "64"
-    assert good["params"]["cfg.lr"] == "0.001"
-    plain = {name: value for name, value, _ in good["metrics"] if not name.startswith("curve.")}
-    assert plain == {n: v for n, v in built["metrics"].items() if v is not None}
-    losses = [(step, value) for name, value, step in good["metrics"] if name == "curve.loss"]
+    assert str(good["settings"]["n_hidden"]) == "64"
+    assert str(good["settings"]["cfg.lr"]) == "0.001"
+    assert good["numbers"] == {n: v for n, v in built["metrics"].items() if v is not None}
+    losses = [(step, value) for name, step, value in good["curves"] if name == "curve.loss"]
     assert losses == list(zip(built["curves"]["epoch"], built["curves"]["loss"], strict=True))
-    assert not lost["metrics"]
+    assert not lost["numbers"]
+    if to == "mlflow":
+        assert (good["status"], lost["status"]) == ("FINISHED", "FAILED")
+        good["tags"][KEY] = built["key"]
+    cli.main(["export", str(sweep), "--to", to])
+    assert capsys.readouterr().out == f"0 runs written to {sweep / place}, 2 were there\n"
 
 
-def test_a_run_is_written_once(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export(str(sweep))
-    # A run whose writing broke off has no key.
+def test_a_run_of_mlflow_whose_writing_broke_off_is_written_again(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["export", str(sweep), "--to", "mlflow"])
+    assert STORE["uri"] == (sweep / "mlruns").as_uri()
     del next(iter(STORE["runs"].values()))["tags"][KEY]
-    export(str(sweep), "--uri", "http://elsewhere")
+    cli.main(["export", str(sweep), "--to", "mlflow", "--out", "http://elsewhere"])
     assert capsys.readouterr().out.endswith("1 runs written to http://elsewhere, 1 were there\n")
-    assert len(STORE["runs"]) == 3
+    assert STORE["uri"] == "http://elsewhere"
 
 
-@pytest.mark.parametrize("place", ["plain", "./plain"])
-def test_a_folder_may_be_named_by_its_path(
-    sweep: Path, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_a_tracker_refuses_is_one_sentence(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert export(str(sweep), "--uri", place) == 0
-    assert STORE["uri"] == (tmp_path / "plain").as_uri()
+    assert cli.main(["export", str(sweep), "--to", "mlflow", "--out", "nonsense://x"]) == 2
+    assert "got nonsense://x (no driver). Name another with --out." in capsys.readouterr().err
 
 
-def test_what_mlflow_refuses_is_one_sentence(
-    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("to", ["mlflow", "tensorboard", "wandb"])
+def test_without_its_package_the_extra_is_named(
+    to: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Client, name: str) -> Any:
-        raise Refused("no\ndriver")
-
-    monkeypatch.setattr(Client, "get_experiment_by_name", refuse)
-    assert export(str(sweep), "--uri", "sqlite:///x.db") == 2
-    assert "got sqlite:///x.db (no driver). A database takes" in capsys.readouterr().err
-
-
-def test_without_mlflow_the_extra_is_named(
-    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert export(str(sweep)) == 2
-    assert "pip install 'etrace-bench[tracking]'" in capsys.readouterr().err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert cli.main(["export", str(write_sweep(tmp_path, [record()])), "--to", to]) == 2
+    assert f"Run pip install 'etrace-bench[{to}]'." in capsys.readouterr().err
