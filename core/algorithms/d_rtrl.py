@@ -36,14 +36,10 @@ from core.graph import Graph
 from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
 from core.pending import Pending, held_back, slots
+from core.recurrence import accumulate, products, remembered
 from core.rollout import forget
 from core.traces import DenseTrace, advance_parameter, enter, zero_after
-from core.window import (
-    Derivatives,
-    accumulate,
-    products,
-    remembered,
-)
+from core.window import Derivatives
 
 __all__ = ["D_RTRL", "ParamDimVjpAlgorithm"]
 

@@ -35,9 +35,10 @@ from jax import lax
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Block, Operation, Parameter, pieces
+from core.recurrence import accumulate, faded_sum, low_pass
 from core.rollout import along, forget
 from core.traces import enter
-from core.window import Derivatives, accumulate, faded_sum, low_pass
+from core.window import Derivatives
 
 __all__ = ["FactorisedTrace"]
 
