@@ -1,0 +1,121 @@
+"""Recurrences in time, as a loop and composed: the same, and that of NumPy."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import core
+from core import recurrence
+
+from . import spiking_models as spiking
+from .cases import data_for, gradient_of, run
+from .references import assert_close
+
+K, B, N = 7, 3, 4
+# A chain of three states: the product of two steps has a pair that no step has.
+PAIRS = [(0, 0), (1, 1), (2, 2), (1, 0), (2, 1)]
+
+
+@pytest.fixture(params=[False, True], ids=["loop", "composed"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(recurrence, "composes", lambda: request.param)
+    return bool(request.param)
+
+
+def drawn() -> tuple[Any, Any, Any, Any]:
+    """Matrices [K, B, N, 3, 3], start, inflow; before a sample starts anew it is NaN."""
+    draw = np.random.default_rng(0)
+    d, keep = np.zeros((K, B, N, 3, 3)), np.ones((K, B))
+    for s, p in PAIRS:
+        d[..., s, p] = draw.normal(size=(K, B, N))
+    start, inflow = draw.normal(size=(B, N, 3)), draw.normal(size=(K, B, N, 3))
+    keep[0, 2] = keep[4, 1] = keep[5, 1] = 0
+    inflow[2, 1] = start[2] = np.nan
+    return d, start, inflow, keep
+
+
+def parts(a: Any) -> dict[int, Any]:
+    return {s: jnp.asarray(a[..., s]) for s in range(3)}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_recurrence(way: bool, restarts: bool) -> None:
+    d, start, inflow, keep = drawn()
+    if not restarts:
+        keep, start, inflow = np.ones((K, B)), np.nan_to_num(start), np.nan_to_num(inflow)
+    z, before = start, []
+    for t in range(K):
+        z = np.where(keep[t][:, None, None] > 0, z, 0)
+        before.append(z)
+        z = np.einsum("bnsp,bnp->bns", d[t], z) + inflow[t]
+    pairs = {(s, p): jnp.asarray(d[..., s, p]) for s, p in PAIRS}
+    given = jnp.asarray(keep) if restarts else None
+    found, last = jax.jit(recurrence.accumulate)(pairs, parts(start), parts(inflow), given)
+    for s in range(3):
+        np.testing.assert_allclose(found[s], np.stack(before)[..., s], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(last[s], z[..., s], rtol=1e-12, atol=1e-12)
+
+
+def test_its_transpose(way: bool) -> None:
+    d, _, inflow, keep = drawn()
+    pairs = {(s, p): jnp.asarray(d[..., s, p]) for s, p in PAIRS}
+
+    def last(inflow: Any) -> Any:
+        start = parts(np.zeros((B, N, 3)))
+        return recurrence.accumulate(pairs, start, parts(inflow), jnp.asarray(keep))[1]
+
+    pull = jax.jit(lambda u, ct: jax.vjp(last, u)[1](ct))
+    (found,) = pull(jnp.asarray(inflow), parts(np.ones((B, N, 3))))
+    ct, wanted = np.ones((B, N, 3)), np.zeros((K, B, N, 3))
+    for t in reversed(range(K)):
+        wanted[t] = ct
+        ct = np.einsum("bnsp,bns->bnp", d[t], ct)
+        ct = np.where(keep[t][:, None, None] > 0, ct, 0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_products_of_all_later_steps(way: bool) -> None:
+    d, *_, keep = drawn()
+    pairs = {(s, p): jnp.asarray(d[..., s, p]) for s, p in PAIRS}
+    zero = parts(np.zeros((K, B, N, 3)))
+    after, first = jax.jit(recurrence.products)(pairs, zero, jnp.asarray(keep))
+    a, wanted = np.broadcast_to(np.eye(3), (B, N, 3, 3)), []
+    for t in reversed(range(K)):
+        wanted.insert(0, a)
+        a = np.where(keep[t][:, None, None, None] > 0, a @ d[t], 0)
+    for (s, p), found in after.items():
+        np.testing.assert_allclose(found, np.stack(wanted)[..., s, p], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(first[s, p], a[..., s, p], rtol=1e-12, atol=1e-12)
+
+
+def test_low_pass(way: bool) -> None:
+    *_, inflow, keep = drawn()
+    z, wanted = np.zeros((B, N, 3)), []
+    for t in range(K):
+        z = 0.9 * np.where(keep[t][:, None, None] > 0, z, 0) + inflow[t]
+        wanted.append(z)
+    found = jax.jit(partial(recurrence.low_pass, 0.9))(parts(inflow), jnp.asarray(keep))
+    for s in range(3):
+        np.testing.assert_allclose(found[s], np.stack(wanted)[..., s], rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_are_the_same_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two states a neuron, a sample that starts anew, windows that hand on a trace."""
+    model, data = spiking.ADAPTIVE.model(), data_for(n_steps=6)
+    reset = np.zeros((6, 2), bool)
+    reset[3, 1] = True
+
+    def everything() -> Any:
+        algos = core.D_RTRL(model, window=3), core.ES_D_RTRL(model, 0.9, window=3)
+        return [gradient_of(algo, data, reset=reset) for algo in algos]
+
+    looped = run(everything)
+    monkeypatch.setattr(recurrence, "composes", lambda: True)
+    for (one, _), (other, _) in zip(run(everything), looped, strict=True):
+        assert_close(one, other)
