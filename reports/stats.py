@@ -7,7 +7,7 @@ is always the process (or the seed), never a sample inside of one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -114,30 +114,57 @@ def paired_ratio(base: ArrayLike, head: ArrayLike) -> Interval:
     return interval(np.exp(_logs(head) - _logs(base)))
 
 
-def behind_best(values: pd.DataFrame) -> pd.Series:
-    """p of "this way is no worse than the best" for each way; NaN below three seeds.
+def behind(
+    values: Mapping[str, Mapping[Hashable, float]],
+    best: str,
+    paired: bool = True,
+    least: float = 0.0,
+    own: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """p of "this way is as good as the best" for every other way; NaN below three seeds.
 
-    Seeds that all ways share are blocks, and Tukey's studentised range of what is left after them
-    corrects over all pairs of ways, so that picking the best costs nothing.
+    By Tukey's studentised range, which corrects over all pairs of ways, so that picking the best
+    costs nothing. Paired, seeds that all ways share are blocks; a way that shares fewer than three
+    with the best is then compared by Welch's test, times the number of pairs.
 
     Args:
-        values: [seed, way], one value each; higher is better (negate losses).
+        values: way -> seed -> value; higher is better (negate losses).
+        best: the way that the others are compared with.
+        least: what a value's standard deviation counts as at least.
+        own: way -> a variance that all its seeds share.
     """
-    shared = values.dropna()
-    seeds, ways = shared.shape
-    p = pd.Series(math.nan, index=values.columns)
-    if seeds < LEAST or ways < 2:
+    others = sorted(values.keys() - {best})
+    seeds, kept = set(values[best]), [best]
+    for way in sorted(others, key=lambda w: (-len(seeds & set(values[w])), w)):
+        shared = seeds & set(values[way]) if paired else seeds
+        if len(values[way]) >= LEAST <= len(shared):
+            seeds = shared
+            kept.append(way)
+    p = {way: _unpaired(values[way], values[best], len(values)) for way in others
+         if way not in kept}  # fmt: skip
+    if len(kept) < 2:
         return p
-    table = shared.to_numpy(dtype=float)
-    left = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
-    degrees = (seeds - 1) * (ways - 1)
-    error = math.sqrt(float((left**2).sum()) / degrees / seeds)
-    gaps = table.mean(axis=0).max() - table.mean(axis=0)
-    if error < 1e-12:
-        p[:] = np.where(gaps > 1e-12, 0.0, 1.0)
-    else:
-        p[:] = stats.studentized_range.sf(gaps / error, ways, degrees)
-    return p
+    rows = [np.array([values[w][s] for s in (sorted(seeds, key=str) if paired else values[w])])
+            for w in kept]  # fmt: skip
+    counts = np.array([len(row) for row in rows])
+    degrees = (counts - 1).sum() - paired * (counts[0] - 1)
+    if paired:
+        rows = list(np.array(rows) - np.mean(rows, axis=0))
+    within = max(sum(float(row.var()) * len(row) for row in rows) / degrees, least**2)
+    gaps = rows[0].mean() - np.array([row.mean() for row in rows])
+    shares = np.array([(own or {}).get(way, 0.0) for way in kept])
+    errors = np.sqrt((within / counts + within / counts[0] + shares + shares[0]) / 2)
+    still = errors < 1e-12
+    told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), len(kept), degrees)
+    told = np.where(still, np.where(gaps > 1e-12, 0.0, 1.0), told)
+    return p | dict(zip(kept[1:], told[1:].tolist(), strict=True))
+
+
+def _unpaired(one: Mapping[Hashable, float], best: Mapping[Hashable, float], ways: int) -> float:
+    both = [np.array([*found.values()]) for found in (one, best)]
+    if min(map(len, both)) < LEAST:
+        return math.nan
+    return min(1.0, 2 * Welch.of(*both).p_above(0.0) * ways * (ways - 1) / 2)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from reports.judge import Facts, facts, rows
-from reports.judge.contest import Match, judged, matches
+from reports.judge.contest import Match, matches, tuned_alike
 from reports.records import Record, Sweeps, frame
 from reports.records.columns import SETTINGS
 
@@ -28,9 +28,14 @@ class Study:
         return frame(self.sweeps.records)
 
     @cached_property
-    def table(self) -> pd.DataFrame:
+    def rows(self) -> pd.DataFrame:
         """The newest row of every cell, with its setting and way: see `reports.judge.rows`."""
-        return rows(judged(self.sweeps.records))
+        return rows([tuned_alike(r) for r in self.sweeps.records])
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """What is judged: `rows` without a contest's trials."""
+        return self.rows[self.rows["choose"].ne("trial")].reset_index(drop=True)
 
     @cached_property
     def facts(self) -> Facts:
@@ -39,7 +44,7 @@ class Study:
     @cached_property
     def contests(self) -> list[Match]:
         """The contests among the records: see `reports.judge.contest`."""
-        return matches(self.sweeps.records)
+        return matches(self.rows, self.facts, self.by_key)
 
     @cached_property
     def by_key(self) -> dict[str, Record]:

