@@ -7,23 +7,18 @@ nothing could be measured: then the cell says what happened instead.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from reports.errors import InputError
 from reports.records.columns import BOUNDS, NAMES, SEEDED, describe, heading
 from reports.records.settings import labels, varying_within, whole
 from reports.stats import RANGE, STUDENT, Interval, interval, own_ends
-from reports.text import escape_latex, short, table
+from reports.text import short, table
 
 NOTHING = "–"
-
-
-Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -31,47 +26,22 @@ class Pivot:
     """Some metrics over two sets of settings.
 
     Args:
-        rows, cols: the settings down the side and along the top.
-        values: the metrics.
-        index, columns: the values of `rows` and of `cols` that are there, in order, null as None.
-        found: (value of rows, value of cols, metric) -> median and interval, or the words for a
-            cell that was not measured.
+        cells: a row for the values of the settings down the side, a column for a metric and the
+            values of those along the top; each cell a median with its interval, or words where
+            nothing was measured.
         pooled: settings that differ inside of a cell, so that its median is over several of them.
         intervals: whether intervals are shown.
-        texts: setting -> whole value -> as few digits of it as keep it apart.
     """
 
-    rows: Sequence[str]
-    cols: Sequence[str]
-    values: Sequence[str]
-    index: list[Key]
-    columns: list[Key]
-    found: dict[tuple[Key, Key, str], Interval | str]
+    cells: pd.DataFrame
     pooled: list[str]
     intervals: bool
-    texts: dict[str, dict[str, str]]
 
-    def lines(self) -> Iterator[tuple[list[str], list[Interval | str]]]:
-        """(names of the row's settings, its cells: metric by metric along the columns)."""
-        for row in self.index:
-            yield self.names(self.rows, row), [
-                self.found.get((row, col, metric), NOTHING)
-                for metric in self.values for col in self.columns
-            ]  # fmt: skip
+    @property
+    def texts(self) -> pd.DataFrame:
+        return self.cells.map(self._shown)
 
-    def heads(self, name: Callable[[str], str]) -> list[str]:
-        """The heads of those cells, with the metric where it is not the same for all."""
-        several = len(self.values) > 1
-        return [" ".join([" · ".join(self.names(self.cols, col)),
-                          *([name(metric)] if several or not col else [])]).strip()
-                for metric in self.values for col in self.columns]  # fmt: skip
-
-    def names(self, settings: Sequence[str], key: Key) -> list[str]:
-        """The values of a key, with the digits that keep each apart from the others."""
-        return [NOTHING if value is None else self.texts[setting][whole(value)]
-                for setting, value in zip(settings, key, strict=True)]  # fmt: skip
-
-    def shown(self, cell: Interval | str) -> str:
+    def _shown(self, cell: Interval | str) -> str:
         if isinstance(cell, str):
             return cell
         between = self.intervals and cell.kind in (RANGE, STUDENT)
@@ -116,16 +86,23 @@ def pivot(
             f"different {', '.join(pooled)} inside of one",
             f"Add --rows {','.join([*rows, *pooled])}.",
         )
-    keys = table[[*rows, *cols]].astype(object)
-    keys = keys.where(keys.notna(), None)
-    tuples = pd.Series(list(keys.itertuples(index=False, name=None)), index=table.index)
-    found = {
-        (key[: len(rows)], key[len(rows) :], metric): _cell(group, metric)
-        for key, group in table.assign(**numbers).groupby(tuples, sort=False) for metric in values
-    }  # fmt: skip
-    texts = {name: labels(v for v in keys[name].unique() if v is not None) for name in keys}
-    index, columns = _in_order(row for row, _, _ in found), _in_order(col for _, col, _ in found)
-    return Pivot(rows, cols, values, index, columns, found, pooled, intervals, texts)
+    keys = [_texts(table[name]) for name in (*rows, *cols)]
+    groups = table.assign(**numbers).groupby(keys, observed=True)
+    cells = pd.concat({metric: groups.apply(_cell, metric) for metric in values}, axis=1)
+    if cols:
+        cells = cells.unstack(list(cols))
+    else:
+        cells.columns = pd.MultiIndex.from_product([values])
+    return Pivot(cells.astype(object).fillna(NOTHING), pooled, intervals)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Values with the digits that keep them apart; numbers by size before words, null last."""
+    values = sorted(column.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
+    texts = labels(values) | {"": NOTHING}
+    order = [*(texts[whole(value)] for value in values), NOTHING]
+    told = [texts[whole(value)] for value in column.tolist()]
+    return pd.Series(pd.Categorical(told, order, ordered=True), column.index, name=column.name)
 
 
 def _cell(group: pd.DataFrame, metric: str) -> Interval | str:
@@ -139,79 +116,69 @@ def _cell(group: pd.DataFrame, metric: str) -> Interval | str:
     return bracket._replace(centre=float(ok[metric].median()))
 
 
-def _in_order(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Numbers by size before words, what is not set last."""
-    return sorted(set(keys), key=lambda key: [
-        (2, 0, "") if v is None else (1, 0, v) if isinstance(v, str) else (0, v, "") for v in key
-    ])  # fmt: skip
+def _heads(columns: pd.MultiIndex) -> list[str]:
+    """One text for each column, with the metric where it is not the same for all."""
+    metrics = columns.get_level_values(0).nunique() > 1
+    return [" ".join([" · ".join(key), *([metric] if metrics or not key else [])]).strip()
+            for metric, *key in columns]  # fmt: skip
 
 
 def to_csv(made: Pivot) -> str:
     """Plain numbers, with the ends of intervals beside them where they are asked for."""
     parts = {"centre": "", "low": "_lo", "high": "_hi"} if made.intervals else {"centre": ""}
-    body = [[getattr(cell, part, np.nan) for cell in cells for part in parts]
-            for _, cells in made.lines()]  # fmt: skip
-    head = [name + end for name in made.heads(str) for end in parts.values()]
-    index = pd.MultiIndex.from_tuples(made.index, names=list(made.rows))
-    return pd.DataFrame(body, index=index, columns=head).to_csv()
+    data = {name + end: [getattr(cell, part, None) for cell in made.cells.iloc[:, i]]
+            for i, name in enumerate(_heads(made.cells.columns))
+            for part, end in parts.items()}  # fmt: skip
+    return pd.DataFrame(data, index=made.cells.index).to_csv()
 
 
 def to_markdown(made: Pivot) -> str:
     """A GitHub table; pipes in names are escaped."""
-    head = [*made.rows, *made.heads(heading)]
-    body = [[*names, *map(made.shown, cells)] for names, cells in made.lines()]
-    return table(head, body, right=range(len(made.rows), len(head))) + "\n"
+    texts = made.texts.rename(columns=heading, level=0)
+    keys = made.cells.index.to_frame().astype(str).to_numpy().tolist()
+    body = [[*key, *row] for key, row in zip(keys, texts.to_numpy().tolist(), strict=True)]
+    n, head = texts.index.nlevels, [*texts.index.names, *_heads(texts.columns)]
+    return table(head, body, right=range(n, len(head))) + "\n"
 
 
 def to_latex(made: Pivot) -> str:
     r"""A booktabs table: units in its heads, the best of each row in bold, a caption, a label."""
-    tops = [", ".join(map(_latex_name, made.names(made.cols, col))) for col in made.columns]
-    head = [escape_latex(heading(name)) for name in made.rows]
-    n, m = len(made.rows), len(tops)
-    over = [rf"\multicolumn{{{m}}}{{c}}{{{escape_latex(heading(v))}}}" for v in made.values]
-    rules = "".join(
-        rf"\cmidrule(lr){{{first}-{first + m - 1}}}" for first in range(n + 1, n + m * len(over), m)
-    )
-    body = []
-    for names, cells in made.lines():
-        texts = [escape_latex(made.shown(cell)) for cell in cells]
-        for i, metric in enumerate(made.values):
-            for j in _best(cells[i * m : (i + 1) * m], describe(metric).better):
-                texts[i * m + j] = rf"\textbf{{{texts[i * m + j]}}}"
-        body.append(" & ".join([*map(_latex_name, names), *texts]) + r" \\")
-    what = ", ".join(describe(v).title for v in made.values)
-    label = "-".join(v.replace("_", "-") for v in made.values)
-    ends = " with 95\\,\\% intervals (from three processes; of two both)" if made.intervals else ""
-    return "\n".join([
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{Median {escape_latex(what)}{ends} by {', '.join(head)}.}}",
-        rf"\label{{tab:{label}}}",
-        rf"\begin{{tabular}}{{{'l' * n}{'r' * (m * len(over))}}}",
-        r"\toprule",
-        " & ".join([""] * n + over) + r" \\",
-        rules,
-        " & ".join([*head, *tops * len(over)]) + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-        "",
-    ])  # fmt: skip
+    metrics = [describe(v) for v in made.cells.columns.get_level_values(0).unique()]
+    texts, n = made.texts, made.cells.index.nlevels
+    texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
+    names = [describe(name).title for name in texts.index.names]
+    ends = " with 95 % intervals (from three processes; of two both)" if made.intervals else ""
+    caption = f"Median {', '.join(m.title for m in metrics)}{ends} by {', '.join(names)}."
+    if texts.columns.nlevels == 1:
+        texts.columns = texts.columns.get_level_values(0)
+    style = texts.rename_axis(index=names, columns=[None] * texts.columns.nlevels).style
+    style.format(escape="latex").apply(lambda _: _bold(made.cells).to_numpy(), axis=None)
+    for axis in (0, 1):
+        style.format_index(escape="latex", axis=axis)
+    style.format_index_names(escape="latex", axis=0)
+    lines = style.to_latex(
+        hrules=True, sparse_index=False, position_float="centering", multicol_align="c",
+        column_format="l" * n + "r" * texts.shape[1], caption=caption.replace("%", r"\%"),
+        label="tab:" + "-".join(m.name.replace("_", "-") for m in metrics),
+    ).splitlines()  # fmt: skip
+    # The names of the rows stand in a line of their own; a paper has them beside the heads.
+    at = lines.index(r"\midrule")
+    top, below = lines[at - 2].split(" & "), lines[at - 1].split(" & ")
+    lines[at - 2 : at] = [" & ".join([*below[:n], *top[n:]])]
+    return "\n".join(lines) + "\n"
+
+
+def _bold(cells: pd.DataFrame) -> pd.DataFrame:
+    """How the best figures of each row and metric are marked, where there are several to choose."""
+    shown = cells.map(lambda c: float(short(c.centre)) if isinstance(c, Interval) else None)
+    marks = pd.DataFrame("", cells.index, cells.columns)
+    for metric in cells.columns.get_level_values(0).unique():
+        part = shown[[metric]].astype("float64")
+        best = {"low": part.min(axis=1), "high": part.max(axis=1)}.get(describe(metric).better)
+        if best is not None:
+            best = part.eq(best, axis=0).mul(part.count(axis=1).gt(1), axis=0)
+            marks = marks.mask(best.reindex_like(marks).eq(True), "textbf:--rwrap;")
+    return marks
 
 
 FORMATS = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv}
-
-
-def _latex_name(value: str) -> str:
-    return escape_latex(NAMES.get(value, value))
-
-
-def _best(cells: Sequence[Interval | str], better: str | None) -> list[int]:
-    """Which cells show the best figure; none where there is nothing to choose from."""
-    numbers = {i: cell.centre for i, cell in enumerate(cells) if isinstance(cell, Interval)}
-    if better is None or len(numbers) < 2:
-        return []
-    best = short((max if better == "high" else min)(numbers.values()))
-    return [i for i, number in numbers.items() if short(number) == best]

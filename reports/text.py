@@ -1,4 +1,4 @@
-"""Text that Markdown and LaTeX take as it is, and numbers with three significant figures."""
+"""Text that Markdown takes as it is, and numbers with three significant figures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ import numpy as np
 import pandas as pd
 
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "](": "]\\(", "\n": " "}
-_LATEX = str.maketrans({
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--",
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-})  # fmt: skip
 
 
 def short(value: Any, digits: int = 3) -> str:
@@ -36,10 +32,6 @@ def escape_markdown(value: Any) -> str:
     for mark, safe in _MARKDOWN.items():
         text = text.replace(mark, safe)
     return text
-
-
-def escape_latex(value: Any) -> str:
-    return ("" if value is None else str(value)).translate(_LATEX)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
