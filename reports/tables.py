@@ -174,8 +174,9 @@ def _bold(cells: pd.DataFrame) -> pd.DataFrame:
     marks = pd.DataFrame("", cells.index, cells.columns)
     for metric in cells.columns.get_level_values(0).unique():
         part = shown[[metric]].astype("float64")
-        best = {"low": part.min(axis=1), "high": part.max(axis=1)}.get(describe(metric).better)
-        if best is not None:
+        better = describe(metric).better
+        if better:
+            best = part.min(axis=1) if better == "low" else part.max(axis=1)
             best = part.eq(best, axis=0).mul(part.count(axis=1).gt(1), axis=0)
             marks = marks.mask(best.reindex_like(marks).eq(True), "textbf:--rwrap;")
     return marks

@@ -3,12 +3,13 @@
 "use strict";
 for (const box of document.querySelectorAll(".cells")) {
   const PAGE = 100;
-  const data = JSON.parse(box.querySelector("script.data").textContent);
+  const { columns, data } = JSON.parse(box.querySelector("script.data").textContent);
+  const numeric = [...box.querySelectorAll("th")].map((head) => head.className === "num");
   const form = box.querySelector("form");
   const body = box.querySelector("tbody");
   const status = box.querySelector(".shown");
   const more = box.querySelector(".more");
-  const at = new Map(data.columns.map((name, i) => [name, i]));
+  const at = new Map(columns.map((name, i) => [name, i]));
   let order = { column: -1, sign: 1 };
   let limit = PAGE;
 
@@ -22,7 +23,7 @@ for (const box of document.querySelectorAll(".cells")) {
   const chosen = () => {
     const filters = [...form.querySelectorAll("select")].filter((s) => s.value !== "");
     const words = form.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    return data.rows.filter((row) =>
+    return data.filter((row) =>
       filters.every((s) => String(row[at.get(s.name)] ?? "") === s.value) &&
       words.every((w) => row.some((v) => v !== null && String(v).toLowerCase().includes(w))));
   };
@@ -41,14 +42,14 @@ for (const box of document.querySelectorAll(".cells")) {
       row.forEach((value, i) => {
         const cell = line.insertCell();
         cell.textContent = format(value);
-        if (data.numeric[i]) cell.className = "num";
+        if (numeric[i]) cell.className = "num";
       });
       const state = row[at.get("status")];
       if (state !== "ok") line.className = "failed";
       return line;
     }));
-    status.textContent = rows.length === data.rows.length
-      ? `${rows.length} cells` : `${rows.length} of ${data.rows.length} cells`;
+    status.textContent = rows.length === data.length
+      ? `${rows.length} cells` : `${rows.length} of ${data.length} cells`;
     more.hidden = rows.length <= limit;
   };
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,12 +43,14 @@ def results(table: pd.DataFrame) -> Results:
     """The table of all cells: columns that say something, and a filter for each setting."""
     shown = [c for c in SHOWN if c in FILTERS or _says_something(table, c)]
     numeric = [pd.api.types.is_numeric_dtype(table[c]) for c in shown]
+    rows = table[shown].to_json(orient="split", index=False, double_precision=15)
     titles = {c: _TITLES.get(c) or heading(c) for c in shown}
     return Results(
         count=len(table),
         columns=[(c, titles[c], n) for c, n in zip(shown, numeric, strict=True)],
         filters=[(c, titles[c], _values(table[c])) for c in FILTERS],
-        json=_json(table, shown, numeric),
+        # Inside a script element only "<" can end the data early; JSON may spell it otherwise.
+        json=Markup(rows.replace("<", "\\u003c")),
     )
 
 
@@ -64,14 +65,3 @@ def _says_something(table: pd.DataFrame, name: str) -> bool:
     if name in ("machine", "contended", "lr"):
         return table[name].nunique(dropna=False) > 1
     return not table[name].astype(str).eq("").all()
-
-
-def _json(table: pd.DataFrame, shown: list[str], numeric: list[bool]) -> Markup:
-    columns = [
-        [None if v is pd.NA or v != v else float(f"{v:.5g}") if isinstance(v, float) else v
-         for v in table[name].tolist()]
-        for name in shown
-    ]  # fmt: skip
-    data = {"columns": shown, "numeric": numeric, "rows": list(zip(*columns, strict=True))}
-    # Inside a script element only "<" can end the data early; JSON may spell it otherwise.
-    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))

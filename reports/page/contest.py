@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.judge.contest import Entry, Match
-from reports.page.tables import Cell, Table
+from reports.page.tables import Cell, Table, tabulate
 from reports.stats import interval
 from reports.text import short
 
@@ -37,20 +37,17 @@ def told(found: Sequence[Match]) -> list[Told]:
 def _table(match: Match, name: str, number: int) -> Table:
     tuned = sorted({k for e in match.entries for k in e.chosen} - {"lr"})
     goal = f"{100 * match.target:.3g} %" if match.target == match.target else "a target"
-    head = ["way", "test accuracy", "", f"steps to {goal}", f"s to {goal}", "",
-            "ms per training step", "learning rate", *tuned]  # fmt: skip
-    ranked = sorted(match.entries, key=lambda e: (-e.mean if e.mean == e.mean else 1, e.name))
-    rows = []
-    for entry in ranked:
-        lost = f"; {entry.failed} runs failed" if entry.failed else ""
-        rows.append([
-            Cell(entry.name, mark="start" if entry.best == "first" else ""),
-            _accuracy(entry), Cell(_STANDING[entry.best] + lost),
-            _span([*entry.steps.values()]), _time(entry), Cell(_SOONEST[entry.soonest]),
-            Cell(short(entry.ms) + "*" * entry.contention if entry.ms == entry.ms else "–"),
-            *(_chosen(entry, k) for k in ("lr", *tuned))])  # fmt: skip
-    return Table(f"contest_{number}", f"Contest on {name}", head, rows,
-                 frozenset({1, 3, 4, *range(6, len(head))}), _notes(match))  # fmt: skip
+    rows: list[dict[str, Cell | str]] = [{
+        "way": Cell(e.name, mark="start" if e.best == "first" else ""),
+        "test accuracy": _accuracy(e),
+        "learns": _STANDING[e.best] + (f"; {e.failed} runs failed" if e.failed else ""),
+        f"steps to {goal}": _span(list(e.steps.values())),
+        f"s to {goal}": _span([s * e.ms / 1000 for s in e.steps.values()], e.seconds),
+        "arrives": _SOONEST[e.soonest],
+        "ms per training step": short(e.ms) + "*" * (e.contention and e.ms == e.ms),
+        **{{"lr": "learning rate"}.get(k, k): _chosen(e, k) for k in ("lr", *tuned)},
+    } for e in sorted(match.entries, key=lambda e: (-e.mean if e.mean == e.mean else 1, e.name))]
+    return tabulate(f"contest_{number}", f"Contest on {name}", rows, _notes(match))  # fmt: skip
 
 
 def _accuracy(entry: Entry) -> Cell:
@@ -64,31 +61,21 @@ def _accuracy(entry: Entry) -> Cell:
     return Cell(text, f"{len(values)} seeds, {found.kind or 'one value'}")
 
 
-def _span(steps: Sequence[float]) -> Cell:
-    if not steps:
+def _span(values: Sequence[float], middle: float | None = None) -> Cell:
+    """The median, least and most of what seeds took, where that is known."""
+    if not values or math.isnan(values[0]):
         return Cell("–")
-    middle, low, high = (_or_never(float(v)) for v in (np.median(steps), min(steps), max(steps)))
-    return Cell(middle if low == high else f"{middle} ({low} to {high})", "median, least to most")
-
-
-def _time(entry: Entry) -> Cell:
-    if not entry.steps or entry.ms != entry.ms:
-        return Cell("–")
-    ends = [s * entry.ms / 1000 for s in (min(entry.steps.values()), max(entry.steps.values()))]
-    low, high = map(_or_never, ends)
-    middle = _or_never(entry.seconds)
-    return Cell(middle if low == high else f"{middle} ({low} to {high})")
-
-
-def _or_never(value: float) -> str:
-    return short(value) if math.isfinite(value) else "∞"
+    middle = float(np.median(values)) if middle is None else middle
+    centre, low, high = (
+        short(v) if math.isfinite(v) else "∞" for v in (middle, min(values), max(values))
+    )
+    return Cell(centre if low == high else f"{centre} ({low} to {high})", "median, least to most")
 
 
 def _chosen(entry: Entry, name: str) -> Cell:
-    if name not in entry.chosen:
-        return Cell("–")
     edge = entry.edge.get(name, "")
-    return Cell(short(entry.chosen[name]) + "†" * bool(edge), edge and f"the {edge} that was tried")
+    return Cell(short(entry.chosen.get(name)) + "†" * bool(edge),
+                edge and f"the {edge} that was tried")  # fmt: skip
 
 
 def _notes(match: Match) -> list[str]:

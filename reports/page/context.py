@@ -3,127 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
-from reports.judge import Facts
-from reports.judge.claims import Answered, Claim, answers
-from reports.judge.problems import Problem, problems
+from reports.judge.claims import answers
+from reports.judge.problems import problems
 from reports.page import tables
-from reports.page.cells import Results, results
-from reports.page.contest import Told, told
+from reports.page.cells import results
+from reports.page.contest import told
 from reports.page.figures import plural
-from reports.page.tables import Table
 from reports.plots.base import Drawn
 from reports.records import asked
 from reports.study import Study
 
+MOST_GROUPS = 3  # with a table of ways each; the others are in the table of settings
 
-@dataclass(frozen=True, eq=False)
+
 class Context:
-    """One report: what is said of a study, each part worked out once.
+    """One report: what is said of a study.
 
-    Args:
-        drawings: of the study; `not_drawn` says why others are missing.
+    Attributes:
+        title: the question that it answers.
+        subtitle: experiments, cells and machine.
+        ways: tables, one for each group of settings, a row a way.
+        tables: those with a CSV file of their own.
+        claims: (answered, not tested by these records).
+        sources: where peaks of memory were read.
+        below_floor: (cells whose step took less than the machine's floor, cells with a floor).
+        health: whether any cell was to measure it.
     """
 
-    study: Study
-    drawings: Sequence[Drawn]
-    not_drawn: Sequence[tuple[str, str]]
+    def __init__(
+        self, study: Study, drawings: Sequence[Drawn], not_drawn: Sequence[tuple[str, str]]
+    ) -> None:
+        facts, table, records = study.facts, study.table, study.sweeps.records
+        self.facts, self.not_drawn = facts, not_drawn
+        questions = set(study.sweeps.questions.values())
+        self.title = (
+            questions.pop() if len(questions) == 1 else "Which way of computing should I use?"
+        )
+        machines = table["machine"].nunique()
+        processors = {str(r["provenance"].get("processor") or "") for r in records} - {""}
+        self.subtitle = " · ".join(filter(None, [
+            ", ".join(sorted(set(table["experiment"]) - {""})[:4]),
+            plural(len(table), "cell"),
+            f"{machines} machines" if machines > 1 else "",
+            processors.pop() if machines < 2 and len(processors) == 1 else "",
+        ]))  # fmt: skip
+        self.drawn = _with_two_on_the_first_screen(drawings)
+        self.ways = [tables.ways(g[0], i) for i, g in enumerate(facts.groups[:MOST_GROUPS], 1)]
+        self.contests = told(study.contests)
+        self.elsewhere = tables.elsewhere(facts)
+        found = [*tables.scaling(facts), tables.phases(facts), tables.weights(study)]
+        self.details = [table for table in found if table]
+        self.environment = tables.environment(records)
+        self.columns = tables.columns(table)
+        self.tables = [t.table for t in self.contests] + self.ways + self.details
+        self.tables += [t for t in (self.elsewhere, self.columns, self.environment) if t]
+        self.problems = problems(table, study.sweeps, facts)
+        self.claims = answers(facts)
+        self.results = results(table)
+        sources = {str((r.get("memory") or {}).get("source") or "") for r in records}
+        self.sources = sorted(sources - {""})
+        ratios = table["limit_ratio"][table["status"].eq("ok")]
+        self.below_floor = int(ratios.lt(1).sum()), int(ratios.notna().sum())
+        self.health = any(asked(record, "health") for record in records)
 
-    @property
-    def facts(self) -> Facts:
-        return self.study.facts
 
-    @cached_property
-    def title(self) -> str:
-        """The question that it answers."""
-        questions = set(self.study.sweeps.questions.values())
-        return questions.pop() if len(questions) == 1 else "Which way of computing should I use?"
-
-    @cached_property
-    def subtitle(self) -> str:
-        """Experiments, cells and machine."""
-        table = self.study.table
-        machines, processors = table["machine"].nunique(), self._told("provenance", "processor")
-        one = processors[0] if len(processors) == 1 else ""
-        machine = f"{machines} machines" if machines > 1 else one
-        experiments = ", ".join(sorted(set(table["experiment"]) - {""})[:4])
-        return " · ".join(filter(None, [experiments, plural(len(table), "cell"), machine]))
-
-    @cached_property
-    def drawn(self) -> list[Drawn]:
-        """The drawings with two on the first screen: where nothing was trained, growth stands
-        beside the costs.
-        """
-        growth = next((d for d in self.drawings if d.plot.place == "more"), None)
-        if sum(d.plot.place == "first" for d in self.drawings) != 1 or growth is None:
-            return list(self.drawings)
-        moved = replace(growth, plot=replace(growth.plot, place="first"))
-        return [moved if d is growth else d for d in self.drawings]
-
-    @cached_property
-    def ways(self) -> list[Table]:
-        """One for each group of settings, a row a way."""
-        groups = self.facts.groups[: tables.MOST_GROUPS]
-        return [tables.ways(group[0], i) for i, group in enumerate(groups, 1)]
-
-    @cached_property
-    def contests(self) -> list[Told]:
-        return told(self.study.contests)
-
-    @cached_property
-    def elsewhere(self) -> Table | None:
-        return tables.elsewhere(self.facts)
-
-    @cached_property
-    def details(self) -> list[Table]:
-        return [*tables.scaling(self.facts), *tables.details(self.study)]
-
-    @cached_property
-    def environment(self) -> Table:
-        return tables.environment(self.study.sweeps.records)
-
-    @cached_property
-    def columns(self) -> Table:
-        return tables.columns(self.study.table)
-
-    @property
-    def tables(self) -> list[Table]:
-        """Those with a CSV file of their own."""
-        found = [*self.ways, self.elsewhere, *self.details, self.columns, self.environment]
-        return [*(t.table for t in self.contests), *filter(None, found)]
-
-    @cached_property
-    def problems(self) -> list[Problem]:
-        return problems(self.study.table, self.study.sweeps, self.facts)
-
-    @cached_property
-    def claims(self) -> tuple[list[Answered], list[Claim]]:
-        """(answered, not tested by these records)."""
-        return answers(self.facts)
-
-    @cached_property
-    def results(self) -> Results:
-        return results(self.study.table)
-
-    @property
-    def sources(self) -> list[str]:
-        """Where peaks of memory were read."""
-        return self._told("memory", "source")
-
-    @cached_property
-    def below_floor(self) -> tuple[int, int]:
-        """(cells whose step took less than the machine's floor, cells with a floor)."""
-        ratios = self.study.table["limit_ratio"][self.study.table["status"].eq("ok")]
-        return int(ratios.lt(1).sum()), int(ratios.notna().sum())
-
-    @property
-    def health(self) -> bool:
-        """Whether any cell was to measure it."""
-        return any(asked(r, "health") for r in self.study.sweeps.records)
-
-    def _told(self, part: str, name: str) -> list[str]:
-        """What records say, each once."""
-        records = self.study.sweeps.records
-        return sorted({str((r.get(part) or {}).get(name) or "") for r in records} - {""})
+def _with_two_on_the_first_screen(drawings: Sequence[Drawn]) -> list[Drawn]:
+    """Where nothing was trained, growth stands beside the costs."""
+    growth = next((d for d in drawings if d.plot.place == "more"), None)
+    if sum(d.plot.place == "first" for d in drawings) != 1 or growth is None:
+        return list(drawings)
+    moved = replace(growth, plot=replace(growth.plot, place="first"))
+    return [moved if d is growth else d for d in drawings]
