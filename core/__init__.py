@@ -6,6 +6,7 @@ from core.algorithms.bptt import BPTT, CheckpointedBPTT, TruncatedBPTT
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
 from core.algorithms.immediate import Immediate
 from core.algorithms.rtrl import RTRL
+from core.algorithms.snap_1 import SnAp1
 from core.data import MultiStepData, SingleStepData
 from core.errors import CoreError, InvalidArgument, NotCompiled, NotRepresentable
 from core.sequence import Result, evaluate, gradient, initialise, train, window_steps
@@ -27,6 +28,7 @@ __all__ = [
     "ParamDimVjpAlgorithm",
     "Result",
     "SingleStepData",
+    "SnAp1",
     "Stream",
     "TruncatedBPTT",
     "decay_from_rank",

@@ -7,6 +7,7 @@
   previous states of its own group, and of groups downstream, as constants. Its derivatives are
   the credit inside the step: the L_t of D-RTRL.
 - `operands`: the x of every operation.
+- `products_run`: the y of every operation, with nothing cut.
 
 All take plain arrays and are ordinary differentiable functions.
 """
@@ -26,7 +27,15 @@ from core.graph import Graph
 from core.labels import carries_gradient
 from core.program import Atom, Equation, evaluate, needed, read
 
-__all__ = ["StepInput", "carry_run", "credited_states", "operands", "output_run", "part"]
+__all__ = [
+    "StepInput",
+    "carry_run",
+    "credited_states",
+    "operands",
+    "output_run",
+    "part",
+    "products_run",
+]
 
 
 class StepInput(NamedTuple):
@@ -151,6 +160,17 @@ def operands(
     wanted = [op for op in graph.operations if op.trainable]
     env = evaluate(needed(graph.body, [op.x for op in wanted], given=env), env)
     return tuple(op.canonical_x(env[op.x]) for op in wanted)
+
+
+@_over_samples
+def products_run(
+    graph: Graph, values: Mapping[int, Any], hidden: Sequence[Any], step: StepInput
+) -> tuple[Any, ...]:
+    """The output y of every trainable operation, [lead, H], by every path inside the step."""
+    env = _environment(graph, values, hidden, step)
+    wanted = [op for op in graph.operations if op.trainable]
+    env = evaluate(needed(graph.body, [op.y for op in wanted], given=env), env)
+    return tuple(op.canonical_y(env[op.y]) for op in wanted)
 
 
 @_over_samples

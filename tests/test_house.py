@@ -40,7 +40,7 @@ CORE_RANKS = {
     **dict.fromkeys(("pending", "relations", "schedule"), 0),
     "graph": 1,
     "losses": 1,
-    **dict.fromkeys(("beginning", "build", "capture", "cuts", "recurrence"), 2),
+    **dict.fromkeys(("beginning", "build", "capture", "cuts", "feedback", "recurrence"), 2),
     **dict.fromkeys(("rollout", "step", "window"), 2),
     **dict.fromkeys(("compiled", "low_rank", "traces"), 3),
     "algorithms": 4,
@@ -51,7 +51,8 @@ CORE_RANKS = {
 
 # Folders whose files are plug-ins, and the modules there that plug-ins may share.
 PLUGIN_FOLDERS = {
-    "core/algorithms": {"base", "windowed"},
+    # d_rtrl: several rules are its trace with another derivative in it.
+    "core/algorithms": {"base", "windowed", "d_rtrl"},
     "bench/models": {"base"},
     "bench/tasks": {"base", "events"},
     "bench/backends": {"base"},

@@ -32,6 +32,7 @@ from core.algorithms.windowed import WindowedAlgorithm
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
 from core.errors import InvalidArgument
+from core.feedback import Feedback
 from core.graph import Graph
 from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
@@ -69,6 +70,9 @@ class D_RTRL(WindowedAlgorithm):
         None for the model's, which is exact.
       pending: with updates or windows of few steps, how many steps are held back from a dense trace
         before it is written, or "auto" (`core.pending`). It changes speed and never the gradient.
+      feedback: "symmetric", or "random": credit passes back within a step, from the loss to the
+        states, through fixed random matrices in place of the weights (`core.feedback`).
+      seed: of those matrices.
       mode: accepted for compatibility; the shapes tell.
     """
 
@@ -81,6 +85,8 @@ class D_RTRL(WindowedAlgorithm):
         trace: DenseTrace | LowRankTrace | None = None,
         trace_dtype: Any = None,
         pending: int | str = "auto",
+        feedback: str = "symmetric",
+        seed: int = 0,
         mode: Any = None,
     ) -> None:
         super().__init__(model, window=window, mode=mode)
@@ -89,6 +95,13 @@ class D_RTRL(WindowedAlgorithm):
                 "credit to be trace or window", repr(credit), "Choose one of them."
             )
         self.credit = credit
+        self.feedback = Feedback(feedback, seed)
+        if credit == "window" and self.feedback.random:
+            raise InvalidArgument(
+                "credit to be trace where feedback is random",
+                repr(credit),
+                "Inside a window that is backpropagated only the weights themselves are defined.",
+            )
         check_window(pending, ("auto",), "pending")
         dense = DenseTrace(_float(trace_dtype), pending)
         self.representation = dense if trace is None else trace
@@ -97,6 +110,9 @@ class D_RTRL(WindowedAlgorithm):
         """As the representation and the credit want it."""
         graph = build_graph(self.stepped, args, watched, every_path=self.credit == "window")
         return join_biases(graph) if self.representation.joins_biases else graph
+
+    def backwards(self, values: Any) -> Any:
+        return self.feedback.of(self.graph, values)
 
     def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "auto" and self.representation.natural_window is not None:

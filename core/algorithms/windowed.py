@@ -16,7 +16,7 @@ from core.derivative import with_derivative, without_derivative
 from core.differential import is_real
 from core.errors import NotRepresentable
 from core.graph import Graph
-from core.rollout import run
+from core.rollout import Record, run
 from core.step import prelude
 from core.window import Derivatives, Perturbation, derivatives, push
 
@@ -117,7 +117,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
         outs, hidden, others, record = run(
             graph, fixed, start.hidden, start.others, args, window.restart
         )
-        local, n_steps = derivatives(graph, fixed, record, window.goes_on), record.n_steps
+        local, n_steps = self.linearised(fixed, record, window.goes_on), record.n_steps
+        backwards = self.backwards(fixed)
         traces, past = self.follow(graph, local, start.traces, window.keep)
         real = [i for i, o in enumerate(outs) if is_real(o)]
 
@@ -129,19 +130,17 @@ class WindowedAlgorithm(OnlineAlgorithm):
                     "Make what the inputs come from part of the model, call the algorithm step by"
                     " step, or use core.BPTT.",
                 )
-            fixed, record, local, past = residual
-            d_out = push(
-                graph,
-                fixed,
-                record,
-                self._perturbation(fixed, record, local, past, moved[0]),
-                moved[1],
-            )
+            fixed, backwards, record, local, past = residual
+            change = self._perturbation(fixed, record, local, past, moved[0])
+            d_out = push(graph, backwards, record, change, moved[1])
             return tuple(d_out[i] for i in real)
 
         variables = dict(zip(graph.weights, weights, strict=True)), dict(enumerate(window.args))
         credited = with_derivative(
-            tangent, tuple(outs[i] for i in real), (fixed, record, local, past), variables
+            tangent,
+            tuple(outs[i] for i in real),
+            (fixed, backwards, record, local, past),
+            variables,
         )
         by_position = dict(enumerate(outs)) | dict(zip(real, credited, strict=True))
         outs = tuple(by_position.values())
@@ -151,6 +150,14 @@ class WindowedAlgorithm(OnlineAlgorithm):
         )
         traces = traces if window.keep else carry.traces
         return outs, Carry(hidden, others, start.constants, traces)
+
+    def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
+        """Element-wise derivatives of every step of a window."""
+        return derivatives(self.graph, values, record, keep)
+
+    def backwards(self, values: Any) -> Any:
+        """What the step reads, with the matrices through which credit passes back within it."""
+        return values
 
     def _perturbation(
         self, values: Any, record: Any, local: Derivatives, past: Any, d_weights: dict[int, Any]
