@@ -324,7 +324,7 @@ RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
         "core/graph/ops.py",
         "from core.algorithms import D_RTRL\n",
     ),
-    "plug-ins are strangers": (plugin_imports, "core/algorithms/bptt.py", "from . import d_rtrl\n"),
+    "plug-ins are strangers": (plugin_imports, "core/algorithms/bptt.py", "from . import rtrl\n"),
     "parent without jax": (parent_without_jax, "bench/sweep/launch.py", "import jax\n"),
     "parent without core": (parent_without_jax, "bench/sweep/cell.py", "from core import D_RTRL\n"),
     "sweep without jax": (
@@ -370,7 +370,7 @@ def test_rule_finds_a_planted_violation(rule: str, tmp_path: Path) -> None:
         (tmp_path / package / "__init__.py").touch()
     (tmp_path / "core" / "algorithms").mkdir()
     (tmp_path / "core" / "algorithms" / "__init__.py").touch()
-    (tmp_path / "core" / "algorithms" / "d_rtrl.py").touch()
+    (tmp_path / "core" / "algorithms" / "rtrl.py").touch()
     assert function(tmp_path)[1] == []
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text(text, encoding="utf-8")
