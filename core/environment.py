@@ -58,10 +58,11 @@ class _Noting(defaultdict[Any, list[Any]]):
 def reading() -> Iterator[dict[Any, Any]]:
     """What is read from outside of the block: values by key, `MISSING` where there is none.
 
-    brainstate has no public way to ask; its environment belongs to the thread.
+    brainstate has no public way to ask; its contexts belong to the thread.
     """
     environment = brainstate.environ._ENV_STATE
     outside = environment.contexts
+    thread = getattr(environment, "_local", environment)  # what holds them: brainstate 0.6, before
     depth = {key: len(values) for key, values in outside.items()}
     found: dict[Any, Any] = {}
 
@@ -71,11 +72,11 @@ def reading() -> Iterator[dict[Any, Any]]:
             found[key] = held[0] if held else environment.settings.get(key, MISSING)
 
     noting = _Noting(outside, note)
-    environment.contexts = noting
+    thread.contexts = noting
     try:
         yield found
     finally:
-        environment.contexts = outside
+        thread.contexts = outside
 
 
 def settings_now(keys: Iterable[Any]) -> dict[Any, Any]:

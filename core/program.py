@@ -6,19 +6,20 @@ takes ten lines, so the other modules run parts of it, replace variables and cut
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
-from jax._src import source_info_util as source_info_util_private  # user_frames has no public name
 from jax.extend import core as jex
 from jax.extend import source_info_util
 
 __all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr"]
 
 _HERE = str(Path(__file__).parent)
+_PYTHON = sysconfig.get_path("stdlib")
 
 # Call primitives that only wrap a jaxpr. custom_jvp_call stays: it carries a surrogate gradient.
 _CALLS = {"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint", "named_call"}
@@ -52,11 +53,11 @@ class Equation:
     def source(self) -> str:
         """`file:line (function)` of the innermost frame outside installed packages and the core."""
         for info in self.source_info:
-            for f in source_info_util_private.user_frames(info.traceback):
+            for f in info.traceback.frames if info.traceback else ():
                 if f.file_name.startswith(_HERE):
                     break  # what is further out only called the core
-                if "site-packages" not in f.file_name:
-                    return f"{f.file_name}:{f.start_line} ({f.function_name})"
+                if "site-packages" not in f.file_name and not f.file_name.startswith(_PYTHON):
+                    return f"{f.file_name}:{f.line_num} ({f.function_name})"
         return source_info_util.summarize(self.source_info[0])
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jax._src.interpreters import batching  # what has a rule has no public name
+from jax.interpreters import batching
 
 from core.program import Atom, Equation, needed
 from core.relations import closure

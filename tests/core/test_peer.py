@@ -1,4 +1,4 @@
-"""The public library braintrace 0.2.6, on the weights that it trains."""
+"""The public library braintrace, on the weights that it trains."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ from . import spiking_models as spiking
 from .cases import N_HIDDEN, N_IN, Case, data_for, run
 from .references import assert_close, named, relative_error, squared_error
 
-# It warns of every weight that it leaves out.
-pytestmark = pytest.mark.filterwarnings("ignore:ETP primitive:UserWarning")
+pytestmark = [
+    # It warns of every weight that it leaves out.
+    pytest.mark.filterwarnings("ignore:ETP primitive:UserWarning"),
+    # Its 0.2.8 makes jaxprs in a way that jax 0.12 warns of.
+    pytest.mark.filterwarnings("ignore:core.Jaxpr is missing a DebugInfo:DeprecationWarning"),
+]
 
 H = N_HIDDEN
 DECAY = 0.9
