@@ -43,8 +43,8 @@ ELEMENTWISE = frozenset(
     """abs acos acosh add add_any asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt clamp
     convert_element_type copy copy_p cos cosh digamma div erf erf_inv erfc exp exp2
     expm1 igamma igammac integer_pow lgamma log log1p logistic max min mul name neg nextafter
-    polygamma pow pvary real reduce_precision regularized_incomplete_beta rem rsqrt select_n sin
-    sinh sqrt square sub tan tanh zeta
+    polygamma polynomial pow pvary real reduce_precision regularized_incomplete_beta rem rsqrt
+    select_n sin sinh sqrt square sub tan tanh zeta
     heaviside_surrogate_gradient exprel""".split()  # noqa: SIM905  a word list reads better
 )
 

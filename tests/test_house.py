@@ -79,6 +79,11 @@ OF_OTHER_PROCESSES = {
 SHARED_BY_PROCESSES = ("bench.sweep.record",)
 JAX_STACK = {"jax", "jaxlib", "brainstate", "braintools", "brainunit", "brainpy", "core"}
 
+# Private modules of libraries, and the one file that may import a name from there. Besides these,
+# core/environment.py reads brainstate.environ._ENV_STATE.
+PRIVATE = re.compile(r"(?:hydra|jax|brainstate|brainunit|braintools|omegaconf)\._")
+PRIVATE_IN = {"brainstate._state.TRACE_CONTEXT": "core/beginning.py"}
+
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:work|root|home|Users|tmp)/\w")
 ADDRESS = re.compile(r"https?://|file://|git\+|@\s*\w+://|--(?:extra-)?index-url|--find-links")
 
@@ -225,14 +230,15 @@ def processes_apart(root: Path) -> tuple[int, list[str]]:
     return looked, found
 
 
-def hydra_in_public(root: Path) -> tuple[int, list[str]]:
-    """Hydra is used through its public face."""
+def private_names(root: Path) -> tuple[int, list[str]]:
+    """Libraries are used through their public faces; what has none is imported in one file."""
     looked, found = 0, []
     for file in python_files(root, *PACKAGES, "tests"):
         for imported in imports_of(root, file):
             looked += 1
-            if f"{imported.name}.".startswith("hydra._"):
-                found.append(f"{file.relative_to(root)}:{imported.line} imports {imported.name}")
+            place = f"{file.relative_to(root)}"
+            if PRIVATE.match(imported.name) and PRIVATE_IN.get(imported.name) != place:
+                found.append(f"{place}:{imported.line} imports {imported.name}")
     return looked, found
 
 
@@ -343,10 +349,11 @@ RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
         "from bench.sweep import launch\nfrom bench.sweep.record import plain\n",
     ),
     "Hydra in public": (
-        hydra_in_public,
+        private_names,
         "bench/command/compose.py",
         "from hydra._internal.utils import x\n",
     ),
+    "JAX in public": (private_names, "core/program.py", "from jax._src import source_info_util\n"),
     "long files": (long_files, "reports/html.py", "x = 1\n" * (MAX_LINES + 1)),
     "packages": (packages_without_init, "bench/tasks/digits.py", "x = 1\n"),
     "test packages": (packages_without_init, "tests/core/test_step.py", "x = 1\n"),
