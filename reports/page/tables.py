@@ -19,7 +19,7 @@ from reports.judge.rows import no_gradient, number
 from reports.judge.scaling import TIME, TRACE, Growth, crossings, growths, series, sizes_swept
 from reports.page.figures import between, change, figure, kind, listed, plural, probability
 from reports.records import Record
-from reports.records.columns import EXTRA_METRICS, METRICS, SYMBOLS, heading
+from reports.records.columns import METRICS, SYMBOLS, heading
 from reports.study import Study
 from reports.text import short
 
@@ -274,7 +274,7 @@ def columns(table: pd.DataFrame) -> Table:
     """What each recorded column is."""
     return tabulate("columns", "What each column is", [
         {"column": c.name, "unit": c.unit or "–", "what it is": c.words}
-        for c in (*METRICS, *EXTRA_METRICS) if c.name in table and table[c.name].notna().any()
+        for c in METRICS if c.name in table and table[c.name].notna().any()
     ])  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from reports.errors import InputError
 from reports.output import replacing
-from reports.records.columns import CONTRACT, EXTRA_METRICS, METRICS, WHOLE
+from reports.records.columns import CONTRACT, METRICS, WHOLE
 from reports.records.read import Record, read_sweeps
 from reports.records.settings import whole
 
@@ -140,7 +140,7 @@ def _by_environment(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
     """Contract first (also what no record has), intervals beside their metric, settings last."""
-    documented = [*CONTRACT, *(c.name for c in EXTRA_METRICS)]
+    documented = dict.fromkeys([*CONTRACT, *(c.name for c in METRICS)])
     present = [str(c) for c in columns]
     settings = sorted(c for c in present if c.startswith("cfg."))
     further = [c for c in present if c not in documented and not c.startswith("cfg.")]
@@ -158,7 +158,7 @@ def _typed(name: str, values: pd.Series) -> pd.Series:
         return pd.Series(pd.array(_nulls(values), "Int64"), index=values.index)
     if name in _WORDS:
         return values.astype("string").fillna("")
-    if name in _METRIC_NAMES or not name.startswith("cfg."):
+    if not name.startswith("cfg."):
         return pd.to_numeric(values, errors="coerce").astype("float64")
     kinds = {type(v) for v in values if v is not None and v == v}
     if kinds <= {bool}:
@@ -174,9 +174,6 @@ def _typed(name: str, values: pd.Series) -> pd.Series:
 
 def _nulls(values: pd.Series) -> list[Any]:
     return [None if v is None or v != v else v for v in values]
-
-
-_METRIC_NAMES = frozenset(c.name for c in (*METRICS, *EXTRA_METRICS))
 
 
 def _number(value: Any) -> float | None:
