@@ -236,7 +236,7 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], list[Option]]] = {
     "compare": (compare, [
         _option("base", metavar="BASE", **_SIDE),
         _option("head", metavar="HEAD", **_SIDE),
-        _option("--format", choices=("text", "markdown", "json", "junit"), default="text"),
+        _option("--format", choices=("text", "markdown", "json"), default="text"),
         _OUT,
         _option("--measured", default="step_time_ms", metavar="A,B",
                 help="metrics judged by statistics (default: %(default)s)"),

@@ -1,12 +1,16 @@
-"""Text that Markdown takes as it is, and numbers with three significant figures."""
+"""Templates, text that Markdown takes as it is, and numbers with three significant figures."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "](": "]\\(", "\n": " "}
 
@@ -39,3 +43,33 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[
     rule = ["---:" if i in right else "---" for i in range(len(head))]
     body = [[escape_markdown(cell) for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(r)} |" for r in [[*map(escape_markdown, head)], rule, *body])
+
+
+@cache
+def templates(package: str, kind: str) -> Environment:
+    """The templates of a package for "html", "markdown" or "text".
+
+    Every value is escaped by jinja2 on its way into HTML. Markdown is read by renderers that pass
+    HTML through, so values are escaped the same way there, and for what Markdown itself would read.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def plain(value: Any) -> Any:
+        safe = not isinstance(value, str) or isinstance(value, Markup)
+        return value if safe else Markup(escape_markdown(value))
+
+    bold = {"text": str, "html": Markup("<strong>{}</strong>").format,
+            "markdown": lambda value: Markup("**{}**").format(plain(value))}[kind]  # fmt: skip
+    made = Environment(loader=PackageLoader(package), undefined=StrictUndefined,
+                       trim_blocks=True, lstrip_blocks=True, autoescape=kind != "text",
+                       finalize=plain if kind == "markdown" else None)  # fmt: skip
+    made.filters |= {"short": short, "b": bold}
+    return made
+
+
+def one_blank_line(text: str) -> str:
+    """The text without blanks at the ends of lines and without a second blank line in a row."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
+    return "\n".join(kept).strip() + "\n"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 # "changed" is an alarm too: a seeded loss that moves either way means that the mathematics did.
 # So is "lost": a gate whose number is gone would pass whatever happened.
-Verdict = Literal["same", "better", "worse", "changed", "lost", "cannot tell"]
-ALARMS = ("worse", "changed", "lost")
+Verdict = Literal["worse", "changed", "lost", "better", "cannot tell", "same"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+ALARMS = VERDICTS[:3]
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,15 @@ class Comparison:
         """The exit status: 1 for a regression, a newly failing or a missing cell."""
         return 1 if self.alarms or self.failing or self.missing else 0
 
-    def count(self, verdict: Verdict) -> int:
-        return sum(line.verdict == verdict for line in self.lines)
+    @property
+    def groups(self) -> dict[Verdict, list[Line]]:
+        """The lines by verdict, alarms first."""
+        found = {v: [line for line in self.lines if line.verdict == v] for v in VERDICTS}
+        return {verdict: lines for verdict, lines in found.items() if lines}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: no NaN, no infinity."""
-        data = asdict(self)
-        data["lines"] = [
-            {
-                k: None if isinstance(v, float) and not math.isfinite(v) else v
-                for k, v in line.items()
-            }
-            for line in data["lines"]
-        ]
-        return {"status": self.status, "alarms": len(self.alarms), **data}
+    @property
+    def cells(self) -> dict[str, list[str]]:
+        """What happened to whole cells, in words -> which."""
+        found = {"Newly failing": self.failing, "Missing in head": self.missing,
+                 "Only in head": self.added, "Works again": self.fixed}  # fmt: skip
+        return {title: cells for title, cells in found.items() if cells}

@@ -1,8 +1,4 @@
-"""Facts to HTML, Markdown and text, through the same templates.
-
-Every value is escaped by jinja2 on its way into HTML. Markdown is read by renderers that pass HTML
-through, so values are escaped the same way there, and for what Markdown itself would read as well.
-"""
+"""Facts to HTML, Markdown and text, through the same templates."""
 
 from __future__ import annotations
 
@@ -11,9 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from reports.judge import Facts, cost
@@ -21,7 +16,7 @@ from reports.judge.contest import Match
 from reports.page import figures
 from reports.page.contest import told
 from reports.page.context import Context
-from reports.text import escape_markdown, short
+from reports.text import one_blank_line, templates
 
 
 def html(context: Context) -> str:
@@ -38,10 +33,7 @@ def html(context: Context) -> str:
 
 def markdown(context: Context) -> str:
     """The same as GitHub Markdown; drawings are linked as files beside it."""
-    lines = _environment("markdown").get_template("report.md.j2").render(c=context).splitlines()
-    kept = [line.rstrip() for line, before in zip(lines, ["", *lines], strict=False)
-            if line.strip() or before.strip()]  # fmt: skip
-    return "\n".join(kept).strip() + "\n"
+    return one_blank_line(_environment("markdown").get_template("report.md.j2").render(c=context))
 
 
 def answer(facts: Facts, contests: Sequence[Match] = ()) -> str:
@@ -53,24 +45,12 @@ def answer(facts: Facts, contests: Sequence[Match] = ()) -> str:
 
 @cache
 def _environment(of: str) -> Environment:
-    bold = {"text": str, "html": Markup("<strong>{}</strong>").format,
-            "markdown": lambda value: Markup("**{}**").format(_plain(value))}[of]  # fmt: skip
-    made = Environment(loader=PackageLoader("reports.page"), undefined=StrictUndefined,
-                       trim_blocks=True, lstrip_blocks=True, autoescape=of != "text",
-                       finalize=_plain if of == "markdown" else None)  # fmt: skip
-    made.filters |= {"short": short, "figure": figures.figure, "change": figures.change,
-                     "between": figures.between, "listed": figures.listed,
-                     "p": figures.probability, "b": bold}  # fmt: skip
+    made = templates("reports.page", of)
+    made.filters |= {"figure": figures.figure, "change": figures.change, "p": figures.probability,
+                     "between": figures.between, "listed": figures.listed}  # fmt: skip
     glossary = [line.split(": ", 1) for line in _asset("glossary.txt").splitlines()]
     made.globals |= {"plural": figures.plural, "cost": cost, "glossary": glossary}
     return made
-
-
-def _plain(value: Any) -> Any:
-    """Text that cannot end a table cell, open a tag or make a link."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return Markup(escape_markdown(value))
 
 
 def _asset(name: str) -> str:
