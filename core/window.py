@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from core.axes import over_time
 from core.graph import Graph
-from core.rollout import Record, over_time
+from core.rollout import Record
 from core.step import StepInput, carry_run, operands, output_run
 
 __all__ = [

@@ -35,13 +35,13 @@ FORBIDDEN_IMPORTS = {
 # Inside core a module imports its own rank or below: data/errors <- graph <- step <- traces <-
 # algorithms. The name is the first part below `core`; one that is not here has no place yet.
 CORE_RANKS = {
-    **dict.fromkeys(("data", "derivative", "differential", "elements", "environment"), 0),
-    **dict.fromkeys(("errors", "factors", "labels", "nn", "operation", "program"), 0),
-    **dict.fromkeys(("pending", "relations", "schedule"), 0),
+    **dict.fromkeys(("axes", "data", "derivative", "differential", "elements"), 0),
+    **dict.fromkeys(("environment", "errors", "factors", "labels", "nn", "operation"), 0),
+    **dict.fromkeys(("pending", "program", "recurrence", "relations", "schedule"), 0),
     "graph": 1,
     "losses": 1,
-    **dict.fromkeys(("beginning", "build", "capture", "cuts", "feedback", "recurrence"), 2),
-    **dict.fromkeys(("rollout", "step", "window"), 2),
+    **dict.fromkeys(("beginning", "build", "capture", "cuts", "feedback", "rollout"), 2),
+    **dict.fromkeys(("step", "window"), 2),
     **dict.fromkeys(("compiled", "low_rank", "traces"), 3),
     "algorithms": 4,
     "stepper": 5,

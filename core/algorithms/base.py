@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from core.axes import finite, forget
 from core.compiled import Carry, Compiled
 from core.data import split_steps
 from core.errors import InvalidArgument, NotRepresentable
-from core.rollout import Restart, finite, forget, run
+from core.rollout import Restart, run
 from core.step import prelude
 
 __all__ = ["Arrays", "Carry", "OnlineAlgorithm", "Window", "check_window"]

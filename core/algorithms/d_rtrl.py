@@ -29,6 +29,7 @@ from jax import lax
 
 from core.algorithms.base import Arrays, Carry, Window, check_window
 from core.algorithms.windowed import WindowedAlgorithm
+from core.axes import forget
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
 from core.errors import InvalidArgument
@@ -38,7 +39,6 @@ from core.low_rank import LowRankTrace
 from core.operation import Block, Operation, Parameter
 from core.pending import Pending, held_back, slots
 from core.recurrence import accumulate, products, remembered
-from core.rollout import forget
 from core.traces import DenseTrace, advance_parameter, enter, zero_after
 from core.window import Derivatives
 

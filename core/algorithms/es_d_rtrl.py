@@ -32,11 +32,11 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from core.axes import along, forget
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Block, Operation, Parameter, pieces
 from core.recurrence import accumulate, faded_sum, low_pass
-from core.rollout import along, forget
 from core.traces import enter
 from core.window import Derivatives
 

@@ -16,9 +16,9 @@ import jax
 from jax import lax
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
+from core.axes import scan
 from core.capture import trace_step
 from core.graph import Graph
-from core.rollout import scan
 
 __all__ = ["Immediate"]
 

@@ -1,0 +1,56 @@
+"""Arrays that lead with steps, and with samples behind: loops, maps, and what a sample forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+__all__ = ["along", "finite", "forget", "over_time", "scan"]
+
+
+def forget(tree: Any, keep: Any) -> Any:
+    """Zero in arrays [B, ...] where keep [B] (or one number) is; None keeps all.
+
+    A product would keep what is not finite.
+    """
+    if keep is None:
+        return tree
+    return jax.tree.map(lambda a: jnp.where(along(keep, a) > 0, a, jnp.zeros_like(a)), tree)
+
+
+def finite(a: Any, idle: Any, instead: Any = 0.0) -> Any:
+    """`a` [B, ...], where idle [B] (or one truth value) is with `instead` of what is not finite."""
+    shared = idle is None or a.shape[: idle.ndim] != idle.shape
+    if shared or not jnp.issubdtype(a.dtype, jnp.inexact):
+        return a
+    return jnp.where(along(idle, a) & ~jnp.isfinite(a), instead, a)
+
+
+def along(keep: Any, a: Any) -> Any:
+    """`keep` with axes appended to broadcast against `a` from the front."""
+    return keep.reshape(keep.shape + (1,) * (a.ndim - keep.ndim))
+
+
+def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False) -> Any:
+    """`lax.scan`, without the loop when there is one step."""
+    n_steps = jax.tree.leaves(xs)[0].shape[0]
+    if n_steps > 1:
+        return lax.scan(tick, carry, xs, reverse=reverse)
+    carry, ys = tick(carry, jax.tree.map(lambda x: x[0], xs))
+    return carry, jax.tree.map(lambda y: jnp.asarray(y)[None], ys)
+
+
+def over_time(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Map a function of one step over the leading axis of all arguments."""
+
+    def mapped(*args: Any) -> Any:
+        if jax.tree.leaves(args)[0].shape[0] > 1:
+            return jax.vmap(f)(*args)
+        out = f(*jax.tree.map(lambda x: x[0], args))
+        return jax.tree.map(lambda y: jnp.asarray(y)[None], out)
+
+    return mapped
