@@ -1,6 +1,7 @@
 """Run the steps of a window forward and record them.
 
-Only what feeds back into its own state goes step after step; see `core.schedule`.
+Only what feeds back into its own state goes step after step; see `core.schedule`. Of that, what is
+affine in the state is composed on a GPU (`core.recurrence`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import jax.numpy as jnp
 
 from core.axes import along, finite, over_time, scan
 from core.graph import Graph
-from core.schedule import Stage
+from core.recurrence import accumulate, composes
+from core.schedule import Stage, is_affine
 from core.step import StepInput, part
 
 __all__ = ["Record", "Restart", "run"]
@@ -82,6 +84,21 @@ def run(
         last, (before, outputs) = scan(tick, states, (inputs, again))
         return last, before, outputs
 
+    def composed(stage: Stage, inputs: dict[int, Any]) -> Any:
+        def new(states: dict[int, Any]) -> Any:
+            step = over_time(lambda states, inputs: compute(stage, {**inputs, **states})[0])
+            return step(states, inputs)
+
+        n_steps = jax.tree.leaves(inputs)[0].shape[0]
+        states = {v: start[v] for v, _ in stage.states}
+        zero = {v: jnp.zeros((n_steps, *a.shape), a.dtype) for v, a in states.items()}
+        inflow, pull = jax.vjp(new, zero)
+        pulled = {s: pull({v: jnp.full_like(zero[v], v == s) for v in zero})[0] for s in zero}
+        transition = {(s, p): d for s, found in pulled.items() for p, d in found.items()}
+        before, last = accumulate(transition, states, inflow)
+        outputs = over_time(lambda inputs: compute(stage, inputs)[1])({**inputs, **before})
+        return last, before, outputs
+
     def at_once(stage: Stage, inputs: dict[int, Any]) -> Any:
         after, outputs = over_time(lambda inputs: compute(stage, inputs))(inputs)
         before = {
@@ -94,7 +111,10 @@ def run(
     last: dict[int, Any] = {}
     for stage in graph.stages:
         inputs = {v: known[v] for v in stage.inputs}
-        ends, before, outputs = (loop if stage.loop else at_once)(stage, inputs)
+        way = loop if stage.loop else at_once
+        if stage.loop and composes() and restart is None and is_affine(stage, graph.program.avals):
+            way = composed
+        ends, before, outputs = way(stage, inputs)
         last |= ends
         known |= before
         known.update(zip(stage.outputs, outputs, strict=True))

@@ -4,6 +4,9 @@ Only what feeds back into its own state has to go step after step. Everything el
 matrix product between two layers, is computed for all steps of a window at once, which turns many
 small products into one large one. States that feed back into each other form one loop; loops that
 do not wait for one another are run as one.
+
+A loop whose new states are D z + u of its previous states, element by element and with D and u
+known beforehand (a leaky readout, a synaptic current), need not be run as one: `is_affine`.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from typing import Any
 
 from jax.interpreters import batching
 
+from core.differential import is_real
 from core.program import Atom, Equation, needed
 from core.relations import closure
 
-__all__ = ["Stage", "one_by_one", "schedule"]
+__all__ = ["Stage", "is_affine", "one_by_one", "schedule"]
 
 _MAPPED = batching.fancy_primitive_batchers  # the rules by which jax.vmap maps primitives
 
@@ -108,6 +112,28 @@ def _primitives(eqn: Any) -> Iterator[Any]:
     for jaxpr in bodies:
         for called in jaxpr.eqns:
             yield from _primitives(called)
+
+
+# Operations that are affine in each operand, element by element.
+_AFFINE = frozenset(["add", "add_any", "convert_element_type", "copy", "mul", "neg", "sub", "div"])
+
+
+def is_affine(stage: Stage, avals: Mapping[int, Any]) -> bool:
+    """Whether the new states of a loop are affine in the previous ones, element by element."""
+    moved = {v for v, _ in stage.states}
+    after = [a for _, a in stage.states]
+    for eqn in needed(stage.equations, after):
+        own = [v for v in eqn.variables if v in moved]
+        if not own:
+            continue
+        alike = {(avals[v].shape, avals[v].dtype) for v in (*own, *eqn.outputs)}
+        if eqn.name not in _AFFINE or len(alike) > 1:
+            return False
+        once = eqn.inputs[:1] if eqn.name == "div" else eqn.inputs
+        if eqn.name in ("div", "mul") and (len(own) > 1 or own[0] not in once):
+            return False
+        moved.update(eqn.outputs)
+    return all(is_real(avals[v]) for v in moved)
 
 
 _NOTHING: frozenset[int] = frozenset()

@@ -34,13 +34,14 @@ import numpy as np
 from jax import lax
 
 from core.algorithms.d_rtrl import D_RTRL
+from core.axes import over_time
 from core.build import build_graph, join_biases
 from core.errors import NotRepresentable
 from core.graph import Graph
 from core.operation import Block, Operation
 from core.program import needed
 from core.relations import closure, partners
-from core.rollout import Record, over_time
+from core.rollout import Record
 from core.step import products_run
 from core.traces import enter
 from core.window import Derivatives

@@ -5,13 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import core
-from core import recurrence
+from core import recurrence, rollout
+from core.schedule import is_affine
 
 from . import spiking_models as spiking
 from .cases import data_for, gradient_of, run
@@ -108,14 +110,57 @@ def test_low_pass(way: bool) -> None:
 def test_gradients_are_the_same_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two states a neuron, a sample that starts anew, windows that hand on a trace."""
     model, data = spiking.ADAPTIVE.model(), data_for(n_steps=6)
+    leaky = spiking.LEAKY_READOUT.model()
     reset = np.zeros((6, 2), bool)
     reset[3, 1] = True
 
     def everything() -> Any:
-        algos = core.D_RTRL(model, window=3), core.ES_D_RTRL(model, 0.9, window=3)
-        return [gradient_of(algo, data, reset=reset) for algo in algos]
+        algos: list[Any] = [core.D_RTRL(model, window=3), core.ES_D_RTRL(model, 0.9, window=3)]
+        found = [gradient_of(algo, data, reset=reset) for algo in algos]
+        return [*found, gradient_of(core.BPTT(leaky), data)]
 
     looped = run(everything)
-    monkeypatch.setattr(recurrence, "composes", lambda: True)
+    for module in (recurrence, rollout):
+        monkeypatch.setattr(module, "composes", lambda: True)
     for (one, _), (other, _) in zip(run(everything), looped, strict=True):
         assert_close(one, other)
+
+
+class OneState(brainstate.nn.Module):
+    """h_t = step(h_tm1, x_t, w), read by nothing else."""
+
+    def __init__(self, step: Any) -> None:
+        super().__init__()
+        self.step, self.w = step, brainstate.ParamState(jnp.ones(N))
+
+    def init_state(self, batch_size: int, **_: Any) -> None:
+        self.h = brainstate.HiddenState(jnp.ones((batch_size, N)))
+
+    def update(self, x: Any) -> Any:
+        self.h.value = self.step(self.h.value, x, self.w.value)
+        return self.h.value
+
+
+AFFINE: tuple[Any, ...] = (
+    lambda h, x, w: w * h + x,
+    lambda h, x, w: x - h / w - 2 * h,
+    lambda h, x, w: (h + jnp.tanh(x * w)) * x - h,
+)
+OTHERS: tuple[Any, ...] = (
+    lambda h, x, w: w * h * h + x,
+    lambda h, x, w: x / (w + h),
+    lambda h, x, w: jnp.tanh(h) + x,
+    lambda h, x, w: jnp.where(h > 0, w * h, h) + x,
+    lambda h, x, w: h[:, ::-1] * w + x,
+    lambda h, x, w: h.sum(axis=-1, keepdims=True) * w + x,
+    lambda h, x, w: (h * w).astype(jnp.float32).astype(h.dtype) + x,
+)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_is_affine(wanted: bool) -> None:
+    for step in AFFINE if wanted else OTHERS:
+        algo = core.BPTT(OneState(step))
+        core.initialise(algo, jnp.ones((B, N)))
+        (loop,) = [stage for stage in algo.graph.stages if stage.loop]
+        assert is_affine(loop, algo.graph.program.avals) == wanted
