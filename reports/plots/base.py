@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from scipy.optimize import isotonic_regression
 
 from reports.judge import Way
-from reports.plots.style import FAINT, INK, MOST_SERIES, PNG_DPI, STYLE
+from reports.plots.style import INK, MOST_SERIES, PNG_DPI, STYLE
 from reports.plots.svg import inline
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 # One column of a paper; on a screen and on a phone the drawing scales.
 SIZE_IN = (4.2, 2.9)
+TITLE_WIDTH = 62  # characters
 MOST_LINES = 5  # of a name; more would leave no room for the drawing
 
 
@@ -152,79 +155,17 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
         )  # fmt: skip
 
 
-def spread(heights: Sequence[float], least: float) -> list[float]:
+def spread(heights: Sequence[float], least: float) -> np.ndarray:
     """Sorted heights moved apart to at least this distance, as little as that takes."""
-    groups = [[h, 1] for h in heights]  # centre and size of what has been moved together
-    i = 0
-    while i < len(groups) - 1:
-        (a, n), (b, m) = groups[i], groups[i + 1]
-        if b - a < least * (n + m) / 2:
-            groups[i : i + 2] = [[(a * n + b * m) / (n + m), n + m]]
-            i = max(0, i - 1)
-        else:
-            i += 1
-    return [c + least * (k - (n - 1) / 2) for c, n in groups for k in range(int(n))]
-
-
-def point_labels(axes: Axes, points: Iterable[tuple[float, float, str]],
-                 others: Iterable[tuple[float, float]]) -> None:  # fmt: skip
-    """A text beside each point, where it covers no marker and no other text.
-
-    Args:
-        axes: drawn in full: texts are set by where things lie on the paper.
-        points: (x, y, text).
-        others: x and y of every marker.
-    """
-    from matplotlib.text import Text
-    from matplotlib.transforms import Bbox
-
-    figure: Figure = axes.get_figure()  # type: ignore[assignment]
-    figure.draw_without_rendering()
-    inside, r = axes.get_window_extent(), 3 * figure.dpi / 72
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    at = axes.transData.transform(np.array(list(others), dtype=float).reshape(-1, 2))
-    covered = [Bbox([(x - r, y - r), (x + r, y + r)]) for x, y in at]
-    for x, y, text in points:
-        tried: list[tuple[float, int, Any, Any]] = []
-        for dx, dy in _PLACES:
-            made = axes.annotate(
-                text, (x, y), (dx, dy), textcoords="offset points", fontsize=7,
-                ha="left" if dx > 0 else "right" if dx < 0 else "center",
-                va="bottom" if dy > 0 else "top", in_layout=False,
-                arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 0},
-            )  # fmt: skip
-            made.update_positions(renderer)
-            box = Text.get_window_extent(made).padded(r / 3)  # without the line that leads to it
-            outside = box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0
-            cost = sum(map(box.overlaps, covered)) + 3 * outside + 2 * (box.y1 > inside.y1)
-            made.remove()
-            tried.append((cost, len(tried), made, box))
-        *_, best, box = min(tried, key=lambda t: t[:2])
-        axes.add_artist(best)
-        covered.append(box)
-
-
-# Where a text may stand from its point: up and right first, then the other corners, then farther.
-_PLACES = [(r * dx, r * dy) for r in (1.0, 2.2, 3.6)
-           for dx, dy in ((4, 3), (-4, 3), (4, -3), (-4, -3), (0, 5), (0, -5))]  # fmt: skip
+    room = least * np.arange(len(heights))
+    return isotonic_regression(np.asarray(heights, dtype=float) - room).x + room
 
 
 def folded(text: str, most: int) -> str:
     """A name on as many lines as it needs, broken between its words: no sensible one is cut off."""
-    words = text.replace(" · ", " ·\0").replace(" ", "\0").split("\0")
-    lines = [""]
-    for part in (word[i : i + most] for word in words for i in range(0, max(1, len(word)), most)):
-        if lines[-1] and len(lines[-1]) + 1 + len(part) > most:
-            lines.append(part)
-        else:
-            lines[-1] = f"{lines[-1]} {part}".strip()
-    return "\n".join(lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "…"])
-
-
-def titled(axes: Axes, title: str) -> None:
-    """The setting above the axes, on as many lines as it needs."""
-    if title:
-        axes.set_title(folded(title, 62))
+    lines = textwrap.wrap(text.replace(" · ", "\xa0· "), most, max_lines=MOST_LINES,
+                          placeholder=" …", break_on_hyphens=False)  # fmt: skip
+    return "\n".join(lines).replace("\xa0", " ")
 
 
 def note(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:

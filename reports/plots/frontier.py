@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,14 @@ import pandas as pd
 
 from reports.judge import Setting, Way
 from reports.plots.base import (
+    TITLE_WIDTH,
     NotDrawn,
     Plot,
+    folded,
     left_out,
     log_axis,
     of_way,
-    point_labels,
     tip,
-    titled,
 )
 from reports.plots.style import FAINT, PAPER, Look, looks
 from reports.records.columns import heading
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 ORDER = 20
 TITLE = "Time against memory"
 MOST_SETTINGS = 2
-MOST_WAYS = 30
-MOST_NAMED = 9
+MOST_WAYS = 9
 
 
 def make(study: Study) -> list[Plot]:
@@ -58,8 +56,7 @@ def make(study: Study) -> list[Plot]:
                 name=f"frontier_{len(drawn) + 1}",
                 section=TITLE,
                 title=setting.whole,
-                caption=_caption(setting, placed, sum(front.values()))
-                + left_out(len(shown), len(placed), "ways"),
+                caption=_caption(setting, data) + left_out(len(shown), len(placed), "ways"),
                 data=data,
                 draw=partial(_draw, setting=setting, ways=shown, front=front, styles=styles),
                 place="first" if setting in [group[0] for group in facts.groups] else "more",
@@ -75,16 +72,16 @@ def pareto(points: list[tuple[float, float]]) -> list[bool]:
     return [not any(p[0] <= q[0] and p[1] <= q[1] and p != q for p in points) for q in points]
 
 
-def _caption(setting: Setting, ways: list[Way], front: int) -> str:
-    said = "Down and left is better" + ("; the grey line is the Pareto front." * (front > 1) or ".")
-    counts = {w.time.n for w in ways if w.time}
-    if max(counts) > 2:
+def _caption(setting: Setting, data: pd.DataFrame) -> str:
+    several = int(data["pareto_front"].sum()) > 1
+    said = "Down and left is better" + ("; the grey line is the Pareto front." * several or ".")
+    if data["processes"].max() > 2:
         said += " Bars: 95 % intervals between processes (of two processes, both)."
-    elif max(counts) == 1:
+    elif data["processes"].max() == 1:
         said += " One process each, so there are no intervals."
-    if any(setting.answer.why.get(w.name) for w in ways):
+    if any(setting.answer.why.get(name) for name in data["way"]):
         said += " Open marks: ways that do not qualify (see the table)."
-    if any(w.contended for w in ways):
+    if data["contended"].any():
         said += " * measured under contention, so no Pareto front is drawn."
     out = [w.name for w in setting.ways if w.failed.get("oom") and not w.ok]
     return said + (f" Out of memory: {', '.join(out)}." if out else "")
@@ -95,21 +92,21 @@ def _draw(
     styles: dict[tuple[str, str, str], Look],
 ) -> None:  # fmt: skip
     line = sorted((w.ms, w.mib) for w in front if front[w])
-    steps = [*line[:1], *((x, y) for (_, b), (x, d) in itertools.pairwise(line)
-                          for y in (b, d))]  # fmt: skip
-    axes.plot([x for x, _ in steps], [y for _, y in steps], color=FAINT, linewidth=1.2, zorder=1,
-              label="_")  # fmt: skip
+    axes.plot(*zip(*line, strict=True), color=FAINT, drawstyle="steps-post", linewidth=1.2,
+              zorder=1, label="_")  # fmt: skip
     xs: list[float] = []
-    for way in ways:
+    for way in sorted(ways, key=lambda w: (w.ms, w.name)):
         if not way.time:
             continue
         look, open_, interval = styles[of_way(way)], setting.answer.why.get(way.name), way.time.ms
         xs.append(way.ms)
         if interval.kind and way.time.n > 1:
-            axes.plot([interval.low, interval.high], [way.mib] * 2, color=look.colour, linewidth=1)
+            axes.plot([interval.low, interval.high], [way.mib] * 2, color=look.colour, linewidth=1,
+                      label="_")  # fmt: skip
             xs += [interval.low, interval.high]
         axes.plot(
-            way.ms, way.mib, look.marker, color=look.colour, markersize=6, label=way.name,
+            way.ms, way.mib, look.marker, color=look.colour, markersize=6,
+            label=folded(way.name + "*" * way.contended, 22),
             fillstyle="none" if open_ else "full",
             # A rim in the colour of the paper keeps marks apart that cover each other.
             markeredgecolor=look.colour if open_ else PAPER, markeredgewidth=1 if open_ else 0.5,
@@ -119,6 +116,5 @@ def _draw(
     log_axis(axes, "y", [w.mib for w in ways])
     axes.set_xlabel("step time (ms per training step)")
     axes.set_ylabel(heading(setting.memory))
-    titled(axes, setting.name or setting.whole)
-    named = [(w.ms, w.mib, w.name + "*" * w.contended) for w in ways]
-    point_labels(axes, named[:MOST_NAMED], [(x, y) for x, y, _ in named])
+    axes.set_title(folded(setting.name or setting.whole, TITLE_WIDTH))
+    axes.get_figure().legend(loc="outside right upper", frameon=False, handletextpad=0.1)

@@ -11,15 +11,16 @@ import pandas as pd
 from reports.judge import Setting
 from reports.judge.rows import number
 from reports.plots.base import (
+    TITLE_WIDTH,
     NotDrawn,
     Plot,
     end_labels,
+    folded,
     left_out,
     most_telling,
     note,
     of_method,
     tip,
-    titled,
 )
 from reports.plots.style import INK, Look, looks
 from reports.study import Study
@@ -137,5 +138,5 @@ def _draw(
              va="bottom")  # fmt: skip
     axes.set_xlabel("training time (s)")
     axes.set_ylabel(CURVES[y])
-    titled(axes, title)
+    axes.set_title(folded(title, TITLE_WIDTH))
     end_labels(axes, ends)

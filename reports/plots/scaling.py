@@ -11,15 +11,16 @@ import pandas as pd
 
 from reports.judge.scaling import TIME, Series, series, sizes_swept
 from reports.plots.base import (
+    TITLE_WIDTH,
     NotDrawn,
     Plot,
     end_labels,
+    folded,
     left_out,
     log_axis,
     note,
     of_method,
     tip,
-    titled,
 )
 from reports.plots.style import FAINT, MOST_SERIES, Look, looks
 from reports.records.columns import heading
@@ -115,5 +116,5 @@ def _draw(axes: Axes, found: list[Series], styles: dict[tuple[str, str, str], Lo
     log_axis(axes, "y", ys)
     axes.set_xlabel(AXES[size])
     axes.set_ylabel("ms per training step" if metric == TIME else heading(metric))
-    titled(axes, found[0].where)
+    axes.set_title(folded(found[0].where, TITLE_WIDTH))
     end_labels(axes, ends)
