@@ -1,4 +1,4 @@
-// Sorting and filtering of the table of all cells, and drawings enlarged. Values enter the page as text
+// Sorting and searching of the table of all cells, and drawings enlarged. Values enter the page as text
 // only, never as HTML.
 "use strict";
 for (const box of document.querySelectorAll(".cells")) {
@@ -20,12 +20,16 @@ for (const box of document.querySelectorAll(".cells")) {
       ? String(Number(value.toPrecision(3))) : value.toExponential(2);
   };
 
+  // A word is looked for anywhere; name=value, as in an override, in that column alone.
+  const matches = (row, word) => {
+    const [name, value] = word.split("=");
+    return value !== undefined && at.has(name)
+      ? String(row[at.get(name)] ?? "").toLowerCase() === value
+      : row.some((v) => v !== null && String(v).toLowerCase().includes(word));
+  };
   const chosen = () => {
-    const filters = [...form.querySelectorAll("select")].filter((s) => s.value !== "");
     const words = form.elements.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    return data.filter((row) =>
-      filters.every((s) => String(row[at.get(s.name)] ?? "") === s.value) &&
-      words.every((w) => row.some((v) => v !== null && String(v).toLowerCase().includes(w))));
+    return data.filter((row) => words.every((word) => matches(row, word)));
   };
 
   const compare = (a, b) => {

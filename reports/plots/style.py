@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 # Greys that the page replaces by its own colours, so that one drawing serves light and dark.
@@ -55,20 +54,18 @@ def looks(ways: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], Lo
     Colour tells the algorithm. Where all are of one algorithm, colour tells its options instead.
     """
     ways = sorted(set(ways))
-    algos = list(dict.fromkeys(algo for algo, _, _ in ways))
+    algos = list(dict.fromkeys([*HOME, *(algo for algo, _, _ in ways)]))
     options = list(dict.fromkeys(option for _, option, _ in ways))
-    rests = list(dict.fromkeys((option, rest) for _, option, rest in ways))
-    taken = {algo: HOME.index(algo) for algo in algos if algo in HOME}
-    free = (place for place in count() if place not in taken.values())
-    places = {algo: taken[algo] if algo in taken else next(free) for algo in algos}
+    alone = len({algo for algo, _, _ in ways}) == 1
+    places = {w: algos.index(w[0]) + (options.index(w[1]) if alone else 0) for w in ways}
+    # A colour that a second algorithm has to share gets markers of its own.
+    kinds = {w: (0 if alone else places[w] // len(COLOURS), *w[1:]) for w in ways}
+    order = list(dict.fromkeys(kinds.values()))
 
-    def look(algo: str, option: str, rest: str) -> Look:
-        place = places[algo] + (options.index(option) if len(algos) == 1 else 0)
-        again, colour = divmod(place, len(COLOURS))
-        # A colour that a second algorithm has to share gets markers of its own.
-        turn = rests.index((option, rest)) + (again * len(rests) if len(algos) > 1 else 0)
+    def look(way: tuple[str, str, str]) -> Look:
+        turn = order.index(kinds[way])
         # Once all markers are used up, each of them comes with another dash.
         dash = (turn + turn // len(MARKERS)) % len(DASHES)
-        return Look(COLOURS[colour], MARKERS[turn % len(MARKERS)], DASHES[dash])
+        return Look(COLOURS[places[way] % len(COLOURS)], MARKERS[turn % len(MARKERS)], DASHES[dash])
 
-    return {each: look(*each) for each in ways}
+    return {way: look(way) for way in ways}

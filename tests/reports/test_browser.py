@@ -1,4 +1,4 @@
-"""The page in a real browser: sorting, filters, keyboard, phone, dark mode, no requests."""
+"""The page in a real browser: sorting, search, keyboard, phone, dark mode, no requests."""
 
 from __future__ import annotations
 
@@ -136,32 +136,20 @@ def test_text_columns_sort_too(page: Any) -> None:
     assert values == sorted(values)
 
 
-def test_filters_combine_and_reset(page: Any) -> None:
+def test_searching_any_text_and_columns(page: Any) -> None:
     total = int(shown(page).split()[0])
-    for name, value in (("variant", "bptt"), ("batching", "manual"), ("n_hidden", "128")):
-        select = page.find_element(By.CSS_SELECTOR, f"select[name={name}]")
-        select.send_keys(value)
-        assert select.get_attribute("value") == value
+    box = page.find_element(By.NAME, "search")
+    box.send_keys("exhausted 4096")
+    assert column(page, "status") == ["oom"]
+    assert "RESOURCE_EXHAUSTED" in column(page, "reason")[0]
+    box.clear()
+    box.send_keys("variant=bptt batching=manual n_hidden=128")
     assert set(column(page, "variant")) == {"bptt"}
     assert set(column(page, "batching")) == {"manual"}
     assert set(column(page, "n_hidden")) == {"128"}
     assert shown(page).endswith(f"of {total} cells")
     page.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
     Wait(page, 5).until(lambda d: shown(d) == f"{total} cells")
-
-
-@pytest.mark.parametrize("name", ["variant", "batching", "batch_size", "n_hidden", "n_steps",
-                                  "device", "backend", "status"])  # fmt: skip
-def test_there_is_a_filter_for(page: Any, name: str) -> None:
-    options = page.find_elements(By.CSS_SELECTOR, f"select[name={name}] option")
-    assert len(options) >= 2
-    assert options[0].text == "all"
-
-
-def test_searching_any_text(page: Any) -> None:
-    page.find_element(By.NAME, "search").send_keys("exhausted 4096")
-    assert column(page, "status") == ["oom"]
-    assert "RESOURCE_EXHAUSTED" in column(page, "reason")[0]
 
 
 def test_the_whole_page_works_from_the_keyboard(page: Any) -> None:
@@ -180,7 +168,7 @@ def test_the_whole_page_works_from_the_keyboard(page: Any) -> None:
         active.send_keys(Keys.TAB)
     head = page.find_element(By.CSS_SELECTOR, "th[data-column=step_time_ms]")
     assert head.get_attribute("aria-sort") == "ascending"
-    assert {"a", "summary", "select", "input", "button"} <= reached
+    assert {"a", "summary", "input", "button"} <= reached
     outline = page.execute_script(
         "return getComputedStyle(document.activeElement).outlineStyle")  # fmt: skip
     assert outline == "solid"
@@ -227,7 +215,7 @@ def test_a_phone_scrolls_tables_but_never_the_page(driver: Any, url: str, scheme
     """)
     assert (width <= PHONE[0], wide) == (True, [])
     sizes = driver.execute_script(
-        "return [...document.querySelectorAll('p, li, td, th, summary, select')]"
+        "return [...document.querySelectorAll('p, li, td, th, summary')]"
         ".filter(e => e.offsetParent).map(e => parseFloat(getComputedStyle(e).fontSize))"
     )
     assert len(sizes) > 60
