@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.reports.synthetic_records import grid, write_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "examples"
@@ -38,7 +42,27 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
     assert low <= float(found[1]) <= high
 
 
+def test_the_notebook_draws_its_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its cells in order, without Jupyter."""
+    records = grid(algo=["bptt", "d_rtrl"], n_hidden=[64, 128], repeat=[0, 1])
+    write_sweep(tmp_path / "runs" / "latest", records)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    made = json.loads((FOLDER / "from_records_to_figure.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, Any] = {}
+    for cell in made["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            exec("".join(cell["source"]), names)
+    names["plt"].close("all")
+    assert list(names["times"].index) == [
+        (algo, width) for algo in ("bptt", "d_rtrl") for width in (64, 128)
+    ]
+    assert Path("step_time.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_the_page_lists_every_example() -> None:
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"\]\((\w+\.py)\)", page)) == {f.name for f in FOLDER.glob("*.py")}
-    assert {f.name for f in FOLDER.glob("*.py")} == set(PROMISED)
+    programs = {f.name for f in FOLDER.iterdir() if f.suffix in (".py", ".ipynb")}
+    assert set(re.findall(r"\]\((\w+\.(?:py|ipynb))\)", page)) == programs
+    assert {name for name in programs if name.endswith(".py")} == set(PROMISED)
