@@ -25,6 +25,7 @@ from reports.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ORDER = 20
 TITLE = "Time against memory"
@@ -117,4 +118,5 @@ def _draw(
     axes.set_xlabel("step time (ms per training step)")
     axes.set_ylabel(heading(setting.memory))
     axes.set_title(folded(setting.name or setting.whole, TITLE_WIDTH))
-    axes.get_figure().legend(loc="outside right upper", frameon=False, handletextpad=0.1)
+    figure: Figure = axes.get_figure()  # type: ignore[assignment]
+    figure.legend(loc="outside right upper", frameon=False, handletextpad=0.1)
