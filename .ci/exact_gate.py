@@ -90,8 +90,7 @@ def renew(head: Path) -> int:
     folder = BASELINES / key(kind)
     folder.mkdir(parents=True, exist_ok=True)
     rows = parquet.read_table(head / "results.parquet")
-    # Where it lay on this machine is nobody else's concern. The rest of the file, the environments
-    # beside its rows among it, is kept.
+    # Where it lay on this machine is nobody else's concern.
     kept = [name for name in rows.column_names if name != "cfg.out"]
     parquet.write_table(rows.select(kept), folder / "results.parquet")
     (folder / "machine.json").write_text(json.dumps(kind, indent=1) + "\n", encoding="utf-8")

@@ -51,7 +51,7 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
         if name not in others
     ]
     with output.staged(target) as stage:
-        write(study.everything, stage, sweeps.records)
+        write(study.everything, stage)
         report = stage / "report"
         told = Context(study, [plot.save(report) for plot in drawn], missing)
         for table in told.tables:

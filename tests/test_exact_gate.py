@@ -42,7 +42,7 @@ def swept(folder: Path, **changed: Any) -> Path:
     records.append(record("d_rtrl", metrics=exact))
     write_sweep(folder, records)
     sweeps = read_sweeps([folder])
-    write(Study(sweeps).everything, folder, sweeps.records)
+    write(Study(sweeps).everything, folder)
     return folder
 
 

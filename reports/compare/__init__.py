@@ -54,11 +54,11 @@ def _failing(cell: Cell) -> str:
 
 def _notes(base: Side, head: Side) -> list[str]:
     notes = [*base.left_out, *head.left_out]
-    machines = [side.facts("fingerprint") for side in (base, head)]
-    if set(machines[0]) != set(machines[1]):
+    machines = [side.environment("fingerprint") for side in (base, head)]
+    if machines[0] != machines[1]:
         told = " and ".join(
-            f"{', '.join(sorted(side.facts('processor'))) or 'unknown'} "
-            f"({', '.join(sorted(known)) or 'unknown'})"
+            f"{', '.join(side.environment('processor')) or 'unknown'} "
+            f"({', '.join(known) or 'unknown'})"
             for side, known in zip((base, head), machines, strict=True)
         )
         notes.append(f"The machines differ: {told}; times are not compared.")

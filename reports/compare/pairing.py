@@ -16,7 +16,7 @@ from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import SETTINGS, SYMBOLS
 from reports.records.settings import identities, labels, option_names, settings
-from reports.records.table import environments, frame, read_parquet
+from reports.records.table import frame, read_parquet
 
 _WORDS = ("algo", "batching", "model", "task", "backend", "device")
 LACKING = "not finite or not recorded in"
@@ -25,11 +25,10 @@ _ALWAYS = ("algo", "batching", "batch_size", "n_hidden", "n_steps")
 
 @dataclass(frozen=True)
 class Side:
-    """One sweep: its rows, key -> where each was measured, and files that were left out."""
+    """One sweep: its rows, and files that were left out."""
 
     name: str
     rows: pd.DataFrame
-    environment: dict[str, dict[str, Any]]
     left_out: Sequence[str] = ()
     _columns: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -48,11 +47,9 @@ class Side:
         """Which rows were to take times."""
         return self.rows.filter(regex=r"^cfg\.metric\.timing").notna().any(axis=1).to_numpy()
 
-    def facts(self, name: str, at: Any = slice(None)) -> dict[str, Any]:
-        """The distinct values of one fact about where rows were measured, by their texts."""
-        known = (self.environment.get(key, {}).get(name) for key in self.column("key")[at])
-        return {str(sorted(fact.items()) if isinstance(fact, dict) else fact): fact
-                for fact in known if fact is not None}  # fmt: skip
+    def environment(self, fact: str, at: Any = slice(None)) -> list[str]:
+        """The distinct values of one fact about where rows were measured."""
+        return sorted({v for v in self.column(f"env.{fact}")[at] if isinstance(v, str) and v})
 
 
 @dataclass(frozen=True)
@@ -118,26 +115,19 @@ class Cell:
                 if np.isnan(side).any()]  # fmt: skip
         return f"{LACKING} {' and '.join(told)}" if told else ""
 
-    def difference(self, *names: str) -> str:
-        """In words, how the environments of both sides differ in these facts; "" for not at all."""
-        for name in names:
-            base, head = (s.facts(name, at) for s, at in zip(self.sides, self.rows, strict=True))
+    def difference(self, *facts: str) -> str:
+        """In words, how the environments of both sides differ in these; "" for not at all."""
+        for fact in facts:
+            base, head = (side.environment(fact, at)
+                          for side, at in zip(self.sides, self.rows, strict=True))  # fmt: skip
             if not (base and head):
-                return f"{name} not recorded on {'one side' if base or head else 'both sides'}"
-            if set(base) != set(head):
-                return _differ(name, *(next(iter(found.values())) for found in (base, head)))
+                return f"{fact} not recorded on {'one side' if base or head else 'both sides'}"
+            if base != head:
+                parts = [found[0].split(", ") for found in (base, head)]
+                own = [", ".join([p for p in some if p not in other][:4])
+                       for some, other in (parts, parts[::-1])]  # fmt: skip
+                return f"different {fact}" + (f": {own[0]} and {own[1]}" if all(own) else "")
         return ""
-
-
-def _differ(name: str, base: Any, head: Any) -> str:
-    if not isinstance(base, dict):
-        return f"different {name}: {base} and {head}"
-    moved = [
-        f"{library} {base.get(library, 'absent')} and {head.get(library, 'absent')}"
-        for library in sorted({*base, *head})
-        if base.get(library) != head.get(library)
-    ]
-    return f"different {name}" + (f": {', '.join(moved[:4])}" if moved else "")
 
 
 def read_side(path: Path) -> Side:
@@ -147,15 +137,15 @@ def read_side(path: Path) -> Side:
         InputError: neither of the two, no record, or another schema.
     """
     if path.is_file():
-        rows, environment = read_parquet(path)
+        rows = read_parquet(path)
         if rows.empty:
             raise InputError(
                 "a results table with rows", f"{path}, which has none", "Run a sweep first."
             )
-        return Side(str(path), rows, environment)
+        return Side(str(path), rows)
     sweeps = read_sweeps([path])
     left_out = [f"Left out {file}: {why}" for file, why in sweeps.corrupt]
-    return Side(str(path), frame(sweeps.records), environments(sweeps.records), left_out)
+    return Side(str(path), frame(sweeps.records), left_out)
 
 
 def pair(base: Side, head: Side) -> tuple[list[Cell], list[str]]:

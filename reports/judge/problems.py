@@ -38,54 +38,40 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
     ok = table["status"].eq("ok")
     doubt = {r["key"]: (r.get("memory") or {}).get("disagreement") for r in sweeps.records}
     doubted = table["key"].map(doubt).astype(object).fillna("").astype(str)
-    busy = ok & table["contended"] & table["step_time_ms"].gt(0)
     nothing = pd.Series("", index=table.index)
-    # (title, which rows, what is said of each, whether it is grave)
-    kinds = [(said, table["status"].eq(status), table["reason"], status != "skipped")
+    # (title, which rows, what is said of each)
+    kinds = [(said, table["status"].eq(status), table["reason"])
              for status, said in STATUS.items()]  # fmt: skip
     kinds += [
-        ("whose training is not healthy", ok & table["health"].ne(""), table["health"], True),
+        ("whose training is not healthy", ok & table["health"].ne(""), table["health"]),
         (f"of {facts.timed} timed under contention (a time with no calm process is marked *)",
-         busy, nothing, True),
-        ("whose sources of memory disagree", doubted.ne(""), doubted, True),
+         ok & table["contended"] & table["step_time_ms"].gt(0), nothing),
+        ("whose sources of memory disagree", doubted.ne(""), doubted),
+        ("timed before the steps had become steady", ok & table["steady"].eq(0), nothing),
     ]
-    if "steady" in table:
-        unsteady = ok & table["steady"].eq(0)
-        kinds.append(("timed before the steps had become steady", unsteady, nothing, True))
-    found = [
-        Problem(f"{_cells(int(some.sum()))} {title}", _grouped(table[some], said, facts), grave)
-        for title, some, said, grave in kinds
-        if some.any()
-    ]
-    jax = _versions(sweeps, table[ok])
-    if len(jax) > 1:
-        title = "Not all cells ran on the same version of jax"
-        rows = [(f"jax {v}", _cells(len(keys)), tuple(keys)) for v, keys in sorted(jax.items())]
-        found.append(Problem(title, rows))
+    found = [Problem(f"{_count(int(some.sum()), 'cell')} {title}",
+                     _grouped(table[some], said, facts), title != STATUS["skipped"])
+             for title, some, said in kinds if some.any()]  # fmt: skip
+    jax = table[ok].get("env.versions", nothing[ok]).str.extract(r"\bjax ([^,]+)")[0]
     odd = [(f"{w.name}{f' at {s.name}' if s.name else ''}",
             f"{w.time.odd} of {w.time.odd + w.time.n} processes", ())
            for s in facts.settings for w in s.ways if w.time and w.time.odd]  # fmt: skip
-    if odd:
-        found.append(
-            Problem(
-                "Processes that took over twice or under half the median of their cell; "
-                "they are left out of times and intervals",
-                odd,
-            )
-        )
-    if sweeps.missing:
-        rows = [(_planned(c), "", (str(c["key"]),)) for c in sweeps.missing[:50]]
-        title = f"{_cells(len(sweeps.missing))} planned but not run yet; the same command resumes"
-        found.append(Problem(title, rows))
-    if sweeps.corrupt:
-        count = len({file for file, _ in sweeps.corrupt})
-        title = f"{count} {'file' if count == 1 else 'files'} left out, whole or in part"
-        found.append(Problem(title, [(str(file), why, ()) for file, why in sweeps.corrupt]))
-    return found
+    rest: list[tuple[str, list[tuple[str, str, tuple[str, ...]]]]] = [
+        ("Not all cells ran on the same version of jax",
+         [(f"jax {v}", _count(len(keys), "cell"), tuple(keys))
+          for v, keys in table[ok]["key"].groupby(jax)] if jax.nunique() > 1 else []),
+        ("Processes that took over twice or under half the median of their cell; they are left out "
+         "of times and intervals", odd),
+        (f"{_count(len(sweeps.missing), 'cell')} planned but not run yet; the same command resumes",
+         [(_planned(c), "", (str(c["key"]),)) for c in sweeps.missing[:50]]),
+        (f"{_count(len({f for f, _ in sweeps.corrupt}), 'file')} left out, whole or in part",
+         [(str(file), why, ()) for file, why in sweeps.corrupt]),
+    ]  # fmt: skip
+    return found + [Problem(title, rows) for title, rows in rest if rows]
 
 
-def _cells(n: int) -> str:
-    return f"{n} {'cell' if n == 1 else 'cells'}"
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _grouped(
@@ -100,17 +86,6 @@ def _grouped(
         which = f"{way}{f' at {where}' if where else ''}{count}"
         out.append((which, str(text), tuple(some["key"])))
     return sorted(out)
-
-
-def _versions(sweeps: Sweeps, ran: pd.DataFrame) -> dict[str, list[str]]:
-    """Version of jax -> keys of the cells that ran on it; where none is told it is no version."""
-    found: dict[str, list[str]] = {}
-    keys = set(ran["key"])
-    for record in sweeps.records:
-        version = ((record.get("provenance") or {}).get("versions") or {}).get("jax")
-        if version and record["key"] in keys:
-            found.setdefault(str(version), []).append(record["key"])
-    return found
 
 
 def _planned(cell: Mapping[str, Any]) -> str:

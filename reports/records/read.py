@@ -29,10 +29,18 @@ MOST_INDEX_MIB = 512
 DEEPEST = 32  # levels of nesting; a real record has six
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 _NUMBER = (int, float, type(None))
-# What the parts of a record hold; * stands for any name, a list for numbers in a row.
-_PARTS: dict[str, Any] = {
+_SETTING = (*_NUMBER, str, bool)
+# What the parts of a record hold: * stands for any other name, a list for values in a row. What a
+# file lacks is empty.
+_RECORD: dict[str, Any] = {
+    **dict.fromkeys(("key", "status", "experiment", "reason", "health", "created"), (str,)),
+    "row": dict.fromkeys(WHOLE, (int, type(None))) | {"*": _SETTING},
     "config": {}, "memory": {}, "provenance": {"versions": {}}, "traces": {"*": (int, float)},
     "samples": {"*": [_NUMBER]}, "curves": {"*": [_NUMBER]}, "fidelity": {"*": {"*": _NUMBER}},
+}  # fmt: skip
+_INDEX: dict[str, Any] = {
+    "planned": [{"key": (str,), "row": {"*": _SETTING}}], "plots": [(str,)],
+    "experiment": (str,), "question": (str,),
 }  # fmt: skip
 
 
@@ -176,37 +184,36 @@ def _record(value: Any) -> tuple[Record, list[str]]:
         raise Unusable("no schema version")
     if record["schema"] != SCHEMA:
         return record, []  # judged with all the others: mixed versions are refused, not skipped
-    if not _KEY.fullmatch(_expect(record.get("key"), "key", str)):
+    given, _ = (dict(_expect(record.get(part), part, dict)) for part in ("metrics", "row"))
+    # Words are no metric; a writer that put them there meant the health beside them.
+    told = given.pop("health", None)
+    record = _shaped({**record, "health": record.get("health") or told}, "", _RECORD)
+    if not _KEY.fullmatch(record["key"]):
         raise Unusable(f"expected key to be 8 to 64 hexadecimal digits, got {record['key']!r:.60}")
-    if _expect(record.get("status"), "status", str) not in STATUSES:
+    if record["status"] not in STATUSES:
         raise Unusable(f"expected status to be one of {', '.join(STATUSES)}, "
                        f"got {record['status']!r:.60}")  # fmt: skip
-    for name, cell in _expect(record.get("row"), "row", dict).items():
-        kinds = (int,) if name in WHOLE else (str, int, float, bool)
-        _expect(cell, f"row.{name}", *kinds, type(None))
-    given = dict(_expect(record.get("metrics"), "metrics", dict))
-    # Words are no metric; a writer that put them there meant the health beside them.
-    record = {**record, "health": record.get("health") or given.pop("health", None)}
     metrics, without = _finite(given)
-    words = {n: _expect(record.get(n) or "", n, str)
-             for n in ("experiment", "reason", "health", "created")}  # fmt: skip
-    parts = {name: _shaped(record.get(name), name, shape) for name, shape in _PARTS.items()}
-    return {**record, **words, **parts, "metrics": metrics}, without
+    return {**record, "metrics": metrics}, without
 
 
 def _shaped(value: Any, name: str, shape: Any) -> Any:
-    """The value, when it has the shape; what an object lacks is an empty object."""
+    """The value, when it has the shape; what an object lacks is empty."""
     if isinstance(shape, dict):
-        found = dict(_expect({} if value is None else value, name, dict))
-        for each in found if "*" in shape else shape:
-            inner = shape.get("*") or shape[each]
-            found[each] = _shaped(found.get(each), f"{name}.{each}", inner)
+        found = dict(_expect({} if value is None else value, name or "the file", dict))
+        for each in {*shape, *found} - {"*"}:
+            if each in shape or "*" in shape:
+                inner = shape.get(each, shape.get("*"))
+                found[each] = _shaped(found.get(each), f"{name}.{each}".lstrip("."), inner)
         return found
     if isinstance(shape, list):
-        for item in _expect(value, name, list):
-            _expect(item, f"a number of {name}", *shape[0])
-        return value
-    return _expect(value, name, *shape)
+        listed = _expect([] if value is None else value, name, list)
+        if isinstance(shape[0], dict):
+            return [_shaped(item, f"one of {name}", shape[0]) for item in listed]
+        for item in listed:
+            _expect(item, f"one of {name}", *shape[0])
+        return listed
+    return _expect("" if value is None and shape == (str,) else value, name, *shape)
 
 
 def _finite(metrics: dict[str, Any]) -> tuple[dict[str, float | None], list[str]]:
@@ -242,23 +249,9 @@ def _expect(value: Any, name: str, *kinds: type) -> Any:
 def _index(file: Path) -> dict[str, Any]:
     """``sweep.json``, empty where there is none: the records are the truth."""
     try:
-        found = _expect(read_json(file, MOST_INDEX_MIB), "the file", dict)
+        return _shaped(_expect(read_json(file, MOST_INDEX_MIB), "the file", dict), "", _INDEX)
     except FileNotFoundError:
-        found = {}
-    planned = []
-    for cell in _expect(found.get("planned") or [], "planned", list):
-        entry = cell if isinstance(cell, dict) else {"key": cell}
-        row = _expect(entry.get("row") or {}, "a planned row", dict)
-        for name, setting in row.items():
-            _expect(setting, f"planned {name}", str, int, float, bool, type(None))
-        planned.append({"key": _expect(entry.get("key"), "a planned key", str), "row": row})
-    plots = _expect(found.get("plots") or [], "plots", list)
-    return {
-        "planned": planned,
-        "plots": [_expect(name, "a plot", str) for name in plots],
-        "experiment": _expect(found.get("experiment") or "", "experiment", str),
-        "question": _expect(found.get("question") or "", "question", str),
-    }
+        return _shaped({}, "", _INDEX)
 
 
 def _cell_files(folder: Path) -> list[Path]:

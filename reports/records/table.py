@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ def load(*folders: str | Path) -> pd.DataFrame:
     """One row per record of the given sweeps, for notebooks.
 
     Columns: the contract's (null where a record lacks them), every further metric, ``<metric>_lo``
-    and ``<metric>_hi`` where intervals were recorded, and each leaf of the composed configuration
-    as ``cfg.<path>``. Units and meanings: ``reports.records.columns``.
+    and ``<metric>_hi`` where intervals were recorded, each leaf of the composed configuration as
+    ``cfg.<path>``, and where the row was measured as ``env.<fact>``. Units and meanings:
+    ``reports.records.columns``.
 
     Raises:
         InputError: a folder is not a sweep, has no usable record, or mixes schema versions.
@@ -41,6 +42,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
         row = {name: record.get(name) for name in own} | record["row"]
         row.update((name, _number(value)) for name, value in record["metrics"].items())
         row.update(("cfg." + path, _quoted(leaf)) for path, leaf in leaves(record["config"]))
+        row.update((f"env.{fact}", told) for fact, told in _environment(record))
         if (told := recorded_contention(record)) is not None:
             row["contended"] = told
         rows.append(row)
@@ -48,6 +50,20 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     table = table.reindex(columns=_ordered(table.columns))
     # Converted all at once: adding a hundred columns one by one fragments the frame.
     return pd.DataFrame({name: _typed(name, table[name]) for name in table.columns})
+
+
+# What decides whether two numbers may be compared; the load and the time of day do not.
+_COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
+
+
+def _environment(record: Record) -> Iterator[tuple[str, str]]:
+    """Where a record was measured: (fact, in words)."""
+    for name in _COMPARED:
+        fact = (record.get("provenance") or {}).get(name)
+        if isinstance(fact, dict):
+            fact = ", ".join(f"{library} {version}" for library, version in sorted(fact.items()))
+        if fact not in (None, ""):
+            yield name, str(fact)
 
 
 def recorded_contention(record: Record) -> float | None:
@@ -78,72 +94,43 @@ def _quoted(leaf: Any) -> Any:
     return json.dumps(leaf)
 
 
-def write(table: pd.DataFrame, folder: Path, records: Sequence[Record]) -> None:
-    """Writes ``results.parquet`` and ``results.csv`` into the folder, each replaced as a whole.
-
-    The parquet file carries, in its metadata, where each row was measured (`environments`), so
-    that a comparison can be made from it without the records.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def write(table: pd.DataFrame, folder: Path) -> None:
+    """Writes ``results.parquet`` and ``results.csv`` into the folder, each replaced as a whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = pa.Table.from_pandas(table, preserve_index=False)
-    metadata = {**(data.schema.metadata or {}), _ENVIRONMENTS: json.dumps(_by_environment(records))}
     with replacing(folder / "results.parquet") as part:
-        pq.write_table(data.replace_schema_metadata(metadata), part)
+        table.to_parquet(part, index=False)
     with replacing(folder / "results.csv") as part:
         table.to_csv(part, index=False)
 
 
-_ENVIRONMENTS = b"environments"
-# What decides whether two numbers may be compared; the load and the time of day do not.
-_COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
-
-
-def environments(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
-    """key -> where the row was measured."""
-    return {r["key"]: {name: r["provenance"].get(name) for name in _COMPARED} for r in records}
-
-
-def read_parquet(file: Path) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
-    """The table that `write` wrote, and key -> where the row was measured.
+def read_parquet(file: Path) -> pd.DataFrame:
+    """The table that `write` wrote.
 
     Raises:
         InputError: the file is not a results table.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pyarrow import ArrowException
 
-    rebuild = "Rebuild it with python -m reports DIR."
+    came = str(file)
     try:
-        data = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError("a results.parquet or a sweep's folder", f"{file} ({error})",
-                         rebuild) from None  # fmt: skip
-    if missing := [c for c in CONTRACT if c not in data.column_names]:
-        raise InputError("a results table with the contract's columns",
-                         f"{file} without {', '.join(missing[:5])}", rebuild)  # fmt: skip
-    stored = json.loads((data.schema.metadata or {}).get(_ENVIRONMENTS, b"[]"))
-    return data.to_pandas(), {key: group["environment"] for group in stored
-                              for key in group["keys"]}  # fmt: skip
-
-
-def _by_environment(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Each distinct environment once, with the keys measured in it."""
-    groups: dict[str, dict[str, Any]] = {}
-    for key, environment in environments(records).items():
-        name = json.dumps(environment, sort_keys=True)
-        groups.setdefault(name, {"environment": environment, "keys": []})["keys"].append(key)
-    return list(groups.values())
+        table = pd.read_parquet(file)
+    except (OSError, ArrowException) as error:
+        came = f"{file} ({error})"
+    else:
+        missing = [c for c in CONTRACT if c not in table]
+        if not missing:
+            return table
+        came = f"{file} without {', '.join(missing[:5])}"
+    raise InputError("a sweep's folder or a results.parquet with the contract's columns", came,
+                     "Rebuild it with python -m reports DIR.") from None  # fmt: skip
 
 
 def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
     """Contract first (also what no record has), intervals beside their metric, settings last."""
     documented = dict.fromkeys([*CONTRACT, *(c.name for c in METRICS)])
     present = [str(c) for c in columns]
-    settings = sorted(c for c in present if c.startswith("cfg."))
-    further = [c for c in present if c not in documented and not c.startswith("cfg.")]
+    settings = sorted(c for c in present if c.startswith(("cfg.", "env.")))
+    further = [c for c in present if c not in documented and c not in settings]
     bounds = {c for c in further if c.endswith(("_lo", "_hi"))}
     order: list[str] = []
     for name in [*documented, *(c for c in further if c not in bounds)]:
@@ -156,7 +143,7 @@ def _typed(name: str, values: pd.Series) -> pd.Series:
     if name in WHOLE:
         # Not by way of floats, which lose the last digits of a large seed.
         return pd.Series(pd.array(_nulls(values), "Int64"), index=values.index)
-    if name in _WORDS:
+    if name in _WORDS or name.startswith("env."):
         return values.astype("string").fillna("")
     if not name.startswith("cfg."):
         return pd.to_numeric(values, errors="coerce").astype("float64")

@@ -62,7 +62,7 @@ def tables(folder: Path) -> None:
     from reports.records.table import frame, write
 
     records = read_sweeps([folder]).records
-    write(frame(records), folder, records)
+    write(frame(records), folder)
 
 
 def parquet(folder: Path) -> None:

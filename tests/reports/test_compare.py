@@ -269,7 +269,7 @@ def test_parquet_compares_as_the_folder_does(tmp_path: Path) -> None:
     folders = [write_sweep(tmp_path / name, r) for name, r in (("base", base), ("head", head))]
     for folder in folders:
         records = read_sweeps([folder]).records
-        write(frame(records), folder, records)
+        write(frame(records), folder)
     by_folder = compare(*folders)
     by_file = compare(*(folder / "results.parquet" for folder in folders))
     assert [(ln.cell, ln.metric, ln.verdict) for ln in by_file.lines] == [
