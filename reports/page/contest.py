@@ -1,4 +1,4 @@
-"""The tables of a contest: one for each setting, a row a way, the best first."""
+"""The tables of a contest: one over all settings, and one for each; a row a way, the best first."""
 
 from __future__ import annotations
 
@@ -34,6 +34,28 @@ def told(found: Sequence[Match]) -> list[Told]:
             for name in [f"{m.where.get('task')} · {m.where.get('model')}"]]  # fmt: skip
 
 
+def overview(found: Sequence[Told]) -> Table | None:
+    """Every way's test accuracy in every setting, where there are several; those most often
+    among the best first."""
+    if len(found) < 2:
+        return None
+    entries = {t.name: {e.name: e for e in t.match.entries} for t in found}
+    names = {name for some in entries.values() for name in some}
+    best = {name: sum(some[name].best == "first" for some in entries.values() if name in some)
+            for name in names}  # fmt: skip
+    mean = {name: sum(some[name].mean for some in entries.values() if name in some)
+            for name in names}  # fmt: skip
+    rows: list[dict[str, Cell | str]] = [{
+        "way": name,
+        **{where: _accuracy(some[name], brief=True) if name in some else "–"
+           for where, some in entries.items()},
+        "among the best": f"{best[name]} of {sum(name in some for some in entries.values())}",
+    } for name in sorted(names, key=lambda name: (-best[name], -mean[name], name))]  # fmt: skip
+    return tabulate("contest", "Test accuracy of all ways in all settings", rows,
+                    ["Means of the fresh seeds in per cent; in bold what is among the best of its "
+                     "column, as far as the seeds can tell."])  # fmt: skip
+
+
 def _table(match: Match, name: str, number: int) -> Table:
     tuned = sorted({k for e in match.entries for k in e.chosen} - {"lr"})
     goal = f"{100 * match.target:.3g} %" if match.target == match.target else "a target"
@@ -50,11 +72,14 @@ def _table(match: Match, name: str, number: int) -> Table:
     return tabulate(f"contest_{number}", f"Contest on {name}", rows, _notes(match))  # fmt: skip
 
 
-def _accuracy(entry: Entry) -> Cell:
+def _accuracy(entry: Entry, brief: bool = False) -> Cell:
     values = list(entry.accuracy.values())
     if not values:
         return Cell("–")
     found = interval(values, bounds=(0, 1))
+    if brief:
+        told = _STANDING[entry.best]
+        return Cell(f"{100 * found.centre:.1f}", told, "start" if entry.best == "first" else "")
     text = f"{100 * found.centre:.1f} %"
     if found.low == found.low:
         text += f" ({100 * found.low:.1f} to {100 * found.high:.1f})"

@@ -9,7 +9,7 @@ from reports.judge.claims import answers
 from reports.judge.problems import problems
 from reports.page import tables
 from reports.page.cells import results
-from reports.page.contest import told
+from reports.page.contest import overview, told
 from reports.page.figures import plural
 from reports.plots.base import Drawn
 from reports.records import asked
@@ -52,13 +52,15 @@ class Context:
         self.drawn = _with_two_on_the_first_screen(drawings)
         self.ways = [tables.ways(g[0], i) for i, g in enumerate(facts.groups[:MOST_GROUPS], 1)]
         self.contests = told(study.contests)
+        self.overview = overview(self.contests)
         self.elsewhere = tables.elsewhere(facts)
         found = [*tables.scaling(facts), tables.phases(facts), tables.weights(study)]
         self.details = [table for table in found if table]
         self.environment = tables.environment(records)
         self.columns = tables.columns(table)
         self.tables = [t.table for t in self.contests] + self.ways + self.details
-        self.tables += [t for t in (self.elsewhere, self.columns, self.environment) if t]
+        others = self.overview, self.elsewhere, self.columns, self.environment
+        self.tables += [t for t in others if t]
         self.problems = problems(table, study.sweeps, facts)
         self.claims = answers(facts)
         self.results = results(table)

@@ -144,6 +144,29 @@ def test_the_report_names_winners_and_ties() -> None:
     assert "These seeds cannot tell who learns best: **" in equal
 
 
+def test_several_settings_have_one_table_over_all() -> None:
+    rng = np.random.default_rng(0)
+    records = [r for a, good in (("bptt", 0.95), ("d_rtrl", 0.85)) for r in way(rng, a, good)]
+    assert "Means of the fresh seeds" not in report(records)
+    for algo, good in (("bptt", 0.9), ("d_rtrl", 0.9), ("immediate", 0.7)):
+        more = way(rng, algo, good)
+        for each in more:
+            each["row"]["task"] = each["config"]["task"] = "mnist1d"
+        records += more
+    head, _, *rows = [[c.strip() for c in line.strip("| ").split("|")]
+                      for line in report(records).splitlines() if line.startswith("|")][:5]
+    assert head[0] == "way"
+    assert head[-1] == "among the best"
+    assert [row[0] for row in rows] == ["bptt", "d_rtrl", "immediate"]
+    assert [row[-1] for row in rows] == ["2 of 2", "1 of 2", "0 of 1"]
+    digits, signals = (head.index(h) for h in head[1:-1])
+    if "mnist1d" not in head[signals]:
+        digits, signals = signals, digits
+    assert [row[digits].startswith("**") for row in rows] == [True, False, False]
+    assert [row[signals].startswith("**") for row in rows] == [True, True, False]
+    assert rows[2][digits] == "–"
+
+
 def test_one_page_has_one_verdict() -> None:
     """Where there is a contest it alone says who is best, on the page and in the terminal."""
     rng = np.random.default_rng(2)
