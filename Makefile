@@ -1,5 +1,8 @@
 # make bench       a first sweep and its report
 # make test        lint, types and tests
+# make test-matrix the tests under each Python found, lowest and newest versions; TESTS=tests/core
+# make test-wheel  the wheel in a bare environment, outside of this folder
+# make docs        the documentation as a site, into build/site
 # make benchmarks  the timed suites
 # make gpu         what a GPU makes of it, under eight minutes; DEVICE=cpu rehearses
 # make gate        what no clock has a part in, against the committed baseline
@@ -22,13 +25,22 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without bytecode every benchmarked process spends three times as long on its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test benchmarks gpu gate baseline lint types clean
+.PHONY: bench test test-matrix test-wheel docs benchmarks gpu gate baseline lint types clean
 
 bench: .venv/installed
 	$(BIN)/python -m bench $(SWEEP)
 
 test: lint types
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-matrix:
+	WORKERS=$(WORKERS) TESTS="$(TESTS)" bash .ci/matrix
+
+test-wheel: .venv/bin/python
+	bash .ci/wheel $(PYTHON)
+
+docs: .venv/installed-docs
+	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 benchmarks: .venv/installed-test
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
@@ -50,7 +62,7 @@ types: .venv/installed-test
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is younger than pyproject.toml and constraints.txt exactly when what they ask for is there.
@@ -60,6 +72,10 @@ clean:
 
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) -e '.[test,peers]'
+	touch $@ .venv/installed
+
+.venv/installed-docs: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[docs]'
 	touch $@ .venv/installed
 
 .venv/bin/python:

@@ -1,5 +1,7 @@
 """Online learning for recurrent and spiking networks, on unmodified brainstate models."""
 
+from importlib import metadata
+
 from core import nn
 from core.algorithms import ES_D_RTRL, IODimVjpAlgorithm, decay_from_rank, pp_prop
 from core.algorithms.bptt import BPTT, CheckpointedBPTT, TruncatedBPTT
@@ -40,3 +42,8 @@ __all__ = [
     "train",
     "window_steps",
 ]
+
+try:
+    __version__ = metadata.version("etrace-bench")
+except metadata.PackageNotFoundError:  # a checkout on the path
+    __version__ = "0+unknown"

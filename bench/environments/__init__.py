@@ -1,7 +1,7 @@
 """Environments beside the project's own: for libraries that need other versions of everything.
 
 Each ``NAME.txt`` here pins one. ``python -m bench.environments NAME`` builds it, ``python=NAME``
-runs cells in it.
+runs cells in it. They lie in the user's cache folder, not in an installed package.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from bench.errors import BadInput, suggest
 
 PINS = Path(__file__).resolve().parent
-FOLDER = PINS.parents[1] / ".venvs"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+FOLDER = CACHE / "etrace-bench" / "environments"
 
 
 def names() -> list[str]:
