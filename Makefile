@@ -40,7 +40,7 @@ test-wheel: .venv/bin/python
 	bash .ci/wheel $(PYTHON)
 
 docs: .venv/installed-docs
-	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 benchmarks: .venv/installed-test
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only

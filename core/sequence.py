@@ -43,10 +43,11 @@ Loss = Callable[..., Any]
 class Result(NamedTuple):
     """What a pass over a sequence gives.
 
-    grads: by the path of each ParamState, as `model.states(ParamState)`; empty when evaluating.
-    losses: [T], before masking.
-    outputs: the model's outputs [T, ...], or None when not asked for.
-    aux: what the loss returned beside its value, stacked over T, or None.
+    Attributes:
+      grads: by the path of each ParamState, as `model.states(ParamState)`; empty when evaluating.
+      losses: [T], before masking.
+      outputs: the model's outputs [T, ...], or None when not asked for.
+      aux: what the loss returned beside its value, stacked over T, or None.
     """
 
     grads: dict[Any, Any]
