@@ -6,7 +6,9 @@ from core import nn
 from core.algorithms import ES_D_RTRL, IODimVjpAlgorithm, decay_from_rank, pp_prop
 from core.algorithms.bptt import BPTT, CheckpointedBPTT, TruncatedBPTT
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
+from core.algorithms.e_prop import EProp
 from core.algorithms.immediate import Immediate
+from core.algorithms.ottt import OTTT
 from core.algorithms.rtrl import RTRL
 from core.algorithms.snap_1 import SnAp1
 from core.data import MultiStepData, SingleStepData
@@ -18,9 +20,11 @@ __all__ = [
     "BPTT",
     "D_RTRL",
     "ES_D_RTRL",
+    "OTTT",
     "RTRL",
     "CheckpointedBPTT",
     "CoreError",
+    "EProp",
     "IODimVjpAlgorithm",
     "Immediate",
     "InvalidArgument",

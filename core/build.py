@@ -55,7 +55,7 @@ def build_graph(
     graph = trace_step(model, args, watched)
     read = read_states(graph)
     graph = _with_copies(graph, read)
-    fixed_y = _dependencies(graph)
+    fixed_y = dependencies(graph)
     check_other_states(graph)
     labels = _all_labels(graph, read, fixed_y)
     graph = _with_groups(graph, read, labels, fixed_y)
@@ -81,7 +81,7 @@ def _flow(graph: Graph, sources: Sources, through_operations: bool) -> dict[int,
     return reached
 
 
-def _dependencies(graph: Graph) -> dict[int, frozenset[Any]]:
+def dependencies(graph: Graph) -> dict[int, frozenset[Any]]:
     """Sources of each variable while every y is held fixed, as D requires."""
     sources = {h.var: frozenset([("h", i)]) for i, h in enumerate(graph.hidden)}
     sources |= {v: frozenset([("p", v)]) for v in graph.plain}
@@ -119,10 +119,10 @@ def _all_labels(
     graph: Graph, read: frozenset[int], fixed_y: Sources
 ) -> list[dict[int, np.ndarray]]:
     """Labels for every hidden array; none for what nothing reads, which may mix what it likes."""
-    return [_labels(graph, h, fixed_y) if i in read else {} for i, h in enumerate(graph.hidden)]
+    return [labels_of(graph, h, fixed_y) if i in read else {} for i, h in enumerate(graph.hidden)]
 
 
-def _labels(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
+def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
     """Which neuron of `h` each element of each variable feeds."""
     ys = {op.y for op in graph.operations}
     equations = needed(graph.differential.equations, [h.new], given=ys)
@@ -151,7 +151,7 @@ def _with_copies(graph: Graph, read: frozenset[int]) -> Graph:
     new = itertools.count(max(graph.program.avals) + 1)
     own = {(use, v): next(new) for v, found in several.items() for use in found}
     apart = with_copies(graph, own)
-    fixed_y = _dependencies(apart)
+    fixed_y = dependencies(apart)
     labels = _all_labels(apart, read, fixed_y)
     chosen: dict[tuple[int, int], int] = {}
     for v, found in several.items():

@@ -22,6 +22,10 @@ from core.graph import Graph
 __all__ = ["Feedback"]
 
 
+# Weights that were drawn from the same seed have nothing to do with these matrices.
+OWN = 0xFEEDBACC
+
+
 class Feedback:
     """How credit passes back through products.
 
@@ -44,7 +48,7 @@ class Feedback:
         """`values` of a step with B in the place of every W."""
         if not self.random:
             return values
-        key, found = jax.random.key(self.seed), {}
+        key, found = jax.random.fold_in(jax.random.key(self.seed), OWN), {}
         for k, w in enumerate(dict.fromkeys(op.w for op in graph.operations)):
             size = jnp.sqrt(jnp.mean(jnp.abs(values[w]) ** 2))
             drawn = jax.random.normal(jax.random.fold_in(key, k), values[w].shape, size.dtype)

@@ -150,7 +150,7 @@ class Operation:
         if len(xs) == 1:
             return self.apply(xs[0], w)
         options = {k: self.eqn.params[k] for k in ("precision", "preferred_element_type")}
-        matrix = self._canonical_w(w)
+        matrix = self.matrix(w)
         made = [
             jnp.matmul(self._native_x_as_rows(x), matrix[:, run], **options)
             for x, run in zip(xs, columns, strict=True)
@@ -175,13 +175,13 @@ class Operation:
         if dw is None and db is None:
             return None
         dtype = jnp.result_type(*(d for d in (dw, db) if d is not None))
-        parts = [jnp.zeros((self.n_in, self.width), dtype) if dw is None else self._canonical_w(dw)]
+        parts = [jnp.zeros((self.n_in, self.width), dtype) if dw is None else self.matrix(dw)]
         if self.bias is not None:
             row = jnp.zeros((1, self.width), dtype) if db is None else db.reshape(1, self.width)
             parts.append(row)
         return jnp.concatenate(parts)
 
-    def _canonical_w(self, w: Any) -> Any:
+    def matrix(self, w: Any) -> Any:
         """Native -> [I, H]."""
         contract = self._contracting[1]
         free = [i for i in range(w.ndim) if i not in contract]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import brainstate
@@ -106,10 +106,22 @@ class Subject:
         # Compiling takes longer than everything else: one program serves all questions it can.
         self._programs: dict[str, Callable[..., Any]] = {}
 
-    def build(self, network: Callable[..., Any] = GRU, **changes: Any) -> Any:
+    @cached_property
+    def network(self) -> Callable[..., Any]:
+        """Of most questions: a GRU, or leaky neurons for a rule that is defined on these alone."""
+        try:
+            core.initialise(self.build(GRU), self.xs[0])
+        except core.NotRepresentable:
+            return Membrane
+        except Exception:
+            pass  # each check says what is wrong
+        return GRU
+
+    def build(self, network: Callable[..., Any] | None = None, **changes: Any) -> Any:
         """The algorithm around a network with the same weights each time."""
         brainstate.random.seed(0)
-        return instantiate({**self.node, **changes}, network(N_IN, N_HIDDEN, N_OUT))
+        made = (network or self.network)(N_IN, N_HIDDEN, N_OUT)
+        return instantiate({**self.node, **changes}, made)
 
     def gradient(self, algo: Any = None, *, xs: Any = None, batching: str = "manual",
                  sample: int | None = None, of: Any = None) -> dict[str, np.ndarray]:
@@ -124,9 +136,14 @@ class Subject:
             self._programs[batching] = _program(self.build(), batching)
         return flat(self._programs[batching](xs, ys, of))
 
-    def bptt(self, network: type = GRU) -> dict[str, np.ndarray]:
+    @property
+    def on(self) -> str:
+        """What the network of most questions is."""
+        return "on a GRU" if self.network is GRU else "on leaky neurons, as it refuses a GRU"
+
+    def bptt(self, network: Callable[..., Any] | None = None) -> dict[str, np.ndarray]:
         """BPTT's gradient of the same batch."""
-        return self.gradient(Subject({"_target_": "core.BPTT"}).build(network))
+        return self.gradient(Subject({"_target_": "core.BPTT"}).build(network or self.network))
 
 
 def _program(algo: Any, batching: str = "manual") -> Callable[..., Any]:
@@ -205,9 +222,9 @@ def exactness(subject: Subject) -> str:
         declared = ""
     ours, truth = subject.gradient(), subject.bptt()
     near = cosine(joined(ours, sorted(truth)), joined(truth, sorted(truth)))
-    words = f"cosine {near:.4f} on a GRU" if near is not None else "no gradient on a GRU"
+    words = f"cosine {near:.4f} {subject.on}" if near is not None else f"no gradient {subject.on}"
     if declared == "everywhere":
-        return f"{_same(ours, truth, 'its gradient and BPTT on a GRU')}; {words}"
+        return f"{_same(ours, truth, f'its gradient and BPTT {subject.on}')}; {words}"
     if declared == "element-wise":
         same = _same(subject.gradient(subject.build(Leaky)), subject.bptt(Leaky),
                      "its gradient and BPTT where recurrence is element-wise")

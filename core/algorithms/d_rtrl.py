@@ -96,6 +96,8 @@ class D_RTRL(WindowedAlgorithm):
             )
         self.credit = credit
         self.feedback = Feedback(feedback, seed)
+        if self.feedback.random:
+            self.exact_on = ""  # for `bench check`: nowhere the gradient of BPTT
         if credit == "window" and self.feedback.random:
             raise InvalidArgument(
                 "credit to be trace where feedback is random",

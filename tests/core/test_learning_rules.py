@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.flatten_util
@@ -12,8 +12,8 @@ import pytest
 import core
 
 from . import rate_models as rate
+from . import spiking_models as spiking
 from .cases import N_HIDDEN, Case, data_for, gradient_of, run, weights_of
-from .recursions import dense_d_rtrl, leaky_local
 from .references import assert_close, relative_error, squared_error
 
 Array = np.ndarray
@@ -96,30 +96,91 @@ def test_snap_1(case: Case) -> None:
     assert relative_error(without[name], wanted[name]) > 1e-3
 
 
-def test_random_feedback_is_one_matrix() -> None:
-    """Whatever the data, L = err B^T with one B beside which the trace and the readout stand."""
-    model = rate.RECURRENT.model()
-    p, found = weights_of(model), []
-    for data in (data_for(0), data_for(1)):
+class Spikes(NamedTuple):
+    """A recurrent LIF layer at every step: operand [T, B, I], D, dz/dV and errors [T, B, ...]."""
+
+    x: Array
+    D: Array
+    psi: Array
+    err: Array
+
+
+def spikes(p: Any, xs: Array, ys: Array, k_r: float, recurrent: Array) -> Spikes:
+    """Of `spiking_models.DELTA` (k_r = 0) and `LEAKY_READOUT`, errors at the readout.
+
+    Args:
+      recurrent: the decay of the membrane.
+    """
+    out = p["out.weight"] if "out.weight" in p else p["out.weight.weight"]
+    V, r, rows = np.zeros((xs.shape[1], N_HIDDEN)), np.zeros((xs.shape[1], out.shape[1])), []
+    for x, y in zip(xs, ys, strict=True):
+        before, slope = (V >= 1).astype(float), 0.3 * np.maximum(1 - np.abs(V - 1), 0)
+        operand = np.concatenate([x, before], axis=-1)
+        y_rec = operand @ p["synapse.comm.weight.weight"] + p["synapse.comm.weight.bias"]
+        V = recurrent * (V - before) + y_rec
+        r = k_r * r + (V >= 1) @ out + p.get("out.weight.bias", 0.0)
+        psi = 0.3 * np.maximum(1 - np.abs(V - 1), 0)
+        rows.append((operand, recurrent * (1 - slope), psi, 2 * (r - y)))
+    return Spikes(*map(np.stack, zip(*rows, strict=True)))
+
+
+def filtered(s: Spikes, a: float | Array, k_r: float, L: Array) -> Array:
+    """sum_t L_t E_t, E_t = k E_{t-1} + psi_t eps_t and eps_t = a_t eps_{t-1} + x_t."""
+    eps = E = np.zeros((*s.x.shape[1:], N_HIDDEN))
+    g, a = np.zeros(eps.shape[1:]), np.broadcast_to(a, s.D.shape)
+    for t, x in enumerate(s.x):
+        eps = a[t][:, None] * eps + x[..., None]
+        E = k_r * E + s.psi[t][:, None] * eps
+        g += (L[t][:, None] * E).sum(axis=0)
+    return g
+
+
+K_R, K_V = np.exp(-1 / spiking.TAU_OUT), np.exp(-1 / spiking.TAU)
+
+
+@pytest.mark.parametrize(
+    ("case", "k_r"), [(spiking.DELTA, 0.0), (spiking.LEAKY_READOUT, K_R)], ids=lambda c: str(c)[:9]
+)
+def test_spiking_rules(case: Case, k_r: float) -> None:
+    """OTTT, e-prop with symmetric feedback, and with one random matrix whatever the data."""
+    model, name, found = case.model(), "synapse.comm.weight.weight", []
+    p = weights_of(model)
+    out = p["out.weight"] if k_r else p["out.weight.weight"]
+    for data in (data_for(0, 20, 5), data_for(1, 20, 5)):
 
         def everything(data: Any = data) -> Any:
-            options = ({"feedback": "random"}, {"feedback": "random", "window": 2}, {})
-            return [gradient_of(core.D_RTRL(model, **one), data) for one in options]
+            made = {
+                "ottt": core.OTTT(model, window=3),
+                "symmetric": core.EProp(model, feedback="symmetric", window=3),
+                "one window": core.EProp(model, feedback="symmetric", window="sequence"),
+                "random": core.EProp(model, window=2),
+                "d_rtrl": core.D_RTRL(model),
+                "bptt": core.BPTT(model),
+            }
+            return {way: gradient_of(algo, data) for way, algo in made.items()}
 
-        (grads, _), (windows, _), (symmetric, _) = run(everything)
-        assert_close(windows, grads)
-        for name in ("out.weight.weight", "out.weight.bias"):
-            assert relative_error(grads[name], symmetric[name]) < 1e-12
-        local = leaky_local(p, *data)
-        err = np.linalg.solve(  # L = err W^T for as many outputs as there are
-            p["out.weight.weight"].T @ p["out.weight.weight"],
-            p["out.weight.weight"].T @ local.L[:, :, 0, :, None])[..., 0]
-        for_each = np.stack([dense_d_rtrl(local._replace(
-            L=np.repeat(err[..., None, o, None], N_HIDDEN, axis=-1)))[0]
-            for o in range(err.shape[-1])])
-        own = grads["cell.W.weight.weight"]
-        fits = [np.linalg.lstsq(for_each[:, :, j].T, own[:, j]) for j in range(N_HIDDEN)]
-        assert all(np.sqrt(f[1]).max() < 1e-10 for f in fits)
+        s, grads = spikes(p, *data, k_r, K_V), {k: g for k, (g, _) in run(everything).items()}
+        symmetric = filtered(s, s.D, k_r, s.err @ out.T)
+        assert s.x[..., 3:].any()
+        assert s.psi.any()
+        assert relative_error(grads["symmetric"][name], symmetric) < 1e-12
+        assert_close(grads["one window"], grads["symmetric"])
+        assert relative_error(grads["ottt"][name], filtered(s, K_V, 0.0, s.err @ out.T)) < 1e-12
+        assert (relative_error(grads["d_rtrl"][name], symmetric) < 1e-12) == (k_r == 0)
+        for readout in (n for n in p if n.startswith("out.")):
+            for way in ("symmetric", "random", "ottt"):
+                assert relative_error(grads[way][readout], grads["bptt"][readout]) < 1e-12
+        one = [filtered(s, s.D, k_r, s.err[..., [o]]) for o in range(out.shape[1])]
+        own = grads["random"][name]
+        fits = [np.linalg.lstsq(np.stack(one)[:, :, j].T, own[:, j]) for j in range(N_HIDDEN)]
+        assert all(np.abs(np.stack(one)[:, :, j].T @ f[0] - own[:, j]).max() < 1e-10
+                   for j, f in enumerate(fits))
         found.append(np.stack([f[0] for f in fits]))
-    assert relative_error(found[0], found[1]) < 1e-10
-    assert relative_error(found[0], p["out.weight.weight"]) > 0.5
+    assert relative_error(found[0], found[1]) < 1e-9
+    assert relative_error(found[0], out) > 0.5
+
+
+def test_ottt_refuses_what_is_no_leaky_integrator() -> None:
+    for case in (rate.GRU, spiking.ADAPTIVE):
+        with pytest.raises(core.NotRepresentable, match="leaky integrators with one"):
+            core.initialise(core.OTTT(case.model()), data_for().xs[0])

@@ -1,0 +1,124 @@
+"""OTTT: online training through time, for leaky integrate-and-fire neurons.
+
+With the decay a of a layer's membrane, and x what its product y = x W reads,
+
+    ex_t = a ex_{t-1} + x_t                  [lead, I], the presynaptic trace
+    g_t  = sum_b ex_t (x) (L_t f_t)          L_t: credit inside step t, f_t = dv_t/dy_t
+
+What a weight does to v is followed as if the neuron had not been reset since, which makes the trace
+of a weight a product of one of its input and the present: memory O(B I). A leaky readout is treated
+alike, with its own decay. a is read off the model, its spikes held fixed; a layer that has no such
+number (a GRU, an adaptive neuron, a synapse with a state of its own) is refused.
+
+In one step dy_t = ex_t dW; where no neuron is ever reset this is D-RTRL.
+
+Reference: M. Xiao et al., "Online Training Through Time for Spiking Neural Networks", NeurIPS 2022,
+arXiv:2210.04195.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from core.algorithms.windowed import WindowedAlgorithm
+from core.decay import constant_decay
+from core.errors import NotRepresentable
+from core.feedback import Feedback
+from core.graph import Graph
+from core.operation import Operation, pieces
+from core.recurrence import low_pass
+from core.rollout import forget
+from core.window import Derivatives
+
+__all__ = ["OTTT"]
+
+
+class OTTT(WindowedAlgorithm):
+    """Online training through time: one presynaptic trace a product.
+
+    Args:
+      model: any brainstate module whose states are leaky integrators, with or without spikes.
+      window: as of D-RTRL; it never changes the gradient.
+      feedback, seed: as of D-RTRL.
+      mode: accepted for compatibility; the shapes tell.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        window: int | str = "auto",
+        feedback: str = "symmetric",
+        seed: int = 0,
+        mode: Any = None,
+    ) -> None:
+        super().__init__(model, window=window, mode=mode)
+        self.feedback = Feedback(feedback, seed)
+
+    def backwards(self, values: Any) -> Any:
+        return self.feedback.of(self.graph, values)
+
+    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
+        graph = super().make_graph(args, watched)
+        for parameter in graph.parameters:
+            raise NotRepresentable(
+                "weights and biases of products only, for OTTT",
+                f"the element-wise parameter {parameter.name}",
+                "Keep it constant, or use core.D_RTRL.",
+            )
+        for op in graph.operations:
+            for g in {block.group for block in op.blocks}:
+                if constant_decay(graph, g, held=True) is None:
+                    names = ", ".join(graph.hidden[s].name for s in graph.groups[g].states)
+                    raise NotRepresentable(
+                        "leaky integrators with one constant decay, for OTTT",
+                        f"{names}, which {op.name} feeds and which decays otherwise",
+                        "Use core.D_RTRL or core.EProp.",
+                    )
+        return graph
+
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        """ex by operation and block."""
+        return {
+            op.label: tuple(
+                jnp.zeros((*op.lead, op.rows), graph.operand_dtype(op)) for _ in op.blocks
+            )
+            for op in graph.sources
+            if isinstance(op, Operation)
+        }
+
+    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+        """The past is ex_t of every step."""
+        seen = {}
+        for op, x in zip(graph.sources, local.x, strict=True):
+            filtered = []
+            for b, block in enumerate(op.blocks):
+                a, start = constant_decay(graph, block.group, held=True) or 0.0, x
+                if traces is not None:
+                    before = forget(
+                        traces[op.label][b], None if local.keep is None else local.keep[0]
+                    )
+                    start = x.at[0].add((a * before).astype(x.dtype))
+                filtered.append(low_pass(a, {0: start}, local.keep)[0])
+            seen[op.label] = tuple(filtered)
+        return {label: tuple(ex[-1] for ex in found) for label, found in seen.items()}, seen
+
+    def direction(
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> tuple[dict[int, Any], list[Any]]:
+        """dy_t = ex_t dW; what was before the step is in ex."""
+        dq = []
+        for op, x in zip(graph.sources, local.x, strict=True):
+            dw, parts = op.moved(d_weights), []
+            for columns, fed in pieces(op.blocks, op.width):
+                operand = past[op.label][fed[0]] if fed else x
+                parts.append(op.drive(operand, dw, local.n_steps, columns))
+            dq.append(jnp.concatenate(parts, axis=-1))
+        flow = graph.zero_flow(local.n_steps)
+        dh = {
+            group.states[s]: flow[g][s] for g, group in enumerate(graph.groups) for s in group.live
+        }
+        return dh, dq

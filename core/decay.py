@@ -1,0 +1,69 @@
+"""What is left of a state after a step, where that is one number for all neurons and all times.
+
+A leaky integrator v_t = a v_{t-1} + ... has such an a, whatever drives it. With `held`, spikes (all
+functions that have a derivative rule of their own) count as constants, so that a neuron that is
+reset by its own spikes still has the decay of its membrane.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from core.differential import RULES
+from core.graph import Graph
+from core.program import Equation, bind, evaluate, flatten_jaxpr, needed, read
+
+SPIKES = (*RULES, "heaviside_surrogate_gradient")  # the last one is braintools'
+
+__all__ = ["constant_decay"]
+
+
+def constant_decay(graph: Graph, group: int, held: bool = False) -> float | None:
+    """dh_t/dh_{t-1} of a group of one live state, every operation's output held fixed.
+
+    Returns:
+      None where it depends on data or weights, differs from neuron to neuron, or where several
+      states carry credit. Zero where none does.
+    """
+    graph = graph.sample or graph
+    own = graph.groups[group]
+    if len(own.live) != 1:
+        return None if own.live else 0.0
+    h, avals = graph.hidden[own.states[own.live[0]]], graph.program.avals
+    known = {v: a for v, a in graph.program.constants.items() if not isinstance(a, jax.core.Tracer)}
+    given = {*known, *(op.y for op in graph.operations)}
+    equations = needed((*graph.prelude, *graph.body), [h.new], given=given)
+    made = {v for eqn in equations for v in eqn.outputs}
+    read_by = {v for eqn in equations for v in eqn.variables} | {h.var}
+    free = {
+        v: jax.ShapeDtypeStruct(avals[v].shape, avals[v].dtype) for v in read_by - made - set(known)
+    }
+
+    def hold(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
+        if not held or eqn.name not in SPIKES:
+            return None
+        return [lax.stop_gradient(o) for o in bind(eqn, [read(env, a) for a in eqn.inputs])]
+
+    def derivative(values: dict[int, Any]) -> Any:
+        def new(previous: Any) -> Any:
+            return read(evaluate(equations, {**known, **values, h.var: previous}, hold), h.new)
+
+        after, pull = jax.vjp(new, values[h.var])
+        return pull(jnp.ones_like(after))[0]
+
+    program = flatten_jaxpr(jax.make_jaxpr(derivative)(free))
+    (end,) = program.outputs
+    equations = needed(program.equations, [end])
+    inputs, traced = set(program.inputs), program.constants.values()
+    if inputs.intersection([end, *(v for eqn in equations for v in eqn.variables)]):
+        return None
+    if any(isinstance(a, jax.core.Tracer) for a in traced):
+        return None
+    with jax.ensure_compile_time_eval():
+        found = np.asarray(read(evaluate(equations, dict(program.constants)), end))
+    return float(found.flat[0]) if found.size and (found == found.flat[0]).all() else None
