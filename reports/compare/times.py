@@ -5,8 +5,9 @@ correction over all cells. The spread that it works with is the larger of the ce
 mean over all cells: three processes that happen to agree are not yet a quiet machine.
 
 Two sweeps run one after the other, each in its own mood of the machine, which no test on their
-processes can see. A change no larger than `MOOD`, or shared by the other cells and no larger than
-`SHARED`, is therefore left to a duel. A ratio to BPTT timed in the same process has no such mood.
+processes can see. A change no larger than `MOOD` is therefore left to a duel, and so is one of up
+to `SHARED` that other cells went through as well, or the BPTT that took turns with this one in the
+same process. The ratio to that BPTT has no mood.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ POWER = 0.8
 Sides = tuple[np.ndarray, np.ndarray]  # base and head, each [processes]
 _QUIETEST = 1e-6  # a spread of zero is a clock that does not tick
 _AGAINST = "against BPTT in the same process, unless that became faster"
+_LONE = "one cell alone: a mood of the machine can look like this; a duel can tell"
 _CLOCKED = ("ms", "s", "1/s")
 
 
@@ -41,29 +43,37 @@ def time_lines(cells: Sequence[Cell], metric: str, bar: float) -> list[Line]:
 
     Of a step time also one of its ratio to BPTT, where both sides have that.
     """
-    lines: list[Line] = []
-    tested: dict[int, Sides] = {}
-    for cell in cells:
-        line, sides = _line(cell, metric)
-        if line is not None and sides is not None:
-            tested[len(lines)] = sides
-        lines += [line] if line is not None else []
+    found = [made for cell in cells if (made := _line(cell, metric))]
+    lines = [line for line, _ in found]
+    tested = {i: (sides, cell) for i, (_, (sides, cell)) in enumerate(found) if sides}
     # On logarithms, and so that more is always worse.
     sign = -1.0 if describe(metric).better == "high" else 1.0
-    told = decide([(sign * np.log(b), sign * np.log(h)) for b, h in tested.values()], bar,
-                  moody=metric != RATIO)  # fmt: skip
+    moody = metric != RATIO
+    beside = [_of_bptt(sides, cell) if metric == TIME else math.nan
+              for sides, cell in tested.values()]  # fmt: skip
+    told = decide([(sign * np.log(b), sign * np.log(h)) for (b, h), _ in tested.values()], bar,
+                  moody, beside)  # fmt: skip
     for i, one in zip(tested, told, strict=True):
         low, high = sorted(math.expm1(sign * end) for end in one.test.interval())
         lines[i] = replace(
             lines[i], verdict=one.verdict, p=one.p, low=low, high=high,
-            note=_joined([one.note or _AGAINST * (metric == RATIO and one.verdict == "worse"),
+            note=_joined([one.note or _AGAINST * (not moody and one.verdict == "worse"),
                           lines[i].note]),
-            detectable=detectable(one.test, bar, len(told), MOOD * (metric != RATIO)),
+            detectable=detectable(one.test, bar, len(told), MOOD * moody),
         )  # fmt: skip
     if metric != TIME:
         return lines
     both = [cell for cell in cells if not any(np.isnan(s).all() for s in cell.column(RATIO))]
     return lines + time_lines(both, RATIO, bar)
+
+
+def _of_bptt(times: Sides, cell: Cell) -> float:
+    """[log] how much the BPTT slowed down that a cell took turns with; nan where it took none."""
+    ratios = [np.log(side[side > 0]) for side in cell.column(RATIO)]
+    if not all(map(len, ratios)):
+        return math.nan
+    gaps = [head.mean() - base.mean() for base, head in (map(np.log, times), ratios)]
+    return float(gaps[0] - gaps[1])
 
 
 class Decided(NamedTuple):
@@ -75,7 +85,8 @@ class Decided(NamedTuple):
     test: Welch
 
 
-def decide(samples: Sequence[Sides], bar: float, moody: bool = True) -> list[Decided]:
+def decide(samples: Sequence[Sides], bar: float, moody: bool = True,
+           beside: Sequence[float] = ()) -> list[Decided]:  # fmt: skip
     """The verdicts on cells that are compared together.
 
     Args:
@@ -83,6 +94,7 @@ def decide(samples: Sequence[Sides], bar: float, moody: bool = True) -> list[Dec
             what is worse when it is more.
         bar: the least change that counts, as a share.
         moody: whether the machine's mood is part of them.
+        beside: [log] of each cell how much slower it was what ran by turns with it; nan for none.
     """
     if not samples:
         return []
@@ -96,11 +108,13 @@ def decide(samples: Sequence[Sides], bar: float, moody: bool = True) -> list[Dec
     for i, test in enumerate(tests):
         slower = test.gap > 0
         p = together[not slower][i]
-        others = float(np.median(np.delete(gaps, i))) if len(gaps) > 1 else 0.0
+        others = np.append(np.delete(gaps, i), [x for x in beside[i : i + 1] if x == x])
         mood = _mood(test.gap, others) if moody else ""
         verdict: Verdict = "cannot tell"
         if p <= LEVEL and not mood:
-            verdict, note = "worse" if slower else "better", ""
+            verdict = "worse" if slower else "better"
+            alone_here = moody and not len(others) and abs(test.gap) <= math.log1p(SHARED)
+            note = _LONE if alone_here else ""
         elif p <= LEVEL:
             note = mood
         elif max(map(abs, test.interval())) <= limit:
@@ -114,36 +128,35 @@ def decide(samples: Sequence[Sides], bar: float, moody: bool = True) -> list[Dec
     return found
 
 
-def _mood(gap: float, others: float) -> str:
+def _mood(gap: float, others: np.ndarray) -> str:
     """Why a change can be the machine's and not the program's; "" where it cannot.
 
     Args:
         gap: of a cell, on logarithms.
-        others: the median gap of the other cells.
+        others: [N] the gaps of what else ran.
     """
     if abs(gap) <= math.log1p(MOOD):
         return f"two sweeps differ by up to {MOOD:.0%} without a change; a duel can tell"
-    shared = math.copysign(1.0, gap) * (gap - others) <= math.log1p(MOOD)
-    if shared and abs(gap) <= math.log1p(SHARED):
-        return "the other cells changed as well, as in a mood of the machine; a duel can tell"
+    own = math.copysign(1.0, gap) * (gap - (float(np.median(others)) if len(others) else 0.0))
+    if own <= math.log1p(MOOD) and abs(gap) <= math.log1p(SHARED):
+        return "what ran beside it changed as well, as in a mood of the machine; a duel can tell"
     return ""
 
 
-def _line(cell: Cell, metric: str) -> tuple[Line | None, Sides | None]:
+def _line(cell: Cell, metric: str) -> tuple[Line, tuple[Sides | None, Cell]] | None:
     """A cell's line before any test, and the processes to test where that can be done."""
     sides = cell.column(metric)
     if all(np.isnan(side).all() for side in sides) and not (metric == TIME and cell.timed):
-        return None, None
+        return None
     there = [~np.isnan(side) for side in sides]
     base, head = (side[known] for side, known in zip(sides, there, strict=True))
     before, after = (float(np.median(side)) if len(side) else None for side in (base, head))
     line = Line(cell.name, metric, "measured", "cannot tell", before, after, keys=cell.keys)
     if gone := cell.gone(metric, "low"):
-        return replace(line, verdict=gone[0], note=gone[1]), None
+        return replace(line, verdict=gone[0], note=gone[1]), (None, cell)
     if min(base.min(), head.min()) <= 0:
-        return replace(line, note="a time that is not positive"), None
+        return replace(line, note="a time that is not positive"), (None, cell)
     line = replace(line, change=float(np.exp(np.log(head).mean() - np.log(base).mean()) - 1))
-    notes = [cell.lacking(metric)]
     machine = cell.difference("fingerprint").removeprefix("different ")
     # Other programs hit both parts of a ratio alike, and nothing that no clock measures.
     clocked = describe(metric).unit in _CLOCKED
@@ -151,18 +164,17 @@ def _line(cell: Cell, metric: str) -> tuple[Line | None, Sides | None]:
             for side, known, busy in zip(sides, there, cell.column("contended"), strict=True)]
     left_out = len(base) + len(head) - sum(map(len, calm))
     few = min(len(base), len(head))
+    told: Sides | None = None
     if machine:
-        notes.append(f"different machines ({machine})")
+        note = f"different machines ({machine})"
     elif few < LEAST:
-        notes.append(f"{few} process{'es' if few > 1 else ''} a side; "
-                     f"repeats={LEAST} or more can tell")  # fmt: skip
+        note = f"{few} process{'es' if few > 1 else ''} a side; repeats={LEAST} or more can tell"
     elif min(map(len, calm)) < LEAST:
-        notes.append("contended: other programs ran beside them; a duel can tell")
+        note = "contended: other programs ran beside them; a duel can tell"
     else:
-        notes.append(f"{left_out} contended process{'es' if left_out > 1 else ''} left out"
-                     if left_out else "")  # fmt: skip
-        return replace(line, note=_joined(notes)), (calm[0], calm[1])
-    return replace(line, note=_joined(notes)), None
+        told = calm[0], calm[1]
+        note = f"{left_out} contended process{'es' * (left_out > 1)} left out" if left_out else ""
+    return replace(line, note=_joined([cell.lacking(metric), note])), (told, cell)
 
 
 def _joined(notes: Sequence[str]) -> str:

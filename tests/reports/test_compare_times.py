@@ -17,8 +17,8 @@ TIME, RATIO = "step_time_ms", "time_vs_bptt"
 
 def cell(name: str, *sides: dict[str, Any]) -> Cell:
     """A cell whose processes have these columns, on one machine."""
-    tables = [pd.DataFrame({"key": "", "health": "", **columns}) for columns in sides]
-    base, head = (Side("", table, {"": {"fingerprint": "a"}}) for table in tables)
+    known = {"key": "", "health": "", "env.fingerprint": "a"}
+    base, head = (Side("", pd.DataFrame(known | columns)) for columns in sides)
     return Cell(name, (np.arange(len(base.rows)), np.arange(len(head.rows))), (base, head))
 
 
@@ -93,7 +93,7 @@ def test_a_change_that_all_cells_share_takes_more() -> None:
     moved = [(base, 1.2 * head) for base, head in times]
     lines = time_lines(cells_of(moved), TIME, bar=0.05)
     assert {line.verdict for line in lines} == {"cannot tell"}
-    assert "the other cells changed as well" in lines[0].note
+    assert "what ran beside it changed as well" in lines[0].note
     verdicts = [line.verdict for line in time_lines(cells_of([moved[0], *times[1:]]), TIME, 0.05)]
     assert verdicts == ["worse", "same", "same", "same"]
     doubled = [(base, 2 * head) for base, head in times]
@@ -153,3 +153,17 @@ def test_a_ratio_to_bptt_in_the_same_process_is_judged_whatever_the_machine_does
     assert ratio.note == "against BPTT in the same process, unless that became faster"
     (alone,) = sides({TIME: STEADY}, {TIME: STEADY, RATIO: [0.5] * 4})
     assert alone.metric == TIME
+
+
+def test_the_bptt_that_took_turns_tells_a_mood_from_a_change() -> None:
+    moved = np.array([1.2, 1.21, 1.2])
+    time, ratio = sides({TIME: moved / 1.2, RATIO: [0.5, 0.51, 0.5]},
+                        {TIME: moved, RATIO: [0.5, 0.51, 0.5]})  # fmt: skip
+    assert (time.verdict, ratio.verdict) == ("cannot tell", "same")
+    assert "what ran beside it changed as well" in time.note
+    time, ratio = sides({TIME: moved / 1.2, RATIO: [0.5, 0.51, 0.5]},
+                        {TIME: moved, RATIO: [0.6, 0.61, 0.6]})  # fmt: skip
+    assert (time.verdict, time.note, ratio.verdict) == ("worse", "", "worse")
+    (time,) = sides({TIME: moved / 1.2}, {TIME: moved})
+    assert (time.verdict, time.alarm) == ("worse", True)
+    assert time.note.startswith("one cell alone: a mood of the machine can look like this")
