@@ -24,13 +24,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from core.algorithms.windowed import WindowedAlgorithm
+from core.axes import forget
 from core.decay import constant_decay
 from core.errors import NotRepresentable
 from core.feedback import Feedback
 from core.graph import Graph
 from core.operation import Operation, pieces
 from core.recurrence import low_pass
-from core.rollout import forget
 from core.window import Derivatives
 
 __all__ = ["OTTT"]
