@@ -1,45 +1,51 @@
-"""Numbers that a hyperparameter can be: type hints with a bound, for the arguments of constructors.
+"""What a setting may be: type hints, some with bounds, and the sentence that refuses anything else.
 
-For a type checker they are int and float. ``bench.sweep.signature`` reads their names and holds
-what was set against the bound, before any cell runs.
+The settings of a cell (``bench.config``) and the arguments of constructors are held against the
+same hints. For a type checker ``Count`` is int, ``Positive`` and ``NotNegative`` are float.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-Count = int
-Positive = float
-NotNegative = float
-
-
-class Bound(NamedTuple):
-    """What a hint stands for.
-
-    Attributes:
-        plain: name of the type without the bound.
-        words: what is expected, in a sentence; of a whole number above ``most``, ``words_above``.
-        example: a value of it.
-        holds: whether a value is of it.
-    """
-
-    plain: str
-    words: str
-    example: str
-    holds: Callable[[Any], bool]
-    most: float = sys.float_info.max
-    words_above: str = "a number of at most 1.8e308"
-
-    def expected(self, value: Any) -> str:
-        """What is expected in place of this value."""
-        above = isinstance(value, int) and value > self.most
-        return self.words_above if above else self.words
-
+from bench.errors import BadInput, listed, suggest
 
 # What counts something: an index of an array has 32 bits.
 LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``least``, which is one of them unless ``above``, to ``most``."""
+
+    least: float
+    most: float = sys.float_info.max
+    above: bool = False
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is a number of this range."""
+        low = is_number(value) and (value > self.least if self.above else value >= self.least)
+        return bool(low and value <= self.most)
+
+    def words(self, value: Any, kind: str) -> str:
+        """What is expected in place of this value."""
+        if isinstance(value, int | float) and value > self.most:
+            return f"{kind} of at most {self.most:{'.0f' if self.most < 1e12 else 'g'}}"
+        return f"{kind} {'above' if self.above else 'of at least'} {self.least:g}"
+
+
+Count = Annotated[int, Range(1, LARGEST)]
+Positive = Annotated[float, Range(0, above=True)]
+NotNegative = Annotated[float, Range(0)]
+
+LISTS, MAPPINGS = (tuple, list, Sequence), (dict, Mapping)
+WORDS: dict[Any, str] = {
+    int: "a whole number", float: "a number", str: "text", **dict.fromkeys(LISTS, "a list"),
+    **dict.fromkeys(MAPPINGS, "settings by name")}
 
 
 def is_number(value: Any) -> bool:
@@ -49,12 +55,62 @@ def is_number(value: Any) -> bool:
     return abs(value) <= sys.float_info.max  # math.isfinite fails on larger integers
 
 
-BOUNDS = {
-    "Count": Bound("int", "a whole number of at least 1", "1",
-                  lambda value: is_number(value) and isinstance(value, int)
-                  and 1 <= value <= LARGEST, LARGEST, f"a whole number of at most {LARGEST}"),
-    "Positive": Bound("float", "a number above 0", "1.0",
-                     lambda value: is_number(value) and value > 0),
-    "NotNegative": Bound("float", "a number of at least 0", "0.0",
-                        lambda value: is_number(value) and value >= 0),
-}
+def fits(value: Any, hint: Any) -> bool:
+    """Whether ``value`` can be of the hinted type; what is not understood fits."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(fits(value, option) for option in inner)
+    if origin is Annotated:
+        return fits(value, inner[0]) and all(
+            bound.holds(value) for bound in inner[1:] if isinstance(bound, Range))
+    if origin is Literal:
+        return any((value, type(value)) == (option, type(option)) for option in inner)
+    if hint in (None, NoneType):
+        return value is None
+    if hint in (int, float):
+        return isinstance(value, int | hint) and not isinstance(value, bool)
+    if hint in (str, bool):
+        return isinstance(value, hint)
+    if (origin or hint) in LISTS:
+        return isinstance(value, list | tuple)
+    return isinstance(value, Mapping) if (origin or hint) in MAPPINGS else True
+
+
+def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
+    """Refuses a value that its hint does not allow.
+
+    Args:
+        key: what is set, for the message.
+        value: what it is set to.
+        hint: what it may be.
+        default: what could be tried instead; None for the least that the hint allows.
+
+    Raises:
+        BadInput: for one that does not fit.
+    """
+    if fits(value, hint):
+        return
+    phrases, names, bounds = _expected(value, hint)
+    if default is None or not fits(default, hint):
+        default = next((f"{bound.least + bound.above:g}" for bound in bounds), None)
+    expected = ", or ".join([*phrases, *names]) if phrases else listed(names)
+    raise BadInput(key, expected=expected, came=str(value), do=suggest(str(value), names)
+                   or (f"Try {key}={default}." if bounds else ""))
+
+
+def _expected(value: Any, hint: Any) -> tuple[list[str], list[str], list[Range]]:
+    """What a hint allows: in words, by name, and the ranges of its numbers."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        parts = [_expected(value, option) for option in inner]
+        return ([word for words, _, _ in parts for word in words],
+                [name for _, names, _ in parts for name in names],
+                [bound for _, _, bounds in parts for bound in bounds])
+    if origin is Literal:
+        return [], [str(option) for option in inner], []
+    if hint in (None, NoneType, bool):
+        return [], ["true", "false"] if hint is bool else ["null"], []
+    if origin is Annotated:
+        bounds = [bound for bound in inner[1:] if isinstance(bound, Range)]
+        return [bound.words(value, WORDS[inner[0]]) for bound in bounds], [], bounds
+    return [WORDS.get(origin or hint, "another value")], [], []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class BadInput(ValueError):
@@ -43,8 +43,10 @@ def suggest(name: str, options: Iterable[str]) -> str:
 
 
 def one_of(options: Iterable[str], otherwise: str = "nothing") -> str:
-    """The options as an expectation: ``one of a, b``, the only one, or ``otherwise``."""
-    names = sorted(options)
-    if len(names) < 2:
-        return names[0] if names else otherwise
-    return f"one of {', '.join(names)}"
+    """The options, sorted, as an expectation; ``otherwise`` where there is none."""
+    return listed(sorted(options)) or otherwise
+
+
+def listed(names: Sequence[str]) -> str:
+    """``one of a, b``, or the only one."""
+    return f"one of {', '.join(names)}" if len(names) > 1 else "".join(names)

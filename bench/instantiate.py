@@ -1,10 +1,22 @@
-"""Builds the object that a ``_target_`` names, without Hydra, inside a cell's process."""
+"""The object that a ``_target_`` names: what its constructor takes, and building it."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from bench import bounds
+from bench.config import Config
+from bench.errors import BadInput, one_of, suggest
+
+# Arguments that a cell passes to a group's target by itself.
+GIVEN = {
+    "algo": ("model", "mode"),
+    "model": ("n_in", "n_hidden", "n_out", "n_layers"),
+    "task": ("n_steps", "batch_size", "seed"),
+}
 
 
 def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
@@ -20,7 +32,82 @@ def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
     return target_of(node)(*args, **plain, **given)
 
 
+def task_of(config: Config) -> Any:
+    """The task of a cell."""
+    return instantiate(config.task, n_steps=config.n_steps, batch_size=config.batch_size,
+                       seed=config.seed)
+
+
 def target_of(node: Mapping[str, Any]) -> Any:
     """What the ``_target_`` of a configuration node names."""
     module, _, name = str(node["_target_"]).rpartition(".")
     return getattr(importlib.import_module(module), name)
+
+
+def imported(group: str, node: Mapping[str, Any]) -> Any:
+    """The target of a node that somebody may have written.
+
+    Raises:
+        BadInput: where there is no such target.
+    """
+    try:
+        return target_of(node)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadInput(f"{group}._target_", expected="package.module.Name of something that can be "
+                       "imported", came=str(node["_target_"]), do=f"{error}.") from error
+
+
+def check(group: str, node: Mapping[str, Any]) -> None:
+    """Refuses arguments that the target's constructor does not have, or not of this type.
+
+    Args:
+        group: what the node configures, for messages (``algo``).
+        node: as of ``instantiate``.
+
+    Raises:
+        BadInput: also where there is no such target.
+    """
+    target = imported(group, node)
+    arguments = {name: value for name, value in node.items() if name != "_target_"}
+    check_call(group, target, arguments, GIVEN.get(group, ()))
+
+
+def check_call(group: str, target: Any, arguments: Any, given: Sequence[str] = ()) -> None:
+    """Refuses arguments by name that a class or function does not take.
+
+    Args:
+        group: as of ``check``.
+        target: the class or function.
+        arguments: what it is to be called with.
+        given: names of what else it is called with.
+
+    Raises:
+        BadInput: also for an argument that it needs and does not get.
+    """
+    bounds.check(group, arguments, dict)
+    parameters = _parameters(target)
+    known = set(parameters) - {*given}
+    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name, value in arguments.items():
+        if name in parameters:
+            hint, default = parameters[name].annotation, parameters[name].default
+            bounds.check(f"{group}.{name}", value, hint, default)
+        elif not is_open:
+            raise BadInput(f"{group}.{name}", expected=one_of(known, "no hyperparameter"),
+                           came=name, do=suggest(name, known))
+    for name in known - {*arguments}:
+        if parameters[name].default is inspect.Parameter.empty and not is_open:
+            raise BadInput(f"{group}.{name}", expected="a value", came="none at all")
+
+
+def _parameters(target: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of a class's constructor or of a function."""
+    # Of a class itself the signature may be that of its metaclass.
+    function = target.__init__ if inspect.isclass(target) else target
+    if function is object.__init__:
+        return {}
+    try:
+        found = inspect.signature(function, eval_str=True).parameters
+    except NameError:  # a hint that only a type checker imports: none is evaluated
+        found = inspect.signature(function).parameters
+    return dict(list(found.items())[inspect.isclass(target):])

@@ -9,11 +9,12 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import psutil
+
+from bench.config import Limits
 
 END_WITHIN_S, END_POLL_S = 5.0, 0.005
 
@@ -156,9 +157,9 @@ def memory_available_bytes() -> int:
     return total
 
 
-def memory_cap(limits: Mapping[str, Any]) -> int:
+def memory_cap(limits: Limits) -> int:
     """Bytes that a cell may hold."""
-    asked = limits["memory_gib"]
+    asked = limits.memory_gib
     return int(asked * 2**30 if asked else 0.8 * memory_available_bytes())
 
 

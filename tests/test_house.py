@@ -64,6 +64,8 @@ PLUGIN_FOLDERS = {
 # Who runs a folder of bench. The process that a person starts answers quickly and never holds a JAX
 # backend: nothing that is loaded as its modules are imported may load one, at whatever distance.
 PARENT = ("bench/__main__.py", "bench/command", "bench/sweep", "bench/launchers", "bench/duel")
+# Their constructors are asked by that process what they take.
+ASKED = ("bench/metrics",)
 # What the modules of a process may not import anywhere, functions included. A cell's process takes
 # from the sweep what a record may hold, and nothing else.
 OF_OTHER_PROCESSES = {
@@ -190,7 +192,7 @@ def plugin_imports(root: Path) -> tuple[int, list[str]]:
 def parent_without_jax(root: Path) -> tuple[int, list[str]]:
     """The parent of a sweep imports no jax, neither itself nor through another module."""
     looked, found = 0, []
-    queue = [file for place in PARENT
+    queue = [file for place in (*PARENT, *ASKED)
              for file in ([root / place] if place.endswith(".py") else python_files(root, place))]
     seen: set[Path] = set()
     while queue:

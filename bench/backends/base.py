@@ -10,6 +10,8 @@ import abc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bench.config import Config
+
 if TYPE_CHECKING:
     import brainstate
     import jax
@@ -106,14 +108,14 @@ class ModelTrainee(Trainee):
         config: composed configuration of the cell.
     """
 
-    def __init__(self, model: Any, config: Mapping[str, Any]) -> None:
+    def __init__(self, model: Any, config: Config) -> None:
         import brainstate
         import braintools
 
         self.model = model
         self.weights = model.states(brainstate.ParamState)
         self._config = config
-        self._optimizer = braintools.optim.Adam(lr=config["lr"])
+        self._optimizer = braintools.optim.Adam(lr=config.lr)
         self._optimizer.register_trainable_weights(self.weights)
 
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
@@ -126,7 +128,7 @@ class ModelTrainee(Trainee):
         from bench.cell.trees import norm
 
         size = norm(gradient)
-        self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self._config["clip_norm"]))
+        self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self._config.clip_norm))
         return size
 
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
@@ -162,17 +164,17 @@ class Backend(abc.ABC):
     requires: tuple[str, ...] = ()
     masks = False
 
-    def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+    def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
         """Why this backend cannot run a cell, or an empty string. Imports nothing heavy."""
         return ""
 
     def load(self) -> None:  # noqa: B027  most have nothing to do
         """Imports what changes global settings; precision and time step are set afterwards."""
 
-    def compared(self, config: Mapping[str, Any]) -> Comparison:
+    def compared(self, config: Config) -> Comparison:
         """What is compared before this backend's numbers are believed: as it is, unless it says."""
         return Comparison()
 
     @abc.abstractmethod
-    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
-        """Puts ``model`` under the algorithm that ``config["algo"]`` describes."""
+    def trainee(self, model: Any, config: Config) -> Trainee:
+        """Puts ``model`` under the algorithm that ``config.algo`` describes."""

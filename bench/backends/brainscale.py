@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.backends.base import Backend, Comparison, ModelTrainee, StepResult, Trainee
+from bench.config import Config
 
 if TYPE_CHECKING:
     import jax
@@ -38,8 +39,8 @@ class Brainscale(Backend):
     def __init__(self, conventions: Literal["own", "published"] = "own") -> None:
         self._published = conventions == "published"
 
-    def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
-        algo = config["algo"]
+    def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
+        algo = config.algo
         if algo["_target_"] not in OWN_CONVENTIONS:
             return f"brainscale has no {choices['algo']}"
         if algo.get("credit", "trace") != "trace":
@@ -51,11 +52,11 @@ class Brainscale(Backend):
             return "brainscale maps a rank to a decay and has no rank form"
         if not isinstance(decay, float) or not 0 < decay < 1:
             return "brainscale takes one decay between 0 and 1"
-        if config["batching"]["mode"] == "single":
+        if config.batching.mode == "single":
             return "sample by sample is measured for the core only"
-        if config["update_every"] != "sequence":
+        if config.update_every != "sequence":
             return "updates inside a sequence are measured for the core only"
-        if config["device"]["platform"] != "cpu" or config["devices"] > 1:
+        if config.device.platform != "cpu" or config.devices > 1:
             return "brainscale's environment has one CPU device"
         return ""
 
@@ -63,12 +64,12 @@ class Brainscale(Backend):
         # It sets a time step of its own when it is first imported.
         importlib.import_module("brainpy.state")
 
-    def compared(self, config: Mapping[str, Any]) -> Comparison:
-        own = {"backend": {**config["backend"], "conventions": "published"}}
-        words = OWN_CONVENTIONS[config["algo"]["_target_"]]
+    def compared(self, config: Config) -> Comparison:
+        own = {"backend": {**config.backend, "conventions": "published"}}
+        words = OWN_CONVENTIONS[config.algo["_target_"]]
         return Comparison(own=own, words=words if not self._published else "")
 
-    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
+    def trainee(self, model: Any, config: Config) -> Trainee:
         return BrainscaleTrainee(model, config, published if self._published else nullcontext)
 
 
@@ -81,7 +82,7 @@ class BrainscaleTrainee(ModelTrainee):
         conventions: context in which the library is traced.
     """
 
-    def __init__(self, model: Any, config: Mapping[str, Any], conventions: Any) -> None:
+    def __init__(self, model: Any, config: Config, conventions: Any) -> None:
         use_traced_operations(model)
         super().__init__(model, config)
         self._conventions = conventions
@@ -109,7 +110,7 @@ class BrainscaleTrainee(ModelTrainee):
 
     def comparable(self, names: list[str], xs: Any) -> list[str]:
         """All of them; of ES-D-RTRL not the biases with a trace, which it does not low-pass."""
-        if self._config["algo"]["_target_"] != ES_D_RTRL:
+        if self._config.algo["_target_"] != ES_D_RTRL:
             return names
         relations = self._learner(xs)[1].graph.hidden_param_op_relations
         traced = tuple(".".join(map(str, relation.path)) for relation in relations)
@@ -131,7 +132,7 @@ class BrainscaleTrainee(ModelTrainee):
         import brainscale
         import brainstate
 
-        algo, vmap = self._config["algo"], self._config["batching"]["mode"] == "vmap"
+        algo, vmap = self._config.algo, self._config.batching.mode == "vmap"
         mode = brainstate.mixin.Mode() if vmap else brainstate.mixin.Batching()
         learner = (brainscale.D_RTRL(self.model, mode=mode) if algo["_target_"] == D_RTRL
                    else brainscale.ES_D_RTRL(self.model, algo["decay_or_rank"], mode=mode))

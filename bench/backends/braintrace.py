@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.backends.base import Backend, Comparison, ModelTrainee, StepResult, Trainee
 from bench.bounds import Count
+from bench.config import Config
 
 if TYPE_CHECKING:
     import jax
@@ -30,8 +31,8 @@ class Braintrace(Backend):
                  chunk: Count | None = None) -> None:
         self._mode, self._chunk = mode, chunk or 1
 
-    def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
-        algo = config["algo"]
+    def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
+        algo = config.algo
         if algo["_target_"] not in CLASSES:
             return f"braintrace has no {choices['algo']}"
         if algo.get("credit", "trace") != "trace":
@@ -40,9 +41,9 @@ class Braintrace(Backend):
             return "braintrace keeps its traces in the model's dtype"
         if isinstance(algo.get("decay_or_rank"), int):
             return "braintrace maps a rank to a decay and has no rank form"
-        if config["batching"]["mode"] == "single":
+        if config.batching.mode == "single":
             return "sample by sample is measured for the core only"
-        if config["update_every"] != "sequence":
+        if config.update_every != "sequence":
             return "updates inside a sequence are measured for the core only"
         if self._mode == "single_step":
             return "braintrace's chunks need backend.mode=multi_step" if self._chunk > 1 else ""
@@ -51,23 +52,23 @@ class Braintrace(Backend):
                     "ES-D-RTRL, which is another definition")
         return self._unsupported_chunk(config) if self._chunk > 1 else ""
 
-    def _unsupported_chunk(self, config: Mapping[str, Any]) -> str:
-        if config["batching"]["mode"] == "vmap":
+    def _unsupported_chunk(self, config: Config) -> str:
+        if config.batching.mode == "vmap":
             return "braintrace refuses chunks under vmap"
-        if config["n_steps"] % self._chunk:
-            return f"n_steps={config['n_steps']} is not a multiple of backend.chunk={self._chunk}"
+        if config.n_steps % self._chunk:
+            return f"n_steps={config.n_steps} is not a multiple of backend.chunk={self._chunk}"
         return ""
 
-    def compared(self, config: Mapping[str, Any]) -> Comparison:
-        if config["algo"]["_target_"] == "core.ES_D_RTRL":
+    def compared(self, config: Config) -> Comparison:
+        if config.algo["_target_"] == "core.ES_D_RTRL":
             return Comparison(words="braintrace does not low-pass the biases of ES-D-RTRL")
         if self._mode == "single_step":
             return Comparison()
-        window = {**config["algo"], "window": self._chunk, "credit": "window"}
+        window = {**config.algo, "window": self._chunk, "credit": "window"}
         return Comparison(core={"algo": window}, words=(
             f"compared with the core's credit=window, window={self._chunk}"))
 
-    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
+    def trainee(self, model: Any, config: Config) -> Trainee:
         return BraintraceTrainee(model, config, self._mode.replace("_", "-"), self._chunk)
 
 
@@ -82,11 +83,11 @@ class BraintraceTrainee(ModelTrainee):
         chunk: steps that it is given at once.
     """
 
-    def __init__(self, model: Any, config: Mapping[str, Any], vjp_method: str, chunk: int) -> None:
+    def __init__(self, model: Any, config: Config, vjp_method: str, chunk: int) -> None:
         use_traced_operations(model)
         super().__init__(model, config)
         self._vjp_method, self._chunk = vjp_method, chunk
-        self._vmap = config["batching"]["mode"] == "vmap"
+        self._vmap = config.batching.mode == "vmap"
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         import braintrace
@@ -116,7 +117,7 @@ class BraintraceTrainee(ModelTrainee):
         traced = {".".join(map(str, path)) for relation in graph.hidden_param_op_relations
                   for path in relation.trainable_paths.values()}
         found = [name for name in names if any(name.startswith(path) for path in traced)]
-        if self._config["algo"]["_target_"] == "core.ES_D_RTRL":
+        if self._config.algo["_target_"] == "core.ES_D_RTRL":
             found = [name for name in found if not name.endswith("bias")]
         return found
 
@@ -137,7 +138,7 @@ class BraintraceTrainee(ModelTrainee):
         """A compiled learner with fresh states and traces for this batch [T, B, I]."""
         import braintrace
 
-        algo = self._config["algo"]
+        algo = self._config.algo
         options = {"decay_or_rank": algo["decay_or_rank"]} if "decay_or_rank" in algo else {}
         return braintrace.compile(self.model, getattr(braintrace, CLASSES[algo["_target_"]]),
                                   xs[0], batch_size=xs.shape[1], vmap=self._vmap,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.backends.base import Backend, ModelTrainee, StepResult, Trainee
+from bench.config import Config
 from bench.instantiate import instantiate
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ class Core(Backend):
 
     masks = True
 
-    def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
-        if config["batching"]["mode"] == "single" and config["update_every"] != "sequence":
+    def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
+        if config.batching.mode == "single" and config.update_every != "sequence":
             return ("batching=single sums the gradients of whole sequences; "
                     "update_every needs batching=manual or vmap")
         return ""
 
-    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
+    def trainee(self, model: Any, config: Config) -> Trainee:
         return CoreTrainee(model, config)
 
 
@@ -35,11 +36,11 @@ class CoreTrainee(ModelTrainee):
         config: composed configuration of the cell.
     """
 
-    def __init__(self, model: Any, config: Mapping[str, Any]) -> None:
+    def __init__(self, model: Any, config: Config) -> None:
         super().__init__(model, config)
-        self._mode = config["batching"]["mode"]
+        self._mode = config.batching.mode
         # A single-sample call sees one of B sequences, and the loss is a mean over all of them.
-        self._share = 1.0 / config["batch_size"] if self._mode == "single" else 1.0
+        self._share = 1.0 / config.batch_size if self._mode == "single" else 1.0
 
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         import core
@@ -47,7 +48,7 @@ class CoreTrainee(ModelTrainee):
 
         result = core.train(
             self._started(xs, self._mode), self._loss, xs, ys, self._optimizer, has_aux=True,
-            update_every=self._config["update_every"], clip_norm=self._config["clip_norm"],
+            update_every=self._config.update_every, clip_norm=self._config.clip_norm,
             mask=self.mask,
         )
         return StepResult(result.losses, result.aux, norm(result.grads))
@@ -59,7 +60,7 @@ class CoreTrainee(ModelTrainee):
 
         total = Total(self.weights)
         result = core.train(self._started(xs, self._mode), self._loss, xs, ys, total, has_aux=True,
-                            update_every=self._config["update_every"], clip_norm=None,
+                            update_every=self._config.update_every, clip_norm=None,
                             mask=self.mask)
         gradient = total.value()
         return gradient, StepResult(result.losses, result.aux, norm(gradient))
@@ -78,7 +79,7 @@ class CoreTrainee(ModelTrainee):
     def window_steps(self, xs: Any) -> int:
         import core
 
-        every = self._config["update_every"]
+        every = self._config.update_every
         steps = xs if every == "sequence" else xs[:every]
         return core.window_steps(self._started(xs, self._mode), steps)
 
@@ -86,7 +87,7 @@ class CoreTrainee(ModelTrainee):
         """The algorithm with fresh states and traces for this batch."""
         import core
 
-        algo = instantiate(self._config["algo"], self.model)
+        algo = instantiate(self._config.algo, self.model)
         core.initialise(algo, xs[0], batching=mode)
         return algo
 

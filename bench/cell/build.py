@@ -19,8 +19,9 @@ from bench.cell.core_process import CoreProcess
 from bench.cell.run import Run
 from bench.cell.stepper import stepper_of
 from bench.cell.trees import filled
+from bench.config import Config
 from bench.errors import Skip
-from bench.instantiate import instantiate
+from bench.instantiate import instantiate, task_of
 from bench.tasks.base import Task
 
 DT_MS = 1.0
@@ -44,15 +45,14 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     """
     config, choices = job["config"], job["choices"]
     on_phase("build")
-    backend: Backend = instantiate(config["backend"])
+    backend: Backend = instantiate(config.backend)
     if reason := backend.unsupported(config, choices):
         raise Skip(reason)
     backend.load()
     set_up(config)
-    task: Task = instantiate(config["task"], n_steps=config["n_steps"],
-                             batch_size=config["batch_size"], seed=config["seed"])
+    task = task_of(config)
     first, *_ = itertools.islice(task.batches(0), 1)
-    xs, ys = first[0].astype(config["dtype"]), first[1]
+    xs, ys = first[0].astype(config.dtype), first[1]
     model = model_of(config, task)
     core_process = None
     if python := job.get("core_python"):
@@ -65,7 +65,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     trainee.mask = task.mask
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     with Compilations() as compilations:
-        stepper = stepper_of(trainee, config["batching"]["mode"], config["devices"], xs, ys,
+        stepper = stepper_of(trainee, config.batching.mode, config.devices, xs, ys,
                              on_phase)
         on_phase("first_call")
         _refuse_too_large(stepper.calls, job["memory_bytes"])
@@ -100,20 +100,20 @@ class Rebuild:
         weights: initial values by path.
     """
 
-    config: Mapping[str, Any]
+    config: Config
     task: Task
     weights: Mapping[Any, Any]
 
-    def __call__(self, other: Mapping[str, Any]) -> Trainee:
+    def __call__(self, other: Config) -> Trainee:
         # In the cell's own precision: its initialisers are compiled already, and only the weights
         # need to be of another type.
-        wide = self.config["dtype"] == "float64"
+        wide = self.config.dtype == "float64"
         with jax.enable_x64(wide), brainstate.environ.context(precision=64 if wide else 32):
             model = model_of(other, self.task)
         for path, state in model.states(brainstate.ParamState).items():
-            state.value = jax.tree.map(lambda leaf: leaf.astype(other["dtype"]),
+            state.value = jax.tree.map(lambda leaf: leaf.astype(other.dtype),
                                        self.weights[path])
-        trainee: Trainee = instantiate(other["backend"]).trainee(model, other)
+        trainee: Trainee = instantiate(other.backend).trainee(model, other)
         trainee.mask = self.task.mask
         return trainee
 
@@ -126,17 +126,17 @@ def hand_over(arrays: Mapping[str, np.ndarray], model: Any) -> None:
         state.value = values[path]
 
 
-def set_up(config: Mapping[str, Any]) -> None:
+def set_up(config: Config) -> None:
     """Precision, time step and seed of this process."""
-    jax.config.update("jax_enable_x64", config["dtype"] == "float64")
-    brainstate.environ.set(dt=DT_MS * u.ms, precision=64 if config["dtype"] == "float64" else 32)
+    jax.config.update("jax_enable_x64", config.dtype == "float64")
+    brainstate.environ.set(dt=DT_MS * u.ms, precision=64 if config.dtype == "float64" else 32)
 
 
-def model_of(config: Mapping[str, Any], task: Task) -> Any:
+def model_of(config: Config, task: Task) -> Any:
     """The cell's model with the weights of its seed."""
-    brainstate.random.seed(config["seed"])
-    return instantiate(config["model"], n_in=task.n_in, n_hidden=config["n_hidden"],
-                       n_out=task.n_out, n_layers=config["n_layers"])
+    brainstate.random.seed(config.seed)
+    return instantiate(config.model, n_in=task.n_in, n_hidden=config.n_hidden,
+                       n_out=task.n_out, n_layers=config.n_layers)
 
 
 def _count(weights: Mapping[Any, Any]) -> int:

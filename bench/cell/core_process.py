@@ -12,10 +12,10 @@ import json
 import os
 import struct
 import subprocess
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+
+from bench.config import Config
 
 Arrays = dict[str, np.ndarray]
 
@@ -33,7 +33,7 @@ class CoreProcess:
         weights: initial weights by name, in the cell's precision.
     """
 
-    def __init__(self, python: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, python: str, config: Config) -> None:
         read_end, write_end = os.pipe()
         self._process = subprocess.Popen(
             [python, "-P", "-m", "bench.cell.core_server", str(write_end), str(os.getpid())],
@@ -42,7 +42,7 @@ class CoreProcess:
         self._answers = os.fdopen(read_end, "rb")
         self.weights = self._ask(config)
 
-    def gradient(self, config: Mapping[str, Any]) -> Arrays:
+    def gradient(self, config: Config) -> Arrays:
         """The core's gradient of the first ``batch_size`` sequences at the initial weights."""
         return self._ask(config)
 
@@ -53,10 +53,10 @@ class CoreProcess:
         self._process.wait()
         self._answers.close()
 
-    def _ask(self, question: Mapping[str, Any]) -> Arrays:
+    def _ask(self, question: Config) -> Arrays:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(question).encode() + b"\n")
+            self._process.stdin.write(json.dumps(question.plain()).encode() + b"\n")
             self._process.stdin.flush()
             (length,) = LENGTH.unpack(self._answers.read(LENGTH.size))
         except (BrokenPipeError, struct.error) as error:

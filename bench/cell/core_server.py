@@ -18,24 +18,24 @@ from bench.cell.build import Rebuild, model_of, set_up
 from bench.cell.core_process import LENGTH, Arrays
 from bench.cell.gradients import Origin, float64_gradients
 from bench.cell.trees import flat
-from bench.instantiate import instantiate
+from bench.config import Config
+from bench.instantiate import task_of
 
 
 def serve(questions: IO[str], answers: IO[bytes]) -> None:
     """Answers the first question with the cell's weights, every other one with a gradient."""
-    config = json.loads(questions.readline())
+    config = Config.of(json.loads(questions.readline()))
     set_up(config)
-    task = instantiate(config["task"], n_steps=config["n_steps"],
-                       batch_size=config["batch_size"], seed=config["seed"])
+    task = task_of(config)
     first, *_ = itertools.islice(task.batches(0), 1)
     states = model_of(config, task).states(brainstate.ParamState)
     weights = {path: jax.tree.map(np.array, state.value) for path, state in states.items()}
     _send(answers, flat(weights))
-    origin = Origin(config, (first[0].astype(config["dtype"]), first[1]),
+    origin = Origin(config, (first[0].astype(config.dtype), first[1]),
                     Rebuild(config, task, weights))
     for line in questions:
-        asked = json.loads(line)
-        _send(answers, float64_gradients(origin, asked, max_samples=asked["batch_size"])[0])
+        asked = Config.of(json.loads(line))
+        _send(answers, float64_gradients(origin, vars(asked), max_samples=asked.batch_size)[0])
 
 
 def _send(answers: IO[bytes], arrays: Arrays) -> None:

@@ -7,7 +7,7 @@ float32 gradient by 1e-4. In float64 both sides see the same spikes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import brainstate
@@ -19,19 +19,20 @@ from bench.cell.core_process import CoreProcess
 from bench.cell.program import Program
 from bench.cell.run import Run
 from bench.cell.trees import flat
+from bench.config import Batching, Config
 
 EXACT: dict[str, Any] = {
     "algo": {"_target_": "core.BPTT"}, "backend": {"_target_": "bench.backends.core.Core"},
-    "batching": {"mode": "manual"}, "update_every": "sequence"}
+    "batching": Batching("manual"), "update_every": "sequence"}
 
 
 @dataclass(frozen=True)
 class Origin:
     """The part of a run that gradients are computed from; see there."""
 
-    config: Mapping[str, Any]
+    config: Config
     batch: tuple[np.ndarray, np.ndarray]
-    build: Callable[[Mapping[str, Any]], Trainee]
+    build: Callable[[Config], Trainee]
     core_process: CoreProcess | None = None
 
 
@@ -49,9 +50,9 @@ def float64_gradients(run: Run | Origin, *changes: Mapping[str, Any], max_sample
     """
     xs, ys = run.batch
     n = min(len(ys), max_samples)
-    common = {**run.config, "batch_size": n, "dtype": "float64"}
+    common = replace(run.config, batch_size=n, dtype="float64")
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
-        return [_gradient(run, {**common, **change}, xs[:, :n].astype(np.float64), ys[:n])
+        return [_gradient(run, replace(common, **change), xs[:, :n].astype(np.float64), ys[:n])
                 for change in changes]
 
 
@@ -72,13 +73,13 @@ def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
     return np.concatenate([gradient[name].ravel() for name in names])
 
 
-def _gradient(run: Run | Origin, config: Mapping[str, Any], xs: np.ndarray, ys: np.ndarray
+def _gradient(run: Run | Origin, config: Config, xs: np.ndarray, ys: np.ndarray
               ) -> dict[str, np.ndarray]:
-    own = config["backend"]["_target_"] == EXACT["backend"]["_target_"]
+    own = config.backend["_target_"] == EXACT["backend"]["_target_"]
     if run.core_process is not None and own:
         return run.core_process.gradient(config)
     trainee = run.build(config)
-    if config["batching"]["mode"] != "single":
+    if config.batching.mode != "single":
         program = Program(trainee.gradient, xs, ys, reads_only=True)
         return flat(program(program.values(), xs, ys)[1][0])
     program = Program(trainee.gradient, xs[:, 0], ys[0], reads_only=True)

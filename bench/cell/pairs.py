@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from bench.cell.gradients import EXACT
 from bench.cell.run import Run
 from bench.cell.statistics import ratio_interval
-from bench.cell.stepper import Stepper, stepper_of
+from bench.cell.stepper import Stepper, stepper_of, timed
+from bench.config import Config
 
 TURN_S = 0.005
 LEAST_ROUNDS = 12
@@ -57,15 +57,13 @@ class _Side:
         return steps
 
     def _step(self) -> float:
-        started = time.perf_counter()
-        self._values, result = self._stepper(self._values, self._batch)
-        jax.block_until_ready((self._values, result))
-        return time.perf_counter() - started
+        self._values, _, seconds = timed(self._stepper, self._values, self._batch)
+        return seconds
 
 
-def is_bptt(config: Mapping[str, Any]) -> bool:
+def is_bptt(config: Config) -> bool:
     """Whether a cell is the BPTT that all others are compared with."""
-    return all(config[key] == value for key, value in EXACT.items())
+    return all(getattr(config, key) == value for key, value in EXACT.items())
 
 
 def bptt_stepper(run: Run) -> Stepper:
@@ -74,8 +72,8 @@ def bptt_stepper(run: Run) -> Stepper:
     Raises:
         TooLarge: when it asks for more memory than the cell may hold.
     """
-    stepper = stepper_of(run.build({**run.config, **EXACT}), EXACT["batching"]["mode"],
-                         run.config["devices"], *run.batch, lambda phase: None)
+    stepper = stepper_of(run.build(replace(run.config, **EXACT)), EXACT["batching"].mode,
+                         run.config.devices, *run.batch, lambda phase: None)
     own, other = (max(program.memory_total() for program, _ in side.calls)
                   for side in (run.stepper, stepper))
     if (own + other) * 2**20 > run.memory_bytes:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bench import child, processes
-from bench.instantiate import instantiate
+from bench.config import Config
+from bench.errors import BadInput
+from bench.instantiate import check, instantiate, task_of
 
 Finding = dict[str, Any]  # as in bench.command.trial
 
@@ -45,7 +47,7 @@ def look(job: Mapping[str, Any]) -> Finding:
 
 def _made(job: Mapping[str, Any]) -> Finding:
     try:
-        _task_of(job)
+        _checked_task(job)
     except MemoryError:
         pass  # costs its own row, which says so
     except (ValueError, TypeError, OSError) as error:
@@ -53,21 +55,21 @@ def _made(job: Mapping[str, Any]) -> Finding:
     return finding()
 
 
-def _task_of(job: Mapping[str, Any]) -> Any:
+def _checked_task(job: Mapping[str, Any]) -> Any:
     """The task of a cell; where that is tuned, one that can be.
 
     Raises:
         ValueError: in the words of the task, or about the target.
     """
     config = job["config"]
-    task = instantiate(config["task"], n_steps=config["n_steps"],
-                       batch_size=config["batch_size"], seed=config["seed"])
+    check("task", config.task)
+    task = task_of(config)
     if not job.get("tuned"):
         return task
     if task.split() is None:
         raise ValueError(f"expected validation data to tune by, got none of {type(task).__name__}. "
                          "Choose a task that can be learned, or leave tune out.")
-    target = config["metric"].get("learning", {}).get("target")
+    target = config.metric.get("learning", {}).get("target")
     if target is not None and not 1 / task.n_out < target <= 1:
         raise ValueError(f"metric.learning.target: expected an accuracy above that of guessing, "
                          f"{1 / task.n_out:.3g}, and at most 1, got {target:g}. Try "
@@ -77,7 +79,8 @@ def _task_of(job: Mapping[str, Any]) -> Any:
 
 def _refusal(group: str, error: Exception) -> Finding:
     words = _line(error)
-    return finding(error=words if words.startswith("metric.") else f"{group}: {words}")
+    named = isinstance(error, BadInput) or words.startswith("metric.")
+    return finding(error=words if named else f"{group}: {words}")
 
 
 def _from_shapes(fun: Callable[[], Finding]) -> Finding:
@@ -99,14 +102,16 @@ def _built(job: Mapping[str, Any]) -> Finding:
     config, choices = job["config"], job["choices"]
     at = "task"
     try:
-        task = _task_of(job)
+        task = _checked_task(job)
         at = "model"
+        check("model", config.model)
         model = model_of(config, task)
         at = "algo"
-        backend = instantiate(config["backend"])
+        check("algo", config.algo)
+        backend = instantiate(config.backend)
         if backend.unsupported(config, choices):
             return finding()
-        instantiate(config["algo"], model)
+        instantiate(config.algo, model)
     except jax.errors.JAXTypeError:
         raise
     except (ValueError, TypeError, OSError) as error:
@@ -131,14 +136,14 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def predict_mib(trainee: Any, task: Any, config: Mapping[str, Any]) -> float:
+def predict_mib(trainee: Any, task: Any, config: Config) -> float:
     """MiB that a training step needs, from the shapes in its traced program."""
     import brainstate
 
     from bench.cell.memory_estimate import peak_bytes
 
     xs, ys = next(iter(task.batches(0)))
-    single = config["batching"]["mode"] == "single"
+    single = config.batching.mode == "single"
     step, example = (trainee.gradient, (xs[:, 0], ys[0])) if single else (trainee.train, (xs, ys))
     traced = brainstate.transform.StatefulFunction(step, return_only_write=False)
     traced.make_jaxpr(*example)
@@ -148,8 +153,9 @@ def predict_mib(trainee: Any, task: Any, config: Mapping[str, Any]) -> float:
 def looked(jobs: list[Mapping[str, Any]]) -> Iterator[Finding]:
     """The findings about all configurations, each within the memory of its cell."""
     for job in jobs:
-        processes.cap_memory(processes.memory_cap(job["config"]["limits"]))
-        yield look(job)
+        config = Config.of(job["config"])
+        processes.cap_memory(processes.memory_cap(config.limits))
+        yield look({**job, "config": config})
 
 
 if __name__ == "__main__":

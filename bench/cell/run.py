@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.backends.base import Trainee
 from bench.cell.core_process import CoreProcess
-from bench.cell.stepper import Stepper
+from bench.config import Config
 from bench.tasks.base import Task
+
+if TYPE_CHECKING:  # metrics are imported where there is no jax
+    from bench.cell.stepper import Stepper
 
 
 @dataclass
@@ -36,14 +39,14 @@ class Run:
         parts: the record's parts so far, those of earlier metrics included.
     """
 
-    config: Mapping[str, Any]
+    config: Config
     choices: Mapping[str, str]
     task: Task
     trainee: Trainee
     stepper: Stepper
     initial: Any
     batch: tuple[np.ndarray, np.ndarray]
-    build: Callable[[Mapping[str, Any]], Trainee]
+    build: Callable[[Config], Trainee]
     memory_bytes: int
     core_process: CoreProcess | None = None
     device_peak: int | None = None

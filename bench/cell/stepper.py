@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,6 +51,14 @@ def stepper_of(trainee: Trainee, mode: str, devices: int, xs: np.ndarray, ys: np
     if mode == "single":
         return SingleStepper(trainee, xs, ys, on_phase)
     return BatchStepper(trainee, devices, xs, ys, on_phase)
+
+
+def timed(stepper: Stepper, values: Any, batch: Any) -> tuple[Any, StepResult, float]:
+    """One step to the end of all that it computes: values, result and seconds."""
+    started = time.perf_counter()
+    values, result = stepper(values, batch)
+    jax.block_until_ready((values, result))
+    return values, result, time.perf_counter() - started
 
 
 class BatchStepper(Stepper):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import child, processes
+from bench.config import Config
 from bench.errors import Skip
 from bench.sweep.record import COMPILE_PHASES, malformed, merge, plain
 
@@ -51,6 +52,7 @@ def main() -> None:
     processes.guarded(parent)
     reporter = Reporter(descriptor)
     job = json.load(sys.stdin)
+    job["config"] = Config.of(job["config"])
     processes.cap_memory(job["memory_bytes"])
     try:
         invalid, notes = measure(job, reporter)
@@ -85,7 +87,7 @@ def measure(job: Mapping[str, Any], reporter: Reporter) -> tuple[list[str], list
     run.parts = merge({}, parts)
     invalid: list[str] = []
     notes: list[str] = []
-    metrics = {name: instantiate(node) for name, node in job["config"]["metric"].items()}
+    metrics = {name: instantiate(node) for name, node in job["config"].metric.items()}
     for name, metric in in_order(metrics).items():
         reporter.phase(name)
         found = checked(metric.measure(run))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import brainstate
@@ -17,13 +18,14 @@ import numpy as np
 import core
 from bench.cell.build import Rebuild, model_of, set_up
 from bench.cell.gradients import EXACT, Origin, cosine, float64_gradients, joined, relative_error
+from bench.config import Config
 from bench.errors import BadInput
-from bench.instantiate import instantiate
+from bench.instantiate import task_of
 
 SAMPLES = 4  # sequences of the batch
 
 
-def run(config: Mapping[str, Any], algos: Sequence[tuple[str, Mapping[str, Any]]], name: str
+def run(config: Config, algos: Sequence[tuple[str, Mapping[str, Any]]], name: str
         ) -> int:
     """Prints what there is to know; returns 0 when some trace can train the model, 1 otherwise.
 
@@ -35,12 +37,10 @@ def run(config: Mapping[str, Any], algos: Sequence[tuple[str, Mapping[str, Any]]
     Raises:
         BadInput: when it cannot be built.
     """
-    config = {**config, "batch_size": SAMPLES, "update_every": "sequence",
-              "batching": {"mode": "manual"}, "backend": EXACT["backend"]}
+    config = replace(config, **{**EXACT, "algo": config.algo}, batch_size=SAMPLES)
     set_up(config)
     try:
-        task = instantiate(config["task"], n_steps=config["n_steps"], batch_size=SAMPLES,
-                           seed=config["seed"])
+        task = task_of(config)
         model = model_of(config, task)
     except (ValueError, TypeError, ImportError, AttributeError) as error:
         raise BadInput.quoting("model", " ".join(str(error).split())) from error
@@ -48,7 +48,7 @@ def run(config: Mapping[str, Any], algos: Sequence[tuple[str, Mapping[str, Any]]
     weights = {path: jax.tree.map(np.array, state.value)
                for path, state in model.states(brainstate.ParamState).items()}
     represented = _graph(model, xs)
-    origin = Origin({**config, "algo": EXACT["algo"]}, (xs, ys), Rebuild(config, task, weights))
+    origin = Origin(replace(config, algo=EXACT["algo"]), (xs, ys), Rebuild(config, task, weights))
     exact = float64_gradients(origin, {}, max_samples=SAMPLES)[0]
     names = sorted(exact)
     print(f"\nGradients beside BPTT's, {SAMPLES} sequences of {type(task).__name__}, float64:")

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from bench.cell.build import build
+from bench.config import Config
 from bench.errors import BadInput
-from bench.instantiate import instantiate
+from bench.instantiate import task_of
 from bench.metrics.base import Run
 from bench.metrics.learning import Learning
 from bench.tasks.base import Batch, Task
@@ -25,7 +26,7 @@ PATIENCE = 30  # epochs without a better one, after which a task that was learne
 LEARNED = 0.5  # of the way from guessing to always right; below, it is only on its way
 
 
-def run(config: Mapping[str, Any], choices: Mapping[str, str], name: str, memory_bytes: int) -> int:
+def run(config: Config, choices: Mapping[str, str], name: str, memory_bytes: int) -> int:
     """Prints what there is to know; returns 1 when a promise is broken or the GRU learned nothing.
 
     Args:
@@ -38,9 +39,7 @@ def run(config: Mapping[str, Any], choices: Mapping[str, str], name: str, memory
         BadInput: when it cannot be made.
     """
     try:
-        task, again = (instantiate(config["task"], n_steps=config["n_steps"],
-                                   batch_size=config["batch_size"], seed=config["seed"])
-                       for _ in range(2))
+        task, again = task_of(config), task_of(config)
         batch, same = (next(iter(t.batches(0))) for t in (task, again))
     except (ValueError, TypeError, ImportError, AttributeError, OSError) as error:
         raise BadInput.quoting("task", " ".join(str(error).split())) from error
@@ -62,10 +61,10 @@ def run(config: Mapping[str, Any], choices: Mapping[str, str], name: str, memory
     return _learned(run, guess, name)
 
 
-def _broken(task: Task, batch: Batch, config: Mapping[str, Any]) -> list[str]:
+def _broken(task: Task, batch: Batch, config: Config) -> list[str]:
     """Promises of ``bench.tasks.base.Task`` that a batch does not keep."""
     xs, ys = batch
-    shape = (config["n_steps"], config["batch_size"], task.n_in)
+    shape = (config.n_steps, config.batch_size, task.n_in)
     found = []
     if xs.shape != shape or xs.dtype != np.float32:
         found.append(f"inputs: expected [T, B, I] = {list(shape)} float32, got {list(xs.shape)} "

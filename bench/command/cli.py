@@ -19,9 +19,10 @@ from bench.command.compose import CONF, VERSION, Composer, start_anew
 from bench.command.contest import Contest
 from bench.command.trial import refuse_bad_values, trial, values_given
 from bench.errors import BadInput
+from bench.instantiate import check as check_arguments
 from bench.instantiate import instantiate
 from bench.launchers.base import Launcher
-from bench.sweep import jobs, plots, signals, signature, sweep
+from bench.sweep import jobs, plots, signals, sweep
 from bench.sweep.cell import Cell, checked, one_for_all, told_apart
 from bench.sweep.folder import Folder, default
 from bench.sweep.tuning import tuning_of
@@ -200,22 +201,22 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     """Composes and checks every cell, then plans or runs them."""
     cells, launcher = _composed(config_dir, overrides, multirun)
     first = cells[0].config
-    path = Path(first["out"]) if first["out"] else default(first["experiment"], overrides)
-    tuning = tuning_of(first)
+    path = Path(first.out) if first.out else default(first.experiment, overrides)
+    tuning = tuning_of(first.tune)
     contest = Contest(cells, tuning, path) if tuning else None
     cells = contest.first() if contest else cells
-    given = values_given(overrides)
-    findings = trial(cells, "memory" if first["plan"] else "objects" if given else "task",
+    given = values_given(overrides, config_dir)
+    findings = trial(cells, "memory" if first.plan else "objects" if given else "task",
                      tuned=contest is not None)
     refuse_bad_values(findings, ("task", "model", "algo") if given else ("task",))
-    if first["plan"]:
+    if first.plan:
         plan.show(cells, findings, Folder(path, anywhere=launcher is not None),
                   elsewhere=launcher is not None and not launcher.here)
         if contest is not None and tuning is not None:
             print(f"then {tuning.seeds} fresh seeds of each of {len(contest.ways)} ways, at the "
                   f"best of its {tuning.trials} trials")
         return printed()
-    about = {"experiment": first["experiment"] or "", "question": first["question"],
+    about = {"experiment": first.experiment or "", "question": first.question,
              "overrides": overrides, "plots": plots.modules(first)}
     folder = Folder.open(path, anywhere=launcher is not None)
     runner = None if launcher is None else partial(jobs.launch, launcher)
@@ -256,18 +257,18 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
     if kind == "algo":
         from bench.check import algorithm
 
-        return algorithm.run(cell.config["algo"], cell.choices["algo"])
+        return algorithm.run(cell.config.algo, cell.choices["algo"])
     if kind == "model":
         from bench.check import model
 
         names = Composer(config_dir).options("algo")
         cells = cells_of(config_dir, [f"algo={','.join(names)}", *overrides], multirun=True)
-        return model.run(cell.config, [(c.choices["algo"], c.config["algo"]) for c in cells],
+        return model.run(cell.config, [(c.choices["algo"], c.config.algo) for c in cells],
                          cell.choices["model"])
     from bench.check import task
 
     return task.run(cell.config, cell.choices, cell.choices["task"],
-                    processes.memory_cap(cell.config["limits"]))
+                    processes.memory_cap(cell.config.limits))
 
 
 def _check_defaults(kind: str, keys: list[str]) -> list[str]:
@@ -288,7 +289,7 @@ def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> li
 def _composed(config_dir: str | None, overrides: list[str], multirun: bool
               ) -> tuple[list[Cell], Launcher | None]:
     composer = Composer(config_dir)
-    cells = [checked(point.config, point.choices, composer.known)
+    cells = [checked(point.config, point.choices, composer.defaults)
              for point in composer.points(overrides, multirun)]
     if not cells:
         raise BadInput("sweep", expected="at least one cell", came="an empty list of values")
@@ -307,7 +308,7 @@ def launcher_of(name: str, node: dict[str, Any]) -> Launcher | None:
     """
     if name == "basic":
         return None
-    signature.check("hydra.launcher", node)
+    check_arguments("hydra.launcher", node)
     made = instantiate(node)
     if not isinstance(made, Launcher):
         raise BadInput("hydra/launcher", expected="a subclass of bench.launchers.base.Launcher",

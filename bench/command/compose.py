@@ -105,9 +105,9 @@ class Composer:
         self._is_group = cache(lambda key: bool(self.options(key)))
 
     @cached_property
-    def known(self) -> set[str]:
-        """Top-level keys of a configuration."""
-        return {str(key) for key in self._base(())} - {"hydra", "cases"}
+    def defaults(self) -> dict[str, Any]:
+        """Every setting of a cell as the YAML files have it."""
+        return {str(key): value for key, value in self._base(()).items_ex(resolve=False)}
 
     def points(self, arguments: list[str], multirun: bool) -> Iterator[Point]:
         """Every point the arguments ask for, in the order of the sweep.

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.config import MAX_SEED
 from bench.errors import BadInput, one_of
 from bench.launchers.processes import Processes
 from bench.sweep import jobs
-from bench.sweep.cell import MAX_SEED, Cell, digest, told_apart
+from bench.sweep.cell import Cell, digest, told_apart
 from bench.sweep.folder import Folder
 from bench.sweep.progress import Watcher
 from bench.sweep.sweep import Runner, in_turn
@@ -40,11 +41,10 @@ class Way:
     def at(self, point: Mapping[str, float], choose: str, seed: int) -> Cell:
         """The way as a cell that learns at a point of what is tuned."""
         config = self.cell.config
-        learning = {**config["metric"][LEARNS], "choose": choose}
-        algo = {**config["algo"], **{place: point[name] for name, place in self.places.items()}}
-        return replace(self.cell, config={
-            **config, "algo": algo, "lr": point["lr"], "seed": seed,
-            "metric": {LEARNS: learning}, "repeats": 1})
+        learning = {**config.metric[LEARNS], "choose": choose}
+        algo = {**config.algo, **{place: point[name] for name, place in self.places.items()}}
+        return self.cell.having(algo=algo, lr=point["lr"], seed=seed, metric={LEARNS: learning},
+                                repeats=1)
 
 
 class Contest:
@@ -62,25 +62,25 @@ class Contest:
     def __init__(self, cells: Sequence[Cell], tuning: Tuning, path: Path) -> None:
         self._tuning = tuning
         self._points = tuning.points()
-        self.ways = [Way(replace(cell, config={**cell.config, "out": str(path)}),
+        self.ways = [Way(cell.having(out=str(path)),
                          _places(cell, tuning)) for cell in cells]
         for name in set(tuning.ranges) - {"lr"}:
             if not any(name in way.places for way in self.ways):
                 raise BadInput(f"tune.{name}", expected="a number that some algorithm of the sweep "
                                "has", came=name,
                                do=f"They have {one_of(_numbers(cells), 'none')}.")
-        if any(LEARNS not in cell.config["metric"] for cell in cells):
+        if any(LEARNS not in cell.config.metric for cell in cells):
             raise BadInput("metric", expected="learning among them, to tune by", came="others only",
                            do="Leave metric= out, or tune=N.")
-        if any(cell.config["seed"] + tuning.seeds > MAX_SEED for cell in cells):
+        if any(cell.config.seed + tuning.seeds > MAX_SEED for cell in cells):
             raise BadInput("seed", expected=f"room for {tuning.seeds} fresh seeds above it",
-                           came=str(cells[0].config["seed"]), do="Try seed=0.")
+                           came=str(cells[0].config.seed), do="Try seed=0.")
         self._refuse_axes()
 
     def first(self) -> list[Cell]:
         """The costs of every way, and all trials: a point of all ways after the other."""
-        costs = [replace(way.cell, config={**way.cell.config, "metric": rest}) for way in self.ways
-                 if (rest := {k: v for k, v in way.cell.config["metric"].items() if k != LEARNS})]
+        costs = [way.cell.having(metric=rest) for way in self.ways
+                 if (rest := {k: v for k, v in way.cell.config.metric.items() if k != LEARNS})]
         trials = [cell for i in range(len(self._points)) for cell in self._trials(i)]
         return told_apart([*costs, *trials])
 
@@ -93,12 +93,12 @@ class Contest:
         for way in self.ways:
             losses = {}
             for i, point in enumerate(self._points):
-                loss = _loss(record_of(way.at(point, "trial", way.cell.config["seed"])))
+                loss = _loss(record_of(way.at(point, "trial", way.cell.config.seed)))
                 if loss is not None:
                     losses[i] = loss
             if losses:
                 chosen.append((way, self._points[min(losses, key=lambda i: (losses[i], i))]))
-        return told_apart([way.at(point, "final", way.cell.config["seed"] + 1 + k)
+        return told_apart([way.at(point, "final", way.cell.config.seed + 1 + k)
                            for k in range(self._tuning.seeds) for way, point in chosen])
 
     def runner(self, launched: Runner | None) -> Runner:
@@ -120,14 +120,14 @@ class Contest:
         return run
 
     def _trials(self, i: int) -> list[Cell]:
-        return [way.at(self._points[i], "trial", way.cell.config["seed"]) for way in self.ways]
+        return [way.at(self._points[i], "trial", way.cell.config.seed) for way in self.ways]
 
     def _refuse_axes(self) -> None:
         """Refuses an axis that is tuned: its values would compete as if they were other ways."""
         seen: dict[str, Cell] = {}
         for way in self.ways:
             cell = way.at(dict.fromkeys(self._tuning.ranges, 0.0), "trial", 0)
-            key = digest([cell.config, cell.choices])
+            key = digest([cell.config.plain(), cell.choices])
             other = seen.setdefault(key, way.cell)
             if other is way.cell:
                 continue
@@ -142,27 +142,27 @@ class Contest:
 
 def is_learning(cell: Cell) -> bool:
     """Whether a cell is a trial or a fresh seed, which measures learning alone."""
-    return bool(cell.config["metric"].get(LEARNS, {}).get("choose"))
+    return bool(cell.config.metric.get(LEARNS, {}).get("choose"))
 
 
 def _places(cell: Cell, tuning: Tuning) -> dict[str, str]:
     """The algorithm's hyperparameters that are tuned: ``decay`` is ``decay_or_rank`` as well."""
     found = {}
     for name in tuning.ranges:
-        for key, value in cell.config["algo"].items():
+        for key, value in cell.config.algo.items():
             if isinstance(value, float) and (key == name or key.startswith(f"{name}_or_")):
                 found[name] = key
     return found
 
 
 def _numbers(cells: Sequence[Cell]) -> set[str]:
-    return {key.partition("_or_")[0] for cell in cells for key, value in cell.config["algo"].items()
+    return {key.partition("_or_")[0] for cell in cells for key, value in cell.config.algo.items()
             if isinstance(value, float)}
 
 
 def _value(cell: Cell, place: str) -> Any:
     group, _, key = place.rpartition(".")
-    return (cell.config[group] if group else cell.config)[key]
+    return cell.config.algo[key] if group else getattr(cell.config, key)
 
 
 def _loss(found: Mapping[str, Any] | None) -> float | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from bench import child
@@ -43,9 +44,10 @@ def trial(cells: list[Cell], depth: Depth, tuned: bool = False) -> dict[int, Fin
               else (*GROUPS, *AXES, "update_every", "dtype", "python"))
     distinct: dict[str, list[int]] = {}
     for place, cell in enumerate(cells):
-        if depth == "task" and not tuned and "steps_multiple_of" in cell.config["task"]:
+        if depth == "task" and not tuned and "steps_multiple_of" in cell.config.task:
             continue
-        own = {key: cell.config[key] for key in (*matter, *(["metric"] if tuned else []))}
+        plain = cell.config.plain()
+        own = {key: plain[key] for key in (*matter, *(["metric"] if tuned else []))}
         distinct.setdefault(json.dumps(own, sort_keys=True), []).append(place)
     by_interpreter: dict[str | None, list[list[int]]] = {}
     for places in distinct.values():
@@ -59,15 +61,15 @@ def trial(cells: list[Cell], depth: Depth, tuned: bool = False) -> dict[int, Fin
 
 def _interpreter(cell: Cell) -> str | None:
     """Who can build the cell with the core: not an environment that is there to do without."""
-    return None if target_of(cell.config["backend"]).environment else cell.config["python"]
+    return None if target_of(cell.config.backend).environment else cell.config.python
 
 
 def _asked(python: str | None, cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:
-    env = launch.environment({**cells[0].config, "python": python})
-    jobs = [{"config": c.config, "choices": c.choices, "depth": depth,
+    env = launch.environment(replace(cells[0].config, python=python))
+    jobs = [{"config": c.config.plain(), "choices": c.choices, "depth": depth,
              "tuned": tuned} for c in cells]
     # A task that takes longer than a cell may leaves that no time either.
-    deadline_s = START_S + sum(c.config["limits"]["deadline_s"] if depth == "task" else CELL_S
+    deadline_s = START_S + sum(c.config.limits.deadline_s if depth == "task" else CELL_S
                                for c in cells)
     answer = child.asked("bench.cell.probe", jobs, python=python, timeout_s=deadline_s,
                          env={**env, "JAX_PLATFORMS": "cpu"})
@@ -85,12 +87,12 @@ def _asked(python: str | None, cells: list[Cell], depth: Depth, tuned: bool) -> 
     return answer.found + [{"error": "", "predicted_mib": None, "note": note}] * missing
 
 
-def values_given(overrides: list[str]) -> bool:
+def values_given(overrides: list[str], config_dir: str | None) -> bool:
     """Whether somebody set a hyperparameter, which then has to pass the constructor it is for.
 
-    What a YAML says is tested; importing jax to hear so again would cost every sweep seconds.
+    What our own YAML says is tested; importing jax to hear so again would cost every sweep seconds.
     """
-    return any(key.partition(".")[0] in ("algo", "model", "task")
+    return config_dir is not None or any(key.partition(".")[0] in ("algo", "model", "task")
                and ("." in key or value.startswith("{"))
                for key, _, value in (o.lstrip("+~").partition("=") for o in overrides))
 
@@ -106,6 +108,6 @@ def refuse_bad_values(findings: Mapping[int, Finding], of: tuple[str, ...]) -> N
         BadInput: with the constructor's own words.
     """
     for finding in findings.values():
-        group, _, words = finding["error"].partition(": ")
-        if group in of or group.startswith("metric."):
-            raise BadInput.quoting(group, words)
+        place, _, words = finding["error"].partition(": ")
+        if place.partition(".")[0] in (*of, "metric"):
+            raise BadInput.quoting(place, words)

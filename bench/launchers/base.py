@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.bounds import Count
 from bench.errors import BadInput
 
 # A job of about this many cells is long enough to be worth its place in a queue, and short enough
@@ -37,10 +38,7 @@ class Launcher(abc.ABC):
 
     here: bool
 
-    def __init__(self, jobs: int | None) -> None:
-        if jobs is not None and jobs < 1:
-            raise BadInput("hydra.launcher.jobs", expected="a whole number of at least 1",
-                           came=str(jobs), do="Leave it out for a number that fits the sweep.")
+    def __init__(self, jobs: Count | None) -> None:
         self._jobs = jobs
 
     def jobs(self, cells: int) -> int:

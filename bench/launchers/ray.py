@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.bounds import Count
 from bench.launchers.base import Launcher, Outcome, needs
 from bench.sweep import jobs
 
@@ -21,7 +22,7 @@ class Ray(Launcher):
         ray: ``init``, arguments of ``ray.init``, and ``remote``, options of the task.
     """
 
-    def __init__(self, jobs: int | None = None, ray: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, jobs: Count | None = None, ray: Mapping[str, Any] | None = None) -> None:
         needs("ray", "ray", "ray")
         super().__init__(jobs)
         settings = ray or {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.bounds import Count, Positive
 from bench.errors import BadInput
 from bench.launchers.base import Launcher, Outcome, needs
 from bench.sweep import jobs
@@ -39,7 +40,7 @@ class _Submitit(Launcher):
         options: of the executor's constructor.
     """
 
-    def __init__(self, jobs: int | None, cluster: str, parameters: Mapping[str, Any],
+    def __init__(self, jobs: Count | None, cluster: str, parameters: Mapping[str, Any],
                  **options: Any) -> None:
         super().__init__(jobs)
         self._cluster = cluster
@@ -87,7 +88,7 @@ class Local(_Submitit):
 
     here = True
 
-    def __init__(self, jobs: int | None = 1, timeout_min: int = 1440) -> None:
+    def __init__(self, jobs: Count | None = 1, timeout_min: Count = 1440) -> None:
         needs("submitit", "slurm", "submitit_local")
         super().__init__(jobs, "local", {"timeout_min": timeout_min})
 
@@ -111,12 +112,12 @@ class Slurm(_Submitit):
     here = False
 
     def __init__(
-        self, jobs: int | None = None, timeout_min: int = 240, max_requeues: int = 10,
-        signal_delay_s: int = 120, exclusive: bool = True, array_parallelism: int = 256,
+        self, jobs: Count | None = None, timeout_min: Count = 240, max_requeues: Count = 10,
+        signal_delay_s: Count = 120, exclusive: bool = True, array_parallelism: Count = 256,
         partition: str | None = None, account: str | None = None, qos: str | None = None,
         constraint: str | None = None, exclude: str | None = None, gres: str | None = None,
-        nodes: int = 1, cpus_per_task: int | None = None, mem_gb: float | None = None,
-        gpus_per_node: int | None = None, setup: list[str] | None = None,
+        nodes: Count = 1, cpus_per_task: Count | None = None, mem_gb: Positive | None = None,
+        gpus_per_node: Count | None = None, setup: list[str] | None = None,
         additional_parameters: Mapping[str, Any] | None = None,
     ) -> None:
         needs("submitit", "slurm", "submitit_slurm")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from bench.bounds import Count, NotNegative
-from bench.cell.gradients import EXACT, float64_gradients, joined, relative_error
 from bench.instantiate import instantiate
 from bench.metrics.base import Metric, Run
 
@@ -27,9 +26,11 @@ class Agreement(Metric):
         self._max_samples = max_samples
 
     def measure(self, run: Run) -> dict[str, Any]:
+        from bench.cell.gradients import EXACT, float64_gradients, joined, relative_error
+
         if run.choices["backend"] == "core":
             return {}
-        comparison = instantiate(run.config["backend"]).compared(run.config)
+        comparison = instantiate(run.config.backend).compared(run.config)
         core = {"backend": EXACT["backend"], **comparison.core}
         theirs, ours = float64_gradients(run, comparison.own, core,
                                          max_samples=self._max_samples)

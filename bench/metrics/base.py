@@ -1,4 +1,8 @@
-"""What a metric is given and what it gives back."""
+"""What a metric is given and what it gives back.
+
+Metrics are also imported by the parent process, which must stay free of jax and reads what their
+constructors take: import it inside the methods that need it, never at the top.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from bench.bounds import Count
-from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
 from bench.metrics.base import Metric, Run
 
 
@@ -20,6 +19,8 @@ class Fidelity(Metric):
         self._max_samples = max_samples
 
     def measure(self, run: Run) -> dict[str, Any]:
+        from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
+
         theirs, exact = float64_gradients(run, {}, EXACT, max_samples=self._max_samples)
         names = sorted(exact)
         ours, truth = joined(theirs, names), joined(exact, names)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import brainstate
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bench.bounds import NotNegative
-from bench.cell.program import Program
-from bench.cell.trees import flat
 from bench.metrics.base import Metric, Run
+
+if TYPE_CHECKING:
+    import jax
 
 # Of the way from guessing to always right: what chance does not reach on a training set.
 LEARNED = 0.05
@@ -101,11 +99,18 @@ def never_moved(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray
 
 
 def _weights(run: Run) -> dict[str, np.ndarray]:
+    from bench.cell.trees import flat
+
     return flat({path: state.value for path, state in run.trainee.weights.items()})
 
 
 def firing_rates(run: Run) -> dict[str, float]:
     """Spikes per neuron and step of each spiking layer on the first batch, by the layer's name."""
+    import brainstate
+    import jax.numpy as jnp
+
+    from bench.cell.program import Program
+
     model = run.trainee.model
     layers = {".".join(map(str, path)): node for path, node in model.nodes().items()
               if hasattr(node, "get_spike")}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from bench.bounds import Positive
-from bench.cell.program import Program
 from bench.metrics.base import Metric, Run
 from bench.tasks.base import Batch, Task
 
@@ -46,8 +43,13 @@ class Learning(Metric):
             over: told the held-out accuracy and the training steps after every epoch; whether to
                 stop there.
         """
+        import jax
+
+        from bench.cell.program import Program
+        from bench.cell.stepper import timed
+
         task, held_out = self._data(run.task)
-        dtype, evaluate = run.config["dtype"], None
+        dtype, evaluate = run.config.dtype, None
 
         def evaluated(data: Batch) -> tuple[float, float]:
             """Loss and accuracy."""
@@ -65,14 +67,11 @@ class Learning(Metric):
         values = run.stepper.values()
         norms: list[float] = []
         spent = 0.0
-        for epoch in range(run.config["epochs"]):
+        for epoch in range(run.config.epochs):
             results = []
             for xs, ys in task.batches(epoch):
-                batch = run.stepper.prepare(xs, ys)
-                started = time.perf_counter()
-                values, result = run.stepper(values, batch)
-                jax.block_until_ready(values)
-                spent += time.perf_counter() - started
+                values, result, seconds = timed(run.stepper, values, run.stepper.prepare(xs, ys))
+                spent += seconds
                 results.append(result)
             norms += [float(result.grad_norm) for result in results]
             curves["epoch"].append(epoch + 1)

@@ -11,12 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from bench.bounds import NotNegative
-from bench.cell.program import Program
-from bench.cell.trees import owned
 from bench.metrics.base import Metric, Run
 
 MIB = 2**20
@@ -47,7 +44,8 @@ class Memory(Metric):
 
     def measure(self, run: Run) -> dict[str, Any]:
         # The programs of a step run one after the other: the largest one is the step's need.
-        largest = max((program for program, _ in run.stepper.calls), key=Program.memory_total)
+        largest = max((program for program, _ in run.stepper.calls),
+                      key=lambda program: program.memory_total())
         account, total = largest.memory(), largest.memory_total()
         peak, source = _peak_of_step(run)
         peak_mib = None if peak is None else peak / MIB
@@ -80,7 +78,7 @@ class Memory(Metric):
 def _first(run: Run) -> np.ndarray:
     """Inputs like those one call gets: [T, B, I], or [T, I] sample by sample."""
     xs = run.batch[0]
-    return xs[:, 0] if run.config["batching"]["mode"] == "single" else xs
+    return xs[:, 0] if run.config.batching.mode == "single" else xs
 
 
 def _peak_of_step(run: Run) -> tuple[int | None, str]:
@@ -89,28 +87,30 @@ def _peak_of_step(run: Run) -> tuple[int | None, str]:
         return run.device_peak, "device peak of the process up to its first step"
     if not sys.platform.startswith("linux"):
         return None, "not measured on this system"
+    import jax
+
+    from bench.cell.stepper import timed
+
     with _seen_by_the_kernel():
         for _ in range(REHEARSALS):
             # Copies and conversions compile small programs the first time, and every heap that a
             # step's blocks are freed to gives its free top back.
-            _step(run, *_arguments(run))
+            timed(run.stepper, *_arguments(run))
         baseline = _settled()
         # Until the copies are made, what they are made from is held as well.
         arguments = jax.block_until_ready(_arguments(run))
         _settled()
         # Resets the high-water mark to what is resident now; making the arguments held more.
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-        _step(run, *arguments)
+        timed(run.stepper, *arguments)
         return max(0, _status_bytes("VmHWM") - baseline), "VmHWM above VmRSS before the arguments"
 
 
 def _arguments(run: Run) -> tuple[Any, Any]:
     """Copies of a step's arguments, which then count above a baseline taken before."""
+    from bench.cell.trees import owned
+
     return owned(run.initial), owned(run.stepper.prepare(*run.batch))
-
-
-def _step(run: Run, values: Any, batch: Any) -> None:
-    jax.block_until_ready(run.stepper(values, batch))
 
 
 def _status_bytes(name: str) -> int:

@@ -6,13 +6,10 @@ import gc
 import time
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from bench.bounds import Count, NotNegative, Positive
-from bench.cell.compilations import Compilations
 from bench.cell.contention import contention, usage
-from bench.cell.pairs import bptt_stepper, is_bptt, time_ratio
 from bench.cell.statistics import bootstrap_interval, low_quantile, narrow_enough, steady
 from bench.cell.time_slices import TimeSlices
 from bench.metrics.base import Metric, Run
@@ -56,6 +53,10 @@ class Timing(Metric):
         self._against = against
 
     def measure(self, run: Run) -> dict[str, Any]:
+        import jax
+
+        from bench.cell.compilations import Compilations
+
         batch = run.stepper.prepare(*run.batch)
         self._values = run.stepper.values()
         with TimeSlices() as self._turns:
@@ -73,8 +74,8 @@ class Timing(Metric):
         waited = self._turns.waited_s - waited
         median = float(np.median(samples))
         low, high = bootstrap_interval(samples)
-        sequences = run.config["batch_size"]
-        steps = sequences * run.config["n_steps"]
+        sequences = run.config.batch_size
+        steps = sequences * run.config.n_steps
         parts: dict[str, Any] = {
             "metrics": {
                 "step_time_ms": 1e3 * median,
@@ -105,6 +106,8 @@ class Timing(Metric):
 
     def _pair(self, run: Run, parts: dict[str, Any]) -> None:
         """Adds the ratio to BPTT's time, or a note why there is none."""
+        from bench.cell.pairs import bptt_stepper, is_bptt, time_ratio
+
         if is_bptt(run.config):
             ratio = (1.0, 1.0, 1.0)
         elif run.core_process is not None:
@@ -136,10 +139,10 @@ class Timing(Metric):
         return time.perf_counter() - self._turns.waited_s
 
     def _one_step_s(self, run: Run, batch: Any) -> float:
-        started = time.perf_counter()
-        self._values, result = run.stepper(self._values, batch)
-        jax.block_until_ready((self._values, result))
-        return time.perf_counter() - started
+        from bench.cell.stepper import timed
+
+        self._values, _, seconds = timed(run.stepper, self._values, batch)
+        return seconds
 
     def _warm_up(self, run: Run, batch: Any) -> tuple[list[float], bool]:
         began = self._clock()

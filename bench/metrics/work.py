@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.cell.operations import Work as Count
-from bench.cell.operations import work_of
 from bench.metrics.base import Metric, Run
 
 MIB = 2**20
@@ -15,6 +13,9 @@ class Work(Metric):
     """Operations and bytes from the traced program; the sweep makes the step's floor of them."""
 
     def measure(self, run: Run) -> dict[str, Any]:
+        from bench.cell.operations import Work as Count
+        from bench.cell.operations import work_of
+
         total, traffic = Count(), 0.0
         for program, times in run.stepper.calls:
             total = total.plus(work_of(program.jaxpr), times)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
-from bench import environments
+from bench import bounds, environments, instantiate
 from bench.backends.base import Backend
-from bench.bounds import BOUNDS, LARGEST
+from bench.config import HINTS, Config
 from bench.errors import BadInput, suggest
-from bench.instantiate import instantiate, target_of
-from bench.sweep import plots, signature, tuning
+from bench.sweep import plots, tuning
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
@@ -28,53 +26,52 @@ NOT_IN_KEY = ("out", "plan", "resume", "report", "plot", "experiment", "question
 # What a whole command has one of.
 PER_COMMAND = ("experiment", "out", "plan", "plot", "question", "report", "tune")
 
-# Of a larger one jax takes the lowest 32 bits, so that two seeds would give the same weights.
-MAX_SEED = 2**32 - 1
-
-# Each is a process, and a row; a CPU makes a device of its own for each.
-MAX_REPEATS, MAX_DEVICES = 10_000, 1024
-
-# Arguments that the worker passes to a group's target by itself.
-GIVEN = {
-    "algo": ("model", "mode"),
-    "model": ("n_in", "n_hidden", "n_out", "n_layers"),
-    "task": ("n_steps", "batch_size", "seed"),
-}
-
 
 @dataclass(frozen=True)
 class Cell:
     """One point of a sweep: the composed configuration and which option each group took.
 
     Attributes:
-        config: the whole composed configuration, resolved, without Hydra's own part.
+        config: the whole composed configuration.
         choices: option chosen in each group, ``{"algo": "d_rtrl", ...}``.
         repeat: which of the fresh processes of this point, from 0.
         apart: settings that tell it from others of the same title, ``("seed=1",)``.
     """
 
-    config: dict[str, Any]
+    config: Config
     choices: dict[str, str]
     repeat: int = 0
     apart: tuple[str, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """As dictionaries, for a file."""
+        return {**vars(self), "config": self.config.plain()}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Cell:
+        """From the dictionaries that ``plain`` gave."""
+        return cls(**{**plain, "config": Config.of(plain["config"])})
 
     def row(self) -> dict[str, Any]:
         """The identifying columns of the cell's row."""
         return {
             **{group: self.choices[group] for group in GROUPS},
-            **{axis: self.config[axis] for axis in AXES},
-            "seed": self.config["seed"],
+            **{axis: getattr(self.config, axis) for axis in AXES},
+            "seed": self.config.seed,
             "repeat": self.repeat,
         }
 
     def identity(self, environment: Mapping[str, Any]) -> str:
         """Hash of configuration, repeat and environment: equal for two versions of the code."""
-        config = {k: v for k, v in self.config.items() if k not in NOT_IN_KEY}
-        return digest([config, self.choices, self.repeat, environment])
+        return identity(self.config.plain(), self.choices, self.repeat, environment)
 
     def key(self, environment: Mapping[str, Any], code: str) -> str:
         """Hash that names the cell's record: its identity and the code that measured it."""
         return digest([self.identity(environment), code])
+
+    def having(self, **settings: Any) -> Cell:
+        """The cell with other values of these settings."""
+        return replace(self, config=replace(self.config, **settings))
 
     def repeated(self, repeat: int) -> Cell:
         """The same cell in another fresh process."""
@@ -83,7 +80,7 @@ class Cell:
     def title(self) -> str:
         """One short line for people."""
         c = self.config
-        axes = f"B{c['batch_size']} H{c['n_hidden']} T{c['n_steps']}"
+        axes = f"B{c.batch_size} H{c.n_hidden} T{c.n_steps}"
         parts = [self.choices["algo"], self.choices["batching"], self.choices["model"], axes]
         if self.choices["backend"] != "core":
             parts.append(self.choices["backend"])
@@ -91,10 +88,17 @@ class Cell:
         return " ".join([*parts, f"r{self.repeat}"] if self.repeat else parts)
 
 
+def identity(config: Mapping[str, Any], choices: Mapping[str, Any], repeat: Any,
+             environment: Mapping[str, Any]) -> str:
+    """As of a cell, of a plain configuration that a record may hold."""
+    measured = {key: value for key, value in config.items() if key not in NOT_IN_KEY}
+    return digest([measured, choices, repeat, environment])
+
+
 def told_apart(cells: Sequence[Cell]) -> list[Cell]:
     """The cells in their order, those of one title with the settings in which they differ."""
     titles = [cell.title() for cell in cells]
-    settings = [{**cell.choices, **dict(_settings(cell.config))} for cell in cells]
+    settings = [{**cell.choices, **dict(_settings(cell.config.plain()))} for cell in cells]
     values: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for title, own in zip(titles, settings, strict=True):
         for key, value in own.items():
@@ -112,7 +116,8 @@ def one_for_all(cells: Sequence[Cell]) -> None:
         BadInput: for the first such key.
     """
     for key in PER_COMMAND:
-        values = {json.dumps(cell.config[key]): cell.config[key] for cell in cells}
+        every = [getattr(cell.config, key) for cell in cells]
+        values = {json.dumps(value): value for value in every}
         if len(values) > 1:
             raise BadInput(key, expected="one value for the whole sweep",
                            came=", ".join(str(value) for value in values.values()),
@@ -139,179 +144,92 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def checked(config: dict[str, Any], choices: dict[str, str], known: set[str]) -> Cell:
+def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[str, Any]) -> Cell:
     """A cell from a composed configuration.
+
+    The arguments of constructors that need jax are left to the trial of cells.
 
     Args:
         config: composed and resolved configuration.
         choices: option chosen in each group.
-        known: top-level keys that a configuration may have.
+        defaults: of every setting.
 
     Raises:
         BadInput: on the first value that cannot be used.
     """
     for key in config:
-        if key not in known:
+        if key not in HINTS:
             raise BadInput(key, expected="a key of the configuration", came=key,
-                           do=suggest(key, known))
-    config.setdefault("metric", {})  # of metric=[] nothing is left
-    for key in sorted(known - set(config)):
-        raise BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
-                       do="Only hyperparameters can be left out.")
+                           do=suggest(key, HINTS))
+    config = {"metric": {}, **config}  # of metric=[] nothing is left
+    for key in HINTS:
+        if key not in config:
+            raise BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
+                           do="Only hyperparameters can be left out.")
+    config |= {
+        "plot": plots.checked("plot", config["plot"]),
+        "tune": tuning.checked("tune", config["tune"]),
+        "out": _text("out", config["out"], "the name of a folder"),
+        "question": _text("question", config["question"], "a sentence") or "",
+        "python": environments.checked("python", config["python"]),
+    }
     if not config["metric"]:
         raise BadInput("metric", expected="at least one metric", came="none",
                        do="Leave metric= out for all of them.")
-    for key, rule in RULES.items():
-        config[key] = rule(key, config[key])
-    for group in BUILT:
-        signature.check(group, config[group], GIVEN.get(group, ()))
-    backend = _backend(config["backend"])
-    if config["python"] is None:
-        wanted = backend.environment
-        config["python"] = wanted if wanted and environments.built(wanted) else None
-    for name, metric in config["metric"].items():
-        signature.check(f"metric.{name}", metric)
-    _check_steps(config, choices["task"])
-    return Cell(config, choices)
+    for group, node in [*((group, config[group]) for group in BUILT),
+                        *((f"metric.{name}", node) for name, node in config["metric"].items())]:
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise BadInput(group, expected="_target_: package.module.Name and its arguments",
+                           came=str(node))
+    for key, hint in HINTS.items():
+        if is_dataclass(hint):
+            instantiate.check_call(key, hint, config[key])
+        else:
+            bounds.check(key, config[key], hint, defaults.get(key))
+    for name, node in config["metric"].items():
+        instantiate.check(f"metric.{name}", node)
+    environment = _backend(config["backend"]).environment
+    if config["python"] is None and environment and environments.built(environment):
+        config["python"] = environment
+    cell = Cell(Config.of(config), choices)
+    _check_steps(cell.config, choices["task"])
+    return cell
+
+
+def _text(key: str, value: Any, expected: str) -> str | None:
+    """Words that somebody typed, which may look like a number (out=2024)."""
+    if isinstance(value, dict | list | bool):
+        raise BadInput(key, expected=expected, came=str(value),
+                       do=f"Put quotes around it: {key}=\"'{value}'\".")
+    return None if value is None else str(value)
 
 
 def _backend(node: Mapping[str, Any]) -> Backend:
-    """The backend of a cell.
+    """The backend of a cell, whose module imports nothing heavy.
 
     Raises:
         BadInput: when it is none, or cannot be built.
     """
+    target = instantiate.imported("backend", node)
+    if not (isinstance(target, type) and issubclass(target, Backend)):
+        raise BadInput("backend", expected="a subclass of bench.backends.base.Backend",
+                       came=str(node["_target_"]), do="See bench/backends/ for some.")
+    instantiate.check("backend", node)
     try:
-        target = target_of(node)
-        if isinstance(target, type) and issubclass(target, Backend):
-            made: Backend = instantiate(node)
-            return made
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        made: Backend = instantiate.instantiate(node)
+    except (TypeError, ValueError) as error:
         raise BadInput.quoting("backend", " ".join(str(error).split())) from error
-    raise BadInput("backend", expected="a subclass of bench.backends.base.Backend",
-                   came=str(node["_target_"]), do="See bench/backends/ for some.")
+    return made
 
 
-def _check_steps(config: Mapping[str, Any], task: str) -> None:
-    steps = config["n_steps"]
-    multiple = _whole(1, 8)("task.steps_multiple_of", config["task"].get("steps_multiple_of", 1))
+def _check_steps(config: Config, task: str) -> None:
+    steps, multiple = config.n_steps, config.task.get("steps_multiple_of", 1)
+    bounds.check("task.steps_multiple_of", multiple, bounds.Count)
     if steps % multiple:
         nearest = max(multiple, multiple * round(steps / multiple))
         raise BadInput("n_steps", expected=f"a multiple of {multiple} on {task}", came=str(steps),
                        do=f"Try n_steps={nearest}.")
-    every = config["update_every"]
-    if every != "sequence" and every > steps:
-        raise BadInput("update_every", expected=f"at most n_steps={steps}", came=str(every),
+    if config.update_every != "sequence" and config.update_every > steps:
+        raise BadInput("update_every", expected=f"at most n_steps={steps}",
+                       came=str(config.update_every),
                        do="Use update_every=sequence for one update a sequence.")
-
-
-def _whole(minimum: int, example: int, most: int = LARGEST) -> Callable[[str, Any], int]:
-    def rule(key: str, value: Any) -> int:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not minimum <= value <= most:
-            bound = f"at most {most}" if whole and value > most else f"at least {minimum}"
-            raise BadInput(key, expected=f"a whole number of {bound}", came=str(value),
-                           do=f"Try {key}={example}.")
-        return int(value)
-
-    return rule
-
-
-def _positive(example: str, most: float = sys.float_info.max) -> Callable[[str, Any], float]:
-    bound = BOUNDS["Positive"]
-
-    def rule(key: str, value: Any) -> float:
-        if not bound.holds(value) or value > most:
-            words = f"a number of at most {most:g}" if bound.holds(value) else bound.expected(value)
-            raise BadInput(key, expected=words, came=str(value), do=f"Try {key}={example}.")
-        return float(value)
-
-    return rule
-
-
-def _one_of(*options: Any) -> Callable[[str, Any], Any]:
-    def rule(key: str, value: Any) -> Any:
-        if not any((value, type(value)) == (option, type(option))
-                   for option in options):
-            words = [str(option).lower() if isinstance(option, bool) else str(option)
-                     for option in options]
-            raise BadInput(key, expected=f"one of {', '.join(words)}", came=str(value),
-                           do=suggest(str(value), words))
-        return value
-
-    return rule
-
-
-def _update_every(key: str, value: Any) -> int | str:
-    if value == "sequence":
-        return "sequence"
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise BadInput(key, expected="sequence, or a whole number of steps of at least 1",
-                       came=str(value), do=suggest(str(value), ["sequence"]))
-    return value
-
-
-def _folder(key: str, value: Any) -> str | None:
-    # out=2024 is a folder as well.
-    if value is None:
-        return None
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return str(value)
-    raise BadInput(key, expected="the name of a folder", came=str(value),
-                   do=f"Put quotes around it: {key}=\"'{value}'\".")
-
-
-def _question(key: str, value: Any) -> str:
-    if isinstance(value, dict | list):
-        raise BadInput(key, expected="a sentence", came=str(value),
-                       do=f"Put quotes around it: {key}=\"'{value}'\".")
-    return "" if value is None else str(value)
-
-
-def _or_none(given: Callable[[str, Any], float]) -> Callable[[str, Any], float | None]:
-    return lambda key, value: None if value is None else given(key, value)
-
-
-def _exactly(**rules: Callable[[str, Any], Any]) -> Callable[[str, Any], dict[str, Any]]:
-    def rule(key: str, value: Any) -> dict[str, Any]:
-        names = " and ".join(rules)
-        if not isinstance(value, dict):
-            raise BadInput(key, expected=f"settings {names}", came=str(value))
-        for name in value:
-            if name not in rules:
-                raise BadInput(f"{key}.{name}", expected=names, came=name, do=suggest(name, rules))
-        for name in rules:
-            if name not in value:
-                raise BadInput(f"{key}.{name}", expected="a value", came="none at all")
-        return {name: check(f"{key}.{name}", value[name]) for name, check in rules.items()}
-
-    return rule
-
-
-RULES: dict[str, Callable[[str, Any], Any]] = {
-    "batch_size": _whole(1, 64),
-    "n_hidden": _whole(1, 64),
-    "n_layers": _whole(1, 1),
-    "n_steps": _whole(1, 16),
-    "seed": _whole(0, 0, MAX_SEED),
-    "repeats": _whole(1, 3, MAX_REPEATS),
-    "epochs": _whole(1, 5),
-    "devices": _whole(1, 1, MAX_DEVICES),
-    "threads": _or_none(_whole(1, 1, MAX_DEVICES)),
-    "lr": _positive("1e-3"),
-    "clip_norm": _positive("1.0"),
-    "dtype": _one_of("float32", "float64"),
-    "out": _folder,
-    "plan": _one_of(True, False),
-    "plot": plots.checked,
-    "question": _question,
-    "report": _one_of(True, False),
-    "resume": _one_of(True, False, "retry"),
-    "tune": tuning.checked,
-    "update_every": _update_every,
-    "python": environments.checked,
-    "limits": _exactly(deadline_s=_positive("600", 1e9),
-                       memory_gib=_or_none(_positive("4", 1e6))),
-    "batching": _exactly(mode=_one_of("manual", "vmap", "single")),
-    "device": _exactly(platform=_one_of("cpu", "gpu")),
-}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from bench.bounds import is_number
 from bench.errors import BadInput
 from bench.sweep import record
-from bench.sweep.cell import GROUPS, Cell, digest, kind_of
+from bench.sweep.cell import GROUPS, Cell, digest, identity, kind_of
 
 RUNS = Path("runs")
 
@@ -195,8 +195,8 @@ class Folder:
                     continue  # retired meanwhile
                 choices = {group: value["row"].get(group) for group in GROUPS}
                 if path.stem not in cells:
-                    made = Cell(value["config"], choices, value["row"].get("repeat"))
-                    others += made.identity({}) not in own
+                    repeat = value["row"].get("repeat")
+                    others += identity(value["config"], choices, repeat, {}) not in own
             except (record.Corrupt, OSError, RecursionError) as error:
                 if path.stem not in cells:
                     print(record.one_line(f"left out {path}: {error}"), file=sys.stderr)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
+import importlib.util
 import os
+import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from bench.config import Config
 from bench.errors import BadInput
-from bench.sweep.signature import imports_of, source_of
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("core", "bench", "reports", "conf")
@@ -78,12 +80,56 @@ def sources(module: str) -> set[Path]:
         seen.add(name)
         # Importing a.b.c runs a and a.b as well.
         queue += [".".join(parts[:length]) for length in range(1, len(parts))]
-        path = source_of(name)
+        path = _source_of(name)
         if path is None or path.suffix != ".py" or (parts[0] != home and _installed(path)):
             continue
         found.add(path)
-        queue += imports_of(path, name)
+        queue += _imports_of(path, name)
     return found
+
+
+def _source_of(module: str) -> Path | None:
+    """The file of ``module``, found without importing any package on the way."""
+    head, _, rest = module.partition(".")
+    if not head:
+        return None
+    # find_spec of a top-level name runs no code; of a dotted one it imports the parents.
+    spec = None
+    if head not in sys.builtin_module_names:
+        with contextlib.suppress(ValueError):  # a module that is running, such as __main__
+            spec = importlib.util.find_spec(head)
+    if spec is None:
+        return None
+    path = Path(spec.origin) if spec.origin is not None else None
+    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
+    for part in rest.split(".") if rest else []:
+        options = [file for folder in folders
+                   for file in (folder / part / "__init__.py", folder / f"{part}.py")]
+        path = next((file for file in options if file.is_file()), None)
+        folders = [folder / part for folder in folders if (folder / part).is_dir()]
+        if path is None and not folders:
+            return None
+    return path
+
+
+def _imports_of(path: Path, module: str) -> Iterator[str]:
+    """Names of what a file imports anywhere in it, modules or what may be one.
+
+    Args:
+        path: the file.
+        module: its dotted name.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
 
 
 def _installed(path: Path) -> bool:
@@ -91,7 +137,7 @@ def _installed(path: Path) -> bool:
     return library or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
 
 
-def data_of(config: Mapping[str, Any]) -> dict[str, str]:
+def data_of(config: Config) -> dict[str, str]:
     """``{"data": hash}`` of names, sizes and bytes behind a task's and a model's paths, if any.
 
     Reading takes about a second a gigabyte, once a command.
@@ -99,8 +145,8 @@ def data_of(config: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         BadInput: when a file cannot be read.
     """
-    named = {key: _files_hash(Path(value)) for group in ("task", "model")
-             for key, value in config.get(group, {}).items()
+    named = {key: _files_hash(Path(value)) for node in (config.task, config.model)
+             for key, value in node.items()
              if isinstance(value, str) and key.rpartition("_")[2] in OF_DATA}
     found = {key: value for key, value in named.items() if value}
     return {"data": hashlib.sha256(repr(found).encode()).hexdigest()[:16]} if found else {}

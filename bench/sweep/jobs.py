@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def launch(launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher
         raise BadInput("out", expected="a folder that can be written", came=str(folder.path),
                        do=f"{error.strerror or error}.") from error
     watcher.say(f"{len(todo)} cells for {jobs} job{'s' if jobs > 1 else ''}")
-    timed = any("timing" in cell.config["metric"] for cell in todo.values())
+    timed = any("timing" in cell.config.metric for cell in todo.values())
     if jobs > 1 and launcher.here and timed:
         watcher.say(f"warning: {jobs} jobs on this machine may run at the same time; "
                     "a cell that was timed beside others says so in its column shared_with")
@@ -95,7 +94,7 @@ def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
         paths.append((place / f"{job}.json").resolve())
         record.write_json(paths[-1], {
             "folder": str(folder.path.resolve()), "dealt": dealt,
-            "cells": [asdict(cell) for cell in cells[job::jobs]]})
+            "cells": [cell.plain() for cell in cells[job::jobs]]})
     return paths
 
 
@@ -116,7 +115,7 @@ def run(path: str) -> list[str]:
     if content is None:
         return []
     folder = Folder.open(Path(content["folder"]), anywhere=True)
-    cells = [Cell(**fields) for fields in content["cells"]]
+    cells = [Cell.of(fields) for fields in content["cells"]]
     recorded: list[str] = []
     problems: list[str] = []
     with Watcher(len(cells), []) as watcher:

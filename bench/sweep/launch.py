@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench import processes
+from bench.config import Config
 from bench.environments import executable
 from bench.sweep import record
 from bench.sweep.provenance import CACHE_VARIABLE, root_of
@@ -84,7 +85,8 @@ def run_cell(
         return outcome
     watch = _Watch(process, report, output, outcome, on_phase)
     try:
-        watch.hand_over(json.dumps({**job, "memory_bytes": memory_bytes}).encode())
+        watch.hand_over(json.dumps({**job, "config": job["config"].plain(),
+                                     "memory_bytes": memory_bytes}).encode())
         ended = watch.until_end(started + deadline_s, memory_bytes)
     finally:
         processes.end_tree(process.pid)
@@ -101,12 +103,12 @@ def run_cell(
     return outcome
 
 
-def _started(config: Mapping[str, Any], module: str) -> tuple[subprocess.Popen[bytes], int]:
+def _started(config: Config, module: str) -> tuple[subprocess.Popen[bytes], int]:
     """A cell's process, and the descriptor that its reports come from."""
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(
-            [executable(config["python"]), "-P", "-m", module, str(write_end), str(os.getpid())],
+            [executable(config.python), "-P", "-m", module, str(write_end), str(os.getpid())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             pass_fds=[write_end], start_new_session=True, env=environment(config),
         )
@@ -339,7 +341,7 @@ def _last_line(text: str) -> str:
     return record.one_line(lines[-1])[:300] if lines else "no output"
 
 
-def environment(config: Mapping[str, Any]) -> dict[str, str]:
+def environment(config: Config) -> dict[str, str]:
     """The variables of a cell's process."""
     env = dict(os.environ)
     # Without bytecode files every cell would compile the libraries it imports anew.
@@ -349,22 +351,22 @@ def environment(config: Mapping[str, Any]) -> dict[str, str]:
     env["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     if cache := env.get(CACHE_VARIABLE):
         env.update(_cached(cache))
-    if config["metric"].get("learning", {}).get("choose") and config["out"]:
+    if config.metric.get("learning", {}).get("choose") and config.out:
         # No clock is read: trials of one way, which differ in a number, share a program, and leave
         # the other cores to each other.
         env.setdefault("NPROC", "1")
-        env.update(_cached(str(Path(config["out"]) / "compiled")))
+        env.update(_cached(str(Path(config.out) / "compiled")))
     # Read once, at the first import of jax.
-    env["JAX_PLATFORMS"] = "cuda" if config["device"]["platform"] == "gpu" else "cpu"
+    env["JAX_PLATFORMS"] = "cuda" if config.device.platform == "gpu" else "cpu"
     env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    if config.get("threads"):
-        env["NPROC"] = str(config["threads"])
-    if config["device"]["platform"] == "cpu" and config["devices"] > 1:
+    if config.threads:
+        env["NPROC"] = str(config.threads)
+    if config.device.platform == "cpu" and config.devices > 1:
         # A CPU is one device unless it is told to be several.
-        forced = f"--xla_force_host_platform_device_count={config['devices']}"
+        forced = f"--xla_force_host_platform_device_count={config.devices}"
         env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {forced}".strip()
     # The project's packages first, then whatever the user's plug-ins need.
-    paths = [str(root_of(config["python"])), env.get("PYTHONPATH", ""), os.getcwd()]
+    paths = [str(root_of(config.python)), env.get("PYTHONPATH", ""), os.getcwd()]
     env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return env
 

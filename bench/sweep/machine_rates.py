@@ -32,7 +32,7 @@ def rates_here(folder: Folder, cell: Cell) -> dict[str, Any]:
     on. Empty where that fails, or the machine was busy all the while: the next sweep tries again.
     """
     path = folder.path / "rates.json"
-    name = f"{provenance.fingerprint(cell)} {cell.choices['device']} {cell.config['dtype']}"
+    name = f"{provenance.fingerprint(cell)} {cell.choices['device']} {cell.config.dtype}"
     known: dict[str, Any] = {}
     with contextlib.suppress(OSError, record.Corrupt):
         found = record.load(path)
@@ -84,8 +84,8 @@ def _are_rates(found: object) -> bool:
 
 def _measured(cell: Cell) -> dict[str, Any]:
     answer = subprocess.run(
-        [executable(cell.config["python"]), "-P", "-m", "bench.cell.machine_rates",
-         cell.config["dtype"]],
+        [executable(cell.config.python), "-P", "-m", "bench.cell.machine_rates",
+         cell.config.dtype],
         env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=TIMEOUT_S, check=True)
     # What a library prints comes before.

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -28,7 +27,7 @@ QUIET_CORES, LOOK_S = 0.3, 0.5
 
 def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
     """The record of one cell, run in a process of its own unless it is skipped."""
-    result = record.blank(key, cell.config["experiment"], cell.row(), cell.config)
+    result = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
     result["provenance"] = {
         **provenance.describe(cell), "identity": cell.identity(provenance.environment_of(cell)),
         "identity_anywhere": identity_anywhere(cell), "load_before": _load()}
@@ -36,7 +35,7 @@ def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
     if reason:
         result["provenance"]["wall_s"] = 0.0
         return {**result, "status": "skipped", "reason": reason}
-    other_cells = OtherCells(cell.config)
+    other_cells = OtherCells(cell.config.device.platform)
 
     def on_phase(phase: str) -> None:
         watcher.phase(phase)
@@ -64,9 +63,9 @@ def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
 def timed_again(cell: Cell, result: dict[str, Any], folder: Folder, watcher: Watcher
                 ) -> dict[str, Any]:
     """The record with the times of another process, where those were disturbed less."""
-    key, timing = result["key"], cell.config["metric"]["timing"]
-    alone = replace(cell, config={**cell.config, "metric": {"timing": timing}})
-    other_cells, log = OtherCells(cell.config), f".{key}.again"
+    key, timing = result["key"], cell.config.metric["timing"]
+    alone = cell.having(metric={"timing": timing})
+    other_cells, log = OtherCells(cell.config.device.platform), f".{key}.again"
     load = _load()
     outcome = _in_its_process(alone, log, folder, other_cells.phase)
     (folder.cells / f"{log}.log").unlink(missing_ok=True)
@@ -108,12 +107,12 @@ def _add_floor(result: dict[str, Any], folder: Folder, cell: Cell) -> None:
 
 def _in_its_process(cell: Cell, log: str, folder: Folder, on_phase: Callable[[str], None]
                     ) -> launch.Outcome:
-    limits = cell.config["limits"]
+    limits = cell.config.limits
     return launch.run_cell(
         {"config": cell.config, "choices": cell.choices, "repeat": cell.repeat,
          "core_python": _core_python(cell)},
         folder.cells / f"{log}.log",
-        deadline_s=limits["deadline_s"],
+        deadline_s=limits.deadline_s,
         memory_bytes=processes.memory_cap(limits),
         on_phase=on_phase,
     )
@@ -121,15 +120,15 @@ def _in_its_process(cell: Cell, log: str, folder: Folder, on_phase: Callable[[st
 
 def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
     """Why this cell cannot run here (or anywhere), as far as can be told without starting it."""
-    platform = cell.config["device"]["platform"]
+    platform = cell.config.device.platform
     missing = "" if elsewhere else provenance.missing_device(platform)
-    backend: Backend = instantiate(cell.config["backend"])
+    backend: Backend = instantiate(cell.config.backend)
     return (missing or _unsplittable(cell) or backend.unsupported(cell.config, cell.choices)
             or ("" if elsewhere else _not_installed(cell, backend)))
 
 
 def _not_installed(cell: Cell, backend: Backend) -> str:
-    python, name = cell.config["python"], cell.choices["backend"]
+    python, name = cell.config.python, cell.choices["backend"]
     if backend.environment and python is None:
         return (f"{name} needs an environment of its own, which is not built "
                 f"({how_to_build(backend.environment)})")
@@ -140,12 +139,12 @@ def _not_installed(cell: Cell, backend: Backend) -> str:
 
 def _core_python(cell: Cell) -> str | None:
     """The interpreter that has the core, for a cell whose own cannot have it."""
-    return sys.executable if target_of(cell.config["backend"]).environment else None
+    return sys.executable if target_of(cell.config.backend).environment else None
 
 
 def _unsplittable(cell: Cell) -> str:
-    devices, batch = cell.config["devices"], cell.config["batch_size"]
-    if devices > 1 and cell.config["batching"]["mode"] == "single":
+    devices, batch = cell.config.devices, cell.config.batch_size
+    if devices > 1 and cell.config.batching.mode == "single":
         return "batching=single has no batch to split over devices"
     return f"batch_size={batch} does not split over devices={devices}" if batch % devices else ""
 

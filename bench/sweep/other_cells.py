@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import psutil
 
@@ -20,13 +18,16 @@ class OtherCells:
     A cell takes longer than that phase, so one that runs beside it is seen at one of the ends. Only
     the processes that this one may see count: not those of another container.
 
+    Args:
+        platform: ``cpu`` or ``gpu``, the device of the cell.
+
     Attributes:
         most: other cells seen on the same device; None as long as nothing was timed.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, platform: str) -> None:
         self.most: int | None = None
-        self._platform = config["device"]["platform"]
+        self._platform = platform
         self._timing = False
 
     def phase(self, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+from bench.config import Config
 from bench.errors import BadInput
 
 
@@ -34,9 +35,9 @@ def checked(key: str, value: Any) -> dict[str, dict[str, str]]:
     return value
 
 
-def modules(config: dict[str, Any]) -> list[str]:
+def modules(config: Config) -> list[str]:
     """The modules that draw the plots of a sweep with this configuration."""
-    return [node["_target_"] for node in config["plot"].values()]
+    return [node["_target_"] for node in config.plot.values()]
 
 
 def _found(module: str) -> bool:

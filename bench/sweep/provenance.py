@@ -47,9 +47,9 @@ def code_changed(cell: Cell) -> bool:
 
 def _sources_of(cell: Cell) -> tuple[tuple[str, ...], Path]:
     """Every ``_target_`` of a cell's configuration, and the folder of the code that it runs."""
-    nodes = [*cell.config.values(), *cell.config["metric"].values()]
+    nodes = [*vars(cell.config).values(), *cell.config.metric.values()]
     targets = {n["_target_"] for n in nodes if isinstance(n, dict) and "_target_" in n}
-    return tuple(sorted(targets)), root_of(cell.config["python"])
+    return tuple(sorted(targets)), root_of(cell.config.python)
 
 
 def root_of(python: str | None) -> Path:
@@ -77,16 +77,16 @@ def software(python: str | None) -> dict[str, Any]:
 
 def software_of(cell: Cell) -> dict[str, Any]:
     """What a cell's result depends on anywhere, beside its configuration and code."""
-    return {**software(cell.config["python"]), **data_of(cell.config)}
+    return {**software(cell.config.python), **data_of(cell.config)}
 
 
 def environment_of(cell: Cell) -> dict[str, Any]:
     """What a cell's result depends on here, beside its configuration and code."""
-    return {**environment(cell.config["python"], _on_gpu(cell)), **data_of(cell.config)}
+    return {**environment(cell.config.python, _on_gpu(cell)), **data_of(cell.config)}
 
 
 def _on_gpu(cell: Cell) -> bool:
-    return bool(cell.config["device"]["platform"] == "gpu")
+    return bool(cell.config.device.platform == "gpu")
 
 
 def _if_any(name: str, value: Any) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def describe(cell: Cell) -> dict[str, Any]:
     """The provenance part of a record, as far as the parent process knows it."""
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return {
-        **_git(root_of(cell.config["python"])),
+        **_git(root_of(cell.config.python)),
         "compilation_cache": "off",
         **environment_of(cell),
         "affinity": affinity,
@@ -135,7 +135,7 @@ def describe(cell: Cell) -> dict[str, Any]:
 
 def fingerprint(cell: Cell) -> str:
     """Names the machine and versions that timings may be compared on."""
-    return digest(environment(cell.config["python"], _on_gpu(cell)))
+    return digest(environment(cell.config.python, _on_gpu(cell)))
 
 
 @cache

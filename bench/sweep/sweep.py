@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.config import Config
 from bench.errors import BadInput
 from bench.sweep import plots, provenance, record, signals
 from bench.sweep.cell import Cell
@@ -41,9 +42,9 @@ def with_repeats(cells: list[Cell]) -> list[Cell]:
 
     A machine that slows down for a while then touches all cells alike, not all repeats of one.
     """
-    rounds = max(cell.config["repeats"] for cell in cells)
+    rounds = max(cell.config.repeats for cell in cells)
     expanded = [cell.repeated(r) for r in range(rounds) for cell in cells
-                if r < cell.config["repeats"]]
+                if r < cell.config.repeats]
     return list({key_of(cell): cell for cell in expanded}.values())
 
 
@@ -58,7 +59,7 @@ def refuse_missing_device(cells: list[Cell]) -> None:
     Raises:
         BadInput: with the reason; when some cells can run, the others become skipped rows instead.
     """
-    reasons = [provenance.missing_device(cell.config["device"]["platform"]) for cell in cells]
+    reasons = [provenance.missing_device(cell.config.device.platform) for cell in cells]
     if all(reasons):
         raise BadInput("device", expected="a device of this machine",
                        came=cells[0].choices["device"], do=f"{reasons[0]}. Try device=cpu.")
@@ -176,7 +177,7 @@ def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[
             watcher.begin(cell)
             # The other sweep may have finished it since this one looked.
             try:
-                again = cell.config["resume"] is False
+                again = cell.config.resume is False
                 found = None if again else recorded(folder, key, cell)
             except BadInput as error:
                 # Running it would replace a record that may be good.
@@ -230,7 +231,7 @@ def _guarded(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
     try:
         return measured(cell, key, folder, watcher)
     except Exception as error:
-        blank = record.blank(key, cell.config["experiment"], cell.row(), cell.config)
+        blank = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
         reason = f"not measured: {type(error).__name__}: {' '.join(str(error).split())}"
         return {**blank, "reason": reason, "provenance": {"wall_s": 0.0}}
 
@@ -256,19 +257,19 @@ def _refuge() -> Path:
 
 def finished(folder: Folder, key: str, cell: Cell) -> bool:
     """Whether the cell's record is there, can be read, and counts."""
-    return cell.config["resume"] is not False and counts(cell, readable(folder, key, cell))
+    return cell.config.resume is not False and counts(cell, readable(folder, key, cell))
 
 
 def counts(cell: Cell, found: Mapping[str, Any] | None) -> bool:
     """Whether ``resume`` lets the cell's record count."""
-    retry = cell.config["resume"] == "retry"
+    retry = cell.config.resume == "retry"
     return found is not None and not (retry and found["status"] not in record.FINE)
 
 
 def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str],
-           config: dict[str, Any]) -> int:
+           config: Config) -> int:
     page = "none (report=false)"
-    if config["report"]:
+    if config.report:
         try:
             page = build_report(folder.path, plots.modules(config))
         except NoReport as error:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from bench.bounds import is_number
+from bench.bounds import Range, check, is_number
 from bench.errors import BadInput
 
-MOST = 1000
+NUMBER = Annotated[int, Range(1, 1000)]
 COUNTS = {"trials": 8, "seeds": 5, "jobs": 2}  # each with a number to try
 DIGITS = 3  # of a value that is tried: more would be noise in titles and names
 
@@ -48,10 +48,9 @@ class Tuning:
                 for point in sequence.random(self.trials).tolist()]
 
 
-def tuning_of(config: Mapping[str, Any]) -> Tuning | None:
-    """What a checked configuration asks for; None where nothing is tuned."""
-    asked = config.get("tune") or {}
-    if not asked.get("trials"):
+def tuning_of(asked: Mapping[str, Any]) -> Tuning | None:
+    """What checked settings below ``tune`` ask for; None where nothing is tuned."""
+    if not asked["trials"]:
         return None
     ranges = {name: (low, high) for name, found in asked.items()
               if name not in COUNTS and found is not None for low, high in [found]}
@@ -70,12 +69,8 @@ def checked(key: str, value: Any) -> dict[str, Any]:
         if name not in value:
             raise BadInput(f"{key}.{name}", expected="a value", came="none at all")
     for name, example in COUNTS.items():
-        number, may_lack = value[name], name != "seeds"
-        whole = isinstance(number, int) and not isinstance(number, bool)
-        if not ((number is None and may_lack) or (whole and 1 <= number <= MOST)):
-            said = "tune" if name == "trials" else f"{key}.{name}"
-            raise BadInput(said, expected=f"a whole number from 1 to {MOST}", came=str(number),
-                           do=f"Try {said}={example}.")
+        if value[name] is not None or name == "seeds":
+            check("tune" if name == "trials" else f"{key}.{name}", value[name], NUMBER, example)
     if value["lr"] is None:
         raise BadInput(f"{key}.lr", expected="[LOWEST,HIGHEST]", came="null",
                        do=f"Try {key}.lr=[1e-4,1e-1].")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.check import algorithm
@@ -76,7 +78,7 @@ def test_a_model_that_no_trace_can_train_says_where(capsys: pytest.CaptureFixtur
     config = cli.cells_of(None, ["model=gru", "n_hidden=4"], multirun=False)[0].config
     node = {"_target_": "tests.bench.planted_groups.Normalised"}
     algos = [("d_rtrl", {"_target_": "core.D_RTRL"}), ("immediate", {"_target_": "core.Immediate"})]
-    assert check_model.run({**config, "model": node}, algos, "mine") == 1
+    assert check_model.run(replace(config, model=node), algos, "mine") == 1
     said = capsys.readouterr().out
     assert said.startswith("Not representable: ")
     assert "planted_groups.py" in said
@@ -110,7 +112,7 @@ def test_what_a_check_has_of_its_own_is_not_set(
 def test_promises_of_a_task_are_put_to_the_test(capsys: pytest.CaptureFixture[str]) -> None:
     cell = cli.cells_of(None, ["algo=bptt", "model=gru"], multirun=False)[0]
     node = {"_target_": "tests.bench.planted_groups.Unlabelled"}
-    assert check_task.run({**cell.config, "task": node}, cell.choices, "mine", 1 << 30) == 1
+    assert check_task.run(replace(cell.config, task=node), cell.choices, "mine", 1 << 30) == 1
     said = capsys.readouterr().out
     assert "FAIL  labels: expected 0 to 1, got 5 to 5" in said
     assert "FAIL  the same epoch gives another batch the second time" in said

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench import instantiate
 from bench.command import cli
 from bench.command.compose import CONF, Composer, Point
 from bench.errors import BadInput
-from bench.sweep.cell import GROUPS, Cell, checked
+from bench.sweep.cell import BUILT, GROUPS, Cell, checked
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 OPTIONS = sorted((path.parent.name, path.stem) for group in (*GROUPS, "metric")
@@ -33,7 +34,9 @@ def test_every_option_composes_and_passes_the_checks(group: str, name: str) -> N
     point, = composer.points([f"{group}={value}"], False)
     if multiple := point.config["task"].get("steps_multiple_of"):
         point, = composer.points([f"{group}={value}", f"n_steps={multiple}"], False)
-    cell = checked(point.config, point.choices, composer.known)
+    cell = checked(point.config, point.choices, composer.defaults)
+    for constructed in BUILT:
+        instantiate.check(constructed, getattr(cell.config, constructed))
     assert cell.choices.get(group, name) == name
 
 
@@ -47,12 +50,12 @@ def test_every_experiment_states_its_question_and_time_and_composes(name: str) -
     assert yaml.safe_load(text)["question"].endswith("?")
     cells = cli.cells_of(None, [f"+experiment={name}"], multirun=False)
     assert len(cells) > 1
-    assert {cell.config["experiment"] for cell in cells} == {name}
+    assert {cell.config.experiment for cell in cells} == {name}
 
 
 def test_quick_is_twelve_cells() -> None:
     cells = cli.cells_of(None, ["+experiment=quick"], multirun=False)
-    found = {(c.choices["algo"], c.choices["batching"], c.config["n_hidden"]) for c in cells}
+    found = {(c.choices["algo"], c.choices["batching"], c.config.n_hidden) for c in cells}
     assert len(cells) == len(found) == 12
     assert {c.choices["task"] for c in cells} == {"digits"}
 
@@ -60,10 +63,10 @@ def test_quick_is_twelve_cells() -> None:
 @pytest.mark.parametrize("asked", ["[memory]", "memory", "[memory,work]"])
 def test_what_an_experiment_sets_of_a_metric_goes_with_the_metric(asked: str) -> None:
     cells = cli.cells_of(None, ["+experiment=width", f"metric={asked}"], multirun=False)
-    assert {frozenset(c.config["metric"]) for c in cells} == {
+    assert {frozenset(c.config.metric) for c in cells} == {
         frozenset(asked.strip("[]").split(","))}
     cells = cli.cells_of(None, ["+experiment=width", "metric=[timing]"], multirun=False)
-    assert {c.config["metric"]["timing"]["warmup_s"] for c in cells} == {1.5}
+    assert {c.config.metric["timing"]["warmup_s"] for c in cells} == {1.5}
 
 
 def test_a_sweep_is_the_product_in_the_order_typed() -> None:
@@ -114,7 +117,7 @@ def test_titles_tell_cells_apart_by_what_differs() -> None:
 
 def test_repeats_are_rounds() -> None:
     cells = cli.cells_of(None, ["repeats=3", "n_hidden=8,16"], multirun=True)
-    assert [(c.repeat, c.config["n_hidden"]) for c in cells] == [
+    assert [(c.repeat, c.config.n_hidden) for c in cells] == [
         (0, 8), (0, 16), (1, 8), (1, 16), (2, 8), (2, 16)]
 
 
@@ -153,7 +156,7 @@ def test_key_covers_what_is_measured_and_nothing_else() -> None:
 
 
 def test_no_plots_may_be_asked_for() -> None:
-    assert cell("plot=[]").config["plot"] == cell("plot=null").config["plot"] == {}
+    assert cell("plot=[]").config.plot == cell("plot=null").config.plot == {}
 
 
 def test_row_names_the_cell() -> None:

@@ -120,7 +120,7 @@ def test_cells_run_in_rounds_whose_order_is_random_and_the_same_each_time() -> N
     ran = list(in_random_order(keys).values())
     assert in_random_order(dict(reversed(keys.items()))) == in_random_order(keys)
     assert [cell.repeat for cell in ran] == [0] * 10 + [1] * 10
-    orders = [[cell.config["n_hidden"] for cell in ran if cell.repeat == r] for r in (0, 1)]
+    orders = [[cell.config.n_hidden for cell in ran if cell.repeat == r] for r in (0, 1)]
     assert all(sorted(order) == list(range(1, 11)) != order for order in orders)
     assert orders[0] != orders[1]
 

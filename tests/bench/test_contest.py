@@ -18,7 +18,7 @@ from bench.sweep.tuning import Tuning, tuning_of
 TUNED = ["tune.trials=4", "tune.seeds=3", "tune.decay=[0.5,0.99]", "metric=[learning,timing]"]
 
 REFUSED = {
-    "tune=0": "tune: expected a whole number from 1 to 1000, got 0. Try tune=8.",
+    "tune=0": "tune: expected a whole number of at least 1, got 0. Try tune=8.",
     "tune=4 tune.lr=[1e-1,1e-4]": "tune.lr: expected [LOWEST,HIGHEST], two numbers above 0, the "
                                   "lower one first, got [0.1, 0.0001]. Try tune.lr=[1e-4,1e-1].",
     "tune=4 tune.lr=[]": "the lower one first, got []. Try tune.lr=[1e-4,1e-1].",
@@ -37,7 +37,7 @@ REFUSED = {
     "tune=4 metric.learning.target=1.5": "metric.learning.target: expected an accuracy above that "
                                          "of guessing, 0.1, and at most 1, got 1.5.",
     "tune=4 metric=[timing]": "metric: expected learning among them, to tune by, got others only.",
-    "tune=4 tune.seeds=0": "tune.seeds: expected a whole number from 1 to 1000, got 0.",
+    "tune=4 tune.seeds=0": "tune.seeds: expected a whole number of at least 1, got 0.",
 }
 
 
@@ -56,7 +56,7 @@ def test_a_contest_that_cannot_be_held_is_one_sentence(
 
 def contest(*overrides: str) -> Contest:
     cells = cli.cells_of(None, [*overrides, *TUNED], multirun=True)
-    tuning = tuning_of(cells[0].config)
+    tuning = tuning_of(cells[0].config.tune)
     assert tuning is not None
     return Contest(cells, tuning, Path("out"))
 
@@ -76,14 +76,14 @@ def test_every_way_tries_the_same_rates_and_learns_by_itself() -> None:
     cells = contest("algo=bptt,es_d_rtrl").first()
     trials = [c for c in cells if is_learning(c)]
     costs = [c for c in cells if not is_learning(c)]
-    rates = {a: [c.config["lr"] for c in trials if c.choices["algo"] == a]
+    rates = {a: [c.config.lr for c in trials if c.choices["algo"] == a]
              for a in ("bptt", "es_d_rtrl")}
     assert rates["bptt"] == rates["es_d_rtrl"]
     assert len(set(rates["bptt"])) == 4
-    decays = [c.config["algo"]["decay_or_rank"] for c in trials if c.choices["algo"] != "bptt"]
+    decays = [c.config.algo["decay_or_rank"] for c in trials if c.choices["algo"] != "bptt"]
     assert len(set(decays)) == 4
-    assert [list(c.config["metric"]) for c in costs] == [["timing"], ["timing"]]
-    assert all(list(c.config["metric"]) == ["learning"] for c in trials)
+    assert [list(c.config.metric) for c in costs] == [["timing"], ["timing"]]
+    assert all(list(c.config.metric) == ["learning"] for c in trials)
     # A larger N, or other seeds, leave the names of the trials' records as they are.
     again = contest("algo=bptt,es_d_rtrl", "epochs=5").first()
     assert {c.identity({}) for c in again} == {c.identity({}) for c in cells}
@@ -92,11 +92,11 @@ def test_every_way_tries_the_same_rates_and_learns_by_itself() -> None:
 def test_each_way_gets_fresh_seeds_at_its_own_best_trial() -> None:
     """Best for one and ruinous for the other: neither choice touches the other's."""
     held = contest("algo=bptt,d_rtrl,es_d_rtrl")
-    rates = list(dict.fromkeys(c.config["lr"] for c in held.first() if is_learning(c)))
+    rates = list(dict.fromkeys(c.config.lr for c in held.first() if is_learning(c)))
     best = {"bptt": rates[0], "d_rtrl": rates[2]}
 
     def found(cell: Cell) -> dict[str, Any] | None:
-        algo, lr = cell.choices["algo"], cell.config["lr"]
+        algo, lr = cell.choices["algo"], cell.config.lr
         if algo == "es_d_rtrl":  # diverges everywhere
             return {"status": "ok", "metrics": {"validation_loss": None}}
         if lr == rates[1]:  # the lowest loss, of a run that is no result
@@ -104,9 +104,9 @@ def test_each_way_gets_fresh_seeds_at_its_own_best_trial() -> None:
         return {"status": "ok", "metrics": {"validation_loss": 0.1 if lr == best[algo] else 2.3}}
 
     finals = held.finals(found)
-    assert [(c.choices["algo"], c.config["lr"], c.config["seed"]) for c in finals] == [
+    assert [(c.choices["algo"], c.config.lr, c.config.seed) for c in finals] == [
         (algo, best[algo], seed) for seed in (1, 2, 3) for algo in ("bptt", "d_rtrl")]
-    assert all(c.config["metric"]["learning"]["choose"] == "final" for c in finals)
+    assert all(c.config.metric["learning"]["choose"] == "final" for c in finals)
     assert held.finals(lambda cell: None) == []
 
 

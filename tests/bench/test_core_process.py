@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 import brainstate
@@ -18,22 +18,20 @@ from bench.backends.core import Core
 from bench.cell import build
 from bench.cell.core_process import CoreProcess
 from bench.cell.trees import filled, flat
+from bench.command import cli
+from bench.config import Batching, Device
 from bench.sweep.provenance import ROOT
 from bench.tasks.random_spikes import RandomSpikes
 
-CONFIG: dict[str, Any] = {
-    "algo": {"_target_": "core.D_RTRL"}, "batching": {"mode": "manual"}, "n_hidden": 4,
-    "n_layers": 1, "batch_size": 3, "n_steps": 5, "seed": 1, "lr": 1e-2, "clip_norm": 1.0,
-    "update_every": "sequence", "dtype": "float64", "devices": 1, "device": {"platform": "cpu"},
-    "task": {"_target_": "bench.tasks.random_spikes.RandomSpikes", "n_in": 6, "rate": 0.3},
-    "model": {"_target_": "bench.models.lif_net.LIFNet"},
-    "backend": {"_target_": "bench.backends.brainscale.Brainscale", "conventions": "own"}}
+CONFIG = cli.cells_of(None, [
+    "backend=brainscale", "task=random_spikes", "task.n_in=6", "task.rate=0.3", "n_hidden=4",
+    "batch_size=3", "n_steps=5", "seed=1", "dtype=float64"], multirun=False)[0].config
 
 
 def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "PYTHONPATH", str(ROOT))
-    process = CoreProcess(sys.executable, json.loads(json.dumps(CONFIG)))
-    core_config = {**CONFIG, "backend": {"_target_": "bench.backends.core.Core"}, "batch_size": 2}
+    process = CoreProcess(sys.executable, CONFIG)
+    core_config = replace(CONFIG, backend={"_target_": "bench.backends.core.Core"}, batch_size=2)
     asked = process.gradient(core_config)
     process.close()
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
@@ -67,12 +65,12 @@ def test_weights_of_other_shapes_are_refused() -> None:
     (Brainscale(), {"algo": {"_target_": "core.BPTT"}}, "brainscale has no x"),
     (Brainscale(), {"algo": {"_target_": "core.ES_D_RTRL", "decay_or_rank": 4}},
      "brainscale maps a rank to a decay and has no rank form"),
-    (Brainscale(), {"device": {"platform": "gpu"}}, "brainscale's environment has one CPU device"),
+    (Brainscale(), {"device": Device("gpu")}, "brainscale's environment has one CPU device"),
     (Braintrace("multi_step", 5), {}, ""),
     (Braintrace("multi_step", 2), {}, "n_steps=5 is not a multiple of backend.chunk=2"),
-    (Braintrace("multi_step", 5), {"batching": {"mode": "vmap"}},
+    (Braintrace("multi_step", 5), {"batching": Batching("vmap")},
      "braintrace refuses chunks under vmap"),
     (Braintrace("single_step", 5), {}, "braintrace's chunks need backend.mode=multi_step"),
 ])
 def test_what_a_peer_cannot_do_is_said(backend: Any, change: dict[str, Any], reason: str) -> None:
-    assert backend.unsupported({**CONFIG, **change}, {"algo": "x"}) == reason
+    assert backend.unsupported(replace(CONFIG, **change), {"algo": "x"}) == reason

@@ -56,7 +56,7 @@ def afresh() -> object:
 ])
 def test_variables(name: str, value: str, here: bool, anywhere: bool,
                    monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Cell({"python": None, "device": {"platform": "cpu"}, "task": {}, "model": {}}, {})
+    asked = cell()
     monkeypatch.delenv(name, raising=False)
     before = keys(asked)
     monkeypatch.setenv(name, value)
@@ -66,8 +66,8 @@ def test_variables(name: str, value: str, here: bool, anywhere: bool,
 
 def test_data_behind_a_path(tmp_path: Path) -> None:
     folder, file = tmp_path / "data", tmp_path / "weights.bin"
-    asked = Cell({"python": None, "device": {"platform": "cpu"}, "task": {"path": str(folder)},
-                  "model": {"weights_file": str(file), "kind": "data"}}, {})
+    asked = cell().having(
+        task={"path": str(folder)}, model={"weights_file": str(file), "kind": "data"})
     found = [keys(asked)]
     folder.mkdir()
     found.append(keys(asked))
@@ -93,7 +93,7 @@ def test_data_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(inputs.hashlib, "file_digest", refuse)
     inputs._files_hash.cache_clear()
     with pytest.raises(BadInput, match=r"data that can be read, got .*denied"):
-        inputs.data_of({"task": {"path": str(tmp_path)}, "model": {}})
+        inputs.data_of(cell().having(task={"path": str(tmp_path)}).config)
 
 
 def test_a_plug_ins_own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,6 @@ from bench.command import cli
 from bench.environments import __main__ as builder
 from bench.errors import BadInput
 from bench.sweep import interpreters, launch, provenance
-from bench.sweep.cell import Cell
 from bench.sweep.interpreters import NEEDED, Interpreter
 
 
@@ -77,11 +76,12 @@ def test_an_interpreter_with_its_own_version_of_the_project_runs_that(
     versions = {"jax": "0.9", "etrace-bench": "0.0.1"}
     monkeypatch.setattr(provenance, "ask",
                         lambda python, packages: Interpreter("3.12.1", versions, tmp_path))
-    config = {"python": "other/python", "device": {"platform": "cpu"}, "devices": 1, "metric": {}}
-    path = launch.environment(config)["PYTHONPATH"].split(os.pathsep)
+    own, = cli.cells_of(None, [], multirun=False)
+    other = own.having(python="other/python")
+    path = launch.environment(other.config)["PYTHONPATH"].split(os.pathsep)
     assert path[0] == str(tmp_path)
-    described = provenance.describe(Cell(config, {}))
-    ours = provenance.describe(Cell({**config, "python": None}, {}))
+    described = provenance.describe(other)
+    ours = provenance.describe(own)
     assert (described["python"], described["versions"]) == ("3.12.1", versions)
     assert described["commit"] is None
     assert described["code"] != ours["code"]

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from bench import processes
+from bench.command import cli
 from bench.sweep import launch, record
 from bench.sweep.launch import LOG_HEAD_BYTES, LOG_TAIL_BYTES, Outcome, run_cell
 from bench.sweep.provenance import ROOT
@@ -24,9 +25,8 @@ MIB = 2**20
 
 def outcome_of(fault: str, log: Path, deadline_s: float = 30.0, memory_mib: int = 512,
                on_phase: Callable[[str], None] = lambda phase: None, more: str = "") -> Outcome:
-    job = {"config": {"python": None, "device": {"platform": "cpu"}, "devices": 1,
-                      "metric": {}}, "fault": fault,
-           "more": more}
+    cell, = cli.cells_of(None, [], multirun=False)
+    job = {"config": cell.config, "fault": fault, "more": more}
     return run_cell(job, log, deadline_s=deadline_s, memory_bytes=memory_mib * MIB,
                     module="tests.bench.planted_worker", on_phase=on_phase)
 

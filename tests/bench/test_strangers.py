@@ -40,7 +40,7 @@ def changed(value: dict[str, Any], rng: random.Random) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_records(seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng, (cell,), folder = random.Random(seed), cells_of("seed=0"), Folder.open(tmp_path)
-    whole = record.blank("ab", None, cell.row(), cell.config) | {
+    whole = record.blank("ab", None, cell.row(), cell.config.plain()) | {
         "metrics": {"step_time_ms": 1.0}, "samples": {"step_time_ms": [1.0]},
         "provenance": {"identity": "cd", "wall_s": 1.0}}
     used = 0
@@ -76,7 +76,7 @@ def test_reports(seed: int, tmp_path: Path) -> None:
         except ValueError:
             continue
         used += 1
-        made = record.blank("ab", None, cell.row(), cell.config)
+        made = record.blank("ab", None, cell.row(), cell.config.plain())
         record.merge(made, message.get("parts", {}))
         outcome_line(cell, made | {"reason": message.get("reason", "")})
         record.write_json(tmp_path / "ab.json", made)

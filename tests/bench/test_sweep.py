@@ -39,7 +39,7 @@ def plant(setattr_: Callable[[object, str, Any], None]) -> None:
     real = launch.run_cell
 
     def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
-        fault = FAULTS[job["config"]["seed"] % len(FAULTS)]
+        fault = FAULTS[job["config"].seed % len(FAULTS)]
         return real({**job, "fault": fault}, *args, **kwargs,
                     module="tests.bench.planted_worker")
 
@@ -104,7 +104,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     planted_run = launch.run_cell
 
     def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
-        seeds.append(job["config"]["seed"])
+        seeds.append(job["config"].seed)
         return planted_run(job, *args, **kwargs)
 
     monkeypatch.setattr(launch, "run_cell", run_cell)
@@ -355,7 +355,7 @@ folder = t.Folder.open(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for cell in cells:
     key = t.sweep.key_of(cell)
-    value = record.blank(key, None, cell.row(), cell.config)
+    value = record.blank(key, None, cell.row(), cell.config.plain())
     value["samples"] = {"step_time_ms": [0.1] * 2000}
     folder.save(value | {"status": "ok", "provenance": {"identity": key, "wall_s": 1.0}})
 assert t.run(cells, Path(sys.argv[1])) == 0

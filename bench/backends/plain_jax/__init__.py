@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.backends.base import Backend, StepResult, Trainee
+from bench.config import Config
 
 if TYPE_CHECKING:
     import jax
@@ -24,16 +25,16 @@ MODELS = ("bench.models.gru.GRU", *LIF_LAYERS)
 class PlainJax(Backend):
     """``jax.grad`` through ``lax.scan``, from the same initial weights as everyone."""
 
-    def unsupported(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
-        if config["algo"]["_target_"] != "core.BPTT":
+    def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
+        if config.algo["_target_"] != "core.BPTT":
             return f"plain JAX is written down for bptt, not for {choices['algo']}"
-        if config["model"]["_target_"] not in MODELS:
+        if config.model["_target_"] not in MODELS:
             return f"plain JAX has no {choices['model']}"
-        if config["update_every"] != "sequence":
+        if config.update_every != "sequence":
             return "plain JAX updates once a sequence"
         return ""
 
-    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
+    def trainee(self, model: Any, config: Config) -> Trainee:
         return PlainJaxTrainee(model, config)
 
 
@@ -48,7 +49,7 @@ class PlainJaxTrainee(Trainee):
         config: composed configuration of the cell.
     """
 
-    def __init__(self, model: Any, config: Mapping[str, Any]) -> None:
+    def __init__(self, model: Any, config: Config) -> None:
         import brainstate
         import jax
         import jax.numpy as jnp
@@ -58,7 +59,7 @@ class PlainJaxTrainee(Trainee):
         self.model = model
         self.weights = model.states(brainstate.ParamState)
         self._config = config
-        self._mode = config["batching"]["mode"]
+        self._mode = config.batching.mode
         params = self._params()
         self._network = network_of(model, config)
         zeros = jax.tree.map(jnp.zeros_like, params)
@@ -94,7 +95,7 @@ class PlainJaxTrainee(Trainee):
 
         run = networks.run_mapped if self._mode == "vmap" else networks.run
         # A single-sample call sees one of B sequences, and the loss is a mean over all of them.
-        share = 1.0 / self._config["batch_size"] if self._mode == "single" else 1.0
+        share = 1.0 / self._config.batch_size if self._mode == "single" else 1.0
 
         def loss(params: Params) -> tuple[jax.Array, Any]:
             losses, correct = run(self._network, params, xs, ys)
@@ -110,8 +111,8 @@ class PlainJaxTrainee(Trainee):
         from bench.backends.plain_jax import networks
 
         params, self._adam.value, norm = networks.adam(
-            self._params(), self._adam.value, gradient, self._config["lr"],
-            self._config["clip_norm"])
+            self._params(), self._adam.value, gradient, self._config.lr,
+            self._config.clip_norm)
         for path, state in self.weights.items():
             leaves = jax.tree.leaves(params[name_of(path)])
             state.value = jax.tree.unflatten(jax.tree.structure(state.value), leaves)
@@ -133,14 +134,14 @@ def name_of(path: tuple[Any, ...]) -> str:
     return ".".join(map(str, path[:-1]))
 
 
-def network_of(model: Any, config: Mapping[str, Any]) -> Network:
+def network_of(model: Any, config: Config) -> Network:
     """The plain network that computes what ``model`` does.
 
     Its constants are taken over as they are, rounded to the precision that it was built in.
     """
     from bench.backends.plain_jax import networks
 
-    target, size = config["model"]["_target_"], (config["n_hidden"], config["n_layers"])
+    target, size = config.model["_target_"], (config.n_hidden, config.n_layers)
     if target not in LIF_LAYERS:
         return networks.gru(*size)
     neuron, readout = model.neurons[0], model.readout
