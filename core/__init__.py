@@ -11,6 +11,7 @@ from core.algorithms.immediate import Immediate
 from core.algorithms.ottt import OTTT
 from core.algorithms.rtrl import RTRL
 from core.algorithms.snap_1 import SnAp1
+from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
 from core.errors import CoreError, InvalidArgument, NotCompiled, NotRepresentable
 from core.sequence import Result, evaluate, gradient, initialise, train, window_steps
@@ -22,6 +23,7 @@ __all__ = [
     "ES_D_RTRL",
     "OTTT",
     "RTRL",
+    "UORO",
     "CheckpointedBPTT",
     "CoreError",
     "EProp",

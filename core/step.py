@@ -7,7 +7,7 @@
   previous states of its own group, and of groups downstream, as constants. Its derivatives are
   the credit inside the step: the L_t of D-RTRL.
 - `operands`: the x of every operation.
-- `products_run`: the y of every operation, with nothing cut.
+- `products_run`, `whole_run`: the y of every operation, and the new states, with nothing cut.
 
 All take plain arrays and are ordinary differentiable functions.
 """
@@ -25,7 +25,7 @@ from jax import lax
 from core.differential import differential, is_real
 from core.graph import Graph
 from core.labels import carries_gradient
-from core.program import Atom, Equation, evaluate, needed, read
+from core.program import Atom, Equation, bind, evaluate, needed, read
 
 __all__ = [
     "StepInput",
@@ -35,6 +35,7 @@ __all__ = [
     "output_run",
     "part",
     "products_run",
+    "whole_run",
 ]
 
 
@@ -171,6 +172,28 @@ def products_run(
     wanted = [op for op in graph.operations if op.trainable]
     env = evaluate(needed(graph.body, [op.y for op in wanted], given=env), env)
     return tuple(op.canonical_y(env[op.y]) for op in wanted)
+
+
+@_over_samples
+def whole_run(
+    graph: Graph,
+    values: Mapping[int, Any],
+    hidden: Sequence[Any],
+    d_ys: Sequence[Any],
+    step: StepInput,
+) -> tuple[Any, ...]:
+    """New values of all states, with nothing cut, where every operation's y is moved by a dy."""
+    env = _environment(graph, values, hidden, step)
+    moved = {id(op.eqn): d for op, d in zip(graph.operations, d_ys, strict=True)}
+
+    def product(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
+        if id(eqn) not in moved:
+            return None
+        return [bind(eqn, [read(env, a) for a in eqn.inputs])[0] + moved[id(eqn)]]
+
+    new = [h.new for h in graph.hidden]
+    evaluate(needed(graph.body, new, given=env), env, product)
+    return tuple(read(env, a) for a in new)
 
 
 @_over_samples

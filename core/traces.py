@@ -43,7 +43,7 @@ def outer(x: Any, g: Any) -> Any:
     return jnp.einsum("...ki,...kh->...ih", x, g)
 
 
-def enter(flow: dict[int, Any], s: int, values: Any, neurons: Any) -> None:
+def enter(flow: dict[Any, Any], s: Any, values: Any, neurons: Any) -> None:
     """Add [..., width] to `flow[s]` [..., n] at `neurons`."""
     into = flow[s]
     n = into.shape[-1]

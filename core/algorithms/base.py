@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from core.axes import finite, forget
+from core.axes import finite, forget, scan
 from core.compiled import Carry, Compiled
 from core.data import split_steps
 from core.errors import InvalidArgument, NotRepresentable
@@ -166,6 +167,30 @@ class OnlineAlgorithm(Compiled):
             graph, values, carry.hidden, carry.others, window.args, window.restart
         )
         return outs, carry._replace(hidden=hidden, others=others)
+
+    def step_by_step(self, one: Any, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+        """A window as steps of their own, each from a carry that counts as constant.
+
+        Args:
+          one: as `window`, but for the parameters, of one step.
+        """
+        restart = window.restart
+        again = None if restart is None else (restart.keep, restart.idle)
+
+        def tick(state: Any, inputs: Any) -> Any:
+            args, again = jax.tree.map(lambda a: a[None], inputs)
+            now = None if restart is None else restart._replace(keep=again[0], idle=again[1])
+            before = lax.stop_gradient(Carry(state[0], state[1], carry.constants, state[2]))
+            outs, new = one(before, window._replace(args=args, restart=now, fresh=False))
+            state = new.hidden, new.others, new.traces
+            return state, jax.tree.map(lambda a: a[0], outs)
+
+        traces = carry.traces
+        if window.fresh:
+            traces = jax.tree.map(jnp.zeros_like, traces)
+        state = carry.hidden, carry.others, traces
+        (hidden, others, traces), outs = scan(tick, state, (window.args, again))
+        return outs, Carry(hidden, others, carry.constants, traces)
 
     @abc.abstractmethod
     def steps_per_window(self, n_steps: int) -> int:

@@ -116,6 +116,7 @@ class EProp(D_RTRL):
                 for block, of_block in zip(source.blocks, of_source, strict=True):
                     if block.group == readout.below:
                         of_block[z] = d[..., block.columns].astype(dtype)
+            assert isinstance(op, Operation)
             matrices.append(op.matrix(behind[op.w]))
         rest = local.x, local.keep, local.n_steps
         return Filtered(tuple(transition), tuple(map(tuple, f)), *rest, tuple(matrices))
@@ -152,6 +153,7 @@ class EProp(D_RTRL):
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """D-RTRL's; r also remembers earlier z: dr_{t-1} = f_r (Z_{t-1} dW) B."""
+        assert isinstance(local, Filtered)
         dh, dq = super().direction(extended(graph), local, past, d_weights)
         for r, (readout, matrix) in enumerate(zip(readouts(graph), local.matrices, strict=True)):
             own, block = graph.groups[readout.group], graph.sources[readout.source].blocks[0]

@@ -10,13 +10,10 @@ Reference: the same-step term of Williams & Peng, Neural Computation 2 (1990).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import jax
-from jax import lax
-
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
-from core.axes import scan
 from core.capture import trace_step
 from core.graph import Graph
 
@@ -43,19 +40,4 @@ class Immediate(OnlineAlgorithm):
         return 1
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
-        """However many steps a call has, each begins from states that count as constants."""
-        restart = window.restart
-        again = None if restart is None else (restart.keep, restart.idle)
-
-        def tick(state: Any, inputs: Any) -> Any:
-            args, again = jax.tree.map(lambda a: a[None], inputs)
-            now = None
-            if restart is not None:
-                now = restart._replace(keep=again[0], idle=again[1])
-            step = window._replace(args=args, restart=now)
-            before = lax.stop_gradient(carry._replace(hidden=state[0], others=state[1]))
-            outs, new = self.forward(params, before, step)
-            return (new.hidden, new.others), jax.tree.map(lambda a: a[0], outs)
-
-        (hidden, others), outs = scan(tick, (carry.hidden, carry.others), (window.args, again))
-        return outs, carry._replace(hidden=hidden, others=others)
+        return self.step_by_step(partial(self.forward, params), carry, window)

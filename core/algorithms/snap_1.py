@@ -90,7 +90,7 @@ class SnAp1(D_RTRL):
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """Traces of all states, also of those that their own products alone read (a plain RNN)."""
         graph = join_biases(build_graph(self.stepped, args, watched, every_path=True))
-        fed: set[tuple[int, int]] = set()
+        fed: set[tuple[int, int, int]] = set()
         for op in graph.operations:
             for block in op.blocks:
                 back = _read_back(graph, op, block)
@@ -164,6 +164,7 @@ class SnAp1(D_RTRL):
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """D-RTRL's, with dy_t = x_t dW + R_t dh_{t-1}."""
+        assert isinstance(local, WithOwn)
         dh, dq = super().direction(graph, local, past, d_weights)
         for k, source in enumerate(graph.sources):
             for block, r in zip(source.blocks, local.own[k], strict=True):

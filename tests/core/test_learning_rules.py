@@ -13,8 +13,8 @@ import core
 
 from . import rate_models as rate
 from . import spiking_models as spiking
-from .cases import N_HIDDEN, Case, data_for, gradient_of, run, weights_of
-from .references import assert_close, relative_error, squared_error
+from .cases import N_HIDDEN, Case, Data, data_for, gradient_of, run, weights_of
+from .references import assert_close, named, relative_error, squared_error
 
 Array = np.ndarray
 
@@ -184,3 +184,27 @@ def test_ottt_refuses_what_is_no_leaky_integrator() -> None:
     for case in (rate.GRU, spiking.ADAPTIVE):
         with pytest.raises(core.NotRepresentable, match="leaky integrators with one"):
             core.initialise(core.OTTT(case.model()), data_for().xs[0])
+
+
+def test_uoro_is_unbiased() -> None:
+    """Over N samples that differ by next to nothing, so that each has signs of its own."""
+    model, one = rate.RECURRENT.model(), data_for(batch=1)
+    draw = np.random.default_rng(0)
+
+    def off(n: int) -> dict[str, float]:
+        shape = (*one.xs.shape[:1], n, *one.xs.shape[2:])
+        data = Data(one.xs + 1e-4 * draw.normal(size=shape), np.repeat(one.ys, n, axis=1))
+
+        def everything() -> Any:
+            ways = core.UORO(model), core.UORO(model, seed=1), core.BPTT(model)
+            return [gradient_of(algo, data)[0] for algo in ways]
+
+        first, second, exact = map(named, run(everything))
+        name = "cell.W.weight.weight"
+        assert relative_error(first["out.weight.weight"], exact["out.weight.weight"]) < 1e-12
+        assert relative_error(first[name], second[name]) > 1e-6
+        return relative_error(first[name], exact[name])
+
+    few, many = off(100), off(10_000)
+    assert many < 0.05
+    assert 4 < few / many < 25  # sqrt(100), give or take
