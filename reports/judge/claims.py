@@ -16,7 +16,7 @@ import numpy as np
 
 from reports.judge.facts import Facts, Setting, Way
 from reports.judge.rows import number
-from reports.judge.scaling import LEAST_SIZES, TIME, TRACED, growths, series
+from reports.judge.scaling import LEAST_SIZES, TIME, TRACED, series
 from reports.records.columns import describe
 from reports.stats import Interval, paired_ratio
 from reports.text import short
@@ -72,16 +72,14 @@ def grows(facts: Facts, settings: Sequence[Setting], metric: str, size: str, alg
     told: dict[str, bool | None] = {}
     keys: list[str] = []
     verdicts = {"as theory": True, "not as theory": False}
-    found = series(facts, settings, metric, size, least=LEAST_SIZES, batching=batching)
-    for growth in growths([s for s in found if _own(s.way)]):
-        one, law = growth.series, growth.law
+    for one in series(facts, settings, metric, size, least=LEAST_SIZES, batching=batching):
         unknown = one.way.algo in TRACED and metric != TIME and one.points["window"].isna().any()
-        if law is None or unknown or (algos and one.way.algo not in algos):
+        if one.law is None or unknown or (algos and one.way.algo not in algos):
             continue
-        if growth.reading == "measured under contention":
+        if one.reading == "measured under contention" or not _own(one.way):
             continue
-        said = growth.reading if law.dominated else f"exponent {law.exponent:.2f}"
-        told[f"{one.name}: {said}"] = verdicts.get(growth.reading)
+        said = one.reading if one.law.dominated else f"exponent {one.law.exponent:.2f}"
+        told[f"{one.name}: {said}"] = verdicts.get(one.reading)
         theory = one.theory
         keys += [key for some in one.carried["keys"] for key in some]
     if not told:

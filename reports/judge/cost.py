@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 
 from reports.stats import LEAST, STUDENT, Interval, interval, own_ends
 
@@ -159,69 +159,65 @@ def _modes(groups: Sequence[np.ndarray]) -> float:
     return float(far.mean()) if distance > _APART * spread else 0.0
 
 
-def bar(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> float:
-    """[log] the least difference between two times that is called one.
-
-    Student's, at 1 % over all `pairs` that are compared, with the pooled noise or a program's own
-    where that is larger; at least 5 %, and on a machine of two speeds their distance: which of them
-    a process met says nothing of its program.
-    """
-    if noise is None:
-        return float(np.log1p(UNKNOWN_BAR))
-    squares = sum(max(noise.sd, _spread(t)) ** 2 / t.n for t in (a, b))
-    reach = float(stdtrit(noise.degrees, 1 - _ALPHA / (2 * pairs))) * np.sqrt(squares)
-    return max(float(np.log1p(LEAST_BAR)), float(reach), noise.modes)
-
-
-def _spread(time: Time) -> float:
-    return float(np.std(time.logs, ddof=1)) if time.n > 2 else 0.0
-
-
 def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
-    """How a's time stands to b's.
+    """How a's time stands to b's, at 1 % over all `pairs` that are compared.
 
     Where both took turns with BPTT their ratios to it are compared, whatever else was running.
     Otherwise a time that was measured under contention is compared only with one of the same rounds
-    of the sweep, in which both were disturbed alike.
+    of the sweep, in which both were disturbed alike. A difference is at least 5 %, and on a machine
+    of two speeds their distance: which of them a process met says nothing of its program.
     """
-    gap, error = _by_turns(a, b)
-    if error == error:
-        reach = max(float(np.log1p(LEAST_BAR)), float(ndtri(1 - _ALPHA / (2 * pairs))) * error)
-    elif (a.contended or b.contended) and len(a.repeats & b.repeats) < 3:
+    found = _difference(a, b, noise)
+    if not found.by_turns and (a.contended or b.contended) and len(a.repeats & b.repeats) < 3:
         return "not compared"
-    else:
-        gap, reach = a.mean - b.mean, bar(a, b, noise, pairs)
-    if abs(gap) <= reach:
+    least = float(np.log1p(LEAST_BAR))
+    if found.error != found.error:
+        least = float(np.log1p(UNKNOWN_BAR))
+    elif noise and not found.by_turns:
+        least = max(least, noise.modes)
+    if abs(found.gap) <= max(least, np.nan_to_num(found.half(1 - _ALPHA / (2 * pairs)))):
         return "within noise"
-    return "slower" if gap > 0 else "faster"
+    return "slower" if found.gap > 0 else "faster"
 
 
 def ratio(a: Time, b: Time, noise: Noise | None) -> Interval:
     """a's time over b's; 95 % interval where they took turns or both have three processes."""
-    gap, error = _by_turns(a, b)
-    if error == error:
-        half = Z95 * error
-    elif noise is None or min(a.n, b.n) < 3:
-        return Interval(float(np.exp(a.mean - b.mean)))
-    else:
-        gap = a.mean - b.mean
-        error = float(np.sqrt(sum(max(noise.sd, _spread(t)) ** 2 / t.n for t in (a, b))))
-        half = float(stdtrit(noise.degrees, 0.975)) * error
-    low, centre, high = np.exp([gap - half, gap, gap + half]).tolist()
+    found = _difference(a, b, noise)
+    half = found.half(0.975) if found.by_turns or min(a.n, b.n) >= LEAST else np.nan
+    if half != half:
+        return Interval(float(np.exp(found.gap)))
+    low, centre, high = np.exp([found.gap - half, found.gap, found.gap + half]).tolist()
     return Interval(centre, low, high, STUDENT)
 
 
-def _by_turns(a: Time, b: Time) -> tuple[float, float]:
-    """[log] how far the two lie apart by their ratios to one BPTT, and the error of that; nan where
-    they have none with an interval.
+class _Difference(NamedTuple):
+    """[log] of two times, its standard error (nan where the noise is unknown), and degrees of
+    freedom.
     """
-    if not (a.against and b.against and a.beside == b.beside):
-        return np.nan, np.nan
-    if not min(a.against.low, b.against.low) > 0:
-        return np.nan, np.nan
-    halves = [np.log(r.high / r.low) / 2 for r in (a.against, b.against)]
-    gap = np.log(a.against.centre / b.against.centre)
-    return float(gap), float(np.hypot(*halves)) / Z95
+
+    gap: float
+    error: float
+    degrees: float
+    by_turns: bool
+
+    def half(self, level: float) -> float:
+        return float(stdtrit(self.degrees, level)) * self.error
+
+
+def _difference(a: Time, b: Time, noise: Noise | None) -> _Difference:
+    """By their ratios to one BPTT where both have one with an interval; else with the noise that is
+    pooled, or a program's own where that is larger.
+    """
+    one, other = a.against, b.against
+    if one and other and a.beside == b.beside and min(one.low, other.low) > 0:
+        error = np.hypot(*(np.log(r.high / r.low) / 2 for r in (one, other))) / Z95
+        return _Difference(float(np.log(one.centre / other.centre)), float(error), 1e9, True)
+    gap = a.mean - b.mean
+    if noise is None:
+        return _Difference(gap, np.nan, 1.0, False)
+    own = [float(np.std(t.logs, ddof=1)) if t.n >= LEAST else 0.0 for t in (a, b)]
+    squares = sum(max(noise.sd, s) ** 2 / t.n for s, t in zip(own, (a, b), strict=True))
+    return _Difference(gap, squares**0.5, noise.degrees, False)
 
 
 def memory_column(cells: pd.DataFrame) -> str:

@@ -71,14 +71,11 @@ class Facts:
         groups: settings that differ in sizes alone, the one to answer for first; the richest group
             first.
         noise: of this report's machines; None where too little was repeated.
-        contended: rows that were timed under contention, of `timed`.
         held: the columns that make a setting, and of them `varied`.
     """
 
     groups: tuple[tuple[Setting, ...], ...]
     noise: Noise | None
-    contended: int
-    timed: int
     held: tuple[str, ...]
     varied: tuple[str, ...]
 
@@ -98,26 +95,17 @@ class Facts:
         return next((s.answer.start.batching for s in self.settings if s.answer.start), "manual")
 
 
-# Cutting a table into its ways takes long where it has all its columns.
-_JUDGED = (
-    "key", "setting", "way", "beside", "method", "variant", "algo", "batching", "backend",
-    "model", "task", "device", "n_layers", *SIZES, "status", "health", "silent", "weights",
-    "contended", "seed", "repeat", "lr", "step_time_ms", "step_time_ms_lo", "step_time_ms_hi",
-    "memory_peak_mib", "memory_xla_mib", "n_classes", "n_test", "loss_first", *learning.LEARNED,
-    "cfg.task.n_test", *(f"{cost.AGAINST}{end}" for end in ("", "_low", "_high")),
-)  # fmt: skip
-
-
 def facts(table: pd.DataFrame) -> Facts:
     """The facts of `rows(records)`.
 
     Nothing depends on the order of the rows, except that of two with one identity the later counts.
     """
-    medians = _medians(table)
     held = [c for c in held_columns(table) if c in table]
-    table = table[[c for c in dict.fromkeys([*_JUDGED, *held]) if c in table]]
-    # Texts as objects: cutting and comparing those of an arrow table takes several times as long.
+    # Cutting a table into its ways takes long where it has all its settings, and where texts are
+    # those of an arrow table.
+    table = table[[c for c in table if not c.startswith(("cfg.", "env.")) or c in held]]
     table = table.astype(dict.fromkeys(table.select_dtypes("string").columns, object))
+    medians = _medians(table)
     differs = varied(table, held)
     apart = [c for c in differs if c not in SIZES]
     group_of = (table.groupby(apart, dropna=False, sort=False).ngroup() if apart
@@ -148,12 +136,9 @@ def facts(table: pd.DataFrame) -> Facts:
     groups: dict[int, list[Setting]] = {}
     for setting in sorted(found, key=_rank):
         groups.setdefault(setting.group, []).append(setting)
-    timed = table[table["status"].eq("ok") & table["step_time_ms"].gt(0)]
     return Facts(
         groups=tuple(tuple(g) for g in sorted(groups.values(), key=lambda g: _rank(g[0]))),
         noise=noise,
-        contended=int(timed["contended"].sum()),
-        timed=len(timed),
         held=tuple(held),
         varied=tuple(differs),
     )

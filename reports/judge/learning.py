@@ -90,8 +90,7 @@ def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
     sign = -1.0 if metric == "loss_final" else 1.0
     lr = max(whole, key=lambda rate: (sign * float(np.mean(list(whole[rate].values()))), rate or 0))
     values = np.array([whole[lr][seed] for seed in sorted(whole[lr], key=str)])
-    n_test = next(filter(lambda n: n > 0, (_one_number(cells, c) for c in
-                                           ("n_test", "cfg.task.n_test"))), math.nan)  # fmt: skip
+    n_test = _one_number(cells, "n_test")
     figure = interval(values, bounds=BOUNDS.get(metric))
     if metric == "test_accuracy" and len(values) == 1 and n_test > 0 and 0 <= values[0] <= 1:
         figure = wilson(float(values[0]), int(n_test))

@@ -38,14 +38,14 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
     ok = table["status"].eq("ok")
     doubt = {r["key"]: (r.get("memory") or {}).get("disagreement") for r in sweeps.records}
     doubted = table["key"].map(doubt).astype(object).fillna("").astype(str)
-    nothing = pd.Series("", index=table.index)
+    timed, nothing = ok & table["step_time_ms"].gt(0), pd.Series("", index=table.index)
     # (title, which rows, what is said of each)
     kinds = [(said, table["status"].eq(status), table["reason"])
              for status, said in STATUS.items()]  # fmt: skip
     kinds += [
         ("whose training is not healthy", ok & table["health"].ne(""), table["health"]),
-        (f"of {facts.timed} timed under contention (a time with no calm process is marked *)",
-         ok & table["contended"] & table["step_time_ms"].gt(0), nothing),
+        (f"of {timed.sum()} timed under contention (a time with no calm process is marked *)",
+         timed & table["contended"], nothing),
         ("whose sources of memory disagree", doubted.ne(""), doubted),
         ("timed before the steps had become steady", ok & table["steady"].eq(0), nothing),
     ]

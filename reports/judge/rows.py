@@ -61,8 +61,15 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
         way=way + (" · " + table["backend"] if named["backend"] else ""),
         beside=variants(bptt, shared),
         setting=table.groupby(held, dropna=False, sort=False).ngroup(),
-        lr=pd.to_numeric(table.get(TUNED), errors="coerce") if TUNED in table else float("nan"),
+        lr=_numbers(table, TUNED),
+        n_test=table["n_test"].fillna(_numbers(table, "cfg.task.n_test")),
     )
+
+
+def _numbers(table: pd.DataFrame, column: str) -> pd.Series:
+    """A column as floats; nan where it is absent or holds something else."""
+    found = table.get(column, pd.Series(math.nan, index=table.index))
+    return pd.to_numeric(found, errors="coerce").astype("float64")
 
 
 def _with_unknown_settings(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -146,21 +153,20 @@ def order(algo: str, batching: str, name: str) -> tuple[int, int, str]:
 
 def words(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     """These settings of a row in words: "lif_net · digits · H = 128 · epochs = 20"."""
-    return " · ".join(one(row, c) for c in columns)
+
+    def one(column: str) -> str:
+        value = row[column]
+        if column in ("model", "task", "device"):
+            return str(value)
+        name = SYMBOLS.get(column, column.removeprefix("cfg.").rsplit(".", 1)[-1])
+        return f"{name} = {'none' if value is pd.NA or value != value else value}"
+
+    return " · ".join(map(one, columns))
 
 
 def number(value: Any) -> float:
     """A size as a number; nan where it is none."""
     return float(value) if isinstance(value, int | float | np.number) else math.nan
-
-
-def one(row: Mapping[str, Any], column: str) -> str:
-    """One setting of a row in words."""
-    value = row[column]
-    if column in ("model", "task", "device"):
-        return str(value)
-    name = SYMBOLS.get(column, column.removeprefix("cfg.").rsplit(".", 1)[-1])
-    return f"{name} = {'none' if value is pd.NA or value != value else value}"
 
 
 def varied(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:

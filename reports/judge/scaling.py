@@ -6,7 +6,8 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,32 @@ class Series:
             return self.points
         return self.points[~(self.points["window"] >= self.points["steps"])]
 
+    @cached_property
+    def law(self) -> Law | None:
+        """What fits it; None where fewer than three sizes are there for theory to be about."""
+        points = self.carried
+        return fit(points["x"], points["y"]) if len(points) >= LEAST_SIZES else None
+
+    @property
+    def reading(self) -> Reading:
+        """What its exponent says to theory's."""
+        law = self.law
+        if law is None:
+            return "fits one window"
+        if self.points["contended"].any():
+            return "measured under contention"
+        if law.dominated:
+            return "a fixed cost dominates"
+        if self.theory is None:
+            return ""
+        # An exponent near theory's agrees; one far from it disagrees where its interval says so
+        # too, or where it has none because three sizes without noise leave no doubt.
+        if abs(law.exponent - self.theory) <= CLOSE:
+            return "as theory"
+        sure = law.low != law.low and self.metric not in (TIME, "memory_peak_mib")
+        told = sure or self.theory < law.low or self.theory > law.high
+        return "not as theory" if told else ""
+
 
 def series(
     facts: Facts, settings: Sequence[Setting], metric: str, size: str, *,
@@ -101,18 +128,20 @@ def series(
     rich = sorted(slices, key=lambda w: (-sum(len(s.ways) for s in slices[w]), w))[:most]
     found = []
     for where in sorted(rich):
-        methods: dict[str, list[tuple[Setting, Way, Interval]]] = {}
-        for setting in sorted(slices[where], key=lambda s: number(s.row[size])):
-            for way in setting.ways:
-                figure = _figure(setting, way, metric)
-                if figure and figure.centre > 0 and batching in ("", way.batching):
-                    methods.setdefault(way.method, []).append((setting, way, figure))
-        for points in methods.values():
-            ran = [way.batching for _, way, _ in points]
+        rows = [_point(setting, way, figure, metric, size)
+                for setting in slices[where] for way in setting.ways
+                if (figure := _figure(setting, way, metric)) and figure.centre > 0
+                and batching in ("", way.batching)]  # fmt: skip
+        by_method: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(rows, key=lambda row: row["x"]):
+            by_method.setdefault(row["way"].method, []).append(row)
+        for points in by_method.values():
+            ran = [row["way"].batching for row in points]
             chosen = facts.batching if facts.batching in ran else ran[0]
-            mine = [p for p in points if p[1].batching == chosen]
+            mine = [row for row in points if row["way"].batching == chosen]
             if len(mine) >= least:
-                found.append(_series(metric, size, where, mine))
+                table = pd.DataFrame(mine).drop(columns="way")
+                found.append(Series(metric, size, where, mine[-1]["way"], table))
     return found
 
 
@@ -122,15 +151,12 @@ def _figure(setting: Setting, way: Way, metric: str) -> Interval | None:
     return way.memory if metric == setting.memory else Interval(way.median(metric))
 
 
-def _series(metric: str, size: str, where: str,
-            points: Sequence[tuple[Setting, Way, Interval]]) -> Series:  # fmt: skip
-    table = pd.DataFrame([{
-        "x": float(setting.row[size]), "y": figure.centre, "lo": figure.low, "hi": figure.high,
-        "n": way.time.n if metric == TIME and way.time else way.ok,
-        "window": way.median("window_steps"), "steps": number(setting.row["n_steps"]),
-        "contended": metric == TIME and way.contended, "keys": way.keys,
-    } for setting, way, figure in points])  # fmt: skip
-    return Series(metric, size, where, points[-1][1], table)
+def _point(setting: Setting, way: Way, figure: Interval, metric: str, size: str) -> dict[str, Any]:
+    timed = way.time if metric == TIME else None
+    return {"x": float(setting.row[size]), "y": figure.centre, "lo": figure.low, "hi": figure.high,
+            "n": timed.n if timed else way.ok, "window": way.median("window_steps"),
+            "steps": number(setting.row["n_steps"]), "contended": bool(timed and timed.contended),
+            "keys": way.keys, "way": way}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -189,44 +215,6 @@ def _with_powers(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
     alone = ~(det > 1e-9 * uu * vv) | (a < 0) | (b < 0)
     a, b = np.where(alone, 0.0, a), np.where(alone, v1 / vv, b)
     return a, b, ((a[:, None] * u + b[:, None] * v - 1) ** 2).sum(1)
-
-
-@dataclass(frozen=True, eq=False)
-class Growth:
-    """The exponent of one series, and what it says to theory's."""
-
-    series: Series
-    law: Law | None
-    reading: Reading
-
-
-def growths(found: Sequence[Series]) -> list[Growth]:
-    """An exponent for each series with three sizes."""
-    out = []
-    for one in found:
-        points = one.carried
-        if len(one.points) < LEAST_SIZES:
-            continue
-        law = fit(points["x"], points["y"]) if len(points) >= LEAST_SIZES else None
-        out.append(Growth(one, law, _reading(one, law)))
-    return out
-
-
-def _reading(one: Series, law: Law | None) -> Reading:
-    if law is None:
-        return "fits one window"
-    if one.points["contended"].any():
-        return "measured under contention"
-    if law.dominated:
-        return "a fixed cost dominates"
-    if one.theory is None:
-        return ""
-    # An exponent near theory's agrees; one far from it disagrees where its interval says so too, or
-    # where it has none because three sizes without noise leave no doubt.
-    if abs(law.exponent - one.theory) <= CLOSE:
-        return "as theory"
-    sure = law.low != law.low and one.metric not in (TIME, "memory_peak_mib")
-    return "not as theory" if sure or one.theory < law.low or one.theory > law.high else ""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from reports.judge import Facts, Setting, Way
 from reports.judge.cost import AGAINST, LEAST_BAR, UNKNOWN_BAR
 from reports.judge.problems import STATUS
 from reports.judge.rows import no_gradient, number
-from reports.judge.scaling import TIME, TRACE, Growth, crossings, growths, series, sizes_swept
+from reports.judge.scaling import LEAST_SIZES, TIME, TRACE, Series, crossings, series, sizes_swept
 from reports.page.figures import between, change, figure, kind, listed, plural, probability
 from reports.records import Record
 from reports.records.columns import METRICS, SYMBOLS, heading
@@ -189,14 +189,14 @@ def scaling(facts: Facts) -> list[Table]:
     for size in sizes_swept(facts):
         for metric in dict.fromkeys([facts.memory, "memory_temp_mib", TRACE, TIME]):
             found = series(facts, facts.settings, metric, size, most=MOST_SLICES)
-            grown += growths(found)
+            grown += [one for one in found if len(one.points) >= LEAST_SIZES]
             if metric in (facts.memory, TIME):
                 crossed += crossings(found, UNKNOWN_BAR if metric == TIME else LEAST_BAR)
     made = [
         tabulate("scaling", "Growth with size", [{
-            "quantity": heading(g.series.metric), "in": SYMBOLS[g.series.size],
-            "method": g.series.name, "at": g.series.where or "–", "exponent": _exponent(g),
-            "theory": short(g.series.theory), "reading": g.reading or "–",
+            "quantity": heading(g.metric), "in": SYMBOLS[g.size],
+            "method": g.name, "at": g.where or "–", "exponent": _exponent(g),
+            "theory": short(g.theory), "reading": g.reading or "–",
         } for g in grown], ["Quantity ∝ sizeᵖ, fitted as a + b sizeᵖ; theory is for large sizes."]),
         tabulate("crossings", "Where two methods change places", [{
             "quantity": heading(c.metric), "at": c.where or "–", "less below": c.below,
@@ -207,7 +207,7 @@ def scaling(facts: Facts) -> list[Table]:
     return [table for table in made if table.rows]
 
 
-def _exponent(growth: Growth) -> str:
+def _exponent(growth: Series) -> str:
     law = growth.law
     if not law or law.dominated:
         return "–"

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import binom
-from synthetic_records import ALGOS, grid, record, study
+from synthetic_records import record, study
 
 from reports import page
 from reports.judge import cost
-from reports.judge.answer import FAITHFUL
 from reports.judge.cost import Noise, Time
 from reports.judge.facts import Setting
 from reports.stats import interval
@@ -127,14 +126,6 @@ def test_times_under_contention_are_compared_only_round_by_round() -> None:
     assert cost.compare(rounds[0], apart, noise) == "not compared"
 
 
-def test_one_process_five_times_slower_is_left_out_and_said() -> None:
-    records = [cell(ms=ms, repeat=i) for i, ms in enumerate((5.0, 5.1, 4.9, 25.0))]
-    (way,) = first(records).ways
-    assert way.time
-    assert (way.time.n, way.time.odd) == (3, 1)
-    assert way.time.ms.high < 6
-
-
 def test_processes_that_ran_undisturbed_stand_for_a_program() -> None:
     records = [cell(ms=5.0, repeat=i) for i in range(3)] + [cell(ms=9.0, repeat=i) for i in (3, 4)]
     for built in records[3:]:
@@ -189,12 +180,6 @@ def test_batching_is_a_way_for_time_and_a_repeat_for_learning() -> None:
     assert learned[0].rounding == pytest.approx(0.04)
 
 
-def test_two_seeds_are_never_called_different() -> None:
-    records = [cell(a, seed=s, test_accuracy=acc + 0.001 * s)
-               for a, acc in (("bptt", 0.9), ("d_rtrl", 0.8)) for s in (0, 1)]  # fmt: skip
-    assert set((first(records).answer.why or {}).values()) == {""}
-
-
 def accurate(*means: float, seeds: int, spread: float, seed: int = 0) -> list[dict[str, Any]]:
     rng = np.random.default_rng(seed)
     return [
@@ -230,20 +215,6 @@ def test_guessing_is_told_by_classes_and_test_sample() -> None:
     assert (found.metric, found.verdict) == ("loss_final", "at chance")
 
 
-def test_the_same_gradient_cosine_decides_only_where_nothing_was_trained() -> None:
-    trained = [cell("bptt", 9), cell("es_d_rtrl", 2, grad_cosine=FAITHFUL / 2)]
-    assert first(trained).answer.start
-    assert first(trained).answer.start.algo == "es_d_rtrl"  # type: ignore[union-attr]
-    for built in trained:
-        built["metrics"] |= {"test_accuracy": None, "accuracy": None, "loss_final": None}
-    answer = first(trained).answer
-    assert answer.basis == "gradient"
-    assert answer.start
-    assert answer.start.algo == "bptt"
-    html = page.answer(study(trained).facts)
-    assert "with a gradient cosine of 0.95 or more" in html
-
-
 def test_ties_go_by_memory_then_accuracy_then_approximations() -> None:
     def chosen(**mib_and_accuracy: tuple[float, float]) -> tuple[str, tuple[str, ...], list[str]]:
         answer = first(
@@ -259,16 +230,6 @@ def test_ties_go_by_memory_then_accuracy_then_approximations() -> None:
     answer = first(equal).answer
     assert answer.start
     assert (answer.start.name, [w.name for w in answer.equal]) == ("bptt · manual", ["bptt · vmap"])
-
-
-def test_nothing_depends_on_the_order_of_the_records() -> None:
-    records = grid(algo=ALGOS, batching=["manual", "vmap"], n_hidden=[8, 16], seed=[0, 1, 2])
-    rng = np.random.default_rng(0)
-    told = {
-        page.answer(study([records[i] for i in rng.permutation(len(records))]).facts)
-        for _ in range(5)
-    }
-    assert len(told) == 1
 
 
 def test_a_sick_way_is_named_with_its_words_and_not_recommended() -> None:

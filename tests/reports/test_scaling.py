@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_records import ALGOS, grid, record, study
 
-from reports.judge.scaling import crossing, crossings, fit, growths, series
+from reports.judge.scaling import crossing, crossings, fit, series
 
 X = np.array([16.0, 32, 64, 128, 256, 512])
 
@@ -85,12 +85,12 @@ def test_memory_beyond_one_window_is_held_against_theory() -> None:
             strict=True,
         )
     ]
-    found = {g.series.name: g for g in growths(series_of(records, "memory_temp_mib", "n_steps"))}
+    found = {s.name: s for s in series_of(records, "memory_temp_mib", "n_steps")}
     assert found["bptt"].reading == "as theory"
     assert found["d_rtrl"].reading == "as theory"
     assert found["d_rtrl"].law.exponent == pytest.approx(0, abs=0.05)
     short = [r for r in records if r["row"]["n_steps"] <= 16 or r["row"]["n_steps"] == 64]
-    found = {g.series.name: g for g in growths(series_of(short, "memory_temp_mib", "n_steps"))}
+    found = {s.name: s for s in series_of(short, "memory_temp_mib", "n_steps")}
     assert found["d_rtrl"].reading == "fits one window"
 
 
