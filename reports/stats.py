@@ -161,10 +161,10 @@ def behind(
 
 
 def _unpaired(one: Mapping[Hashable, float], best: Mapping[Hashable, float], ways: int) -> float:
-    both = [np.array([*found.values()]) for found in (one, best)]
-    if min(map(len, both)) < LEAST:
+    if min(len(one), len(best)) < LEAST:
         return math.nan
-    return min(1.0, 2 * Welch.of(*both).p_above(0.0) * ways * (ways - 1) / 2)
+    both = Welch.of(np.array([*one.values()]), np.array([*best.values()]))
+    return min(1.0, 2 * both.p_above(0.0) * ways * (ways - 1) / 2)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -9,7 +9,7 @@ equal ways are told apart in one contest of 200.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -192,8 +192,11 @@ def _soonest(entries: Sequence[Entry]) -> tuple[dict[str, Standing], bool]:
     if not able:
         return out, in_steps
     # More is better.
-    logs = {e.name: {seed: -math.log(min(steps, 2 * e.budget) * costs[e.name][0])
-                     for seed, steps in e.steps.items()} for e in able}  # fmt: skip
+    logs: dict[str, dict[Hashable, float]] = {
+        e.name: {seed: -math.log(min(steps, 2 * e.budget) * costs[e.name][0])
+                 for seed, steps in e.steps.items()}
+        for e in able
+    }  # fmt: skip
     means = {name: float(np.mean(list(found.values()))) for name, found in logs.items()}
     best = max(means, key=lambda name: (means[name], name))
     # An evaluation every `stride` steps leaves open when between two of them it was reached.

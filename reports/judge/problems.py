@@ -4,7 +4,7 @@ that were disturbed, files that could not be read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from reports.records import Sweeps
 
 STATUS = {"oom": "out of memory", "timeout": "out of time", "crashed": "crashed",
           "invalid": "invalid", "skipped": "skipped"}  # fmt: skip
+Rows = list[tuple[str, str, tuple[str, ...]]]  # which, what, keys
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Problem:
 
     Args:
         title: what it is, with its count.
-        rows: (which, what, keys) of each group of cells that share it.
+        rows: one for each group of cells that share it.
         grave: whether it counts among the problems, rather than being by design.
     """
 
     title: str
-    rows: Sequence[tuple[str, str, tuple[str, ...]]]
+    rows: Rows
     grave: bool = True
 
 
@@ -53,10 +54,10 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
                      _grouped(table[some], said, facts), title != STATUS["skipped"])
              for title, some, said in kinds if some.any()]  # fmt: skip
     jax = table[ok].get("env.versions", nothing[ok]).str.extract(r"\bjax ([^,]+)")[0]
-    odd = [(f"{w.name}{f' at {s.name}' if s.name else ''}",
-            f"{w.time.odd} of {w.time.odd + w.time.n} processes", ())
-           for s in facts.settings for w in s.ways if w.time and w.time.odd]  # fmt: skip
-    rest: list[tuple[str, list[tuple[str, str, tuple[str, ...]]]]] = [
+    odd: Rows = [(f"{w.name}{f' at {s.name}' if s.name else ''}",
+                  f"{w.time.odd} of {w.time.odd + w.time.n} processes", ())
+                 for s in facts.settings for w in s.ways if w.time and w.time.odd]  # fmt: skip
+    rest: list[tuple[str, Rows]] = [
         ("Not all cells ran on the same version of jax",
          [(f"jax {v}", _count(len(keys), "cell"), tuple(keys))
           for v, keys in table[ok]["key"].groupby(jax)] if jax.nunique() > 1 else []),
@@ -74,9 +75,7 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-def _grouped(
-    rows: pd.DataFrame, said: pd.Series, facts: Facts
-) -> list[tuple[str, str, tuple[str, ...]]]:
+def _grouped(rows: pd.DataFrame, said: pd.Series, facts: Facts) -> Rows:
     """One line for all cells of a way and setting of which the same is said."""
     out = []
     by = ["setting", "way", said[rows.index].rename("said").fillna("")]
