@@ -101,7 +101,7 @@ def _refuse_unknown(config: DictConfig, key: str) -> None:
 
 
 def refuse_of_hydra(overrides: list[Override]) -> None:
-    """Refuses sweeps over Hydra's own settings, and the launcher that spoils measurements."""
+    """Refuses sweeps over Hydra's own settings."""
     for override in overrides:
         key = override.key_or_group
         if key == "hydra":
@@ -111,11 +111,6 @@ def refuse_of_hydra(overrides: list[Override]) -> None:
         if override.is_sweep_override():
             raise BadInput(key, expected="one value for the whole sweep",
                            came=text(override).split("=", 1)[1])
-        if key == "hydra/launcher" and override.value() == "joblib":
-            raise BadInput("hydra/launcher", expected="basic, submitit_local, submitit_slurm "
-                           "or ray", came="joblib",
-                           do="joblib runs points side by side in processes that it uses "
-                              "again, so neither their times nor their memory mean anything.")
 
 
 def refuse_command(overrides: list[Override]) -> None:

@@ -151,13 +151,9 @@ CASES = {
     "clip_norm=0": "got 0. Try clip_norm=1.0.",
     "algo=bptt,d_rtrl": "algo: expected one value for a single cell, got bptt,d_rtrl. "
                         "Add -m to sweep over several.",
-    "hydra/launcher=planted": "hydra/launcher: expected one of basic, ray, submitit_local, "
-                              "submitit_slurm, got planted.",
+    "hydra/launcher=joblib": "hydra/launcher: expected one of basic, submitit_local, "
+                             "submitit_slurm, got joblib.",
     "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
-    "hydra/launcher=joblib": "hydra/launcher: expected basic, submitit_local, submitit_slurm or "
-                             "ray, got joblib. joblib runs points side by side in processes that "
-                             "it uses again, so neither their times nor their memory mean "
-                             "anything.",
     "drtrl": "argument: expected KEY=VALUE, got drtrl. See python -m bench --help.",
     "quick": "argument: expected KEY=VALUE, got quick. Did you mean +experiment=quick?",
     "out=runs/ü": "out: expected a value that Hydra can read, got runs/ü. "
