@@ -1,7 +1,7 @@
-"""A question to a process of this project: JSON in, JSON lines out, on a descriptor of their own.
+"""Processes of this project: how one is started, asked, kept to its limits, and answers.
 
-What a plug-in prints there is no answer. The process ends with the one that asked, and its own
-children with it.
+The question comes as JSON on standard input, answers go as JSON lines to a descriptor of their own:
+what a plug-in prints is none. A process ends with the one that asked, and its own children with it.
 """
 
 from __future__ import annotations
@@ -9,18 +9,46 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import selectors
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from bench import processes
 from bench.environments import executable
 from bench.errors import BadInput
 
+POLL_S = 0.1
+LOOK_SPACING = 10
+DRAIN_S = 2.0
+HEAD_BYTES = 1 << 20
 TAIL_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class End:
+    """How a process ended.
+
+    Attributes:
+        code: its exit status, minus the number of a signal; None when it does not end.
+        late: whether it was ended at its deadline.
+        held: bytes that it held as it was ended for that; 0 otherwise.
+        output: what it printed, the middle left out where that is very long.
+        too_much: whether it answered more than was to be kept.
+    """
+
+    code: int | None
+    late: bool
+    held: int
+    output: bytes
+    too_much: bool
+
+    def tail(self) -> str:
+        """The end of what it printed."""
+        return self.output[-TAIL_BYTES:].decode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -50,41 +78,178 @@ def asked(module: str, question: Any, *, env: Mapping[str, str], timeout_s: floa
         python: interpreter that runs it; None for this one.
 
     Raises:
-        BadInput: when it could not be started, or there is no room for its files.
+        BadInput: when it could not be started.
     """
+    lines: list[bytes] = []
     try:
-        return _answered(module, question, env, timeout_s, python)
+        end = run(module, json.dumps(question).encode(), lines.append, env=env, python=python,
+                  deadline_s=timeout_s)
     except OSError as error:
-        raise BadInput("this machine", expected="room for a process and its temporary files",
-                       came=str(error), do="Make some, and try again.") from error
+        raise BadInput("this machine", expected="room for a process", came=str(error),
+                       do="Make some, and try again.") from error
+    found: list[Any] = []
+    with contextlib.suppress(ValueError):  # ended in the middle of one
+        found += map(json.loads, lines)
+    said = end.tail().strip().splitlines()
+    return Answer(found, said[-1].strip() if said else "no output", end.late)
 
 
-def _answered(module: str, question: Any, env: Mapping[str, str], timeout_s: float,
-              python: str | None) -> Answer:
-    # Files: a pipe holds 64 KiB, and whoever inherited it could keep it open.
-    with (tempfile.TemporaryFile() as questions, tempfile.TemporaryFile() as answers,
-          tempfile.TemporaryFile() as words):
-        questions.write(json.dumps(question).encode())
-        questions.seek(0)
+def run(module: str, question: bytes, on_line: Callable[[bytes], None], *, env: Mapping[str, str],
+        deadline_s: float, python: str | None = None, memory_bytes: int | None = None,
+        most_bytes: int | None = None) -> End:
+    """Runs ``python -m module`` in a process group of its own and ends whatever is left of it.
+
+    Args:
+        module: what runs; see ``answer`` and ``bench.cell.worker``.
+        question: its standard input.
+        on_line: told each line of its answers as it comes.
+        env, python: as of ``asked``.
+        deadline_s: seconds after which it is ended.
+        memory_bytes: bytes that it and its children may hold together; None for any.
+        most_bytes: bytes of answers that are listened to; None for all.
+
+    Raises:
+        OSError: when it cannot be started.
+    """
+    processes.adopt_orphans()
+    known = processes.children()
+    deadline = time.monotonic() + deadline_s
+    read_end, write_end = os.pipe()
+    try:
         process = subprocess.Popen(
-            [executable(python), "-P", "-m", module, str(answers.fileno()), str(os.getpid())],
-            stdin=questions, stdout=words, stderr=subprocess.STDOUT, env=env,
-            pass_fds=[answers.fileno()], start_new_session=True)
-        late = False
+            [executable(python), "-P", "-m", module, str(write_end), str(os.getpid())],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            pass_fds=[write_end], start_new_session=True, env=env)
+    except BaseException:
+        os.close(read_end)
+        raise
+    finally:
+        os.close(write_end)
+    talk = _Talk(process, read_end, question, on_line, most_bytes)
+    late, held = False, 0
+    try:
+        late, held = talk.until_end(deadline, memory_bytes)
+    finally:
+        processes.end_tree(process.pid)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(processes.END_WITHIN_S)
+        processes.end_adopted(known)
+        talk.close()
+    return End(process.returncode, late, held, talk.output(), talk.too_much)
+
+
+class _Talk:
+    """Writes the question and reads answers and output, each as far as the other side is.
+
+    Attributes:
+        too_much: as of ``End``.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], answers: int, question: bytes,
+                 on_line: Callable[[bytes], None], most_bytes: int | None) -> None:
+        self.too_much = False
+        self._process = process
+        self._answers: IO[bytes] = os.fdopen(answers, "rb", buffering=0)
+        self._question = memoryview(question)
+        self._on_line, self._most_bytes = on_line, most_bytes
+        self._pending = bytearray()
+        self._heard = 0
+        self._head, self._tail, self._dropped = bytearray(), bytearray(), 0
+        # Of the kinds of selectors the one that takes no descriptor, of which none may be left.
+        self._selector = selectors.PollSelector()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin = process.stdin
+        # A pipe holds 64 KiB, and the process may never read.
+        os.set_blocking(self._stdin.fileno(), False)
+        self._selector.register(self._stdin, selectors.EVENT_WRITE)
+        self._selector.register(self._answers, selectors.EVENT_READ, self._on_answer)
+        self._selector.register(process.stdout, selectors.EVENT_READ, self._on_output)
+
+    def until_end(self, deadline: float, memory_bytes: int | None) -> tuple[bool, int]:
+        """Waits; whether it was late, and the bytes that it held where those were too many."""
+        next_look = 0.0
+        while self._process.poll() is None:
+            self._pump(POLL_S)
+            now = time.monotonic()
+            if now > deadline:
+                return True, 0
+            if memory_bytes is not None and now > next_look:
+                held = processes.resident_bytes(self._process.pid, memory_bytes)
+                if held > memory_bytes:
+                    return False, held
+                # Looking at a thousand processes takes long, and disturbs them.
+                looked = time.monotonic()
+                next_look = looked + max(2 * POLL_S, LOOK_SPACING * (looked - now))
+        return False, 0
+
+    def close(self) -> None:
+        """Reads what is left and closes the pipes."""
+        # Not for ever: a process that could not be ended may go on writing.
+        until = time.monotonic() + DRAIN_S
+        while self._pump(0) and time.monotonic() < until:
+            pass
+        if self._pending:
+            self._on_line(bytes(self._pending))
+        self._selector.close()
+        self._answers.close()
+        for pipe in (self._stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def output(self) -> bytes:
+        """What was printed: the first and the last part, so that nobody can fill the disk."""
+        gap = f"\n[{self._dropped} bytes left out]\n".encode() if self._dropped else b""
+        return bytes(self._head) + gap + bytes(self._tail)
+
+    def _pump(self, timeout: float) -> bool:
+        """Handles what can be read or written now; False when nothing could be read."""
+        handled = False
+        if not self._selector.get_map():
+            time.sleep(timeout)
+            return False
+        for key, _ in self._selector.select(timeout):
+            if key.fileobj is self._stdin:
+                self._write(key.fd)
+            elif chunk := os.read(key.fd, 1 << 16):
+                key.data(chunk)
+                handled = True
+            else:
+                self._selector.unregister(key.fileobj)
+        return handled
+
+    def _write(self, descriptor: int) -> None:
         try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            late = True
-        finally:
-            processes.end_tree(process.pid)
-            process.wait()
-        answers.seek(0)
-        found = []
-        with contextlib.suppress(ValueError):  # ended in the middle of one
-            found += [json.loads(line) for line in answers]
-        words.seek(max(0, words.seek(0, os.SEEK_END) - TAIL_BYTES))
-        lines = words.read().decode(errors="replace").strip().splitlines()
-    return Answer(found, lines[-1].strip() if lines else "no output", late)
+            self._question = self._question[os.write(descriptor, self._question[: 1 << 16]):]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._question = self._question[:0]  # it ended before it read all; its status says how
+        if not self._question:
+            self._selector.unregister(self._stdin)
+            self._stdin.close()
+
+    def _on_output(self, chunk: bytes) -> None:
+        room = HEAD_BYTES - len(self._head)
+        self._head += chunk[:room]
+        self._tail += chunk[room:] if room < len(chunk) else b""
+        surplus = len(self._tail) - TAIL_BYTES
+        if surplus > 0:
+            del self._tail[:surplus]
+            self._dropped += surplus
+
+    def _on_answer(self, chunk: bytes) -> None:
+        self._heard += len(chunk)
+        if self._most_bytes is not None and self._heard > self._most_bytes:
+            self._pending.clear()
+            self.too_much = True
+            return
+        self._pending += chunk
+        if b"\n" in chunk:
+            *lines, self._pending = self._pending.split(b"\n")
+            for line in lines:
+                self._on_line(bytes(line))
 
 
 def answer(answers: Callable[[Any], Iterable[Any]], about: str | None) -> None:

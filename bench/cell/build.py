@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.backends.base import Backend, Trainee
 from bench.cell.compilations import Compilations
-from bench.cell.core_process import CoreProcess
+from bench.cell.core_process import core_weights
 from bench.cell.run import Run
 from bench.cell.stepper import stepper_of
 from bench.cell.trees import filled
@@ -54,10 +54,9 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     first, *_ = itertools.islice(task.batches(0), 1)
     xs, ys = first[0].astype(config.dtype), first[1]
     model = model_of(config, task)
-    core_process = None
-    if python := job.get("core_python"):
-        core_process = CoreProcess(python, config)
-        hand_over(core_process.weights, model)
+    core_python = job.get("core_python")
+    if core_python:
+        hand_over(core_weights(core_python, config), model)
     if task.mask is not None and not backend.masks:
         raise Skip(f"{choices['backend']} trains on every step, and {choices['task']} asks for "
                    "some only")
@@ -79,7 +78,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
 
     run = Run(config=config, choices=choices, task=task, trainee=trainee, stepper=stepper,
               initial=initial, batch=(xs, ys), build=Rebuild(config, task, weights),
-              core_process=core_process, memory_bytes=job["memory_bytes"],
+              core_python=core_python, memory_bytes=job["memory_bytes"],
               device_peak=None if device is None else int(device["peak_bytes_in_use"]))
     return run, {
         "metrics": {**stepper.seconds, "first_call_s": first_call,

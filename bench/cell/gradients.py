@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from bench.backends.base import Trainee
-from bench.cell.core_process import CoreProcess
+from bench.cell.core_process import core_gradient
 from bench.cell.program import Program
 from bench.cell.run import Run
 from bench.cell.trees import flat
@@ -33,7 +33,7 @@ class Origin:
     config: Config
     batch: tuple[np.ndarray, np.ndarray]
     build: Callable[[Config], Trainee]
-    core_process: CoreProcess | None = None
+    core_python: str | None = None
 
 
 def float64_gradients(run: Run | Origin, *changes: Mapping[str, Any], max_samples: int
@@ -76,8 +76,8 @@ def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
 def _gradient(run: Run | Origin, config: Config, xs: np.ndarray, ys: np.ndarray
               ) -> dict[str, np.ndarray]:
     own = config.backend["_target_"] == EXACT["backend"]["_target_"]
-    if run.core_process is not None and own:
-        return run.core_process.gradient(config)
+    if run.core_python is not None and own:
+        return core_gradient(run.core_python, run.config, config)
     trainee = run.build(config)
     if config.batching.mode != "single":
         program = Program(trainee.gradient, xs, ys, reads_only=True)

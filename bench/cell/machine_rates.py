@@ -1,21 +1,17 @@
 """Measures what this machine can do at most: the rates of one large product and one large copy.
 
-``python -m bench.cell.machine_rates DTYPE`` prints them as JSON: see ``bench.sweep.machine_rates``.
+``bench.sweep.machine_rates`` asks for them.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
+from bench import child
 from bench.cell.contention import contention, usage
 
 RATES = ("product_flops_per_s", "copy_bytes_per_s")
@@ -35,6 +31,9 @@ def measure(dtype: str) -> dict[str, Any]:
         element-wise pass over an array far larger than any cache, bytes read and written, each as
         [low, high]; ``measured``, when.
     """
+    import jax
+    import jax.numpy as jnp
+
     jax.config.update("jax_enable_x64", dtype == "float64")
     matrix = jnp.ones((PRODUCT_SIZE, PRODUCT_SIZE), dtype)
     vector = jnp.ones(COPY_BYTES // matrix.dtype.itemsize, dtype)
@@ -69,6 +68,4 @@ def quiet_rounds(calls: Sequence[Callable[[], Any]], on_gpu: bool = False) -> li
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser("python -m bench.cell.machine_rates", description=__doc__)
-    parser.add_argument("dtype", choices=["float32", "float64"])
-    print(json.dumps(measure(parser.parse_args().dtype)))
+    child.answer(lambda dtype: [measure(dtype)], __doc__)

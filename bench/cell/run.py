@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.backends.base import Trainee
-from bench.cell.core_process import CoreProcess
 from bench.config import Config
 from bench.tasks.base import Task
 
@@ -31,7 +30,7 @@ class Run:
         initial: values of weights and optimizer before any training, on the host.
         batch: the first training batch on the host, [T, B, I] and [B].
         build: builds another trainee, ``build(config)``, with the same initial weights.
-        core_process: who knows the core's gradients where the core cannot run; None where it can.
+        core_python: interpreter that has the core where this one cannot; None where it can.
         memory_bytes: most bytes that its process may hold.
         device_peak: most bytes that the device held up to the first step's end; None where the
             device does not say.
@@ -48,7 +47,7 @@ class Run:
     batch: tuple[np.ndarray, np.ndarray]
     build: Callable[[Config], Trainee]
     memory_bytes: int
-    core_process: CoreProcess | None = None
+    core_python: str | None = None
     device_peak: int | None = None
     trained: Any = None
     parts: dict[str, Any] = field(default_factory=dict)

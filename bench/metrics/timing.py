@@ -110,7 +110,7 @@ class Timing(Metric):
 
         if is_bptt(run.config):
             ratio = (1.0, 1.0, 1.0)
-        elif run.core_process is not None:
+        elif run.core_python is not None:
             return  # its environment has no BPTT of ours
         else:
             try:

@@ -6,13 +6,11 @@ The rates of one large product and one large copy: ``bench.cell.machine_rates`` 
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
+from bench import child
 from bench.bounds import is_number
-from bench.environments import executable
 from bench.sweep import launch, provenance, record
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
@@ -43,7 +41,7 @@ def rates_here(folder: Folder, cell: Cell) -> dict[str, Any]:
         return {}
     try:
         known[name] = _measured(cell)
-    except (OSError, ValueError, subprocess.SubprocessError):
+    except ValueError:
         _left_out.add(name)
         return {}
     with contextlib.suppress(OSError, ValueError):
@@ -83,13 +81,9 @@ def _are_rates(found: object) -> bool:
 
 
 def _measured(cell: Cell) -> dict[str, Any]:
-    answer = subprocess.run(
-        [executable(cell.config.python), "-P", "-m", "bench.cell.machine_rates",
-         cell.config.dtype],
-        env=launch.environment(cell.config), stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, timeout=TIMEOUT_S, check=True)
-    # What a library prints comes before.
-    found = json.loads((answer.stdout.splitlines() or [""])[-1])
+    answer = child.asked("bench.cell.machine_rates", cell.config.dtype, python=cell.config.python,
+                         env=launch.environment(cell.config), timeout_s=TIMEOUT_S)
+    found = answer.found[-1] if answer.found else None
     if not _are_rates(found):
-        raise ValueError(f"no rates: {found}")
+        raise ValueError(f"no rates: {answer.last}")
     return dict(found)

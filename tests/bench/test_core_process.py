@@ -16,7 +16,7 @@ from bench.backends.brainscale import Brainscale
 from bench.backends.braintrace import Braintrace
 from bench.backends.core import Core
 from bench.cell import build
-from bench.cell.core_process import CoreProcess
+from bench.cell.core_process import core_gradient, core_weights
 from bench.cell.trees import filled, flat
 from bench.command import cli
 from bench.config import Batching, Device
@@ -30,10 +30,9 @@ CONFIG = cli.cells_of(None, [
 
 def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "PYTHONPATH", str(ROOT))
-    process = CoreProcess(sys.executable, CONFIG)
     core_config = replace(CONFIG, backend={"_target_": "bench.backends.core.Core"}, batch_size=2)
-    asked = process.gradient(core_config)
-    process.close()
+    weights = core_weights(sys.executable, CONFIG)
+    asked = core_gradient(sys.executable, CONFIG, core_config)
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
         build.set_up(CONFIG)
         task = RandomSpikes(5, 3, 1, n_in=6, rate=0.3)
@@ -44,9 +43,9 @@ def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.Monk
         xs, ys = next(task.batches(0))
         xs = xs[:, :2].astype(np.float64)
         here = flat(brainstate.transform.jit(lambda: trainee.gradient(xs, ys[:2])[0])())
-    assert sorted(process.weights) == sorted(own)
+    assert sorted(weights) == sorted(own)
     for name, value in own.items():
-        np.testing.assert_array_equal(process.weights[name], value)
+        np.testing.assert_array_equal(weights[name], value)
         np.testing.assert_allclose(asked[name], here[name], rtol=1e-12, atol=1e-14)
         assert asked[name].any()
 

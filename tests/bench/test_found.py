@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import child
 from bench.cell.probe import finding
+from bench.child import Answer
 from bench.command import plan
 from bench.sweep import machine_rates, provenance, record, sweep
 from bench.sweep.folder import Folder
@@ -110,13 +111,13 @@ def test_a_floor_that_fails_is_not_kept(
 ) -> None:
     cell, folder, asked = cells_of("seed=0")[0], Folder.open(tmp_path / "out"), []
 
-    def hangs(*_: object, timeout: float, **__: object) -> None:
-        asked.append(timeout)
-        raise subprocess.TimeoutExpired("floor", timeout)
+    def hangs(*_: object, timeout_s: float, **__: object) -> Answer:
+        asked.append(timeout_s)
+        return Answer([], "", late=True)
 
     monkeypatch.setattr(machine_rates, "_left_out", set())
     with monkeypatch.context() as patch:
-        patch.setattr(subprocess, "run", hangs)
+        patch.setattr(child, "asked", hangs)
         assert [rates_here(folder, cell) for _ in range(2)] == [{}, {}]
     assert asked == [machine_rates.TIMEOUT_S]
     # As another process finds it, and where an older version kept the failure.

@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 from bench import processes
+from bench.child import HEAD_BYTES, TAIL_BYTES
 from bench.command import cli
 from bench.sweep import launch, record
-from bench.sweep.launch import LOG_HEAD_BYTES, LOG_TAIL_BYTES, Outcome, run_cell
+from bench.sweep.launch import Outcome, run_cell
 from bench.sweep.provenance import ROOT
 
 MIB = 2**20
@@ -76,7 +77,7 @@ def test_a_chatty_cell_fills_no_disk(log: Path) -> None:
     outcome = outcome_of("print_megabytes", log)
     assert outcome.status == "ok"
     text = log.read_bytes()
-    assert len(text) < LOG_HEAD_BYTES + LOG_TAIL_BYTES + 100
+    assert len(text) < HEAD_BYTES + TAIL_BYTES + 100
     assert b"bytes left out]" in text
     assert text.endswith(b"the end\n")
 
