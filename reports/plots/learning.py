@@ -60,23 +60,20 @@ def curves(study: Study, setting: Setting) -> pd.DataFrame:
 
     Of a seed's repeats the median; the learning rate is the one that the method is judged at.
     """
-    rows = []
+    columns = ["way", "seed", "epoch", *CURVES, TIME]
+    found = [pd.DataFrame(columns=columns)]
     trained = [w for w in setting.by_method if w.learned]
     for way in most_telling(trained, setting.answer.start):
-        for key in way.keys:
-            record = study.by_key[key]
-            lr, at = record["config"].get("lr"), way.learned.lr if way.learned else np.nan
-            elsewhere = at == at and lr is not None and number(lr) != at
-            curve = record.get("curves") or {}
-            epochs = curve.get("epoch") or []
-            if len(epochs) < LEAST_EPOCHS or elsewhere:
-                continue
-            known = {n: curve[n] for n in (*CURVES, TIME) if len(curve.get(n) or ()) == len(epochs)}
-            seed = record["row"].get("seed")
-            rows.append(pd.DataFrame({"way": way.name, "seed": seed, "epoch": epochs, **known}))
-    columns = ["way", "seed", "epoch", *CURVES, TIME]
-    table = pd.concat(rows) if rows else pd.DataFrame(columns=columns)
-    table = table.reindex(columns=columns).astype(dict.fromkeys((*CURVES, TIME), "float64"))
+        for record in (study.by_key[key] for key in way.keys):
+            curve, epochs = record["curves"], len(record["curves"].get("epoch") or ())
+            lr, judged_at = number(record["config"].get("lr")), way.learned and way.learned.lr
+            elsewhere = lr == lr and judged_at == judged_at and lr != judged_at
+            if epochs >= LEAST_EPOCHS and not elsewhere:
+                known = {n: v for n, v in curve.items() if n in columns and len(v) == epochs}
+                seed = record["row"].get("seed")
+                found.append(pd.DataFrame({"way": way.name, "seed": seed, **known}))
+    table = pd.concat([f for f in found if len(f)] or found).reindex(columns=columns)
+    table = table.astype(dict.fromkeys((*CURVES, TIME), "float64"))
     by = table.groupby(["way", "seed", "epoch"], sort=False, dropna=False)
     return by.median().reset_index()
 
@@ -87,16 +84,17 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
     chance = learned[0].chance
     if y == "loss" and setting.metric != "loss_final":
         chance = -np.log(chance)
-    seeds = int(points.groupby("way")["seed"].nunique(dropna=False).max())
-    caption = "Thin: each seed; thick: their median." if seeds > 1 else "One seed."
-    caption += " Evaluation is not counted as training time."
-    if any(w.contended for w in shown):
-        caption += " Some times were measured under contention."
-    batchings = sorted({w.batching for w in shown if w.name != w.method})
-    caption += f" Batching: {', '.join(batchings)}." if batchings else ""
-    if any(found.n_lr > 1 for found in learned):
-        caption += " Each at its best learning rate."
+    several = points.groupby("way")["seed"].nunique(dropna=False).max() > 1
+    batchings = ", ".join(sorted({w.batching for w in shown if w.name != w.method}))
+    caption = " ".join(filter(None, [
+        "Thin: each seed; thick: their median." if several else "One seed.",
+        "Evaluation is not counted as training time.",
+        "Some times were measured under contention." if any(w.contended for w in shown) else "",
+        batchings and f"Batching: {batchings}.",
+        "Each at its best learning rate." if any(f.n_lr > 1 for f in learned) else "",
+    ]))  # fmt: skip
     trained = sum(1 for w in setting.by_method if w.learned)
+    styles = looks(of_method(way) for way in setting.ways)
     return Plot(
         name=f"{y}_vs_{TIME}_{number}",
         section=f"{CURVES[y].capitalize()} against training time",
@@ -104,14 +102,9 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
         caption=caption + left_out(len(shown), trained, "methods"),
         data=points[["way", "seed", "epoch", TIME, y]].reset_index(drop=True),
         draw=partial(_draw, points=points, y=y, chance=chance, title=setting.name or setting.whole,
-                     styles=_styles(setting)),
+                     styles={way.name: styles[of_method(way)] for way in setting.ways}),
         place="first" if first else "more",
     )  # fmt: skip
-
-
-def _styles(setting: Setting) -> dict[str, Look]:
-    found = looks(of_method(way) for way in setting.ways)
-    return {way.name: found[of_method(way)] for way in setting.ways}
 
 
 def _draw(
