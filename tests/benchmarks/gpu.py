@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -102,9 +103,8 @@ def environment(small: bool, seconds: float) -> Rows:
         card = "none"
     from importlib import metadata
 
-    versions = {
-        p: metadata.version(p) for p in ("jax", "jaxlib", "brainstate", "brainunit", "numpy")
-    }
+    packages = ("jax", "jaxlib", "brainstate", "brainunit", "braintrace", "numpy")
+    versions = {p: metadata.version(p) for p in packages}
     known = jax.devices()[0]
     return [
         {
@@ -305,11 +305,12 @@ def quick(small: bool, seconds: float) -> Rows:
 
 
 def tests(small: bool, seconds: float) -> Rows:
-    """The tests of the core, on this device."""
+    """The tests of the core, on this device, with products in float32 and not in TF32."""
     files = ["tests/core/test_d_rtrl.py"] if small else ["tests/core"]
     command = [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", *files]
     command += ["-n", str(max(1, (os.cpu_count() or 1) - 2)), "-W", "ignore::DeprecationWarning"]
-    printed = _until(command, seconds, stdout=subprocess.PIPE, text=True)
+    exact = {**os.environ, "JAX_DEFAULT_MATMUL_PRECISION": "float32"}
+    printed = _until(command, seconds, stdout=subprocess.PIPE, text=True, env=exact)
     print(printed)
     last = next((x for x in reversed(printed.splitlines()) if " in " in x), "not finished in time")
     counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
@@ -361,8 +362,12 @@ def _until(command: list[str], seconds: float, **options: Any) -> str:
     try:
         return process.communicate(timeout=seconds)[0] or ""
     except subprocess.TimeoutExpired:
-        process.terminate()
-        return process.communicate()[0] or ""
+        process.send_signal(signal.SIGINT)  # pytest says what it has found until then
+        try:
+            return process.communicate(timeout=6)[0] or ""
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.communicate()[0] or ""
 
 
 def _cells(line: str) -> list[str]:
