@@ -36,8 +36,9 @@ FORBIDDEN_IMPORTS = {
 # algorithms. The name is the first part below `core`; one that is not here has no place yet.
 CORE_RANKS = {
     **dict.fromkeys(("axes", "data", "derivative", "differential", "elements"), 0),
-    **dict.fromkeys(("environment", "errors", "factors", "labels", "nn", "operation"), 0),
-    **dict.fromkeys(("pending", "program", "recurrence", "relations", "schedule"), 0),
+    **dict.fromkeys(("environment", "errors", "factors", "labels", "layers", "nn"), 0),
+    **dict.fromkeys(("operation", "pending", "program", "recurrence", "relations"), 0),
+    "schedule": 0,
     "graph": 1,
     "losses": 1,
     **dict.fromkeys(("beginning", "build", "capture", "cuts", "decay", "feedback"), 2),
@@ -47,6 +48,7 @@ CORE_RANKS = {
     "stepper": 5,
     "sequence": 6,
     "streaming": 7,
+    "braintrace": 7,
 }
 
 # Folders whose files are plug-ins, and the modules there that plug-ins may share.

@@ -13,13 +13,11 @@ import core
 
 
 def test_names_are_the_libraries_own_parts() -> None:
-    homes = {name: getattr(core.nn, name) for name in dir(core.nn)}
-    assert len(homes) >= 20
-    for name, part in homes.items():
-        # What both have is brainpy.state's: brainstate keeps a deprecated alias.
-        assert part is getattr(brainpy.state if name in dir(brainpy.state) else brainstate.nn, name)
-    assert {"Linear", "GRUCell", "LSTMCell", "MGUCell", "ValinaRNNCell", "LIF", "ALIF",
-            "LeakyRateReadout"} <= homes.keys()
+    assert core.nn.Linear is brainstate.nn.Linear
+    assert core.nn.LIF is brainpy.state.LIF  # brainstate keeps a deprecated alias
+    assert core.nn.LayerNorm is brainstate.nn.LayerNorm
+    for name in dir(core.nn):
+        assert getattr(core.nn, name).__name__ == name
 
 
 def test_an_unknown_name_says_what_there_is() -> None:

@@ -1,0 +1,240 @@
+"""BrainTrace's names for what the core does: `import core.braintrace as braintrace`.
+
+A program that was written for the public library runs after this one line, on the core's
+algorithms; docs/coming-from-braintrace.md says what comes out differently. New programs want
+`core.initialise` and `core.gradient`, which run windows where `etrace_grad` goes step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+
+from core import nn
+from core.algorithms import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
+from core.algorithms.base import OnlineAlgorithm
+from core.algorithms.bptt import BPTT
+from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
+from core.algorithms.e_prop import EProp
+from core.algorithms.immediate import Immediate
+from core.algorithms.ottt import OTTT
+from core.algorithms.rtrl import RTRL
+from core.algorithms.snap_1 import SnAp1
+from core.algorithms.uoro import UORO
+from core.data import MultiStepData, SingleStepData
+from core.errors import InvalidArgument
+
+__all__ = [
+    "D_RTRL",
+    "ES_D_RTRL",
+    "UORO",
+    "EProp",
+    "IODimVjpAlgorithm",
+    "Learner",
+    "MultiStepData",
+    "ParamDimVjpAlgorithm",
+    "SingleStepData",
+    "compile",
+    "nn",
+    "pp_prop",
+]
+
+ALGORITHMS: dict[str, type[OnlineAlgorithm]] = {
+    **dict.fromkeys(("es_d_rtrl", "esd_rtrl", "pp_prop"), ES_D_RTRL),
+    **dict.fromkeys(("e_prop", "eprop"), EProp),
+    "d_rtrl": D_RTRL,
+    "uoro": UORO,
+    "bptt": BPTT,
+    "immediate": Immediate,
+    "ottt": OTTT,
+    "rtrl": RTRL,
+    "snap_1": SnAp1,
+}
+
+
+def compile(
+    model: Any,
+    algorithm: str | type[OnlineAlgorithm],
+    *inputs: Any,
+    batch_size: int | None = None,
+    vmap: bool = False,
+    seed: int | None = None,
+    vjp_method: str = "single-step",
+    **options: Any,
+) -> Learner:
+    """Initialise a model's states, make the algorithm around it and compile its graph.
+
+    Args:
+      model: any brainstate module.
+      algorithm: a class, or one of `ALGORITHMS` in any case.
+      inputs: of one step, with the batch if there is one.
+      batch_size: of the states; None for single samples.
+      vmap: the model is written for single samples and mapped over the batch.
+      seed: of the initial states.
+      vjp_method: "single-step", or "multi-step": backpropagation inside the windows of a call
+        (D-RTRL alone).
+      options: of the algorithm.
+
+    Raises:
+      InvalidArgument: an unknown name, or a combination that is not defined.
+    """
+    if isinstance(algorithm, str):
+        known = ALGORITHMS.get(algorithm.strip().lower())
+        if known is None:
+            raise InvalidArgument(
+                f"one of {', '.join(sorted(ALGORITHMS))}", repr(algorithm), "Or pass a class."
+            )
+        algorithm = known
+    if vjp_method == "multi-step" and algorithm is D_RTRL:
+        options["credit"] = "window"
+    elif vjp_method != "single-step":
+        raise InvalidArgument(
+            'vjp_method="single-step", or "multi-step" for D_RTRL',
+            f"{vjp_method!r} for {algorithm.__name__}",
+            "Leave it out; core.TruncatedBPTT backpropagates inside windows and carries no trace.",
+        )
+    if vmap and batch_size is None:
+        raise InvalidArgument("batch_size for vmap=True", "None", "Give the size of the batch.")
+    learner = algorithm(model, **options)
+
+    def begin() -> None:
+        brainstate.nn.init_all_states(model, batch_size=None if vmap else batch_size)
+        learner.compile_graph(*(jax.tree.map(lambda a: a[0], inputs) if vmap else inputs))
+
+    if vmap:
+        begin = brainstate.transform.vmap_new_states(begin, state_tag="new", axis_size=batch_size)
+    if seed is None:
+        begin()
+    else:
+        with brainstate.random.seed_context(seed):
+            begin()
+    return Learner(learner, vmap)
+
+
+class Learner(brainstate.nn.Module):
+    """An algorithm that is called step by step; whatever it has otherwise is the algorithm's.
+
+    Args:
+      algorithm: compiled.
+      vmap: whether its states are those of single samples, mapped over a batch.
+    """
+
+    def __init__(self, algorithm: OnlineAlgorithm, vmap: bool) -> None:
+        super().__init__()
+        self.module = algorithm
+        self._call = brainstate.nn.Vmap(algorithm, vmap_states="new") if vmap else algorithm
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("module", "_call"):
+            raise AttributeError(name)
+        return getattr(self.module, name)
+
+    @property
+    def param_states(self) -> dict[Any, Any]:
+        """The model's ParamStates by path."""
+        return self.module.model.states(brainstate.ParamState)
+
+    def update(self, *inputs: Any) -> Any:
+        """One step, or a window of `MultiStepData`."""
+        return self._call(*inputs)
+
+    def reset_state(self, batch_size: int | None = None, **_: Any) -> None:
+        """Back to the initial states, without a trace."""
+        brainstate.nn.reset_all_states(self.module.model, batch_size=batch_size)
+        self.module.reset_traces()
+
+    def etrace_grad(
+        self,
+        *sequences: Any,
+        step_fn: Callable[..., Any],
+        mask: Any = None,
+        chunk_size: int | None = None,
+        weights: Any = None,
+        reduction: str = "mean",
+        loss_output: str = "per_step",
+        has_aux: bool = False,
+        return_value: bool = False,
+    ) -> Any:
+        """The gradient of a loss of every step, added up over sequences [T, ...].
+
+        Args:
+          step_fn: calls this learner once and returns the loss of the step, a number, or of each
+            step of a chunk, [chunk_size]; with `has_aux` and something else beside it.
+          mask: [T], weights of the steps.
+          chunk_size: steps a call, for `step_fn` to wrap as `MultiStepData`.
+          weights: ParamStates; all of the model's if not given.
+          reduction: "mean" over the steps that count, or "sum".
+          loss_output: "per_step", "masked" or "scalar" losses with `return_value`.
+
+        Returns:
+          Gradients by path; with `return_value` and `has_aux` a tuple of them, losses, aux.
+        """
+        for name, value, valid in (
+            ("reduction", reduction, ("mean", "sum")),
+            ("loss_output", loss_output, ("per_step", "masked", "scalar")),
+        ):
+            if value not in valid:
+                raise InvalidArgument(f"{name} to be one of {', '.join(valid)}", repr(value), "")
+        weights = self.param_states if weights is None else weights
+        n_steps = len(jax.tree.leaves(sequences)[0])
+        shape = (n_steps,) if chunk_size is None else (n_steps // chunk_size, chunk_size)
+        share = jnp.ones(n_steps) if mask is None else jnp.asarray(mask, float)
+        total = jnp.maximum(share.sum(), 1) if reduction == "mean" else 1
+        chunks = _chunks((sequences, share), shape)
+
+        def objective(slices: Any, share: Any) -> Any:
+            found = step_fn(*slices)
+            loss, aux = found if has_aux else (found, None)
+            return (share * loss).sum(), (loss, aux)
+
+        gradient = brainstate.transform.grad(objective, weights, has_aux=True)
+
+        def add(so_far: Any, inputs: Any) -> Any:
+            grads, seen = gradient(*inputs)
+            return jax.tree.map(jnp.add, so_far, grads), seen
+
+        zero = {path: jax.tree.map(jnp.zeros_like, s.value) for path, s in weights.items()}
+        grads, (losses, aux) = brainstate.transform.scan(add, zero, chunks)
+        grads = jax.tree.map(lambda g: g / total, grads)
+        losses = losses.reshape(n_steps)
+        if loss_output != "per_step":
+            losses = share * losses
+        if loss_output == "scalar":
+            losses = losses.sum() / total
+        rest = [*([losses] if return_value else []), *([aux] if has_aux else [])]
+        return (grads, *rest) if rest else grads
+
+    def etrace_evolve(
+        self,
+        *sequences: Any,
+        step_fn: Callable[..., Any] | None = None,
+        chunk_size: int | None = None,
+        return_outputs: bool = False,
+    ) -> Any:
+        """Run sequences [T, ...] for the sake of states and traces; outputs if asked for."""
+        n_steps = len(jax.tree.leaves(sequences)[0])
+        shape = (n_steps,) if chunk_size is None else (n_steps // chunk_size, chunk_size)
+
+        def one(*slices: Any) -> Any:
+            if step_fn is None and chunk_size is not None:
+                slices = tuple(map(MultiStepData, slices))
+            out = (step_fn or self.update)(*slices)
+            return out if return_outputs else None
+
+        return brainstate.transform.for_loop(one, *_chunks(sequences, shape))
+
+
+def _chunks(tree: Any, shape: tuple[int, ...]) -> Any:
+    """[T, ...] as [T / k, k, ...]."""
+    for leaf in jax.tree.leaves(tree):
+        if len(shape) > 1 and (shape[0] * shape[1] != len(leaf) or not shape[0]):
+            raise InvalidArgument(
+                f"sequences of a multiple of {shape[1]} steps, the chunk_size",
+                f"{len(leaf)} steps",
+                "Choose one that divides them.",
+            )
+    return jax.tree.map(lambda a: jnp.asarray(a).reshape(*shape, *jnp.shape(a)[1:]), tree)

@@ -1,0 +1,120 @@
+"""Programs written for the public library, on the core: the same calls, and the same numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import braintrace
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import core
+import core.braintrace as ours
+
+from .cases import data_for, run
+from .references import assert_close, named, relative_error, squared_error
+from .test_peer import GATED, traced_operations
+
+pytestmark = pytest.mark.filterwarnings("ignore:ETP primitive:UserWarning")
+
+CELLS = {
+    "MiniGRU": (3, 4), "MiniLSTM": (3, 4), "MinimalRNNCell": (3, 4), "CFNCell": (3, 4),
+    "LRUCell": (3, 5),
+}
+
+
+@pytest.mark.parametrize("vmap", [False, True], ids=["manual", "vmap"])
+def test_the_same_program_has_the_same_gradient(vmap: bool) -> None:
+    data = data_for()
+    mask = np.arange(len(data.xs)) % 3 != 1
+
+    def program(library: Any, model: Any) -> Any:
+        learner = library.compile(
+            model, "D_RTRL", data.xs[0], batch_size=data.xs.shape[1], vmap=vmap
+        )
+
+        def step(x: Any, y: Any) -> Any:
+            out = learner(x)
+            return squared_error(out, y), out
+
+        learner.etrace_evolve(jnp.asarray(data.xs))
+        return learner.etrace_grad(
+            jnp.asarray(data.xs), jnp.asarray(data.ys), step_fn=step, mask=mask,
+            weights=model.states(brainstate.ParamState), has_aux=True, return_value=True,
+        )
+
+    own, other = GATED.model(), traced_operations(GATED.model())
+    found = run(lambda: (program(ours, own), program(braintrace, other)))
+    (grads, losses, outs), (their_grads, their_losses, their_outs) = found
+    traced = [f"{gate}.weight.{part}" for gate in "zc" for part in ("weight", "bias")]
+    mine, theirs = named(grads), named(their_grads)
+    assert_close({k: mine[k] for k in traced}, {k: theirs[k] for k in traced})
+    assert np.any(mine["out.weight.weight"])
+    assert relative_error(losses, their_losses) < 1e-12
+    assert relative_error(outs, their_outs) < 1e-12
+
+
+def test_windows_and_names() -> None:
+    data, model = data_for(n_steps=6), GATED.model()
+
+    def everything() -> Any:
+        learner = ours.compile(
+            model, "d_rtrl", data.xs[0], batch_size=data.xs.shape[1], vjp_method="multi-step"
+        )
+
+        def step(x: Any, y: Any) -> Any:
+            return jax.vmap(squared_error)(learner(core.MultiStepData(x)), y)
+
+        xs, ys = map(jnp.asarray, data)
+        chunks = learner.etrace_grad(xs, ys, step_fn=step, chunk_size=6, reduction="sum")
+        algo = core.BPTT(model)
+        core.initialise(algo, data.xs[0])
+        whole = core.gradient(algo, squared_error, data.xs, data.ys, per_step_targets=True)
+        return named(chunks), named(whole.grads)
+
+    assert_close(*run(everything))  # one window is the whole sequence
+    for name, options, words in (
+        ("dni", {}, "one of bptt, d_rtrl"),
+        ("pp_prop", {"vjp_method": "multi-step"}, "for D_RTRL"),
+        ("d_rtrl", {"vmap": True}, "batch_size for vmap"),
+    ):
+        with pytest.raises(core.InvalidArgument, match=words):
+            ours.compile(GATED.model(), name, data.xs[0], **options)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_cells_are_the_librarys(name: str) -> None:
+    sizes, draw = CELLS[name], np.random.default_rng(0)
+    own, theirs = getattr(core.nn, name)(*sizes), getattr(braintrace.nn, name)(*sizes)
+    weights = theirs.states(brainstate.ParamState)
+    for path, state in own.states(brainstate.ParamState).items():
+        state.value = jax.tree.map(lambda a: 0.5 * draw.normal(size=a.shape), state.value)
+        weights[path].value = state.value
+    xs = draw.normal(size=(5, 2, 3))
+    for cell in (own, theirs):
+        brainstate.nn.init_all_states(cell, batch_size=2)
+    for x in xs:
+        assert relative_error(own(x), theirs(x)) < 1e-12
+    core.initialise(core.D_RTRL(own), xs[0])
+
+
+def test_lora_and_groups() -> None:
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(2, 6))
+    base = [library.Linear(6, 5) for library in (core.nn, braintrace.nn)]
+    pair = [lib.LoRA(6, 4, 5, base_module=b)
+            for lib, b in zip((core.nn, braintrace.nn), base, strict=True)]
+    base[1].weight.value, pair[1].weight.value = base[0].weight.value, pair[0].weight.value
+    assert relative_error(pair[0](x), pair[1](x)) < 1e-12
+    groups = [lib.GroupedLinear(3, 2, 4) for lib in (core.nn, braintrace.nn)]
+    groups[1].weight.value = groups[0].weight.value
+    assert relative_error(*(g(x.reshape(2, 3, 2)) for g in groups)) < 1e-12
+
+
+def test_cells_take_both_names_of_their_sizes() -> None:
+    for cell in (core.nn.GRUCell(3, 4), core.nn.GRUCell(in_size=3, out_size=(4,))):
+        assert isinstance(cell, brainstate.nn.GRUCell)
+        assert cell.out_size in (4, (4,))
