@@ -109,11 +109,6 @@ class Welch(NamedTuple):
         return self.gap - half, self.gap + half
 
 
-def paired_ratio(base: ArrayLike, head: ArrayLike) -> Interval:
-    """The geometric mean of head over base, pair by pair: `interval` of the ratios."""
-    return interval(np.exp(_logs(head) - _logs(base)))
-
-
 def behind(
     values: Mapping[str, Mapping[Hashable, float]],
     best: str,
@@ -176,10 +171,3 @@ def holm(p: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return [float(value) for value in adjusted]
-
-
-def _logs(values: ArrayLike) -> np.ndarray:
-    array = np.atleast_1d(np.asarray(values, dtype=float))
-    if not (len(array) and np.isfinite(array).all() and (array > 0).all()):
-        raise ValueError(f"times and ratios are positive, finite numbers; got {array.tolist()}")
-    return np.log(array)

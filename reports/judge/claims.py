@@ -18,7 +18,7 @@ from reports.judge.facts import Facts, Setting, Way
 from reports.judge.rows import number
 from reports.judge.scaling import LEAST_SIZES, TIME, TRACED, series
 from reports.records.columns import describe
-from reports.stats import Interval, paired_ratio
+from reports.stats import Interval, interval
 from reports.text import short
 
 Verdict = Literal["holds", "does not hold", "not decided"]
@@ -116,7 +116,7 @@ def relates(facts: Facts, settings: Sequence[Setting], metric: str, column: str,
     if not pairs:
         return None
     a, b = (np.exp([np.mean(sides[side][p]) for p in pairs]) for side in (of, to))
-    found = paired_ratio(b, a) if metric == TIME else Interval(*np.quantile(a / b, (0.5, 0, 1)))
+    found = interval(a / b) if metric == TIME else Interval(*np.quantile(a / b, (0.5, 0, 1)))
     low, high = (found.low, found.high) if found.low == found.low else (0.0, math.inf)
     beyond, short_of = (low > bar, high < bar) if bar > 1 else (high < bar, low > bar)
     ends = f" ({short(low)} to {short(high)})" if len(pairs) > 1 else ""

@@ -139,8 +139,12 @@ def read_json(file: Path, most_mib: int) -> Any:
             raise Unusable(
                 f"{found.st_size / 2**20:,.0f} MiB, more than the {most_mib} MiB it may have"
             )
-        value = json.loads(file.read_bytes())
-        _check(value)
+        text = file.read_bytes().decode()
+        value = json.loads(text, parse_int=_whole)
+        if _depth(value) > DEEPEST:
+            raise RecursionError
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except (FileNotFoundError, Unusable):
         raise
     except OSError as error:
@@ -149,28 +153,22 @@ def read_json(file: Path, most_mib: int) -> Any:
         raise Unusable(f"nested more than {DEEPEST} levels deep") from None
     except UnicodeDecodeError as error:
         raise Unusable(f"not UTF-8: {error.reason} at byte {error.start}") from None
+    except UnicodeEncodeError:
+        raise Unusable("text with half of a surrogate pair, which no file can hold") from None
     except ValueError as error:
         raise Unusable(f"not readable as JSON: {error}") from None
     return value
 
 
-def _check(value: Any, depth: int = 0) -> None:
-    if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-            raise Unusable("text with half of a surrogate pair, which no file can hold")
-    elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise Unusable("a whole number beyond 64 bits")
-    elif isinstance(value, dict | list):
-        if depth == DEEPEST:
-            raise Unusable(f"nested more than {DEEPEST} levels deep")
-        if isinstance(value, dict):
-            for name in value:
-                _check(name)
-            value = value.values()
-        for item in value:
-            if type(item) is not float:
-                _check(item, depth + 1)
+def _whole(digits: str) -> int:
+    if not -(2**63) <= (number := int(digits)) < 2**63:
+        raise Unusable("a whole number beyond 64 bits")
+    return number
+
+
+def _depth(value: Any) -> int:
+    values = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, values), default=0) if isinstance(value, dict | list) else 0
 
 
 def _record(value: Any) -> tuple[Record, list[str]]:

@@ -68,7 +68,7 @@ def test_few_processes_can_raise_an_alarm(repeats: int, cells: int, factor: floa
 def test_what_it_could_have_seen_is_seen_in_eighty_of_a_hundred() -> None:
     rng = np.random.default_rng(7)
     seen = draws = 0
-    for _ in range(60):
+    for _ in range(40):
         times = [tuple(np.exp(0.06 * rng.standard_normal((2, 5)))) for _ in range(4)]
         (line, *_) = time_lines(cells_of(times), TIME, bar=0.05)
         for _ in range(5):

@@ -49,7 +49,7 @@ STRANGERS = {
     "deep": (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested more than 32 levels deep"),
     "deep config": (text(config=json.loads("[" * 40 + "]" * 40)), "nested more than 32 levels"),
     "not UTF-8": (b'{"schema": "\xff"}', "not UTF-8"),
-    "binary": (bytes(range(256)), "not readable as JSON"),
+    "binary": (bytes(range(256)), "not UTF-8"),
     "65 bits": (text(metrics={"flops_per_step": 2**64}), "a whole number beyond 64 bits"),
     "far beyond": (b'{"schema": 1' + b"0" * 5000 + b"}", "not readable as JSON"),
     "surrogate": (text(reason="\ud800"), "text with half of a surrogate pair"),

@@ -26,11 +26,11 @@ from reports.sequential import (
 def test_the_test_stays_valid_under_the_null() -> None:
     rng = np.random.default_rng(9)
     # Cauchy: the mean does not even exist.
-    pairs = np.exp(np.clip(rng.standard_cauchy((2000, 2, 12)), -50, 50))
+    pairs = np.exp(np.clip(rng.standard_cauchy((800, 2, 12)), -50, 50))
     p = np.array([evidence(*pair).p for pair in pairs])
     for level in (0.01, 0.05, 0.25):
         # In their own direction, so in either of two.
-        assert np.mean(p <= level) <= 2 * level + 4 * math.sqrt(level / 2000)
+        assert np.mean(p <= level) <= 2 * level + 4 * math.sqrt(level / 800)
 
 
 def test_sign_flips_against_counting_by_hand() -> None:
@@ -113,19 +113,16 @@ def played(
     return decide(state)
 
 
-@pytest.mark.parametrize(("cells", "duels"), [(1, 100), (6, 15)])
-def test_equal_versions_raise_an_alarm_in_at_most_one_duel_of_a_hundred(
-    cells: int, duels: int
-) -> None:
+@pytest.mark.parametrize(("cells", "duels"), [(1, 30), (6, 3)])
+def test_equal_versions_raise_no_alarm(cells: int, duels: int) -> None:
     rng = np.random.default_rng(3)
-    alarms = sum(bool(played(0.0, 0.08, rng, cells)["worse"]) for _ in range(duels))
-    assert alarms <= duels // 100
+    assert not any(played(0.0, 0.08, rng, cells)["worse"] for _ in range(duels))
 
 
-@pytest.mark.parametrize(("sigma", "least"), [(0.01, 40), (0.03, 39), (0.05, 38)])
+@pytest.mark.parametrize(("sigma", "least"), [(0.01, 20), (0.05, 18)])
 def test_ten_percent_slower_is_found_in_nine_of_ten_duels(sigma: float, least: int) -> None:
     rng = np.random.default_rng(4)
-    duels = 40
+    duels = 20
     found = sum(bool(played(math.log(1.1), sigma, rng)["worse"]) for _ in range(duels))
     assert found >= least
 

@@ -91,11 +91,7 @@ def test_a_third_slower_is_seen_with_three_processes() -> None:
     assert stats.Welch.of(still, still).p_above(0.0) == 0.5
 
 
-def test_ratios_of_pairs() -> None:
-    assert stats.paired_ratio([1, 2, 4], [2, 4, 8])[:3] == pytest.approx((2, 2, 2))
-
-
-@pytest.mark.parametrize(("ways", "seeds", "paired"), [(2, 3, True), (3, 5, True), (5, 5, False)])
+@pytest.mark.parametrize(("ways", "seeds", "paired"), [(2, 3, True), (4, 5, False)])
 def test_equal_ways_are_seldom_called_behind(ways: int, seeds: int, paired: bool) -> None:
     rng = np.random.default_rng(4)
     calls = 0
@@ -143,8 +139,3 @@ def test_holm_never_lowers_a_p_and_keeps_the_order(p: list[float]) -> None:
 
 def test_holm_by_hand() -> None:
     assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-
-
-def test_what_is_no_time_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"positive, finite numbers; got \[1\.0, 0\.0\]"):
-        stats.paired_ratio([1.0, 0.0], [1.0, 1.0])
