@@ -69,7 +69,7 @@ def _table(match: Match, name: str, number: int) -> Table:
         "ms per training step": short(e.ms) + "*" * (e.contention and e.ms == e.ms),
         **{{"lr": "learning rate"}.get(k, k): _chosen(e, k) for k in ("lr", *tuned)},
     } for e in sorted(match.entries, key=lambda e: (-e.mean if e.mean == e.mean else 1, e.name))]
-    return tabulate(f"contest_{number}", f"Contest on {name}", rows, _notes(match))  # fmt: skip
+    return tabulate(f"contest_{number}", f"Contest on {name}", rows)  # fmt: skip
 
 
 def _accuracy(entry: Entry, brief: bool = False) -> Cell:
@@ -101,19 +101,3 @@ def _chosen(entry: Entry, name: str) -> Cell:
     edge = entry.edge.get(name, "")
     return Cell(short(entry.chosen.get(name)) + "†" * bool(edge),
                 edge and f"the {edge} that was tried")  # fmt: skip
-
-
-def _notes(match: Match) -> list[str]:
-    seeds = max((len(e.accuracy) for e in match.entries), default=0)
-    tried = sorted({e.tried for e in match.entries})
-    apart = ("as a ratio to BPTT's by turns in one process, times that of BPTT in the quietest"
-             if match.by_turns else "apart")  # fmt: skip
-    out = [f"Every way tried {' or '.join(map(str, tried))} points on validation data; what is "
-           f"compared is {seeds} fresh seeds each, tested once. Times are steps times the time of "
-           f"one step, which was measured {apart}; ∞ is a miss."]  # fmt: skip
-    if any(e.edge for e in match.entries):
-        out.append("† the lowest or highest value that was tried: a better one may lie beyond.")
-    if any(e.contention for e in match.entries):
-        out.append("* measured while more was running than the machine has cores: such a time is "
-                   "not compared.")  # fmt: skip
-    return out

@@ -27,7 +27,6 @@ MOST_SETTINGS = 40  # rows of the table of settings
 MOST_SLICES = 3  # settings of the rest for which growth with a size is told
 MOST_WEIGHTS = 40
 STEPS = 100  # training steps set beside what is paid once
-CONTENDED = "* measured under contention"
 
 
 class Cell(NamedTuple):
@@ -100,7 +99,7 @@ def ways(setting: Setting, nth: int) -> Table:
         "gradient cosine": short(w.cosine),
         "": _standing(setting, w),
     } for w in ranked]  # fmt: skip
-    return tabulate(f"ways_{nth}", f"Ways for {setting.whole}", rows, _notes(setting))
+    return tabulate(f"ways_{nth}", f"Ways for {setting.whole}", rows)
 
 
 def _standing(setting: Setting, way: Way) -> Cell:
@@ -127,28 +126,6 @@ def _standing(setting: Setting, way: Way) -> Cell:
     parts = [said, flaw if flaw not in said else "", failed]
     return Cell("; ".join(filter(None, parts)),
                 mark="start" if recommended else "bad" if why else "")  # fmt: skip
-
-
-def _notes(setting: Setting) -> list[str]:
-    out = []
-    learned, what = [w.learned for w in setting.ways if w.learned], heading(setting.metric)
-    if any(w.against for w in setting.ways):
-        out.append("Time over BPTT's: the two took turns in one process, so that load moves both.")
-    if any(w.contended for w in setting.ways):
-        out.append(f"{CONTENDED}: such a time is called neither faster nor slower than another "
-                   "that did not take turns with it.")  # fmt: skip
-    gap = max((f.rounding for f in learned if f.rounding == f.rounding), default=0.0)
-    if gap > 0:
-        out.append(f"Batchings of a method count as its repeats: on one seed they differ by up to "
-                   f"{short(gap)} in {what}.")  # fmt: skip
-    seeds = max((len(f.seeds) for f in learned), default=3)
-    if seeds < 3:
-        out.append(f"{plural(seeds, 'seed')}: from three on differences in {what} are tested.")
-    tries = {w.method: w.learned.n_lr for w in setting.ways if w.learned}
-    if len(set(tries.values())) > 1:
-        told = listed([f"{name} {n}" for name, n in sorted(tries.items())])
-        out.append(f"Not every method was tried at as many learning rates ({told}).")
-    return out
 
 
 def elsewhere(facts: Facts) -> Table | None:
@@ -178,7 +155,8 @@ def elsewhere(facts: Facts) -> Table | None:
 
     rows = [row(s) for s in sorted(found[:MOST_SETTINGS], key=place)]
     more = len(facts.settings) - len(rows)
-    notes = [f"{CONTENDED}."] * any(s.answer.start and s.answer.start.contended for s in found)
+    starts = [s.answer.start for s in found]
+    notes = ["* measured under contention."] * any(w.contended for w in starts if w)
     notes += [f"{more} more settings are in results.csv."] * (more > 0)
     return tabulate("settings", "Every setting", rows, notes)
 

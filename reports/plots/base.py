@@ -56,12 +56,12 @@ class Plot:
 
     def save(self, folder: Path) -> Drawn:
         """Writes NAME.svg, NAME.png and NAME.csv into the folder."""
-        import matplotlib
+        import matplotlib.style
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
 
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}):
+        with matplotlib.style.context([STYLE, {"svg.hashsalt": self.name}]):
             figure = Figure(SIZE_IN, layout="constrained", dpi=PNG_DPI)
             canvas = FigureCanvasAgg(figure)
             self.draw(figure.add_subplot())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 # Greys that the page replaces by its own colours, so that one drawing serves light and dark.
 INK, FAINT, PAPER = "#1b1b1f", "#c9c9cf", "#fefefe"
@@ -23,20 +23,7 @@ DASHES: tuple[tuple[int, tuple[float, ...]], ...] = (
 MOST_SERIES = 7  # a drawing; more cannot be told apart
 PNG_DPI = 200
 
-STYLE: dict[str, Any] = {
-    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
-    "font.family": "sans-serif", "font.size": 8, "axes.titlesize": 8.5, "axes.labelsize": 8,
-    "legend.fontsize": 7.5, "xtick.labelsize": 7.5, "ytick.labelsize": 7.5,
-    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
-    "axes.edgecolor": FAINT, "axes.linewidth": 0.7, "grid.color": FAINT, "grid.linewidth": 0.4,
-    "axes.grid": True, "axes.axisbelow": True, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.titlelocation": "left",
-    "xtick.major.width": 0.5, "ytick.major.width": 0.5,
-    "xtick.minor.size": 0, "ytick.minor.size": 0, "lines.linewidth": 1.6, "lines.markersize": 4,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a dollar in a name is a dollar
-    "svg.fonttype": "none",  # text stays text: searchable, small, in the reader's own font
-}  # fmt: skip
+STYLE = Path(__file__).with_name("paper.mplstyle")
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,11 @@ def made(kind: str, records: list[dict[str, Any]]) -> list[Plot]:
 
 def painted(plot: Plot) -> Any:
     """The axes as they are saved, laid out, for questions about where things are."""
-    from matplotlib import rc_context
+    from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(STYLE):
+    with style.context(STYLE):
         figure = Figure(SIZE_IN, layout="constrained", dpi=PNG_DPI)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
