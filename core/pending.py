@@ -6,7 +6,9 @@ A past trace does not depend on later weights, so this holds whatever updates co
 step reads eps_0 once and adds one product over the steps that are held back. The trace is written
 when there is no room for more, by one product per sample.
 
-That is worth its product where a trace lies outside of a processor's caches.
+That is worth its product where a trace lies outside of a processor's caches. It is not on a GPU:
+whether to write is decided by a loop, for which the host has to be asked (on an H100 an update a
+step of the trace of 640 x 512 x 64 took 0.18 ms with it and 0.12 without).
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ import jax.numpy as jnp
 
 __all__ = ["Pending", "held_back", "slots"]
 
-# A trace of fewer bytes is read and written faster than a further product is made.
-CPU_CACHED_BYTES, CACHED_BYTES = 2**24, 2**20
+# On a CPU, a trace of fewer bytes is read and written faster than a further product is made.
+CACHED_BYTES = 2**24
 
 # How many steps: c products of a step, and a c-th of reading and writing a trace, are least at
 # c = sqrt(4 operations / bytes) of what a processor can do in a second.
-CPU_STEPS, STEPS = 4, 8
+STEPS = 4
 
 
 class Pending(NamedTuple):
@@ -100,10 +102,9 @@ def slots(eps: dict[int, Any], steps: int, most: int | str) -> int:
     Args:
       most: a number, or "auto".
     """
-    cpu = jax.default_backend() == "cpu"
     if most == "auto":
         size = sum(math.prod(a.shape) * a.dtype.itemsize for a in eps.values())
-        least = CPU_CACHED_BYTES if cpu else CACHED_BYTES
-        most = (CPU_STEPS if cpu else STEPS) if size >= least else 1
+        pays = jax.default_backend() == "cpu" and size >= CACHED_BYTES
+        most = STEPS if pays else 1
     room = int(most) // steps * steps
     return room if room >= 2 * steps else 0
