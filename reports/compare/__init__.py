@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from reports.compare.exact import exact_lines
-from reports.compare.pairing import Cell, Side, pair, read_side
+from reports.compare.pairing import Cell, pair, read_side, told
 from reports.compare.result import Comparison, Line
 from reports.compare.times import BAR, TIME, time_lines
 
@@ -25,9 +27,9 @@ def compare(
     Raises:
         InputError: a side cannot be read, or they have no cell in common.
     """
-    sides = (read_side(base), read_side(head))
-    cells, notes = pair(*sides)
-    shared = [cell for cell in cells if all(map(len, cell.rows))]
+    (before, left_out), (after, left_out_too) = read_side(base), read_side(head)
+    cells, notes = pair(before, after)
+    shared = [cell for cell in cells if all(map(len, cell.at))]
     ok = [both for cell in shared if (both := cell.only_ok())]
     lines = [line for cell in ok for line in exact_lines(cell)]
     lines += [line for metric in measured for line in time_lines(ok, metric, bar)]
@@ -39,7 +41,7 @@ def compare(
         failing=[words for cell in shared if (words := _failing(cell))],
         added=[name for name, b, _ in status if not len(b)],
         fixed=[name for name, b, h in status if len(b) and "ok" not in b and "ok" in h],
-        notes=[*notes, *_notes(*sides)], bar=bar,
+        notes=[*notes, *left_out, *left_out_too, *_notes(before, after)], bar=bar,
     )  # fmt: skip
 
 
@@ -52,17 +54,15 @@ def _failing(cell: Cell) -> str:
     return f"{cell.name}: {status}" + (f", {reason}" if reason else "")
 
 
-def _notes(base: Side, head: Side) -> list[str]:
-    notes = [*base.left_out, *head.left_out]
-    machines = [side.environment("fingerprint") for side in (base, head)]
-    if machines[0] != machines[1]:
-        told = " and ".join(
-            f"{', '.join(side.environment('processor')) or 'unknown'} "
-            f"({', '.join(known) or 'unknown'})"
-            for side, known in zip((base, head), machines, strict=True)
-        )
-        notes.append(f"The machines differ: {told}; times are not compared.")
-    a, b = (side.rows.sort_values("key", ignore_index=True) for side in (base, head))
+def _notes(base: pd.DataFrame, head: pd.DataFrame) -> list[str]:
+    notes = []
+    places = [[told(rows[f"env.{fact}"]) if f"env.{fact}" in rows else []
+               for fact in ("fingerprint", "processor")] for rows in (base, head)]  # fmt: skip
+    if places[0][0] != places[1][0]:
+        words = " and ".join(f"{', '.join(processors) or 'unknown'} "
+                             f"({', '.join(known) or 'unknown'})" for known, processors in places)
+        notes.append(f"The machines differ: {words}; times are not compared.")
+    a, b = (rows.sort_values("key", ignore_index=True) for rows in (base, head))
     if a.equals(b):
         notes.append("Both sides hold the same records: an A/A comparison.")
     return notes

@@ -1,12 +1,10 @@
-"""Reading the two sides of a comparison and pairing their cells by configuration."""
+"""The two sides of a comparison as one table, and its cells, paired by configuration."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,38 +16,29 @@ from reports.records.columns import SETTINGS, SYMBOLS
 from reports.records.settings import identities, labels, option_names, settings
 from reports.records.table import frame, read_parquet
 
-_WORDS = ("algo", "batching", "model", "task", "backend", "device")
+SIDES = ("base", "head")
 LACKING = "not finite or not recorded in"
+_WORDS = ("algo", "batching", "model", "task", "backend", "device")
 _ALWAYS = ("algo", "batching", "batch_size", "n_hidden", "n_steps")
 
 
 @dataclass(frozen=True)
-class Side:
-    """One sweep: its rows, and files that were left out."""
+class Both:
+    """The rows of base and of head."""
 
-    name: str
     rows: pd.DataFrame
-    left_out: Sequence[str] = ()
     _columns: dict[str, np.ndarray] = field(default_factory=dict)
 
     def column(self, name: str) -> np.ndarray:
         """One value a row: words, or numbers that are NaN where one is absent or not finite."""
         if name not in self._columns:
             column = self.rows[name] if name in self.rows else pd.Series(np.nan, self.rows.index)
-            if not pd.api.types.is_numeric_dtype(column):
-                return self._columns.setdefault(name, column.to_numpy(dtype=object))
-            numbers = column.to_numpy(dtype=float, na_value=np.nan)
-            self._columns[name] = np.where(np.isfinite(numbers), numbers, np.nan)
+            if pd.api.types.is_numeric_dtype(column):
+                numbers = column.to_numpy(dtype=float, na_value=np.nan)
+                self._columns[name] = np.where(np.isfinite(numbers), numbers, np.nan)
+            else:
+                self._columns[name] = column.to_numpy(dtype=object)
         return self._columns[name]
-
-    @functools.cached_property
-    def timed(self) -> np.ndarray:
-        """Which rows were to take times."""
-        return self.rows.filter(regex=r"^cfg\.metric\.timing").notna().any(axis=1).to_numpy()
-
-    def environment(self, fact: str, at: Any = slice(None)) -> list[str]:
-        """The distinct values of one fact about where rows were measured."""
-        return sorted({v for v in self.column(f"env.{fact}")[at] if isinstance(v, str) and v})
 
 
 @dataclass(frozen=True)
@@ -58,34 +47,33 @@ class Cell:
 
     Args:
         name: the configuration in words.
-        rows: where its processes are in the rows of base and of head; empty on a side without it.
-        sides: base and head.
+        at: where its processes of base and of head are in `both`; empty on a side without it.
     """
 
     name: str
-    rows: tuple[np.ndarray, np.ndarray]
-    sides: tuple[Side, Side]
+    at: tuple[np.ndarray, np.ndarray]
+    both: Both
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """`Side.column` of the cell's processes of base and of head."""
-        base, head = (side.column(name)[at] for side, at in zip(self.sides, self.rows, strict=True))
-        return base, head
+        """`Both.column` of the cell's processes of base and of head."""
+        values = self.both.column(name)
+        return values[self.at[0]], values[self.at[1]]
 
     @property
     def keys(self) -> tuple[str, ...]:
-        base, head = self.column("key")
-        return (*base, *head)
-
-    def only_ok(self) -> Cell | None:
-        """The same without processes that failed; None where a side has none left."""
-        statuses = self.column("status")
-        base, head = (at[found == "ok"] for at, found in zip(self.rows, statuses, strict=True))
-        return Cell(self.name, (base, head), self.sides) if len(base) and len(head) else None
+        return tuple(np.concatenate(self.column("key")))
 
     @property
     def timed(self) -> bool:
         """Whether all processes were to take times."""
-        return all(side.timed[at].all() for side, at in zip(self.sides, self.rows, strict=True))
+        rows = self.both.rows.iloc[np.concatenate(self.at)]
+        return bool(rows.filter(regex=r"^cfg\.metric\.timing").notna().any(axis=1).all())
+
+    def only_ok(self) -> Cell | None:
+        """The same without processes that failed; None where a side has none left."""
+        base, head = (at[found == "ok"]
+                      for at, found in zip(self.at, self.column("status"), strict=True))
+        return Cell(self.name, (base, head), self.both) if len(base) and len(head) else None
 
     def gone(self, metric: str, better: str | None) -> tuple[Verdict, str] | None:
         """The verdict where a side lacks the number in some of its processes, and why.
@@ -111,15 +99,14 @@ class Cell:
     def lacking(self, metric: str) -> str:
         """In words, how many processes lack a number; "" where all have it."""
         told = [f"{np.isnan(side).sum()} of {len(side)} processes of {name}"
-                for name, side in zip(("base", "head"), self.column(metric), strict=True)
+                for name, side in zip(SIDES, self.column(metric), strict=True)
                 if np.isnan(side).any()]  # fmt: skip
         return f"{LACKING} {' and '.join(told)}" if told else ""
 
     def difference(self, *facts: str) -> str:
         """In words, how the environments of both sides differ in these; "" for not at all."""
         for fact in facts:
-            base, head = (side.environment(fact, at)
-                          for side, at in zip(self.sides, self.rows, strict=True))  # fmt: skip
+            base, head = (told(values) for values in self.column(f"env.{fact}"))
             if not (base and head):
                 return f"{fact} not recorded on {'one side' if base or head else 'both sides'}"
             if base != head:
@@ -130,25 +117,28 @@ class Cell:
         return ""
 
 
-def read_side(path: Path) -> Side:
-    """A folder with records, or a results.parquet.
+def told(values: np.ndarray) -> list[str]:
+    """The distinct words among these."""
+    return sorted({value for value in values if isinstance(value, str) and value})
+
+
+def read_side(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of a folder with records or of a results.parquet, and what was left out.
 
     Raises:
         InputError: neither of the two, no record, or another schema.
     """
-    if path.is_file():
-        rows = read_parquet(path)
-        if rows.empty:
-            raise InputError(
-                "a results table with rows", f"{path}, which has none", "Run a sweep first."
-            )
-        return Side(str(path), rows)
-    sweeps = read_sweeps([path])
-    left_out = [f"Left out {file}: {why}" for file, why in sweeps.corrupt]
-    return Side(str(path), frame(sweeps.records), left_out)
+    if not path.is_file():
+        sweeps = read_sweeps([path])
+        return frame(sweeps.records), [f"Left out {file}: {why}" for file, why in sweeps.corrupt]
+    rows = read_parquet(path)
+    if rows.empty:
+        raise InputError("a results table with rows", f"{path}, which has none",
+                         "Run a sweep first.")  # fmt: skip
+    return rows, []
 
 
-def pair(base: Side, head: Side) -> tuple[list[Cell], list[str]]:
+def pair(base: pd.DataFrame, head: pd.DataFrame) -> tuple[list[Cell], list[str]]:
     """Cells by every setting that both sides know, and notes; seeds are part of a cell.
 
     A setting that only one side has (a new option with its default) cannot tell cells apart and is
@@ -157,52 +147,42 @@ def pair(base: Side, head: Side) -> tuple[list[Cell], list[str]]:
     Raises:
         InputError: the sides have no cell in common.
     """
-    sides = (base, head)
-    known = [dict.fromkeys(settings(side.rows)) for side in sides]
+    known = [dict.fromkeys(settings(side)) for side in (base, head)]
     by = [*(c for c in known[0] if c in known[1]), "seed"]
-    notes = [
-        f"Only {side.name} has the settings {', '.join(own[:6])}; cells were paired without them."
-        for side, own in zip(sides, ([c for c in known[i] if c not in known[1 - i]]
-                                     for i in (0, 1)), strict=True)
-        if own
-    ]  # fmt: skip
-    groups = [_groups(side.rows, by) for side in sides]
-    if not set(groups[0]) & set(groups[1]):
+    notes = [f"Only {side} has the settings {', '.join(own[:6])}; cells were paired without them."
+             for side, mine, theirs in zip(SIDES, known, known[::-1], strict=True)
+             if (own := [c for c in mine if c not in theirs])]  # fmt: skip
+    both = Both(pd.concat([base.assign(side=0), head.assign(side=1)], ignore_index=True))
+    # Of a process that was measured again the later record.
+    places: dict[tuple[str, ...], tuple[dict, dict]] = {}
+    for row, (identity, side, repeat) in enumerate(
+        zip(identities(both.rows, by), both.rows["side"], both.rows["repeat"], strict=True)
+    ):
+        places.setdefault(identity, ({}, {}))[side][repeat] = row
+    if not any(all(sides) for sides in places.values()):
+        counts = [sum(bool(sides[i]) for sides in places.values()) for i in (0, 1)]
         raise InputError(
             "two sweeps with cells in common",
-            f"{base.name} and {head.name}, which share none of their "
-            f"{len(groups[0])} and {len(groups[1])} cells",
+            f"sweeps that share none of their {counts[0]} and {counts[1]} cells",
             "Run the same KEY=VALUE settings on both.",
         )
-    names = _names(pd.DataFrame([*groups[0], *groups[1]], columns=by).drop_duplicates(), sides)
-    none = np.empty(0, dtype=int)
-    return [Cell(name, (groups[0].get(i, none), groups[1].get(i, none)), sides)
-            for i, name in names.items()], notes  # fmt: skip
+    at = [(np.array([*b.values()], int), np.array([*h.values()], int)) for b, h in places.values()]
+    names = _names([*places], by, both)
+    return [Cell(*cell, both) for cell in zip(names, at, strict=True)], notes
 
 
-def _groups(rows: pd.DataFrame, by: Sequence[str]) -> dict[tuple[str, ...], np.ndarray]:
-    """Identity -> where its processes are; of one that was measured again, the later record."""
-    found: dict[tuple[str, ...], dict[Any, int]] = {}
-    for at, (identity, repeat) in enumerate(zip(identities(rows, by), rows["repeat"], strict=True)):
-        found.setdefault(identity, {})[repeat] = at
-    return {identity: np.array([*places.values()]) for identity, places in found.items()}
-
-
-def _names(cells: pd.DataFrame, sides: tuple[Side, Side]) -> dict[tuple[str, ...], str]:
-    """Identity -> the cell in words: its main settings, others only where nothing else tells."""
+def _names(identities: Sequence[tuple[str, ...]], by: Sequence[str], both: Both) -> list[str]:
+    """Each cell in words: its main settings, others only where nothing else tells."""
+    cells = pd.DataFrame(identities, columns=list(by))
     main = [*SETTINGS, "seed"]
     options = [c for c in cells if c not in main]
     counts = cells.groupby(main)[options].nunique()
     options = [c for c in options if counts[c].gt(1).any()]
     shown = [c for c in main if c in _ALWAYS or cells[c].nunique() > 1] + options
     leaves = option_names(options)
-    texts = {c: labels(v for side in sides for v in side.rows[c].dropna().unique().tolist())
-             for c in shown}  # fmt: skip
-    return {
-        tuple(cell): " ".join(
-            texts[c][cell[c]] if c in _WORDS
-            else f"{leaves.get(c) or SYMBOLS.get(c, c)}={texts[c].get(cell[c], '–')}"
-            for c in shown
-        )
-        for _, cell in cells.iterrows()
-    }  # fmt: skip
+    words = []
+    for c in shown:
+        texts = labels(both.rows[c].dropna().unique().tolist())
+        name = "" if c in _WORDS else f"{leaves.get(c) or SYMBOLS.get(c, c)}="
+        words.append([name + texts.get(value, "–") for value in cells[c]])
+    return [" ".join(parts) for parts in zip(*words, strict=True)]

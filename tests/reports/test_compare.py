@@ -202,7 +202,7 @@ def test_other_library_versions_are_not_compared_digit_by_digit(tmp_path: Path) 
     found = compared(tmp_path, base, head)
     exact = [ln for ln in found.lines if ln.gate == "exact"]
     assert {ln.verdict for ln in exact} == {"cannot tell"}
-    assert exact[0].note == "different versions: jax 0.10.2 and 0.11.0"
+    assert exact[0].note == "different versions: jax 0.10.2 and jax 0.11.0"
     assert found.status == 0
 
 

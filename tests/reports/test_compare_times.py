@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.compare.pairing import Cell, Side
+from reports.compare.pairing import Both, Cell
 from reports.compare.result import Line
 from reports.compare.times import time_lines
 
@@ -18,8 +18,10 @@ TIME, RATIO = "step_time_ms", "time_vs_bptt"
 def cell(name: str, *sides: dict[str, Any]) -> Cell:
     """A cell whose processes have these columns, on one machine."""
     known = {"key": "", "health": "", "env.fingerprint": "a"}
-    base, head = (Side("", pd.DataFrame(known | columns)) for columns in sides)
-    return Cell(name, (np.arange(len(base.rows)), np.arange(len(head.rows))), (base, head))
+    base, head = (pd.DataFrame(known | columns) for columns in sides)
+    at = np.arange(len(base) + len(head))
+    both = Both(pd.concat([base, head], ignore_index=True))
+    return Cell(name, (at[: len(base)], at[len(base) :]), both)
 
 
 def cells_of(times: list[tuple[np.ndarray, np.ndarray]]) -> list[Cell]:
