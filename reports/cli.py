@@ -147,7 +147,7 @@ def export(chosen: Namespace) -> int:
         return 0
     place = chosen.out or str(sweeps.folders[0] / PLACES.get(chosen.to, chosen.to))
     written, there = export(sweeps, chosen.to, place, chosen.experiment)
-    print(f"{written} runs written to {place}, {there} were there")
+    print(f"{written} of {written + there} runs written to {place}; a run that is there stays")
     return 0
 
 

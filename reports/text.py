@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ def short(value: Any, digits: int = 3) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return str(value)
     number = float(value)
+    if number == math.inf:
+        return "∞"
     if number.is_integer() and abs(number) < 1e6:
         return f"{int(number)}"
     if 1e-3 <= abs(number) < 1e6:

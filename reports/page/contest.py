@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.judge.contest import Entry, Match
+from reports.page.figures import between
 from reports.page.tables import Cell, Table, tabulate
-from reports.stats import interval
+from reports.stats import Interval, interval
 from reports.text import short
 
 _STANDING = {"first": "among the best", "behind": "behind", "untold": "cannot tell",
@@ -73,17 +74,14 @@ def _table(match: Match, name: str, number: int) -> Table:
 
 
 def _accuracy(entry: Entry, brief: bool = False) -> Cell:
-    values = list(entry.accuracy.values())
+    values = [100 * share for share in entry.accuracy.values()]
     if not values:
         return Cell("–")
-    found = interval(values, bounds=(0, 1))
+    found = interval(values, bounds=(0, 100))
     if brief:
         told = _STANDING[entry.best]
-        return Cell(f"{100 * found.centre:.1f}", told, "start" if entry.best == "first" else "")
-    text = f"{100 * found.centre:.1f} %"
-    if found.low == found.low:
-        text += f" ({100 * found.low:.1f} to {100 * found.high:.1f})"
-    return Cell(text, f"{len(values)} seeds, {found.kind or 'one value'}")
+        return Cell(f"{found.centre:.1f}", told, "start" if entry.best == "first" else "")
+    return Cell(f"{between(found)} %", f"{len(values)} seeds, {found.kind or 'one value'}")
 
 
 def _span(values: Sequence[float], middle: float | None = None) -> Cell:
@@ -91,10 +89,7 @@ def _span(values: Sequence[float], middle: float | None = None) -> Cell:
     if not values or math.isnan(values[0]):
         return Cell("–")
     middle = float(np.median(values)) if middle is None else middle
-    centre, low, high = (
-        short(v) if math.isfinite(v) else "∞" for v in (middle, min(values), max(values))
-    )
-    return Cell(centre if low == high else f"{centre} ({low} to {high})", "median, least to most")
+    return Cell(between(Interval(middle, min(values), max(values))), "median, least to most")
 
 
 def _chosen(entry: Entry, name: str) -> Cell:

@@ -31,16 +31,10 @@ def test_folders_alone_mean_report(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_out_names_another_place(tmp_path: Path) -> None:
-    folder = write_sweep(tmp_path / "a", grid(algo=ALGOS))
+    folder = write_sweep(tmp_path / "a", [record()])
     assert main(["report", str(folder), "--out", str(tmp_path / "elsewhere")]) == 0
     assert (tmp_path / "elsewhere" / "report" / "index.html").exists()
     assert not (folder / "report").exists()
-
-
-def test_all_rows_failed_still_gives_a_report(tmp_path: Path) -> None:
-    folder = write_sweep(tmp_path, [record(status="oom", reason="too large")])
-    assert main([str(folder)]) == 0
-    assert "No answer" in (folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -96,11 +90,11 @@ def test_compare_gives_its_status_and_writes_where_told(
 ) -> None:
     base = write_sweep(tmp_path / "base", grid(algo=ALGOS))
     head = write_sweep(tmp_path / "head", grid(algo=["bptt"]))
-    out = tmp_path / "made" / "result.xml"
+    out = tmp_path / "made" / "result.md"
     assert main(["compare", str(base), str(base)]) == 0
-    assert main(["compare", str(base), str(head), "--format", "junit", "--out", str(out)]) == 1
+    assert main(["compare", str(base), str(head), "--format", "markdown", "--out", str(out)]) == 1
     assert "1 missing cell" in capsys.readouterr().out
-    assert out.read_text().startswith("<?xml")
+    assert "1 missing cell" in out.read_text()
     assert main(["compare", str(base), str(head), "--bar", "50"]) == 2
     assert "--bar to be a share such as 0.05" in capsys.readouterr().err
 
@@ -143,8 +137,7 @@ def test_a_terminal_without_unicode_gets_escapes_not_a_traceback(tmp_path: Path)
     assert r"r\xe9seau on digits" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["claims {}", "--help", "table {}"])
-@pytest.mark.parametrize("end", ["| true", ">&-"])
+@pytest.mark.parametrize(("command", "end"), [("table {}", "| true"), ("claims {}", ">&-")])
 def test_output_that_nobody_reads_ends_quietly(small: Path, command: str, end: str) -> None:
     result = in_shell(f"{{reports}} {command.format(small)} {end}")
     assert all(line.startswith("reports: medians") for line in result.stderr.splitlines())
@@ -164,16 +157,3 @@ def test_importing_reports_loads_neither_drawing_nor_jax() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert result.stdout.strip() == "[]"
-
-
-def test_a_whole_report_never_loads_jax(tmp_path: Path) -> None:
-    folder = write_sweep(tmp_path, grid(algo=ALGOS))
-    code = (
-        "import sys; from reports.cli import main; main(sys.argv[1:]); "
-        "print([m for m in ('jax', 'core', 'bench', 'brainstate') if m in sys.modules])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert result.stdout.splitlines()[-1] == "[]"
