@@ -6,7 +6,7 @@ every model; which state a weight feeds, and whether that can be represented, is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
 from core.errors import NotRepresentable
 from core.graph import Graph, Hidden
 from core.labels import carries_gradient, unlinear
+from core.lowering import is_product, lowered
 from core.operation import Operation
 from core.program import Atom, Equation, Program, flatten_jaxpr
 
@@ -93,15 +94,10 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
             else:
                 others.append((var, new_var))
 
-    data = {*arg_vars, *(h.var for h in hidden), *(v for v, _ in others)}
+    program, data = lowered(program, [*arg_vars, *(h.var for h in hidden), *(v for v, _ in others)])
     trainable = {v for v in params if _moves(program.avals[v])}
-    prelude, body = [], []
-    for eqn in program.equations:
-        if data.intersection(eqn.variables):
-            data.update(eqn.outputs)
-            body.append(eqn)
-        else:
-            prelude.append(eqn)
+    prelude = [eqn for eqn in program.equations if data.isdisjoint(eqn.variables)]
+    body = [eqn for eqn in program.equations if not data.isdisjoint(eqn.variables)]
     rules: dict[int, Any] = {}
     spelled, avals = differential(prelude, program.avals, trainable, rules)
     for eqn in spelled:
@@ -248,22 +244,15 @@ def _traced(
 def _find_operations(
     body: list[Equation],
     program: Program,
-    data: set[int],
+    data: Set[int],
     trainable: set[int],
     names: Mapping[int, str],
 ) -> tuple[Operation, ...]:
     operations: list[Operation] = []
     for eqn in body:
-        if eqn.name != "dot_general" or len(eqn.variables) != 2:
+        if not is_product(eqn, data, program.avals):
             continue
         left, right = eqn.variables
-        batched = eqn.params["dimension_numbers"][1][0]
-        if (
-            (left in data) == (right in data)
-            or batched
-            or not is_real(program.avals[eqn.outputs[0]])
-        ):
-            continue
         x, w = (left, right) if left in data else (right, left)
         name = names.get(w, "a constant matrix")
         same = sum(op.name == name for op in operations)

@@ -22,7 +22,7 @@ from jax.extend.core import primitives
 
 from core.program import Atom, Constant, Equation, Program, bind, flatten_jaxpr
 
-__all__ = ["RULES", "differential", "is_real"]
+__all__ = ["LONGEST_LOOP", "RULES", "counts", "differential", "is_real", "tangent", "unrolled"]
 
 # Functions with a rule of their own.
 RULES = ("custom_jvp_call", "custom_vjp_call")
@@ -108,7 +108,7 @@ class _Writer:
         return self.known[key]
 
     def _rule(self, eqn: Equation) -> None:
-        program = self._program(eqn, _tangent)
+        program = self._program(eqn, tangent)
         if program is None:  # not linear
             self._keep(eqn)
             return
@@ -189,11 +189,11 @@ def _body(eqn: Equation, avals: Mapping[int, Any]) -> Program | None:
         return flatten_jaxpr(eqn.params[_WRAPPED[eqn.name]])
     if eqn.name == "scan" and eqn.params["length"] <= LONGEST_LOOP:
         operands = [_like(avals, a) for a in eqn.inputs]
-        return flatten_jaxpr(jax.make_jaxpr(partial(_unrolled, eqn.params))(*operands))
+        return flatten_jaxpr(jax.make_jaxpr(partial(unrolled, eqn.params))(*operands))
     return None
 
 
-def _counts(params: Mapping[str, Any]) -> tuple[int, int]:
+def counts(params: Mapping[str, Any]) -> tuple[int, int]:
     """How many operands of a scan are constants, and how many are carried."""
     if "num_consts" in params:
         return params["num_consts"], params["num_carry"]
@@ -201,9 +201,9 @@ def _counts(params: Mapping[str, Any]) -> tuple[int, int]:
     return len(consts), len(carry)
 
 
-def _unrolled(params: Mapping[str, Any], *operands: Any) -> list[Any]:
+def unrolled(params: Mapping[str, Any], *operands: Any) -> list[Any]:
     """`lax.scan` step by step."""
-    n_consts, n_carry = _counts(params)
+    n_consts, n_carry = counts(params)
     consts, carry = operands[:n_consts], list(operands[n_consts : n_consts + n_carry])
     xs, body = operands[n_consts + n_carry :], jex.jaxpr_as_fun(params["jaxpr"])
     steps = range(params["length"])
@@ -216,7 +216,7 @@ def _unrolled(params: Mapping[str, Any], *operands: Any) -> list[Any]:
     return [*carry, *(jnp.stack(y) for y in ys)]
 
 
-def _tangent(eqn: Equation, avals: Mapping[int, Any]) -> Program | None:
+def tangent(eqn: Equation, avals: Mapping[int, Any]) -> Program | None:
     """What a rule says: from the operands, and tangents of the real ones, to the tangents of the
     real outputs. None where what is pulled back is not linear in the cotangents.
 
@@ -256,8 +256,8 @@ def _like(avals: Mapping[int, Any], a: Atom) -> jax.ShapeDtypeStruct:
 # Of every operand, or of those that may be linear; the others are then constant.
 _SUMS = frozenset(
     """add add_any broadcast_in_dim concatenate convert_element_type copy copy_p cumsum expand_dims
-    imag neg pad pvary real reduce_precision reduce_sum reshape rev select_n slice split squeeze
-    stack sub tile transpose""".split()  # noqa: SIM905
+    imag neg pad pvary real reduce_precision reduce_sum reshape rev scatter-add select_n slice split
+    squeeze stack sub tile transpose""".split()  # noqa: SIM905
 )
 _PRODUCTS = frozenset(["conv_general_dilated", "dot_general", "mul"])
 _OF_THE_FIRST = frozenset(["div", "dynamic_slice", "gather"])
@@ -277,13 +277,14 @@ def is_linear(program: Program, variables: Iterable[int]) -> bool:
             if eqn.name in _SUMS and all(map(nothing, eqn.inputs)):
                 zero.update(eqn.outputs)
             continue
-        operands = eqn.inputs[1:] if eqn.name == "select_n" else eqn.inputs
+        at = {"select_n": 0, "scatter-add": 1}.get(eqn.name)  # which operand says where
+        operands = [a for i, a in enumerate(eqn.inputs) if i != at]
         straight = (
             (eqn.name in _SUMS and all(nothing(a) or a in linear for a in operands))
             or (eqn.name in _PRODUCTS and sum(moved) == 1)
             or (eqn.name in _OF_THE_FIRST and moved[0] and sum(moved) == 1)
         )
-        if not straight or (eqn.name == "select_n" and moved[0]):
+        if not straight or (at is not None and moved[at]):
             return False
         linear.update(eqn.outputs)
     return all(nothing(a) or a in linear for a in program.outputs)

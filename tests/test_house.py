@@ -39,8 +39,7 @@ CORE_RANKS = {
     **dict.fromkeys(("environment", "errors", "factors", "labels", "layers", "nn"), 0),
     **dict.fromkeys(("operation", "pending", "program", "recurrence", "relations"), 0),
     "schedule": 0,
-    "graph": 1,
-    "losses": 1,
+    **dict.fromkeys(("graph", "losses", "lowering"), 1),
     **dict.fromkeys(("beginning", "build", "capture", "cuts", "decay", "feedback"), 2),
     **dict.fromkeys(("rollout", "step", "window"), 2),
     **dict.fromkeys(("compiled", "low_rank", "traces"), 3),
@@ -55,6 +54,7 @@ CORE_RANKS = {
 PLUGIN_FOLDERS = {
     # d_rtrl: several rules are its trace with another derivative in it.
     "core/algorithms": {"base", "windowed", "d_rtrl"},
+    "core/lowering": {"site", "lowered"},
     "bench/models": {"base"},
     "bench/tasks": {"base", "events"},
     "bench/backends": {"base"},

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import brainstate
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -97,7 +96,6 @@ def test_fixed_moves_are_followed(name: str) -> None:
     check(Moved(MOVES[name]))
 
 
-
 def test_a_permutation_of_many_neurons_is_one_block() -> None:
     """Not one for each neuron: its neurons are listed."""
     n = 32
@@ -138,31 +136,6 @@ def test_an_output_of_several_neurons_is_refused_and_the_advice_works() -> None:
     with pytest.raises(core.NotRepresentable, match="repeat a weight's columns"):
         core.D_RTRL(model).compile_graph(data_for().xs[0])
     model.columns = True
-    check(model)
-
-
-def test_a_lookup_by_computed_indices_is_refused_and_the_advice_works() -> None:
-    class Lookup(Moved):
-        one_hot = False
-
-        def __init__(self) -> None:
-            super().__init__(lambda h, y: 0.8 * h + jnp.tanh(y))
-
-        def update(self, x: Any) -> Any:
-            index = (x[..., 0] > 0).astype(int)
-            table = self.W.value
-            row = jax.nn.one_hot(index, len(table)) @ table if self.one_hot else table[index]
-            self.h.value = self.f(self.h.value, row)
-            return self.h.value @ self.R.value
-
-    model = Lookup()
-    brainstate.nn.init_all_states(model, batch_size=2)
-    with pytest.raises(core.NotRepresentable) as refused:
-        core.D_RTRL(model).compile_graph(data_for().xs[0])
-    assert "'gather' with computed indices at" in str(refused.value)
-    assert "test_moves.py" in str(refused.value)
-    assert str(refused.value).endswith("jax.nn.one_hot(index, len(table)) @ table.")
-    model.one_hot = True
     check(model)
 
 

@@ -81,12 +81,6 @@ class Loop(Cell):
         return jax.lax.while_loop(more, lambda c: (0, 0.5 * c[1]), (0, h))[1] + jnp.tanh(y)
 
 
-class OperationInALoop(Cell):
-    def mix(self, h: Any, y: Any) -> Any:
-        W = self.W.weight.value["weight"][N_IN:]
-        return jax.lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, c[1] @ W), (0, y))[1]
-
-
 class Twice(Cell):
     """One half of y feeds both halves of the state."""
 
@@ -143,8 +137,6 @@ CASES = [
     (Neighbour, "expected that each neuron of h reads its own h; got a path that reads another "
      "neuron's.", "", "Mix neurons through a weight matrix, or train with core.BPTT."),
     (Loop, "expected an element-wise path into the state h; got the operation", "in mix", REMEDY),
-    (OperationInALoop, "expected an element-wise path into the state h; got the operation 'while'",
-     "in mix", REMEDY),
     (Twice, "expected that each element feeds one neuron of the state h; got an element that "
      "feeds several, at the operation 'concatenate', ", "in mix", REMEDY),
     (MixingRule, "expected that each element feeds one neuron of the state h; got an element that "

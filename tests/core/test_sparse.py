@@ -1,4 +1,4 @@
-"""Layers of primitives that cannot be mapped: what needs no analysis runs the model's own loop."""
+"""Sparse layers: products with weights, if small; others run step by step, and are not mapped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from .test_losses import own_loop
 ENTRIES = np.where(np.random.default_rng(3).random((N_IN, N_HIDDEN)) < 0.6, 0.7, 0.0)
 ALGORITHMS = {
     "bptt": core.BPTT,
-    "checkpointed": lambda m: core.CheckpointedBPTT(m, segment=2),
     "truncated": lambda m: core.TruncatedBPTT(m, window=7),
     "rtrl": lambda m: core.RTRL(m, window=2),
 }
@@ -37,8 +36,34 @@ class Sparse(rate.Leaky):
         )
 
 
+class Dense(rate.Leaky):
+    """The same, as it is without zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell.W = brainstate.nn.Linear(N_IN, N_HIDDEN, w_init=ENTRIES, b_init=None)
+
+
+@pytest.mark.parametrize("make", [core.BPTT, core.D_RTRL, core.RTRL], ids=lambda m: m.__name__)
+def test_a_small_one_is_a_product(make: Any) -> None:
+    """Also where brainunit 0.5.2 would transpose it wrongly."""
+    data, model = data_for(), Sparse()
+    brainstate.random.seed(0)
+    dense = Dense()
+
+    def everything() -> Any:
+        return gradient_of(make(model), data), own_loop(dense, squared_error, data)
+
+    (grads, losses), (wanted, wanted_losses) = run(everything)
+    name = "cell.W.weight.weight"
+    wanted[name] = wanted[name][np.nonzero(ENTRIES)]
+    assert_close(grads, wanted, 1e-11)
+    assert relative_error(losses, wanted_losses) < 1e-12
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_sparse_layer_runs_step_by_step(name: str) -> None:
+def test_a_large_one_runs_step_by_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.lowering.sparse.MOST", 0)
     model, data = Sparse(), data_for()
 
     def everything() -> Any:

@@ -1,0 +1,23 @@
+"""Write a step as products and element-wise operations, before it is analysed.
+
+The core knows one kind of operation, y = x W. A lookup, a convolution, a product in a loop or in a
+branch, a sparse matrix and other libraries' own primitives are such operations spelled in another
+way. Each kind has a rule, one file of this folder, that spells it out; values and derivatives stay
+those of the equation. What no rule takes stays as it is, and is refused by `core.build` if it lies
+on a path into a state.
+"""
+
+from core.lowering import (  # noqa: F401  each registers its rules
+    branches,
+    convolutions,
+    foreign,
+    groups,
+    lookups,
+    loops,
+    own_rules,
+    sparse,
+)
+from core.lowering.lowered import lowered
+from core.lowering.site import is_product
+
+__all__ = ["is_product", "lowered"]

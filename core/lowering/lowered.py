@@ -1,0 +1,115 @@
+"""A program with the equations that have a rule rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import primitives
+
+from core.lowering.site import RULES, Rewritten, Site, is_product, stretched
+from core.program import Atom, Constant, Equation, Program, evaluate, flatten_jaxpr, needed
+
+__all__ = ["holds_weights", "lowered"]
+
+
+def lowered(program: Program, data: Iterable[int]) -> tuple[Program, frozenset[int]]:
+    """Rewrite what has a rule.
+
+    Args:
+      data: inputs of the program that differ from step to step.
+
+    Returns:
+      The program, with the same inputs and outputs; all of its variables that data reaches.
+    """
+    writer = _Writer(program, data)
+    for eqn in program.equations:
+        writer.write(eqn)
+    made = replace(program, equations=tuple(writer.written), avals=writer.avals)
+    return made, frozenset(writer.data)
+
+
+def holds_weights(program: Program, data: Set[int]) -> bool:
+    """Whether weights meet data there, in a lowered program, in a way that has traces."""
+    avals = program.avals
+    return any(is_product(e, data, avals) or stretched(e, data, avals) for e in program.equations)
+
+
+class _Writer:
+    def __init__(self, program: Program, data: Iterable[int]) -> None:
+        self.avals, self.data = dict(program.avals), set(data)
+        self.known = {
+            v: a for v, a in program.constants.items() if not isinstance(a, jax.core.Tracer)
+        }
+        self.still: set[int] = set()
+        self.settled = set(self.known)  # what constants alone decide
+        self.written: list[Equation] = []
+
+    def write(self, eqn: Equation) -> None:
+        if self.settled.issuperset(eqn.variables):
+            self.settled.update(eqn.outputs)
+        moving = not self.data.isdisjoint(eqn.variables)
+        rule = RULES.get(eqn.name) if moving else None
+        made = rule and rule(Site(eqn, self.avals, self.data, self.still, self.fixed))
+        if made is not None:
+            self._rewrite(eqn, made)
+            return
+        self.written.append(eqn)
+        if eqn.name == "stop_gradient":
+            self.still.update(eqn.outputs)
+        if moving:
+            self.data.update(eqn.outputs)
+
+    def fixed(self, atom: Atom) -> Any:
+        if isinstance(atom, Constant):
+            return np.asarray(atom.value)
+        if atom not in self.settled:
+            return None
+        with jax.ensure_compile_time_eval():
+            evaluate(needed(self.written, [atom], given=self.known), self.known)
+        return np.asarray(self.known[atom])
+
+    def _fresh(self, aval: Any) -> int:
+        v = len(self.avals)
+        self.avals[v] = aval
+        return v
+
+    def _rewrite(self, eqn: Equation, made: Rewritten) -> None:
+        variables = tuple(dict.fromkeys(eqn.variables))
+
+        def of_variables(*values: Any) -> list[Any]:
+            env = dict(zip(variables, values, strict=True))
+            found = made(*(env[a] if isinstance(a, int) else a.value for a in eqn.inputs))
+            for v, a in zip(eqn.outputs, found, strict=True):
+                like = self.avals[v]
+                assert (a.shape, a.dtype) == (like.shape, like.dtype), eqn.name
+            return found
+
+        like = [jax.ShapeDtypeStruct(self.avals[v].shape, self.avals[v].dtype) for v in variables]
+        program = flatten_jaxpr(jax.make_jaxpr(of_variables)(*like))
+        env: dict[int, Any] = dict(zip(program.inputs, variables, strict=True))
+        env.update((v, Constant(value)) for v, value in program.constants.items())
+        ends = list(zip(program.outputs, eqn.outputs, strict=True))
+        for end, v in ends:
+            if isinstance(end, int):
+                env.setdefault(end, v)
+        for inner in program.equations:
+            for v in inner.outputs:
+                if v not in env:
+                    env[v] = self._fresh(program.avals[v])
+            self.write(
+                Equation(
+                    inner.primitive,
+                    tuple(a if isinstance(a, Constant) else env[a] for a in inner.inputs),
+                    tuple(env[v] for v in inner.outputs),
+                    inner.params,
+                    (*inner.source_info, *eqn.source_info),
+                )
+            )
+        for end, v in ends:
+            a = end if isinstance(end, Constant) else env[end]
+            if a != v:
+                self.write(Equation(primitives.copy_p, (a,), (v,), {}, eqn.source_info))

@@ -1,0 +1,93 @@
+"""What a rule of lowering is told, and the rules by the names of primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from core.differential import is_real
+from core.labels import ELEMENTWISE
+from core.program import Atom, Constant, Equation
+
+__all__ = ["LONGEST", "MOST", "RULES", "Rule", "Site", "is_product", "rule", "stretched"]
+
+LONGEST = 64  # turns of a loop, groups of a product: what is written out one by one
+MOST = 2**20  # entries of a weight that is written as a dense one
+
+Rewritten = Callable[..., list[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """An equation that data reaches.
+
+    Attributes:
+      avals: of all variables.
+      data: variables that differ from step to step; the others are weights and constants.
+      still: what has no derivative, by `stop_gradient`.
+      fixed: the value of an atom that constants alone decide, or None.
+    """
+
+    eqn: Equation
+    avals: Mapping[int, Any]
+    data: Set[int]
+    still: Set[int]
+    fixed: Callable[[Atom], Any]
+
+    def moves(self, *places: int) -> list[bool]:
+        """Which operands are data; of some places, or of all."""
+        chosen = [self.eqn.inputs[i] for i in places] if places else self.eqn.inputs
+        return [isinstance(a, int) and a in self.data for a in chosen]
+
+    def is_weight(self, place: int) -> bool:
+        """Whether a gradient may go to the operand's weights: no data, no constant."""
+        a = self.eqn.inputs[place]
+        if not isinstance(a, int) or a in self.data or a in self.still:
+            return False
+        return is_real(self.avals[a]) and self.fixed(a) is None
+
+    def shape(self, place: int) -> tuple[int, ...]:
+        a = self.eqn.inputs[place]
+        return tuple(a.value.shape if isinstance(a, Constant) else self.avals[a].shape)
+
+
+Rule = Callable[[Site], Rewritten | None]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register a function of a `Site` for primitives of these names.
+
+    It returns what the equation computes, as a function of its operands that jax can trace, or None
+    to leave the equation as it is. Value and derivative must be the equation's, wherever it stands.
+    """
+
+    def register(f: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, f))
+        return f
+
+    return register
+
+
+def is_product(eqn: Equation, data: Set[int], avals: Mapping[int, Any]) -> bool:
+    """Whether an equation is an operation y = x W: a product of data with what is none."""
+    if eqn.name != "dot_general" or len(eqn.variables) != 2:
+        return False
+    left, right = eqn.variables
+    batched = eqn.params["dimension_numbers"][1][0]
+    one = (left in data) != (right in data)
+    return one and not batched and is_real(avals[eqn.outputs[0]])
+
+
+def stretched(eqn: Equation, data: Set[int], avals: Mapping[int, Any]) -> list[int]:
+    """Weights that an equation spreads over data, element by element: a bias, a time constant.
+
+    Inside a branch or a loop their derivative comes as a sum; there it has to be one for each
+    element.
+    """
+    if eqn.name not in ELEMENTWISE or data.isdisjoint(eqn.variables):
+        return []
+    shape = avals[eqn.outputs[0]].shape
+    rest = [v for v in eqn.variables if v not in data and avals[v].shape != shape]
+    return [v for v in rest if is_real(avals[v])]
