@@ -17,7 +17,7 @@ class LIFSNN(brainstate.nn.Module):
 
     Each layer's neurons are stepped once with their current and once more without: the second
     step only decays the voltage, which stays far below threshold, so the network never spikes.
-    It is kept as published because a benchmark has to notice that; ``lif_current`` works.
+    It is kept as published because a benchmark has to notice that; ``lif_net`` works.
 
     Args:
         n_in: inputs per step, I.

@@ -18,9 +18,7 @@ from bench.cell.trees import flat
 from bench.tasks.random_spikes import RandomSpikes
 
 MODELS = {"gru": {"_target_": "bench.models.gru.GRU"},
-          "lif_net": {"_target_": "bench.models.lif_net.LIFNet", "tau_mem": 3.0, "tau_out": 7.0},
-          "lif_current": {"_target_": "bench.models.lif_current.LIFCurrent", "tau_mem": 4.0,
-                          "tau_out": 6.0}}
+          "lif_net": {"_target_": "bench.models.lif_net.LIFNet", "tau_mem": 3.0, "tau_out": 7.0}}
 CONFIG: dict[str, Any] = {
     "algo": {"_target_": "core.BPTT"}, "n_hidden": 8, "n_layers": 2, "batch_size": 3, "seed": 0,
     "lr": 1e-2, "clip_norm": 1.0, "update_every": "sequence", "dtype": "float64"}
@@ -46,8 +44,7 @@ def trained(backend: Backend, config: dict[str, Any], updates: int) -> list[dict
 
 
 @pytest.mark.parametrize(("model", "mode", "updates"), [
-    ("gru", "vmap", 3), ("lif_net", "manual", 3), ("lif_net", "single", 0),
-    ("lif_current", "manual", 0)])
+    ("gru", "vmap", 3), ("lif_net", "manual", 3), ("lif_net", "single", 0)])
 def test_gradient_and_training_are_the_cores(model: str, mode: str, updates: int) -> None:
     config = {**CONFIG, "model": MODELS[model], "batching": {"mode": mode}}
     with jax.enable_x64(True), brainstate.environ.context(precision=64):

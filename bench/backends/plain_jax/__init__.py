@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 DT_MS = 1.0
 
 # Models that are written down again in plain JAX, and what the parameters of a layer are called.
-CURRENT_DRIVEN = "bench.models.lif_current.LIFCurrent"
-LIF_LAYERS = {"bench.models.lif_net.LIFNet": "synapses.{}.comm", CURRENT_DRIVEN: "linears.{}"}
+LIF_LAYERS = {"bench.models.lif_net.LIFNet": "synapses.{}.comm"}
 MODELS = ("bench.models.gru.GRU", *LIF_LAYERS)
 
 
@@ -146,10 +145,7 @@ def network_of(model: Any, config: Config) -> Network:
         return networks.gru(*size)
     neuron, readout = model.neurons[0], model.readout
     decay = math.exp(-DT_MS / _number(neuron.tau))
-    # A current of 1 mA moves the voltage by the share of R that one step takes in; a delta synapse
-    # by its weight.
-    gain = (1 - decay) * _number(neuron.R) if target == CURRENT_DRIVEN else 1.0
-    return networks.lif(*size, readout.out_size[-1], LIF_LAYERS[target], decay, gain,
+    return networks.lif(*size, readout.out_size[-1], LIF_LAYERS[target], decay,
                         _number(readout.decay))
 
 

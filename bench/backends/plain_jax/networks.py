@@ -79,7 +79,7 @@ def _spike_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[A
     return spike(v), jnp.maximum(0.0, SLOPE * (1.0 - jnp.abs(v - V_TH))) * dv
 
 
-def lif(n_hidden: int, n_layers: int, n_out: int, layers: str, decay: float, gain: float,
+def lif(n_hidden: int, n_layers: int, n_out: int, layers: str, decay: float,
         decay_out: float) -> Network:
     """Leaky integrate-and-fire layers with soft reset that read their own spikes; a leaky readout.
 
@@ -89,7 +89,6 @@ def lif(n_hidden: int, n_layers: int, n_out: int, layers: str, decay: float, gai
         n_out: classes.
         layers: name of a layer's parameters, ``{}`` for its number.
         decay: of the voltage per step.
-        gain: what an input of 1 adds to the voltage, in mV.
         decay_out: of the readout per step.
     """
 
@@ -103,7 +102,7 @@ def lif(n_hidden: int, n_layers: int, n_out: int, layers: str, decay: float, gai
         for layer, v_tm1 in enumerate(voltages):
             spikes = spike(v_tm1)
             drive = linear(params[layers.format(layer)], jnp.concatenate([x, spikes], axis=-1))
-            v = decay * (v_tm1 - V_TH * spikes) + gain * drive
+            v = decay * (v_tm1 - V_TH * spikes) + drive
             x = spike(v)
             new.append(v)
         r = decay_out * r_tm1 + x @ params["readout"]

@@ -1,0 +1,78 @@
+"""Excitatory and inhibitory neurons with conductances, whose weights keep their sign."""
+
+from __future__ import annotations
+
+import brainpy.state
+import brainstate
+import braintools
+import brainunit as u
+import jax
+
+from bench.bounds import NotNegative, Positive
+from bench.models.base import Spiking, full_current, time_constants, widths
+
+EXCITATORY = 0.8  # share of the neurons
+REVERSAL = 5.0 * u.mV, -2.0 * u.mV  # of the two conductances; rest is 0 mV, the threshold 1 mV
+
+
+class Layer(brainstate.nn.Module):
+    """Neurons with a voltage and two conductances; inputs are excitatory.
+
+    Args:
+        n_in: spikes from below.
+        n: neurons; the first four of five are excitatory.
+        tau, tau_syn: time constants of the membrane and the synapses.
+        gain, recurrent_gain: of the initial weights.
+    """
+
+    def __init__(self, n_in: int, n: int, tau: u.Quantity, tau_syn: u.Quantity, gain: float,
+                 recurrent_gain: float) -> None:
+        super().__init__()
+        self.n_exc = max(1, min(n - 1, round(EXCITATORY * n)))
+        self.neuron = brainpy.state.LIF(n, tau=tau, R=full_current(tau))
+        init = braintools.init.KaimingNormal(unit=u.siemens)
+        recurrent = recurrent_gain * init((n, n))
+        # A conductance drives the neuron by its reversal potential times as much.
+        exc = u.math.concatenate([gain * init((n_in, n)), recurrent[: self.n_exc]], axis=0) / 5
+        inh = recurrent[self.n_exc :] / 2
+        self.exc, self.inh = (
+            brainpy.state.AlignPostProj(
+                comm=brainstate.nn.SignedWLinear(w.shape[0], n, w_init=w),
+                syn=brainpy.state.Expon.desc(
+                    n, tau=tau_syn,
+                    g_initializer=braintools.init.Constant(0.0 * u.siemens)),
+                out=brainpy.state.COBA.desc(E=reversal), post=self.neuron)
+            for w, reversal in zip((exc, inh), REVERSAL, strict=True))
+
+    def update(self, x: jax.Array) -> jax.Array:
+        spikes = self.neuron.get_spike()
+        self.exc(u.math.concatenate([x, spikes[..., : self.n_exc]], axis=-1))
+        self.inh(spikes[..., self.n_exc :])
+        return self.neuron()
+
+
+class CobaEI(Spiking):
+    """Recurrent layers of excitatory and inhibitory neurons, and a leaky readout.
+
+    Args:
+        n_in: inputs per step, I.
+        n_hidden: neurons of each layer, H, at least 2; four of five excite.
+        n_out: classes, O.
+        n_layers: recurrent layers, each reading the spikes of the one below.
+        tau_mem: membrane time constant in ms.
+        tau_syn: time constant of the conductances in ms.
+        tau_out: time constant of the readout in ms.
+        gain, recurrent_gain: of the initial weights from below, and of those between the neurons.
+        tau_spread: standard deviation of the logarithm of the membrane time constants.
+    """
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
+                 tau_mem: Positive = 5.0, tau_syn: Positive = 3.0, tau_out: Positive = 5.0,
+                 gain: Positive = 1.0, recurrent_gain: NotNegative = 1.0,
+                 tau_spread: NotNegative = 0.0) -> None:
+        if n_hidden < 2:
+            raise ValueError(f"n_hidden: expected at least 2 (one of a kind), got {n_hidden}.")
+        super().__init__(
+            [Layer(below, n_hidden, time_constants(tau_mem, tau_spread, n_hidden), tau_syn * u.ms,
+                   gain, recurrent_gain) for below in widths(n_in, n_hidden, n_layers)],
+            n_hidden, n_out, tau_out)

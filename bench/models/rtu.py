@@ -1,0 +1,58 @@
+"""Recurrent trace units: pairs of states that turn and decay, read through a nonlinearity."""
+
+from __future__ import annotations
+
+import math
+
+import brainstate
+import jax
+import jax.numpy as jnp
+
+from bench.models.base import Stack, widths
+
+
+class RTUCell(brainstate.nn.Module):
+    """``h = r e^{i theta} h + sqrt(1 - r^2) W x`` in two real states, and ``relu`` of both.
+
+    Args:
+        n_in: inputs per step.
+        n: pairs; the output has twice as many numbers.
+    """
+
+    def __init__(self, n_in: int, n: int) -> None:
+        super().__init__()
+        self.n = n
+        uniform = brainstate.random.uniform
+        self.nu = brainstate.ParamState(jnp.log(-jnp.log(0.5 + 0.49 * uniform(size=n))))
+        self.theta = brainstate.ParamState(math.pi / 10 * uniform(size=n))
+        self.linears = [brainstate.nn.Linear(n_in, n) for _ in range(2)]
+
+    def init_state(self, batch_size: int | None = None, **_: object) -> None:
+        shape = (self.n,) if batch_size is None else (batch_size, self.n)
+        self.re, self.im = (brainstate.HiddenState(jnp.zeros(shape)) for _ in range(2))
+
+    def update(self, x: jax.Array) -> jax.Array:
+        r = jnp.exp(-jnp.exp(self.nu.value))
+        a, b = r * jnp.cos(self.theta.value), r * jnp.sin(self.theta.value)
+        drive_re, drive_im = (jnp.sqrt(1 - r**2) * linear(x) for linear in self.linears)
+        re, im = self.re.value, self.im.value
+        self.re.value, self.im.value = a * re - b * im + drive_re, b * re + a * im + drive_im
+        return jax.nn.relu(jnp.concatenate([self.re.value, self.im.value], axis=-1))
+
+
+class RTU(Stack):
+    """``n_layers`` layers of linear recurrent trace units and a linear readout.
+
+    Args:
+        n_in: inputs per step, I.
+        n_hidden: pairs of states of each layer, H.
+        n_out: classes, O.
+        n_layers: layers.
+
+    Reference: E. Elelimy et al., "Real-Time Recurrent Learning using Trace Units in Reinforcement
+    Learning", NeurIPS 2024, arXiv:2409.01449.
+    """
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
+        super().__init__([RTUCell(below, n_hidden)
+                          for below in widths(n_in, 2 * n_hidden, n_layers)], 2 * n_hidden, n_out)
