@@ -13,6 +13,7 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from reports.judge.facts import Facts, Setting, Way
 from reports.judge.rows import number
@@ -96,32 +97,29 @@ def relates(facts: Facts, settings: Sequence[Setting], metric: str, column: str,
     above one that is above 1, else below it.
     """
     same = "batching" if column == "algo" else "variant"
-    sides: dict[str, dict[object, list[float]]] = {of: {}, to: {}}
-    keys: list[str] = []
+    rows = []
     for setting in settings:
         width, batch = (number(setting.row[size]) for size in ("n_hidden", "batch_size"))
-        if not (width >= n_hidden and batch >= batch_size):
-            continue
-        for way in setting.ways:
+        for way in setting.ways if width >= n_hidden and batch >= batch_size else ():
             # What an algorithm's trace costs shows only where one is made.
-            traced = column != "algo" or way.traced
+            counts = (way.traced or column != "algo") and not (metric == TIME and way.contended)
             value = way.ms if metric == TIME else way.median(metric)
-            counts = traced and not (metric == TIME and way.contended) and _own(way)
-            side = sides.get(getattr(way, column))
-            if side is None or not counts or not value > 0:
-                continue
-            side.setdefault((setting.id, getattr(way, same)), []).append(math.log(value))
-            keys += way.keys
-    pairs = [p for p in sides[of] if p in sides[to]]
-    if not pairs:
+            if getattr(way, column) in (of, to) and counts and _own(way) and value > 0:
+                pair = f"{setting.id} {getattr(way, same)}"
+                rows.append((pair, getattr(way, column), math.log(value), way.keys))
+    table = pd.DataFrame(rows, columns=["pair", "side", "log", "keys"])
+    means = table.groupby(["pair", "side"])["log"].mean().unstack().reindex(columns=[of, to])
+    pairs = means.dropna()
+    if pairs.empty:
         return None
-    a, b = (np.exp([np.mean(sides[side][p]) for p in pairs]) for side in (of, to))
+    a, b = (np.exp(pairs[side].to_numpy()) for side in (of, to))
     found = interval(a / b) if metric == TIME else Interval(*np.quantile(a / b, (0.5, 0, 1)))
     low, high = (found.low, found.high) if found.low == found.low else (0.0, math.inf)
     beyond, short_of = (low > bar, high < bar) if bar > 1 else (high < bar, low > bar)
     ends = f" ({short(low)} to {short(high)})" if len(pairs) > 1 else ""
     count = f"{len(pairs)} {'setting' if len(pairs) == 1 else 'settings'}"
     figure = f"{of}'s {describe(metric).title} over {to}'s: {short(found.centre)}{ends} in {count}."
+    keys = [key for some in table["keys"] for key in some]
     return _finding(True if beyond else False if short_of else None, figure, keys)
 
 

@@ -101,10 +101,10 @@ def facts(table: pd.DataFrame) -> Facts:
     Nothing depends on the order of the rows, except that of two with one identity the later counts.
     """
     held = [c for c in held_columns(table) if c in table]
-    # Cutting a table into its ways takes long where it has all its settings, and where texts are
-    # those of an arrow table.
+    # Cutting a table into its ways takes long where it has all its settings, where texts are those
+    # of an arrow table, and where each column lies apart, as it does until it is copied.
     table = table[[c for c in table if not c.startswith(("cfg.", "env.")) or c in held]]
-    table = table.astype(dict.fromkeys(table.select_dtypes("string").columns, object))
+    table = table.astype(dict.fromkeys(table.select_dtypes("string").columns, object)).copy()
     medians = _medians(table)
     differs = varied(table, held)
     apart = [c for c in differs if c not in SIZES]
