@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from reports.judge.scaling import TIME, Series, series, sizes_swept
+from reports.judge.scaling import LEAST_SIZES, TIME, Series, series, sizes_swept
 from reports.plots.base import (
     TITLE_WIDTH,
     NotDrawn,
@@ -60,7 +60,7 @@ def _plot(found: list[Series], number: int, cut: str) -> Plot:
     size, metric = first.size, first.metric
     stem, title = ("time", "Step time") if metric == TIME else ("memory", "Memory")
     caption = "Both axes are logarithmic."
-    if any(s.theory is not None for s in shown):
+    if any(_slope(s) is not None for s in shown):
         caption += " Dashed: the slope of theory for large sizes, through the last point."
     if any(_window_end(s) for s in shown):
         caption += " Dotted: up to here one window covers the sequence."
@@ -78,6 +78,11 @@ def _plot(found: list[Series], number: int, cut: str) -> Plot:
         data=data.rename(columns=names)[["way", "batching", *names.values(), "n"]],
         draw=partial(_draw, found=shown, styles=looks(of_method(s.way) for s in found)),
     )  # fmt: skip
+
+
+def _slope(one: Series) -> float | None:
+    """Theory's exponent, where there are sizes enough to hold it against."""
+    return one.theory if len(one.points) >= LEAST_SIZES else None
 
 
 def _window_end(one: Series) -> float | None:
@@ -100,8 +105,9 @@ def _draw(axes: Axes, found: list[Series], styles: dict[tuple[str, str, str], Lo
         for some, fill in ((~busy, "full"), (busy, "none")):
             axes.plot(x[some], y[some], look.marker, color=look.colour, fillstyle=fill,
                       markeredgewidth=int(fill == "none"), label="_")  # fmt: skip
-        if one.theory is not None:
-            line = y[-1] * (x[-2:] / x[-1]) ** one.theory
+        slope = _slope(one)
+        if slope is not None:
+            line = y[-1] * (x[-2:] / x[-1]) ** slope
             axes.plot(x[-2:], line, color=look.colour, linewidth=0.8, linestyle=(0, (2, 2)),
                       label="_")  # fmt: skip
         end = _window_end(one)
