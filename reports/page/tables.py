@@ -88,17 +88,21 @@ def _costs(way: Way | None, setting: Setting, learned: str) -> dict[str, Cell | 
 
 def ways(setting: Setting, nth: int) -> Table:
     """One row a way of one setting: what it costs and comes to, and how it stands."""
-    start = setting.answer.start
+    answer, start = setting.answer, setting.answer.start
     tuned = any(w.learned and w.learned.n_lr > 1 for w in setting.ways)
-    ranked = sorted(setting.ways, key=lambda w: (w is not start, not w.ok, not w.time, w.ms,
-                                                 w.name))  # fmt: skip
+
+    def place(way: Way) -> tuple[bool, bool, bool, bool, float, str]:
+        ratio = answer.ratio.get(way.name)
+        time = ratio.centre if ratio else way.ms
+        return way is not start, way not in answer.equal, not way.ok, not way.time, time, way.name
+
     rows = [{
         "way": Cell(w.name, mark="start" if w is start else ""),
         **_costs(w, setting, heading(setting.metric or "test_accuracy")),
         "learning rate": short(w.learned.lr) if tuned and w.learned else "–",
         "gradient cosine": short(w.cosine),
         "": _standing(setting, w),
-    } for w in ranked]  # fmt: skip
+    } for w in sorted(setting.ways, key=place)]  # fmt: skip
     return tabulate(f"ways_{nth}", f"Ways for {setting.whole}", rows)
 
 
