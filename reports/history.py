@@ -38,7 +38,7 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Series:
+class History:
     """One metric of one cell on one machine.
 
     Args:
@@ -68,7 +68,7 @@ def sweeps_below(folders: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found.parent for found in cells))
 
 
-def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[Series]:
+def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[History]:
     """Every series with at least two commits, those with changes first."""
     places = [r["provenance"] for r in sweeps.records]
     rows = frame(sweeps.records).assign(
@@ -86,7 +86,7 @@ def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[Series]:
         for metric in metrics:
             points = _points(group, metric)
             if len(points) >= 2:
-                found.append(Series(machine, name, metric, points, _changes(points)))
+                found.append(History(machine, name, metric, points, _changes(points)))
     return sorted(found, key=lambda s: (not s.changes, s.machine, s.cell, s.metric))
 
 

@@ -43,7 +43,8 @@ class Time:
         contended: all of them ran while more was running than the machine has cores.
         against: its time over BPTT's, the two by turns in each process; None where it was not so
             measured.
-        beside: what the BPTT that it took turns with had in common with it.
+        beside: what the BPTT that it took turns with had in common with it; the step of that is the
+            same for every batching, library and rule of updates.
     """
 
     ms: Interval
@@ -109,25 +110,24 @@ def time_of(cells: pd.DataFrame) -> Time | None:
 
 def _against(cells: pd.DataFrame) -> Interval | None:
     """`time_vs_bptt` over processes; no narrower than what single processes say of themselves."""
-    if AGAINST not in cells or not cells[AGAINST].gt(0).any():
-        return None
     cells = cells[cells[AGAINST].gt(0)]
-    low, high = (cells[f"{AGAINST}_{end}"].to_numpy(float) if f"{AGAINST}_{end}" in cells
-                 else np.full(len(cells), np.nan) for end in ("low", "high"))  # fmt: skip
+    if cells.empty:
+        return None
+    low, high = (cells[f"{AGAINST}_{end}"].to_numpy(float) for end in ("low", "high"))
     found = interval(cells[AGAINST].to_numpy(float), own=(float(low[0]), float(high[0])))
-    if not (low > 0).any():
-        return found
     known = low > 0
+    if not known.any():
+        return found
     own = np.exp(np.median(np.log(high[known] / low[known])) / 2 / np.sqrt(len(cells)))
     return found._replace(low=min(found.low, found.centre / own),
                           high=max(found.high, found.centre * own))  # fmt: skip
 
 
 def with_bptt(times: dict[str, Time], bptt: Collection[str]) -> dict[str, Time]:
-    """The times of a setting's ways, those of BPTT as 1 where others took turns with it."""
+    """The times of a setting's ways, that of BPTT as 1 where others took turns with it."""
     beside = {t.beside for name, t in times.items() if t.against and name not in bptt}
     return {name: replace(time, against=Interval(1.0, 1.0, 1.0))
-            if name in bptt and time.beside in beside else time
+            if name in bptt and not time.against and time.beside in beside else time
             for name, time in times.items()}  # fmt: skip
 
 

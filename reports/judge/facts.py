@@ -156,7 +156,7 @@ def _times(cells: pd.DataFrame) -> dict[str, Time]:
     """The times of the ways of one setting that were timed."""
     ok = cells[cells["status"].eq("ok")]
     found = {str(way): cost.time_of(rows) for way, rows in ok.groupby("way", sort=False)}
-    bptt = ok.loc[ok["algo"].eq("bptt"), "way"].unique()
+    bptt = ok.loc[ok["exact"], "way"].unique()
     return cost.with_bptt({way: time for way, time in found.items() if time}, bptt)
 
 

@@ -65,7 +65,7 @@ class Learned:
 
 def metric_of(cells: pd.DataFrame) -> str:
     """What is judged in a setting; "" where nothing was trained."""
-    return next((m for m in LEARNED if m in cells and cells[m].notna().any()), "")
+    return next((m for m in LEARNED if cells[m].notna().any()), "")
 
 
 def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
@@ -151,9 +151,7 @@ def _rounding(rows: Sequence[tuple]) -> float:
 
 
 def _one_number(cells: pd.DataFrame, column: str) -> float:
-    if column not in cells:
-        return math.nan
-    values = pd.to_numeric(cells[column], errors="coerce").dropna().tolist()
+    values = cells[column].dropna().tolist()
     return float(values[0]) if values else math.nan
 
 

@@ -28,8 +28,9 @@ BATCHINGS = ("manual", "vmap", "single")
 
 
 def rows(records: Sequence[Record]) -> pd.DataFrame:
-    """The newest row of every cell, with ``setting``, ``way``, ``method``, ``variant``, ``lr`` and
-    ``beside``: what BPTT has in common with it where the two take turns.
+    """The newest row of every cell, with ``setting``, ``way``, ``method``, ``variant``, ``lr``;
+    ``exact``, whether it is the BPTT that others take turns with, and ``beside``, what that shares
+    with it: interpreter and devices.
 
     A cell measured again after its code changed has two records; the older one is history and
     would pass for a repeat of the newer.
@@ -49,8 +50,9 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     newest = ~table.duplicated(list(dict.fromkeys(cell)), keep="last")
     table = table[newest | table["choose"].eq("trial")].reset_index(drop=True)
     variant = pd.Series(variants(table, options), index=table.index, dtype="string")
-    shared = [c for c in options if not c.startswith("cfg.algo.")]
-    bptt = table.assign(algo="bptt " + table["batching"] + " " + table["backend"])
+    places = [c for c in options if c in ("cfg.python", "cfg.devices")]
+    every = table.get(UPDATES, pd.Series("sequence", index=table.index)).astype(str)
+    own = {"algo": "bptt", "batching": "manual", "backend": "core"}
     # Also in a table of one row: what a plot is of does not depend on how many there are.
     named = {s: table[s].nunique() > 1 for s in ("batching", "backend")}
     method = variant + (" · " + table["backend"] if named["backend"] else "")
@@ -59,7 +61,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
         variant=variant,
         method=method,
         way=way + (" · " + table["backend"] if named["backend"] else ""),
-        beside=variants(bptt, shared),
+        beside=variants(table.assign(algo=""), places),
+        exact=table[list(own)].eq(own).all(axis=1) & every.eq("sequence"),
         setting=table.groupby(held, dropna=False, sort=False).ngroup(),
         lr=_numbers(table, TUNED),
         n_test=table["n_test"].fillna(_numbers(table, "cfg.task.n_test")),
@@ -108,7 +111,6 @@ def _of_a_way(column: str) -> bool:
 def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     places = [r.get("provenance") or {} for r in records]
     weights = [r.get("fidelity") or {} for r in records]
-    beside = table["shared_with"].gt(0) if "shared_with" in table else False
     machines = [str(p.get("machine") or p.get("fingerprint") or "") for p in places]
     # A fingerprint is long; its beginning will do where that tells the machines apart.
     short = {m: m[:8] for m in machines}
@@ -117,7 +119,8 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
     return table.assign(
         choose=choose.astype(object).where(choose.notna(), "").astype(str),
         machine=[short[m] if distinct else m for m in machines],
-        contended=pd.Series(map(contended, records), index=table.index, dtype=bool) | beside,
+        contended=pd.Series(map(contended, records), index=table.index, dtype=bool)
+        | table["shared_with"].gt(0),
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reports.history import Series, history
+from reports.history import History, history
 from reports.plots.base import NotDrawn, Plot, folded, left_out, note
 from reports.plots.style import COLOURS
 from reports.records.columns import heading
@@ -45,12 +45,12 @@ def make(study: Study) -> list[Plot]:
     ]
 
 
-def _changes(series: Series) -> str:
+def _changes(series: History) -> str:
     told = [f"{change.ratio - 1:+.1%} at {change.after}" for change in series.changes]
     return "; ".join(told) or "no change point"
 
 
-def _draw(axes: Axes, series: Series) -> None:
+def _draw(axes: Axes, series: History) -> None:
     values = series.points["value"].to_numpy(dtype=float)
     commits = series.points["commit"].tolist()
     axes.plot(values, "o", color=COLOURS[0], markeredgewidth=0)
