@@ -120,7 +120,8 @@ def tensorboard(runs: Iterable[Run], place: str, experiment: str) -> Iterator[bo
     for run in runs:
         folder, part = Path(place, run.name), Path(place, f".{run.key}.part")
         if fresh := not folder.exists():
-            with SummaryWriter(str(part)) as writer:
+            # The suffix keeps this file apart from the one that add_hparams opens beside it.
+            with SummaryWriter(str(part), filename_suffix=".curves") as writer:
                 writer.add_hparams({**run.settings, **run.tags}, run.numbers, name=".")
                 for step, values in run.curves:
                     for name, value in values.items():

@@ -65,7 +65,8 @@ class Client:
 class SummaryWriter:
     """What of tensorboardX's writer is used: a folder of events."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, filename_suffix: str) -> None:
+        assert filename_suffix  # add_hparams has a file of its own there
         Path(folder).mkdir(parents=True)
         self.run: dict[str, Any] = {"curves": []}
         STORE.setdefault("runs", {})[folder] = self.run
