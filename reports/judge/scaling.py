@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.optimize import nnls
 from scipy.special import stdtrit
 
 from reports.judge.facts import Facts, Setting, Way
@@ -34,7 +35,7 @@ _WITH_DATA = ("memory_xla_mib", "memory_peak_mib")  # what a step is given and k
 TIME, TRACE = "step_time_ms", "etrace_mib"
 CLOSE = 0.15  # as near as an exponent over finite sizes can be asked to come
 LEAST_SIZES = 3  # an exponent needs; two make a line
-POWERS = np.round(np.arange(-1.0, 5.0001, 0.01), 2)
+POWERS = np.linspace(-1, 5, 601)
 FLAT = 0.05  # a quantity that changes by less over all sizes does not grow
 DOMINATED = 0.5  # of the quantity at the largest size: a larger fixed cost hides how the rest grows
 
@@ -193,28 +194,19 @@ def fit(x: ArrayLike, y: ArrayLike) -> Law:
     if y.max() < (1 + FLAT) * y.min():
         slope = float(np.polyfit(np.log(x), np.log(y), 1)[0])
         return Law(slope, slope, slope, False)
-    fixed, factor, errors = _with_powers(x / x.max(), y)
+    # For each power the fixed cost and the factor, neither negative.
+    fits = [nnls(np.column_stack([1 / y, (x / x.max()) ** power / y]), np.ones(len(y)))
+            for power in POWERS]  # fmt: skip
+    errors = np.array([error**2 for _, error in fits])
     best = int(errors.argmin())
+    fixed, factor = fits[best][0]
     low = high = math.nan
     if len(x) > 3:
         reach = float(stdtrit(len(x) - 3, 0.975)) ** 2 / (len(x) - 3)
         near = POWERS[errors <= errors[best] * (1 + reach) + 1e-12]
         low, high = float(near.min()), float(near.max())
-    dominated = bool(fixed[best] > DOMINATED * (fixed[best] + factor[best]))
+    dominated = bool(fixed > DOMINATED * (fixed + factor))
     return Law(float(POWERS[best]), low, high, dominated)
-
-
-def _with_powers(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(fixed costs, factors, squared relative errors) for each of `POWERS`; none negative."""
-    u, v = 1 / y, x ** POWERS[:, None] / y  # [N], [P, N]: what a and b are multiplied by
-    uu, uv, vv, u1, v1 = u @ u, v @ u, (v**2).sum(1), u.sum(), v.sum(1)
-    det = uu * vv - uv**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        a, b = (vv * u1 - uv * v1) / det, (uu * v1 - uv * u1) / det
-    # Where a negative fixed cost would fit best, none does; the power of 0 is one itself.
-    alone = ~(det > 1e-9 * uu * vv) | (a < 0) | (b < 0)
-    a, b = np.where(alone, 0.0, a), np.where(alone, v1 / vv, b)
-    return a, b, ((a[:, None] * u + b[:, None] * v - 1) ** 2).sum(1)
 
 
 @dataclass(frozen=True)
