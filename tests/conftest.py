@@ -1,4 +1,4 @@
-"""What every test shares: JAX on the CPU, compiled anew.
+"""What every test shares: JAX on the CPU, and the programs that were compiled before.
 
 Set before any test module imports jax, because jax reads these once.
 """
@@ -6,7 +6,12 @@ Set before any test module imports jax, because jax reads these once.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# A cached executable would hide what a test says about compilation.
+# Compilation is half of what the tests take, often of the same programs. Cells keep them, by what
+# they compute and XLA's version and flags; so does tests/core/conftest.py. `make clean` forgets.
+COMPILED = Path(__file__).resolve().parents[1] / "build" / "compiled"
+os.environ.setdefault("ETRACE_BENCH_COMPILATION_CACHE", str(COMPILED))
+# Elsewhere a kept program would hide what a test says about compilation.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"

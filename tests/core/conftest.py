@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import brainstate
 import brainunit as u
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+# Compilation is most of what these tests cost: XLA without its slow passes halves it, and programs
+# are kept for the next test, worker and run.
+QUICKLY = {
+    "jax_disable_most_optimizations": True,
+    "jax_enable_compilation_cache": True,
+    "jax_compilation_cache_dir": os.environ["ETRACE_BENCH_COMPILATION_CACHE"],
+    "jax_persistent_cache_min_compile_time_secs": 0,
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def float64_and_quick_compilation() -> Iterator[None]:
-    """Compilation is most of what these tests cost; XLA without its slow passes halves it."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+    before = {name: jax.config.values[name] for name in QUICKLY}
+
+    def set_to(values: dict[str, object]) -> None:
+        for name, value in values.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()  # whether it is used is decided once
+
+    set_to(QUICKLY)
     try:
         with jax.enable_x64(True), brainstate.environ.context(precision=64, dt=1.0 * u.ms):
             yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", before)
+        set_to(before)
