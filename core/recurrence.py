@@ -85,14 +85,18 @@ def low_pass(decay: float, inflow: Mapping[Any, Any], keep: Any = None) -> dict[
     return scan(tick, start, (dict(inflow), keep))[1] if start else {}
 
 
-def faded_sum(decay: float, inflow: Any, keep: Any = None) -> Any:
-    """The last of `low_pass` alone: sum_t decay^(K - t) u_t, of samples that do not forget."""
+def faded_sum(decay: float, start: Any, inflow: Any, keep: Any = None) -> Any:
+    """The last of `low_pass` alone: decay^K z_0 + sum_t decay^(K - t) u_t, of samples that do not
+    forget; from zero where `start` is None."""
     n_steps = inflow.shape[0]
     weights = jnp.asarray(decay ** np.arange(n_steps - 1.0, -1.0, -1.0), inflow.dtype)
     if keep is None:
-        return jnp.tensordot(weights, inflow, 1, precision=lax.Precision.HIGHEST)
-    inflow = forget(inflow, remembered(keep))
-    return (along(weights, inflow) * inflow).sum(axis=0)
+        new = jnp.tensordot(weights, inflow, 1, precision=lax.Precision.HIGHEST)
+    else:
+        inflow = forget(inflow, remembered(keep))
+        new = (along(weights, inflow) * inflow).sum(axis=0)
+        start = forget(start, keep.prod(axis=0))
+    return new if start is None else new + decay**n_steps * start
 
 
 def remembered(keep: Any) -> Any:

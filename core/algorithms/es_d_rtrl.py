@@ -32,7 +32,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from core.axes import along, forget
+from core.axes import along
 from core.errors import InvalidArgument
 from core.graph import Graph
 from core.operation import Block, Operation, Parameter, pieces
@@ -102,8 +102,7 @@ class FactorisedTrace:
             if "x" in trace:
                 seen["x"] = None if traces is None else trace["x"]
                 if keep:
-                    entered = self._entering(seen["x"], x, local.keep)
-                    new["x"] = faded_sum(self.decays[0], entered, local.keep)
+                    new["x"] = faded_sum(self.decays[0], seen["x"], x, local.keep)
             after[source.label], past[source.label] = new, seen
         return after, past
 
@@ -148,31 +147,26 @@ class FactorisedTrace:
         a_f = self.decays[1]
         return (a_f, 1.0 - a_f) if "age" in trace else (1.0, 1.0)
 
-    def _entering(self, ex: Any, x: Any, keep: Any) -> Any:
+    def _entering(self, ex: Any, x: Any) -> Any:
         """x_t, with what comes from before the window as a part of the first."""
         if ex is None:
             return x
-        kept = forget(ex, None if keep is None else keep[0])
-        first = x[0] + self.decays[0] * kept
-        return x.astype(first.dtype).at[0].set(first)
+        return jnp.concatenate([x[:1] + self.decays[0] * ex, x[1:]])
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """dh_{t-1} = a_f ef_{t-1} q_t and dy_t = (1 - a_f) q_t."""
-        runs, q, low_passed = [], {}, set()
+        runs, q, inflow = [], {}, {}
         for k, (source, x) in enumerate(zip(graph.sources, local.x, strict=True)):
             dw, memory = source.moved(d_weights), past[source.label]
             whole: list[Any] = [(slice(0, source.width), ())]
             runs.append(pieces(source.blocks, source.width) if dw is not None else whole)
-            entering = self._entering(memory["x"], x, local.keep) if "x" in memory else x
+            entering = self._entering(memory["x"], x) if "x" in memory else x
             for columns, fed in runs[k]:
-                operand = entering if fed else x
-                q[k, columns.start] = source.drive(operand, dw, local.n_steps, columns)
-                if fed and "x" in memory:
-                    low_passed.add((k, columns.start))
-        # All in one loop.
-        q |= low_pass(self.decays[0], {key: q[key] for key in sorted(low_passed)}, local.keep)
+                operand, into = (entering, inflow) if fed and "x" in memory else (x, q)
+                into[k, columns.start] = source.drive(operand, dw, local.n_steps, columns)
+        q |= low_pass(self.decays[0], inflow, local.keep)  # all in one loop
 
         flow = graph.zero_flow(local.n_steps)
         dq = []

@@ -97,14 +97,17 @@ def test_products_of_all_later_steps(way: bool) -> None:
 
 
 def test_low_pass(way: bool) -> None:
-    *_, inflow, keep = drawn()
-    z, wanted = np.zeros((B, N, 3)), []
+    _, start, inflow, keep = drawn()
+    z, last, wanted = np.zeros((B, N, 3)), start, []
     for t in range(K):
-        z = 0.9 * np.where(keep[t][:, None, None] > 0, z, 0) + inflow[t]
+        z, last = (0.9 * np.where(keep[t][:, None, None] > 0, a, 0) + inflow[t] for a in (z, last))
         wanted.append(z)
-    found = jax.jit(partial(recurrence.low_pass, 0.9))(parts(inflow), jnp.asarray(keep))
-    for s in range(3):
-        np.testing.assert_allclose(found[s], np.stack(wanted)[..., s], rtol=1e-12, atol=1e-12)
+    flow, keep = parts(inflow), jnp.asarray(keep)
+    found = jax.jit(partial(recurrence.low_pass, 0.9))(flow, keep)
+    for s, from_zero in found.items():
+        end = recurrence.faded_sum(0.9, start[..., s], flow[s], keep)
+        np.testing.assert_allclose(from_zero, np.stack(wanted)[..., s], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(end, last[..., s], rtol=1e-12, atol=1e-12)
 
 
 def test_gradients_are_the_same_composed(monkeypatch: pytest.MonkeyPatch) -> None:
