@@ -50,7 +50,7 @@ class FactorisedTrace:
       decays: (a_x, a_f).
     """
 
-    least_buffer = 4 * 2**20  # bytes of a window's steps; its traces cost next to nothing to carry
+    least_buffer = 2**20  # bytes of a window's steps, which stay in a processor's cache
 
     def __init__(self, decays: Any) -> None:
         valid = len(decays) == 2 and all(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import brainstate
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -23,6 +24,10 @@ from core.window import Derivatives, Perturbation, derivatives, push
 __all__ = ["WindowedAlgorithm"]
 
 
+# Where a loop costs the same however little a step computes, a window may always take so much.
+ACCELERATOR_BUFFER = 2**27
+
+
 class WindowedAlgorithm(OnlineAlgorithm):
     """Algorithms whose gradient is the derivative of a linear recurrence over the window.
 
@@ -32,8 +37,9 @@ class WindowedAlgorithm(OnlineAlgorithm):
     Args:
       model: any brainstate module.
       window: steps per window of the sequence driver: a number, "sequence", or "auto": as many as
-        keep the step buffers near max(a quarter of the traces, `least_buffer`), so that memory is
-        flat in the length of the sequence. It changes speed and memory, never the gradient.
+        keep the step buffers near max(a quarter of the traces, `least_buffer`; 128 MiB on a GPU),
+        so that memory is flat in the length of the sequence. It changes speed and memory, never the
+        gradient.
       mode: accepted for compatibility; the shapes tell.
 
     Attributes:
@@ -85,6 +91,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
         if self.window_size != "auto":
             return min(int(self.window_size), n_steps)
         budget = max(sum(self.trace_bytes.values()) / 4, self.least_buffer)
+        if jax.default_backend() != "cpu":
+            budget = max(budget, ACCELERATOR_BUFFER)
         step = max(1, self.graph.step_bytes())  # nothing is held of a step without credit
         most = max(1, int(budget / step))
         if most >= n_steps:

@@ -6,8 +6,10 @@ Every figure is a ratio of times taken in turn in one process, the median over t
 smallest and largest. "floor" is the time of the operation's two products, forward and for dW, as
 one large product each, measured in the same rounds; with an update at every step also that of
 reading the traces once a step, as the sum of an array of their size. Where the trace is carried it
-is for windows of 25 (T = 200 and 50) or 32 steps (T = 64). The streams are a GRU 50 -> 128 with a
-batch of one, an update at every step, and Adam: in one compiled loop, and called from Python.
+is for windows of 25 (T = 200 and 50) or 32 steps (T = 64). A GRU has one more row of ES-D-RTRL,
+without the gradients that braintrace leaves at zero, so that equal work is compared. The streams
+are a GRU 50 -> 128 with a batch of one, an update at every step, and Adam: in one compiled loop,
+and called from Python.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import core
-from tests.benchmarks.networks import CASES, Case, GRUNet, braintrace, loss, ours
+from tests.benchmarks.networks import (
+    CASES,
+    Case,
+    GRUNet,
+    PartlyTrainedGRUNet,
+    braintrace,
+    loss,
+    ours,
+)
 
 ALGORITHMS: dict[str, Callable[[Any, Case], Any]] = {
     "BPTT": lambda m, case: core.BPTT(m),
@@ -38,7 +49,10 @@ ALGORITHMS: dict[str, Callable[[Any, Case], Any]] = {
         m, window=1, trace_dtype="float16"
     ),
     "ES-D-RTRL": lambda m, case: core.ES_D_RTRL(m, 0.9),
+    "ES-D-RTRL, step by step": lambda m, case: core.ES_D_RTRL(m, 0.9, window=1),
 }
+
+EQUAL_WORK = "ES-D-RTRL, braintrace's gradients alone"
 
 HEAD = (
     "| case | algorithm | ms/step | BPTT / it | braintrace / it | vmap / manual | floor / it |"
@@ -76,6 +90,10 @@ def rows(name: str, case: Case, pairs: int) -> list[str]:
         for batching in ("manual", "vmap"):
             f = braintrace(case, algorithm, batching)
             runs[f"{algorithm}/{batching}"] = (lambda f=f, i=inputs: f(i, labels), len(inputs))
+    for batching in ("manual", "vmap") if "GRU" in name else ():
+        partly = replace(case, network=PartlyTrainedGRUNet)
+        f = ours(partly, partial(ALGORITHMS["ES-D-RTRL"], case=case), batching)
+        runs[f"{EQUAL_WORK}/{batching}"] = (lambda f=f: f(xs, labels), case.n_steps)
     x = jnp.ones((case.n_steps * case.batch, case.rows))
     w = jnp.ones((case.rows, case.n_hidden))
     product = jax.jit(jnp.matmul)
@@ -99,7 +117,7 @@ def rows(name: str, case: Case, pairs: int) -> list[str]:
     if "GRU" in name:
         floor = [3 * t for t in floor]  # reset, update and candidate
     lines = []
-    for algorithm in ALGORITHMS:
+    for algorithm in (*ALGORITHMS, *([EQUAL_WORK] if "GRU" in name else [])):
         least = floor
         if "every step" in algorithm:
             share = 0.5 if "float16" in algorithm else 1.0

@@ -59,9 +59,7 @@ class StackedLIF(brainstate.nn.Module):
         self.readout = brainpy.state.LeakyRateReadout(n_hidden, 10)
 
     def update(self, x: Any) -> Any:
-        for drive, feedback, neurons in zip(
-            self.inputs, self.recurrent, self.neurons, strict=True
-        ):
+        for drive, feedback, neurons in zip(self.inputs, self.recurrent, self.neurons, strict=True):
             neurons(drive(x) + feedback(neurons.get_spike()))
             x = neurons.get_spike()
         return self.readout(x)
@@ -77,6 +75,31 @@ class GRUNet(brainstate.nn.Module):
 
     def update(self, x: Any) -> Any:
         return self.readout(self.cell(x))
+
+
+class PartlyTrainedGRUNet(brainstate.nn.Module):
+    """The same without the gradients that braintrace leaves at zero: those of weights that reach no
+    state but through another operation, the reset gate's and the readout's."""
+
+    def __init__(self, n_in: int, n_hidden: int, layers: Any) -> None:
+        super().__init__()
+        gate = [layers.Linear(n_in + n_hidden, n_hidden) for _ in range(3)]
+        self.reset, self.update_gate, self.candidate = gate
+        self.readout, self.n_hidden = layers.Linear(n_hidden, 10), n_hidden
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.h = brainstate.HiddenState(jnp.zeros((*lead, self.n_hidden)))
+
+    def update(self, x: Any) -> Any:
+        h = self.h.value
+        both = jnp.concatenate([x, h], axis=-1)
+        r = jax.lax.stop_gradient(jax.nn.sigmoid(self.reset(both)))
+        z = jax.nn.sigmoid(self.update_gate(both))
+        new = jnp.tanh(self.candidate(jnp.concatenate([x, r * h], axis=-1)))
+        self.h.value = h = (1 - z) * h + z * new
+        weights = jax.lax.stop_gradient(self.readout.weight.value)
+        return h @ weights["weight"] + weights["bias"]
 
 
 @dataclass(frozen=True)
