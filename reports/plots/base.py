@@ -1,4 +1,4 @@
-"""What every plot shares: the drawing as data, its files, round ticks, labels where lines end."""
+"""What every plot shares: the drawing as data, its files, round ticks, one legend."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from scipy.optimize import isotonic_regression
 
 from reports.judge import Way
-from reports.plots.style import INK, MOST_SERIES, PNG_DPI, STYLE
+from reports.plots.style import MOST_SERIES, PNG_DPI, STYLE
 from reports.plots.svg import inline
 
 if TYPE_CHECKING:
@@ -132,33 +131,14 @@ def plain(value: float) -> str:
     return f"{value:.4g}"
 
 
-def end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """A name beside the end of each line, at the right of the axes, none over another.
-
-    Args:
-        axes: with its limits set.
-        ends: (x, y, text, colour) of each line's end.
-    """
+def legend(axes: Axes) -> None:
+    """The names at the right of the axes, in the order in which lines end or marks stand."""
     figure: Figure = axes.get_figure()  # type: ignore[assignment]
-    figure.draw_without_rendering()
-    lines = max(folded(text, 22).count("\n") + 1 for *_, text, _ in ends)
-    # That many lines of text, as a share of the axes.
-    least = (1.5 + 9 * lines) * figure.dpi / 72 / axes.get_window_extent().height
-    place = axes.transData + axes.transAxes.inverted()
-    at = sorted((float(place.transform(end[:2])[1]), *end) for end in ends)
-    for height, (_, x, y, text, colour) in zip(spread([a[0] for a in at], least), at, strict=True):
-        axes.annotate(
-            folded(text, 22), (x, y), (1.03, height), xycoords="data",
-            textcoords="axes fraction", color=INK, fontsize=7.5, va="center", ha="left",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1,
-                        "shrinkB": 1},
-        )  # fmt: skip
-
-
-def spread(heights: Sequence[float], least: float) -> np.ndarray:
-    """Sorted heights moved apart to at least this distance, as little as that takes."""
-    room = least * np.arange(len(heights))
-    return isotonic_regression(np.asarray(heights, dtype=float) - room).x + room
+    lines, names = axes.get_legend_handles_labels()
+    ends = [line.get_ydata()[-1] for line in lines]  # type: ignore[attr-defined]
+    order = np.argsort(-np.array(ends), kind="stable")
+    figure.legend([lines[i] for i in order], [folded(names[i], 22) for i in order],
+                  loc="outside right upper", handlelength=1.7, handletextpad=0.5)  # fmt: skip
 
 
 def folded(text: str, most: int) -> str:

@@ -14,6 +14,7 @@ from reports.plots.base import (
     Plot,
     folded,
     left_out,
+    legend,
     log_axis,
     of_way,
     tip,
@@ -25,7 +26,6 @@ from reports.text import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 ORDER = 20
 TITLE = "Time against memory"
@@ -107,8 +107,7 @@ def _draw(
             xs += [interval.low, interval.high]
         axes.plot(
             way.ms, way.mib, look.marker, color=look.colour, markersize=6,
-            label=folded(way.name + "*" * way.contended, 22),
-            fillstyle="none" if open_ else "full",
+            label=way.name + "*" * way.contended, fillstyle="none" if open_ else "full",
             # A rim in the colour of the paper keeps marks apart that cover each other.
             markeredgecolor=look.colour if open_ else PAPER, markeredgewidth=1 if open_ else 0.5,
         )  # fmt: skip
@@ -118,5 +117,4 @@ def _draw(
     axes.set_xlabel("step time (ms per training step)")
     axes.set_ylabel(heading(setting.memory))
     axes.set_title(folded(setting.name or setting.whole, TITLE_WIDTH))
-    figure: Figure = axes.get_figure()  # type: ignore[assignment]
-    figure.legend(loc="outside right upper", frameon=False, handletextpad=0.1)
+    legend(axes)

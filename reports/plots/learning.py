@@ -14,9 +14,9 @@ from reports.plots.base import (
     TITLE_WIDTH,
     NotDrawn,
     Plot,
-    end_labels,
     folded,
     left_out,
+    legend,
     most_telling,
     note,
     of_method,
@@ -110,7 +110,6 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
 def _draw(
     axes: Axes, points: pd.DataFrame, y: str, chance: float, title: str, styles: dict[str, Look]
 ) -> None:
-    ends = []
     for way, some in points.groupby("way", sort=False):
         look = styles[str(way)]
         seeds = [s.sort_values("epoch") for _, s in some.groupby("seed", dropna=False)]
@@ -122,7 +121,6 @@ def _draw(
         for epoch, (at, value) in zip(middle.index, middle.to_numpy(), strict=True):
             said = f"{CURVES[y]} {short(value)}, epoch {epoch:g}, {short(at)} s"
             tip(axes, at, value, f"{way}: {said}")
-        ends.append((*middle.iloc[-1], str(way), look.colour))
     axes.set_xlim(left=0)
     axes.margins(y=0.06)
     if chance == chance:
@@ -132,4 +130,4 @@ def _draw(
     axes.set_xlabel("training time (s)")
     axes.set_ylabel(CURVES[y])
     axes.set_title(folded(title, TITLE_WIDTH))
-    end_labels(axes, ends)
+    legend(axes)

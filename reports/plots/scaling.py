@@ -14,9 +14,9 @@ from reports.plots.base import (
     TITLE_WIDTH,
     NotDrawn,
     Plot,
-    end_labels,
     folded,
     left_out,
+    legend,
     log_axis,
     note,
     of_method,
@@ -94,7 +94,7 @@ def _window_end(one: Series) -> float | None:
 
 def _draw(axes: Axes, found: list[Series], styles: dict[tuple[str, str, str], Look]) -> None:
     size, metric = found[0].size, found[0].metric
-    ends, ys = [], []
+    ys: list[float] = []
     for one in found:
         look, points = styles[of_method(one.way)], one.points
         x, y = points["x"].to_numpy(), points["y"].to_numpy()
@@ -116,11 +116,10 @@ def _draw(axes: Axes, found: list[Series], styles: dict[tuple[str, str, str], Lo
             note(axes, " one window", end, 0.02, transform=axes.get_xaxis_transform(), va="bottom")
         for a, b in zip(x, y, strict=True):
             tip(axes, a, b, f"{one.name}: {short(b)} at {size} = {a:g}")
-        ends.append((x[-1], y[-1], one.name, look.colour))
         ys += [*y, *bars["lo"], *bars["hi"]]
     log_axis(axes, "x", np.concatenate([s.points["x"] for s in found]))
     log_axis(axes, "y", ys)
     axes.set_xlabel(AXES[size])
     axes.set_ylabel("ms per training step" if metric == TIME else heading(metric))
     axes.set_title(folded(found[0].where, TITLE_WIDTH))
-    end_labels(axes, ends)
+    legend(axes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import pkgutil
 import re
 from pathlib import Path
@@ -17,7 +16,7 @@ from contest_records import way as contestant
 from synthetic_records import ALGOS, grid, record, study
 
 from reports import plots
-from reports.plots.base import SIZE_IN, NotDrawn, Plot, folded, plain, round_ticks, spread
+from reports.plots.base import SIZE_IN, NotDrawn, Plot, folded, plain, round_ticks
 from reports.plots.frontier import pareto
 from reports.plots.style import MOST_SERIES, PNG_DPI, STYLE
 from reports.records import read_sweeps
@@ -139,14 +138,7 @@ def test_tick_numbers() -> None:
     ]  # fmt: skip
 
 
-def test_labels_are_moved_apart_as_little_as_it_takes() -> None:
-    assert spread([0.1, 0.5, 0.9], 0.1) == pytest.approx([0.1, 0.5, 0.9])
-    assert spread([0.5, 0.5, 0.5], 0.1) == pytest.approx([0.4, 0.5, 0.6])
-    heights = spread([0.1, 0.12, 0.3, 0.31, 0.9], 0.1)
-    assert all(b - a > 0.1 - 1e-9 for a, b in itertools.pairwise(heights))
-
-
-def test_names_beside_lines_cover_neither_each_other_nor_the_edge() -> None:
+def test_names_stand_in_the_order_of_their_lines_and_inside_the_picture() -> None:
     records = grid(
         algo=["bptt", "d_rtrl", "es_d_rtrl", "rtrl", "bptt_checkpointed"],
         n_steps=[8, 16],
@@ -154,12 +146,13 @@ def test_names_beside_lines_cover_neither_each_other_nor_the_edge() -> None:
     )
     plot = next(p for p in made("scaling", records) if p.name.startswith("time"))
     axes = painted(plot)
-    from matplotlib.text import Text
-
-    boxes = [Text.get_window_extent(t) for t in axes.texts]  # without the line that leads to it
-    assert len(boxes) == 5
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-    assert all(box.x1 <= axes.get_figure().bbox.width + 1 for box in boxes)
+    (legend,) = axes.get_figure().legends
+    last = plot.data.groupby("way", sort=False)["step_time_ms"].last()
+    told = [text.get_text() for text in legend.get_texts()]
+    assert told == last.sort_values(ascending=False).index.tolist()
+    figure, box = axes.get_figure().bbox, legend.get_window_extent()
+    assert box.x1 <= figure.width + 1
+    assert not box.overlaps(axes.get_window_extent())
 
 
 def test_names_are_broken_never_cut() -> None:
