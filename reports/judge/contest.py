@@ -59,8 +59,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        every = self.way.name.replace(" update_every=1", " (updated every step)")
-        return every.replace(" update_every=sequence", "")
+        return self.way.name
 
     @property
     def accuracy(self) -> Mapping[int, float]:

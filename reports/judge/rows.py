@@ -22,6 +22,7 @@ from reports.records.settings import variants, varying_within
 from reports.records.table import recorded_contention
 
 TUNED, UPDATES = "cfg.lr", "cfg.update_every"
+_IN_WORDS = {"update_every=sequence": "", "update_every=1": " (updated every step)"}
 _OF_A_WAY = frozenset({"algo", "backend", "batching", "update_every", "python", "devices"})
 ALGOS = ("bptt", "bptt_checkpointed", "bptt_truncated", "rtrl", "d_rtrl", "es_d_rtrl", "immediate")
 BATCHINGS = ("manual", "vmap", "single")
@@ -50,6 +51,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     newest = ~table.duplicated(list(dict.fromkeys(cell)), keep="last")
     table = table[newest | table["choose"].eq("trial")].reset_index(drop=True)
     variant = pd.Series(variants(table, options), index=table.index, dtype="string")
+    for option, words in _IN_WORDS.items():
+        variant = variant.str.replace(rf" {option}\b", words, regex=True)
     places = [c for c in options if c in ("cfg.python", "cfg.devices")]
     every = table.get(UPDATES, pd.Series("sequence", index=table.index)).astype(str)
     own = {"algo": "bptt", "batching": "manual", "backend": "core"}

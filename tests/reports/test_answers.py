@@ -64,7 +64,7 @@ def test_all_ratios_are_to_one_bptt_whatever_the_batching_and_the_updates() -> N
     rng = np.random.default_rng(0)
     made = contended(way(rng, "bptt", 5, 20, seeds=1))
     for algo, batching, every, ratio in (("bptt", "vmap", "sequence", 1.5),
-                                         ("bptt", "manual", 1, 9),
+                                         ("bptt", "manual", 1, 9), ("bptt", "manual", 10, 3),
                                          ("d_rtrl", "vmap", "sequence", 0.8),
                                          ("d_rtrl", "manual", 1, 4)):  # fmt: skip
         some = way(rng, algo, 5 * ratio, 20, seeds=1, noise=0.5, batching=batching)
@@ -72,12 +72,12 @@ def test_all_ratios_are_to_one_bptt_whatever_the_batching_and_the_updates() -> N
     (setting,) = study(made).facts.settings
     told = {w.name: round(w.against.centre, 2) for w in setting.ways if w.against}
     assert told == {
-        "bptt update_every=sequence · manual": 1, "bptt update_every=sequence · vmap": 1.5,
-        "bptt update_every=1 · manual": 9, "d_rtrl update_every=sequence · vmap": 0.8,
-        "d_rtrl update_every=1 · manual": 4,
+        "bptt · manual": 1, "bptt · vmap": 1.5,
+        "bptt (updated every step) · manual": 9, "bptt update_every=10 · manual": 3,
+        "d_rtrl · vmap": 0.8, "d_rtrl (updated every step) · manual": 4,
     }  # fmt: skip
     assert setting.answer.start
-    assert setting.answer.start.name == "d_rtrl update_every=sequence · vmap"
+    assert setting.answer.start.name == "d_rtrl · vmap"
     assert set(setting.answer.order.values()) == {"slower"}
 
 
