@@ -8,9 +8,14 @@ from collections.abc import Iterable, Sequence
 
 
 class BadInput(ValueError):
-    """The command line or a configuration cannot be used; the message says why and what to do."""
+    """The command line or a configuration cannot be used; the message says why and what to do.
+
+    As of every error that this project raises on purpose, its parts are ``expected``, ``came`` and
+    ``do``.
+    """
 
     def __init__(self, what: str, *, expected: str, came: str, do: str = "") -> None:
+        self.expected, self.came, self.do = expected, came, do
         message = f"{what}: expected {expected}, got {came or 'nothing'}."
         super().__init__(f"{message} {do}" if do else message)
 
@@ -18,6 +23,7 @@ class BadInput(ValueError):
     def quoting(cls, what: str, words: str) -> BadInput:
         """The complaint of a constructor about its arguments, in its own words."""
         error = cls.__new__(cls)
+        error.expected = error.came = error.do = ""
         ValueError.__init__(error, f"{what}: {words}")
         return error
 

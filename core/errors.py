@@ -4,9 +4,9 @@
 class CoreError(ValueError):
     """Base of every error that the core raises on purpose."""
 
-    def __init__(self, expected: str, came: str, remedy: str) -> None:
-        self.expected, self.came, self.remedy = expected, came, remedy
-        super().__init__(f"expected {expected}; got {came}. {remedy}")
+    def __init__(self, expected: str, came: str, do: str) -> None:
+        self.expected, self.came, self.do = expected, came, do
+        super().__init__(f"expected {expected}; got {came}. {do}")
 
 
 class NotRepresentable(CoreError):

@@ -130,11 +130,14 @@ class Subject:
         of = jnp.ones(BATCH) if of is None else jnp.asarray(of, float)
         if sample is not None:
             xs, ys, of = xs[:, sample], ys[sample], of[sample]
-        if algo is not None:
-            return flat(_program(algo, batching)(xs, ys, of))
+        program = self.program(batching) if algo is None else _program(algo, batching)
+        return flat(program(xs, ys, of))
+
+    def program(self, batching: str = "manual") -> Callable[..., Any]:
+        """The algorithm's jitted gradient on the GRU."""
         if batching not in self._programs:
             self._programs[batching] = _program(self.build(), batching)
-        return flat(self._programs[batching](xs, ys, of))
+        return self._programs[batching]
 
     @property
     def on(self) -> str:
@@ -243,7 +246,7 @@ def readout(subject: Subject) -> str:
 
 
 def no_recompilation(subject: Subject) -> str:
-    step, of = _program(subject.build()), jnp.ones(BATCH)
+    step, of = subject.program(), jnp.ones(BATCH)
     jax.block_until_ready(step(subject.xs, subject.ys, of))
     again = jax.block_until_ready(subject.xs + 1.0)
     with Compilations() as compilations:

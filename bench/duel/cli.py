@@ -121,24 +121,20 @@ def _run_pairs(
 def _pair(
     options: Options, sides: dict[str, Tree], cell: int, number: int, order: random.Random
 ) -> dict[str, Any]:
-    """One process of each side: both at a time, timing in turns, or one after the other."""
+    """One process of each side, both at a time, timing in turns."""
     names = list(sides)
     order.shuffle(names)
     # One thread: a step that waits for the other cores measures who else is on them.
     threads = os.environ.get("NPROC", "1")
-    known = set.intersection(*(set(tree.knows) for tree in sides.values()))
 
-    def outcome(name: str, more: Mapping[str, str]) -> dict[str, Any]:
-        variables = {"NPROC": threads, **more}
-        if "cache" in known:
-            variables[CACHE_VARIABLE] = str(options.out / name / "compiled")
+    def outcome(name: str, turns: Mapping[str, str]) -> dict[str, Any]:
+        cache = {CACHE_VARIABLE: str(options.out / name / "compiled")}
+        variables = {"NPROC": threads, **cache, **turns}
         keep = options.out / "pairs" / f"{number:04d}-{name}.json"
         return process.run(
             sides[name], options.cells[cell], options.out / name, keep, CELL_TIMEOUT_S, variables
         )._asdict()
 
-    if "turns" not in known:
-        return {"cell": cell, "first": names[0], **{name: outcome(name, {}) for name in names}}
     with (
         Referee(order.randrange(2**32), one_core=threads == "1") as referee,
         ThreadPoolExecutor() as pool,

@@ -19,8 +19,7 @@ from bench.sweep import record
 # process costs far more than two seconds of steps, so these are used whatever the interval says.
 SAMPLING = ("metric.timing.warmup_s=1", "metric.timing.ci_width=0.001",
             "metric.timing.max_samples=5000", "metric.timing.budget_s=2")
-MEASURE = ("metric=[timing]", "repeats=1", "resume=false")
-NO_REPORT = "report=false"
+MEASURE = ("metric=[timing]", "repeats=1", "resume=false", "report=false")
 COLUMN = "step_time_ms"
 CHECK_TIMEOUT_S = 120.0
 
@@ -65,9 +64,7 @@ def run(
     Raises:
         BadInput: when the tree refuses the overrides.
     """
-    quick = [NO_REPORT] if "report" in tree.knows else []
-    arguments = [*SAMPLING, *overrides, *MEASURE, *quick]
-    done = _finish(_start(tree, arguments, folder, variables), timeout_s)
+    done = _finish(_start(tree, [*SAMPLING, *overrides, *MEASURE], folder, variables), timeout_s)
     if done is None:
         return Outcome("timeout", None, f"not finished after {timeout_s:.0f} s", {})
     returncode, said = done

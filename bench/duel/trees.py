@@ -15,7 +15,6 @@ from typing import Any
 from bench.cell import time_slices
 from bench.errors import BadInput
 from bench.sweep.git import git
-from bench.sweep.provenance import CACHE_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,6 @@ class Tree:
         dirty: whether a folder differs from that commit.
         root: where the tree lies.
         core: the file that ``import core`` loads there.
-        knows: what older trees cannot do: ``report`` (sweeps without one), ``cache`` (keep compiled
-            programs), ``turns`` (time in turns).
     """
 
     asked: str
@@ -37,7 +34,6 @@ class Tree:
     dirty: bool
     root: Path
     core: str
-    knows: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with this tree's own code first on the path."""
@@ -110,19 +106,15 @@ def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) ->
             came=found,
             do="Something on the path comes before it: check PYTHONPATH and .pth files.",
         )
-    signs = {
-        "report": ("conf", "\nreport:"),
-        "cache": ("bench", CACHE_VARIABLE),
-        "turns": ("bench", time_slices.VARIABLE),
-    }
-    knows = tuple(name for name, (folder, sign) in signs.items() if _says(root / folder, sign))
-    return replace(tree, core=found, knows=knows)
+    if not _takes_turns(root):
+        raise BadInput(side, expected="a tree whose cells can be timed in turns", came=asked,
+                       do="Choose a later revision.")
+    return replace(tree, core=found)
 
 
-def _says(folder: Path, text: str) -> bool:
-    """Whether a file below a folder has this text in it: how a tree tells what it knows."""
-    files = (file for kind in ("*.py", "config.yaml") for file in folder.rglob(kind))
-    return any(text.encode() in file.read_bytes() for file in files if file.is_file())
+def _takes_turns(root: Path) -> bool:
+    files = (file for file in (root / "bench").rglob("*.py") if file.is_file())
+    return any(time_slices.VARIABLE.encode() in file.read_bytes() for file in files)
 
 
 def _python(tree: Tree, *arguments: str) -> str:

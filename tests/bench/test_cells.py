@@ -16,7 +16,7 @@ from tests.bench.plugins.planted_backend import HELD_MIB, SLEEP_S
 
 PLUGINS = Path(__file__).parent / "plugins"
 TINY = ["n_hidden=8", "batch_size=4", "epochs=1", "task=random_spikes", "n_steps=4",
-        "metric.timing.budget_s=0.5", "metric.timing.min_samples=6", "metric.timing.warmup_s=1"]
+        "metric.timing.budget_s=0.5", "metric.timing.min_samples=6", "metric.timing.warmup_s=0.3"]
 
 
 @pytest.fixture(scope="module")

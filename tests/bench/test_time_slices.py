@@ -48,7 +48,7 @@ record = {"status": "ok", "reason": "", "row": row, "metrics": {"step_time_ms": 
 
 
 def plant(root: Path, nap_s: float = 0.0) -> Path:
-    """A project that knows turns and the cache, whose process sleeps before it times."""
+    """A project that knows turns, whose process sleeps before it times."""
     for package in ("core", "bench"):
         (root / package).mkdir(parents=True)
         (root / package / "__init__.py").touch()
@@ -120,7 +120,6 @@ def test_a_pair_times_in_turns_on_one_thread(
     out = tmp_path / "duel"
     assert cli.main([f"base={base}", f"head={head}", f"out={out}", "order_seed=0"]) == 0
     state = json.loads((out / "duel.json").read_text(encoding="utf-8"))
-    assert set(state["base"]["knows"]) == {"cache", "turns"}
     for pair in state["pairs"]:
         rows = [pair[side]["row"] for side in ("base", "head")]
         assert not overlap(rows[0]["held"], rows[1]["held"])

@@ -329,5 +329,5 @@ def test_errors_are_value_errors_in_three_parts() -> None:
     for kind in (core.NotRepresentable, core.NotCompiled, core.InvalidArgument):
         error = kind("a", "b", "Do c.")
         assert isinstance(error, ValueError)
-        assert (error.expected, error.came, error.remedy) == ("a", "b", "Do c.")
+        assert (error.expected, error.came, error.do) == ("a", "b", "Do c.")
         assert str(error) == "expected a; got b. Do c."
