@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -155,11 +156,13 @@ def _finish(process: subprocess.Popen[str], timeout_s: float) -> tuple[int, str]
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        # First a chance to end its own child, which has a process group of its own.
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    # The thread that waits for it may find its end first.
+    with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
+            # First a chance to end its own child, which has a process group of its own.
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
