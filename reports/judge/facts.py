@@ -11,7 +11,7 @@ import pandas as pd
 
 from reports.judge import cost, learning
 from reports.judge.answer import Answer, answer
-from reports.judge.cost import Noise, Time
+from reports.judge.cost import Noise
 from reports.judge.learning import Learned
 from reports.judge.rows import held_columns, number, order, varied, words
 from reports.judge.way import Way
@@ -100,29 +100,29 @@ def facts(table: pd.DataFrame) -> Facts:
 
     Nothing depends on the order of the rows, except that of two with one identity the later counts.
     """
-    held = [c for c in held_columns(table) if c in table]
+    held = held_columns(table)
     # Cutting a table into its ways takes long where it has all its settings, where texts are those
     # of an arrow table, and where each column lies apart, as it does until it is copied.
     table = table[[c for c in table if not c.startswith(("cfg.", "env.")) or c in held]]
     table = table.astype(dict.fromkeys(table.select_dtypes("string").columns, object)).copy()
-    medians = _medians(table)
+    numbers = list(table.select_dtypes("float").columns)
+    by = table[table["status"].eq("ok")].groupby(["setting", "way"], sort=False)
+    medians = by[numbers].median().to_dict("index")
     differs = varied(table, held)
     apart = [c for c in differs if c not in SIZES]
     group_of = (table.groupby(apart, dropna=False, sort=False).ngroup() if apart
                 else pd.Series(0, index=table.index))  # fmt: skip
     pieces = {int(i): cells for i, cells in table.groupby("setting", sort=False)}
-    times = {i: _times(cells) for i, cells in pieces.items()}
-    noise = cost.noise_of(t for found in times.values() for t in found.values())
+    made = {i: _ways(cells, medians, table[group_of.eq(group_of[cells.index[0]])])
+            for i, cells in pieces.items()}  # fmt: skip
+    noise = cost.noise_of(w.time for ways, *_ in made.values() for w in ways if w.time)
     found = []
-    for i, cells in pieces.items():
-        group = int(group_of[cells.index[0]])
-        kin = table[group_of.eq(group)]
-        ways, memory, metric = _ways(cells, times[i], medians, kin)
-        row = cells.iloc[0]
+    for i, (ways, memory, metric) in made.items():
+        row = pieces[i].iloc[0]
         found.append(
             Setting(
                 id=i,
-                group=group,
+                group=int(group_of[pieces[i].index[0]]),
                 row=row,
                 name=words(row, differs),
                 sizes=words(row, [c for c in differs if c in SIZES]),
@@ -144,22 +144,6 @@ def facts(table: pd.DataFrame) -> Facts:
     )
 
 
-def _medians(table: pd.DataFrame) -> dict[tuple[int, str], dict[str, float]]:
-    """(setting, way) -> metric -> median."""
-    numbers = table.select_dtypes("float").columns
-    ok = table[table["status"].eq("ok")]
-    found = ok.groupby(["setting", "way"], sort=False)[list(numbers)].median()
-    return dict(zip(found.index, found.to_dict("records"), strict=True))
-
-
-def _times(cells: pd.DataFrame) -> dict[str, Time]:
-    """The times of the ways of one setting that were timed."""
-    ok = cells[cells["status"].eq("ok")]
-    found = {str(way): cost.time_of(rows) for way, rows in ok.groupby("way", sort=False)}
-    bptt = ok.loc[ok["exact"], "way"].unique()
-    return cost.with_bptt({way: time for way, time in found.items() if time}, bptt)
-
-
 def _rank(setting: Setting) -> tuple[object, ...]:
     """Where ways can be compared first, then where most were tried, then the largest."""
     ran = sum(1 for w in setting.ways if w.ok)
@@ -178,7 +162,6 @@ def _whole(row: pd.Series, differs: Sequence[str]) -> str:
 
 def _ways(
     cells: pd.DataFrame,
-    times: Mapping[str, Time],
     medians: Mapping[tuple[int, str], Mapping[str, float]],
     kin: pd.DataFrame,
 ) -> tuple[list[Way], str, str]:
@@ -190,6 +173,9 @@ def _ways(
     ok = cells[cells["status"].eq("ok")]
     metric = learning.metric_of(ok)
     memory = cost.memory_column(ok)
+    timed = {str(w): time for w, rows in ok.groupby("way", sort=False)
+             if (time := cost.time_of(rows))}  # fmt: skip
+    times = cost.with_bptt(timed, ok.loc[ok["exact"], "way"].unique())
     trained = {str(m): learning.learned(rows, metric) if metric else None
                for m, rows in ok.groupby("method", sort=False)}  # fmt: skip
     healthy = {m: bool(_used(ok[ok["method"].eq(m)], f)["health"].eq("").any())
