@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from reports.judge import Setting, Way
+from reports.judge.cost import AGAINST
 from reports.plots.base import (
     TITLE_WIDTH,
     NotDrawn,
@@ -42,30 +44,44 @@ def make(study: Study) -> list[Plot]:
         placed = [w for w in setting.ways if w.time and w.mib > 0]
         if len(placed) < 2:
             continue
-        # Times that were measured under contention are not compared, so they make no front.
-        calm = not any(w.contended for w in placed)
-        best = pareto([(w.ms, w.mib) for w in placed])
-        front = {w: calm and b for w, b in zip(placed, best, strict=True)}
-        shown = sorted(placed, key=lambda w: (not front[w], w.ms, w.name))[:MOST_WAYS]
-        data = pd.DataFrame([{
-            "way": w.name, "step_time_ms": w.ms, "step_time_ms_lo": w.time.ms.low,
-            "step_time_ms_hi": w.time.ms.high, "processes": w.time.n, "contended": w.contended,
-            setting.memory: w.mib, "pareto_front": front[w],
-        } for w in placed if w.time])  # fmt: skip
+        data = _points(setting, placed)
+        shown = data.sort_values(["pareto_front", "time"], ascending=[False, True])[:MOST_WAYS]
         drawn.append(
             Plot(
                 name=f"frontier_{len(drawn) + 1}",
                 section=TITLE,
                 title=setting.whole,
                 caption=_caption(setting, data) + left_out(len(shown), len(placed), "ways"),
-                data=data,
-                draw=partial(_draw, setting=setting, ways=shown, front=front, styles=styles),
+                data=data.rename(columns={end: end.replace("time", data.attrs["time"])
+                                          for end in ("time", "time_lo", "time_hi")}),
+                draw=partial(_draw, setting=setting, data=shown, styles=styles),
                 place="first" if setting in [group[0] for group in facts.groups] else "more",
             )
-        )
+        )  # fmt: skip
     if not drawn:
         raise NotDrawn("no setting has two ways with both time and memory")
     return drawn
+
+
+def _points(setting: Setting, ways: list[Way]) -> pd.DataFrame:
+    """A row a way: time over BPTT's where all took turns with the same BPTT, else step times.
+
+    Step times that were measured under contention are not compared, so they make no front.
+    """
+    by_turns = len({w.time.beside if w.time and w.against else w for w in ways}) == 1
+    rows = []
+    for way in ways:
+        if way.time:
+            time = way.against if by_turns and way.against else way.time.ms
+            rows.append({"way": way.name, "time": time.centre, "time_lo": time.low,
+                         "time_hi": time.high, "processes": way.time.n,
+                         "contended": way.contended and not by_turns,
+                         setting.memory: way.mib})  # fmt: skip
+    data = pd.DataFrame(rows)
+    front = pareto(list(zip(data["time"], data[setting.memory], strict=True)))
+    data["pareto_front"] = np.array(front) & ~data["contended"].any()
+    data.attrs["time"] = AGAINST if by_turns else "step_time_ms"
+    return data
 
 
 def pareto(points: list[tuple[float, float]]) -> list[bool]:
@@ -76,7 +92,9 @@ def pareto(points: list[tuple[float, float]]) -> list[bool]:
 def _caption(setting: Setting, data: pd.DataFrame) -> str:
     several = int(data["pareto_front"].sum()) > 1
     said = "Down and left is better" + ("; the grey line is the Pareto front." * several or ".")
-    if data["processes"].max() > 2:
+    if data.attrs["time"] == AGAINST:
+        said += " Each way and BPTT took turns in one process. Bars: 95 % intervals."
+    elif data["processes"].max() > 2:
         said += " Bars: 95 % intervals between processes (of two processes, both)."
     elif data["processes"].max() == 1:
         said += " One process each, so there are no intervals."
@@ -89,32 +107,30 @@ def _caption(setting: Setting, data: pd.DataFrame) -> str:
 
 
 def _draw(
-    axes: Axes, setting: Setting, ways: list[Way], front: dict[Way, bool],
-    styles: dict[tuple[str, str, str], Look],
-) -> None:  # fmt: skip
-    line = sorted((w.ms, w.mib) for w in front if front[w])
-    axes.plot(*zip(*line, strict=True), color=FAINT, drawstyle="steps-post", linewidth=1.2,
+    axes: Axes, setting: Setting, data: pd.DataFrame, styles: dict[tuple[str, str, str], Look]
+) -> None:
+    time, memory = data.attrs["time"], setting.memory
+    front = data[data["pareto_front"]].sort_values("time")
+    axes.plot(front["time"], front[memory], color=FAINT, drawstyle="steps-post", linewidth=1.2,
               zorder=1, label="_")  # fmt: skip
-    xs: list[float] = []
-    for way in sorted(ways, key=lambda w: (w.ms, w.name)):
-        if not way.time:
-            continue
-        look, open_, interval = styles[of_way(way)], setting.answer.why.get(way.name), way.time.ms
-        xs.append(way.ms)
-        if interval.kind and way.time.n > 1:
-            axes.plot([interval.low, interval.high], [way.mib] * 2, color=look.colour, linewidth=1,
-                      label="_")  # fmt: skip
-            xs += [interval.low, interval.high]
+    bars = data if time == AGAINST else data[data["processes"] > 1]
+    by_name = {way.name: way for way in setting.ways}
+    for _, row in data.iterrows():
+        name, x, y = row["way"], row["time"], row[memory]
+        look, open_ = styles[of_way(by_name[name])], setting.answer.why.get(name)
+        if name in set(bars["way"]):
+            axes.hlines(y, row["time_lo"], row["time_hi"], color=look.colour, linewidth=1)
         axes.plot(
-            way.ms, way.mib, look.marker, color=look.colour, markersize=6,
-            label=way.name + "*" * way.contended, fillstyle="none" if open_ else "full",
+            x, y, look.marker, color=look.colour, markersize=6,
+            label=name + "*" * int(row["contended"]), fillstyle="none" if open_ else "full",
             # A rim in the colour of the paper keeps marks apart that cover each other.
             markeredgecolor=look.colour if open_ else PAPER, markeredgewidth=1 if open_ else 0.5,
         )  # fmt: skip
-        tip(axes, way.ms, way.mib, f"{way.name}: {short(way.ms)} ms, {short(way.mib)} MiB")
-    log_axis(axes, "x", xs)
-    log_axis(axes, "y", [w.mib for w in ways])
-    axes.set_xlabel("step time (ms per training step)")
-    axes.set_ylabel(heading(setting.memory))
+        unit = "× the time of BPTT" if time == AGAINST else "ms"
+        tip(axes, x, y, f"{name}: {short(x)} {unit}, {short(y)} MiB")
+    log_axis(axes, "x", [*data["time"], *bars["time_lo"].dropna(), *bars["time_hi"].dropna()])
+    log_axis(axes, "y", data[memory])
+    axes.set_xlabel(heading(time) if time == AGAINST else "step time (ms per training step)")
+    axes.set_ylabel(heading(memory))
     axes.set_title(folded(setting.name or setting.whole, TITLE_WIDTH))
     legend(axes)

@@ -209,6 +209,22 @@ def test_intervals_are_drawn_between_processes() -> None:
     assert "One process each, so there are no intervals." in once.caption
 
 
+def test_ways_that_took_turns_with_bptt_are_compared_by_that_on_a_busy_machine() -> None:
+    records = [record(algo, metrics={"time_vs_bptt": r, "time_vs_bptt_low": 0.98 * r,
+                                     "time_vs_bptt_high": 1.02 * r, "contended": 1.0})
+               for algo, r in (("bptt", 1.0), ("d_rtrl", 0.8), ("es_d_rtrl", 0.7))]  # fmt: skip
+    (plot,) = made("frontier", records)
+    assert plot.data["time_vs_bptt"].tolist() == [1.0, 0.8, 0.7]
+    assert plot.data["pareto_front"].any()
+    assert not plot.data["contended"].any()
+    assert painted(plot).get_xlabel() == "time over BPTT's"
+    del records[1]["metrics"]["time_vs_bptt"]
+    (plot,) = made("frontier", records)
+    assert plot.data["contended"].all()
+    assert "step_time_ms" in plot.data
+    assert not plot.data["pareto_front"].any()
+
+
 def test_a_way_that_does_not_qualify_is_an_open_mark() -> None:
     records = [record("d_rtrl", health="never spikes"), record("bptt")]
     (plot,) = made("frontier", records)
