@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,18 +18,16 @@ import numpy as np
 
 from core.capture import trace_step, uses, with_copies
 from core.cuts import read_states, with_cuts
-from core.differential import RULES, is_real
 from core.errors import NotRepresentable
 from core.graph import Graph, Group, Hidden
-from core.labels import NONE, carries_gradient, propagate, unlinear
+from core.labels import NONE, propagate
 from core.operation import Block, Operation, Parameter
+from core.other_states import Sources, check_delays, check_other_states, delays, dependencies
 from core.program import Equation, needed
 from core.relations import closure, components, partners
 from core.step import credited_states
 
-__all__ = ["build_graph", "check_other_states", "join_biases"]
-
-Sources = Mapping[int, frozenset[Any]]
+__all__ = ["build_graph", "join_biases", "labels_of"]
 
 
 def build_graph(
@@ -56,63 +54,13 @@ def build_graph(
     read = read_states(graph)
     graph = _with_copies(graph, read)
     fixed_y = dependencies(graph)
-    check_other_states(graph)
+    later = frozenset() if every_path else delays(graph)
+    check_other_states(graph, later)
     labels = _all_labels(graph, read, fixed_y)
-    graph = _with_groups(graph, read, labels, fixed_y)
-    graph = with_cuts(_with_blocks(graph, labels))
+    graph = _with_blocks(_with_groups(graph, read, labels, fixed_y), labels)
+    check_delays(graph, later)
+    graph = with_cuts(graph)
     return _with_components(graph, read if every_path else credited_states(graph))
-
-
-# -- what depends on what
-
-
-def _flow(graph: Graph, sources: Sources, through_operations: bool) -> dict[int, frozenset[Any]]:
-    """Which sources reach each variable by differentiable paths. Without `through_operations`,
-    an operation's output is a source of its own, ("y", its variable)."""
-    reached = dict(sources)
-    operations = {id(op.eqn) for op in graph.operations}
-    step = graph.differential
-    for eqn in step.equations:
-        if not through_operations and id(eqn) in operations:
-            reached[eqn.outputs[0]] = frozenset([("y", eqn.outputs[0])])
-        elif carries_gradient(eqn, step.avals):
-            found = frozenset[Any]().union(*(reached.get(v, ()) for v in eqn.variables))
-            reached.update((v, found) for v in eqn.outputs if is_real(step.avals[v]))
-    return reached
-
-
-def dependencies(graph: Graph) -> dict[int, frozenset[Any]]:
-    """Sources of each variable while every y is held fixed, as D requires."""
-    sources = {h.var: frozenset([("h", i)]) for i, h in enumerate(graph.hidden)}
-    sources |= {v: frozenset([("p", v)]) for v in graph.plain}
-    return _flow(graph, sources, through_operations=False)
-
-
-def check_other_states(graph: Graph) -> None:
-    """A state of another kind may exist; it may not carry a gradient from step to step.
-
-    Raises:
-      NotRepresentable: naming the state, or a derivative rule that is not linear.
-    """
-    credit = frozenset(["credit"])
-    sources: dict[int, frozenset[Any]] = {h.var: credit for h in graph.hidden}
-    sources |= {op.w: credit for op in graph.operations if op.trainable}
-    sources |= dict.fromkeys(graph.plain, credit)
-    sources |= {v: frozenset([v]) for v, _ in graph.others if is_real(graph.program.avals[v])}
-    reached = _flow(graph, sources, through_operations=True)
-    used = frozenset[Any]().union(
-        *(reached.get(a, ()) for a in [*graph.out_atoms, *(h.new for h in graph.hidden)])
-    )
-    for eqn in graph.differential.equations:
-        if eqn.name in RULES and any("credit" in reached.get(v, ()) for v in eqn.variables):
-            raise unlinear(eqn)
-    for var, new in graph.others:
-        if var in used and "credit" in reached.get(new, ()):
-            raise NotRepresentable(
-                "that only HiddenStates carry a gradient from step to step",
-                f"the state {graph.names[var]}, which is of another kind and carries one",
-                "Make it a brainstate.HiddenState, or stop the gradient where it is written.",
-            )
 
 
 def _all_labels(

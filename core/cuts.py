@@ -32,7 +32,7 @@ from core.operation import Operation
 from core.program import Equation
 from core.relations import closure
 
-__all__ = ["read_states", "with_cuts"]
+__all__ = ["loops_of", "read_states", "with_cuts"]
 
 
 def read_states(graph: Graph) -> frozenset[int]:
@@ -52,7 +52,7 @@ def read_states(graph: Graph) -> frozenset[int]:
 def with_cuts(graph: Graph) -> Graph:
     """The graph with `credit`, the step as its outputs see it."""
     new = _new_states(graph)
-    cuts = _cuts(graph, _loops(graph, new), new)
+    cuts = _cuts(graph, loops_of(graph, new), new)
     return _Writer(graph, cuts, new).written()
 
 
@@ -80,8 +80,9 @@ def _new_states(graph: Graph) -> dict[int, Mask]:
     return _elements(graph).copies(ends)
 
 
-def _loops(graph: Graph, new: Mapping[int, Mask]) -> list[Mask]:
+def loops_of(graph: Graph, new: Mapping[int, Mask] | None = None) -> list[Mask]:
     """For each group, itself and those that form a loop with it."""
+    new = _new_states(graph) if new is None else new
     previous = {var: g for var, _, g in _states(graph)}
     found = _elements(graph).forward(previous, lambda v, mask: mask | new.get(v, 0))
     groups = range(len(graph.groups))

@@ -41,7 +41,7 @@ CORE_RANKS = {
     "schedule": 0,
     **dict.fromkeys(("graph", "losses", "lowering"), 1),
     **dict.fromkeys(("beginning", "build", "capture", "cuts", "decay", "feedback"), 2),
-    **dict.fromkeys(("rollout", "step", "window"), 2),
+    **dict.fromkeys(("other_states", "rollout", "step", "window"), 2),
     **dict.fromkeys(("compiled", "low_rank", "traces"), 3),
     "algorithms": 4,
     "stepper": 5,

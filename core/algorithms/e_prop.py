@@ -33,11 +33,12 @@ import numpy as np
 from core.algorithms.base import Carry
 from core.algorithms.d_rtrl import D_RTRL
 from core.axes import over_time
-from core.build import dependencies, labels_of
+from core.build import labels_of
 from core.decay import constant_decay
 from core.graph import Graph, Hidden
 from core.labels import NONE
 from core.operation import Operation
+from core.other_states import dependencies
 from core.program import needed
 from core.rollout import Record
 from core.step import operands

@@ -20,11 +20,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
-from core.build import check_other_states
 from core.capture import trace_step
 from core.derivative import with_derivative
 from core.errors import NotRepresentable
 from core.graph import Graph
+from core.other_states import check_other_states
 from core.rollout import run
 from core.step import prelude
 

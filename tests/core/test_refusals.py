@@ -296,6 +296,27 @@ def test_states_made_anew_are_noticed() -> None:
     assert np.array_equal(first, second)
 
 
+class HandedOn(Cell):
+    """A state of another kind holds h, a second one the first: credit of two steps ago."""
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        super().init_state(batch_size)
+        self.first = brainstate.ShortTermState(jnp.zeros((batch_size or 1, H)))
+        self.second = brainstate.ShortTermState(jnp.zeros((batch_size or 1, H)))
+
+    def mix(self, h: Any, y: Any) -> Any:
+        new = 0.5 * h + jnp.tanh(y) + 0.1 * self.second.value
+        self.second.value, self.first.value = self.first.value, h
+        return new
+
+
+def test_credit_that_other_states_hand_on_is_refused() -> None:
+    model = HandedOn()
+    brainstate.nn.init_all_states(model, batch_size=2)
+    with pytest.raises(core.NotRepresentable, match="the state second, which is of another kind"):
+        core.D_RTRL(model).compile_graph(data_for().xs[0])
+
+
 @pytest.mark.parametrize("make", [core.BPTT, core.D_RTRL, core.RTRL], ids=lambda m: m.__name__)
 def test_a_parameter_written_by_the_step_is_refused(make: Any) -> None:
     """Its new value would be lost."""

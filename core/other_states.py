@@ -1,0 +1,130 @@
+"""States that carry no credit: which may exist, and what delays may hold."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping, Set
+from typing import Any
+
+import brainstate
+
+from core.cuts import loops_of
+from core.differential import RULES, is_real
+from core.errors import NotRepresentable
+from core.graph import Graph
+from core.labels import carries_gradient, unlinear
+from core.relations import closure
+
+__all__ = ["Sources", "check_delays", "check_other_states", "delays", "dependencies"]
+
+CREDIT = -1  # what trainable weights and hidden states hand on; no variable
+
+Sources = Mapping[int, frozenset[Any]]
+
+
+def flow(graph: Graph, sources: Sources, through_operations: bool) -> dict[int, frozenset[Any]]:
+    """Which sources reach each variable by differentiable paths. Without `through_operations`,
+    an operation's output is a source of its own, ("y", its variable)."""
+    reached = dict(sources)
+    operations = {id(op.eqn) for op in graph.operations}
+    step = graph.differential
+    for eqn in step.equations:
+        if not through_operations and id(eqn) in operations:
+            reached[eqn.outputs[0]] = frozenset([("y", eqn.outputs[0])])
+        elif carries_gradient(eqn, step.avals):
+            found = frozenset[Any]().union(*(reached.get(v, ()) for v in eqn.variables))
+            reached.update((v, found) for v in eqn.outputs if is_real(step.avals[v]))
+    return reached
+
+
+def dependencies(graph: Graph) -> dict[int, frozenset[Any]]:
+    """Sources of each variable while every y is held fixed, as D requires."""
+    sources = {h.var: frozenset([("h", i)]) for i, h in enumerate(graph.hidden)}
+    sources |= {v: frozenset([("p", v)]) for v in graph.plain}
+    return flow(graph, sources, through_operations=False)
+
+
+def check_other_states(graph: Graph, but: Set[int] = frozenset()) -> None:
+    """A state of another kind may exist; it may not carry a gradient from step to step.
+
+    Args:
+      but: variables that are left to `check_delays`.
+
+    Raises:
+      NotRepresentable: naming the state, or a derivative rule that is not linear.
+    """
+    credit = frozenset([CREDIT])
+    sources: dict[int, frozenset[Any]] = {h.var: credit for h in graph.hidden}
+    sources |= {op.w: credit for op in graph.operations if op.trainable}
+    sources |= dict.fromkeys(graph.plain, credit)
+    sources |= {v: frozenset([v]) for v, _ in graph.others if is_real(graph.program.avals[v])}
+    reached = flow(graph, sources, through_operations=True)
+    used = frozenset[Any]().union(
+        *(reached.get(a, ()) for a in [*graph.out_atoms, *(h.new for h in graph.hidden)])
+    )
+    for eqn in graph.differential.equations:
+        if eqn.name in RULES and any(CREDIT in reached.get(v, ()) for v in eqn.variables):
+            raise unlinear(eqn)
+    after = {v: new for v, new in graph.others if v not in but}
+
+    def before(v: int) -> set[int]:
+        """What the new value of another state reads."""
+        new = after.get(v)
+        return set(reached.get(new, ())) if isinstance(new, int) else set()
+
+    for var in after:
+        if var in used and CREDIT in closure({var}, before):
+            raise _carries(graph, var)
+
+
+def _carries(graph: Graph, var: int, remedy: str = "") -> NotRepresentable:
+    return NotRepresentable(
+        "that only HiddenStates carry a gradient from step to step",
+        f"the state {graph.names[var]}, which is of another kind and carries one",
+        f"Make it a brainstate.HiddenState, or stop the gradient where it is written{remedy}.",
+    )
+
+
+def delays(graph: Graph) -> frozenset[int]:
+    """What delays hold of the past, in variables."""
+    pairs = zip(graph.states, graph.state_vars, strict=True)
+    held = {v for s, vs in pairs if isinstance(s, brainstate.DelayState) for v in vs}
+    return frozenset(v for v, _ in graph.others if v in held and is_real(graph.program.avals[v]))
+
+
+def check_delays(graph: Graph, later: Set[int]) -> None:
+    """What a delay holds is a constant of every step. That is the definition where it is read by
+    operations alone that feed the group whose past it holds, or groups in a loop with it.
+
+    Raises:
+      NotRepresentable: naming the state; credit would pass in time through it.
+    """
+    if not later:
+        return
+    group_of = {s: 1 << g for g, group in enumerate(graph.groups) for s in group.states}
+    fed = {op.y: sum({1 << block.group for block in op.blocks}) for op in graph.operations}
+    sources = {h.var: frozenset([("h", i)]) for i, h in enumerate(graph.hidden)}
+    sources |= {v: frozenset([("p", v)]) for v in (*graph.plain, *(p.w for p in graph.parameters))}
+    reached = flow(graph, sources | {v: frozenset([("d", v)]) for v in later}, False)
+    loops = loops_of(graph)
+    ends = [*graph.out_atoms, *(h.new for h in graph.hidden)]
+    for var, new in graph.others:
+        if var not in later:
+            continue
+        past = reached.get(new, frozenset()) - {("d", var)}
+        readers = [op for op in graph.operations if ("d", var) in reached.get(op.x, ())]
+        ends_of = [*ends, *(after for v, after in graph.others if v != var)]
+        elsewhere = any(("d", var) in reached.get(a, ()) for a in ends_of)
+        if not past or not (readers or elsewhere):
+            continue  # of inputs alone; or not read
+        groups = [group_of.get(k, 0) if kind == "h" else fed[k] for kind, k in past if kind in "hy"]
+        written = functools.reduce(operator.or_, groups, 0)
+        inside = all(
+            sum(block.width for block in op.blocks) >= op.width
+            and all(written & ~loops[block.group] == 0 for block in op.blocks)
+            for op in readers
+        )
+        known = written and all(groups) and not any(kind == "d" for kind, _ in past)
+        if elsewhere or not inside or not known:
+            raise _carries(graph, var, "; or let weights alone read it that feed what it delays")
