@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synthetic_records import ALGOS
 
-from reports.plots.style import COLOURS, looks
+from reports.plots.style import looks
 
 
 def test_series_can_be_told_apart_without_colour() -> None:
@@ -25,12 +25,6 @@ def test_colour_tells_the_algorithm_whatever_else_was_set() -> None:
     assert len({look.colour for look in found.values()}) == 3
 
 
-def test_twenty_settings_of_one_algorithm_among_others_stay_apart() -> None:
-    ways = [("bptt", "", ""), *(("es_d_rtrl", f" decay={i:02}", "") for i in range(20))]
-    found = looks(ways)
-    assert len({(look.colour, look.marker, look.dash) for look in found.values()}) == len(ways)
-
-
 def test_settings_of_a_lone_algorithm_have_colours() -> None:
     found = looks([("es_d_rtrl", f" decay={i}", "") for i in range(5)])
     assert len({look.colour for look in found.values()}) == 5
@@ -43,7 +37,3 @@ def test_an_algorithm_keeps_its_colour_whatever_stands_beside_it() -> None:
     )
     assert all(few[pair].colour == many[pair].colour for pair in few)
     assert len({look.colour for look in many.values()}) == len(many)
-
-
-def test_colours_are_okabe_and_itos() -> None:
-    assert set(COLOURS[:6]) == {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"}
