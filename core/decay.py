@@ -23,19 +23,20 @@ SPIKES = (*RULES, "heaviside_surrogate_gradient")  # the last one is braintools'
 __all__ = ["constant_decay"]
 
 
-def constant_decay(graph: Graph, group: int, held: bool = False) -> float | None:
+def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
     """dh_t/dh_{t-1} of a group of one live state, every operation's output held fixed.
 
     Returns:
       None where it depends on data or weights, differs from neuron to neuron, or where several
-      states carry credit. Zero where none does.
+      states carry credit. Zero where none does. An array that is being traced is taken to be alike
+      for all neurons.
     """
     graph = graph.sample or graph
     own = graph.groups[group]
     if len(own.live) != 1:
         return None if own.live else 0.0
     h, avals = graph.hidden[own.states[own.live[0]]], graph.program.avals
-    known = {v: a for v, a in graph.program.constants.items() if not isinstance(a, jax.core.Tracer)}
+    known = graph.program.constants
     given = {*known, *(op.y for op in graph.operations)}
     equations = needed((*graph.prelude, *graph.body), [h.new], given=given)
     made = {v for eqn in equations for v in eqn.outputs}
@@ -59,11 +60,11 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> float | None
     program = flatten_jaxpr(jax.make_jaxpr(derivative)(free))
     (end,) = program.outputs
     equations = needed(program.equations, [end])
-    inputs, traced = set(program.inputs), program.constants.values()
-    if inputs.intersection([end, *(v for eqn in equations for v in eqn.variables)]):
+    if {*program.inputs}.intersection([end, *(v for eqn in equations for v in eqn.variables)]):
         return None
-    if any(isinstance(a, jax.core.Tracer) for a in traced):
-        return None
+    known = dict(program.constants)
+    if any(isinstance(a, jax.core.Tracer) for a in known.values()):  # a model made inside of jit
+        return read(evaluate(equations, known), end).reshape(-1)[0]
     with jax.ensure_compile_time_eval():
-        found = np.asarray(read(evaluate(equations, dict(program.constants)), end))
+        found = np.asarray(read(evaluate(equations, known), end))
     return float(found.flat[0]) if found.size and (found == found.flat[0]).all() else None

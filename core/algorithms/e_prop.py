@@ -52,7 +52,7 @@ class Readout(NamedTuple):
 
     source: int  # of its operation, in Graph.sources
     group: int  # its own
-    decay: float
+    decay: Any
     below: int  # the group that it reads
     feature: np.ndarray  # [n], the place of each neuron in what it reads, or NONE
     state: int  # the number of Z among the states of `below`
@@ -186,7 +186,7 @@ def readouts(graph: Graph) -> list[Readout]:
             continue
         (own,) = fed
         decay = constant_decay(graph, own)
-        if not decay or _is_read(graph, own):
+        if decay is None or not graph.groups[own].live or _is_read(graph, own):
             continue
         x = Hidden(f"what {op.name} reads", op.x, op.x, op.x_shape, graph.program.avals[op.x].dtype)
         labels = labels_of(graph, x, fixed_y)

@@ -96,7 +96,7 @@ class OTTT(WindowedAlgorithm):
         for op, x in zip(graph.sources, local.x, strict=True):
             filtered = []
             for b, block in enumerate(op.blocks):
-                a, start = constant_decay(graph, block.group, held=True) or 0.0, x
+                a, start = constant_decay(graph, block.group, held=True), x
                 if traces is not None:
                     before = forget(
                         traces[op.label][b], None if local.keep is None else local.keep[0]
