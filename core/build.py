@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from core.capture import trace_step, uses, with_copies
-from core.cuts import read_states, with_cuts
+from core.cuts import credited_states, read_states, with_cuts
 from core.errors import NotRepresentable
 from core.graph import Graph, Group, Hidden
 from core.labels import NONE, propagate
@@ -25,7 +25,6 @@ from core.operation import Block, Operation, Parameter
 from core.other_states import Sources, check_delays, check_other_states, delays, dependencies
 from core.program import Equation, needed
 from core.relations import closure, components, partners
-from core.step import credited_states
 
 __all__ = ["build_graph", "join_biases", "labels_of"]
 

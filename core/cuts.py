@@ -26,13 +26,15 @@ from typing import Any
 
 import numpy as np
 
+from core.differential import differential
 from core.elements import Elements, Mask, compact, union
 from core.graph import Credit, Graph, Product
+from core.labels import differentiable
 from core.operation import Operation
-from core.program import Equation
+from core.program import Equation, reached
 from core.relations import closure
 
-__all__ = ["loops_of", "read_states", "with_cuts"]
+__all__ = ["credited_states", "loops_of", "read_states", "with_cuts"]
 
 
 def read_states(graph: Graph) -> frozenset[int]:
@@ -47,6 +49,15 @@ def read_states(graph: Graph) -> frozenset[int]:
 
     by_outputs = read_by(*graph.out_atoms)
     return frozenset(closure(by_outputs, lambda i: read_by(graph.hidden[i].new)))
+
+
+def credited_states(graph: Graph) -> frozenset[int]:
+    """Hidden arrays whose previous value reaches an output along the paths of `Graph.credit`."""
+    sources = {h.var: frozenset([i]) for i, h in enumerate(graph.hidden)}
+    avals = graph.program.avals
+    step, avals = differential(graph.credit.equations, avals, sources, graph.rules)
+    found = reached(step, sources, differentiable(avals))
+    return frozenset[int]().union(*(found.get(a, ()) for a in graph.out_atoms))
 
 
 def with_cuts(graph: Graph) -> Graph:

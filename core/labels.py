@@ -31,6 +31,7 @@ __all__ = [
     "REDUCTIONS",
     "SCATTERS",
     "carries_gradient",
+    "differentiable",
     "propagate",
     "unlinear",
     "written_to",
@@ -86,6 +87,15 @@ def carries_gradient(eqn: Equation, avals: Mapping[int, Any]) -> bool:
     if eqn.name in BLOCKING:
         return False
     return any(is_real(avals[v]) for v in eqn.outputs)
+
+
+def differentiable(avals: Mapping[int, Any]) -> Callable[[Equation], list[int]]:
+    """The outputs of an equation to which differentiation passes, as `reached` asks."""
+
+    def passes(eqn: Equation) -> list[int]:
+        return [v for v in eqn.outputs if is_real(avals[v])] if carries_gradient(eqn, avals) else []
+
+    return passes
 
 
 @dataclass(frozen=True, eq=False)

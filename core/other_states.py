@@ -13,7 +13,8 @@ from core.cuts import loops_of
 from core.differential import RULES, is_real
 from core.errors import NotRepresentable
 from core.graph import Graph
-from core.labels import carries_gradient, unlinear
+from core.labels import differentiable, unlinear
+from core.program import reached
 from core.relations import closure
 
 __all__ = ["Sources", "check_delays", "check_other_states", "delays", "dependencies"]
@@ -26,16 +27,13 @@ Sources = Mapping[int, frozenset[Any]]
 def flow(graph: Graph, sources: Sources, through_operations: bool) -> dict[int, frozenset[Any]]:
     """Which sources reach each variable by differentiable paths. Without `through_operations`,
     an operation's output is a source of its own, ("y", its variable)."""
-    reached = dict(sources)
-    operations = {id(op.eqn) for op in graph.operations}
     step = graph.differential
-    for eqn in step.equations:
-        if not through_operations and id(eqn) in operations:
-            reached[eqn.outputs[0]] = frozenset([("y", eqn.outputs[0])])
-        elif carries_gradient(eqn, step.avals):
-            found = frozenset[Any]().union(*(reached.get(v, ()) for v in eqn.variables))
-            reached.update((v, found) for v in eqn.outputs if is_real(step.avals[v]))
-    return reached
+    passes = differentiable(step.avals)
+    if through_operations:
+        return reached(step.equations, sources, passes)
+    fixed = {id(op.eqn): op.y for op in graph.operations}
+    ys = {y: frozenset([("y", y)]) for y in fixed.values()}
+    return reached(step.equations, {**sources, **ys}, lambda e: [] if id(e) in fixed else passes(e))
 
 
 def dependencies(graph: Graph) -> dict[int, frozenset[Any]]:
@@ -59,19 +57,19 @@ def check_other_states(graph: Graph, but: Set[int] = frozenset()) -> None:
     sources |= {op.w: credit for op in graph.operations if op.trainable}
     sources |= dict.fromkeys(graph.plain, credit)
     sources |= {v: frozenset([v]) for v, _ in graph.others if is_real(graph.program.avals[v])}
-    reached = flow(graph, sources, through_operations=True)
+    found = flow(graph, sources, through_operations=True)
     used = frozenset[Any]().union(
-        *(reached.get(a, ()) for a in [*graph.out_atoms, *(h.new for h in graph.hidden)])
+        *(found.get(a, ()) for a in [*graph.out_atoms, *(h.new for h in graph.hidden)])
     )
     for eqn in graph.differential.equations:
-        if eqn.name in RULES and any(CREDIT in reached.get(v, ()) for v in eqn.variables):
+        if eqn.name in RULES and any(CREDIT in found.get(v, ()) for v in eqn.variables):
             raise unlinear(eqn)
     after = {v: new for v, new in graph.others if v not in but}
 
     def before(v: int) -> set[int]:
         """What the new value of another state reads."""
         new = after.get(v)
-        return set(reached.get(new, ())) if isinstance(new, int) else set()
+        return set(found.get(new, ())) if isinstance(new, int) else set()
 
     for var in after:
         if var in used and CREDIT in closure({var}, before):
@@ -106,16 +104,16 @@ def check_delays(graph: Graph, later: Set[int]) -> None:
     fed = {op.y: sum({1 << block.group for block in op.blocks}) for op in graph.operations}
     sources = {h.var: frozenset([("h", i)]) for i, h in enumerate(graph.hidden)}
     sources |= {v: frozenset([("p", v)]) for v in (*graph.plain, *(p.w for p in graph.parameters))}
-    reached = flow(graph, sources | {v: frozenset([("d", v)]) for v in later}, False)
+    found = flow(graph, sources | {v: frozenset([("d", v)]) for v in later}, False)
     loops = loops_of(graph)
     ends = [*graph.out_atoms, *(h.new for h in graph.hidden)]
     for var, new in graph.others:
         if var not in later:
             continue
-        past = reached.get(new, frozenset()) - {("d", var)}
-        readers = [op for op in graph.operations if ("d", var) in reached.get(op.x, ())]
+        past = found.get(new, frozenset()) - {("d", var)}
+        readers = [op for op in graph.operations if ("d", var) in found.get(op.x, ())]
         ends_of = [*ends, *(after for v, after in graph.others if v != var)]
-        elsewhere = any(("d", var) in reached.get(a, ()) for a in ends_of)
+        elsewhere = any(("d", var) in found.get(a, ()) for a in ends_of)
         if not past or not (readers or elsewhere):
             continue  # of inputs alone; or not read
         groups = [group_of.get(k, 0) if kind == "h" else fed[k] for kind, k in past if kind in "hy"]

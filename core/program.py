@@ -16,7 +16,7 @@ import jax
 from jax.extend import core as jex
 from jax.extend import source_info_util
 
-__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr"]
+__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr", "reached"]
 
 _HERE = str(Path(__file__).parent)
 _PYTHON = sysconfig.get_path("stdlib")
@@ -141,6 +141,24 @@ def needed(
             kept.append(eqn)
             wanted.update(v for v in eqn.variables if v not in known)
     return kept[::-1]
+
+
+def reached(
+    equations: Iterable[Equation],
+    sources: Mapping[int, frozenset[Any]],
+    passes: Callable[[Equation], Iterable[int]] = lambda eqn: eqn.outputs,
+) -> dict[int, frozenset[Any]]:
+    """What of `sources` each variable depends on.
+
+    Args:
+      passes: the outputs of an equation that what reaches its operands reaches.
+    """
+    found = dict(sources)
+    for eqn in equations:
+        if ends := list(passes(eqn)):
+            here = frozenset[Any]().union(*(found[v] for v in eqn.variables if v in found))
+            found.update(dict.fromkeys(ends, here))
+    return found
 
 
 def evaluate(

@@ -18,7 +18,7 @@ from typing import Any
 from jax.interpreters import batching
 
 from core.differential import is_real
-from core.program import Atom, Equation, needed
+from core.program import Atom, Equation, needed, reached
 from core.relations import closure
 
 __all__ = ["Stage", "is_affine", "one_by_one", "schedule"]
@@ -59,9 +59,9 @@ def schedule(
     wanted = list(dict.fromkeys(wanted))
     if one_by_one(equations):
         return (Stage(True, tuple(equations), tuple(states.items()), tuple(inputs), tuple(wanted)),)
-    reached = _reached(equations, states)
+    found = reached(equations, {v: frozenset([v]) for v in states})
     feeds = {
-        v: reached.get(a, _NOTHING) if isinstance(a, int) else _NOTHING for v, a in states.items()
+        v: found.get(a, _NOTHING) if isinstance(a, int) else _NOTHING for v, a in states.items()
     }
     below = {v: closure(set(feeds[v]), lambda k: set(feeds[k])) for v in states}
     depth: dict[int, int] = {}
@@ -76,7 +76,7 @@ def schedule(
         loop = [
             eqn
             for eqn in needed(equations, around.values())
-            if not reached[eqn.outputs[0]].isdisjoint(around)
+            if not found[eqn.outputs[0]].isdisjoint(around)
         ]
         in_loop.update(map(id, loop))
         plan.append((False, [], {v: a for v, a in here.items() if v not in around}))
@@ -84,7 +84,7 @@ def schedule(
     plan.append((False, [], {}))
     for eqn in equations:
         if id(eqn) not in in_loop:
-            level = max((depth[v] + 1 for v in reached[eqn.outputs[0]]), default=0)
+            level = max((depth[v] + 1 for v in found[eqn.outputs[0]]), default=0)
             plan[2 * level][1].append(eqn)
     return _with_ends(plan, set(inputs) | set(states), inputs, wanted)
 
@@ -137,15 +137,6 @@ def is_affine(stage: Stage, avals: Mapping[int, Any]) -> bool:
 
 
 _NOTHING: frozenset[int] = frozenset()
-
-
-def _reached(equations: Iterable[Equation], states: Iterable[int]) -> dict[int, frozenset[int]]:
-    """The previous states on which each variable depends."""
-    reached = {v: frozenset([v]) for v in states}
-    for eqn in equations:
-        found = _NOTHING.union(*(reached.get(v, _NOTHING) for v in eqn.variables))
-        reached.update(dict.fromkeys(eqn.outputs, found))
-    return reached
 
 
 def _with_ends(

@@ -22,15 +22,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.differential import differential, is_real
 from core.graph import Graph
-from core.labels import carries_gradient
 from core.program import Atom, Equation, bind, evaluate, needed, read
 
 __all__ = [
     "StepInput",
     "carry_run",
-    "credited_states",
     "operands",
     "output_run",
     "part",
@@ -219,17 +216,6 @@ def output_run(
 
     evaluate(graph.credit.equations, env, product)
     return tuple(read(env, a) for a in graph.out_atoms)
-
-
-def credited_states(graph: Graph) -> frozenset[int]:
-    """Hidden states whose previous value reaches an output along the paths of `output_run`."""
-    found = {h.var: frozenset([i]) for i, h in enumerate(graph.hidden)}
-    step, avals = differential(graph.credit.equations, graph.program.avals, found, graph.rules)
-    for eqn in step:
-        if carries_gradient(eqn, avals):
-            reached = frozenset[int]().union(*(found.get(v, ()) for v in eqn.variables))
-            found.update((v, reached) for v in eqn.outputs if is_real(avals[v]))
-    return frozenset[int]().union(*(found.get(a, ()) for a in graph.out_atoms))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -28,6 +28,10 @@ __all__ = ["Stream"]
 class Stream:
     """An algorithm that learns from one step after another.
 
+    The environment's settings (`dt`, `fit`, precision and others that the model or the loss reads)
+    are those of the first call: it is compiled then, and a later change of them goes unseen, after
+    `store` too. Make another Stream for other settings.
+
     Args:
       algo: initialised (`core.initialise`), for a batch or for single samples.
       loss: `loss(out, target)` -> scalar, of one step.
