@@ -20,7 +20,8 @@ from core.capture import trace_step, uses, with_copies
 from core.cuts import credited_states, read_states, with_cuts
 from core.errors import NotRepresentable
 from core.graph import Graph, Group, Hidden
-from core.labels import NONE, propagate
+from core.labels import propagate
+from core.movement import NONE
 from core.operation import Block, Operation, Parameter
 from core.other_states import Sources, check_delays, check_other_states, delays, dependencies
 from core.program import Equation, needed

@@ -14,20 +14,11 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from core.differential import is_real
-from core.labels import (
-    ELEMENTWISE,
-    MOVEMENT,
-    NONE,
-    REDUCTIONS,
-    SCATTERS,
-    carries_gradient,
-    written_to,
-)
+from core.labels import ELEMENTWISE, REDUCTIONS, carries_gradient
+from core.movement import MOVEMENT, MOVES, NONE, SCATTERS, moved_elements, written_to
 from core.program import Atom, Constant, Equation
 
 __all__ = ["Elements", "Mask", "compact", "union"]
@@ -245,36 +236,15 @@ class Elements:
 
     def _moved(self, eqn: Equation, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
         """What a movement makes of masks; None where places are computed."""
-        if eqn.name in _MOVES:
-            found = _MOVES[eqn.name](eqn.params, *arrays)
+        if eqn.name in MOVES:
+            found = MOVES[eqn.name](eqn.params, *arrays)
             return found if eqn.primitive.multiple_results else [found]
         table = self._table(eqn)
         flat = np.concatenate([*(a.ravel() for a in arrays), np.zeros(1, self.dtype)])
         return None if table is None else [flat[n] for n in table]
 
     def _table(self, eqn: Equation) -> list[np.ndarray] | None:
-        """For every output the number of the element that is moved there, all operands counted
-        through, and the number after the last where none is; None where places are computed."""
-        values: list[Any] = []
-        start = 0
-        for a in eqn.inputs:
-            shape = self._shape(a)
-            moved = self._moves(a) or (isinstance(a, Constant) and is_real(jax.typeof(a.value)))
-            value = None if moved else self.fixed(a)
-            if not moved and value is None:
-                return None
-            size = math.prod(shape)
-            values.append(np.arange(start, start + size).reshape(shape) if moved else value)
-            start += size
-        if eqn.name in _MOVES:
-            found = _MOVES[eqn.name](eqn.params, *values)
-        else:
-            outside = {"fill_value": -1} if "fill_value" in eqn.params else {}
-            params = eqn.primitive.get_bind_params({**eqn.params, **outside})
-            with jax.ensure_compile_time_eval():
-                found = eqn.primitive.bind(*(jnp.asarray(v, jnp.int32) for v in values), **params)
-        several = found if eqn.primitive.multiple_results else [found]
-        return [np.where((n >= 0) & (n < start), n, start) for n in map(np.asarray, several)]
+        return moved_elements(eqn, self.avals, self.fixed)
 
     def _written_to(self, eqn: Equation) -> np.ndarray | None:
         """The place of each update in the flat array, or NONE; None where places are computed."""
@@ -284,39 +254,3 @@ class Elements:
             return None
         numbers = np.arange(math.prod(shape)).reshape(shape)
         return written_to(eqn, numbers, index, self._shape(updates))
-
-
-def _broadcast(params: Any, a: np.ndarray) -> np.ndarray:
-    shape, axes = params["shape"], params["broadcast_dimensions"]
-    aligned = [a.shape[axes.index(i)] if i in axes else 1 for i in range(len(shape))]
-    return np.broadcast_to(a.reshape(aligned), shape)
-
-
-def _slice(params: Any, a: np.ndarray) -> np.ndarray:
-    strides = params["strides"] or (1,) * a.ndim
-    return a[tuple(map(slice, params["start_indices"], params["limit_indices"], strides))]
-
-
-def _concatenate(params: Any, *arrays: np.ndarray) -> np.ndarray:
-    """Views that are constant along an axis (stride zero) stay so."""
-    along = params["dimension"]
-    alike = [i != along and not any(a.strides[i] for a in arrays) for i in range(arrays[0].ndim)]
-    thin = tuple(slice(1) if same else slice(None) for same in alike)
-    found = np.concatenate([a[thin] for a in arrays], along)
-    sizes = zip(alike, arrays[0].shape, found.shape, strict=True)
-    return np.broadcast_to(found, [whole if same else size for same, whole, size in sizes])
-
-
-# The commonest moves, without a compilation for each shape.
-_MOVES: dict[str, Callable[..., Any]] = {
-    "broadcast_in_dim": _broadcast,
-    "concatenate": _concatenate,
-    "reshape": lambda params, a: a.reshape(params["new_sizes"]),
-    "slice": _slice,
-    "split": lambda params, a: np.split(a, np.cumsum(params["sizes"])[:-1], params["axis"]),
-    "squeeze": lambda params, a: a.squeeze(tuple(params["dimensions"])),
-    "stack": lambda params, *arrays: _concatenate(
-        {"dimension": params["axis"]}, *(np.expand_dims(a, params["axis"]) for a in arrays)
-    ),
-    "transpose": lambda params, a: a.transpose(params["permutation"]),
-}

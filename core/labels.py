@@ -15,29 +15,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from core.differential import RULES, is_real
 from core.errors import NotRepresentable
+from core.movement import MOVEMENT, NONE, SCATTERS, moved_elements, written_to
 from core.program import Atom, Constant, Equation
 
 __all__ = [
     "ELEMENTWISE",
-    "MOVEMENT",
-    "NONE",
     "REDUCTIONS",
-    "SCATTERS",
     "carries_gradient",
     "differentiable",
     "propagate",
     "unlinear",
-    "written_to",
 ]
-
-NONE = -1  # the element feeds no neuron
 
 # Operations that treat every element alike. The last two come from braintools and brainunit.
 ELEMENTWISE = frozenset(
@@ -49,19 +42,8 @@ ELEMENTWISE = frozenset(
     heaviside_surrogate_gradient exprel""".split()  # noqa: SIM905  a word list reads better
 )
 
-# Operations that only move elements; each is run once on element numbers to learn where they go.
-MOVEMENT = frozenset(
-    """broadcast_in_dim concatenate dynamic_slice dynamic_update_slice expand_dims gather pad
-    reshape rev slice split squeeze stack tile transpose unstack""".split()  # noqa: SIM905
-)
-
 # Operations whose every result is made of the elements along some axes.
 REDUCTIONS = frozenset(["reduce_max", "reduce_min", "reduce_prod", "reduce_sum"])
-
-# Operations that write, or add, elements at places within an array.
-SCATTERS = frozenset(
-    ["scatter", *(f"scatter-{how}" for how in ("add", "max", "min", "mul", "sub"))]
-)
 
 # Operations through which no gradient flows, whatever their dtype.
 BLOCKING = frozenset(
@@ -253,54 +235,37 @@ def _one_label(out: np.ndarray, axes: tuple[int, ...], eqn: Equation, paths: _Pa
 def _movement(
     eqn: Equation, outs: list[np.ndarray], operands: list[int], paths: _Paths
 ) -> list[tuple[int, np.ndarray]]:
-    """Number the elements of the operands, move the numbers, and send the labels back."""
-    values: list[np.ndarray] = []
-    ranges: list[tuple[int, int]] = []
-    start = 1  # zero is left for padding and whatever carries no gradient
-    for a in eqn.inputs:
-        aval = jax.typeof(a.value) if isinstance(a, Constant) else paths.avals[a]
-        if a in operands:
-            values.append(np.arange(start, start + math.prod(aval.shape)).reshape(aval.shape))
-            ranges.append((a, start))
-            start += values[-1].size
-        elif is_real(aval):
-            values.append(np.zeros(aval.shape, int))
-        else:
-            values.append(_index(eqn, a, paths))
-    params = {**eqn.params, "fill_value": 0} if "fill_value" in eqn.params else eqn.params
-    with jax.ensure_compile_time_eval():
-        moved = eqn.primitive.bind(
-            *(jnp.asarray(v, jnp.int32) for v in values), **eqn.primitive.get_bind_params(params)
-        )
-    moved = moved if eqn.primitive.multiple_results else [moved]
-    table = np.full(start, NONE)
-    for numbers, label in zip(moved, outs, strict=True):
-        numbers, label = np.asarray(numbers).ravel(), label.ravel()
-        keep = (label != NONE) & (numbers > 0)
-        table[numbers[keep]] = label[keep]
-        if (table[numbers[keep]] != label[keep]).any():
-            raise paths.mixing(eqn)
-    return [
-        (a, table[first : first + math.prod(shape)].reshape(shape))
-        for a, first in ranges
-        for shape in [paths.avals[a].shape]
+    """Send the labels back to where their elements were moved from."""
+    shapes = [
+        np.shape(a.value) if isinstance(a, Constant) else paths.avals[a].shape for a in eqn.inputs
     ]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    moved = moved_elements(eqn, paths.avals, paths.fixed)
+    if moved is None:
+        raise _computed(eqn, paths)
+    sizes = np.diff(ends, prepend=0, append=ends[-1] + 1)
+    ours = np.repeat([*(a in operands for a in eqn.inputs), False], sizes)
+    labels = np.full(len(ours), NONE)
+    for numbers, label in zip(moved, outs, strict=True):
+        keep = (label != NONE) & ours[numbers]
+        labels[numbers[keep]] = label[keep]
+        if (labels[numbers[keep]] != label[keep]).any():
+            raise paths.mixing(eqn)
+    pieces = zip(eqn.inputs, np.split(labels, ends), shapes, strict=False)
+    return [(a, piece.reshape(shape)) for a, piece, shape in pieces if a in operands]
 
 
-def _index(eqn: Equation, a: Atom, paths: _Paths) -> np.ndarray:
-    """The value of an operand that says where elements go."""
-    value = paths.fixed(a)
-    if value is None:
-        table = isinstance(eqn.inputs[0], int) and paths.stretch(eqn.inputs[0])
-        raise NotRepresentable(
-            f"fixed indices on the path into the state {paths.state}",
-            f"'{eqn.name}' with computed indices at {eqn.source}",
-            "Look a parameter up by a product: jax.nn.one_hot(index, len(table)) @ table."
-            if table
-            else "Index with Python integers, slices or NumPy arrays; or index inside the operand"
-            " of a weight; or train this model with core.BPTT.",
-        )
-    return value
+def _computed(eqn: Equation, paths: _Paths) -> NotRepresentable:
+    """The refusal of places that are not known beforehand."""
+    table = isinstance(eqn.inputs[0], int) and paths.stretch(eqn.inputs[0])
+    return NotRepresentable(
+        f"fixed indices on the path into the state {paths.state}",
+        f"'{eqn.name}' with computed indices at {eqn.source}",
+        "Look a parameter up by a product: jax.nn.one_hot(index, len(table)) @ table."
+        if table
+        else "Index with Python integers, slices or NumPy arrays; or index inside the operand"
+        " of a weight; or train this model with core.BPTT.",
+    )
 
 
 def _scatter(
@@ -312,34 +277,11 @@ def _scatter(
     if array in operands:
         found.append((array, out))
     if updates in operands:
-        index = _index(eqn, where, paths)
+        index = paths.fixed(where)
+        if index is None:
+            raise _computed(eqn, paths)
         found.append((updates, written_to(eqn, out, index, paths.avals[updates].shape)))
     return found
-
-
-def written_to(
-    eqn: Equation, out: np.ndarray, index: np.ndarray, shape: tuple[int, ...]
-) -> np.ndarray:
-    """Of each update of a scatter, in its shape, the number in `out` where it is written."""
-    to = eqn.params["dimension_numbers"]
-    whole = {*range(out.ndim)} - {*to.inserted_window_dims, *to.operand_batching_dims}
-    sizes = dict(zip(sorted(whole), (shape[i] for i in to.update_window_dims), strict=True))
-    with jax.ensure_compile_time_eval():
-        label = lax.gather(
-            jnp.asarray(out),
-            jnp.asarray(index),
-            lax.GatherDimensionNumbers(
-                to.update_window_dims,
-                to.inserted_window_dims,
-                to.scatter_dims_to_operand_dims,
-                to.operand_batching_dims,
-                to.scatter_indices_batching_dims,
-            ),
-            tuple(sizes.get(i, 1) for i in range(out.ndim)),
-            mode=eqn.params["mode"],
-            fill_value=NONE,
-        )
-    return np.asarray(label)
 
 
 def _product(

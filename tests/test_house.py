@@ -38,7 +38,7 @@ CORE_RANKS = {
     **dict.fromkeys(("axes", "data", "derivative", "differential", "elements"), 0),
     **dict.fromkeys(("environment", "errors", "factors", "labels", "layers", "nn"), 0),
     **dict.fromkeys(("operation", "pending", "program", "recurrence", "relations"), 0),
-    "schedule": 0,
+    **dict.fromkeys(("movement", "schedule"), 0),
     **dict.fromkeys(("graph", "losses", "lowering"), 1),
     **dict.fromkeys(("beginning", "build", "capture", "cuts", "decay", "feedback"), 2),
     **dict.fromkeys(("other_states", "rollout", "step", "window"), 2),

@@ -36,7 +36,7 @@ from core.axes import over_time
 from core.build import labels_of
 from core.decay import constant_decay
 from core.graph import Graph, Hidden
-from core.labels import NONE
+from core.movement import NONE
 from core.operation import Operation
 from core.other_states import dependencies
 from core.program import needed

@@ -157,7 +157,9 @@ class FactorisedTrace:
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """dh_{t-1} = a_f ef_{t-1} q_t and dy_t = (1 - a_f) q_t."""
-        runs, q, inflow = [], {}, {}
+        runs: list[Any] = []
+        q: dict[Any, Any] = {}
+        inflow: dict[Any, Any] = {}
         for k, (source, x) in enumerate(zip(graph.sources, local.x, strict=True)):
             dw, memory = source.moved(d_weights), past[source.label]
             whole: list[Any] = [(slice(0, source.width), ())]

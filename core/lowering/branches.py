@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.labels import MOVEMENT
 from core.lowering.lowered import holds_weights, lowered
 from core.lowering.site import Rewritten, Site, is_product, rule, stretched
+from core.movement import MOVEMENT
 from core.program import Equation, Program, evaluate, flatten_jaxpr, needed, read
 
 # What a branch may do to a weight before a product: defined for all numbers, with its derivative.
