@@ -141,7 +141,7 @@ def matches(table: pd.DataFrame, facts: Facts, records: Mapping[str, Record]) ->
 
 def tuned_alike(record: Record) -> Record:
     """A record whose tuned hyperparameters no longer tell it from its own way's others."""
-    config = record.get("config") or {}
+    config = record["config"]
     keys = _tuned(config)
     if not keys:
         return record
@@ -213,7 +213,7 @@ def _entry(way: Way, rows: pd.DataFrame, records: Mapping[str, Record]) -> Entry
     ok = rows[rows["status"].eq("ok")]
     finals = [records[key] for key in ok.loc[ok["choose"].eq("final"), "key"]]
     trials = rows[rows["choose"].eq("trial")]
-    curves = [r["curves"]["train_steps"] for r in finals if (r["curves"] or {}).get("train_steps")]
+    curves = [r["curves"]["train_steps"] for r in finals if r["curves"].get("train_steps")]
     chosen = _point(finals[0]) if finals else {}
     tried = [_point(records[key]) for key in trials["key"]]
     failed = ~trials["status"].isin(["ok", "skipped"])
@@ -248,7 +248,7 @@ def _tuned(config: Mapping[str, Mapping]) -> list[str]:
     """The algorithm's hyperparameters that were tuned."""
     tune = config.get("tune") or {}
     names = [k for k, v in tune.items() if isinstance(v, list) and k != "lr" and tune.get("trials")]
-    return [key for key, value in (config.get("algo") or {}).items() for n in names
+    return [key for key, value in config.get("algo", {}).items() for n in names
             if isinstance(value, float) and (key == n or key.startswith(f"{n}_or_"))]  # fmt: skip
 
 

@@ -37,7 +37,7 @@ class Problem:
 def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]:
     """All there are, the gravest first."""
     ok = table["status"].eq("ok")
-    doubt = {r["key"]: (r.get("memory") or {}).get("disagreement") for r in sweeps.records}
+    doubt = {r["key"]: r["memory"].get("disagreement") for r in sweeps.records}
     doubted = table["key"].map(doubt).astype(object).fillna("").astype(str)
     timed, nothing = ok & table["step_time_ms"].gt(0), pd.Series("", index=table.index)
     # (title, which rows, what is said of each)

@@ -112,8 +112,7 @@ def _of_a_way(column: str) -> bool:
 
 
 def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
-    places = [r.get("provenance") or {} for r in records]
-    weights = [r.get("fidelity") or {} for r in records]
+    places, weights = ([r[part] for r in records] for part in ("provenance", "fidelity"))
     machines = [str(p.get("machine") or p.get("fingerprint") or "") for p in places]
     # A fingerprint is long; its beginning will do where that tells the machines apart.
     short = {m: m[:8] for m in machines}
@@ -138,7 +137,7 @@ def contended(record: Record) -> bool:
     """
     if (told := recorded_contention(record)) is not None:
         return bool(told)
-    place = record.get("provenance") or {}
+    place = record["provenance"]
     cores, before, after = (place.get(x) for x in ("cores", "load_before", "load_after"))
     if not isinstance(cores, int | float):
         return False

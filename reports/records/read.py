@@ -71,7 +71,7 @@ class Unusable(ValueError):
 
 def asked(record: Record, metric: str) -> bool:
     """Whether a cell was to measure this group of metrics; yes where its record names no group."""
-    chosen = record.get("config", {}).get("metric")
+    chosen = record["config"].get("metric")
     return metric in chosen if isinstance(chosen, dict) else True
 
 

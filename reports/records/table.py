@@ -59,7 +59,7 @@ _COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit"
 def _environment(record: Record) -> Iterator[tuple[str, str]]:
     """Where a record was measured: (fact, in words)."""
     for name in _COMPARED:
-        fact = (record.get("provenance") or {}).get(name)
+        fact = record["provenance"].get(name)
         if isinstance(fact, dict):
             fact = ", ".join(f"{library} {version}" for library, version in sorted(fact.items()))
         if fact not in (None, ""):
@@ -68,7 +68,7 @@ def _environment(record: Record) -> Iterator[tuple[str, str]]:
 
 def recorded_contention(record: Record) -> float | None:
     """Whether its process noticed that others took part of the machine; None if nobody looked."""
-    parts = (record, *(record.get(name) or {} for name in ("row", "metrics", "provenance")))
+    parts = (record, record["row"], record["metrics"], record["provenance"])
     told = [part.get("contended") for part in parts]
     return next((float(t) for t in told if isinstance(t, int | float) and t == t), None)
 
