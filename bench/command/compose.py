@@ -53,20 +53,15 @@ _NOT_IN_QUOTES = re.compile(r"[\"'\\$`!\[{,]")
 LISTED = ("metric", "plot")
 NAMED = (*GROUPS, *LISTED, "experiment", "hydra/launcher")
 
-# What has a meaning here among Hydra's own settings, and what Hydra fills in by itself.
-OF_HYDRA = ("launcher", "sweeper.params", "searchpath", "mode", "help", "hydra_help", "job.name",
-            "run.dir", "sweep.dir")
-FILLED_IN = ("overrides", "runtime", "job.override_dirname", "job.config_name")
 _NOTHING = object()
 
 
 @dataclass(frozen=True)
 class Point:
-    """One composed point: plain configuration, options chosen, experiment (or None)."""
+    """One composed point: plain configuration, and options chosen."""
 
     config: dict[str, Any]
     choices: dict[str, str]
-    experiment: str | None
 
 
 class ConfigDir(SearchPathPlugin):
@@ -151,7 +146,6 @@ class Composer:
         base = self._base((*fixed, *(text(o) for o in rest
                                      if not o.is_sweep_override() and self._is_structural(o))))
         sweeps = multirun or bool(experiment) or base.hydra.mode == RunMode.MULTIRUN
-        self._refuse_unread(base, sweeps)
         self.launcher = _launcher(base)
         params = base.hydra.sweeper.get("params") or {}
         axes = self._parse([f"{key}={value}" for key, value in params.items()])
@@ -199,7 +193,7 @@ class Composer:
             settings["out"] = _folder(settings.get("out"), folder)
         if experiment:
             _drop_settings(settings, overrides)
-        return Point({**settings, "experiment": experiment}, choices, experiment)
+        return Point({**settings, "experiment": experiment}, choices)
 
     def _is_structural(self, override: Override) -> bool:
         """Whether an override belongs to the composition, as options of groups do.
@@ -260,19 +254,6 @@ class Composer:
                         apply(copy.deepcopy(options), override)
                 raise self._friendly(error) from error
         return self._bases[overrides]
-
-    def _refuse_unread(self, base: DictConfig, sweeps: bool) -> None:
-        """Refuses settings of Hydra's own that nothing here would follow, wherever they are set."""
-        read = {*OF_HYDRA, *FILLED_IN} - {"run.dir" if sweeps else "sweep.dir"}
-        plain, ours = _leaves(self._base(())), _leaves(base)
-        for key in sorted(plain | ours):
-            other = (plain.get(key) or None) != (ours.get(key) or None)
-            if other and not any(f"{key}.".startswith(f"{name}.") for name in read):
-                raise BadInput(
-                    f"hydra.{key}", expected="a setting of Hydra that the harness follows "
-                    f"({', '.join(name for name in OF_HYDRA if name in read)})",
-                    came=str(ours.get(key)),
-                    do="out=DIR names the folder of a sweep, and cells start in the current one.")
 
     def _refuse_no_name(self, override: Override) -> None:
         """Refuses ``algo=null`` and ``metric=3``: a group takes names of its options."""
@@ -353,21 +334,6 @@ def _tell(config: DictConfig, overrides: list[Override]) -> None:
     job.override_dirname = form.item_sep.join(sorted(
         text(o).replace("=", form.kv_sep) for o in typed
         if o.key_or_group not in form.exclude_keys))
-
-
-def _leaves(config: DictConfig) -> dict[str, Any]:
-    """Hydra's own settings by dotted key."""
-    found: dict[str, Any] = {}
-
-    def walk(node: Any, path: str) -> None:
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                walk(value, f"{path}.{key}" if path else str(key))
-        else:
-            found[path] = node
-
-    walk(OmegaConf.to_container(config.hydra), "")
-    return found
 
 
 def _launcher(base: DictConfig) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.errors import BadInput, one_of, suggest
 
+# What has a meaning here among Hydra's own settings.
+OF_HYDRA = ("launcher", "sweeper.params", "searchpath", "mode", "help", "hydra_help", "job.name",
+            "run.dir", "sweep.dir")
+
 
 def text(override: Override) -> str:
     """The override as it was typed."""
@@ -101,7 +105,7 @@ def _refuse_unknown(config: DictConfig, key: str) -> None:
 
 
 def refuse_of_hydra(overrides: list[Override]) -> None:
-    """Refuses sweeps over Hydra's own settings."""
+    """Refuses sweeps over Hydra's own settings, and those that nothing here would follow."""
     for override in overrides:
         key = override.key_or_group
         if key == "hydra":
@@ -111,6 +115,12 @@ def refuse_of_hydra(overrides: list[Override]) -> None:
         if override.is_sweep_override():
             raise BadInput(key, expected="one value for the whole sweep",
                            came=text(override).split("=", 1)[1])
+        name = key.replace("/", ".").removeprefix("hydra.")
+        if not any(f"{name}.".startswith(f"{one}.") for one in OF_HYDRA):
+            raise BadInput(key, expected=f"a setting of Hydra that the harness follows "
+                           f"({', '.join(OF_HYDRA)})", came=text(override).partition("=")[2],
+                           do="out=DIR names the folder of a sweep, and cells start in the current "
+                              "one.")
 
 
 def refuse_command(overrides: list[Override]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.command import cli
+from tests.bench.test_compose import ALGOS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,9 +60,7 @@ def test_help_and_information_end_well(arguments: list[str]) -> None:
 @pytest.mark.parametrize(("arguments", "complaint"), [
     (["--cfg"], "--cfg/-c: expected one argument. --cfg job prints the configuration of a cell; "
                 "see python -m bench --help."),
-    (["--cfg", "job", "algo=btt"], "algo: expected one of bptt, bptt_checkpointed, bptt_truncated, "
-                                   "d_rtrl, es_d_rtrl, immediate, rtrl, got btt. "
-                                   "Did you mean bptt?"),
+    (["--cfg", "job", "algo=btt"], f"algo: expected one of {ALGOS}, got btt. Did you mean bptt?"),
     (["--cfg", "job", "-m", "algo=bptt,d_rtrl"],
      "options: Only one of --run, --multirun, --cfg, --info and --shell_completion can be "
      "specified."),

@@ -17,6 +17,8 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 OPTIONS = sorted((path.parent.name, path.stem) for group in (*GROUPS, "metric")
                  for path in (CONF / group).glob("*.yaml"))
 
+ALGOS = ", ".join(name for group, name in OPTIONS if group == "algo")
+
 
 def points(*arguments: str, multirun: bool = False) -> list[Point]:
     return list(Composer().points(list(arguments), multirun))
