@@ -43,6 +43,7 @@ class Learned:
         verdict: as the best, or not.
         p: of no difference to the best; nan where that was not tested.
         best: the figure of the best.
+        lags: worse than that by what matters, however well it is told.
     """
 
     metric: str
@@ -56,6 +57,7 @@ class Learned:
     verdict: Verdict = "learned"
     p: float = math.nan
     best: float = math.nan
+    lags: bool = False
 
     @property
     def better(self) -> float:
@@ -127,9 +129,11 @@ def judged(found: Mapping[str, Learned], sound: Mapping[str, bool]) -> dict[str,
     out = dict(found)
     for name, chances in p.items():
         verdict: Verdict = "far behind" if _far_behind(above[name], best) else "learned"
-        if chances < _ALPHA and _matters(above[name], best):
+        lags = _matters(above[name], best)
+        if chances < _ALPHA and lags:
             verdict = "significantly worse"
-        out[name] = replace(above[name], verdict=verdict, p=chances, best=best.figure.centre)
+        out[name] = replace(above[name], verdict=verdict, p=chances, best=best.figure.centre,
+                            lags=lags)  # fmt: skip
     return out
 
 
