@@ -170,6 +170,12 @@ def most_telling(ways: Sequence[Way], start: Way | None) -> list[Way]:
     return [w for w in ways if w in ranked[:MOST_SERIES]]
 
 
+def by_turns(ways: Sequence[Way]) -> bool:
+    """Whether all took turns with the same BPTT, so that their times over its can be compared."""
+    beside = {w.time.beside if w.time and w.against else None for w in ways}
+    return len(beside) == 1 and None not in beside
+
+
 def left_out(shown: int, of: int, what: str) -> str:
     """A sentence that says that not all are drawn, to follow a caption; "" where all are."""
     return f" Drawn are {shown} of {of} {what}." if shown < of else ""

@@ -14,6 +14,7 @@ from reports.plots.base import (
     TITLE_WIDTH,
     NotDrawn,
     Plot,
+    by_turns,
     folded,
     left_out,
     legend,
@@ -68,19 +69,18 @@ def _points(setting: Setting, ways: list[Way]) -> pd.DataFrame:
 
     Step times that were measured under contention are not compared, so they make no front.
     """
-    by_turns = len({w.time.beside if w.time and w.against else w for w in ways}) == 1
-    rows = []
+    turns, rows = by_turns(ways), []
     for way in ways:
         if way.time:
-            time = way.against if by_turns and way.against else way.time.ms
+            time = way.against if turns and way.against else way.time.ms
             rows.append({"way": way.name, "time": time.centre, "time_lo": time.low,
                          "time_hi": time.high, "processes": way.time.n,
-                         "contended": way.contended and not by_turns,
+                         "contended": way.contended and not turns,
                          setting.memory: way.mib})  # fmt: skip
     data = pd.DataFrame(rows)
     front = pareto(list(zip(data["time"], data[setting.memory], strict=True)))
     data["pareto_front"] = np.array(front) & ~data["contended"].any()
-    data.attrs["time"] = AGAINST if by_turns else "step_time_ms"
+    data.attrs["time"] = AGAINST if turns else "step_time_ms"
     return data
 
 

@@ -14,6 +14,7 @@ from reports.plots.base import (
     TITLE_WIDTH,
     NotDrawn,
     Plot,
+    by_turns,
     folded,
     left_out,
     legend,
@@ -84,12 +85,17 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
     chance = learned[0].chance
     if y == "loss" and setting.metric != "loss_final":
         chance = -np.log(chance)
+    busy, turns = any(w.contended for w in shown), by_turns(shown)
+    if busy and turns:  # seconds of a busy machine say little; an epoch has equally many steps
+        ratio = {w.name: w.against.centre for w in shown if w.against}
+        points = points.assign(**{TIME: points["epoch"] * points["way"].map(ratio)})
     several = points.groupby("way")["seed"].nunique(dropna=False).max() > 1
     batchings = ", ".join(sorted({w.batching for w in shown if w.name != w.method}))
     caption = " ".join(filter(None, [
         "Thin: each seed; thick: their median." if several else "One seed.",
         "Evaluation is not counted as training time.",
-        "Some times were measured under contention." if any(w.contended for w in shown) else "",
+        "" if not busy else "The machine was busy, so time is by turns with BPTT." if turns else
+        "Some times were measured under contention.",
         batchings and f"Batching: {batchings}.",
         "Each at its best learning rate." if any(f.n_lr > 1 for f in learned) else "",
     ]))  # fmt: skip
@@ -100,16 +106,19 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
         section=f"{CURVES[y].capitalize()} against training time",
         title=setting.whole,
         caption=caption + left_out(len(shown), trained, "methods"),
-        data=points[["way", "seed", "epoch", TIME, y]].reset_index(drop=True),
+        data=points[["way", "seed", "epoch", TIME, y]].reset_index(drop=True)
+        .rename(columns={TIME: "train_time_bptt_epochs"} if busy and turns else {}),
         draw=partial(_draw, points=points, y=y, chance=chance, title=setting.name or setting.whole,
+                     unit="epochs of BPTT" if busy and turns else "s",
                      styles={way.name: styles[of_method(way)] for way in setting.ways}),
         place="first" if first else "more",
     )  # fmt: skip
 
 
 def _draw(
-    axes: Axes, points: pd.DataFrame, y: str, chance: float, title: str, styles: dict[str, Look]
-) -> None:
+    axes: Axes, points: pd.DataFrame, y: str, chance: float, title: str, unit: str,
+    styles: dict[str, Look],
+) -> None:  # fmt: skip
     for way, some in points.groupby("way", sort=False):
         look = styles[str(way)]
         seeds = [s.sort_values("epoch") for _, s in some.groupby("seed", dropna=False)]
@@ -119,7 +128,7 @@ def _draw(
         axes.plot(middle[TIME], middle[y], color=look.colour, linestyle=look.dash, linewidth=2,
                   label=str(way))  # fmt: skip
         for epoch, (at, value) in zip(middle.index, middle.to_numpy(), strict=True):
-            said = f"{CURVES[y]} {short(value)}, epoch {epoch:g}, {short(at)} s"
+            said = f"{CURVES[y]} {short(value)}, epoch {epoch:g}, {short(at)} {unit}"
             tip(axes, at, value, f"{way}: {said}")
     axes.set_xlim(left=0)
     axes.margins(y=0.06)
@@ -127,7 +136,7 @@ def _draw(
         axes.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
         note(axes, "chance", 0.99, chance, transform=axes.get_yaxis_transform(), ha="right",
              va="bottom")  # fmt: skip
-    axes.set_xlabel("training time (s)")
+    axes.set_xlabel(f"training time ({unit})")
     axes.set_ylabel(CURVES[y])
     axes.set_title(folded(title, TITLE_WIDTH))
     legend(axes)

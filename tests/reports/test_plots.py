@@ -218,6 +218,11 @@ def test_ways_that_took_turns_with_bptt_are_compared_by_that_on_a_busy_machine()
     assert plot.data["pareto_front"].any()
     assert not plot.data["contended"].any()
     assert painted(plot).get_xlabel() == "time over BPTT's"
+    (curve,) = made("learning", records)
+    last = curve.data.groupby("way").last()
+    assert last["train_time_bptt_epochs"].tolist() == [e * r for e, r in zip(
+        last["epoch"], (1.0, 0.8, 0.7), strict=True)]  # fmt: skip
+    assert painted(curve).get_xlabel() == "training time (epochs of BPTT)"
     del records[1]["metrics"]["time_vs_bptt"]
     (plot,) = made("frontier", records)
     assert plot.data["contended"].all()
