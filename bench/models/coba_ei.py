@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import brainpy.state
 import brainstate
 import braintools
@@ -32,9 +34,11 @@ class Layer(brainstate.nn.Module):
         self.neuron = brainpy.state.LIF(n, tau=tau, R=full_current(tau))
         init = braintools.init.KaimingNormal(unit=u.siemens)
         recurrent = recurrent_gain * init((n, n))
-        # A conductance drives the neuron by its reversal potential times as much.
-        exc = u.math.concatenate([gain * init((n_in, n)), recurrent[: self.n_exc]], axis=0) / 5
-        inh = recurrent[self.n_exc :] / 2
+        # Weights of one sign add up, to sqrt(n) times what those of both do, and a conductance
+        # drives the neuron by its reversal potential times as much.
+        below = gain * init((n_in, n)) / math.sqrt(n_in)
+        exc = u.math.concatenate([below, recurrent[: self.n_exc] / math.sqrt(n)], axis=0) / 5
+        inh = recurrent[self.n_exc :] / math.sqrt(n) * 2
         self.exc, self.inh = (
             brainpy.state.AlignPostProj(
                 comm=brainstate.nn.SignedWLinear(w.shape[0], n, w_init=w),

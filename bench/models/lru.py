@@ -5,9 +5,9 @@ from __future__ import annotations
 import brainstate
 import jax
 
-import core
 from bench.bounds import NotNegative, Positive
 from bench.models.base import Stack
+from core.layers import LRUCell
 
 
 class Block(brainstate.nn.Module):
@@ -15,7 +15,7 @@ class Block(brainstate.nn.Module):
 
     def __init__(self, n: int, r_min: float, r_max: float) -> None:
         super().__init__()
-        self.unit = core.nn.LRUCell(n, n, r_min=r_min, r_max=r_max)
+        self.unit = LRUCell(n, n, r_min=r_min, r_max=r_max)
 
     def update(self, x: jax.Array) -> jax.Array:
         return x + jax.nn.gelu(self.unit(x))

@@ -10,7 +10,7 @@ of a weight a product of one of its input and the present: memory O(B I). A leak
 alike, with its own decay. a is read off the model, its spikes held fixed; a layer that has no such
 number (a GRU, an adaptive neuron, a synapse with a state of its own) is refused.
 
-In one step dy_t = ex_t dW; where no neuron is ever reset this is D-RTRL.
+In one step dy_t = ex_t dW; for neurons without a reset this is D-RTRL.
 
 Reference: M. Xiao et al., "Online Training Through Time for Spiking Neural Networks", NeurIPS 2022,
 arXiv:2210.04195.

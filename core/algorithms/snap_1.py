@@ -15,6 +15,9 @@ adaptation) count as one unit; layers are apart, and credit passes down within t
 D-RTRL. A gate that reaches h through another product only (the reset gate of a GRU) has its exact
 gradient within the step: there the pattern would be dense, and Menick et al. take another GRU.
 
+SnAp-n with n of 2 and more follows what a weight does to the neurons that are n - 1 products away.
+With a dense recurrent matrix these are all of them, and SnAp-n is RTRL (`core.RTRL`).
+
 R is read off H pulls through the products of a step, so a step costs O(B H^3) beside D-RTRL's.
 
 Reference: J. Menick et al., "Practical Real Time Recurrent Learning with a Sparse Approximation",
