@@ -20,7 +20,7 @@ class Braintrace(Backend):
     """D-RTRL and ES-D-RTRL of ``braintrace``, batched and under vmap.
 
     Args:
-        mode: ``single_step`` credits through traces alone and leaves weights without one at zero;
+        mode: ``single_step`` credits through traces, and leaves weights without one at zero before 0.2.8;
             ``multi_step`` backpropagates inside each chunk and carries traces between chunks.
         chunk: steps of a chunk; None for one step at a time. More than one needs ``multi_step``.
     """
@@ -109,7 +109,7 @@ class BraintraceTrainee(ModelTrainee):
     def comparable(self, names: list[str], xs: Any) -> list[str]:
         """Weights with a trace; of ES-D-RTRL not the biases, which it does not low-pass.
 
-        Step by step, parameters outside of a trace, such as a plain readout, get a zero gradient.
+        Step by step, before 0.2.8, parameters without a trace, a plain readout, get zero.
         """
         if self._vjp_method == "multi-step":
             return names
