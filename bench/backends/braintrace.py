@@ -20,7 +20,7 @@ class Braintrace(Backend):
     """D-RTRL and ES-D-RTRL of ``braintrace``, batched and under vmap.
 
     Args:
-        mode: ``single_step`` credits through traces, and leaves weights without one at zero before 0.2.8;
+        mode: ``single_step`` credits through traces; before 0.2.8 weights without one stay at zero;
             ``multi_step`` backpropagates inside each chunk and carries traces between chunks.
         chunk: steps of a chunk; None for one step at a time. More than one needs ``multi_step``.
     """

@@ -17,8 +17,7 @@ import core.braintrace as ours
 from .cases import data_for, run
 from .references import assert_close, named, relative_error, squared_error
 from .test_peer import GATED, traced_operations
-
-pytestmark = pytest.mark.filterwarnings("ignore:ETP primitive:UserWarning")
+from .test_peer import pytestmark as pytestmark  # the same warnings of the library
 
 CELLS = {
     "MiniGRU": (3, 4), "MiniLSTM": (3, 4), "MinimalRNNCell": (3, 4), "CFNCell": (3, 4),
