@@ -10,6 +10,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from bench.command.overrides import values
 from bench.errors import BadInput
 
 USAGE = """\
@@ -91,11 +92,7 @@ def cells(overrides: Sequence[str]) -> list[tuple[str, ...]]:
             (override,) = OverridesParser.create().parse_overrides([text])
         except HydraException as error:
             raise BadInput(text, expected="KEY=VALUE", came=text, do=str(error)) from None
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            choices.append([text])
+        choices.append(values(override))
     return list(product(*choices))
 
 

@@ -83,7 +83,6 @@ def _are_rates(found: object) -> bool:
 def _measured(cell: Cell) -> dict[str, Any]:
     answer = child.asked("bench.cell.machine_rates", cell.config.dtype, python=cell.config.python,
                          env=launch.environment(cell.config), timeout_s=TIMEOUT_S)
-    found = answer.found[-1] if answer.found else None
-    if not _are_rates(found):
+    if not (answer.found and _are_rates(answer.found[-1])):
         raise ValueError(f"no rates: {answer.last}")
-    return dict(found)
+    return dict(answer.found[-1])

@@ -272,7 +272,7 @@ def test_two_sweeps_into_one_folder_share_the_work(tmp_path: Path) -> None:
     assert not list((out / "cells").glob("*.tmp"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_ended_sweep_keeps_its_records_and_goes_on(
     number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -282,7 +282,7 @@ def test_an_ended_sweep_keeps_its_records_and_goes_on(
     wait_for(lambda: len(list((out / "cells").glob("*.json"))) >= 2)
     process.send_signal(number)
     process.communicate(timeout=30)
-    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    assert process.returncode == 128 + number
     wait_for(lambda: not list(workers_of(tmp_path)))
     before = {r["key"]: r["created"] for r in records(out)}
     assert len(before) >= 2
@@ -314,8 +314,9 @@ def test_interrupted_at_random_ends_with_the_same_rows(tmp_path: Path) -> None:
     arguments = ["seed=" + ",".join(map(str, range(10)))]
     start(whole, *arguments).communicate(timeout=120)
     rng = random.Random(0)
-    for _ in range(4):
+    for _ in range(3):
         ended_at_random(start(broken, *arguments), rng.uniform(0.8, 2.5), signal.SIGKILL)
+    wait_for(lambda: not list(workers_of(tmp_path)))
     last = start(broken, *arguments)
     last.communicate(timeout=120)
     assert last.returncode == 1
