@@ -67,6 +67,21 @@ def test_d_rtrl_is_bptt() -> None:
             assert apart < 1e-12
 
 
+def test_es_d_rtrl_is_its_recursion() -> None:
+    """ex_t = a ex + x, ef_t = a lambda ef + 1 - a; of B, the sum of ex (x) L ef / (1 - a^(t+1))."""
+    model, data, a = Unit(), data_for(), 0.7
+    grads, _ = run(lambda: gradient_of(core.ES_D_RTRL(model, a, window=3), data))
+    decay = np.exp(-np.exp(model.nu.value) + 1j * model.theta.value)
+    B, C = np.asarray(model.B.value), np.asarray(model.C.value)
+    h = ef = np.zeros((data.xs.shape[1], H), complex)
+    ex, wanted = np.zeros(data.xs.shape[1:]), np.zeros(B.shape, complex)
+    for t, (x, y) in enumerate(zip(*data, strict=True)):
+        h, ex, ef = decay * h + x @ B, a * ex + x, a * decay * ef + (1 - a)
+        credit = 2 * ((h @ C).real - y) @ C.T
+        wanted += ex.T @ (credit * ef) / (1 - a ** (t + 1))
+    assert np.linalg.norm(grads["B"] - wanted) < 1e-12 * np.linalg.norm(wanted)
+
+
 @pytest.mark.parametrize("kind", [ByAbsoluteValue, ByRealPart], ids=lambda k: k.__name__)
 def test_paths_between_complex_and_real_are_refused(kind: Any) -> None:
     """Their derivative depends on the direction: one number per neuron does not hold it."""
