@@ -50,7 +50,14 @@ def build_graph(
       NotRepresentable: a structure for which D-RTRL has no right gradient; it names the operation,
         the user's line and the remedy.
     """
-    graph = trace_step(model, args, watched)
+    try:
+        return _analysed(trace_step(model, args, watched), every_path)
+    except NotRepresentable:
+        pass  # as it is spelled; spelled as products it costs more
+    return _analysed(trace_step(model, args, watched, lower=True), every_path)
+
+
+def _analysed(graph: Graph, every_path: bool) -> Graph:
     read = read_states(graph)
     graph = _with_copies(graph, read)
     fixed_y = dependencies(graph)

@@ -27,7 +27,9 @@ from core.program import Atom, Equation, Program, flatten_jaxpr
 __all__ = ["trace_step", "uses", "with_copies"]
 
 
-def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
+def trace_step(
+    model: Any, args: tuple[Any, ...], watched: Sequence[Any] = (), *, lower: bool = False
+) -> Graph:
     """The step's equations, split into prelude and body, with its operations found.
 
     Enough to run and differentiate the step as it is; which state a weight feeds is left open.
@@ -35,6 +37,7 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
     Args:
       watched: states that are looked at after the step. Those that it writes are outputs of it,
         behind the model's own: `Graph.shown`.
+      lower: whether all is written as products that can be (`core.lowering`).
 
     Raises:
       NotRepresentable: a parameter that the step writes, whose new value would be lost; a state
@@ -94,7 +97,8 @@ def trace_step(model: Any, args: tuple[Any, ...], watched: Sequence[Any] = ()) -
             else:
                 others.append((var, new_var))
 
-    program, data = lowered(program, [*arg_vars, *(h.var for h in hidden), *(v for v, _ in others)])
+    varying = [*arg_vars, *(h.var for h in hidden), *(v for v, _ in others)]
+    program, data = lowered(program, varying, every=lower)
     trainable = {v for v in params if _moves(program.avals[v])}
     prelude = [eqn for eqn in program.equations if data.isdisjoint(eqn.variables)]
     body = [eqn for eqn in program.equations if not data.isdisjoint(eqn.variables)]

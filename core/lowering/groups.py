@@ -12,7 +12,7 @@ from jax import lax
 from core.lowering.site import LONGEST, Rewritten, Site, rule
 
 
-@rule("dot_general")
+@rule("dot_general", always=True)
 def grouped(site: Site) -> Rewritten | None:
     contracted, batched = site.eqn.params["dimension_numbers"]
     sizes = tuple(site.shape(0)[i] for i in batched[0])

@@ -10,22 +10,25 @@ import jax
 import numpy as np
 from jax.extend.core import primitives
 
-from core.lowering.site import RULES, Rewritten, Site, is_product, stretched
+from core.lowering.site import ALWAYS, RULES, Rewritten, Site, is_product, stretched
 from core.program import Atom, Constant, Equation, Program, evaluate, flatten_jaxpr, needed
 
 __all__ = ["holds_weights", "lowered"]
 
 
-def lowered(program: Program, data: Iterable[int]) -> tuple[Program, frozenset[int]]:
+def lowered(
+    program: Program, data: Iterable[int], every: bool = True
+) -> tuple[Program, frozenset[int]]:
     """Rewrite what has a rule.
 
     Args:
       data: inputs of the program that differ from step to step.
+      every: whether all rules are used, or those alone that always are.
 
     Returns:
       The program, with the same inputs and outputs; all of its variables that data reaches.
     """
-    writer = _Writer(program, data)
+    writer = _Writer(program, data, every)
     for eqn in program.equations:
         writer.write(eqn)
     made = replace(program, equations=tuple(writer.written), avals=writer.avals)
@@ -39,7 +42,8 @@ def holds_weights(program: Program, data: Set[int]) -> bool:
 
 
 class _Writer:
-    def __init__(self, program: Program, data: Iterable[int]) -> None:
+    def __init__(self, program: Program, data: Iterable[int], every: bool) -> None:
+        self.rules = RULES if every else {name: RULES[name] for name in ALWAYS}
         self.avals, self.data = dict(program.avals), set(data)
         self.known = {
             v: a for v, a in program.constants.items() if not isinstance(a, jax.core.Tracer)
@@ -52,7 +56,7 @@ class _Writer:
         if self.settled.issuperset(eqn.variables):
             self.settled.update(eqn.outputs)
         moving = not self.data.isdisjoint(eqn.variables)
-        rule = RULES.get(eqn.name) if moving else None
+        rule = self.rules.get(eqn.name) if moving else None
         made = rule and rule(Site(eqn, self.avals, self.data, self.still, self.fixed))
         if made is not None:
             self._rewrite(eqn, made)

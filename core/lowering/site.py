@@ -10,7 +10,7 @@ from core.differential import is_real
 from core.labels import ELEMENTWISE
 from core.program import Atom, Constant, Equation
 
-__all__ = ["LONGEST", "MOST", "RULES", "Rule", "Site", "is_product", "rule", "stretched"]
+__all__ = ["ALWAYS", "LONGEST", "MOST", "RULES", "Rule", "Site", "is_product", "rule", "stretched"]
 
 LONGEST = 64  # turns of a loop, groups of a product: what is written out one by one
 MOST = 2**20  # entries of a weight that is written as a dense one
@@ -54,10 +54,14 @@ class Site:
 
 Rule = Callable[[Site], Rewritten | None]
 RULES: dict[str, Rule] = {}
+ALWAYS: set[str] = set()
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
+def rule(*names: str, always: bool = False) -> Callable[[Rule], Rule]:
     """Register a function of a `Site` for primitives of these names.
+
+    Args:
+      always: also where no path into a state needs it.
 
     It returns what the equation computes, as a function of its operands that jax can trace, or None
     to leave the equation as it is. Value and derivative must be the equation's, wherever it stands.
@@ -65,6 +69,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
     def register(f: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, f))
+        ALWAYS.update(names if always else ())
         return f
 
     return register

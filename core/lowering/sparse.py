@@ -1,7 +1,8 @@
 """Sparse and event-driven products of brainunit and brainevent: products with a dense matrix, whose
 entries are scattered from the stored ones and whose zeros stay zero.
 
-Small ones alone: a trace holds an entry for each place of the matrix.
+Small ones alone: a trace holds an entry for each place of the matrix. Always: the transposes of
+brainunit 0.5.2 take the entries in a wrong order.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from core.differential import is_real
 from core.lowering.site import MOST, Rewritten, Site, rule
 
 
-@rule("csr_matvec", "csr_matmat", "csrmv", "csrmm", "binary_csrmv", "binary_csrmm")
+@rule("csr_matvec", "csr_matmat", "csrmv", "csrmm", "binary_csrmv", "binary_csrmm", always=True)
 def compressed_rows(site: Site) -> Rewritten | None:
     indices, starts = (site.fixed(site.eqn.inputs[i]) for i in (1, 2))
     if indices is None or starts is None:
@@ -25,13 +26,13 @@ def compressed_rows(site: Site) -> Rewritten | None:
     return _product(site, 3, (np.repeat(np.arange(starts.size - 1), np.diff(starts)), indices))
 
 
-@rule("coo_matvec", "coo_matmat")
+@rule("coo_matvec", "coo_matmat", always=True)
 def coordinates(site: Site) -> Rewritten | None:
     rows, columns = (site.fixed(site.eqn.inputs[i]) for i in (1, 2))
     return None if rows is None or columns is None else _product(site, 3, (rows, columns))
 
 
-@rule("binary_fcnmm", "ell_binary_matvec")
+@rule("binary_fcnmm", "ell_binary_matvec", always=True)
 def fixed_number(site: Site) -> Rewritten | None:
     columns = site.fixed(site.eqn.inputs[1])
     if columns is None:
@@ -40,7 +41,7 @@ def fixed_number(site: Site) -> Rewritten | None:
     return _product(site, 2, (rows, columns))
 
 
-@rule("binary_densemv", "binary_densemm")
+@rule("binary_densemv", "binary_densemm", always=True)
 def dense(site: Site) -> Rewritten | None:
     return _product(site, 1, None)
 
