@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compilation is half of what the tests take, often of the same programs. Cells keep them, by what
 # they compute and XLA's version and flags; so does tests/core/conftest.py. `make clean` forgets.
@@ -15,3 +17,11 @@ COMPILED = Path(__file__).resolve().parents[1] / "build" / "compiled"
 os.environ.setdefault("ETRACE_BENCH_COMPILATION_CACHE", str(COMPILED))
 # Elsewhere a kept program would hide what a test says about compilation.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
+# Files whose tests share sweeps. A worker of xdist that has nothing left takes from the end of
+# another's list: at its beginning no file is torn in two, and no sweep run twice.
+SHARING = {"test_cells", "test_learning", "test_plugins_page"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in SHARING)
