@@ -14,6 +14,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from core.program import Equation, bind
 
@@ -210,14 +211,20 @@ class Operation:
 
         Args:
           x: [K, lead, rows].
-          dw: of `moved`.
+          dw: of `moved`, those columns.
         """
         width = len(range(self.width)[columns])
         if dw is None:
             return jnp.zeros((n_steps, *self.lead, width), x.dtype)
         # Two-dimensional, so that the transpose, dW = x^T dy, is one plain GEMM as well.
-        product = x.reshape(-1, self.rows) @ dw[:, columns]
-        return product.reshape(n_steps, *self.lead, width)
+        return (x.reshape(-1, self.rows) @ dw).reshape(n_steps, *self.lead, width)
+
+    def cut(self, dw: Any, runs: Sequence[slice]) -> list[Any]:
+        """`moved` in consecutive runs of columns. (A slice for each would be transposed to so many
+        arrays of the size of W.)"""
+        if dw is None or len(runs) == 1:
+            return [dw] * len(runs)
+        return list(lax.split(dw, [run.stop - run.start for run in runs], axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,6 +262,10 @@ class Parameter:
         full = jnp.zeros(self.shape, self.dtype) if dw is None else jnp.broadcast_to(dw, self.shape)
         full = full.reshape(*self.lead, self.width)[..., columns]
         return jnp.broadcast_to(full, (n_steps, *full.shape))
+
+    def cut(self, dw: Any, runs: Sequence[slice]) -> list[Any]:
+        """As of an operation; `drive` takes the columns itself."""
+        return [dw] * len(runs)
 
 
 def _contracted_last(x: Any, axes: tuple[int, ...], ndim: int) -> Any:

@@ -165,9 +165,10 @@ class FactorisedTrace:
             whole: list[Any] = [(slice(0, source.width), ())]
             runs.append(pieces(source.blocks, source.width) if dw is not None else whole)
             entering = self._entering(memory["x"], x) if "x" in memory else x
-            for columns, fed in runs[k]:
+            parts = source.cut(dw, [columns for columns, _ in runs[k]])
+            for part, (columns, fed) in zip(parts, runs[k], strict=True):
                 operand, into = (entering, inflow) if fed and "x" in memory else (x, q)
-                into[k, columns.start] = source.drive(operand, dw, local.n_steps, columns)
+                into[k, columns.start] = source.drive(operand, part, local.n_steps, columns)
         q |= low_pass(self.decays[0], inflow, local.keep)  # all in one loop
 
         flow = graph.zero_flow(local.n_steps)
