@@ -208,3 +208,26 @@ def test_uoro_is_unbiased() -> None:
     few, many = off(100), off(10_000)
     assert many < 0.05
     assert 4 < few / many < 25  # sqrt(100), give or take
+
+
+@pytest.mark.parametrize("make", [core.SnAp1, core.EProp, core.OTTT, core.UORO])
+def test_a_sample_that_starts_anew_has_forgotten(make: Any) -> None:
+    """A stream of two sequences has the gradient of the two, whatever stood before; NaN as well."""
+    model, data = spiking.LEAKY_READOUT.model(), data_for(n_steps=9)
+    again = np.zeros((9, 2), bool)
+    again[[4, 6], [0, 1]] = True
+    xs = data.xs.copy()
+    xs[0, 1, 0] = np.nan
+    mask = np.ones((9, 2))
+    mask[:6, 1] = 0
+
+    def everything() -> Any:
+        parts = ((slice(0, 4), 0), (slice(4, 9), 0), (slice(6, 9), 1))
+        alone = [gradient_of(make(model), Data(data.xs[t][:, [b]], data.ys[t][:, [b]]))
+                 for t, b in parts]
+        stream = gradient_of(make(model), Data(xs, data.ys), reset=again, mask=mask)
+        return stream, alone
+
+    (stream, _), alone = run(everything)
+    wanted = {name: sum(grads[name] for grads, _ in alone) for name in stream}
+    assert_close(stream, wanted)
