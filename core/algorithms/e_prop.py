@@ -91,20 +91,21 @@ class EProp(D_RTRL):
         mode: Any = None,
     ) -> None:
         super().__init__(model, window=window, feedback=feedback, seed=seed, mode=mode)
+        self._found: tuple[Graph | None, list[Readout]] = (None, [])
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         graph = super().make_graph(args, watched)
-        readouts(graph)  # refuses what mixes neurons
+        self.readouts(graph)  # refuses what mixes neurons
         return graph
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
-        return super().init_traces(extended(graph))
+        return super().init_traces(self.extended(graph))
 
     def linearised(self, values: Any, record: Record, keep: Any) -> Filtered:
         graph, local = self.graph, super().linearised(values, record, keep)
         transition, f = list(map(dict, local.transition)), [list(map(dict, b)) for b in local.f]
         behind, matrices = self.backwards(values), []
-        for readout in readouts(graph):
+        for readout in self.readouts(graph):
             op, group = graph.sources[readout.source], graph.groups[readout.below]
             dtype, z = graph.dtype(readout.below), readout.state
             d_hidden, d_sources = self._read(values, record, readout.source)
@@ -148,15 +149,17 @@ class EProp(D_RTRL):
         return dict(zip(graph.live, d_live, strict=True)), d_sources
 
     def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
-        return super().follow(extended(graph), local, traces, keep)
+        return super().follow(self.extended(graph), local, traces, keep)
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """D-RTRL's; r also remembers earlier z: dr_{t-1} = f_r (Z_{t-1} dW) B."""
         assert isinstance(local, Filtered)
-        dh, dq = super().direction(extended(graph), local, past, d_weights)
-        for r, (readout, matrix) in enumerate(zip(readouts(graph), local.matrices, strict=True)):
+        dh, dq = super().direction(self.extended(graph), local, past, d_weights)
+        for r, (readout, matrix) in enumerate(
+            zip(self.readouts(graph), local.matrices, strict=True)
+        ):
             own, block = graph.groups[readout.group], graph.sources[readout.source].blocks[0]
             dz, reads = dh.pop(-1 - r), readout.feature != NONE
             rows = matrix[readout.feature[reads]].astype(dz.dtype)
@@ -165,11 +168,39 @@ class EProp(D_RTRL):
             dh[own.states[s]] += local.f[readout.source][0][s] * block.of_neurons(moved)
         return dh, dq
 
+    def readouts(self, graph: Graph) -> list[Readout]:
+        """Of `readouts`, looked for once a graph."""
+        own = graph.sample or graph
+        if self._found[0] is not own:
+            self._found = (own, readouts(own))
+        return self._found[1]
+
+    def extended(self, graph: Graph) -> Graph:
+        """The graph with a filter Z as one more state of the groups that leaky readouts read."""
+        groups, known = list(graph.groups), self.readouts(graph)
+        for r, readout in enumerate(known):
+            g = groups[readout.below]
+            groups[readout.below] = replace(
+                g, states=(*g.states, -1 - r), live=(*g.live, readout.state)
+            )
+
+        def of(source: Any) -> Any:
+            blocks = tuple(
+                replace(
+                    b, components=(*b.components, *(r.state for r in known if r.below == b.group))
+                )
+                for b in source.blocks
+            )
+            return replace(source, blocks=blocks)
+
+        operations, parameters = tuple(map(of, graph.operations)), tuple(map(of, graph.parameters))
+        return replace(graph, groups=tuple(groups), operations=operations, parameters=parameters)
+
     def settle(self, carry: Carry, gradient: Any = None) -> Carry:
-        return super(EProp, self.with_graph(extended(self.graph))).settle(carry, gradient)
+        return super(EProp, self.with_graph(self.extended(self.graph))).settle(carry, gradient)
 
     def _of_blocks(self, change: Any, traces: Any) -> Any:
-        return super(EProp, self.with_graph(extended(self.graph)))._of_blocks(change, traces)
+        return super(EProp, self.with_graph(self.extended(self.graph)))._of_blocks(change, traces)
 
 
 def readouts(graph: Graph) -> list[Readout]:
@@ -214,23 +245,3 @@ def _is_read(graph: Graph, group: int) -> bool:
     feeding = [op.x for op in graph.operations if op.blocks]
     read = {v for eqn in needed(graph.body, feeding) for v in eqn.variables} | {*feeding}
     return not own.isdisjoint(read)
-
-
-def extended(graph: Graph) -> Graph:
-    """The graph with a filter Z as one more state of the groups that leaky readouts read."""
-    groups, known = list(graph.groups), readouts(graph)
-    for r, readout in enumerate(known):
-        g = groups[readout.below]
-        groups[readout.below] = replace(
-            g, states=(*g.states, -1 - r), live=(*g.live, readout.state)
-        )
-
-    def of(source: Any) -> Any:
-        blocks = tuple(
-            replace(b, components=(*b.components, *(r.state for r in known if r.below == b.group)))
-            for b in source.blocks
-        )
-        return replace(source, blocks=blocks)
-
-    operations, parameters = tuple(map(of, graph.operations)), tuple(map(of, graph.parameters))
-    return replace(graph, groups=tuple(groups), operations=operations, parameters=parameters)

@@ -57,6 +57,7 @@ class OTTT(WindowedAlgorithm):
     ) -> None:
         super().__init__(model, window=window, mode=mode)
         self.feedback = Feedback(feedback, seed)
+        self._decays: tuple[Graph | None, list[Any]] = (None, [])
 
     def backwards(self, values: Any) -> Any:
         return self.feedback.of(self.graph, values)
@@ -71,7 +72,7 @@ class OTTT(WindowedAlgorithm):
             )
         for op in graph.operations:
             for g in {block.group for block in op.blocks}:
-                if constant_decay(graph, g, held=True) is None:
+                if self.decays(graph)[g] is None:
                     names = ", ".join(graph.hidden[s].name for s in graph.groups[g].states)
                     raise NotRepresentable(
                         "leaky integrators with one constant decay, for OTTT",
@@ -79,6 +80,14 @@ class OTTT(WindowedAlgorithm):
                         "Use core.D_RTRL or core.EProp.",
                     )
         return graph
+
+    def decays(self, graph: Graph) -> list[Any]:
+        """Of every group, None where it has none; looked for once a graph."""
+        own = graph.sample or graph
+        if self._decays[0] is not own:
+            found = [constant_decay(own, g, held=True) for g in range(len(own.groups))]
+            self._decays = (own, found)
+        return self._decays[1]
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """ex by operation and block."""
@@ -96,7 +105,7 @@ class OTTT(WindowedAlgorithm):
         for op, x in zip(graph.sources, local.x, strict=True):
             filtered = []
             for b, block in enumerate(op.blocks):
-                a, start = constant_decay(graph, block.group, held=True), x
+                a, start = self.decays(graph)[block.group], x
                 if traces is not None:
                     before = forget(
                         traces[op.label][b], None if local.keep is None else local.keep[0]
