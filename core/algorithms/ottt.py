@@ -121,8 +121,9 @@ class OTTT(WindowedAlgorithm):
         """dy_t = ex_t dW; what was before the step is in ex."""
         dq = []
         for op, x in zip(graph.sources, local.x, strict=True):
-            dw, parts = op.moved(d_weights), []
-            for columns, fed in pieces(op.blocks, op.width):
+            runs, parts = pieces(op.blocks, op.width), []
+            cut = op.cut(op.moved(d_weights), [columns for columns, _ in runs])
+            for dw, (columns, fed) in zip(cut, runs, strict=True):
                 operand = past[op.label][fed[0]] if fed else x
                 parts.append(op.drive(operand, dw, local.n_steps, columns))
             dq.append(jnp.concatenate(parts, axis=-1))
