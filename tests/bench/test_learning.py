@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
+from bench.cell.worker import failure
 from bench.command import cli
+from bench.metrics.agreement import Agreement
+from bench.metrics.health import Health
+from bench.metrics.learning import Learning
 from bench.sweep import measure, sweep
+from tests.bench.test_metrics import built
 
 COLUMNS = {
     "step_time_ms", "timesteps_per_s", "sequences_per_s", "trace_s", "lower_s", "compile_s",
@@ -73,25 +78,21 @@ def test_losses_repeat_bit_for_bit(digits: dict[str, dict[str, Any]]) -> None:
     assert first["test_accuracy"] == again["test_accuracy"]
 
 
-def test_the_published_spiking_network_is_flagged(tmp_path: Path) -> None:
-    record, = sweep_of(tmp_path, "model=lif_snn", "algo=es_d_rtrl", "algo.decay_or_rank=0.99",
-                       "task=digits_spikes", "n_steps=10", "n_hidden=16", "batch_size=64",
-                       "metric=[learning,health]", "epochs=3")
-    assert record["status"] == "ok"
-    words = record["health"].split("; ")
+def test_the_published_spiking_network_is_flagged() -> None:
+    run = built("model=lif_snn", "algo=es_d_rtrl", "algo.decay_or_rank=0.99", "task=digits_spikes",
+                "n_steps=10", "n_hidden=16", "batch_size=64", "epochs=3")
+    run.parts = Learning().measure(run)
+    words = Health().measure(run)["health"].split("; ")
     assert "layer neurons.0 never spikes" in words
     assert "loss stuck at ln(10) = 2.3026" in words
 
 
-def test_braintrace_agrees_or_says_why_not(tmp_path: Path) -> None:
-    found = sweep_of(tmp_path, "backend=braintrace", "algo=bptt,d_rtrl,es_d_rtrl", "n_hidden=8",
-                     "batch_size=4", "metric=[agreement]")
-    rows = {r["row"]["algo"]: r for r in found}
-    assert rows["bptt"]["reason"] == "braintrace has no bptt"
-    assert rows["bptt"]["status"] == "skipped"
-    for algo, weights in (("d_rtrl", 3), ("es_d_rtrl", 2)):
-        assert rows[algo]["metrics"]["agreement_rel_error"] < 1e-12
-        assert rows[algo]["metrics"]["agreement_weights"] == weights
+@pytest.mark.parametrize(("algo", "weights"), [("d_rtrl", 3), ("es_d_rtrl", 2)])
+def test_braintrace_agrees(algo: str, weights: int) -> None:
+    run = built("backend=braintrace", f"algo={algo}", "task=digits", "n_hidden=8", "batch_size=4")
+    metrics = Agreement().measure(run)["metrics"]
+    assert metrics["agreement_rel_error"] < 1e-12
+    assert metrics["agreement_weights"] == weights
 
 
 def test_a_batch_split_over_devices_trains_alike(tmp_path: Path) -> None:
@@ -106,18 +107,11 @@ def test_a_batch_split_over_devices_trains_alike(tmp_path: Path) -> None:
     assert saved["temp"] > 0.2 * one["memory"]["xla"]["temp"]
 
 
-def test_a_step_that_cannot_fit_says_what_it_asks_for(tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path)
-        patch.setattr(sweep, "build_report", lambda *_: "none")
-        patch.setattr(measure, "rates_here", lambda *_: FLOOR)
-        # A trace of 256 x 1,032 x 1,024 numbers, 1,032 MiB.
-        assert cli.main(["out=out", "algo.window=1", "n_hidden=1024", "metric=[timing]",
-                         "batch_size=256", "limits.memory_gib=1"]) == 1
-    path, = (tmp_path / "out" / "cells").glob("*.json")
-    record = json.loads(path.read_text())
-    assert record["status"] == "oom"
-    assert re.match(r"out of memory at run \(phase first_call\): MemoryError: the compiled step "
-                    r"asks for [\d,]+ MiB, the memory cap is 1,024 MiB", record["reason"])
-    # What was known before the end is in the row.
-    assert record["row"]["n_hidden"] == 1024
+def test_a_step_that_cannot_fit_says_what_it_asks_for() -> None:
+    # A trace of 16 x 80 x 64 numbers, 0.3 MiB.
+    with pytest.raises(MemoryError) as error:
+        built("algo.window=1", "n_hidden=64", "batch_size=16", memory_bytes=1 << 18)
+    assert re.match(r"the compiled step asks for [\d,]+ MiB, the memory cap is 0 MiB",
+                    str(error.value))
+    status, reason = failure(error.value, "first_call")
+    assert (status, reason.partition(": ")[0]) == ("oom", "out of memory at run (phase first_call)")

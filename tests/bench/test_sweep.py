@@ -339,6 +339,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
      "batching=manual or vmap"),
     (["backend=braintrace", "algo=es_d_rtrl", "algo.decay_or_rank=4"],
      "braintrace maps a rank to a decay and has no rank form"),
+    (["backend=braintrace", "algo=bptt"], "braintrace has no bptt"),
 ])
 def test_what_cannot_run_is_skipped_with_the_reason(arguments: list[str], reason: str) -> None:
     cell, = cells_of(*arguments)
