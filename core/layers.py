@@ -1,4 +1,4 @@
-"""Layers that BrainTrace has and brainstate has not, or has otherwise; get them from `core.nn`.
+"""Layers that brainstate has not, or has otherwise than BrainTrace; get them from `core.nn`.
 
 They are ordinary modules: nothing in them knows of traces.
 """
@@ -14,7 +14,16 @@ import braintools
 import jax
 import jax.numpy as jnp
 
-__all__ = ["CFNCell", "GroupedLinear", "LRUCell", "LoRA", "MiniGRU", "MiniLSTM", "MinimalRNNCell"]
+__all__ = [
+    "CFNCell",
+    "FeedbackLinear",
+    "GroupedLinear",
+    "LRUCell",
+    "LoRA",
+    "MiniGRU",
+    "MiniLSTM",
+    "MinimalRNNCell",
+]
 
 Size = int | Sequence[int]
 
@@ -31,6 +40,40 @@ class LoRA(brainstate.nn.LoRA):
         factors = self.weight.value
         y = x @ factors["lora_a"] @ factors["lora_b"] / factors["lora_a"].shape[-1]
         return y if self.base_module is None else y + self.base_module(x)
+
+
+class FeedbackLinear(brainstate.nn.Module):
+    """``y = x W + b``, whose derivative by x is ``dy B^T``: adaptive feedback for a readout.
+
+    W and B have the same gradient, so that both move alike; with weight decay of the optimiser they
+    become one. Without B among the trained weights its feedback is random and fixed. It holds under
+    every algorithm, BPTT included; `core.EProp` filters nothing in front of it.
+
+    Args:
+      in_size, out_size: widths I and O.
+      w_init, b_init: initialisers of W and B, drawn apart, and of b; None for no bias.
+
+    Reference: J. Kolen & J. Pollack, ICNN 1994; G. Bellec et al., Nature Communications 11 (2020).
+    """
+
+    def __init__(
+        self,
+        in_size: Size,
+        out_size: Size,
+        w_init: Any = braintools.init.KaimingNormal(),  # noqa: B008  never changed
+        b_init: Any = braintools.init.ZeroInit(),  # noqa: B008
+    ) -> None:
+        super().__init__()
+        self.in_size, self.out_size = (width(in_size),), (width(out_size),)
+        shape, param = (width(in_size), width(out_size)), braintools.init.param
+        self.weight, self.feedback = (brainstate.ParamState(param(w_init, shape)) for _ in "WB")
+        self.bias = None if b_init is None else brainstate.ParamState(param(b_init, shape[1:]))
+
+    def update(self, x: Any) -> Any:
+        stop, B = jax.lax.stop_gradient, self.feedback.value
+        # The value is x W: what is added to it is nothing, but has the derivatives above.
+        y = x @ stop(B) + stop(x) @ (self.weight.value + B - 2 * stop(B))
+        return y if self.bias is None else y + self.bias.value
 
 
 class GroupedLinear(brainstate.nn.Module):

@@ -13,7 +13,9 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "core.layers": "CFNCell GroupedLinear LRUCell LoRA MiniGRU MiniLSTM MinimalRNNCell",
+    "core.layers": """
+        CFNCell FeedbackLinear GroupedLinear LRUCell LoRA MiniGRU MiniLSTM MinimalRNNCell
+    """,
     "brainstate.nn": """
         Linear ScaledWSLinear SignedWLinear SparseLinear Embedding Conv1d Conv2d Conv3d
         ValinaRNNCell GRUCell MGUCell LSTMCell URLSTMCell

@@ -14,6 +14,7 @@ import core
 from . import rate_models as rate
 from . import spiking_models as spiking
 from .cases import N_HIDDEN, Case, Data, data_for, gradient_of, run, weights_of
+from .recursions import dense_d_rtrl, leaky_local
 from .references import assert_close, named, relative_error, squared_error
 
 Array = np.ndarray
@@ -231,3 +232,25 @@ def test_a_sample_that_starts_anew_has_forgotten(make: Any) -> None:
     (stream, _), alone = run(everything)
     wanted = {name: sum(grads[name] for grads, _ in alone) for name in stream}
     assert_close(stream, wanted)
+
+
+def test_adaptive_feedback_learns_beside_the_readout() -> None:
+    """L = err B^T; B and W have one gradient, that of the readout."""
+    model, data = rate.RECURRENT.model(), data_for()
+    p, plain = weights_of(model), model.out
+    model.out = core.nn.FeedbackLinear(N_HIDDEN, 2)
+    model.out.weight.value = plain.weight.value["weight"]
+    model.out.bias.value = plain.weight.value["bias"]
+    B = np.random.default_rng(0).normal(size=p["out.weight.weight"].shape)
+    model.out.feedback.value = B
+    grads, losses = run(lambda: gradient_of(core.D_RTRL(model, window=3), data))
+    local = leaky_local(p, *data)
+    back = np.linalg.pinv(p["out.weight.weight"].T)  # L = err W^T has full rank
+    wanted, _ = dense_d_rtrl(local._replace(L=local.L @ back @ B.T))
+    assert relative_error(grads["cell.W.weight.weight"], wanted) < 1e-12
+    model.out = plain
+    exact, exact_losses = run(lambda: gradient_of(core.BPTT(model), data))
+    assert relative_error(losses, exact_losses) < 1e-12
+    for name in ("out.weight", "out.feedback"):
+        assert relative_error(grads[name], exact["out.weight.weight"]) < 1e-12
+    assert relative_error(grads["out.bias"], exact["out.weight.bias"]) < 1e-12
