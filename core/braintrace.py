@@ -39,6 +39,10 @@ __all__ = [
     "ParamDimVjpAlgorithm",
     "SingleStepData",
     "compile",
+    "element_wise",
+    "grouped_matmul",
+    "lora_matmul",
+    "matmul",
     "nn",
     "pp_prop",
 ]
@@ -238,3 +242,47 @@ def _chunks(tree: Any, shape: tuple[int, ...]) -> Any:
                 "Choose one that divides them.",
             )
     return jax.tree.map(lambda a: jnp.asarray(a).reshape(*shape, *jnp.shape(a)[1:]), tree)
+
+
+# -- operations: plain products, which the core finds by itself
+
+
+def _of(fn: Callable[[Any], Any] | None, weight: Any) -> Any:
+    return weight if fn is None else fn(weight)
+
+
+def matmul(
+    x: Any, weight: Any, bias: Any = None, *, weight_fn: Any = None, bias_fn: Any = None
+) -> Any:
+    """x W (+ b)."""
+    y = x @ _of(weight_fn, weight)
+    return y if bias is None else y + _of(bias_fn, bias)
+
+
+def grouped_matmul(
+    x: Any, weight: Any, bias: Any = None, *, weight_fn: Any = None, bias_fn: Any = None
+) -> Any:
+    """[..., G, K] times [G, K, N], (+ b)."""
+    y = jnp.einsum("...gk,gkn->...gn", x, _of(weight_fn, weight))
+    return y if bias is None else y + _of(bias_fn, bias)
+
+
+def lora_matmul(
+    x: Any,
+    B: Any,
+    A: Any,
+    *,
+    alpha: float = 1.0,
+    bias: Any = None,
+    b_fn: Any = None,
+    a_fn: Any = None,
+    bias_fn: Any = None,
+) -> Any:
+    """alpha x B A (+ b)."""
+    y = alpha * (x @ _of(b_fn, B) @ _of(a_fn, A))
+    return y if bias is None else y + _of(bias_fn, bias)
+
+
+def element_wise(weight: Any, *, weight_fn: Any = None) -> Any:
+    """The weight itself."""
+    return _of(weight_fn, weight)

@@ -113,6 +113,21 @@ def test_lora_and_groups() -> None:
     assert relative_error(*(g(x.reshape(2, 3, 2)) for g in groups)) < 1e-12
 
 
+def test_operations() -> None:
+    draw = np.random.default_rng(0)
+    x, w, b = draw.normal(size=(2, 6)), draw.normal(size=(6, 5)), draw.normal(size=5)
+    groups, of_groups = draw.normal(size=(2, 3, 2)), draw.normal(size=(3, 2, 4))
+    calls = [
+        ("matmul", (x, w, b), {"weight_fn": jnp.abs}),
+        ("grouped_matmul", (groups, of_groups), {}),
+        ("lora_matmul", (x, w[:, :2], w[:2]), {"alpha": 0.5, "bias": b}),
+        ("element_wise", (b,), {"weight_fn": jnp.exp}),
+    ]
+    for name, args, options in calls:
+        own, theirs = (getattr(lib, name)(*args, **options) for lib in (ours, braintrace))
+        assert relative_error(own, theirs) < 1e-12
+
+
 def test_cells_take_both_names_of_their_sizes() -> None:
     for cell in (core.nn.GRUCell(3, 4), core.nn.GRUCell(in_size=3, out_size=(4,))):
         assert isinstance(cell, brainstate.nn.GRUCell)
