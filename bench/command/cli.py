@@ -253,6 +253,7 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
         raise BadInput("check", expected=f"one {'algorithm' if kind == 'algo' else kind}",
                        came=f"{1 + len(others)} cells", do="Check one after the other.")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    check_arguments(kind, getattr(cell.config, kind))
     # Nothing else in this process needs jax, and importing it takes seconds.
     if kind == "algo":
         from bench.check import algorithm

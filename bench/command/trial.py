@@ -92,9 +92,11 @@ def values_given(overrides: list[str], config_dir: str | None) -> bool:
 
     What our own YAML says is tested; importing jax to hear so again would cost every sweep seconds.
     """
-    return config_dir is not None or any(key.partition(".")[0] in ("algo", "model", "task")
-               and ("." in key or value.startswith("{"))
-               for key, _, value in (o.lstrip("+~").partition("=") for o in overrides))
+    typed = [override.lstrip("+~").partition("=") for override in overrides]
+    return config_dir is not None or any(
+        key == "hydra.searchpath" or (key.partition(".")[0] in ("algo", "model", "task")
+                                      and ("." in key or value.startswith("{")))
+        for key, _, value in typed)
 
 
 def refuse_bad_values(findings: Mapping[int, Finding], of: tuple[str, ...]) -> None:

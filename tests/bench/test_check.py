@@ -103,6 +103,7 @@ def test_a_task_is_drawn_and_learned(capsys: pytest.CaptureFixture[str]) -> None
     (["task=digits", "dtype=float64"], "check: expected task=NAME, task.KEY=VALUE, n_hidden"),
     (["task=digits,copy_memory", "n_steps=16"], "check: expected one task, got 2 cells."),
     (["task=digits", "n_steps=9"], "n_steps: expected a multiple of 8 on digits"),
+    (["algo=d_rtrl", "+algo.windw=4"], "got windw. Did you mean window?"),
     (["model=gru", "algo=bptt"], "check: expected model=NAME, model.KEY=VALUE, n_hidden"),
 ])
 def test_what_a_check_has_of_its_own_is_not_set(
