@@ -58,8 +58,7 @@ class _Writer:
         moving = not self.data.isdisjoint(eqn.variables)
         rule = self.rules.get(eqn.name) if moving else None
         made = rule and rule(Site(eqn, self.avals, self.data, self.still, self.fixed))
-        if made is not None:
-            self._rewrite(eqn, made)
+        if made is not None and self._rewrite(eqn, made):
             return
         self.written.append(eqn)
         if eqn.name == "stop_gradient":
@@ -81,19 +80,20 @@ class _Writer:
         self.avals[v] = aval
         return v
 
-    def _rewrite(self, eqn: Equation, made: Rewritten) -> None:
+    def _rewrite(self, eqn: Equation, made: Rewritten) -> bool:
+        """Write what the equation is made of; not where that is of another shape or precision."""
         variables = tuple(dict.fromkeys(eqn.variables))
 
         def of_variables(*values: Any) -> list[Any]:
             env = dict(zip(variables, values, strict=True))
-            found = made(*(env[a] if isinstance(a, int) else a.value for a in eqn.inputs))
-            for v, a in zip(eqn.outputs, found, strict=True):
-                like = self.avals[v]
-                assert (a.shape, a.dtype) == (like.shape, like.dtype), eqn.name
-            return found
+            return made(*(env[a] if isinstance(a, int) else a.value for a in eqn.inputs))
 
         like = [jax.ShapeDtypeStruct(self.avals[v].shape, self.avals[v].dtype) for v in variables]
-        program = flatten_jaxpr(jax.make_jaxpr(of_variables)(*like))
+        closed = jax.make_jaxpr(of_variables)(*like)
+        wanted = [(self.avals[v].shape, self.avals[v].dtype) for v in eqn.outputs]
+        if [(a.shape, a.dtype) for a in closed.out_avals] != wanted:
+            return False
+        program = flatten_jaxpr(closed)
         env: dict[int, Any] = dict(zip(program.inputs, variables, strict=True))
         env.update((v, Constant(value)) for v, value in program.constants.items())
         ends = list(zip(program.outputs, eqn.outputs, strict=True))
@@ -117,3 +117,4 @@ class _Writer:
             a = end if isinstance(end, Constant) else env[end]
             if a != v:
                 self.write(Equation(primitives.copy_p, (a,), (v,), {}, eqn.source_info))
+        return True
