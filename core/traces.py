@@ -37,10 +37,10 @@ class EligibilityTrace(brainstate.ShortTermState):
 
 
 def outer(x: Any, g: Any) -> Any:
-    """sum_t x_t (x) g_t: [..., K, I], [..., K, H] -> [..., I, H]; one GEMM per sample."""
-    if x.shape[-2] == 1:
-        return x[..., 0, :, None] * g
-    return jnp.einsum("...ki,...kh->...ih", x, g)
+    """sum_t x_t (x) g_t: [K, ..., I], [K, ..., H] -> [..., I, H]; one GEMM per sample."""
+    if len(x) == 1:
+        return x[0, ..., :, None] * g[0, ..., None, :]
+    return jnp.einsum("k...i,k...h->...ih", x, g)
 
 
 def enter(flow: dict[Any, Any], s: Any, values: Any, neurons: Any) -> None:
@@ -122,20 +122,20 @@ class DenseTrace:
           a_0: [lead, width] by pair of components.
           after: of `zero_after`; the traces are then updated in place.
         """
-        x, g = jnp.moveaxis(x, 0, -2), {s: jnp.moveaxis(a, 0, -2) for s, a in g.items()}
         if not isinstance(eps, Pending):
             return self._taken_in(eps, x, g, a_0, after)
-        if x.shape[-2] > eps.room:
+        if len(x) > eps.room:
             whole = self._taken_in(self.settled(eps), x, g, a_0, after)
             return held_back(whole, eps.room, eps.x.dtype)
         held = eps.after(dict(a_0))
-        full = eps.count.max() + x.shape[-2] > eps.room
-        whole = self._taken_in(eps.eps, held.x, held.g, held.moved, after, only_if=full)
-        return held.with_steps(x, dict(g), whole, full)
+        full = eps.count.max() + len(x) > eps.room
+        whole = self._taken_in(eps.eps, *_steps_first(held), held.moved, after, only_if=full)
+        x, g = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2), (x, dict(g)))
+        return held.with_steps(x, g, whole, full)
 
     def settled(self, eps: Any) -> Any:
         """The trace itself, with what has been held back from it."""
-        return self._taken_in(eps.eps, eps.x, eps.g, eps.moved)
+        return self._taken_in(eps.eps, *_steps_first(eps), eps.moved)
 
     def _taken_in(
         self,
@@ -146,7 +146,7 @@ class DenseTrace:
         after: Any = None,
         only_if: Any = True,
     ) -> dict[int, Any]:
-        """As `advance`, with [lead, K, ...]; a few samples at a time, and in place."""
+        """As `advance`, a few samples at a time, and in place."""
         # Without the barrier XLA computes g and A_0 again for each of the I rows of the trace.
         x, g, a_0 = lax.optimization_barrier((x, dict(g), dict(a_0)))
 
@@ -156,11 +156,12 @@ class DenseTrace:
                 new[s] += a_0[s, p][..., None, :] * eps[p]
             return {s: a.astype(self.dtype or a.dtype) for s, a in new.items()}
 
-        lead = x.shape[:-2]
+        lead = x.shape[1:-1]
         if eps is None or (math.prod(lead) == 1 and only_if is True):
             return advanced(eps, x, g, a_0)
-        flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[len(lead) :]), (dict(eps), x, g, a_0))
-        old, (samples, *row) = flat[0], next(iter(flat[0].values())).shape
+        old, a_0 = jax.tree.map(lambda a: a.reshape(-1, *a.shape[len(lead) :]), (dict(eps), a_0))
+        x, g = jax.tree.map(lambda a: a.reshape(len(a), -1, a.shape[-1]), (x, g))
+        samples, *row = next(iter(old.values())).shape
         room = CPU_TILE_BYTES if jax.default_backend() == "cpu" else TILE_BYTES
         # At least two tiles: of a tile that is the whole, XLA would not see `after` any more.
         fitting = min(room // (math.prod(row) * x.dtype.itemsize), samples // 2)
@@ -168,16 +169,24 @@ class DenseTrace:
 
         def some(i: Any, eps: Any) -> Any:
             first = i * size + (0 if after is None else after)
-            tile = jax.tree.map(
-                lambda a: lax.dynamic_slice_in_dim(a, first, size), (eps, *flat[1:])
-            )
+
+            def tile(tree: Any, axis: int = 0) -> Any:
+                return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, first, size, axis), tree)
+
+            # Slices of x as it lies: where all of it is turned first, XLA's GPU backend does that
+            # to the inputs of the whole sequence.
+            new = advanced(tile(eps), tile(x, 1), tile(g, 1), tile(a_0))
             return {
-                s: lax.dynamic_update_slice_in_dim(eps[s], a, first, 0)
-                for s, a in advanced(*tile).items()
+                s: lax.dynamic_update_slice_in_dim(eps[s], a, first, 0) for s, a in new.items()
             }
 
         tiles = jnp.where(only_if, samples // size, 0) if only_if is not True else samples // size
         return {s: a.reshape(eps[s].shape) for s, a in lax.fori_loop(0, tiles, some, old).items()}
+
+
+def _steps_first(held: Pending) -> Any:
+    """x and g of the steps held back, [c, lead, ...]."""
+    return jax.tree.map(lambda a: jnp.moveaxis(a, -2, 0), (held.x, held.g))
 
 
 def _over_rows(eps: Any, dw: Any) -> Any:
