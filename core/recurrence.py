@@ -69,6 +69,8 @@ def low_pass(decay: float, inflow: Mapping[Any, Any], keep: Any = None) -> dict[
       inflow: u, [K, ...] by component.
       keep: as in `accumulate`.
     """
+    if not inflow:
+        return {}
     start = {s: jnp.zeros_like(u[0]) for s, u in inflow.items()}
     if composes():
         decays = {
@@ -82,7 +84,7 @@ def low_pass(decay: float, inflow: Mapping[Any, Any], keep: Any = None) -> dict[
         z = jax.tree.map(lambda z, u: decay * z + u, forget(z, keep_t), u)
         return z, z
 
-    return scan(tick, start, (dict(inflow), keep))[1] if start else {}
+    return scan(tick, start, (dict(inflow), keep))[1]
 
 
 def faded_sum(decay: float, start: Any, inflow: Any, keep: Any = None) -> Any:

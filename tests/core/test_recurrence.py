@@ -110,6 +110,12 @@ def test_low_pass(way: bool) -> None:
         np.testing.assert_allclose(end, last[..., s], rtol=1e-12, atol=1e-12)
 
 
+def test_no_state_no_recurrence(way: bool) -> None:
+    assert recurrence.low_pass(0.9, {}) == {}
+    assert recurrence.accumulate({}, {}, {}) == ({}, {})
+    assert recurrence.products({}, {}) == ({}, {})
+
+
 def test_gradients_are_the_same_composed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two states a neuron, a sample that starts anew, windows that hand on a trace."""
     model, data = spiking.ADAPTIVE.model(), data_for(n_steps=6)
