@@ -90,7 +90,7 @@ class Spiking(brainstate.nn.Module):
         self.W = brainstate.nn.Linear(
             I + H,
             H,
-            w_init=braintools.init.Normal(0.0, scale, unit=unit),
+            w_init=braintools.init.Normal(0.0 * unit, scale * unit),
             b_init=braintools.init.Constant(offset * unit),
         )
 

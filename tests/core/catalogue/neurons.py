@@ -74,7 +74,7 @@ class Projected(brainstate.nn.Module):
 
 def comm(unit: Any) -> Any:
     return brainstate.nn.Linear(
-        I + H, H, w_init=braintools.init.Normal(0.0, 2.0, unit=unit), b_init=None
+        I + H, H, w_init=braintools.init.Normal(0.0 * unit, 2.0 * unit), b_init=None
     )
 
 
