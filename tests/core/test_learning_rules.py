@@ -24,22 +24,26 @@ class Linearised:
     """A model by hand, one sample at a time: dh_t/dh_{t-1}, dh_t/dtheta and dl_t/dh_t, dense.
 
     Args:
-      case: with one layer and a readout without memory of its state "h".
+      case: with one layer and a readout without memory.
       p: its parameters.
+      visible: what the readout reads of the states.
     """
 
-    def __init__(self, case: Case, p: Any) -> None:
+    def __init__(self, case: Case, p: Any, visible: Any = lambda h: h["h"]) -> None:
         # One number for all neurons is a number of each neuron.
         apart = {k: np.full(N_HIDDEN, v) if v.ndim == 0 else v for k, v in p.items()}
         self.shapes = {k: v.shape for k, v in p.items()}
         self.flat, self.as_params = jax.flatten_util.ravel_pytree(apart)
-        self.n_hidden, self.n = N_HIDDEN, len(self.flat)
+        zero = {k: np.zeros(n) for k, n in case.hidden.items()}
+        self.start, as_states = jax.flatten_util.ravel_pytree(zero)
+        self.n_hidden, self.n = len(self.start), len(self.flat)
 
         def new(h: Any, flat: Any, x: Any) -> Any:
-            return case.step(self.as_params(flat), {"h": h}, x, lambda a: a, lambda a: a)[0]["h"]
+            states = case.step(self.as_params(flat), as_states(h), x, lambda a: a, lambda a: a)[0]
+            return jax.flatten_util.ravel_pytree(states)[0]
 
         def loss(h: Any, flat: Any, y: Any) -> Any:
-            return squared_error(rate.readout(self.as_params(flat), h), y)
+            return squared_error(rate.readout(self.as_params(flat), visible(as_states(h))), y)
 
         self.new = jax.jit(new)
         self.jacobians = jax.jit(jax.jacfwd(new, (0, 1)))
@@ -53,7 +57,7 @@ class Linearised:
         """
         g = np.zeros(self.n)
         for xs, ys in zip(data.xs.swapaxes(0, 1), data.ys.swapaxes(0, 1), strict=True):
-            h, M = np.zeros(self.n_hidden), np.zeros((self.n_hidden, self.n))
+            h, M = self.start, np.zeros((self.n_hidden, self.n))
             for x, y in zip(xs, ys, strict=True):
                 J, I = map(np.asarray, self.jacobians(h, self.flat, x))
                 h = self.new(h, self.flat, x)
@@ -64,10 +68,11 @@ class Linearised:
         return {k: v if self.shapes[k] else v.sum() for k, v in apart.items()}
 
     def feeds(self) -> Array:
-        """Whether a parameter feeds neuron i, by its last axis, [H, P]."""
-        own = {k: np.broadcast_to(np.arange(v.shape[-1]) % self.n_hidden, v.shape)
+        """Whether a parameter feeds the neuron of a state, by its last axis, [states, P]."""
+        own = {k: np.broadcast_to(np.arange(v.shape[-1]) % N_HIDDEN, v.shape)
                for k, v in self.as_params(self.flat).items()}
-        return np.asarray(jax.flatten_util.ravel_pytree(own)[0]) == np.arange(N_HIDDEN)[:, None]
+        neuron = np.arange(self.n_hidden)[:, None] % N_HIDDEN  # state after state
+        return np.asarray(jax.flatten_util.ravel_pytree(own)[0]) == neuron
 
 
 def compared(name: str, value: Array, case: Case) -> Array:
@@ -75,15 +80,22 @@ def compared(name: str, value: Array, case: Case) -> Array:
     return value[..., N_HIDDEN:] if case is rate.GRU and ".Wrz." in name else value
 
 
-@pytest.mark.parametrize("case", [rate.RNN, rate.RECURRENT, rate.GRU], ids=lambda c: c.name)
+VISIBLE = {
+    spiking.ADAPTIVE.name: lambda h: spiking.spike(h["V"] - 1.0 - spiking.BETA * h["a"]),
+}
+
+
+@pytest.mark.parametrize(
+    "case", [rate.RNN, rate.RECURRENT, rate.GRU, rate.LSTM, spiking.ADAPTIVE], ids=lambda c: c.name
+)
 def test_snap_1(case: Case) -> None:
-    model, data = case.model(), data_for()
+    model, data = case.model(), data_for(n_steps=10)
     p = weights_of(model)
-    dense = Linearised(case, p)
+    dense = Linearised(case, p, *(VISIBLE[n] for n in (case.name,) if n in VISIBLE))
     wanted = dense.gradient(data, lambda M, J, I: dense.feeds() * (J @ M + I))
 
     def everything() -> Any:
-        ways = [{"window": 3}, {"window": 7}]
+        ways = [{"window": 3}, {"window": "sequence"}]
         found = [gradient_of(core.SnAp1(model, **way), data) for way in ways]
         mapped = gradient_of(core.SnAp1(model), data, batching="vmap")
         return found, mapped, gradient_of(core.D_RTRL(model), data)
@@ -93,7 +105,7 @@ def test_snap_1(case: Case) -> None:
         for name, value in wanted.items():
             own, other = (compared(name, g, case) for g in (grads[name], value))
             assert relative_error(own, other) < 1e-12, name
-    name = next(n for n in wanted if n.startswith("cell.W"))
+    name = next(n for n in wanted if n.startswith(("cell.W", "synapse.comm")))
     assert relative_error(without[name], wanted[name]) > 1e-3
 
 
