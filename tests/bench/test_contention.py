@@ -79,7 +79,7 @@ def run(out: Path, monkeypatch: pytest.MonkeyPatch, times: list[dict[str, Any]],
     asked = []
 
     def run_cell(job: Any, *_: object, on_phase: Any, **__: object) -> Outcome:
-        asked.append(list(job["config"]["metric"]))
+        asked.append(list(job["config"].metric))
         on_phase("timing")
         return Outcome("ok", parts={"metrics": dict(times[len(asked) - 1])})
 
