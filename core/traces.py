@@ -129,13 +129,15 @@ class DenseTrace:
             return held_back(whole, eps.room, eps.x.dtype)
         held = eps.after(dict(a_0))
         full = eps.count.max() + len(x) > eps.room
-        whole = self._taken_in(eps.eps, *_steps_first(held), held.moved, after, only_if=full)
-        x, g = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2), (x, dict(g)))
-        return held.with_steps(x, g, whole, full)
+        x_held, g_held = _steps_first(held)
+        whole = self._taken_in(eps.eps, x_held, g_held, held.moved, after, only_if=full)
+        x, new = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2), (x, dict(g)))
+        return held.with_steps(x, new, whole, full)
 
     def settled(self, eps: Any) -> Any:
         """The trace itself, with what has been held back from it."""
-        return self._taken_in(eps.eps, *_steps_first(eps), eps.moved)
+        x, g = _steps_first(eps)
+        return self._taken_in(eps.eps, x, g, eps.moved)
 
     def _taken_in(
         self,
@@ -184,7 +186,7 @@ class DenseTrace:
         return {s: a.reshape(eps[s].shape) for s, a in lax.fori_loop(0, tiles, some, old).items()}
 
 
-def _steps_first(held: Pending) -> Any:
+def _steps_first(held: Pending) -> tuple[Any, dict[int, Any]]:
     """x and g of the steps held back, [c, lead, ...]."""
     return jax.tree.map(lambda a: jnp.moveaxis(a, -2, 0), (held.x, held.g))
 
