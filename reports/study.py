@@ -8,7 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from reports.judge import Facts, facts, rows
-from reports.judge.contest import Match, matches, tuned_alike
+from reports.judge.contest import Match, at_other_points, matches, tuned_alike
 from reports.records import Record, Sweeps, frame
 from reports.records.columns import SETTINGS
 
@@ -29,8 +29,12 @@ class Study:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """The newest row of every cell, with its setting and way: see `reports.judge.rows`."""
-        return rows([tuned_alike(r) for r in self.sweeps.records])
+        """The newest row of every cell, with its setting and way: see `reports.judge.rows`.
+
+        Of a contest's fresh seeds those at the point that is judged.
+        """
+        table = rows(self._alike)
+        return table[~at_other_points(table, self._alike_by_key)].reset_index(drop=True)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -44,11 +48,19 @@ class Study:
     @cached_property
     def contests(self) -> list[Match]:
         """The contests among the records: see `reports.judge.contest`."""
-        return matches(self.rows, self.facts, self.by_key)
+        return matches(self.rows, self.facts, self._alike_by_key)
 
     @cached_property
     def by_key(self) -> dict[str, Record]:
         return {record["key"]: record for record in self.sweeps.records}
+
+    @cached_property
+    def _alike(self) -> list[Record]:
+        return tuned_alike(self.sweeps.records)
+
+    @cached_property
+    def _alike_by_key(self) -> dict[str, Record]:
+        return {record["key"]: record for record in self._alike}
 
     @cached_property
     def cells(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ equal ways are told apart in one contest of 200.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -121,7 +121,7 @@ def matches(table: pd.DataFrame, facts: Facts, records: Mapping[str, Record]) ->
     Args:
         table: `reports.judge.rows`, trials and all.
         facts: of the rows that are no trials.
-        records: by key.
+        records: by key, as `tuned_alike` made them.
     """
     ran = table[table["choose"].ne("")]
     found = []
@@ -139,13 +139,38 @@ def matches(table: pd.DataFrame, facts: Facts, records: Mapping[str, Record]) ->
     return found
 
 
-def tuned_alike(record: Record) -> Record:
-    """A record whose tuned hyperparameters no longer tell it from its own way's others."""
-    config = record["config"]
-    keys = _tuned(config)
-    if not keys:
-        return record
-    return {**record, "config": {**config, "algo": config["algo"] | dict.fromkeys(keys, "tuned")}}
+def tuned_alike(records: Sequence[Record]) -> list[Record]:
+    """Records whose tuned hyperparameters no longer tell them from their own way's others.
+
+    What one contest tuned is tuned in all of them: a second into the same folder, of other ranges,
+    uses cells of the first. The values stay below ``tuned``.
+    """
+    names = {name for record in records for name in _names(record["config"])}
+    return [_alike(record, _tuned(record["config"], names)) for record in records]
+
+
+def at_other_points(table: pd.DataFrame, records: Mapping[str, Record]) -> pd.Series:
+    """Which rows are fresh seeds at another point than the one that is judged.
+
+    A contest that is run again with more trials may choose anew, and the fresh seeds of both
+    choices are there. As among trials the lowest validation loss decides, never the test data.
+    """
+    other = pd.Series(False, index=table.index)
+    for _, rows in table[table["choose"].ne("")].groupby(["setting", "method"], sort=False):
+        finals = rows[rows["choose"].eq("final")]
+        at = {i: tuple(_point(records[key]).items()) for i, key in finals["key"].items()}
+        if len(set(at.values())) < 2:
+            continue
+        losses = dict.fromkeys(at.values(), math.inf)
+        trials = rows[rows["choose"].eq("trial") & rows["status"].eq("ok")]
+        for record in (records[key] for key in trials["key"]):
+            point, loss = tuple(_point(record).items()), record["metrics"].get("validation_loss")
+            if point in losses and loss is not None:
+                losses[point] = min(losses[point], float(loss))
+        chosen = min(reversed(losses), key=lambda point: losses[point])
+        other |= pd.Series({i: point != chosen for i, point in at.items()}).reindex(
+            table.index, fill_value=False)
+    return other
 
 
 def _match(setting: Setting, entries: Sequence[Entry], target: float) -> Match:
@@ -244,15 +269,30 @@ def _edge(value: float, tried: Sequence[float]) -> str:
     return "lowest" if value == min(tried) else "highest" if value == max(tried) else ""
 
 
-def _tuned(config: Mapping[str, Mapping]) -> list[str]:
-    """The algorithm's hyperparameters that were tuned."""
+def _alike(record: Record, keys: Sequence[str]) -> Record:
+    if not keys:
+        return record
+    config = record["config"]
+    return {**record, "config": {**config, "algo": config["algo"] | dict.fromkeys(keys, "tuned"),
+                                 "tuned": {key: config["algo"][key] for key in keys}}}
+
+
+def _names(config: Mapping[str, Mapping]) -> list[str]:
+    """What the contest of a record tuned beside the learning rate."""
     tune = config.get("tune") or {}
-    names = [k for k, v in tune.items() if isinstance(v, list) and k != "lr" and tune.get("trials")]
+    return [k for k, v in tune.items() if isinstance(v, list) and k != "lr" and tune["trials"]]
+
+
+def _tuned(config: Mapping[str, Mapping], names: Collection[str]) -> list[str]:
+    """The algorithm's hyperparameters of these names, where the record is of a contest."""
+    if not (config.get("tune") or {}).get("trials"):
+        return []
     return [key for key, value in config.get("algo", {}).items() for n in names
             if isinstance(value, float) and (key == n or key.startswith(f"{n}_or_"))]  # fmt: skip
 
 
 def _point(record: Record) -> dict[str, float]:
+    """Of a record that `tuned_alike` made."""
     config = record["config"]
-    return {"lr": config["lr"]} | {k.partition("_or_")[0]: config["algo"][k]
-                                   for k in _tuned(config)}  # fmt: skip
+    return {"lr": config["lr"]} | {k.partition("_or_")[0]: v
+                                   for k, v in sorted(config.get("tuned", {}).items())}

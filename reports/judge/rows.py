@@ -46,10 +46,10 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     # Also where it differs between algorithms alone: it changes what is computed.
     options += [c for c in varying_within(table, HELD) if c == UPDATES and c not in options]
     table, held = _with_unknown_settings(table)
-    told = [c for c in [TUNED] if c in table]
+    told = [c for c in table if c == TUNED or c.startswith("cfg.tuned.")]
     cell = [*SETTINGS, *options, *held, *told, *REPLICATION, "machine", "choose"]
     newest = ~table.duplicated(list(dict.fromkeys(cell)), keep="last")
-    table = table[newest | table["choose"].eq("trial")].reset_index(drop=True)
+    table = table[newest].reset_index(drop=True)
     variant = pd.Series(variants(table, options), index=table.index, dtype="string")
     for option, words in _IN_WORDS.items():
         variant = variant.str.replace(rf" {option}\b", words, regex=True)

@@ -13,11 +13,12 @@ import pandas as pd
 from reports.records.columns import SETTINGS
 from reports.text import short
 
-# Where a sweep lives, how it was launched and how long its parts were measured are not settings.
+# Where a sweep lives, how it was launched, how long its parts were measured, and how much a contest
+# tries are not settings.
 _NOT_SETTINGS = frozenset(
     {
         *("seed", "repeat", "repeats", "out", "resume", "plan", "plot", "report", "experiment"),
-        *("question", "cases", "hydra", "limits", "metric"),
+        *("question", "cases", "hydra", "limits", "metric", "tune", "tuned"),
     }
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contest_records import TUNE, complete, way
+from contest_records import RATES, TUNE, complete, way
 from synthetic_records import study
 
 from reports import page
@@ -59,6 +59,45 @@ def test_decays_are_tuned_and_tell_no_ways_apart() -> None:
     match = one(some, way(rng, "bptt", tune=tune))
     assert [e.name for e in match.entries] == ["bptt", "es_d_rtrl"]
     assert match.entries[1].chosen == {"lr": 0.01, "decay": 0.52}
+
+
+def test_a_second_contest_chooses_by_validation_and_never_by_test_data() -> None:
+    """More trials, other fresh seeds and another range in one folder are one contest."""
+    rng = np.random.default_rng(0)
+    more = TUNE | {"trials": 8, "seeds": 4, "decay": [0.5, 0.99]}
+    for first, then in ((0.9, 0.7), (0.7, 0.9)):  # on test data
+        before = [way(rng, "bptt"), way(rng, "es_d_rtrl", first, best=0)]
+        after = [r for r in way(rng, "es_d_rtrl", then, best=1, seeds=4, tune=more)[1:]
+                 if r["config"]["lr"] == RATES[1]]  # fmt: skip
+        for decay, some in ((0.9, before[1]), (0.8, after)):
+            for each in some:
+                each["config"]["algo"] = {"_target_": "x", "decay_or_rank": decay}
+        after[0]["metrics"]["validation_loss"] = 0.1
+        entry = one(*before, after).entries[1]
+        assert entry.chosen == {"lr": RATES[1], "decay": 0.8}
+        assert entry.mean == pytest.approx(then, abs=0.03)
+        assert sorted(entry.steps) == sorted(entry.accuracy) == [1, 2, 3, 4]
+        assert entry.tried == 5
+        assert entry.ms == 1.0
+        after[0]["metrics"]["validation_loss"] = 0.4
+        assert one(*before, after).entries[1].mean == pytest.approx(first, abs=0.03)
+
+
+def test_one_rate_with_two_decays_is_two_points() -> None:
+    rng = np.random.default_rng(0)
+    tune = TUNE | {"decay": [0.5, 0.99]}
+    some = []
+    for decay, good, seeds in ((0.5, 0.9, 5), (0.9, 0.6, 3)):
+        made = way(rng, "es_d_rtrl", good, tune=tune, seeds=seeds)
+        for each in made:
+            each["key"] += f"-{decay}"
+            each["config"]["algo"] = {"_target_": "x", "decay_or_rank": decay}
+        made[1]["metrics"]["validation_loss"] = 1 - decay
+        some += made
+    entry, = one(some).entries
+    assert entry.chosen == {"lr": RATES[0], "decay": 0.9}
+    assert sorted(entry.accuracy) == [1, 2, 3]
+    assert entry.mean == pytest.approx(0.6, abs=0.03)
 
 
 def test_a_miss_is_infinite_and_chance_is_not_learning() -> None:
