@@ -64,7 +64,7 @@ def test_what_cannot_be_built_is_bad_input(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_model_is_shown_with_the_gradient_of_every_algorithm(
         capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["check", "model=gru", "n_hidden=4", "n_steps=6"]) == 0
+    assert cli.main(["check", "model=gru", "n_hidden=4", "n_steps=8"]) == 0
     said = capsys.readouterr().out
     assert "cells.0.candidate.weight.weight" in said
     cosines = dict(line.split()[::2][:2] for line in said.splitlines() if " cosine " in line)
