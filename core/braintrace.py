@@ -8,6 +8,7 @@ algorithms; docs/coming-from-braintrace.md says what comes out differently. New 
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import brainstate
@@ -84,7 +85,7 @@ def compile(
       options: of the algorithm.
 
     Raises:
-      InvalidArgument: an unknown name, or a combination that is not defined.
+      InvalidArgument: an unknown name, a batch of no size, or a combination that is not defined.
     """
     if isinstance(algorithm, str):
         known = ALGORITHMS.get(algorithm.strip().lower())
@@ -93,6 +94,13 @@ def compile(
                 f"one of {', '.join(sorted(ALGORITHMS))}", repr(algorithm), "Or pass a class."
             )
         algorithm = known
+    elif not (isinstance(algorithm, type) and issubclass(algorithm, OnlineAlgorithm)):
+        raise InvalidArgument("the name or the class of an algorithm", repr(algorithm),
+                              'Try "d_rtrl".')  # fmt: skip
+    size = batch_size
+    if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
+        raise InvalidArgument("batch_size to be a positive number of samples", repr(size),
+                              "Leave it out for single samples.")  # fmt: skip
     if vjp_method == "multi-step" and algorithm is D_RTRL:
         options["credit"] = "window"
     elif vjp_method != "single-step":

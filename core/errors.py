@@ -1,5 +1,7 @@
 """Errors of the core: each says what was expected, what came, and what to do."""
 
+from numbers import Integral
+
 
 class CoreError(ValueError):
     """Base of every error that the core raises on purpose."""
@@ -19,3 +21,16 @@ class NotCompiled(CoreError):
 
 class InvalidArgument(CoreError):
     """A hyperparameter or an input is out of its range."""
+
+
+def checked_seed(seed: object) -> int:
+    """A seed as an integer.
+
+    Raises:
+      InvalidArgument: for anything else.
+    """
+    if isinstance(seed, Integral) and not isinstance(seed, bool):
+        found = int(seed)
+        if -(2**63) <= found < 2**63:
+            return found
+    raise InvalidArgument("seed to be an integer of 64 bits", repr(seed), "Try seed=0.")

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from core.errors import InvalidArgument
+from core.errors import InvalidArgument, checked_seed
 from core.graph import Graph
 
 __all__ = ["Feedback"]
@@ -34,7 +34,7 @@ class Feedback:
       seed: of the random matrices.
 
     Raises:
-      InvalidArgument: another kind.
+      InvalidArgument: another kind, or a seed that is no integer.
     """
 
     def __init__(self, kind: str, seed: int) -> None:
@@ -42,7 +42,7 @@ class Feedback:
             raise InvalidArgument(
                 "feedback to be symmetric or random", repr(kind), "Choose one of them."
             )
-        self.random, self.seed = kind == "random", seed
+        self.random, self.seed = kind == "random", checked_seed(seed)
 
     def of(self, graph: Graph, values: Any) -> Any:
         """`values` of a step with B in the place of every W."""

@@ -35,7 +35,7 @@ from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
 from core.axes import along
 from core.build import build_graph, join_biases
 from core.derivative import with_derivative
-from core.errors import NotRepresentable
+from core.errors import NotRepresentable, checked_seed
 from core.graph import Graph
 from core.operation import Operation, Parameter
 from core.program import needed
@@ -60,7 +60,7 @@ class UORO(OnlineAlgorithm):
 
     def __init__(self, model: Any, *, seed: int = 0, mode: Any = None) -> None:
         super().__init__(model, mode)
-        self.seed = seed
+        self.seed = checked_seed(seed)
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         graph = join_biases(build_graph(self.stepped, args, watched, every_path=True))

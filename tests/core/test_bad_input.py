@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import core
+import core.braintrace
 
 from . import rate_models as rate
 from .cases import data_for, run
@@ -125,3 +126,22 @@ def test_an_update_interval_is_a_whole_number(every: Any) -> None:
             run(everything)
     else:
         assert np.isfinite(run(everything)[1]).all()
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, None, True, 2**63])
+@pytest.mark.parametrize("algorithm", [core.D_RTRL, core.SnAp1, core.EProp, core.OTTT, core.UORO])
+def test_a_seed_is_an_integer(algorithm: Any, seed: Any) -> None:
+    with pytest.raises(core.InvalidArgument, match="expected seed to be an integer"):
+        algorithm(brainstate.nn.GRUCell(3, 4), seed=seed)
+
+
+@pytest.mark.parametrize("size", [0, -1, "two", 2.5, True])
+def test_a_batch_of_the_old_names_has_a_size(size: Any) -> None:
+    with pytest.raises(core.InvalidArgument, match="batch_size to be a positive number"):
+        core.braintrace.compile(None, "d_rtrl", np.zeros((2, 3)), batch_size=size)
+
+
+@pytest.mark.parametrize("algorithm", [None, 3, dict])
+def test_an_algorithm_of_the_old_names_is_one(algorithm: Any) -> None:
+    with pytest.raises(core.InvalidArgument, match="the name or the class of an algorithm"):
+        core.braintrace.compile(None, algorithm, np.zeros((2, 3)))
