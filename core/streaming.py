@@ -79,6 +79,8 @@ class Stream:
 
         The next call begins with what they hold then.
         """
-        for state, value in zip(self._states, self._values or (), strict=True):
+        if self._values is None:  # nothing has changed since the last time
+            return
+        for state, value in zip(self._states, self._values, strict=True):
             state.value = value
         self._values = None

@@ -8,7 +8,7 @@ which may be NaN, meets no other. Branches without weights stay: the analysis ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from core.differential import is_real
 from core.lowering.lowered import holds_weights, lowered
 from core.lowering.site import Rewritten, Site, is_product, rule, stretched
 from core.movement import MOVEMENT
@@ -36,7 +37,7 @@ def with_weights_outside(site: Site) -> Rewritten | None:
     if not any(holds_weights(*branch) for branch in branches):
         return None
     if any(
-        data.isdisjoint(e.variables) and e.name not in _HARMLESS
+        data.isdisjoint(e.variables) and e.name not in _HARMLESS and _has_derivative(e, p.avals)
         for p, data in branches
         for e in p.equations
     ):
@@ -47,6 +48,11 @@ def with_weights_outside(site: Site) -> Rewritten | None:
         return [lax.select_n(which, *found) for found in zip(*ends, strict=True)]
 
     return chosen
+
+
+def _has_derivative(eqn: Equation, avals: Mapping[int, Any]) -> bool:
+    """Unlike a comparison or the arithmetic of a counter, which are defined for all numbers."""
+    return any(is_real(avals[v]) for v in eqn.outputs)
 
 
 def _branch(program: Program, data: Set[int], taken: Any, operands: Sequence[Any]) -> list[Any]:

@@ -111,6 +111,15 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
         lambda x, w: lax.switch(1, [lambda x: x @ w, lambda x: w[0] + (x @ w) @ w.T @ w,
                                     lambda x: 0 * (x @ w)], x) + 0 * x.sum(), X, W,
     ),
+    "a branch in a branch, by a counter": (
+        lambda x, w: lax.fori_loop(
+            0, 3, lambda i, h: lax.cond(
+                i % 2 == 0,
+                lambda h: lax.cond(i > 1, lambda h: h + x @ w, lambda h: jnp.sin(h @ w), h),
+                lambda h: jnp.tanh(h @ w), h,
+            ), x,
+        ), X, draw(3, 3),
+    ),
     "branches, infinite": (infinite, X, W),
     "CSR": (stored(u.sparse.CSR), X, ENTRIES),
     "CSC": (stored(u.sparse.CSC), X, ENTRIES),
