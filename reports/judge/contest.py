@@ -87,8 +87,8 @@ class Match:
     Args:
         target: validation accuracy that time counts to; nan for none.
         in_steps: whether steps stand for the time to the target, no two times being comparable.
-        by_turns: whether all times are ratios to BPTT's, which no neighbour moves, times BPTT's in
-            the quietest process.
+        by_turns: whether all times are ratios to BPTT's, which do not count what slows both, times
+            BPTT's in the quietest process.
     """
 
     setting: Setting
