@@ -13,7 +13,7 @@ from jax.interpreters import ad, batching, mlir
 
 from core.errors import NotRepresentable
 
-__all__ = ["once", "with_derivative", "without_derivative"]
+__all__ = ["differentiated_once", "once", "with_derivative", "without_derivative"]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -54,6 +54,22 @@ def _no_tangent(a: Any) -> Any:
 
 
 once.defjvp(_once_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def _linear(value: Any) -> Any:
+    return value
+
+
+_linear.defjvp(lambda primals, tangents: (once(primals[0]), tangents[0]))
+
+
+def differentiated_once(tree: Any) -> Any:
+    """`tree`, of which there is a derivative, but no derivative of that.
+
+    To be asked outside of loops: inside of one, reverse mode forgets custom rules.
+    """
+    return jax.tree.map(_linear, tree)
 
 
 def _with_derivative_jvp(tangent: Any, primals: Any, tangents: Any) -> Any:

@@ -18,6 +18,7 @@ from jax import lax
 from core.axes import finite, forget, scan
 from core.compiled import Carry, Compiled
 from core.data import split_steps
+from core.derivative import differentiated_once
 from core.errors import InvalidArgument, NotRepresentable
 from core.rollout import Restart, run
 from core.step import prelude
@@ -168,20 +169,24 @@ class OnlineAlgorithm(Compiled):
         )
         return outs, carry._replace(hidden=hidden, others=others)
 
-    def step_by_step(self, one: Any, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def step_by_step(
+        self, one: Any, params: Arrays, carry: Carry, window: Window
+    ) -> tuple[Arrays, Carry]:
         """A window as steps of their own, each from a carry that counts as constant.
 
         Args:
-          one: as `window`, but for the parameters, of one step.
+          one: as `window`, of one step.
         """
-        restart = window.restart
+        args, restart = window.args, window.restart
+        if args[0].shape[0] > 1:  # how a carry moves with what came before is not in the derivative
+            params, args = differentiated_once((params, args))
         again = None if restart is None else (restart.keep, restart.idle)
 
         def tick(state: Any, inputs: Any) -> Any:
             args, again = jax.tree.map(lambda a: a[None], inputs)
             now = None if restart is None else restart._replace(keep=again[0], idle=again[1])
             before = lax.stop_gradient(Carry(state[0], state[1], carry.constants, state[2]))
-            outs, new = one(before, window._replace(args=args, restart=now, fresh=False))
+            outs, new = one(params, before, window._replace(args=args, restart=now, fresh=False))
             state = new.hidden, new.others, new.traces
             return state, jax.tree.map(lambda a: a[0], outs)
 
@@ -189,7 +194,7 @@ class OnlineAlgorithm(Compiled):
         if window.fresh:
             traces = jax.tree.map(jnp.zeros_like, traces)
         state = carry.hidden, carry.others, traces
-        (hidden, others, traces), outs = scan(tick, state, (window.args, again))
+        (hidden, others, traces), outs = scan(tick, state, (args, again))
         return outs, Carry(hidden, others, carry.constants, traces)
 
     @abc.abstractmethod

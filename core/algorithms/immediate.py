@@ -10,7 +10,6 @@ Reference: the same-step term of Williams & Peng, Neural Computation 2 (1990).
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
@@ -40,4 +39,4 @@ class Immediate(OnlineAlgorithm):
         return 1
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
-        return self.step_by_step(partial(self.forward, params), carry, window)
+        return self.step_by_step(self.forward, params, carry, window)

@@ -100,7 +100,7 @@ class UORO(OnlineAlgorithm):
         return 1
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
-        return self.step_by_step(partial(self._one, params), carry, window)
+        return self.step_by_step(self._one, params, carry, window)
 
     def _one(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         graph, traces = self.graph, window.past(carry.traces)
