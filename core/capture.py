@@ -22,7 +22,7 @@ from core.graph import Graph, Hidden
 from core.labels import carries_gradient, unlinear
 from core.lowering import is_product, lowered
 from core.operation import Operation
-from core.program import Atom, Equation, Program, flatten_jaxpr
+from core.program import Atom, Equation, Program, flatten_jaxpr, grafted
 
 __all__ = ["trace_step", "uses", "with_copies"]
 
@@ -175,20 +175,8 @@ def _apart(
         avals[len(avals)] = like
         return len(avals) - 1
 
-    def made(f: Any, like: Any, inputs: Sequence[Atom], outputs: Any = None) -> Any:
-        inner = flatten_jaxpr(jax.make_jaxpr(f)(*like))
-        env: dict[Atom, Any] = dict(zip(inner.inputs, inputs, strict=True))
-        env.update(zip(inner.outputs, outputs or (), strict=False))
-        equations = []
-        for eqn in inner.equations:
-            for v in eqn.outputs:
-                if v not in env:
-                    env[v] = fresh(inner.avals[v])
-            renamed = tuple(env.get(a, a) for a in eqn.inputs)
-            equations.append(
-                replace(eqn, inputs=renamed, outputs=tuple(env[v] for v in eqn.outputs))
-            )
-        return equations, tuple(env[v] for v in inner.outputs)
+    def made(f: Any, like: Any, inputs: Sequence[Atom], outputs: Sequence[int] = ()) -> Any:
+        return grafted(flatten_jaxpr(jax.make_jaxpr(f)(*like)), inputs, outputs, fresh)
 
     whole = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
     entries = [jax.ShapeDtypeStruct(aval.shape[:-1], aval.dtype)] * count
@@ -198,7 +186,7 @@ def _apart(
         lambda a: [lax.index_in_dim(a, k, -1, keepdims=False) for k in range(count)], [whole], [new]
     )
     equations = (*first, *program.equations, *last)
-    return replace(program, equations=equations, avals=avals), own, new_own
+    return replace(program, equations=equations, avals=avals), own, tuple(new_own)
 
 
 def _traced(

@@ -20,7 +20,7 @@ from jax import lax
 from jax.extend import core as jex
 from jax.extend.core import primitives
 
-from core.program import Atom, Constant, Equation, Program, bind, flatten_jaxpr
+from core.program import Atom, Constant, Equation, Program, bind, flatten_jaxpr, grafted
 
 __all__ = ["LONGEST_LOOP", "RULES", "counts", "differential", "is_real", "tangent", "unrolled"]
 
@@ -154,28 +154,10 @@ class _Writer:
         self, eqn: Equation, program: Program, inputs: Sequence[Atom], outputs: Sequence[int]
     ) -> None:
         """Write a program of its own in place of `eqn`."""
-        env: dict[int, Any] = dict(zip(program.inputs, inputs, strict=True))
-        env.update((v, Constant(value)) for v, value in program.constants.items())
-        ends = list(zip(program.outputs, outputs, strict=True))
-        made = {v for inner in program.equations for v in inner.outputs}
-        for inner_v, v in ends:
-            if inner_v in made:
-                env.setdefault(inner_v, v)
-        for inner in program.equations:
-            for v in inner.outputs:
-                if v not in env:
-                    env[v] = self._fresh(program.avals[v])
-            self.write(
-                Equation(
-                    inner.primitive,
-                    tuple(a if isinstance(a, Constant) else env[a] for a in inner.inputs),
-                    tuple(env[v] for v in inner.outputs),
-                    inner.params,
-                    (*inner.source_info, *eqn.source_info),
-                )
-            )
-        for inner_v, v in ends:
-            a = inner_v if isinstance(inner_v, Constant) else env[inner_v]
+        inner, ends = grafted(program, inputs, outputs, self._fresh, eqn.source_info)
+        for new in inner:
+            self.write(new)
+        for a, v in zip(ends, outputs, strict=True):
             if a != v:
                 self._append(eqn, primitives.copy_p, (a,), v)
 

@@ -16,7 +16,7 @@ import jax
 from jax.extend import core as jex
 from jax.extend import source_info_util
 
-__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr", "reached"]
+__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr", "grafted", "reached"]
 
 _HERE = str(Path(__file__).parent)
 _PYTHON = sysconfig.get_path("stdlib")
@@ -127,6 +127,52 @@ def flatten_jaxpr(closed: Any) -> Program:
         env[var] = new_constant(var.aval, value)
     outputs = tuple(inline(jaxpr, env, ()))
     return Program(inputs, tuple(needed(equations, outputs)), outputs, constants, avals)
+
+
+def grafted(
+    program: Program,
+    inputs: Sequence[Atom],
+    outputs: Sequence[int],
+    fresh: Callable[[Any], int],
+    around: tuple[Any, ...] = (),
+) -> tuple[list[Equation], list[Atom]]:
+    """A program among the variables of another one.
+
+    Args:
+      inputs: its operands there.
+      outputs: the variables that its results are to be.
+      fresh: makes a variable of a shape and dtype.
+      around: where it is called from.
+
+    Returns:
+      Its equations, and its results: those of `outputs`, but for what is an operand, a constant,
+      or the same as another result.
+    """
+    given: dict[int, Atom] = dict(zip(program.inputs, inputs, strict=True))
+    given.update((v, Constant(value)) for v, value in program.constants.items())
+    named: dict[int, int] = {}
+    for end, v in zip(program.outputs, outputs, strict=False):
+        if isinstance(end, int) and end not in given:
+            named.setdefault(end, v)
+
+    def there(a: Atom) -> Atom:
+        return a if isinstance(a, Constant) else named[a] if a in named else given[a]
+
+    equations = []
+    for eqn in program.equations:
+        for v in eqn.outputs:
+            if v not in named:
+                named[v] = fresh(program.avals[v])
+        equations.append(
+            Equation(
+                eqn.primitive,
+                tuple(map(there, eqn.inputs)),
+                tuple(named[v] for v in eqn.outputs),
+                eqn.params,
+                (*eqn.source_info, *around),
+            )
+        )
+    return equations, list(map(there, program.outputs))
 
 
 def needed(

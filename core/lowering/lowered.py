@@ -11,7 +11,16 @@ import numpy as np
 from jax.extend.core import primitives
 
 from core.lowering.site import ALWAYS, RULES, Rewritten, Site, is_product, stretched
-from core.program import Atom, Constant, Equation, Program, evaluate, flatten_jaxpr, needed
+from core.program import (
+    Atom,
+    Constant,
+    Equation,
+    Program,
+    evaluate,
+    flatten_jaxpr,
+    grafted,
+    needed,
+)
 
 __all__ = ["holds_weights", "lowered"]
 
@@ -94,27 +103,10 @@ class _Writer:
         if [(a.shape, a.dtype) for a in closed.out_avals] != wanted:
             return False
         program = flatten_jaxpr(closed)
-        env: dict[int, Any] = dict(zip(program.inputs, variables, strict=True))
-        env.update((v, Constant(value)) for v, value in program.constants.items())
-        ends = list(zip(program.outputs, eqn.outputs, strict=True))
-        for end, v in ends:
-            if isinstance(end, int):
-                env.setdefault(end, v)
-        for inner in program.equations:
-            for v in inner.outputs:
-                if v not in env:
-                    env[v] = self._fresh(program.avals[v])
-            self.write(
-                Equation(
-                    inner.primitive,
-                    tuple(a if isinstance(a, Constant) else env[a] for a in inner.inputs),
-                    tuple(env[v] for v in inner.outputs),
-                    inner.params,
-                    (*inner.source_info, *eqn.source_info),
-                )
-            )
-        for end, v in ends:
-            a = end if isinstance(end, Constant) else env[end]
+        inner, ends = grafted(program, variables, eqn.outputs, self._fresh, eqn.source_info)
+        for new in inner:
+            self.write(new)
+        for a, v in zip(ends, eqn.outputs, strict=True):
             if a != v:
                 self.write(Equation(primitives.copy_p, (a,), (v,), {}, eqn.source_info))
         return True
