@@ -8,7 +8,7 @@ import brainunit as u
 import jax
 
 from bench.bounds import NotNegative, Positive
-from bench.models.base import recurrent_linear
+from bench.models.base import recurrent_linear, widths
 
 
 class LIFNet(brainstate.nn.Module):
@@ -29,8 +29,7 @@ class LIFNet(brainstate.nn.Module):
                  gain: Positive = 1.0, recurrent_gain: NotNegative = 1.0) -> None:
         super().__init__()
         self.neurons, self.synapses = [], []
-        for layer in range(n_layers):
-            below = n_in if layer == 0 else n_hidden
+        for below in widths(n_in, n_hidden, n_layers):
             neuron = brainpy.state.LIF(n_hidden, tau=tau_mem * u.ms)
             self.neurons.append(neuron)
             self.synapses.append(brainpy.state.DeltaProj(

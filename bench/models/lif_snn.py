@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from bench.bounds import Positive
+from bench.models.base import widths
 
 
 class LIFSNN(brainstate.nn.Module):
@@ -32,8 +33,7 @@ class LIFSNN(brainstate.nn.Module):
                  tau_mem: Positive = 20.0, tau_out: Positive = 20.0) -> None:
         super().__init__()
         self.linears, self.neurons = [], []
-        for layer in range(n_layers):
-            below = n_in if layer == 0 else n_hidden
+        for below in widths(n_in, n_hidden, n_layers):
             self.linears.append(brainstate.nn.Linear(
                 below + n_hidden, n_hidden,
                 w_init=braintools.init.KaimingNormal(unit=u.mA),
