@@ -57,6 +57,7 @@ baseline: .venv/installed
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 
 types: .venv/installed-test
 	$(BIN)/mypy

@@ -44,8 +44,12 @@ NotNegative = Annotated[float, Range(0)]
 
 LISTS, MAPPINGS = (tuple, list, Sequence), (dict, Mapping)
 WORDS: dict[Any, str] = {
-    int: "a whole number", float: "a number", str: "text", **dict.fromkeys(LISTS, "a list"),
-    **dict.fromkeys(MAPPINGS, "settings by name")}
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    **dict.fromkeys(LISTS, "a list"),
+    **dict.fromkeys(MAPPINGS, "settings by name"),
+}
 
 
 def is_number(value: Any) -> bool:
@@ -62,7 +66,8 @@ def fits(value: Any, hint: Any) -> bool:
         return any(fits(value, option) for option in inner)
     if origin is Annotated:
         return fits(value, inner[0]) and all(
-            bound.holds(value) for bound in inner[1:] if isinstance(bound, Range))
+            bound.holds(value) for bound in inner[1:] if isinstance(bound, Range)
+        )
     if origin is Literal:
         return any((value, type(value)) == (option, type(option)) for option in inner)
     if hint in (None, NoneType):
@@ -94,8 +99,12 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
     if default is None or not fits(default, hint):
         default = next((f"{bound.least + bound.above:g}" for bound in bounds), None)
     expected = ", or ".join([*phrases, *names]) if phrases else listed(names)
-    raise BadInput(key, expected=expected, came=str(value), do=suggest(str(value), names)
-                   or (f"Try {key}={default}." if bounds else ""))
+    raise BadInput(
+        key,
+        expected=expected,
+        came=str(value),
+        do=suggest(str(value), names) or (f"Try {key}={default}." if bounds else ""),
+    )
 
 
 def _expected(value: Any, hint: Any) -> tuple[list[str], list[str], list[Range]]:
@@ -103,9 +112,11 @@ def _expected(value: Any, hint: Any) -> tuple[list[str], list[str], list[Range]]
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         parts = [_expected(value, option) for option in inner]
-        return ([word for words, _, _ in parts for word in words],
-                [name for _, names, _ in parts for name in names],
-                [bound for _, _, bounds in parts for bound in bounds])
+        return (
+            [word for words, _, _ in parts for word in words],
+            [name for _, names, _ in parts for name in names],
+            [bound for _, _, bounds in parts for bound in bounds],
+        )
     if origin is Literal:
         return [], [str(option) for option in inner], []
     if hint in (None, NoneType, bool):

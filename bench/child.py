@@ -66,8 +66,14 @@ class Answer:
     late: bool
 
 
-def asked(module: str, question: Any, *, env: Mapping[str, str], timeout_s: float,
-          python: str | None = None) -> Answer:
+def asked(
+    module: str,
+    question: Any,
+    *,
+    env: Mapping[str, str],
+    timeout_s: float,
+    python: str | None = None,
+) -> Answer:
     """Runs ``python -m module`` and waits for its answers.
 
     Args:
@@ -82,11 +88,21 @@ def asked(module: str, question: Any, *, env: Mapping[str, str], timeout_s: floa
     """
     lines: list[bytes] = []
     try:
-        end = run(module, json.dumps(question).encode(), lines.append, env=env, python=python,
-                  deadline_s=timeout_s)
+        end = run(
+            module,
+            json.dumps(question).encode(),
+            lines.append,
+            env=env,
+            python=python,
+            deadline_s=timeout_s,
+        )
     except OSError as error:
-        raise BadInput("this machine", expected="room for a process", came=str(error),
-                       do="Make some, and try again.") from error
+        raise BadInput(
+            "this machine",
+            expected="room for a process",
+            came=str(error),
+            do="Make some, and try again.",
+        ) from error
     found: list[Any] = []
     with contextlib.suppress(ValueError):  # ended in the middle of one
         found += map(json.loads, lines)
@@ -94,9 +110,17 @@ def asked(module: str, question: Any, *, env: Mapping[str, str], timeout_s: floa
     return Answer(found, said[-1].strip() if said else "no output", end.late)
 
 
-def run(module: str, question: bytes, on_line: Callable[[bytes], None], *, env: Mapping[str, str],
-        deadline_s: float, python: str | None = None, memory_bytes: int | None = None,
-        most_bytes: int | None = None) -> End:
+def run(
+    module: str,
+    question: bytes,
+    on_line: Callable[[bytes], None],
+    *,
+    env: Mapping[str, str],
+    deadline_s: float,
+    python: str | None = None,
+    memory_bytes: int | None = None,
+    most_bytes: int | None = None,
+) -> End:
     """Runs ``python -m module`` in a process group of its own and ends whatever is left of it.
 
     Args:
@@ -118,8 +142,13 @@ def run(module: str, question: bytes, on_line: Callable[[bytes], None], *, env: 
     try:
         process = subprocess.Popen(
             [executable(python), "-P", "-m", module, str(write_end), str(os.getpid())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            pass_fds=[write_end], start_new_session=True, env=env)
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[write_end],
+            start_new_session=True,
+            env=env,
+        )
     except BaseException:
         os.close(read_end)
         raise
@@ -145,8 +174,14 @@ class _Talk:
         too_much: as of ``End``.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], answers: int, question: bytes,
-                 on_line: Callable[[bytes], None], most_bytes: int | None) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        answers: int,
+        question: bytes,
+        on_line: Callable[[bytes], None],
+        most_bytes: int | None,
+    ) -> None:
         self.too_much = False
         self._process = process
         self._answers: IO[bytes] = os.fdopen(answers, "rb", buffering=0)
@@ -221,7 +256,7 @@ class _Talk:
 
     def _write(self, descriptor: int) -> None:
         try:
-            self._question = self._question[os.write(descriptor, self._question[: 1 << 16]):]
+            self._question = self._question[os.write(descriptor, self._question[: 1 << 16]) :]
         except BlockingIOError:
             return
         except OSError:
@@ -275,7 +310,9 @@ def arguments(about: str | None) -> tuple[int, int]:
     try:
         descriptor, parent = map(int, sys.argv[1:])
     except ValueError:
-        print(f"{(about or '').strip()}\n\nThe harness starts this itself: see python -m bench "
-              "--help.")
+        print(
+            f"{(about or '').strip()}\n\nThe harness starts this itself: see python -m bench "
+            "--help."
+        )
         sys.exit(0 if {"-h", "--help"} & set(sys.argv) else 2)
     return descriptor, parent

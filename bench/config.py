@@ -77,13 +77,19 @@ class Config:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Config:
         """From the dictionaries that ``plain`` gave."""
-        return cls(**{name: HINTS[name](**value) if is_dataclass(HINTS[name]) else value
-                      for name, value in plain.items()})
+        return cls(
+            **{
+                name: HINTS[name](**value) if is_dataclass(HINTS[name]) else value
+                for name, value in plain.items()
+            }
+        )
 
     def plain(self) -> dict[str, Any]:
         """As dictionaries, for files and other processes."""
-        return {name: dict(vars(value)) if is_dataclass(value) else value
-                for name, value in vars(self).items()}
+        return {
+            name: dict(vars(value)) if is_dataclass(value) else value
+            for name, value in vars(self).items()
+        }
 
 
 HINTS: dict[str, Any] = get_type_hints(Config, include_extras=True)

@@ -34,8 +34,9 @@ def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
 
 def task_of(config: Config) -> Any:
     """The task of a cell."""
-    return instantiate(config.task, n_steps=config.n_steps, batch_size=config.batch_size,
-                       seed=config.seed)
+    return instantiate(
+        config.task, n_steps=config.n_steps, batch_size=config.batch_size, seed=config.seed
+    )
 
 
 def target_of(node: Mapping[str, Any]) -> Any:
@@ -53,8 +54,12 @@ def imported(group: str, node: Mapping[str, Any]) -> Any:
     try:
         return target_of(node)
     except (ImportError, AttributeError, ValueError) as error:
-        raise BadInput(f"{group}._target_", expected="package.module.Name of something that can be "
-                       "imported", came=str(node["_target_"]), do=f"{error}.") from error
+        raise BadInput(
+            f"{group}._target_",
+            expected="package.module.Name of something that can be imported",
+            came=str(node["_target_"]),
+            do=f"{error}.",
+        ) from error
 
 
 def check(group: str, node: Mapping[str, Any]) -> None:
@@ -93,8 +98,12 @@ def check_call(group: str, target: Any, arguments: Any, given: Sequence[str] = (
             hint, default = parameters[name].annotation, parameters[name].default
             bounds.check(f"{group}.{name}", value, hint, default)
         elif not is_open:
-            raise BadInput(f"{group}.{name}", expected=one_of(known, "no hyperparameter"),
-                           came=name, do=suggest(name, known))
+            raise BadInput(
+                f"{group}.{name}",
+                expected=one_of(known, "no hyperparameter"),
+                came=name,
+                do=suggest(name, known),
+            )
     for name in known - {*arguments}:
         if parameters[name].default is inspect.Parameter.empty and not is_open:
             raise BadInput(f"{group}.{name}", expected="a value", came="none at all")
@@ -110,4 +119,4 @@ def _parameters(target: Any) -> dict[str, inspect.Parameter]:
         found = inspect.signature(function, eval_str=True).parameters
     except NameError:  # a hint that only a type checker imports: none is evaluated
         found = inspect.signature(function).parameters
-    return dict(list(found.items())[inspect.isclass(target):])
+    return dict(list(found.items())[inspect.isclass(target) :])

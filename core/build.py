@@ -31,11 +31,7 @@ __all__ = ["build_graph", "join_biases", "labels_of"]
 
 
 def build_graph(
-    model: Any,
-    args: tuple[Any, ...],
-    watched: Sequence[Any] = (),
-    *,
-    every_path: bool = False,
+    model: Any, args: tuple[Any, ...], watched: Sequence[Any] = (), *, every_path: bool = False
 ) -> Graph:
     """Trace `model.update(*args)` and find what feeds what.
 

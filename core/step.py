@@ -25,15 +25,7 @@ from jax import lax
 from core.graph import Graph
 from core.program import Atom, Equation, bind, evaluate, needed, read
 
-__all__ = [
-    "StepInput",
-    "carry_run",
-    "operands",
-    "output_run",
-    "part",
-    "products_run",
-    "whole_run",
-]
+__all__ = ["StepInput", "carry_run", "operands", "output_run", "part", "products_run", "whole_run"]
 
 
 class StepInput(NamedTuple):

@@ -22,14 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from core.operation import Block, Operation
 from core.pending import Pending, held_back
 
-__all__ = [
-    "DenseTrace",
-    "EligibilityTrace",
-    "advance_parameter",
-    "enter",
-    "outer",
-    "trace_bytes",
-]
+__all__ = ["DenseTrace", "EligibilityTrace", "advance_parameter", "enter", "outer", "trace_bytes"]
 
 
 class EligibilityTrace(brainstate.ShortTermState):
@@ -178,9 +171,7 @@ class DenseTrace:
             # Slices of x as it lies: where all of it is turned first, XLA's GPU backend does that
             # to the inputs of the whole sequence.
             new = advanced(tile(eps), tile(x, 1), tile(g, 1), tile(a_0))
-            return {
-                s: lax.dynamic_update_slice_in_dim(eps[s], a, first, 0) for s, a in new.items()
-            }
+            return {s: lax.dynamic_update_slice_in_dim(eps[s], a, first, 0) for s, a in new.items()}
 
         tiles = jnp.where(only_if, samples // size, 0) if only_if is not True else samples // size
         return {s: a.reshape(eps[s].shape) for s, a in lax.fori_loop(0, tiles, some, old).items()}

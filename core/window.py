@@ -21,12 +21,7 @@ from core.graph import Graph
 from core.rollout import Record
 from core.step import StepInput, carry_run, operands, output_run
 
-__all__ = [
-    "Derivatives",
-    "Perturbation",
-    "derivatives",
-    "push",
-]
+__all__ = ["Derivatives", "Perturbation", "derivatives", "push"]
 
 
 @partial(

@@ -21,8 +21,13 @@ class Net(brainstate.nn.Module):
         super().__init__()
         self.current = brainstate.nn.Linear(N_IN + N_HIDDEN, N_HIDDEN, b_init=None)
         self.neurons = brainpy.state.LIF(
-            N_HIDDEN, R=1.0 * u.ohm, tau=20.0 * u.ms, V_th=1.0 * u.mV, V_reset=0.0 * u.mV,
-            V_rest=0.0 * u.mV, V_initializer=braintools.init.ZeroInit(unit=u.mV),
+            N_HIDDEN,
+            R=1.0 * u.ohm,
+            tau=20.0 * u.ms,
+            V_th=1.0 * u.mV,
+            V_reset=0.0 * u.mV,
+            V_rest=0.0 * u.mV,
+            V_initializer=braintools.init.ZeroInit(unit=u.mV),
             spk_fun=braintools.surrogate.ReluGrad(),
         )
         self.readout = core.nn.LeakyRateReadout(N_HIDDEN, 2, tau=20.0 * u.ms)

@@ -8,8 +8,17 @@ from pathlib import Path
 import reports
 
 COMMAND = [
-    sys.executable, "-m", "bench", "-m", "algo=bptt,d_rtrl,es_d_rtrl", "task=random_classification",
-    "model=gru", "n_hidden=16", "n_steps=10", "batch_size=8", "report=false",
+    sys.executable,
+    "-m",
+    "bench",
+    "-m",
+    "algo=bptt,d_rtrl,es_d_rtrl",
+    "task=random_classification",
+    "model=gru",
+    "n_hidden=16",
+    "n_steps=10",
+    "batch_size=8",
+    "report=false",
 ]
 
 with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,7 @@ def test_one_version() -> None:
 
 def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
     """Installing and using it: `make test-wheel`."""
-    built, = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    (built,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(built) as wheel:
         held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     packages = ("core", "bench", "reports", "conf")

@@ -39,8 +39,15 @@ def records(folder: Path) -> dict[str, dict[str, object]]:
 
 def run(folder: Path, command: str, out: str, *more: str) -> list[dict[str, Any]]:
     """The records that one of the page's commands leaves, with smaller sizes."""
-    started(folder, command, "epochs=3", "n_hidden=16", "batch_size=32",
-            "metric.timing.budget_s=0.2", *more)
+    started(
+        folder,
+        command,
+        "epochs=3",
+        "n_hidden=16",
+        "batch_size=32",
+        "metric.timing.budget_s=0.2",
+        *more,
+    )
     return [json.loads(file.read_text()) for file in (folder / out / "cells").glob("*.json")]
 
 
@@ -97,11 +104,16 @@ def test_the_figures_say_what_the_page_says(records: dict[str, dict[str, object]
 
 
 def test_the_library_agrees_with_the_core_and_says_what_it_lacks(folder: Path) -> None:
-    found = {(r["row"]["backend"], r["row"]["algo"]): r
-             for r in run(folder, COMMANDS[1], "runs/libraries", "report=false")}
+    found = {
+        (r["row"]["backend"], r["row"]["algo"]): r
+        for r in run(folder, COMMANDS[1], "runs/libraries", "report=false")
+    }
     assert {cell: record["status"] for cell, record in found.items()} == {
-        ("core", "bptt"): "ok", ("core", "d_rtrl"): "ok",
-        ("autodiff", "bptt"): "ok", ("autodiff", "d_rtrl"): "skipped"}
+        ("core", "bptt"): "ok",
+        ("core", "d_rtrl"): "ok",
+        ("autodiff", "bptt"): "ok",
+        ("autodiff", "d_rtrl"): "skipped",
+    }
     theirs, ours = found["autodiff", "bptt"]["metrics"], found["core", "bptt"]["metrics"]
     assert theirs["agreement_weights"] == 4
     assert theirs["agreement_rel_error"] < 1e-12

@@ -136,8 +136,7 @@ class ModelTrainee(Trainee):
         import jax.numpy as jnp
 
         brainstate.nn.init_all_states(self.model, batch_size=xs.shape[1])
-        losses, correct = brainstate.transform.for_loop(
-            lambda x: self._loss(self.model(x), ys), xs)
+        losses, correct = brainstate.transform.for_loop(lambda x: self._loss(self.model(x), ys), xs)
         return StepResult(losses, correct, jnp.zeros(()))
 
     def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:

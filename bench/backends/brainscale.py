@@ -19,9 +19,9 @@ D_RTRL, ES_D_RTRL = "core.D_RTRL", "core.ES_D_RTRL"
 # What the library does differently from the published equations.
 OWN_CONVENTIONS = {
     D_RTRL: "brainscale divides traces by their largest absolute value when that exceeds 1; its "
-            "gradient was compared with that left out",
+    "gradient was compared with that left out",
     ES_D_RTRL: "brainscale corrects the bias of its averages by 1-(1-decay)^(t+1); its gradient "
-               "was compared with 1-decay^(t+1) in that place; it does not low-pass the biases",
+    "was compared with 1-decay^(t+1) in that place; it does not low-pass the biases",
 }
 
 
@@ -99,11 +99,13 @@ class BrainscaleTrainee(ModelTrainee):
 
         def step(total: Any, x: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
             gradient, loss_t, correct_t = brainstate.transform.grad(
-                loss, self.weights, has_aux=True, return_value=True)(x)
+                loss, self.weights, has_aux=True, return_value=True
+            )(x)
             return jax.tree.map(jnp.add, total, dict(gradient)), (loss_t, correct_t)
 
-        start = {path: jax.tree.map(jnp.zeros_like, state.value)
-                 for path, state in self.weights.items()}
+        start = {
+            path: jax.tree.map(jnp.zeros_like, state.value) for path, state in self.weights.items()
+        }
         with self._conventions():
             gradient, (losses, correct) = brainstate.transform.scan(step, start, xs)
         return gradient, StepResult(losses, correct, jnp.zeros(()))
@@ -114,8 +116,7 @@ class BrainscaleTrainee(ModelTrainee):
             return names
         relations = self._learner(xs)[1].graph.hidden_param_op_relations
         traced = tuple(".".join(map(str, relation.path)) for relation in relations)
-        return [name for name in names
-                if not (name.endswith("bias") and name.startswith(traced))]
+        return [name for name in names if not (name.endswith("bias") and name.startswith(traced))]
 
     def trace_bytes(self, xs: Any) -> dict[str, int]:
         import brainscale
@@ -123,9 +124,12 @@ class BrainscaleTrainee(ModelTrainee):
         import jax
 
         states = self._learner(xs)[1].states(brainscale.EligibilityTrace).values()
-        return {f"trace {number}": sum(u.get_magnitude(leaf).nbytes for leaf in
-                                       jax.tree.leaves(state.value))
-                for number, state in enumerate(states)}
+        return {
+            f"trace {number}": sum(
+                u.get_magnitude(leaf).nbytes for leaf in jax.tree.leaves(state.value)
+            )
+            for number, state in enumerate(states)
+        }
 
     def _learner(self, xs: Any) -> tuple[Any, Any]:
         """What is called with a batch, with fresh states and traces, and the algorithm inside."""
@@ -134,8 +138,11 @@ class BrainscaleTrainee(ModelTrainee):
 
         algo, vmap = self._config.algo, self._config.batching.mode == "vmap"
         mode = brainstate.mixin.Mode() if vmap else brainstate.mixin.Batching()
-        learner = (brainscale.D_RTRL(self.model, mode=mode) if algo["_target_"] == D_RTRL
-                   else brainscale.ES_D_RTRL(self.model, algo["decay_or_rank"], mode=mode))
+        learner = (
+            brainscale.D_RTRL(self.model, mode=mode)
+            if algo["_target_"] == D_RTRL
+            else brainscale.ES_D_RTRL(self.model, algo["decay_or_rank"], mode=mode)
+        )
         if not vmap:
             brainstate.nn.init_all_states(self.model, batch_size=xs.shape[1])
             learner.compile_graph(xs[0])

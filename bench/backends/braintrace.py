@@ -27,8 +27,9 @@ class Braintrace(Backend):
 
     requires = ("braintrace",)
 
-    def __init__(self, mode: Literal["single_step", "multi_step"] = "single_step",
-                 chunk: Count | None = None) -> None:
+    def __init__(
+        self, mode: Literal["single_step", "multi_step"] = "single_step", chunk: Count | None = None
+    ) -> None:
         self._mode, self._chunk = mode, chunk or 1
 
     def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
@@ -48,8 +49,10 @@ class Braintrace(Backend):
         if self._mode == "single_step":
             return "braintrace's chunks need backend.mode=multi_step" if self._chunk > 1 else ""
         if algo["_target_"] == "core.ES_D_RTRL":
-            return ("braintrace's multi_step credits the current step outside of the averages of "
-                    "ES-D-RTRL, which is another definition")
+            return (
+                "braintrace's multi_step credits the current step outside of the averages of "
+                "ES-D-RTRL, which is another definition"
+            )
         return self._unsupported_chunk(config) if self._chunk > 1 else ""
 
     def _unsupported_chunk(self, config: Config) -> str:
@@ -65,8 +68,10 @@ class Braintrace(Backend):
         if self._mode == "single_step":
             return Comparison()
         window = {**config.algo, "window": self._chunk, "credit": "window"}
-        return Comparison(core={"algo": window}, words=(
-            f"compared with the core's credit=window, window={self._chunk}"))
+        return Comparison(
+            core={"algo": window},
+            words=(f"compared with the core's credit=window, window={self._chunk}"),
+        )
 
     def trainee(self, model: Any, config: Config) -> Trainee:
         return BraintraceTrainee(model, config, self._mode.replace("_", "-"), self._chunk)
@@ -102,8 +107,14 @@ class BraintraceTrainee(ModelTrainee):
             return jax.vmap(self._loss, (0, None))(learner(braintrace.MultiStepData(x)), ys)
 
         gradient, losses, correct = learner.etrace_grad(
-            xs, step_fn=step, weights=self.weights, reduction="sum", has_aux=True,
-            return_value=True, chunk_size=self._chunk)
+            xs,
+            step_fn=step,
+            weights=self.weights,
+            reduction="sum",
+            has_aux=True,
+            return_value=True,
+            chunk_size=self._chunk,
+        )
         return gradient, StepResult(losses, correct.reshape(losses.shape), jnp.zeros(()))
 
     def comparable(self, names: list[str], xs: Any) -> list[str]:
@@ -114,8 +125,11 @@ class BraintraceTrainee(ModelTrainee):
         if self._vjp_method == "multi-step":
             return names
         graph = _module(self._learner(xs)).graph
-        traced = {".".join(map(str, path)) for relation in graph.hidden_param_op_relations
-                  for path in relation.trainable_paths.values()}
+        traced = {
+            ".".join(map(str, path))
+            for relation in graph.hidden_param_op_relations
+            for path in relation.trainable_paths.values()
+        }
         found = [name for name in names if any(name.startswith(path) for path in traced)]
         if self._config.algo["_target_"] == "core.ES_D_RTRL":
             found = [name for name in found if not name.endswith("bias")]
@@ -125,9 +139,11 @@ class BraintraceTrainee(ModelTrainee):
         import brainunit as u
         import jax
 
-        traces = [(str(path[0]), state.value)
-                  for path, state in _module(self._learner(xs)).states().items()
-                  if str(path[0]).startswith("etrace")]
+        traces = [
+            (str(path[0]), state.value)
+            for path, state in _module(self._learner(xs)).states().items()
+            if str(path[0]).startswith("etrace")
+        ]
         # The library names a trace by the address of its operation: number them instead.
         return {
             f"{name} {number}": sum(u.get_magnitude(leaf).nbytes for leaf in jax.tree.leaves(value))
@@ -140,9 +156,15 @@ class BraintraceTrainee(ModelTrainee):
 
         algo = self._config.algo
         options = {"decay_or_rank": algo["decay_or_rank"]} if "decay_or_rank" in algo else {}
-        return braintrace.compile(self.model, getattr(braintrace, CLASSES[algo["_target_"]]),
-                                  xs[0], batch_size=xs.shape[1], vmap=self._vmap,
-                                  vjp_method=self._vjp_method, **options)
+        return braintrace.compile(
+            self.model,
+            getattr(braintrace, CLASSES[algo["_target_"]]),
+            xs[0],
+            batch_size=xs.shape[1],
+            vmap=self._vmap,
+            vjp_method=self._vjp_method,
+            **options,
+        )
 
 
 def _module(learner: Any) -> Any:

@@ -20,8 +20,10 @@ class Core(Backend):
 
     def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
         if config.batching.mode == "single" and config.update_every != "sequence":
-            return ("batching=single sums the gradients of whole sequences; "
-                    "update_every needs batching=manual or vmap")
+            return (
+                "batching=single sums the gradients of whole sequences; "
+                "update_every needs batching=manual or vmap"
+            )
         return ""
 
     def trainee(self, model: Any, config: Config) -> Trainee:
@@ -47,8 +49,14 @@ class CoreTrainee(ModelTrainee):
         from bench.cell.trees import norm
 
         result = core.train(
-            self._started(xs, self._mode), self._loss, xs, ys, self._optimizer, has_aux=True,
-            update_every=self._config.update_every, clip_norm=self._config.clip_norm,
+            self._started(xs, self._mode),
+            self._loss,
+            xs,
+            ys,
+            self._optimizer,
+            has_aux=True,
+            update_every=self._config.update_every,
+            clip_norm=self._config.clip_norm,
             mask=self.mask,
         )
         return StepResult(result.losses, result.aux, norm(result.grads))
@@ -59,9 +67,17 @@ class CoreTrainee(ModelTrainee):
         from bench.cell.trees import norm
 
         total = Total(self.weights)
-        result = core.train(self._started(xs, self._mode), self._loss, xs, ys, total, has_aux=True,
-                            update_every=self._config.update_every, clip_norm=None,
-                            mask=self.mask)
+        result = core.train(
+            self._started(xs, self._mode),
+            self._loss,
+            xs,
+            ys,
+            total,
+            has_aux=True,
+            update_every=self._config.update_every,
+            clip_norm=None,
+            mask=self.mask,
+        )
         gradient = total.value()
         return gradient, StepResult(result.losses, result.aux, norm(gradient))
 
@@ -110,8 +126,10 @@ class Total:
         import jax
         import jax.numpy as jnp
 
-        self._sums = {path: brainstate.ShortTermState(jax.tree.map(jnp.zeros_like, weight.value))
-                      for path, weight in weights.items()}
+        self._sums = {
+            path: brainstate.ShortTermState(jax.tree.map(jnp.zeros_like, weight.value))
+            for path, weight in weights.items()
+        }
 
     def update(self, gradient: Mapping[Any, Any]) -> None:
         """Adds the gradient of one update."""

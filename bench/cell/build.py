@@ -58,14 +58,14 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     if core_python:
         hand_over(core_weights(core_python, config), model)
     if task.mask is not None and not backend.masks:
-        raise Skip(f"{choices['backend']} trains on every step, and {choices['task']} asks for "
-                   "some only")
+        raise Skip(
+            f"{choices['backend']} trains on every step, and {choices['task']} asks for some only"
+        )
     trainee = backend.trainee(model, config)
     trainee.mask = task.mask
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     with Compilations() as compilations:
-        stepper = stepper_of(trainee, config.batching.mode, config.devices, xs, ys,
-                             on_phase)
+        stepper = stepper_of(trainee, config.batching.mode, config.devices, xs, ys, on_phase)
         on_phase("first_call")
         _refuse_too_large(stepper.calls, job["memory_bytes"])
         initial = jax.tree.map(np.array, stepper.values())
@@ -76,15 +76,28 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     # There is no reset: what runs later, such as an evaluation, would count as the step's.
     device = jax.devices()[0].memory_stats()
 
-    run = Run(config=config, choices=choices, task=task, trainee=trainee, stepper=stepper,
-              initial=initial, batch=(xs, ys), build=Rebuild(config, task, weights),
-              core_python=core_python, memory_bytes=job["memory_bytes"],
-              device_peak=None if device is None else int(device["peak_bytes_in_use"]))
+    run = Run(
+        config=config,
+        choices=choices,
+        task=task,
+        trainee=trainee,
+        stepper=stepper,
+        initial=initial,
+        batch=(xs, ys),
+        build=Rebuild(config, task, weights),
+        core_python=core_python,
+        memory_bytes=job["memory_bytes"],
+        device_peak=None if device is None else int(device["peak_bytes_in_use"]),
+    )
     return run, {
-        "metrics": {**stepper.seconds, "first_call_s": first_call,
-                    "n_compilations": compilations.count, "n_weights": _count(weights),
-                    "n_classes": task.n_out,
-                    "calls_per_step": max(times for _, times in stepper.calls)},
+        "metrics": {
+            **stepper.seconds,
+            "first_call_s": first_call,
+            "n_compilations": compilations.count,
+            "n_weights": _count(weights),
+            "n_classes": task.n_out,
+            "calls_per_step": max(times for _, times in stepper.calls),
+        },
         "provenance": {"device": str(jax.devices()[0].device_kind)},
     }
 
@@ -110,8 +123,7 @@ class Rebuild:
         with jax.enable_x64(wide), brainstate.environ.context(precision=64 if wide else 32):
             model = model_of(other, self.task)
         for path, state in model.states(brainstate.ParamState).items():
-            state.value = jax.tree.map(lambda leaf: leaf.astype(other.dtype),
-                                       self.weights[path])
+            state.value = jax.tree.map(lambda leaf: leaf.astype(other.dtype), self.weights[path])
         trainee: Trainee = instantiate(other.backend).trainee(model, other)
         trainee.mask = self.task.mask
         return trainee
@@ -134,8 +146,13 @@ def set_up(config: Config) -> None:
 def model_of(config: Config, task: Task) -> Any:
     """The cell's model with the weights of its seed."""
     brainstate.random.seed(config.seed)
-    return instantiate(config.model, n_in=task.n_in, n_hidden=config.n_hidden,
-                       n_out=task.n_out, n_layers=config.n_layers)
+    return instantiate(
+        config.model,
+        n_in=task.n_in,
+        n_hidden=config.n_hidden,
+        n_out=task.n_out,
+        n_layers=config.n_layers,
+    )
 
 
 def _count(weights: Mapping[Any, Any]) -> int:
@@ -147,5 +164,7 @@ def _refuse_too_large(calls: list[Any], memory_bytes: int) -> None:
     for program, _ in calls:
         need = program.memory_total()
         if need * 2**20 > memory_bytes:
-            raise MemoryError(f"the compiled step asks for {need:,.0f} MiB, "
-                              f"the memory cap is {memory_bytes / 2**20:,.0f} MiB")
+            raise MemoryError(
+                f"the compiled step asks for {need:,.0f} MiB, "
+                f"the memory cap is {memory_bytes / 2**20:,.0f} MiB"
+            )

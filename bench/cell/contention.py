@@ -44,8 +44,9 @@ def usage() -> Usage:
     return Usage(time.perf_counter(), cpu, used.ru_nivcsw, _waited_s(), _machine_s())
 
 
-def contention(before: Usage, after: Usage, waited_s: float = 0.0, on_gpu: bool = False
-               ) -> dict[str, float | None]:
+def contention(
+    before: Usage, after: Usage, waited_s: float = 0.0, on_gpu: bool = False
+) -> dict[str, float | None]:
     """Columns about the time between two moments.
 
     Args:
@@ -62,18 +63,25 @@ def contention(before: Usage, after: Usage, waited_s: float = 0.0, on_gpu: bool 
         if before.waited_s is not None and after.waited_s is not None:
             pressure = (after.waited_s - before.waited_s) / wall
     full = others is not None and others + cpu > MOST_CORES * (psutil.cpu_count() or 1)
-    contended = ((cpu < LEAST_CPU and not on_gpu)
-                 or (others is not None and others > MOST_OTHER_CORES and full))
-    return {"contended": contended, "other_cores": others, "cpu_per_wall": cpu,
-            "involuntary_switches_per_s": switches, "cpu_pressure": pressure}
+    contended = (cpu < LEAST_CPU and not on_gpu) or (
+        others is not None and others > MOST_OTHER_CORES and full
+    )
+    return {
+        "contended": contended,
+        "other_cores": others,
+        "cpu_per_wall": cpu,
+        "involuntary_switches_per_s": switches,
+        "cpu_pressure": pressure,
+    }
 
 
 def _machine_s() -> float:
     """Seconds that the machine's cores were in use, by others of its host (steal) as well."""
     times = psutil.cpu_times()
-    return float(sum(times)
-                 - sum(getattr(times, name, 0.0)
-                       for name in ("idle", "iowait", "guest", "guest_nice")))
+    return float(
+        sum(times)
+        - sum(getattr(times, name, 0.0) for name in ("idle", "iowait", "guest", "guest_nice"))
+    )
 
 
 def _waited_s() -> float | None:

@@ -41,8 +41,13 @@ def core_gradient(python: str, config: Config, changed: Config) -> Arrays:
 
 def _asked(python: str, config: Config, changed: Config | None) -> Arrays:
     question = [config.plain(), None if changed is None else changed.plain()]
-    answer = child.asked("bench.cell.core_server", question, python=python, timeout_s=TIMEOUT_S,
-                         env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    answer = child.asked(
+        "bench.cell.core_server",
+        question,
+        python=python,
+        timeout_s=TIMEOUT_S,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
     if not answer.found:
         raise RuntimeError(f"the process with the core ended without an answer: {answer.last}")
     return {name: np.asarray(values) for name, values in answer.found[0].items()}

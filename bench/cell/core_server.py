@@ -30,8 +30,9 @@ def answers(question: list[Any]) -> Iterator[dict[str, Any]]:
     if question[1] is not None:
         changed = Config.of(question[1])
         first, *_ = itertools.islice(task.batches(0), 1)
-        origin = Origin(config, (first[0].astype(config.dtype), first[1]),
-                        Rebuild(config, task, weights))
+        origin = Origin(
+            config, (first[0].astype(config.dtype), first[1]), Rebuild(config, task, weights)
+        )
         found = float64_gradients(origin, vars(changed), max_samples=changed.batch_size)[0]
     yield {name: value.tolist() for name, value in found.items()}
 

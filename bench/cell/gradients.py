@@ -22,8 +22,11 @@ from bench.cell.trees import flat
 from bench.config import Batching, Config
 
 EXACT: dict[str, Any] = {
-    "algo": {"_target_": "core.BPTT"}, "backend": {"_target_": "bench.backends.core.Core"},
-    "batching": Batching("manual"), "update_every": "sequence"}
+    "algo": {"_target_": "core.BPTT"},
+    "backend": {"_target_": "bench.backends.core.Core"},
+    "batching": Batching("manual"),
+    "update_every": "sequence",
+}
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Origin:
     core_python: str | None = None
 
 
-def float64_gradients(run: Run | Origin, *changes: Mapping[str, Any], max_samples: int
-                      ) -> list[dict[str, np.ndarray]]:
+def float64_gradients(
+    run: Run | Origin, *changes: Mapping[str, Any], max_samples: int
+) -> list[dict[str, np.ndarray]]:
     """Summed gradients of the first sequences of the batch, at the initial weights.
 
     Args:
@@ -52,8 +56,10 @@ def float64_gradients(run: Run | Origin, *changes: Mapping[str, Any], max_sample
     n = min(len(ys), max_samples)
     common = replace(run.config, batch_size=n, dtype="float64")
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
-        return [_gradient(run, replace(common, **change), xs[:, :n].astype(np.float64), ys[:n])
-                for change in changes]
+        return [
+            _gradient(run, replace(common, **change), xs[:, :n].astype(np.float64), ys[:n])
+            for change in changes
+        ]
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float | None:
@@ -73,8 +79,9 @@ def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
     return np.concatenate([gradient[name].ravel() for name in names])
 
 
-def _gradient(run: Run | Origin, config: Config, xs: np.ndarray, ys: np.ndarray
-              ) -> dict[str, np.ndarray]:
+def _gradient(
+    run: Run | Origin, config: Config, xs: np.ndarray, ys: np.ndarray
+) -> dict[str, np.ndarray]:
     own = config.backend["_target_"] == EXACT["backend"]["_target_"]
     if run.core_python is not None and own:
         return core_gradient(run.core_python, run.config, config)

@@ -41,8 +41,15 @@ def measure(dtype: str) -> dict[str, Any]:
     on_gpu = jax.default_backend() != "cpu"
     rounds = quiet_rounds([lambda: product(matrix), lambda: copy(vector)], on_gpu)
     moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    rates = {rate: [work / max(times), work / min(times)] for rate, work, times in zip(
-        RATES, (2.0 * PRODUCT_SIZE**3, 2.0 * COPY_BYTES), zip(*rounds, strict=True), strict=False)}
+    rates = {
+        rate: [work / max(times), work / min(times)]
+        for rate, work, times in zip(
+            RATES,
+            (2.0 * PRODUCT_SIZE**3, 2.0 * COPY_BYTES),
+            zip(*rounds, strict=True),
+            strict=False,
+        )
+    }
     return {**rates, "measured": moment}
 
 

@@ -9,14 +9,68 @@ from typing import Any
 import jax.extend.core as jex
 
 # What XLA computes where its result is read, without an array for it.
-FUSED = frozenset({
-    "abs", "add", "add_any", "and", "atan2", "broadcast_in_dim", "cbrt", "ceil", "clamp",
-    "convert_element_type", "copy", "cos", "div", "eq", "erf", "exp", "exp2", "expm1", "floor",
-    "ge", "gt", "integer_pow", "iota", "is_finite", "le", "log", "log1p", "logistic", "lt", "max",
-    "min", "mul", "ne", "neg", "nextafter", "not", "or", "pad", "pow", "real", "rem", "reshape",
-    "rev", "round", "rsqrt", "select_n", "sign", "sin", "slice", "sqrt", "square", "squeeze",
-    "stop_gradient", "sub", "tan", "tanh", "transpose", "xor",
-})
+FUSED = frozenset(
+    {
+        "abs",
+        "add",
+        "add_any",
+        "and",
+        "atan2",
+        "broadcast_in_dim",
+        "cbrt",
+        "ceil",
+        "clamp",
+        "convert_element_type",
+        "copy",
+        "cos",
+        "div",
+        "eq",
+        "erf",
+        "exp",
+        "exp2",
+        "expm1",
+        "floor",
+        "ge",
+        "gt",
+        "integer_pow",
+        "iota",
+        "is_finite",
+        "le",
+        "log",
+        "log1p",
+        "logistic",
+        "lt",
+        "max",
+        "min",
+        "mul",
+        "ne",
+        "neg",
+        "nextafter",
+        "not",
+        "or",
+        "pad",
+        "pow",
+        "real",
+        "rem",
+        "reshape",
+        "rev",
+        "round",
+        "rsqrt",
+        "select_n",
+        "sign",
+        "sin",
+        "slice",
+        "sqrt",
+        "square",
+        "squeeze",
+        "stop_gradient",
+        "sub",
+        "tan",
+        "tanh",
+        "transpose",
+        "xor",
+    }
+)
 # What may be written where an operand was that nobody reads again.
 IN_PLACE = FUSED | {"dynamic_update_slice", "scan", "scatter-add", "while"}
 
@@ -93,9 +147,12 @@ def _inside(equation: Any) -> int:
 
 def _bodies(equation: Any) -> list[Any]:
     """The jaxprs that an equation holds."""
-    return [item for value in equation.params.values()
-            for item in (value if isinstance(value, tuple | list) else (value,))
-            if isinstance(item, jex.ClosedJaxpr | jex.Jaxpr)]
+    return [
+        item
+        for value in equation.params.values()
+        for item in (value if isinstance(value, tuple | list) else (value,))
+        if isinstance(item, jex.ClosedJaxpr | jex.Jaxpr)
+    ]
 
 
 def _variables(atoms: Iterable[Any]) -> list[Any]:
@@ -105,4 +162,5 @@ def _variables(atoms: Iterable[Any]) -> list[Any]:
 def _bytes(variable: Any) -> int:
     aval = variable.aval
     return math.prod(getattr(aval, "shape", ())) * getattr(
-        getattr(aval, "dtype", None), "itemsize", 0)
+        getattr(aval, "dtype", None), "itemsize", 0
+    )

@@ -14,16 +14,58 @@ import jax.extend.core
 import jax.numpy as jnp
 
 # One operation per element of the result.
-_ELEMENTWISE = frozenset({
-    "add", "sub", "mul", "div", "rem", "neg", "abs", "sign", "max", "min", "pow", "integer_pow",
-    "exp", "exp2", "expm1", "log", "log1p", "sqrt", "rsqrt", "cbrt", "square", "tanh", "sin", "cos",
-    "logistic", "erf", "add_any", "select_n", "clamp", "floor", "ceil", "round",
-})
+_ELEMENTWISE = frozenset(
+    {
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "rem",
+        "neg",
+        "abs",
+        "sign",
+        "max",
+        "min",
+        "pow",
+        "integer_pow",
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "cbrt",
+        "square",
+        "tanh",
+        "sin",
+        "cos",
+        "logistic",
+        "erf",
+        "add_any",
+        "select_n",
+        "clamp",
+        "floor",
+        "ceil",
+        "round",
+    }
+)
 # One operation per element of the operand.
-_REDUCTIONS = frozenset({
-    "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin", "cumsum",
-    "cumprod", "cummax", "cummin", "cumlogsumexp",
-})
+_REDUCTIONS = frozenset(
+    {
+        "reduce_sum",
+        "reduce_max",
+        "reduce_min",
+        "reduce_prod",
+        "argmax",
+        "argmin",
+        "cumsum",
+        "cumprod",
+        "cummax",
+        "cummin",
+        "cumlogsumexp",
+    }
+)
 
 
 class Work(NamedTuple):
@@ -41,9 +83,11 @@ class Work(NamedTuple):
 
     def plus(self, other: Work, times: float = 1.0) -> Work:
         """This work and ``times`` the other."""
-        return Work(self.flops + times * other.flops,
-                    self.product_flops + times * other.product_flops,
-                    self.bytes + times * other.bytes)
+        return Work(
+            self.flops + times * other.flops,
+            self.product_flops + times * other.product_flops,
+            self.bytes + times * other.bytes,
+        )
 
 
 def work_of(jaxpr: Any) -> Work:
@@ -66,8 +110,9 @@ def _work_of_equation(equation: Any) -> Work:
         # The program does not say how often: once.
         return work_of(equation.params["body_jaxpr"]).plus(work_of(equation.params["cond_jaxpr"]))
     if name == "cond":
-        return max((work_of(branch) for branch in equation.params["branches"]),
-                   key=lambda work: work.flops)
+        return max(
+            (work_of(branch) for branch in equation.params["branches"]), key=lambda work: work.flops
+        )
     if inner:
         # jit, remat, custom derivatives: the body that is executed comes first.
         return work_of(inner[0])

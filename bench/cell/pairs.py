@@ -72,17 +72,22 @@ def bptt_stepper(run: Run) -> Stepper:
     Raises:
         TooLarge: when it asks for more memory than the cell may hold.
     """
-    stepper = stepper_of(run.build(replace(run.config, **EXACT)), EXACT["batching"].mode,
-                         run.config.devices, *run.batch, lambda phase: None)
-    own, other = (max(program.memory_total() for program, _ in side.calls)
-                  for side in (run.stepper, stepper))
+    stepper = stepper_of(
+        run.build(replace(run.config, **EXACT)),
+        EXACT["batching"].mode,
+        run.config.devices,
+        *run.batch,
+        lambda phase: None,
+    )
+    own, other = (
+        max(program.memory_total() for program, _ in side.calls) for side in (run.stepper, stepper)
+    )
     if (own + other) * 2**20 > run.memory_bytes:
         raise TooLarge(f"BPTT asks for {other:,.0f} MiB beside the cell's {own:,.0f}")
     return stepper
 
 
-def time_ratio(run: Run, other: Stepper, *, width: float, budget_s: float, least_s: float
-               ) -> Ratio:
+def time_ratio(run: Run, other: Stepper, *, width: float, budget_s: float, least_s: float) -> Ratio:
     """Time of the cell's step over the other's.
 
     Args:

@@ -67,13 +67,17 @@ def _checked_task(job: Mapping[str, Any]) -> Any:
     if not job.get("tuned"):
         return task
     if task.split() is None:
-        raise ValueError(f"expected validation data to tune by, got none of {type(task).__name__}. "
-                         "Choose a task that can be learned, or leave tune out.")
+        raise ValueError(
+            f"expected validation data to tune by, got none of {type(task).__name__}. "
+            "Choose a task that can be learned, or leave tune out."
+        )
     target = config.metric.get("learning", {}).get("target")
     if target is not None and not 1 / task.n_out < target <= 1:
-        raise ValueError(f"metric.learning.target: expected an accuracy above that of guessing, "
-                         f"{1 / task.n_out:.3g}, and at most 1, got {target:g}. Try "
-                         "metric.learning.target=0.9.")
+        raise ValueError(
+            f"metric.learning.target: expected an accuracy above that of guessing, "
+            f"{1 / task.n_out:.3g}, and at most 1, got {target:g}. Try "
+            "metric.learning.target=0.9."
+        )
     return task
 
 
@@ -88,8 +92,9 @@ def _from_shapes(fun: Callable[[], Finding]) -> Finding:
     import brainstate
 
     found: list[Finding] = []
-    traced = brainstate.transform.StatefulFunction(lambda: found.append(fun()),
-                                                   return_only_write=False)
+    traced = brainstate.transform.StatefulFunction(
+        lambda: found.append(fun()), return_only_write=False
+    )
     traced.make_jaxpr()
     return found[-1]
 

@@ -38,13 +38,19 @@ class Program:
         states: the states that travel, in order; their current values are not kept here.
     """
 
-    def __init__(self, fun: Callable[..., Any], *example: Any,
-                 on_phase: Phase = lambda phase: None, reads_only: bool = False,
-                 sharding: jax.sharding.Sharding | None = None) -> None:
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        *example: Any,
+        on_phase: Phase = lambda phase: None,
+        reads_only: bool = False,
+        sharding: jax.sharding.Sharding | None = None,
+    ) -> None:
         self.seconds: dict[str, float] = {}
         self._sharding = sharding
         stateful = brainstate.transform.StatefulFunction(
-            fun, name=fun.__name__, return_only_write=False)
+            fun, name=fun.__name__, return_only_write=False
+        )
 
         def call(values: Any, *args: Any) -> Any:
             new_values, outputs = stateful.jaxpr_call(values, *args)
@@ -55,9 +61,11 @@ class Program:
             self.states = tuple(stateful.get_states(*example))
             self.jaxpr = stateful.get_jaxpr(*example)
             compiled = jax.jit(
-                call, donate_argnums=() if reads_only else (0,),
+                call,
+                donate_argnums=() if reads_only else (0,),
                 # The new values must lie as the old ones did: they are the next step's arguments.
-                out_shardings=None if sharding is None else (sharding, None))
+                out_shardings=None if sharding is None else (sharding, None),
+            )
             traced = compiled.trace(self.values(), *example)
             self.output_shapes = stateful.get_out_shapes(*example)[0]
         with self._timed("lower", on_phase):
@@ -82,8 +90,10 @@ class Program:
     def memory(self) -> dict[str, float]:
         """XLA's account of the program in MiB: argument, output, temp and alias."""
         account = self.compiled.memory_analysis()
-        return {name: getattr(account, f"{name}_size_in_bytes") / 2**20
-                for name in ("argument", "output", "temp", "alias")}
+        return {
+            name: getattr(account, f"{name}_size_in_bytes") / 2**20
+            for name in ("argument", "output", "temp", "alias")
+        }
 
     def memory_total(self) -> float:
         """MiB that a call needs, by that account: what is donated is not held twice."""

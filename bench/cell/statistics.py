@@ -34,8 +34,9 @@ def median_interval(samples: list[float]) -> tuple[float, float]:
     return ordered[low], ordered[n - 1 - low]
 
 
-def bootstrap_interval(samples: list[float], seed: int = 0, resamples: int = 2000
-                       ) -> tuple[float, float]:
+def bootstrap_interval(
+    samples: list[float], seed: int = 0, resamples: int = 2000
+) -> tuple[float, float]:
     """Percentile bootstrap interval of the median at 95 %, seeded so that it repeats.
 
     Args:
@@ -73,8 +74,12 @@ def low_quantile(samples: Sequence[float]) -> float:
     return float(np.quantile(samples, LOW))
 
 
-def ratio_interval(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]], seed: int = 0,
-                   resamples: int = 400) -> tuple[float, float, float]:
+def ratio_interval(
+    one: Sequence[Sequence[float]],
+    other: Sequence[Sequence[float]],
+    seed: int = 0,
+    resamples: int = 400,
+) -> tuple[float, float, float]:
     """Ratio of the low quantiles of two that took turns, with its bootstrap interval at 95 %.
 
     Rounds are drawn, not single times: those of one turn have the machine's mood in common.

@@ -45,8 +45,9 @@ class Stepper(abc.ABC):
         """One training step on ``values``, which are consumed."""
 
 
-def stepper_of(trainee: Trainee, mode: str, devices: int, xs: np.ndarray, ys: np.ndarray,
-               on_phase: Phase) -> Stepper:
+def stepper_of(
+    trainee: Trainee, mode: str, devices: int, xs: np.ndarray, ys: np.ndarray, on_phase: Phase
+) -> Stepper:
     """The stepper of a batching mode, compiled for batches like ``xs`` [T, B, I], ``ys`` [B]."""
     if mode == "single":
         return SingleStepper(trainee, xs, ys, on_phase)
@@ -64,17 +65,25 @@ def timed(stepper: Stepper, values: Any, batch: Any) -> tuple[Any, StepResult, f
 class BatchStepper(Stepper):
     """The whole batch in one compiled call, on one device or split over several."""
 
-    def __init__(self, trainee: Trainee, devices: int, xs: np.ndarray, ys: np.ndarray,
-                 on_phase: Phase) -> None:
+    def __init__(
+        self, trainee: Trainee, devices: int, xs: np.ndarray, ys: np.ndarray, on_phase: Phase
+    ) -> None:
         self._dtype = xs.dtype
         # Auto: the compiler spreads the split of the batch through the program.
-        mesh = jax.make_mesh((devices,), ("batch",), (AxisType.Auto,),
-                             devices=jax.devices()[:devices])
+        mesh = jax.make_mesh(
+            (devices,), ("batch",), (AxisType.Auto,), devices=jax.devices()[:devices]
+        )
         self._whole = NamedSharding(mesh, PartitionSpec())
-        self._shares = (NamedSharding(mesh, PartitionSpec(None, "batch")),
-                        NamedSharding(mesh, PartitionSpec("batch")))
-        self._program = Program(trainee.train, *self.prepare(xs, ys), on_phase=on_phase,
-                                sharding=self._whole if devices > 1 else None)
+        self._shares = (
+            NamedSharding(mesh, PartitionSpec(None, "batch")),
+            NamedSharding(mesh, PartitionSpec("batch")),
+        )
+        self._program = Program(
+            trainee.train,
+            *self.prepare(xs, ys),
+            on_phase=on_phase,
+            sharding=self._whole if devices > 1 else None,
+        )
         self.seconds = self._program.seconds
         self.calls = [(self._program, 1)]
 
@@ -102,8 +111,9 @@ class SingleStepper(Stepper):
         self._apply = Program(trainee.apply, shapes[0], on_phase=on_phase)
         self._add = Program(_add, shapes, shapes, on_phase=on_phase, reads_only=True)
         programs = (self._gradient, self._add, self._apply)
-        self.seconds = {phase: sum(p.seconds[phase] for p in programs)
-                        for phase in self._gradient.seconds}
+        self.seconds = {
+            phase: sum(p.seconds[phase] for p in programs) for phase in self._gradient.seconds
+        }
         self.calls = [(self._gradient, len(ys)), (self._add, len(ys) - 1), (self._apply, 1)]
         places = {id(state): place for place, state in enumerate(self._apply.states)}
         self._weights = [places[id(state)] for state in self._gradient.states]

@@ -14,7 +14,8 @@ import numpy as np
 def flat(tree: Any) -> dict[str, np.ndarray]:
     """The arrays of a tree by a dotted path, copied to the host, units left out."""
     leaves = jax.tree_util.tree_leaves_with_path(
-        tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity))
+        tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity)
+    )
     return {_name(path): np.array(u.get_magnitude(leaf)) for path, leaf in leaves}
 
 
@@ -29,10 +30,13 @@ def filled(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if came != shapes:
         raise ValueError(f"weights: expected the shapes {shapes}, got {came}.")
     leaves, structure = jax.tree_util.tree_flatten_with_path(
-        tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity))
+        tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity)
+    )
     # A quantity is a tree of one array.
-    new = [jax.tree.unflatten(jax.tree.structure(leaf), [jnp.asarray(arrays[_name(path)])])
-           for path, leaf in leaves]
+    new = [
+        jax.tree.unflatten(jax.tree.structure(leaf), [jnp.asarray(arrays[_name(path)])])
+        for path, leaf in leaves
+    ]
     return jax.tree.unflatten(structure, new)
 
 
@@ -47,8 +51,10 @@ def owned(tree: Any) -> Any:
 
 def norm(tree: Any) -> jax.Array:
     """Euclidean norm of all arrays of a tree together, units left out; can be traced."""
-    leaves = [u.get_magnitude(leaf) for leaf in
-              jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity))]
+    leaves = [
+        u.get_magnitude(leaf)
+        for leaf in jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity))
+    ]
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in leaves))
 
 

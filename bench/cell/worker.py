@@ -119,7 +119,8 @@ def failure(error: Exception, phase: str) -> tuple[str, str]:
     text = f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
     where = "compile" if phase in COMPILE_PHASES else "run"
     full = isinstance(error, MemoryError) or any(
-        word in str(error) for word in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory"))
+        word in str(error) for word in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
+    )
     if full:
         return "oom", f"out of memory at {where} (phase {phase}): {text}"
     return "crashed", f"{text} (phase {phase})"
@@ -131,8 +132,10 @@ def _refuse_foreign_packages() -> None:
     here = Path(__file__).resolve().parents[2]
     origin = Path(str(core.__file__)).resolve().parents[1]
     if origin != here:
-        raise ImportError(f"core: expected the one beside bench, got {origin}. "
-                          "Use the project's own virtual environment.")
+        raise ImportError(
+            f"core: expected the one beside bench, got {origin}. "
+            "Use the project's own virtual environment."
+        )
 
 
 if __name__ == "__main__":

@@ -32,8 +32,12 @@ TOLERANCE = 1e-9
 MV = 1e-3  # volts
 
 # What the core's own families promise; a class attribute of a plug-in goes before.
-EXACT_ON = ((core.TruncatedBPTT, ""), (core.BPTT, "everywhere"), (core.RTRL, "everywhere"),
-            (core.D_RTRL, "element-wise"))
+EXACT_ON = (
+    (core.TruncatedBPTT, ""),
+    (core.BPTT, "everywhere"),
+    (core.RTRL, "everywhere"),
+    (core.D_RTRL, "element-wise"),
+)
 
 
 class Broken(Exception):
@@ -123,8 +127,15 @@ class Subject:
         made = (network or self.network)(N_IN, N_HIDDEN, N_OUT)
         return instantiate({**self.node, **changes}, made)
 
-    def gradient(self, algo: Any = None, *, xs: Any = None, batching: str = "manual",
-                 sample: int | None = None, of: Any = None) -> dict[str, np.ndarray]:
+    def gradient(
+        self,
+        algo: Any = None,
+        *,
+        xs: Any = None,
+        batching: str = "manual",
+        sample: int | None = None,
+        of: Any = None,
+    ) -> dict[str, np.ndarray]:
         """Gradients by weight, of the loss of each sample times ``of``; one sample if given."""
         xs, ys = self.xs if xs is None else xs, self.ys
         of = jnp.ones(BATCH) if of is None else jnp.asarray(of, float)
@@ -170,11 +181,17 @@ def loss_of(weights: Any) -> Callable[[Any, Any], Any]:
 
 def shapes(subject: Subject) -> str:
     algo, found = subject.build(), subject.gradient()
-    wanted = {name: value.shape for name, value in flat(
-        {path: s.value for path, s in algo.model.states(brainstate.ParamState).items()}).items()}
+    wanted = {
+        name: value.shape
+        for name, value in flat(
+            {path: s.value for path, s in algo.model.states(brainstate.ParamState).items()}
+        ).items()
+    }
     if {name: value.shape for name, value in found.items()} != wanted:
-        raise Broken(f"expected gradients of the weights {wanted}, "
-                     f"got {({name: value.shape for name, value in found.items()})}")
+        raise Broken(
+            f"expected gradients of the weights {wanted}, "
+            f"got { ({name: value.shape for name, value in found.items()}) }"
+        )
     bad = [name for name, value in found.items() if not np.isfinite(value).all()]
     if bad:
         raise Broken(f"the gradient of {', '.join(bad)} is not finite")
@@ -185,17 +202,23 @@ def batching(subject: Subject) -> str:
     manual = subject.gradient()
     parts = [subject.gradient(batching="single", sample=b) for b in range(BATCH)]
     singles = {name: np.sum([part[name] for part in parts], axis=0) for name in manual}
-    return "; ".join([_same(subject.gradient(batching="vmap"), manual, "vmap and manual"),
-                      _same(singles, manual, "singles and manual")])
+    return "; ".join(
+        [
+            _same(subject.gradient(batching="vmap"), manual, "vmap and manual"),
+            _same(singles, manual, "singles and manual"),
+        ]
+    )
 
 
 def no_leak(subject: Subject) -> str:
     of = jnp.arange(BATCH) == 0
     other = subject.xs.at[:, 1:].add(1.0)
     for mode in ("manual", "vmap"):
-        _same(subject.gradient(xs=other, batching=mode, of=of),
-              subject.gradient(batching=mode, of=of),
-              f"{mode}: a sample's gradient with other samples beside it and without")
+        _same(
+            subject.gradient(xs=other, batching=mode, of=of),
+            subject.gradient(batching=mode, of=of),
+            f"{mode}: a sample's gradient with other samples beside it and without",
+        )
     return "a sample's gradient does not see the others"
 
 
@@ -207,8 +230,11 @@ def window_invariance(subject: Subject) -> str:
         return "not promised"
     whole = subject.gradient(subject.build(window="sequence"))
     for window in (1, N_STEPS - 2):
-        _same(subject.gradient(subject.build(window=window)), whole,
-              f"window={window} and window=sequence")
+        _same(
+            subject.gradient(subject.build(window=window)),
+            whole,
+            f"window={window} and window=sequence",
+        )
     return f"windows of 1, {N_STEPS - 2} and {N_STEPS} steps agree"
 
 
@@ -229,8 +255,11 @@ def exactness(subject: Subject) -> str:
     if declared == "everywhere":
         return f"{_same(ours, truth, f'its gradient and BPTT {subject.on}')}; {words}"
     if declared == "element-wise":
-        same = _same(subject.gradient(subject.build(Leaky)), subject.bptt(Leaky),
-                     "its gradient and BPTT where recurrence is element-wise")
+        same = _same(
+            subject.gradient(subject.build(Leaky)),
+            subject.bptt(Leaky),
+            "its gradient and BPTT where recurrence is element-wise",
+        )
         return f"{same}; {words}"
     if declared:
         raise Broken(f"exact_on: expected everywhere or element-wise, got {declared!r}")
@@ -260,8 +289,10 @@ def units(subject: Subject) -> str:
     without = subject.gradient(subject.build(Membrane))
     with_units = subject.gradient(subject.build(partial(Membrane, units=True)))
     # A loss changes 1000 times as much with a volt as with a millivolt.
-    scaled = {name: value * MV if name.startswith("linear") else value
-              for name, value in with_units.items()}
+    scaled = {
+        name: value * MV if name.startswith("linear") else value
+        for name, value in with_units.items()
+    }
     return _same(scaled, without, "a network in volts and the same in numbers of millivolts")
 
 
@@ -327,6 +358,8 @@ def _same(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], what
     error = relative_error(joined(ours, names), joined(theirs, names))
     if error is None or not error <= TOLERANCE:
         worst = max(names, key=lambda n: float(np.abs(ours[n] - theirs[n]).max()))
-        raise Broken(f"{what} differ by {error if error is None else format(error, '.1e')} "
-                     f"(relative), most on {worst}")
+        raise Broken(
+            f"{what} differ by {error if error is None else format(error, '.1e')} "
+            f"(relative), most on {worst}"
+        )
     return f"{what} agree to {error:.0e}"

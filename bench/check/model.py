@@ -25,8 +25,7 @@ from bench.instantiate import task_of
 SAMPLES = 4  # sequences of the batch
 
 
-def run(config: Config, algos: Sequence[tuple[str, Mapping[str, Any]]], name: str
-        ) -> int:
+def run(config: Config, algos: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> int:
     """Prints what there is to know; returns 0 when some trace can train the model, 1 otherwise.
 
     Args:
@@ -45,8 +44,10 @@ def run(config: Config, algos: Sequence[tuple[str, Mapping[str, Any]]], name: st
     except (ValueError, TypeError, ImportError, AttributeError) as error:
         raise BadInput.quoting("model", " ".join(str(error).split())) from error
     (xs, ys), *_ = itertools.islice(task.batches(0), 1)
-    weights = {path: jax.tree.map(np.array, state.value)
-               for path, state in model.states(brainstate.ParamState).items()}
+    weights = {
+        path: jax.tree.map(np.array, state.value)
+        for path, state in model.states(brainstate.ParamState).items()
+    }
     represented = _graph(model, xs)
     origin = Origin(replace(config, algo=EXACT["algo"]), (xs, ys), Rebuild(config, task, weights))
     exact = float64_gradients(origin, {}, max_samples=SAMPLES)[0]

@@ -43,9 +43,14 @@ def run(config: Config, choices: Mapping[str, str], name: str, memory_bytes: int
         batch, same = (next(iter(t.batches(0))) for t in (task, again))
     except (ValueError, TypeError, ImportError, AttributeError, OSError) as error:
         raise BadInput.quoting("task", " ".join(str(error).split())) from error
-    broken = [*_broken(task, batch, config), *(
-        ["the same epoch gives another batch the second time"]
-        if not all(np.array_equal(a, b) for a, b in zip(batch, same, strict=True)) else [])]
+    broken = [
+        *_broken(task, batch, config),
+        *(
+            ["the same epoch gives another batch the second time"]
+            if not all(np.array_equal(a, b) for a, b in zip(batch, same, strict=True))
+            else []
+        ),
+    ]
     for promise in broken:
         print(f"FAIL  {promise}")
     if broken:
@@ -56,8 +61,9 @@ def run(config: Config, choices: Mapping[str, str], name: str, memory_bytes: int
     if held_out is None or task.best_loss >= 0.99 * math.log(task.n_out):
         print(f"{name}: nothing to learn, so nothing was trained")
         return 0
-    run, _ = build({"config": config, "choices": choices, "memory_bytes": memory_bytes},
-                   lambda phase: None)
+    run, _ = build(
+        {"config": config, "choices": choices, "memory_bytes": memory_bytes}, lambda phase: None
+    )
     return _learned(run, guess, name)
 
 
@@ -67,8 +73,9 @@ def _broken(task: Task, batch: Batch, config: Config) -> list[str]:
     shape = (config.n_steps, config.batch_size, task.n_in)
     found = []
     if xs.shape != shape or xs.dtype != np.float32:
-        found.append(f"inputs: expected [T, B, I] = {list(shape)} float32, got {list(xs.shape)} "
-                     f"{xs.dtype}")
+        found.append(
+            f"inputs: expected [T, B, I] = {list(shape)} float32, got {list(xs.shape)} {xs.dtype}"
+        )
     elif not np.isfinite(xs).all():
         found.append("inputs: expected finite numbers")
     if ys.shape != shape[1:2] or ys.dtype != np.int32:
@@ -83,8 +90,10 @@ def _broken(task: Task, batch: Batch, config: Config) -> list[str]:
 def _describe(task: Task, batch: Batch, test: Batch | None, split: Any) -> float:
     """Prints the data; returns the accuracy of guessing."""
     xs, ys = batch
-    print(f"inputs   {list(xs.shape)}, {xs.min():.3g} to {xs.max():.3g}, mean {xs.mean():.3g}, "
-          f"{100 * (xs != 0).mean():.0f} % not zero")
+    print(
+        f"inputs   {list(xs.shape)}, {xs.min():.3g} to {xs.max():.3g}, mean {xs.mean():.3g}, "
+        f"{100 * (xs != 0).mean():.0f} % not zero"
+    )
     print(f"labels   {task.n_out} classes, {len(np.unique(ys))} of them in this batch")
     asked = len(xs) if task.mask is None else int(np.count_nonzero(task.mask))
     print(f"loss     asked for at {asked} of {len(xs)} steps")
@@ -122,7 +131,9 @@ def _learned(run: Run, guess: float, name: str) -> int:
 
     Learning(choose="trial" if run.task.split() else None).measure(run, over)
     best = max(found)
-    words = (f"a GRU reaches {100 * best:.1f} % of the held-out data in "
-             f"{steps[found.index(best)]} steps (guessing: {100 * guess:.1f} %)")
+    words = (
+        f"a GRU reaches {100 * best:.1f} % of the held-out data in "
+        f"{steps[found.index(best)]} steps (guessing: {100 * guess:.1f} %)"
+    )
     print(f"{name}: {words}{'' if share() > LEARNED else ': it has not learned the task in time'}")
     return 0 if share() > LEARNED else 1

@@ -15,8 +15,9 @@ import hydra
 
 from bench import processes
 from bench.command import help, plan, streams
-from bench.command.compose import CONF, VERSION, Composer, start_anew
+from bench.command.compose import Composer
 from bench.command.contest import Contest
+from bench.command.hydra_start import CONF, VERSION, start_anew
 from bench.command.trial import refuse_bad_values, trial, values_given
 from bench.errors import BadInput
 from bench.instantiate import check as check_arguments
@@ -77,8 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def speak_utf8() -> None:
     """Starts anew in UTF-8 where the locale has Python read arguments as ASCII."""
     if sys.getfilesystemencoding() == "ascii":
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]],
-                  {**os.environ, "PYTHONUTF8": "1"})
+        os.execve(
+            sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"}
+        )
 
 
 def printed(status: int = 0) -> int:
@@ -116,20 +118,28 @@ def answer(argv: Sequence[str]) -> int:
         if any(getattr(namespace, flag) for flag in HYDRA_FLAGS) and not checks:
             return by_hydra(options, namespace)
         if unknown:
-            raise BadInput("argument", expected="KEY=VALUE", came=unknown[0],
-                           do="See python -m bench --help.")
+            raise BadInput(
+                "argument", expected="KEY=VALUE", came=unknown[0], do="See python -m bench --help."
+            )
         for option in ("package", "resolve", *HYDRA_FLAGS):
             if getattr(namespace, option):
-                raise BadInput(_flag(option), expected="an option that goes with it", came="none",
-                               do="See python -m bench --help.")
+                raise BadInput(
+                    _flag(option),
+                    expected="an option that goes with it",
+                    came="none",
+                    do="See python -m bench --help.",
+                )
         if namespace.run and namespace.multirun:
             raise BadInput("options", expected="one of --run and --multirun", came="both")
         if checks:
             return printed(check(namespace.config_dir, namespace.overrides[1:]))
         return run(namespace.config_dir, namespace.overrides, namespace.multirun)
     except argparse.ArgumentError as error:
-        print(f"error: {error.argument_name}: {error.message}. --cfg job prints the configuration "
-              "of a cell; see python -m bench --help.", file=sys.stderr)
+        print(
+            f"error: {error.argument_name}: {error.message}. --cfg job prints the configuration "
+            "of a cell; see python -m bench --help.",
+            file=sys.stderr,
+        )
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
     return BAD_INPUT
@@ -145,19 +155,33 @@ def _in_full(override: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     """Hydra's options; an argument that is none of them is an override."""
-    parser = argparse.ArgumentParser("python -m bench", add_help=False, exit_on_error=False,
-                                     allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        "python -m bench", add_help=False, exit_on_error=False, allow_abbrev=False
+    )
     parser.add_argument("overrides", nargs="*")
-    for short, name in (("-h", "help"), ("-m", "multirun"), ("-r", "run"),
-                        ("-sc", "shell-completion")):
+    for short, name in (
+        ("-h", "help"),
+        ("-m", "multirun"),
+        ("-r", "run"),
+        ("-sc", "shell-completion"),
+    ):
         parser.add_argument(f"--{name}", short, action="store_true")
     for name in ("hydra-help", "resolve"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
-    parser.add_argument("--info", "-i", nargs="?", const="all", choices=[
-        "all", "config", "defaults", "defaults-tree", "plugins", "searchpath"])
-    for name, short in (("package", "-p"), ("config-dir", "-cd"), ("config-path", "-cp"),
-                        ("config-name", "-cn")):
+    parser.add_argument(
+        "--info",
+        "-i",
+        nargs="?",
+        const="all",
+        choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"],
+    )
+    for name, short in (
+        ("package", "-p"),
+        ("config-dir", "-cd"),
+        ("config-path", "-cp"),
+        ("config-name", "-cn"),
+    ):
         parser.add_argument(f"--{name}", short)
     parser.add_argument("--experimental-rerun")
     return parser
@@ -206,18 +230,29 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     contest = Contest(cells, tuning, path) if tuning else None
     cells = contest.first() if contest else cells
     given = values_given(overrides, config_dir)
-    findings = trial(cells, "memory" if first.plan else "objects" if given else "task",
-                     tuned=contest is not None)
+    findings = trial(
+        cells, "memory" if first.plan else "objects" if given else "task", tuned=contest is not None
+    )
     refuse_bad_values(findings, ("task", "model", "algo") if given else ("task",))
     if first.plan:
-        plan.show(cells, findings, Folder(path, anywhere=launcher is not None),
-                  elsewhere=launcher is not None and not launcher.here)
+        plan.show(
+            cells,
+            findings,
+            Folder(path, anywhere=launcher is not None),
+            elsewhere=launcher is not None and not launcher.here,
+        )
         if contest is not None and tuning is not None:
-            print(f"then {tuning.seeds} fresh seeds of each of {len(contest.ways)} ways, at the "
-                  f"best of its {tuning.trials} trials")
+            print(
+                f"then {tuning.seeds} fresh seeds of each of {len(contest.ways)} ways, at the "
+                f"best of its {tuning.trials} trials"
+            )
         return printed()
-    about = {"experiment": first.experiment or "", "question": first.question,
-             "overrides": overrides, "plots": plots.modules(first)}
+    about = {
+        "experiment": first.experiment or "",
+        "question": first.question,
+        "overrides": overrides,
+        "plots": plots.modules(first),
+    }
     folder = Folder.open(path, anywhere=launcher is not None)
     runner = None if launcher is None else partial(jobs.launch, launcher)
     if contest is None:
@@ -244,14 +279,23 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
     for key, override in zip(keys, overrides, strict=True):
         if key.partition(".")[0] not in (kind, *CHECKED[kind]):
             more = f", {' '.join(CHECKED[kind])}" if CHECKED[kind] else ""
-            raise BadInput("check", expected=f"{kind}=NAME, {kind}.KEY=VALUE{more}",
-                           came=override, do="The rest of the cell is its own.")
+            raise BadInput(
+                "check",
+                expected=f"{kind}=NAME, {kind}.KEY=VALUE{more}",
+                came=override,
+                do="The rest of the cell is its own.",
+            )
     own = {"task": ["model=gru", "algo=bptt", "epochs=1000"]}.get(kind, [])
-    cell, *others = cells_of(config_dir, [*own, *_check_defaults(kind, keys), *overrides],
-                             multirun=True)
+    cell, *others = cells_of(
+        config_dir, [*own, *_check_defaults(kind, keys), *overrides], multirun=True
+    )
     if others:
-        raise BadInput("check", expected=f"one {'algorithm' if kind == 'algo' else kind}",
-                       came=f"{1 + len(others)} cells", do="Check one after the other.")
+        raise BadInput(
+            "check",
+            expected=f"one {'algorithm' if kind == 'algo' else kind}",
+            came=f"{1 + len(others)} cells",
+            do="Check one after the other.",
+        )
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     check_arguments(kind, getattr(cell.config, kind))
     # Nothing else in this process needs jax, and importing it takes seconds.
@@ -264,12 +308,14 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
 
         names = Composer(config_dir).options("algo")
         cells = cells_of(config_dir, [f"algo={','.join(names)}", *overrides], multirun=True)
-        return model.run(cell.config, [(c.choices["algo"], c.config.algo) for c in cells],
-                         cell.choices["model"])
+        return model.run(
+            cell.config, [(c.choices["algo"], c.config.algo) for c in cells], cell.choices["model"]
+        )
     from bench.check import task
 
-    return task.run(cell.config, cell.choices, cell.choices["task"],
-                    processes.memory_cap(cell.config.limits))
+    return task.run(
+        cell.config, cell.choices, cell.choices["task"], processes.memory_cap(cell.config.limits)
+    )
 
 
 def _check_defaults(kind: str, keys: list[str]) -> list[str]:
@@ -287,11 +333,14 @@ def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> li
     return _composed(config_dir, overrides, multirun)[0]
 
 
-def _composed(config_dir: str | None, overrides: list[str], multirun: bool
-              ) -> tuple[list[Cell], Launcher | None]:
+def _composed(
+    config_dir: str | None, overrides: list[str], multirun: bool
+) -> tuple[list[Cell], Launcher | None]:
     composer = Composer(config_dir)
-    cells = [checked(point.config, point.choices, composer.defaults)
-             for point in composer.points(overrides, multirun)]
+    cells = [
+        checked(point.config, point.choices, composer.defaults)
+        for point in composer.points(overrides, multirun)
+    ]
     if not cells:
         raise BadInput("sweep", expected="at least one cell", came="an empty list of values")
     one_for_all(cells)
@@ -312,8 +361,12 @@ def launcher_of(name: str, node: dict[str, Any]) -> Launcher | None:
     check_arguments("hydra.launcher", node)
     made = instantiate(node)
     if not isinstance(made, Launcher):
-        raise BadInput("hydra/launcher", expected="a subclass of bench.launchers.base.Launcher",
-                       came=str(node["_target_"]), do="See bench/launchers/ for some.")
+        raise BadInput(
+            "hydra/launcher",
+            expected="a subclass of bench.launchers.base.Launcher",
+            came=str(node["_target_"]),
+            do="See bench/launchers/ for some.",
+        )
     return made
 
 

@@ -14,22 +14,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
+from bench.command.hydra_start import CONF, VERSION, of_hydra, start_anew
 from bench.command.overrides import (
     apply,
     combinations,
@@ -42,9 +39,6 @@ from bench.command.overrides import (
 from bench.errors import BadInput, one_of, suggest
 from bench.sweep.cell import GROUPS
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-VERSION = "1.3"  # of Hydra, whose defaults apply
-
 _PLAIN_KEY = re.compile(r"[+~]{0,2}[\w/@.]+", re.ASCII)
 # What means something between double quotes in a shell, ends a quoted value, or makes a list.
 _NOT_IN_QUOTES = re.compile(r"[\"'\\$`!\[{,]")
@@ -53,8 +47,6 @@ _NOT_IN_QUOTES = re.compile(r"[\"'\\$`!\[{,]")
 LISTED = ("metric", "plot")
 NAMED = (*GROUPS, *LISTED, "experiment", "hydra/launcher")
 
-_NOTHING = object()
-
 
 @dataclass(frozen=True)
 class Point:
@@ -62,17 +54,6 @@ class Point:
 
     config: dict[str, Any]
     choices: dict[str, str]
-
-
-class ConfigDir(SearchPathPlugin):
-    """Puts the folder of ``--config-dir`` behind ``conf/`` on Hydra's search path."""
-
-    folder: ClassVar[Path | None] = None
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Called by Hydra as it starts."""
-        if self.folder is not None:
-            search_path.append("command-line", f"file://{self.folder}")
 
 
 class Composer:
@@ -91,7 +72,7 @@ class Composer:
         initialize_config_dir(str(CONF), job_name="bench", version_base=VERSION)
         # One moment for all cells; Hydra's own is that of each composition.
         OmegaConf.register_new_resolver("now", datetime.datetime.now().strftime, replace=True)
-        OmegaConf.register_new_resolver("hydra", _of_hydra, replace=True)
+        OmegaConf.register_new_resolver("hydra", of_hydra, replace=True)
         self._loader = GlobalHydra.instance().config_loader()
         self._searchpath: list[str] = []
         self._bases: dict[tuple[str, ...], DictConfig] = {}
@@ -127,8 +108,9 @@ class Composer:
         overrides = [o for o in overrides if o.key_or_group != "hydra.searchpath"]
         experiments = [o for o in overrides if o.key_or_group == "experiment"]
         if len(experiments) > 1 or any(o.is_delete() for o in experiments):
-            raise BadInput("experiment", expected="one experiment",
-                           came=" ".join(map(text, experiments)))
+            raise BadInput(
+                "experiment", expected="one experiment", came=" ".join(map(text, experiments))
+            )
         rest = [o for o in overrides if o.key_or_group != "experiment"]
         for chosen in values(experiments[0]) if experiments else [""]:
             experiment = chosen.partition("=")[2] or None
@@ -136,15 +118,20 @@ class Composer:
                 raise self._no_option("experiment", "")
             yield from self._points_of(experiment, rest, multirun)
 
-    def _points_of(self, experiment: str | None, rest: list[Override], multirun: bool
-                   ) -> Iterator[Point]:
+    def _points_of(
+        self, experiment: str | None, rest: list[Override], multirun: bool
+    ) -> Iterator[Point]:
         """The points of an experiment, of each of its cases, or of what was typed alone.
 
         The experiment's axes come first, then its case's, then what was typed over them.
         """
         fixed = [f"+experiment={experiment}"] if experiment else []
-        base = self._base((*fixed, *(text(o) for o in rest
-                                     if not o.is_sweep_override() and self._is_structural(o))))
+        base = self._base(
+            (
+                *fixed,
+                *(text(o) for o in rest if not o.is_sweep_override() and self._is_structural(o)),
+            )
+        )
         sweeps = multirun or bool(experiment) or base.hydra.mode == RunMode.MULTIRUN
         self.launcher = _launcher(base)
         params = base.hydra.sweeper.get("params") or {}
@@ -181,14 +168,20 @@ class Composer:
         try:
             _tell(config, overrides)
             folder = str((config.hydra.sweep if sweeps else config.hydra.run).dir)
-            settings = {str(key): _plain(value) for key, value in config.items()
-                        if key not in ("hydra", "cases")}
+            settings = {
+                str(key): _plain(value)
+                for key, value in config.items()
+                if key not in ("hydra", "cases")
+            }
         except Exception as error:
             # Of Hydra's own settings a wrong type raises whatever the code that reads them does.
             raise self._friendly(error) from error
         if experiment and settings.get("experiment"):
-            raise BadInput(f"experiment/{experiment}.yaml", expected="# @package _global_ as its "
-                           "first line", came="settings of an experiment, not of its cells")
+            raise BadInput(
+                f"experiment/{experiment}.yaml",
+                expected="# @package _global_ as its first line",
+                came="settings of an experiment, not of its cells",
+            )
         if folder != ".":
             settings["out"] = _folder(settings.get("out"), folder)
         if experiment:
@@ -201,8 +194,11 @@ class Composer:
         All others set values in what was composed.
         """
         key = override.key_or_group
-        return (override.is_hydra_override() or key == "cases"
-                or (self._is_group(key) and not isinstance(override.value(), dict)))
+        return (
+            override.is_hydra_override()
+            or key == "cases"
+            or (self._is_group(key) and not isinstance(override.value(), dict))
+        )
 
     def groups(self) -> list[str]:
         """Names of the groups, Hydra's own left out."""
@@ -226,15 +222,27 @@ class Composer:
         key, equals, value = argument.partition("=")
         if not equals:
             meant = argument in self.options("experiment")
-            return BadInput("argument", expected="KEY=VALUE", came=argument,
-                            do=f"Did you mean +experiment={argument}?" if meant
-                            else "See python -m bench --help.")
+            return BadInput(
+                "argument",
+                expected="KEY=VALUE",
+                came=argument,
+                do=f"Did you mean +experiment={argument}?"
+                if meant
+                else "See python -m bench --help.",
+            )
         if _PLAIN_KEY.fullmatch(key) and not _NOT_IN_QUOTES.search(value):
-            return BadInput(key, expected="a value that Hydra can read", came=value,
-                            do=f"It needs quotes of its own: {key}=\"'{value}'\".")
-        return BadInput("argument", expected="KEY=VALUE that Hydra can read", came=argument,
-                        do="Hydra needs quotes around special characters, beside the shell's: "
-                           "KEY=\"'VALUE'\".")
+            return BadInput(
+                key,
+                expected="a value that Hydra can read",
+                came=value,
+                do=f"It needs quotes of its own: {key}=\"'{value}'\".",
+            )
+        return BadInput(
+            "argument",
+            expected="KEY=VALUE that Hydra can read",
+            came=argument,
+            do="Hydra needs quotes around special characters, beside the shell's: KEY=\"'VALUE'\".",
+        )
 
     def _base(self, overrides: tuple[str, ...]) -> DictConfig:
         """What these options compose to; not to be changed. A composition takes 0.1 s."""
@@ -244,7 +252,8 @@ class Composer:
                 self._refuse_no_name(override)
             try:
                 self._bases[overrides] = compose(
-                    "config", [*self._searchpath, *overrides], return_hydra_config=True)
+                    "config", [*self._searchpath, *overrides], return_hydra_config=True
+                )
             except Exception as error:
                 # As above. What is wrong with a value is said better by setting it here.
                 set_ = [o for o in parsed if not self._is_group(o.key_or_group)]
@@ -264,9 +273,13 @@ class Composer:
         names = value if isinstance(value, list) and group in LISTED else [value]
         if not all(isinstance(name, str | QuotedString) for name in names):
             options = self.options(group)
-            raise BadInput(group, expected=f"[NAME,...] of {', '.join(options)}"
-                           if group in LISTED else one_of(options),
-                           came=text(override).split("=", 1)[1])
+            raise BadInput(
+                group,
+                expected=f"[NAME,...] of {', '.join(options)}"
+                if group in LISTED
+                else one_of(options),
+                came=text(override).split("=", 1)[1],
+            )
 
     def _friendly(self, error: Exception) -> BadInput:
         """Hydra's complaint in the form of the harness, with the closest name that exists."""
@@ -278,43 +291,25 @@ class Composer:
             error = error.__cause__
         if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
             mark = error.problem_mark
-            return BadInput(f"{mark.name}, line {mark.line + 1}", expected="YAML",
-                            came=f"a mistake {error.context or 'there'} ({error.problem})")
-        words = [(str(e).strip() or type(e).__name__).replace(":\n", ": ").splitlines()[0]
-                 for e in (error, error.__cause__) if e is not None]
-        return BadInput("configuration", expected="values that Hydra can compose",
-                        came=": ".join(word.rstrip(".") for word in words))
+            return BadInput(
+                f"{mark.name}, line {mark.line + 1}",
+                expected="YAML",
+                came=f"a mistake {error.context or 'there'} ({error.problem})",
+            )
+        words = [
+            (str(e).strip() or type(e).__name__).replace(":\n", ": ").splitlines()[0]
+            for e in (error, error.__cause__)
+            if e is not None
+        ]
+        return BadInput(
+            "configuration",
+            expected="values that Hydra can compose",
+            came=": ".join(word.rstrip(".") for word in words),
+        )
 
     def _no_option(self, group: str, name: str) -> BadInput:
         options = self.options(group)
         return BadInput(group, expected=one_of(options), came=name, do=suggest(name, options))
-
-
-def start_anew(config_dir: Path | None = None) -> None:
-    """Makes Hydra ready to start: none runs yet, and its own launchers do not stand in for ours.
-
-    Hydra would hold our settings against the schemas of launcher plug-ins of the same names, which
-    have others.
-
-    Args:
-        config_dir: a folder to search behind ``conf/``.
-    """
-    GlobalHydra.instance().clear()
-    plugins = Plugins.instance()  # finds what is installed and lets it register
-    if ConfigDir not in plugins.discover(SearchPathPlugin):
-        plugins.register(ConfigDir)
-    ConfigDir.folder = config_dir
-    registered = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
-    for path in (CONF / "hydra" / "launcher").glob("*.yaml"):
-        registered.pop(path.name, None)
-
-
-def _of_hydra(key: str, *, _root_: DictConfig) -> Any:
-    """``${hydra:KEY}``, which is an error where only a running Hydra knows the value."""
-    found = OmegaConf.select(_root_, f"hydra.{key}", default=_NOTHING)
-    if found is _NOTHING:
-        raise KeyError(f"hydra.{key} has no value here")
-    return found
 
 
 def _plain(value: Any) -> Any:
@@ -331,9 +326,13 @@ def _tell(config: DictConfig, overrides: list[Override]) -> None:
     typed = [o for o in overrides if not o.is_hydra_override()]
     job, form = config.hydra.job, config.hydra.job.config.override_dirname
     config.hydra.overrides.task = [text(o) for o in typed]
-    job.override_dirname = form.item_sep.join(sorted(
-        text(o).replace("=", form.kv_sep) for o in typed
-        if o.key_or_group not in form.exclude_keys))
+    job.override_dirname = form.item_sep.join(
+        sorted(
+            text(o).replace("=", form.kv_sep)
+            for o in typed
+            if o.key_or_group not in form.exclude_keys
+        )
+    )
 
 
 def _launcher(base: DictConfig) -> tuple[str, dict[str, Any]]:
@@ -341,23 +340,35 @@ def _launcher(base: DictConfig) -> tuple[str, dict[str, Any]]:
         raise BadInput("hydra.launcher", expected="settings", came=str(base.hydra.launcher))
     settings = OmegaConf.to_container(base.hydra.launcher, resolve=True)
     assert isinstance(settings, dict)
-    return (str(base.hydra.runtime.choices["hydra/launcher"]),
-            {str(name): value for name, value in settings.items()})
+    return (
+        str(base.hydra.runtime.choices["hydra/launcher"]),
+        {str(name): value for name, value in settings.items()},
+    )
 
 
 def _folder(out: Any, hydra: str) -> str:
     """What ``hydra.run.dir`` or ``hydra.sweep.dir`` names is what ``out`` does."""
     if out not in (None, hydra):
-        raise BadInput("out", expected=f"the folder that Hydra's setting names, {hydra}",
-                       came=str(out), do="Give one of the two.")
+        raise BadInput(
+            "out",
+            expected=f"the folder that Hydra's setting names, {hydra}",
+            came=str(out),
+            do="Give one of the two.",
+        )
     return hydra
 
 
 def _drop_settings(config: dict[str, Any], overrides: list[Override]) -> None:
     """Drops what an experiment sets of metrics that somebody else's ``metric=`` does not name."""
-    asked = [o.value() for o in overrides
-             if o.key_or_group == "metric" and not isinstance(o.value(), dict)]
+    asked = [
+        o.value()
+        for o in overrides
+        if o.key_or_group == "metric" and not isinstance(o.value(), dict)
+    ]
     if asked:
         named = asked[-1] if isinstance(asked[-1], list) else [asked[-1]]
-        config["metric"] = {name: metric for name, metric in config["metric"].items()
-                            if name in named or "_target_" in metric}
+        config["metric"] = {
+            name: metric
+            for name, metric in config["metric"].items()
+            if name in named or "_target_" in metric
+        }

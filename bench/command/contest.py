@@ -43,8 +43,9 @@ class Way:
         config = self.cell.config
         learning = {**config.metric[LEARNS], "choose": choose}
         algo = {**config.algo, **{place: point[name] for name, place in self.places.items()}}
-        return self.cell.having(algo=algo, lr=point["lr"], seed=seed, metric={LEARNS: learning},
-                                repeats=1)
+        return self.cell.having(
+            algo=algo, lr=point["lr"], seed=seed, metric={LEARNS: learning}, repeats=1
+        )
 
 
 class Contest:
@@ -62,25 +63,38 @@ class Contest:
     def __init__(self, cells: Sequence[Cell], tuning: Tuning, path: Path) -> None:
         self._tuning = tuning
         self._points = tuning.points()
-        self.ways = [Way(cell.having(out=str(path)),
-                         _places(cell, tuning)) for cell in cells]
+        self.ways = [Way(cell.having(out=str(path)), _places(cell, tuning)) for cell in cells]
         for name in set(tuning.ranges) - {"lr"}:
             if not any(name in way.places for way in self.ways):
-                raise BadInput(f"tune.{name}", expected="a number that some algorithm of the sweep "
-                               "has", came=name,
-                               do=f"They have {one_of(_numbers(cells), 'none')}.")
+                raise BadInput(
+                    f"tune.{name}",
+                    expected="a number that some algorithm of the sweep has",
+                    came=name,
+                    do=f"They have {one_of(_numbers(cells), 'none')}.",
+                )
         if any(LEARNS not in cell.config.metric for cell in cells):
-            raise BadInput("metric", expected="learning among them, to tune by", came="others only",
-                           do="Leave metric= out, or tune=N.")
+            raise BadInput(
+                "metric",
+                expected="learning among them, to tune by",
+                came="others only",
+                do="Leave metric= out, or tune=N.",
+            )
         if any(cell.config.seed + tuning.seeds > MAX_SEED for cell in cells):
-            raise BadInput("seed", expected=f"room for {tuning.seeds} fresh seeds above it",
-                           came=str(cells[0].config.seed), do="Try seed=0.")
+            raise BadInput(
+                "seed",
+                expected=f"room for {tuning.seeds} fresh seeds above it",
+                came=str(cells[0].config.seed),
+                do="Try seed=0.",
+            )
         self._refuse_axes()
 
     def first(self) -> list[Cell]:
         """The costs of every way, and all trials: a point of all ways after the other."""
-        costs = [way.cell.having(metric=rest) for way in self.ways
-                 if (rest := {k: v for k, v in way.cell.config.metric.items() if k != LEARNS})]
+        costs = [
+            way.cell.having(metric=rest)
+            for way in self.ways
+            if (rest := {k: v for k, v in way.cell.config.metric.items() if k != LEARNS})
+        ]
         trials = [cell for i in range(len(self._points)) for cell in self._trials(i)]
         return told_apart([*costs, *trials])
 
@@ -98,8 +112,13 @@ class Contest:
                     losses[i] = loss
             if losses:
                 chosen.append((way, self._points[min(losses, key=lambda i: (losses[i], i))]))
-        return told_apart([way.at(point, "final", way.cell.config.seed + 1 + k)
-                           for k in range(self._tuning.seeds) for way, point in chosen])
+        return told_apart(
+            [
+                way.at(point, "final", way.cell.config.seed + 1 + k)
+                for k in range(self._tuning.seeds)
+                for way, point in chosen
+            ]
+        )
 
     def runner(self, launched: Runner | None) -> Runner:
         """How the cells run: those that are timed in turn, those that learn side by side.
@@ -134,10 +153,12 @@ class Contest:
             for place in ("lr", "seed", *(f"algo.{p}" for p in way.places.values())):
                 mine, theirs = _value(way.cell, place), _value(other, place)
                 if mine != theirs:
-                    raise BadInput("tune", expected=f"no axis {place}, which it chooses itself",
-                                   came=f"{place}={theirs},{mine}",
-                                   do=f"Leave {place} out; tune.seeds=K and tune.lr=[A,B] set what "
-                                      "is tried.")
+                    raise BadInput(
+                        "tune",
+                        expected=f"no axis {place}, which it chooses itself",
+                        came=f"{place}={theirs},{mine}",
+                        do=f"Leave {place} out; tune.seeds=K and tune.lr=[A,B] set what is tried.",
+                    )
 
 
 def is_learning(cell: Cell) -> bool:
@@ -156,8 +177,12 @@ def _places(cell: Cell, tuning: Tuning) -> dict[str, str]:
 
 
 def _numbers(cells: Sequence[Cell]) -> set[str]:
-    return {key.partition("_or_")[0] for cell in cells for key, value in cell.config.algo.items()
-            if isinstance(value, float)}
+    return {
+        key.partition("_or_")[0]
+        for cell in cells
+        for key, value in cell.config.algo.items()
+        if isinstance(value, float)
+    }
 
 
 def _value(cell: Cell, place: str) -> Any:

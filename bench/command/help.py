@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.command.compose import CONF, LISTED, Composer
+from bench.command.compose import LISTED, Composer
+from bench.command.hydra_start import CONF
 from bench.sweep.cell import GROUPS
 
 USAGE = """\
@@ -35,9 +36,14 @@ def text(config_dir: str | None, overrides: Sequence[str], multirun: bool) -> st
     """
     composer = Composer(config_dir)
     point = next(iter(composer.points(list(overrides), multirun)))
-    lines = [USAGE, *(f"{group}: {', '.join(composer.options(group))}"
-                      for group in composer.groups()), "", VALUES, "",
-             *_commented(CONF / "config.yaml")]
+    lines = [
+        USAGE,
+        *(f"{group}: {', '.join(composer.options(group))}" for group in composer.groups()),
+        "",
+        VALUES,
+        "",
+        *_commented(CONF / "config.yaml"),
+    ]
     chosen = [(group, point.choices[group]) for group in GROUPS]
     chosen += [(group, name) for group in LISTED for name in point.config.get(group) or ()]
     places = [CONF, *([Path(config_dir)] if config_dir else [])]

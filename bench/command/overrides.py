@@ -16,8 +16,17 @@ from omegaconf.errors import OmegaConfBaseException
 from bench.errors import BadInput, one_of, suggest
 
 # What has a meaning here among Hydra's own settings.
-OF_HYDRA = ("launcher", "sweeper.params", "searchpath", "mode", "help", "hydra_help", "job.name",
-            "run.dir", "sweep.dir")
+OF_HYDRA = (
+    "launcher",
+    "sweeper.params",
+    "searchpath",
+    "mode",
+    "help",
+    "hydra_help",
+    "job.name",
+    "run.dir",
+    "sweep.dir",
+)
 
 
 def text(override: Override) -> str:
@@ -34,8 +43,12 @@ def values(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [text(override)]
     if not override.is_discrete_sweep():
-        raise BadInput(override.key_or_group, expected="a list of values, range(...) or glob(...)",
-                       came=text(override), do="An interval has no finite list of points.")
+        raise BadInput(
+            override.key_or_group,
+            expected="a list of values, range(...) or glob(...)",
+            came=text(override),
+            do="An interval has no finite list of points.",
+        )
     key = override.get_key_element()
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
@@ -46,8 +59,11 @@ def combinations(overrides: Sequence[Override]) -> Iterator[list[str]]:
     An axis that a later override of its key replaces has one value left, which that one then
     changes; the later one keeps its place among the axes.
     """
-    last = {(o.key_or_group, o.package): o for o in overrides
-            if not o.is_delete() and not isinstance(o.value(), dict)}
+    last = {
+        (o.key_or_group, o.package): o
+        for o in overrides
+        if not o.is_delete() and not isinstance(o.value(), dict)
+    }
     axes = {id(o): values(o) for o in last.values() if o.is_sweep_override()}
     first = {id(o): axes.get(id(o), values(o))[:1] for o in overrides}
     for chosen in itertools.product(*axes.values()):
@@ -69,22 +85,32 @@ def apply(config: DictConfig, override: Override) -> None:
         if override.is_delete():
             _delete(config, key, found, value)
         elif override.is_add() and found is not None and not isinstance(value, dict | list):
-            raise BadInput(key, expected=f"{key}=VALUE", came="+ before a key that exists",
-                           do="++ sets a key whether it exists or not.")
+            raise BadInput(
+                key,
+                expected=f"{key}=VALUE",
+                came="+ before a key that exists",
+                do="++ sets a key whether it exists or not.",
+            )
         else:
-            OmegaConf.update(config, key, value,
-                             force_add=override.is_add() or override.is_force_add())
+            OmegaConf.update(
+                config, key, value, force_add=override.is_add() or override.is_force_add()
+            )
     except OmegaConfBaseException as error:
         _refuse_unknown(config, key)
-        raise BadInput(key, expected="a value that fits its place", came=text(override),
-                       do=f"{str(error).splitlines()[0].rstrip('.')}.") from error
+        raise BadInput(
+            key,
+            expected="a value that fits its place",
+            came=text(override),
+            do=f"{str(error).splitlines()[0].rstrip('.')}.",
+        ) from error
 
 
 def _delete(config: DictConfig, key: str, found: object, value: object) -> None:
     _refuse_unknown(config, key)
     if found is None:
-        raise BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
-                       do="What is null cannot be left out.")
+        raise BadInput(
+            key, expected=f"{key}=VALUE", came=f"~{key}", do="What is null cannot be left out."
+        )
     if value not in (None, found):
         raise BadInput(f"~{key}", expected=f"its value, which is {found}", came=str(value))
     parent, _, name = key.rpartition(".")
@@ -99,8 +125,12 @@ def _refuse_unknown(config: DictConfig, key: str) -> None:
         if not isinstance(node, DictConfig) or part not in node:
             options = {str(k) for k in node} if isinstance(node, DictConfig) else set()
             options -= {"hydra", "cases", "_target_"}
-            raise BadInput(key, expected=one_of(options, "no hyperparameter"), came=part,
-                           do=suggest(part, options))
+            raise BadInput(
+                key,
+                expected=one_of(options, "no hyperparameter"),
+                came=part,
+                do=suggest(part, options),
+            )
         node = node[part]
 
 
@@ -113,28 +143,38 @@ def refuse_of_hydra(overrides: list[Override]) -> None:
         if not override.is_hydra_override():
             continue
         if override.is_sweep_override():
-            raise BadInput(key, expected="one value for the whole sweep",
-                           came=text(override).split("=", 1)[1])
+            raise BadInput(
+                key, expected="one value for the whole sweep", came=text(override).split("=", 1)[1]
+            )
         name = key.replace("/", ".").removeprefix("hydra.")
         if not any(f"{name}.".startswith(f"{one}.") for one in OF_HYDRA):
-            raise BadInput(key, expected=f"a setting of Hydra that the harness follows "
-                           f"({', '.join(OF_HYDRA)})", came=text(override).partition("=")[2],
-                           do="out=DIR names the folder of a sweep, and cells start in the current "
-                              "one.")
+            raise BadInput(
+                key,
+                expected=f"a setting of Hydra that the harness follows ({', '.join(OF_HYDRA)})",
+                came=text(override).partition("=")[2],
+                do="out=DIR names the folder of a sweep, and cells start in the current one.",
+            )
 
 
 def refuse_command(overrides: list[Override]) -> None:
     """Refuses what a command has one of among the overrides of an experiment's cells."""
     for override in overrides:
         if override.is_hydra_override() or override.key_or_group in ("experiment", "cases"):
-            raise BadInput("cases", expected="overrides of cells", came=text(override),
-                           do="That is for the command line.")
+            raise BadInput(
+                "cases",
+                expected="overrides of cells",
+                came=text(override),
+                do="That is for the command line.",
+            )
 
 
 def refuse_sweep(overrides: list[Override]) -> None:
     """Refuses several values where one cell was asked for."""
     for override in overrides:
         if override.is_sweep_override():
-            raise BadInput(override.key_or_group, expected="one value for a single cell",
-                           came=text(override).split("=", 1)[1],
-                           do="Add -m to sweep over several.")
+            raise BadInput(
+                override.key_or_group,
+                expected="one value for a single cell",
+                came=text(override).split("=", 1)[1],
+                do="Add -m to sweep over several.",
+            )

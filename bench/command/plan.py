@@ -17,8 +17,9 @@ from bench.sweep.sweep import finished, key_of
 NOTE_WIDTH = 200
 
 
-def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
-         elsewhere: bool = False) -> None:
+def show(
+    cells: list[Cell], findings: Mapping[int, Finding], folder: Folder, elsewhere: bool = False
+) -> None:
     """Prints every cell, whether it would run, and the time that the sweep may take.
 
     Args:
@@ -45,13 +46,22 @@ def show(cells: list[Cell], findings: Mapping[int, Finding], folder: Folder,
         state = f"skipped: {reason}" if reason else "recorded" if done else "runs"
         predicted, note = findings[place]["predicted_mib"], findings[place]["note"]
         notes += [note] if note and note not in notes else []
-        table.add_row(Text(cell.title()), str(row["seed"]), Text(state),
-                      f"{predicted:.1f}" if predicted is not None else "?" if note else "",
-                      f"{guess:.0f}" if runs and guess else "")
+        table.add_row(
+            Text(cell.title()),
+            str(row["seed"]),
+            Text(state),
+            f"{predicted:.1f}" if predicted is not None else "?" if note else "",
+            f"{guess:.0f}" if runs and guess else "",
+        )
     out = console()
     out.print(table)
     for note in notes:
         out.print(f"no memory predicted: {note[:NOTE_WIDTH]}", soft_wrap=True, markup=False)
-    when = (f"about {total:.0f} s from past records" if total
-            else "no past records to estimate from" if left else "nothing is left to run")
+    when = (
+        f"about {total:.0f} s from past records"
+        if total
+        else "no past records to estimate from"
+        if left
+        else "nothing is left to run"
+    )
     out.print(f"{len(cells)} cells in {folder.path}; {when}", soft_wrap=True, markup=False)

@@ -48,9 +48,16 @@ def prepare() -> None:
             sys.stdin = os.fdopen(descriptor, encoding="utf-8")
         elif name != "stdin" and isinstance(stream, io.TextIOWrapper | None):
             raw = _Lossy(stream.fileno() if stream else descriptor, "w", closefd=False)
-            setattr(sys, name, io.TextIOWrapper(
-                io.BufferedWriter(raw), stream.encoding if stream else "utf-8", "backslashreplace",
-                line_buffering=stream.line_buffering if stream else False))
+            setattr(
+                sys,
+                name,
+                io.TextIOWrapper(
+                    io.BufferedWriter(raw),
+                    stream.encoding if stream else "utf-8",
+                    "backslashreplace",
+                    line_buffering=stream.line_buffering if stream else False,
+                ),
+            )
 
 
 def lost(stream: TextIO) -> OSError | None:

@@ -40,8 +40,11 @@ def trial(cells: list[Cell], depth: Depth, tuned: bool = False) -> dict[int, Fin
     Raises:
         BadInput: when the process ends without an answer, or makes no task in the time of a cell.
     """
-    matter = (("task", "n_steps") if depth == "task"
-              else (*GROUPS, *AXES, "update_every", "dtype", "python"))
+    matter = (
+        ("task", "n_steps")
+        if depth == "task"
+        else (*GROUPS, *AXES, "update_every", "dtype", "python")
+    )
     distinct: dict[str, list[int]] = {}
     for place, cell in enumerate(cells):
         if depth == "task" and not tuned and "steps_multiple_of" in cell.config.task:
@@ -53,10 +56,16 @@ def trial(cells: list[Cell], depth: Depth, tuned: bool = False) -> dict[int, Fin
     for places in distinct.values():
         python = None if depth == "task" else _interpreter(cells[places[0]])
         by_interpreter.setdefault(python, []).append(places)
-    return {place: finding for python, groups in by_interpreter.items()
-            for places, finding in zip(groups, _asked(
-                python, [cells[places[0]] for places in groups], depth, tuned), strict=True)
-            for place in places}
+    return {
+        place: finding
+        for python, groups in by_interpreter.items()
+        for places, finding in zip(
+            groups,
+            _asked(python, [cells[places[0]] for places in groups], depth, tuned),
+            strict=True,
+        )
+        for place in places
+    }
 
 
 def _interpreter(cell: Cell) -> str | None:
@@ -66,22 +75,37 @@ def _interpreter(cell: Cell) -> str | None:
 
 def _asked(python: str | None, cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:
     env = launch.environment(replace(cells[0].config, python=python))
-    jobs = [{"config": c.config.plain(), "choices": c.choices, "depth": depth,
-             "tuned": tuned} for c in cells]
+    jobs = [
+        {"config": c.config.plain(), "choices": c.choices, "depth": depth, "tuned": tuned}
+        for c in cells
+    ]
     # A task that takes longer than a cell may leaves that no time either.
-    deadline_s = START_S + sum(c.config.limits.deadline_s if depth == "task" else CELL_S
-                               for c in cells)
-    answer = child.asked("bench.cell.probe", jobs, python=python, timeout_s=deadline_s,
-                         env={**env, "JAX_PLATFORMS": "cpu"})
+    deadline_s = START_S + sum(
+        c.config.limits.deadline_s if depth == "task" else CELL_S for c in cells
+    )
+    answer = child.asked(
+        "bench.cell.probe",
+        jobs,
+        python=python,
+        timeout_s=deadline_s,
+        env={**env, "JAX_PLATFORMS": "cpu"},
+    )
     missing = len(cells) - len(answer.found)
     if not missing:
         return answer.found
     if depth == "task" and answer.late:
-        raise BadInput("task", expected=f"a task that is made within {deadline_s:g} s",
-                       came="none", do="limits.deadline_s is what a cell has.")
+        raise BadInput(
+            "task",
+            expected=f"a task that is made within {deadline_s:g} s",
+            came="none",
+            do="limits.deadline_s is what a cell has.",
+        )
     if not answer.late:
-        what, expected = (("task", "a task that can be made") if depth == "task"
-                          else ("configuration", "cells that can be built"))
+        what, expected = (
+            ("task", "a task that can be made")
+            if depth == "task"
+            else ("configuration", "cells that can be built")
+        )
         raise BadInput(what, expected=expected, came=answer.last)
     note = f"building it takes longer than {deadline_s:g} s"
     return answer.found + [{"error": "", "predicted_mib": None, "note": note}] * missing
@@ -94,9 +118,13 @@ def values_given(overrides: list[str], config_dir: str | None) -> bool:
     """
     typed = [override.lstrip("+~").partition("=") for override in overrides]
     return config_dir is not None or any(
-        key == "hydra.searchpath" or (key.partition(".")[0] in ("algo", "model", "task")
-                                      and ("." in key or value.startswith("{")))
-        for key, _, value in typed)
+        key == "hydra.searchpath"
+        or (
+            key.partition(".")[0] in ("algo", "model", "task")
+            and ("." in key or value.startswith("{"))
+        )
+        for key, _, value in typed
+    )
 
 
 def refuse_bad_values(findings: Mapping[int, Finding], of: tuple[str, ...]) -> None:

@@ -18,8 +18,12 @@ from bench.sweep import record
 
 # What decides is the median training step; the other measurements would only cost time. Starting a
 # process costs far more than two seconds of steps, so these are used whatever the interval says.
-SAMPLING = ("metric.timing.warmup_s=1", "metric.timing.ci_width=0.001",
-            "metric.timing.max_samples=5000", "metric.timing.budget_s=2")
+SAMPLING = (
+    "metric.timing.warmup_s=1",
+    "metric.timing.ci_width=0.001",
+    "metric.timing.max_samples=5000",
+    "metric.timing.budget_s=2",
+)
 MEASURE = ("metric=[timing]", "repeats=1", "resume=false", "report=false")
 COLUMN = "step_time_ms"
 CHECK_TIMEOUT_S = 120.0
@@ -77,8 +81,12 @@ def run(
         return Outcome("crashed", None, last[0], {})
     try:
         found = record.load(records[0])
-        told = Outcome(found["status"], found["metrics"].get(COLUMN), str(found.get("reason", "")),
-                       dict(found["row"]))
+        told = Outcome(
+            found["status"],
+            found["metrics"].get(COLUMN),
+            str(found.get("reason", "")),
+            dict(found["row"]),
+        )
     except (OSError, record.Corrupt, LookupError, AttributeError, TypeError, ValueError) as error:
         told = Outcome("crashed", None, f"no record of a cell ({error})", {})
     keep.parent.mkdir(exist_ok=True)
@@ -98,9 +106,11 @@ def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
     process = _start(tree, [*overrides, *MEASURE, "plan=true"], folder, {})
     done = _finish(process, CHECK_TIMEOUT_S)
     if done is None:
-        raise BadInput(" ".join(overrides) or "the default cell",
-                       expected=f"a plan of {tree.asked}",
-                       came=f"none within {CHECK_TIMEOUT_S:.0f} s")
+        raise BadInput(
+            " ".join(overrides) or "the default cell",
+            expected=f"a plan of {tree.asked}",
+            came=f"none within {CHECK_TIMEOUT_S:.0f} s",
+        )
     if done[0] != 0:
         _refused(tree, overrides, done[1])
 

@@ -107,8 +107,12 @@ def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) ->
             do="Something on the path comes before it: check PYTHONPATH and .pth files.",
         )
     if not _takes_turns(root):
-        raise BadInput(side, expected="a tree whose cells can be timed in turns", came=asked,
-                       do="Choose a later revision.")
+        raise BadInput(
+            side,
+            expected="a tree whose cells can be timed in turns",
+            came=asked,
+            do="Choose a later revision.",
+        )
     return replace(tree, core=found)
 
 

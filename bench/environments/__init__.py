@@ -51,15 +51,21 @@ def checked(key: str, value: object) -> str | None:
     text = str(value)
     if text in names():
         if not built(text):
-            raise BadInput(key, expected="an environment that is built", came=text,
-                           do=f"Build it: {how_to_build(text)}")
+            raise BadInput(
+                key,
+                expected="an environment that is built",
+                came=text,
+                do=f"Build it: {how_to_build(text)}",
+            )
         return text
     found = shutil.which(os.path.expanduser(text))
     if found is None:
         hint = suggest(text, names()) if os.sep not in text else ""
         raise BadInput(
-            key, expected=f"a Python interpreter or the name of an environment "
-                          f"({', '.join(names())})", came=text,
-            do=hint or "Give the path of the python in a virtual environment.")
+            key,
+            expected=f"a Python interpreter or the name of an environment ({', '.join(names())})",
+            came=text,
+            do=hint or "Give the path of the python in a virtual environment.",
+        )
     # Not resolved further: the python of a virtual environment is a link to another one.
     return os.path.abspath(found)

@@ -17,11 +17,26 @@ def build(name: str) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     # The project's own constraints, which make exports, are for its own environment. Bytecode is
     # compiled now, or every cell would spend three times as long on its imports.
-    env = {k: v for k, v in os.environ.items()
-           if k not in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")}
-    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet",
-                    "--no-input", "--no-deps", "--compile", "--disable-pip-version-check",
-                    "-r", str(PINS / f"{name}.txt")], env=env, check=True)
+    env = {
+        k: v for k, v in os.environ.items() if k not in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")
+    }
+    subprocess.run(
+        [
+            str(folder / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--no-deps",
+            "--compile",
+            "--disable-pip-version-check",
+            "-r",
+            str(PINS / f"{name}.txt"),
+        ],
+        env=env,
+        check=True,
+    )
     (folder / "complete").touch()
 
 
@@ -31,8 +46,10 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 0
     if unknown := [name for name in arguments if name not in names()]:
-        print(f"error: environment: expected one of {', '.join(names())}, got {unknown[0]}.",
-              file=sys.stderr)
+        print(
+            f"error: environment: expected one of {', '.join(names())}, got {unknown[0]}.",
+            file=sys.stderr,
+        )
         return 2
     for name in arguments:
         print(f"building {name} ...", flush=True)

@@ -66,5 +66,9 @@ def needs(package: str, extra: str, launcher: str) -> None:
         BadInput: naming the extra that brings it.
     """
     if importlib.util.find_spec(package) is None:
-        raise BadInput("hydra/launcher", expected=f"the package {package} to be installed",
-                       came=launcher, do=f"Run pip install 'etrace-bench[{extra}]'.")
+        raise BadInput(
+            "hydra/launcher",
+            expected=f"the package {package} to be installed",
+            came=launcher,
+            do=f"Run pip install 'etrace-bench[{extra}]'.",
+        )

@@ -30,12 +30,29 @@ class Processes(Launcher):
         running: list[tuple[subprocess.Popen[bytes], Path, Path]] = []
         try:
             for path in shares:
-                log, answer = (logs / f"{os.getpid()}-{path.stem}.{kind}"
-                               for kind in ("log", "json"))
+                log, answer = (
+                    logs / f"{os.getpid()}-{path.stem}.{kind}" for kind in ("log", "json")
+                )
                 with log.open("wb") as file:
-                    running.append((subprocess.Popen(
-                        [sys.executable, "-P", "-m", "bench.sweep.jobs", str(path), str(answer)],
-                        stdin=subprocess.DEVNULL, stdout=file, stderr=file), log, answer))
+                    running.append(
+                        (
+                            subprocess.Popen(
+                                [
+                                    sys.executable,
+                                    "-P",
+                                    "-m",
+                                    "bench.sweep.jobs",
+                                    str(path),
+                                    str(answer),
+                                ],
+                                stdin=subprocess.DEVNULL,
+                                stdout=file,
+                                stderr=file,
+                            ),
+                            log,
+                            answer,
+                        )
+                    )
             while (ended := sum(p.poll() is not None for p, _, _ in running)) < len(running):
                 tick(ended)
                 time.sleep(POLL_S)
@@ -52,7 +69,8 @@ class Processes(Launcher):
                 log.unlink()
             else:
                 last = log.read_text(errors="replace").strip().splitlines() or ["no output"]
-                lost.append(f"a job ended with status {process.returncode}: {last[-1]} "
-                            f"[log: {log}]")
+                lost.append(
+                    f"a job ended with status {process.returncode}: {last[-1]} [log: {log}]"
+                )
             answer.unlink(missing_ok=True)
         return Outcome(recorded, lost)

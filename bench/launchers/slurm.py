@@ -40,8 +40,9 @@ class _Submitit(Launcher):
         options: of the executor's constructor.
     """
 
-    def __init__(self, jobs: Count | None, cluster: str, parameters: Mapping[str, Any],
-                 **options: Any) -> None:
+    def __init__(
+        self, jobs: Count | None, cluster: str, parameters: Mapping[str, Any], **options: Any
+    ) -> None:
         super().__init__(jobs)
         self._cluster = cluster
         self._options = options
@@ -112,28 +113,61 @@ class Slurm(_Submitit):
     here = False
 
     def __init__(
-        self, jobs: Count | None = None, timeout_min: Count = 240, max_requeues: Count = 10,
-        signal_delay_s: Count = 120, exclusive: bool = True, array_parallelism: Count = 256,
-        partition: str | None = None, account: str | None = None, qos: str | None = None,
-        constraint: str | None = None, exclude: str | None = None, gres: str | None = None,
-        nodes: Count = 1, cpus_per_task: Count | None = None, mem_gb: Positive | None = None,
-        gpus_per_node: Count | None = None, setup: list[str] | None = None,
+        self,
+        jobs: Count | None = None,
+        timeout_min: Count = 240,
+        max_requeues: Count = 10,
+        signal_delay_s: Count = 120,
+        exclusive: bool = True,
+        array_parallelism: Count = 256,
+        partition: str | None = None,
+        account: str | None = None,
+        qos: str | None = None,
+        constraint: str | None = None,
+        exclude: str | None = None,
+        gres: str | None = None,
+        nodes: Count = 1,
+        cpus_per_task: Count | None = None,
+        mem_gb: Positive | None = None,
+        gpus_per_node: Count | None = None,
+        setup: list[str] | None = None,
         additional_parameters: Mapping[str, Any] | None = None,
     ) -> None:
         needs("submitit", "slurm", "submitit_slurm")
-        common = {"name": "etrace-bench", "timeout_min": timeout_min, "nodes": nodes,
-                  "mem_gb": mem_gb, "cpus_per_task": cpus_per_task, "gpus_per_node": gpus_per_node}
-        own = {"signal_delay_s": signal_delay_s, "exclusive": exclusive or None, "qos": qos,
-               "array_parallelism": array_parallelism, "partition": partition, "gres": gres,
-               "account": account, "constraint": constraint, "exclude": exclude,
-               "setup": None if setup is None else [str(line) for line in setup],
-               "additional_parameters": dict(additional_parameters or {}) or None}
+        common = {
+            "name": "etrace-bench",
+            "timeout_min": timeout_min,
+            "nodes": nodes,
+            "mem_gb": mem_gb,
+            "cpus_per_task": cpus_per_task,
+            "gpus_per_node": gpus_per_node,
+        }
+        own = {
+            "signal_delay_s": signal_delay_s,
+            "exclusive": exclusive or None,
+            "qos": qos,
+            "array_parallelism": array_parallelism,
+            "partition": partition,
+            "gres": gres,
+            "account": account,
+            "constraint": constraint,
+            "exclude": exclude,
+            "setup": None if setup is None else [str(line) for line in setup],
+            "additional_parameters": dict(additional_parameters or {}) or None,
+        }
         super().__init__(
-            jobs, "slurm", common | {f"slurm_{name}": value for name, value in own.items()},
-            slurm_max_num_timeout=max_requeues)
+            jobs,
+            "slurm",
+            common | {f"slurm_{name}": value for name, value in own.items()},
+            slurm_max_num_timeout=max_requeues,
+        )
 
     def run(self, shares: Sequence[Path], logs: Path, tick: Callable[[int], None]) -> Outcome:
         if shutil.which("sbatch") is None:
-            raise BadInput("hydra/launcher", expected="sbatch on the PATH", came="submitit_slurm",
-                           do="Start the sweep on a login node of the cluster.")
+            raise BadInput(
+                "hydra/launcher",
+                expected="sbatch on the PATH",
+                came="submitit_slurm",
+                do="Start the sweep on a login node of the cluster.",
+            )
         return super().run(shares, logs, tick)

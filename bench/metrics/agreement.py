@@ -32,8 +32,7 @@ class Agreement(Metric):
             return {}
         comparison = instantiate(run.config.backend).compared(run.config)
         core = {"backend": EXACT["backend"], **comparison.core}
-        theirs, ours = float64_gradients(run, comparison.own, core,
-                                         max_samples=self._max_samples)
+        theirs, ours = float64_gradients(run, comparison.own, core, max_samples=self._max_samples)
         names = sorted(run.trainee.comparable(list(ours), run.batch[0]))
         if not names:
             return {"invalid": "no weight is trained by the same definition as the core's"}
@@ -42,8 +41,11 @@ class Agreement(Metric):
         words = [comparison.words, f"not compared: {', '.join(others)}" if others else ""]
         parts: dict[str, Any] = {
             "metrics": {"agreement_rel_error": error, "agreement_weights": len(names)},
-            "note": "; ".join(filter(None, words))}
+            "note": "; ".join(filter(None, words)),
+        }
         if error is None or not error <= self._tolerance:
-            parts["invalid"] = (f"gradient differs from the core's by {error} on "
-                                f"{', '.join(names)}: not the same computation")
+            parts["invalid"] = (
+                f"gradient differs from the core's by {error} on "
+                f"{', '.join(names)}: not the same computation"
+            )
         return parts

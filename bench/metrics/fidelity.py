@@ -25,9 +25,15 @@ class Fidelity(Metric):
         names = sorted(exact)
         ours, truth = joined(theirs, names), joined(exact, names)
         return {
-            "metrics": {"grad_cosine": cosine(ours, truth),
-                        "grad_rel_error": relative_error(ours, truth)},
-            "fidelity": {name: {"cosine": cosine(theirs[name], exact[name]),
-                                "rel_error": relative_error(theirs[name], exact[name])}
-                         for name in names},
+            "metrics": {
+                "grad_cosine": cosine(ours, truth),
+                "grad_rel_error": relative_error(ours, truth),
+            },
+            "fidelity": {
+                name: {
+                    "cosine": cosine(theirs[name], exact[name]),
+                    "rel_error": relative_error(theirs[name], exact[name]),
+                }
+                for name in names
+            },
         }

@@ -45,13 +45,17 @@ class Health(Metric):
         silent = without_gradient(run.parts.get("fidelity", {}))
         words += [f"no gradient reaches {', '.join(silent)}"] if silent else []
         if run.trained is not None:
-            words += [f"{name} never moves" for name in never_moved(before, after)
-                      if name not in silent]
+            words += [
+                f"{name} never moves" for name in never_moved(before, after) if name not in silent
+            ]
         return {
             "metrics": {
                 "firing_rate": float(np.mean(list(rates.values()))) if rates else None,
-                **{f"firing_rate_{layer}": rate for layer, rate in enumerate(rates.values())
-                   if len(rates) > 1},
+                **{
+                    f"firing_rate_{layer}": rate
+                    for layer, rate in enumerate(rates.values())
+                    if len(rates) > 1
+                },
             },
             "health": "; ".join(words),
         }
@@ -89,8 +93,11 @@ def gradient_words(norm: float | None, measured: bool) -> list[str]:
 def without_gradient(fidelity: Mapping[str, Mapping[str, float | None]]) -> list[str]:
     """Names of the weights whose gradient is zero where BPTT's is not."""
     # A zero has no angle, and all of the truth as its error.
-    return [name for name, found in fidelity.items()
-            if found["cosine"] is None and found["rel_error"] == 1]
+    return [
+        name
+        for name, found in fidelity.items()
+        if found["cosine"] is None and found["rel_error"] == 1
+    ]
 
 
 def never_moved(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> list[str]:
@@ -112,8 +119,11 @@ def firing_rates(run: Run) -> dict[str, float]:
     from bench.cell.program import Program
 
     model = run.trainee.model
-    layers = {".".join(map(str, path)): node for path, node in model.nodes().items()
-              if hasattr(node, "get_spike")}
+    layers = {
+        ".".join(map(str, path)): node
+        for path, node in model.nodes().items()
+        if hasattr(node, "get_spike")
+    }
     if not layers:
         return {}
 

@@ -27,15 +27,19 @@ class Learning(Metric):
 
     reads_clock = True
 
-    def __init__(self, target_loss: Positive | None = None,
-                 choose: Literal["trial", "final"] | None = None,
-                 target: Positive | None = None) -> None:
+    def __init__(
+        self,
+        target_loss: Positive | None = None,
+        choose: Literal["trial", "final"] | None = None,
+        target: Positive | None = None,
+    ) -> None:
         self._target_loss = target_loss
         self._choose = choose
         self._target = target
 
-    def measure(self, run: Run, over: Callable[[float, int], bool] = lambda accuracy, steps: False
-                ) -> dict[str, Any]:
+    def measure(
+        self, run: Run, over: Callable[[float, int], bool] = lambda accuracy, steps: False
+    ) -> dict[str, Any]:
         """As of every metric.
 
         Args:
@@ -61,9 +65,18 @@ class Learning(Metric):
             return _mean(result.losses, task), float(result.correct[-1])
 
         name = "validation" if self._choose else "test"
-        curves: dict[str, list[Any]] = {column: [] for column in (
-            "epoch", "loss", "accuracy", f"{name}_accuracy", f"{name}_loss", "train_time_s",
-            "train_steps")}
+        curves: dict[str, list[Any]] = {
+            column: []
+            for column in (
+                "epoch",
+                "loss",
+                "accuracy",
+                f"{name}_accuracy",
+                f"{name}_loss",
+                "train_time_s",
+                "train_steps",
+            )
+        }
         values = run.stepper.values()
         norms: list[float] = []
         spent = 0.0
@@ -104,8 +117,13 @@ class Learning(Metric):
             raise ValueError("task: expected validation data to choose by, got none")
         return split
 
-    def _metrics(self, curves: dict[str, list[Any]], norms: list[float],
-                 test: tuple[float, int] | None, task: Task) -> dict[str, float | None]:
+    def _metrics(
+        self,
+        curves: dict[str, list[Any]],
+        norms: list[float],
+        test: tuple[float, int] | None,
+        task: Task,
+    ) -> dict[str, float | None]:
         losses = curves["loss"]
         target = losses[0] / 2 if self._target_loss is None else self._target_loss
         found = {
@@ -120,15 +138,21 @@ class Learning(Metric):
                 "target_loss": target,
                 "time_to_target_s": time_to(losses, curves["train_time_s"], target),
             }
-        found |= {"validation_loss": curves["validation_loss"][-1],
-                  "validation_accuracy": curves["validation_accuracy"][-1]}
+        found |= {
+            "validation_loss": curves["validation_loss"][-1],
+            "validation_accuracy": curves["validation_accuracy"][-1],
+        }
         if self._choose == "trial":
             return found
         goal = self._target or task.target
         missing = [] if goal is None else [goal - a for a in curves["validation_accuracy"]]
         accuracy, n_test = test or (None, None)
-        return found | {"test_accuracy": accuracy, "n_test": n_test, "target_accuracy": goal,
-                        "steps_to_target": time_to(missing, curves["train_steps"], 0.0)}
+        return found | {
+            "test_accuracy": accuracy,
+            "n_test": n_test,
+            "target_accuracy": goal,
+            "steps_to_target": time_to(missing, curves["train_steps"], 0.0),
+        }
 
 
 def time_to(losses: list[float], seconds: list[float], target: float) -> float | None:

@@ -37,15 +37,16 @@ class Memory(Metric):
     # The allocator's thresholds cannot be given back to glibc's own adaptation.
     disturbs_clock = True
 
-    def __init__(self, disagree_above: NotNegative = 0.25,
-                 slack_mib: NotNegative = 8.0) -> None:
+    def __init__(self, disagree_above: NotNegative = 0.25, slack_mib: NotNegative = 8.0) -> None:
         self._disagree_above = disagree_above
         self._slack_mib = slack_mib
 
     def measure(self, run: Run) -> dict[str, Any]:
         # The programs of a step run one after the other: the largest one is the step's need.
-        largest = max((program for program, _ in run.stepper.calls),
-                      key=lambda program: program.memory_total())
+        largest = max(
+            (program for program, _ in run.stepper.calls),
+            key=lambda program: program.memory_total(),
+        )
         account, total = largest.memory(), largest.memory_total()
         peak, source = _peak_of_step(run)
         peak_mib = None if peak is None else peak / MIB
@@ -59,8 +60,12 @@ class Memory(Metric):
                 "window_steps": run.trainee.window_steps(_first(run)),
             },
             "traces": traces,
-            "memory": {"source": source, "xla": account, "peak_mib": peak_mib,
-                       "disagreement": self._disagreement(peak_mib, total, account["temp"])},
+            "memory": {
+                "source": source,
+                "xla": account,
+                "peak_mib": peak_mib,
+                "disagreement": self._disagreement(peak_mib, total, account["temp"]),
+            },
         }
 
     def _disagreement(self, peak: float | None, account: float, temp: float) -> str:

@@ -39,10 +39,17 @@ class Timing(Metric):
 
     reads_clock = True
 
-    def __init__(self, warmup_s: NotNegative = 5.0, steady_within: NotNegative = 0.1,
-                 ci_width: NotNegative = 0.05, min_samples: Count = 15, max_samples: Count = 500,
-                 budget_s: Positive = 4.0, least_s: NotNegative = 0.0,
-                 against: Literal["bptt"] | None = None) -> None:
+    def __init__(
+        self,
+        warmup_s: NotNegative = 5.0,
+        steady_within: NotNegative = 0.1,
+        ci_width: NotNegative = 0.05,
+        min_samples: Count = 15,
+        max_samples: Count = 500,
+        budget_s: Positive = 4.0,
+        least_s: NotNegative = 0.0,
+        against: Literal["bptt"] | None = None,
+    ) -> None:
         self._warmup_s = warmup_s
         self._steady_within = steady_within
         self._ci_width = ci_width
@@ -98,8 +105,10 @@ class Timing(Metric):
             "samples": {"step_time_ms": [1e3 * s for s in samples]},
         }
         if compilations.count:
-            parts["invalid"] = (f"{compilations.count} compilations inside the timed region: "
-                                "its times are not those of a step")
+            parts["invalid"] = (
+                f"{compilations.count} compilations inside the timed region: "
+                "its times are not those of a step"
+            )
         if self._against and not self._turns.granted:
             self._pair(run, parts)
         return parts
@@ -114,8 +123,13 @@ class Timing(Metric):
             return  # its environment has no BPTT of ours
         else:
             try:
-                found = time_ratio(run, bptt_stepper(run), width=self._ci_width,
-                                   budget_s=self._budget_s, least_s=self._least_s)
+                found = time_ratio(
+                    run,
+                    bptt_stepper(run),
+                    width=self._ci_width,
+                    budget_s=self._budget_s,
+                    least_s=self._least_s,
+                )
             except Exception as error:
                 # A cell is worth its own time where BPTT cannot be built, or does not fit.
                 words = " ".join(str(error).split()) or type(error).__name__
@@ -125,8 +139,9 @@ class Timing(Metric):
                 run.stepper.store(run.initial)
             ratio = found[:3]
             parts["metrics"]["paired_rounds"] = found.rounds
-        parts["metrics"].update(zip(
-            ("time_vs_bptt", "time_vs_bptt_low", "time_vs_bptt_high"), ratio, strict=True))
+        parts["metrics"].update(
+            zip(("time_vs_bptt", "time_vs_bptt_low", "time_vs_bptt_high"), ratio, strict=True)
+        )
 
     def _step_s(self, run: Run, batch: Any) -> float:
         if self._turns.passed_on():

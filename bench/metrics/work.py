@@ -27,5 +27,5 @@ class Work(Metric):
                 "product_flops_per_step": total.product_flops,
                 "bytes_per_step": total.bytes,
                 "moved_bytes_per_step": traffic,
-            },
+            }
         }

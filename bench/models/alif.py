@@ -26,15 +26,28 @@ class ALIF(Spiking):
         tau_spread: standard deviation of the logarithm of the membrane time constants.
     """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: Positive = 5.0, tau_adapt: Positive = 100.0, beta: NotNegative = 0.1,
-                 tau_out: Positive = 5.0, gain: Positive = 1.0, recurrent_gain: NotNegative = 1.0,
-                 tau_spread: NotNegative = 0.0) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        n_layers: int = 1,
+        tau_mem: Positive = 5.0,
+        tau_adapt: Positive = 100.0,
+        beta: NotNegative = 0.1,
+        tau_out: Positive = 5.0,
+        gain: Positive = 1.0,
+        recurrent_gain: NotNegative = 1.0,
+        tau_spread: NotNegative = 0.0,
+    ) -> None:
         layers: list[brainstate.nn.Module] = []
         for below in widths(n_in, n_hidden, n_layers):
             neuron = brainpy.state.ALIF(
-                n_hidden, tau=time_constants(tau_mem, tau_spread, n_hidden),
-                tau_a=tau_adapt * u.ms, beta=beta * u.mV)
+                n_hidden,
+                tau=time_constants(tau_mem, tau_spread, n_hidden),
+                tau_a=tau_adapt * u.ms,
+                beta=beta * u.mV,
+            )
             comm = recurrent_linear(below, n_hidden, u.mV, gain, recurrent_gain)
             layers.append(Projected(neuron, brainpy.state.DeltaProj(comm=comm, post=neuron)))
         super().__init__(layers, n_hidden, n_out, tau_out)

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 
-def recurrent_linear(n_in: int, n_hidden: int, unit: u.Unit, gain: float = 1.0,
-                     recurrent_gain: float = 1.0) -> brainstate.nn.Linear:
+def recurrent_linear(
+    n_in: int, n_hidden: int, unit: u.Unit, gain: float = 1.0, recurrent_gain: float = 1.0
+) -> brainstate.nn.Linear:
     """The layer from ``[x, own spikes]`` to the neurons, with weights in ``unit``.
 
     Each part is scaled by its own fan-in, as if it were a projection of its own, and by its gain:
@@ -19,9 +20,11 @@ def recurrent_linear(n_in: int, n_hidden: int, unit: u.Unit, gain: float = 1.0,
     """
     init = braintools.init.KaimingNormal(unit=unit)
     weight = u.math.concatenate(
-        [gain * init((n_in, n_hidden)), recurrent_gain * init((n_hidden, n_hidden))], axis=0)
-    return brainstate.nn.Linear(n_in + n_hidden, n_hidden, w_init=weight,
-                                b_init=braintools.init.ZeroInit(unit=unit))
+        [gain * init((n_in, n_hidden)), recurrent_gain * init((n_hidden, n_hidden))], axis=0
+    )
+    return brainstate.nn.Linear(
+        n_in + n_hidden, n_hidden, w_init=weight, b_init=braintools.init.ZeroInit(unit=unit)
+    )
 
 
 def time_constants(tau: float, spread: float, n: int) -> u.Quantity:
@@ -46,8 +49,9 @@ class Spiking(brainstate.nn.Module):
         tau_out: time constant of the readout in ms.
     """
 
-    def __init__(self, layers: list[brainstate.nn.Module], n_hidden: int, n_out: int,
-                 tau_out: float) -> None:
+    def __init__(
+        self, layers: list[brainstate.nn.Module], n_hidden: int, n_out: int, tau_out: float
+    ) -> None:
         super().__init__()
         self.layers = layers
         self.readout = brainpy.state.LeakyRateReadout(n_hidden, n_out, tau=tau_out * u.ms)

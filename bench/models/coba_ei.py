@@ -27,8 +27,15 @@ class Layer(brainstate.nn.Module):
         gain, recurrent_gain: of the initial weights.
     """
 
-    def __init__(self, n_in: int, n: int, tau: u.Quantity, tau_syn: u.Quantity, gain: float,
-                 recurrent_gain: float) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n: int,
+        tau: u.Quantity,
+        tau_syn: u.Quantity,
+        gain: float,
+        recurrent_gain: float,
+    ) -> None:
         super().__init__()
         self.n_exc = max(1, min(n - 1, round(EXCITATORY * n)))
         self.neuron = brainpy.state.LIF(n, tau=tau, R=full_current(tau))
@@ -43,10 +50,13 @@ class Layer(brainstate.nn.Module):
             brainpy.state.AlignPostProj(
                 comm=brainstate.nn.SignedWLinear(w.shape[0], n, w_init=w),
                 syn=brainpy.state.Expon.desc(
-                    n, tau=tau_syn,
-                    g_initializer=braintools.init.Constant(0.0 * u.siemens)),
-                out=brainpy.state.COBA.desc(E=reversal), post=self.neuron)
-            for w, reversal in zip((exc, inh), REVERSAL, strict=True))
+                    n, tau=tau_syn, g_initializer=braintools.init.Constant(0.0 * u.siemens)
+                ),
+                out=brainpy.state.COBA.desc(E=reversal),
+                post=self.neuron,
+            )
+            for w, reversal in zip((exc, inh), REVERSAL, strict=True)
+        )
 
     def update(self, x: jax.Array) -> jax.Array:
         spikes = self.neuron.get_spike()
@@ -70,13 +80,34 @@ class CobaEI(Spiking):
         tau_spread: standard deviation of the logarithm of the membrane time constants.
     """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: Positive = 5.0, tau_syn: Positive = 3.0, tau_out: Positive = 5.0,
-                 gain: Positive = 1.0, recurrent_gain: NotNegative = 1.0,
-                 tau_spread: NotNegative = 0.0) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        n_layers: int = 1,
+        tau_mem: Positive = 5.0,
+        tau_syn: Positive = 3.0,
+        tau_out: Positive = 5.0,
+        gain: Positive = 1.0,
+        recurrent_gain: NotNegative = 1.0,
+        tau_spread: NotNegative = 0.0,
+    ) -> None:
         if n_hidden < 2:
             raise ValueError(f"n_hidden: expected at least 2 (one of a kind), got {n_hidden}.")
         super().__init__(
-            [Layer(below, n_hidden, time_constants(tau_mem, tau_spread, n_hidden), tau_syn * u.ms,
-                   gain, recurrent_gain) for below in widths(n_in, n_hidden, n_layers)],
-            n_hidden, n_out, tau_out)
+            [
+                Layer(
+                    below,
+                    n_hidden,
+                    time_constants(tau_mem, tau_spread, n_hidden),
+                    tau_syn * u.ms,
+                    gain,
+                    recurrent_gain,
+                )
+                for below in widths(n_in, n_hidden, n_layers)
+            ],
+            n_hidden,
+            n_out,
+            tau_out,
+        )

@@ -33,18 +33,33 @@ class ExpCurrent(Spiking):
         tau_spread: standard deviation of the logarithm of the membrane time constants.
     """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: Positive = 5.0, tau_syn: Positive = 3.0, tau_out: Positive = 5.0,
-                 gain: Positive = 1.0, recurrent_gain: NotNegative = 1.0,
-                 tau_spread: NotNegative = 0.0) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        n_layers: int = 1,
+        tau_mem: Positive = 5.0,
+        tau_syn: Positive = 3.0,
+        tau_out: Positive = 5.0,
+        gain: Positive = 1.0,
+        recurrent_gain: NotNegative = 1.0,
+        tau_spread: NotNegative = 0.0,
+    ) -> None:
         layers: list[brainstate.nn.Module] = []
         for below in widths(n_in, n_hidden, n_layers):
             tau = time_constants(tau_mem, tau_spread, n_hidden)
             neuron = brainpy.state.LIF(n_hidden, tau=tau, R=full_current(tau))
             syn = brainpy.state.Expon.desc(
-                n_hidden, tau=tau_syn * u.ms,
-                g_initializer=braintools.init.Constant(0.0 * u.mA))
+                n_hidden, tau=tau_syn * u.ms, g_initializer=braintools.init.Constant(0.0 * u.mA)
+            )
             comm = recurrent_linear(below, n_hidden, u.mA, gain, recurrent_gain)
-            layers.append(Projected(neuron, brainpy.state.AlignPostProj(
-                comm=comm, syn=syn, out=brainpy.state.CUBA.desc(scale=1.0), post=neuron)))
+            layers.append(
+                Projected(
+                    neuron,
+                    brainpy.state.AlignPostProj(
+                        comm=comm, syn=syn, out=brainpy.state.CUBA.desc(scale=1.0), post=neuron
+                    ),
+                )
+            )
         super().__init__(layers, n_hidden, n_out, tau_out)

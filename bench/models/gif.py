@@ -9,13 +9,7 @@ import brainunit as u
 import jax
 
 from bench.bounds import NotNegative, Positive
-from bench.models.base import (
-    Spiking,
-    full_current,
-    recurrent_linear,
-    time_constants,
-    widths,
-)
+from bench.models.base import Spiking, full_current, recurrent_linear, time_constants, widths
 
 
 class Layer(brainstate.nn.Module):
@@ -44,18 +38,34 @@ class GIF(Spiking):
         tau_spread: standard deviation of the logarithm of the membrane time constants.
     """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: Positive = 5.0, after: float = -0.05, tau_out: Positive = 5.0,
-                 gain: Positive = 1.0, recurrent_gain: NotNegative = 1.0,
-                 tau_spread: NotNegative = 0.0) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        n_layers: int = 1,
+        tau_mem: Positive = 5.0,
+        after: float = -0.05,
+        tau_out: Positive = 5.0,
+        gain: Positive = 1.0,
+        recurrent_gain: NotNegative = 1.0,
+        tau_spread: NotNegative = 0.0,
+    ) -> None:
         layers: list[brainstate.nn.Module] = []
         for below in widths(n_in, n_hidden, n_layers):
             tau, zero = time_constants(tau_mem, tau_spread, n_hidden), 0.0 * u.mV
             neuron = brainpy.state.Gif(
-                n_hidden, R=full_current(tau), tau=tau, V_rest=zero, V_reset=zero,
-                V_th_inf=1.0 * u.mV, V_th_reset=1.0 * u.mV, A2=after * u.mA,
+                n_hidden,
+                R=full_current(tau),
+                tau=tau,
+                V_rest=zero,
+                V_reset=zero,
+                V_th_inf=1.0 * u.mV,
+                V_th_reset=1.0 * u.mV,
+                A2=after * u.mA,
                 V_initializer=braintools.init.Constant(zero),
-                V_th_initializer=braintools.init.Constant(1.0 * u.mV))
+                V_th_initializer=braintools.init.Constant(1.0 * u.mV),
+            )
             linear = recurrent_linear(below, n_hidden, u.mA, gain, recurrent_gain)
             layers.append(Layer(neuron, linear))
         super().__init__(layers, n_hidden, n_out, tau_out)

@@ -30,7 +30,8 @@ class GRUCell(brainstate.nn.Module):
 
     def init_state(self, batch_size: int | None = None, **_: object) -> None:
         self.h = brainstate.HiddenState(
-            braintools.init.param(braintools.init.ZeroInit(), (self.n_hidden,), batch_size))
+            braintools.init.param(braintools.init.ZeroInit(), (self.n_hidden,), batch_size)
+        )
 
     def update(self, x: jax.Array) -> jax.Array:
         """One step: ``x`` [B, I] or [I] to the state [B, H] or [H]."""
@@ -55,8 +56,9 @@ class GRU(brainstate.nn.Module):
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
         super().__init__()
-        self.cells = [GRUCell(n_in if layer == 0 else n_hidden, n_hidden)
-                      for layer in range(n_layers)]
+        self.cells = [
+            GRUCell(n_in if layer == 0 else n_hidden, n_hidden) for layer in range(n_layers)
+        ]
         self.readout = brainstate.nn.Linear(n_hidden, n_out)
 
     def update(self, x: jax.Array) -> jax.Array:

@@ -24,16 +24,27 @@ class LIFNet(brainstate.nn.Module):
         gain, recurrent_gain: of the initial weights from below, and of those between the neurons.
     """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: Positive = 5.0, tau_out: Positive = 5.0,
-                 gain: Positive = 1.0, recurrent_gain: NotNegative = 1.0) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        n_layers: int = 1,
+        tau_mem: Positive = 5.0,
+        tau_out: Positive = 5.0,
+        gain: Positive = 1.0,
+        recurrent_gain: NotNegative = 1.0,
+    ) -> None:
         super().__init__()
         self.neurons, self.synapses = [], []
         for below in widths(n_in, n_hidden, n_layers):
             neuron = brainpy.state.LIF(n_hidden, tau=tau_mem * u.ms)
             self.neurons.append(neuron)
-            self.synapses.append(brainpy.state.DeltaProj(
-                comm=recurrent_linear(below, n_hidden, u.mV, gain, recurrent_gain), post=neuron))
+            self.synapses.append(
+                brainpy.state.DeltaProj(
+                    comm=recurrent_linear(below, n_hidden, u.mV, gain, recurrent_gain), post=neuron
+                )
+            )
         self.readout = brainpy.state.LeakyRateReadout(n_hidden, n_out, tau=tau_out * u.ms)
 
     def update(self, x: jax.Array) -> jax.Array:

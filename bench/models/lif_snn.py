@@ -29,20 +29,38 @@ class LIFSNN(brainstate.nn.Module):
         tau_out: time constant of the readout in ms.
     """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: Positive = 20.0, tau_out: Positive = 20.0) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        n_layers: int = 1,
+        tau_mem: Positive = 20.0,
+        tau_out: Positive = 20.0,
+    ) -> None:
         super().__init__()
         self.linears, self.neurons = [], []
         for below in widths(n_in, n_hidden, n_layers):
-            self.linears.append(brainstate.nn.Linear(
-                below + n_hidden, n_hidden,
-                w_init=braintools.init.KaimingNormal(unit=u.mA),
-                b_init=braintools.init.ZeroInit(unit=u.mA),
-            ))
-            self.neurons.append(brainpy.state.LIF(
-                n_hidden, tau=tau_mem * u.ms, R=1.0 * u.ohm, V_th=1.0 * u.mV, V_reset=0.0 * u.mV,
-                V_rest=0.0 * u.mV, spk_fun=braintools.surrogate.ReluGrad(), spk_reset="soft",
-            ))
+            self.linears.append(
+                brainstate.nn.Linear(
+                    below + n_hidden,
+                    n_hidden,
+                    w_init=braintools.init.KaimingNormal(unit=u.mA),
+                    b_init=braintools.init.ZeroInit(unit=u.mA),
+                )
+            )
+            self.neurons.append(
+                brainpy.state.LIF(
+                    n_hidden,
+                    tau=tau_mem * u.ms,
+                    R=1.0 * u.ohm,
+                    V_th=1.0 * u.mV,
+                    V_reset=0.0 * u.mV,
+                    V_rest=0.0 * u.mV,
+                    spk_fun=braintools.surrogate.ReluGrad(),
+                    spk_reset="soft",
+                )
+            )
         self.readout = brainpy.state.LeakyRateReadout(
             n_hidden, n_out, tau=tau_out * u.ms, w_init=braintools.init.KaimingNormal()
         )

@@ -35,8 +35,15 @@ class LRU(Stack):
         r_min, r_max: range of the initial decays.
     """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 r_min: NotNegative = 0.5, r_max: Positive = 0.99) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        n_layers: int = 1,
+        r_min: NotNegative = 0.5,
+        r_max: Positive = 0.99,
+    ) -> None:
         if not r_min < r_max < 1:
             raise ValueError(f"r_min, r_max: expected r_min < r_max < 1, got {r_min}, {r_max}.")
         blocks = [Block(n_hidden, r_min, r_max) for _ in range(n_layers)]

@@ -18,5 +18,8 @@ class LSTM(Stack):
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
-        super().__init__([brainstate.nn.LSTMCell(below, n_hidden)
-                          for below in widths(n_in, n_hidden, n_layers)], n_hidden, n_out)
+        super().__init__(
+            [brainstate.nn.LSTMCell(below, n_hidden) for below in widths(n_in, n_hidden, n_layers)],
+            n_hidden,
+            n_out,
+        )

@@ -54,5 +54,8 @@ class RTU(Stack):
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
-        super().__init__([RTUCell(below, n_hidden)
-                          for below in widths(n_in, 2 * n_hidden, n_layers)], 2 * n_hidden, n_out)
+        super().__init__(
+            [RTUCell(below, n_hidden) for below in widths(n_in, 2 * n_hidden, n_layers)],
+            2 * n_hidden,
+            n_out,
+        )

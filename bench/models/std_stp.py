@@ -16,8 +16,12 @@ KINDS = ("std", "stp")
 class Layer(brainstate.nn.Module):
     """Neurons that read ``[x, own spikes times the strength of their synapses]``."""
 
-    def __init__(self, neuron: brainstate.nn.Module, strength: brainstate.nn.Module,
-                 linear: brainstate.nn.Module) -> None:
+    def __init__(
+        self,
+        neuron: brainstate.nn.Module,
+        strength: brainstate.nn.Module,
+        linear: brainstate.nn.Module,
+    ) -> None:
         super().__init__()
         self.neuron, self.strength = neuron, strength
         self.synapse = brainpy.state.DeltaProj(comm=linear, post=neuron)
@@ -44,18 +48,30 @@ class Plastic(Spiking):
         tau_spread: standard deviation of the logarithm of the membrane time constants.
     """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1,
-                 tau_mem: Positive = 5.0, kind: str = "stp", tau_rec: Positive = 200.0,
-                 tau_out: Positive = 5.0, gain: Positive = 1.0, recurrent_gain: NotNegative = 1.0,
-                 tau_spread: NotNegative = 0.0) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        n_layers: int = 1,
+        tau_mem: Positive = 5.0,
+        kind: str = "stp",
+        tau_rec: Positive = 200.0,
+        tau_out: Positive = 5.0,
+        gain: Positive = 1.0,
+        recurrent_gain: NotNegative = 1.0,
+        tau_spread: NotNegative = 0.0,
+    ) -> None:
         if kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}.")
         layers: list[brainstate.nn.Module] = []
         for below in widths(n_in, n_hidden, n_layers):
-            neuron = brainpy.state.LIF(
-                n_hidden, tau=time_constants(tau_mem, tau_spread, n_hidden))
-            strength = (brainpy.state.STD(n_hidden, tau=tau_rec * u.ms) if kind == "std" else
-                        brainpy.state.STP(n_hidden, tau_d=tau_rec * u.ms))
+            neuron = brainpy.state.LIF(n_hidden, tau=time_constants(tau_mem, tau_spread, n_hidden))
+            strength = (
+                brainpy.state.STD(n_hidden, tau=tau_rec * u.ms)
+                if kind == "std"
+                else brainpy.state.STP(n_hidden, tau_d=tau_rec * u.ms)
+            )
             linear = recurrent_linear(below, n_hidden, u.mV, gain, recurrent_gain)
             layers.append(Layer(neuron, strength, linear))
         super().__init__(layers, n_hidden, n_out, tau_out)

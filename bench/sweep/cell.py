@@ -20,8 +20,17 @@ BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are 
 AXES = ("batch_size", "n_hidden", "n_layers", "n_steps")
 
 # What a cell measures does not depend on where it is kept or how it was started.
-NOT_IN_KEY = ("out", "plan", "resume", "report", "plot", "experiment", "question", "repeats",
-              "tune")
+NOT_IN_KEY = (
+    "out",
+    "plan",
+    "resume",
+    "report",
+    "plot",
+    "experiment",
+    "question",
+    "repeats",
+    "tune",
+)
 
 # What a whole command has one of.
 PER_COMMAND = ("experiment", "out", "plan", "plot", "question", "report", "tune")
@@ -88,8 +97,12 @@ class Cell:
         return " ".join([*parts, f"r{self.repeat}"] if self.repeat else parts)
 
 
-def identity(config: Mapping[str, Any], choices: Mapping[str, Any], repeat: Any,
-             environment: Mapping[str, Any]) -> str:
+def identity(
+    config: Mapping[str, Any],
+    choices: Mapping[str, Any],
+    repeat: Any,
+    environment: Mapping[str, Any],
+) -> str:
     """As of a cell, of a plain configuration that a record may hold."""
     measured = {key: value for key, value in config.items() if key not in NOT_IN_KEY}
     return digest([measured, choices, repeat, environment])
@@ -103,10 +116,17 @@ def told_apart(cells: Sequence[Cell]) -> list[Cell]:
     for title, own in zip(titles, settings, strict=True):
         for key, value in own.items():
             values[title, key].add(str(value))
-    return [replace(cell, apart=tuple(f"{key.rpartition('.')[2]}={value}"
-                                      for key, value in own.items()
-                                      if len(values[title, key]) > 1))
-            for cell, title, own in zip(cells, titles, settings, strict=True)]
+    return [
+        replace(
+            cell,
+            apart=tuple(
+                f"{key.rpartition('.')[2]}={value}"
+                for key, value in own.items()
+                if len(values[title, key]) > 1
+            ),
+        )
+        for cell, title, own in zip(cells, titles, settings, strict=True)
+    ]
 
 
 def one_for_all(cells: Sequence[Cell]) -> None:
@@ -119,9 +139,12 @@ def one_for_all(cells: Sequence[Cell]) -> None:
         every = [getattr(cell.config, key) for cell in cells]
         values = {json.dumps(value): value for value in every}
         if len(values) > 1:
-            raise BadInput(key, expected="one value for the whole sweep",
-                           came=", ".join(str(value) for value in values.values()),
-                           do="Start a command for each.")
+            raise BadInput(
+                key,
+                expected="one value for the whole sweep",
+                came=", ".join(str(value) for value in values.values()),
+                do="Start a command for each.",
+            )
 
 
 def _settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -159,13 +182,18 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
     """
     for key in config:
         if key not in HINTS:
-            raise BadInput(key, expected="a key of the configuration", came=key,
-                           do=suggest(key, HINTS))
+            raise BadInput(
+                key, expected="a key of the configuration", came=key, do=suggest(key, HINTS)
+            )
     config = {"metric": {}, **config}  # of metric=[] nothing is left
     for key in HINTS:
         if key not in config:
-            raise BadInput(key, expected=f"{key}=VALUE", came=f"~{key}",
-                           do="Only hyperparameters can be left out.")
+            raise BadInput(
+                key,
+                expected=f"{key}=VALUE",
+                came=f"~{key}",
+                do="Only hyperparameters can be left out.",
+            )
     config |= {
         "plot": plots.checked("plot", config["plot"]),
         "tune": tuning.checked("tune", config["tune"]),
@@ -174,13 +202,20 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
         "python": environments.checked("python", config["python"]),
     }
     if not config["metric"]:
-        raise BadInput("metric", expected="at least one metric", came="none",
-                       do="Leave metric= out for all of them.")
-    for group, node in [*((group, config[group]) for group in BUILT),
-                        *((f"metric.{name}", node) for name, node in config["metric"].items())]:
+        raise BadInput(
+            "metric",
+            expected="at least one metric",
+            came="none",
+            do="Leave metric= out for all of them.",
+        )
+    for group, node in [
+        *((group, config[group]) for group in BUILT),
+        *((f"metric.{name}", node) for name, node in config["metric"].items()),
+    ]:
         if not isinstance(node, Mapping) or "_target_" not in node:
-            raise BadInput(group, expected="_target_: package.module.Name and its arguments",
-                           came=str(node))
+            raise BadInput(
+                group, expected="_target_: package.module.Name and its arguments", came=str(node)
+            )
     for key, hint in HINTS.items():
         if is_dataclass(hint):
             instantiate.check_call(key, hint, config[key])
@@ -199,8 +234,12 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
 def _text(key: str, value: Any, expected: str) -> str | None:
     """Words that somebody typed, which may look like a number (out=2024)."""
     if isinstance(value, dict | list | bool):
-        raise BadInput(key, expected=expected, came=str(value),
-                       do=f"Put quotes around it: {key}=\"'{value}'\".")
+        raise BadInput(
+            key,
+            expected=expected,
+            came=str(value),
+            do=f"Put quotes around it: {key}=\"'{value}'\".",
+        )
     return None if value is None else str(value)
 
 
@@ -212,8 +251,12 @@ def _backend(node: Mapping[str, Any]) -> Backend:
     """
     target = instantiate.imported("backend", node)
     if not (isinstance(target, type) and issubclass(target, Backend)):
-        raise BadInput("backend", expected="a subclass of bench.backends.base.Backend",
-                       came=str(node["_target_"]), do="See bench/backends/ for some.")
+        raise BadInput(
+            "backend",
+            expected="a subclass of bench.backends.base.Backend",
+            came=str(node["_target_"]),
+            do="See bench/backends/ for some.",
+        )
     instantiate.check("backend", node)
     try:
         made: Backend = instantiate.instantiate(node)
@@ -227,9 +270,16 @@ def _check_steps(config: Config, task: str) -> None:
     bounds.check("task.steps_multiple_of", multiple, bounds.Count)
     if steps % multiple:
         nearest = max(multiple, multiple * round(steps / multiple))
-        raise BadInput("n_steps", expected=f"a multiple of {multiple} on {task}", came=str(steps),
-                       do=f"Try n_steps={nearest}.")
+        raise BadInput(
+            "n_steps",
+            expected=f"a multiple of {multiple} on {task}",
+            came=str(steps),
+            do=f"Try n_steps={nearest}.",
+        )
     if config.update_every != "sequence" and config.update_every > steps:
-        raise BadInput("update_every", expected=f"at most n_steps={steps}",
-                       came=str(config.update_every),
-                       do="Use update_every=sequence for one update a sequence.")
+        raise BadInput(
+            "update_every",
+            expected=f"at most n_steps={steps}",
+            came=str(config.update_every),
+            do="Use update_every=sequence for one update a sequence.",
+        )

@@ -31,13 +31,21 @@ def default(experiment: str | None, overrides: list[str]) -> Path:
 
 
 def _unwritable(path: Path, error: OSError) -> BadInput:
-    return BadInput("out", expected="a folder that can be written", came=str(path),
-                    do=f"{error.strerror or error}. Try out=DIR with another folder.")
+    return BadInput(
+        "out",
+        expected="a folder that can be written",
+        came=str(path),
+        do=f"{error.strerror or error}. Try out=DIR with another folder.",
+    )
 
 
 def _unreadable(path: Path, error: OSError) -> BadInput:
-    return BadInput("out", expected="records that can be read", came=str(path),
-                    do=f"{error.strerror or error}. It is left as it is; try again.")
+    return BadInput(
+        "out",
+        expected="records that can be read",
+        came=str(path),
+        do=f"{error.strerror or error}. It is left as it is; try again.",
+    )
 
 
 class Survey(NamedTuple):
@@ -111,8 +119,9 @@ class Folder:
             BadInput: when it cannot be written.
         """
         try:
-            record.write_json(self.path / "sweep.json",
-                              {"schema": record.SCHEMA, **about, "planned": planned})
+            record.write_json(
+                self.path / "sweep.json", {"schema": record.SCHEMA, **about, "planned": planned}
+            )
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
@@ -126,8 +135,7 @@ class Folder:
         try:
             return record.read(path)
         except record.Corrupt as error:
-            print(record.one_line(f"corrupt record, the cell runs again: {error}"),
-                  file=sys.stderr)
+            print(record.one_line(f"corrupt record, the cell runs again: {error}"), file=sys.stderr)
             with contextlib.suppress(OSError):
                 os.replace(path, path.with_suffix(".corrupt"))
             return None

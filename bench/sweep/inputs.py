@@ -22,20 +22,42 @@ OURS = ("core", "bench", "reports", "conf")
 # Every variable of these families counts, those of tomorrow too, except what is left out below.
 NUMERIC = ("JAX_", "XLA_", "TF_", "NVIDIA_TF32_", "CUBLAS_", "CUDNN_")
 # Those of threads and memory belong to the machine: a launcher's job may have others.
-OF_MACHINE = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "ONEDNN_", "DNNL_", "NCCL_",
-              "CUDA_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+OF_MACHINE = (
+    "OMP_",
+    "GOMP_",
+    "KMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "BLIS_",
+    "ONEDNN_",
+    "DNNL_",
+    "NCCL_",
+    "CUDA_",
+    "MALLOC_",
+    "GLIBC_TUNABLES",
+    "LD_PRELOAD",
+)
 LEFT_OUT = (
     # Set for each cell by the harness, from its configuration.
-    "JAX_PLATFORMS", "JAX_ENABLE_COMPILATION_CACHE", "JAX_COMPILATION_CACHE_",
-    "JAX_PERSISTENT_CACHE_", "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "JAX_PLATFORMS",
+    "JAX_ENABLE_COMPILATION_CACHE",
+    "JAX_COMPILATION_CACHE_",
+    "JAX_PERSISTENT_CACHE_",
+    "XLA_PYTHON_CLIENT_PREALLOCATE",
     "XLA_FLAGS",  # recorded under a name of its own
     # Which of the GPUs: launchers choose one for each job, and its name is recorded.
     "CUDA_VISIBLE_DEVICES",
     # Set by scikit-learn where it is imported; whether two runtimes may be loaded moves no number.
-    "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",
+    "KMP_DUPLICATE_LIB_OK",
+    "KMP_INIT_AT_FORK",
     # What is said about a program, not what it computes.
-    "JAX_LOG", "JAX_DEBUG_LOG_MODULES", "JAX_TRACEBACK_", "JAX_INCLUDE_FULL_TRACEBACKS",
-    "JAX_EXPLAIN_CACHE_MISSES", "JAX_DUMP_IR_", "TF_CPP_",
+    "JAX_LOG",
+    "JAX_DEBUG_LOG_MODULES",
+    "JAX_TRACEBACK_",
+    "JAX_INCLUDE_FULL_TRACEBACKS",
+    "JAX_EXPLAIN_CACHE_MISSES",
+    "JAX_DUMP_IR_",
+    "TF_CPP_",
 )
 # A setting whose name ends in one of these names data on disk.
 OF_DATA = ("path", "file", "folder", "dir")
@@ -43,16 +65,23 @@ OF_DATA = ("path", "file", "folder", "dir")
 
 def variables(families: tuple[str, ...]) -> dict[str, str]:
     """Variables of the environment of these families that may change a number."""
-    return {name: value for name, value in sorted(os.environ.items())
-            if name.startswith(families) and not name.startswith(LEFT_OUT)}
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(families) and not name.startswith(LEFT_OUT)
+    }
 
 
 def code_hash(targets: tuple[str, ...], root: Path) -> str:
     """Hash of every source file of ``core`` and ``bench`` in ``root`` and of plug-ins outside."""
-    files = [(str(path.relative_to(root)), path) for package in ("core", "bench")
-             for path in (root / package).rglob("*.py")]
-    files += [(path.name, path) for target in targets
-              for path in sources(target.rpartition(".")[0])]
+    files = [
+        (str(path.relative_to(root)), path)
+        for package in ("core", "bench")
+        for path in (root / package).rglob("*.py")
+    ]
+    files += [
+        (path.name, path) for target in targets for path in sources(target.rpartition(".")[0])
+    ]
     hashes = set()
     for name, path in files:
         # What is no readable file cannot be imported: an editor's broken link, a folder, a pipe.
@@ -103,8 +132,11 @@ def _source_of(module: str) -> Path | None:
     path = Path(spec.origin) if spec.origin is not None else None
     folders = [Path(folder) for folder in spec.submodule_search_locations or []]
     for part in rest.split(".") if rest else []:
-        options = [file for folder in folders
-                   for file in (folder / part / "__init__.py", folder / f"{part}.py")]
+        options = [
+            file
+            for folder in folders
+            for file in (folder / part / "__init__.py", folder / f"{part}.py")
+        ]
         path = next((file for file in options if file.is_file()), None)
         folders = [folder / part for folder in folders if (folder / part).is_dir()]
         if path is None and not folders:
@@ -145,9 +177,12 @@ def data_of(config: Config) -> dict[str, str]:
     Raises:
         BadInput: when a file cannot be read.
     """
-    named = {key: _files_hash(Path(value)) for node in (config.task, config.model)
-             for key, value in node.items()
-             if isinstance(value, str) and key.rpartition("_")[2] in OF_DATA}
+    named = {
+        key: _files_hash(Path(value))
+        for node in (config.task, config.model)
+        for key, value in node.items()
+        if isinstance(value, str) and key.rpartition("_")[2] in OF_DATA
+    }
     found = {key: value for key, value in named.items() if value}
     return {"data": hashlib.sha256(repr(found).encode()).hexdigest()[:16]} if found else {}
 
@@ -163,8 +198,9 @@ def _files_hash(path: Path) -> str:
             with file.open("rb") as opened:
                 hasher.update(hashlib.file_digest(opened, "sha256").digest())
     except OSError as error:
-        raise BadInput("task", expected="data that can be read", came=str(path),
-                       do=f"{error}.") from error
+        raise BadInput(
+            "task", expected="data that can be read", came=str(path), do=f"{error}."
+        ) from error
     return hasher.hexdigest() if looked else ""
 
 

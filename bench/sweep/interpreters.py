@@ -63,22 +63,43 @@ def ask(python: str, packages: tuple[str, ...]) -> Interpreter:
         BadInput: when it is no Python interpreter, too old, or has not what cells need.
     """
     try:
-        answer = subprocess.run([executable(python), "-I", "-c", _ASK, *packages, *NEEDED],
-                                stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                                timeout=60, check=True)
+        answer = subprocess.run(
+            [executable(python), "-I", "-c", _ASK, *packages, *NEEDED],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
         told = json.loads(answer.stdout)
         version = tuple(map(int, told["python"].split(".")[:2]))
         found, root = dict(told["versions"]), str(told["root"])
-    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError,
-            AttributeError) as error:
-        raise BadInput("python", expected="a Python interpreter", came=python,
-                       do="It does not answer like one.") from error
+    except (
+        OSError,
+        subprocess.SubprocessError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise BadInput(
+            "python",
+            expected="a Python interpreter",
+            came=python,
+            do="It does not answer like one.",
+        ) from error
     if version < OLDEST:
-        raise BadInput("python", expected=f"Python {'.'.join(map(str, OLDEST))} or newer",
-                       came=f"{python}, which is {told['python']}")
+        raise BadInput(
+            "python",
+            expected=f"Python {'.'.join(map(str, OLDEST))} or newer",
+            came=f"{python}, which is {told['python']}",
+        )
     if missing := [name for name in NEEDED if name not in found]:
-        raise BadInput("python", expected="an interpreter that has what cells import",
-                       came=f"{python}, which lacks {', '.join(missing)}",
-                       do="Install them into its environment.")
+        raise BadInput(
+            "python",
+            expected="an interpreter that has what cells import",
+            came=f"{python}, which lacks {', '.join(missing)}",
+            do="Install them into its environment.",
+        )
     versions = {name: found[name] for name in packages if name in found}
     return Interpreter(told["python"], versions, Path(root) if root else None)

@@ -24,8 +24,9 @@ VISIBLE_WITHIN_S = 60.0
 SAY_EVERY_S = 30.0
 
 
-def launch(launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher: Watcher
-           ) -> list[str]:
+def launch(
+    launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher: Watcher
+) -> list[str]:
     """Deals the cells to the launcher's jobs and waits for their records.
 
     Args:
@@ -43,21 +44,29 @@ def launch(launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher
     try:
         shares = deal(list(todo.values()), folder, jobs)
     except OSError as error:
-        raise BadInput("out", expected="a folder that can be written", came=str(folder.path),
-                       do=f"{error.strerror or error}.") from error
+        raise BadInput(
+            "out",
+            expected="a folder that can be written",
+            came=str(folder.path),
+            do=f"{error.strerror or error}.",
+        ) from error
     watcher.say(f"{len(todo)} cells for {jobs} job{'s' if jobs > 1 else ''}")
     timed = any("timing" in cell.config.metric for cell in todo.values())
     if jobs > 1 and launcher.here and timed:
-        watcher.say(f"warning: {jobs} jobs on this machine may run at the same time; "
-                    "a cell that was timed beside others says so in its column shared_with")
+        watcher.say(
+            f"warning: {jobs} jobs on this machine may run at the same time; "
+            "a cell that was timed beside others says so in its column shared_with"
+        )
     before, said = _records(folder), time.monotonic()
 
     def tick(ended: int) -> None:
         nonlocal said
         if time.monotonic() - said > SAY_EVERY_S:
             said = time.monotonic()
-            watcher.say(f"{_records(folder) - before} of {len(todo)} cells recorded, "
-                        f"{ended} of {jobs} jobs ended")
+            watcher.say(
+                f"{_records(folder) - before} of {len(todo)} cells recorded, "
+                f"{ended} of {jobs} jobs ended"
+            )
 
     try:
         outcome = launcher.run(shares, folder.path / "jobs", tick)
@@ -92,9 +101,14 @@ def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
     paths = []
     for job in range(jobs):
         paths.append((place / f"{job}.json").resolve())
-        record.write_json(paths[-1], {
-            "folder": str(folder.path.resolve()), "dealt": dealt,
-            "cells": [cell.plain() for cell in cells[job::jobs]]})
+        record.write_json(
+            paths[-1],
+            {
+                "folder": str(folder.path.resolve()),
+                "dealt": dealt,
+                "cells": [cell.plain() for cell in cells[job::jobs]],
+            },
+        )
     return paths
 
 
@@ -150,8 +164,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _records(folder: Folder) -> int:
     with contextlib.suppress(OSError):
-        return sum(name.endswith(".json") and not name.startswith(".")
-                   for name in os.listdir(folder.cells))
+        return sum(
+            name.endswith(".json") and not name.startswith(".") for name in os.listdir(folder.cells)
+        )
     return 0
 
 

@@ -68,9 +68,16 @@ def run_cell(
     outcome, started = Outcome(), time.monotonic()
     report = _Report(outcome, on_phase)
     try:
-        end = child.run(module, json.dumps(plain).encode(), report.line, python=config.python,
-                        env=environment(config), deadline_s=deadline_s, memory_bytes=memory_bytes,
-                        most_bytes=record.LARGEST)
+        end = child.run(
+            module,
+            json.dumps(plain).encode(),
+            report.line,
+            python=config.python,
+            env=environment(config),
+            deadline_s=deadline_s,
+            memory_bytes=memory_bytes,
+            most_bytes=record.LARGEST,
+        )
     except OSError as error:  # no process or descriptor is left, or no such interpreter
         outcome.reason = f"its process could not be started: {error}"
         _save(log, f"{outcome.reason}\n".encode())
@@ -148,8 +155,8 @@ def _message(line: bytes) -> dict[str, Any]:
         raise ValueError(why)
     texts = [message.get("phase", ""), message.get("status", ""), message.get("reason", "")]
     if not all(isinstance(text, str) for text in texts) or (
-            "status" in message and not (message["status"] in record.STATUSES
-                                         and "reason" in message)):
+        "status" in message and not (message["status"] in record.STATUSES and "reason" in message)
+    ):
         raise ValueError(ascii(message)[:SHOWN])
     return message
 
@@ -226,5 +233,8 @@ def environment(config: Config) -> dict[str, str]:
 
 def _cached(folder: str) -> dict[str, str]:
     """The variables that have jax keep what it compiles."""
-    return {"JAX_ENABLE_COMPILATION_CACHE": "true", "JAX_COMPILATION_CACHE_DIR": folder,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }

@@ -64,25 +64,41 @@ def against_floor(metrics: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[
         return {}
     least, most, step_ms = None, None, metrics.get("step_time_low_ms")
     if rates:
-        least, most = (1e3 * max(amount / rates[rate][end] for amount, rate
-                                 in zip(work, RATES, strict=True)) for end in (1, 0))
+        least, most = (
+            1e3 * max(amount / rates[rate][end] for amount, rate in zip(work, RATES, strict=True))
+            for end in (1, 0)
+        )
 
     def over(floor: float | None) -> float | None:
         return step_ms / floor if step_ms and floor else None
 
-    return {"floor_ms": least, "floor_ms_lo": least, "floor_ms_hi": most,
-            "limit_ratio": over(least), "limit_ratio_lo": over(most), "limit_ratio_hi": over(least)}
+    return {
+        "floor_ms": least,
+        "floor_ms_lo": least,
+        "floor_ms_hi": most,
+        "limit_ratio": over(least),
+        "limit_ratio_lo": over(most),
+        "limit_ratio_hi": over(least),
+    }
 
 
 def _are_rates(found: object) -> bool:
     return isinstance(found, dict) and all(
-        isinstance(ends := found.get(rate), list) and len(ends) == 2
-        and all(is_number(end) and end > 0 for end in ends) for rate in RATES)
+        isinstance(ends := found.get(rate), list)
+        and len(ends) == 2
+        and all(is_number(end) and end > 0 for end in ends)
+        for rate in RATES
+    )
 
 
 def _measured(cell: Cell) -> dict[str, Any]:
-    answer = child.asked("bench.cell.machine_rates", cell.config.dtype, python=cell.config.python,
-                         env=launch.environment(cell.config), timeout_s=TIMEOUT_S)
+    answer = child.asked(
+        "bench.cell.machine_rates",
+        cell.config.dtype,
+        python=cell.config.python,
+        env=launch.environment(cell.config),
+        timeout_s=TIMEOUT_S,
+    )
     if not (answer.found and _are_rates(answer.found[-1])):
         raise ValueError(f"no rates: {answer.last}")
     return dict(answer.found[-1])

@@ -29,8 +29,11 @@ def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
     """The record of one cell, run in a process of its own unless it is skipped."""
     result = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
     result["provenance"] = {
-        **provenance.describe(cell), "identity": cell.identity(provenance.environment_of(cell)),
-        "identity_anywhere": identity_anywhere(cell), "load_before": _load()}
+        **provenance.describe(cell),
+        "identity": cell.identity(provenance.environment_of(cell)),
+        "identity_anywhere": identity_anywhere(cell),
+        "load_before": _load(),
+    }
     reason = why_skipped(cell)
     if reason:
         result["provenance"]["wall_s"] = 0.0
@@ -47,12 +50,18 @@ def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
     result["provenance"].update(own)  # whatever a cell's process says about itself
     if other_cells.most is not None:
         result["metrics"]["shared_with"] = other_cells.most
-    result["provenance"].update(load_after=_load(), wall_s=round(outcome.wall_s, 3),
-                                phases=outcome.phases)
+    result["provenance"].update(
+        load_after=_load(), wall_s=round(outcome.wall_s, 3), phases=outcome.phases
+    )
     if provenance.code_changed(cell):
-        return {**result, "status": "invalid", "reason": (
-            "core, bench or a plug-in was edited since the sweep began, so this is not the code "
-            "that the row is filed under; the same command measures it again")}
+        return {
+            **result,
+            "status": "invalid",
+            "reason": (
+                "core, bench or a plug-in was edited since the sweep began, so this is not the "
+                "code that the row is filed under; the same command measures it again"
+            ),
+        }
     _add_floor(result, folder, cell)
     reason = outcome.reason
     if outcome.status not in record.FINE:
@@ -60,8 +69,9 @@ def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
     return {**result, "status": outcome.status, "reason": reason}
 
 
-def timed_again(cell: Cell, result: dict[str, Any], folder: Folder, watcher: Watcher
-                ) -> dict[str, Any]:
+def timed_again(
+    cell: Cell, result: dict[str, Any], folder: Folder, watcher: Watcher
+) -> dict[str, Any]:
     """The record with the times of another process, where those were disturbed less."""
     key, timing = result["key"], cell.config.metric["timing"]
     alone = cell.having(metric={"timing": timing})
@@ -81,14 +91,14 @@ def timed_again(cell: Cell, result: dict[str, Any], folder: Folder, watcher: Wat
 
 def _quieter(metrics: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
     now, before = (times.get("other_cores") for times in (metrics, than))
-    return not metrics["contended"] or (
-        now is not None and before is not None and now < before / 2)
+    return not metrics["contended"] or (now is not None and before is not None and now < before / 2)
 
 
 def was_contended(result: Mapping[str, Any] | None) -> bool:
     """Whether a record holds times of a busy machine."""
-    return (result is not None and result["status"] == "ok"
-            and bool(result["metrics"].get("contended")))
+    return (
+        result is not None and result["status"] == "ok" and bool(result["metrics"].get("contended"))
+    )
 
 
 def machine_is_quiet() -> bool:
@@ -105,12 +115,17 @@ def _add_floor(result: dict[str, Any], folder: Folder, cell: Cell) -> None:
         result["provenance"]["rates"] = rates
 
 
-def _in_its_process(cell: Cell, log: str, folder: Folder, on_phase: Callable[[str], None]
-                    ) -> launch.Outcome:
+def _in_its_process(
+    cell: Cell, log: str, folder: Folder, on_phase: Callable[[str], None]
+) -> launch.Outcome:
     limits = cell.config.limits
     return launch.run_cell(
-        {"config": cell.config, "choices": cell.choices, "repeat": cell.repeat,
-         "core_python": _core_python(cell)},
+        {
+            "config": cell.config,
+            "choices": cell.choices,
+            "repeat": cell.repeat,
+            "core_python": _core_python(cell),
+        },
         folder.cells / f"{log}.log",
         deadline_s=limits.deadline_s,
         memory_bytes=processes.memory_cap(limits),
@@ -123,15 +138,21 @@ def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
     platform = cell.config.device.platform
     missing = "" if elsewhere else provenance.missing_device(platform)
     backend: Backend = instantiate(cell.config.backend)
-    return (missing or _unsplittable(cell) or backend.unsupported(cell.config, cell.choices)
-            or ("" if elsewhere else _not_installed(cell, backend)))
+    return (
+        missing
+        or _unsplittable(cell)
+        or backend.unsupported(cell.config, cell.choices)
+        or ("" if elsewhere else _not_installed(cell, backend))
+    )
 
 
 def _not_installed(cell: Cell, backend: Backend) -> str:
     python, name = cell.config.python, cell.choices["backend"]
     if backend.environment and python is None:
-        return (f"{name} needs an environment of its own, which is not built "
-                f"({how_to_build(backend.environment)})")
+        return (
+            f"{name} needs an environment of its own, which is not built "
+            f"({how_to_build(backend.environment)})"
+        )
     lacks = [package for package in backend.requires if not provenance.has(python, package)]
     where = "the project's environment" if python is None else python
     return f"{where} lacks {', '.join(lacks)}" if lacks else ""

@@ -45,9 +45,13 @@ def others(platform: str) -> int:
     """
     own = set(processes.descendants(os.getpid()))
     # By session: a cell's process and its guard look alike.
-    return len({_session(process.pid) for process in psutil.process_iter(["cmdline"])
-                if _runs_a_cell(process) and process.pid not in own
-                and _may_share(process, platform)})
+    return len(
+        {
+            _session(process.pid)
+            for process in psutil.process_iter(["cmdline"])
+            if _runs_a_cell(process) and process.pid not in own and _may_share(process, platform)
+        }
+    )
 
 
 def _session(pid: int) -> int:

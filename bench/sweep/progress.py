@@ -63,8 +63,13 @@ class Watcher:
         self._began = 0.0
         self._title = self._phase = ""
         self._bar = Progress(
-            TextColumn("[bold]cells"), BarColumn(BAR_WIDTH), MofNCompleteColumn(),
-            TimeElapsedColumn(), _Now(self.now), console=self.console, transient=True,
+            TextColumn("[bold]cells"),
+            BarColumn(BAR_WIDTH),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            _Now(self.now),
+            console=self.console,
+            transient=True,
             disable=not self.console.is_terminal,
         )
         self._task = self._bar.add_task("cells", total=total)
@@ -101,8 +106,10 @@ class Watcher:
         self._done += 1
         self._durations.append(time.monotonic() - self._began)
         self._bar.update(self._task, advance=1)
-        self.say(f"[{self._done}/{self._total}] {outcome_line(cell, record)}"
-                 f"  {self._durations[-1]:.1f} s")
+        self.say(
+            f"[{self._done}/{self._total}] {outcome_line(cell, record)}"
+            f"  {self._durations[-1]:.1f} s"
+        )
 
     def say(self, text: str) -> None:
         """One line that stays."""
@@ -132,15 +139,21 @@ def closing_table(records: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
         for status in sorted(set(statuses)):
             table.add_row(status, str(statuses.count(status)))
         return table
-    measured = [name for name in COLUMNS
-                if any(record["metrics"].get(name) is not None for _, record in records)]
+    measured = [
+        name
+        for name in COLUMNS
+        if any(record["metrics"].get(name) is not None for _, record in records)
+    ]
     for name in ("cell", "status", *measured):
         table.add_column(name, justify="right" if name in COLUMNS else "left", no_wrap=True)
     for title, record in records:
         status = record["status"]
         # As they are: a setting in a title may look like markup.
-        table.add_row(Text(title), Text(status, style=STYLE.get(status, "red")),
-                      *[_number(record["metrics"].get(name)) for name in measured])
+        table.add_row(
+            Text(title),
+            Text(status, style=STYLE.get(status, "red")),
+            *[_number(record["metrics"].get(name)) for name in measured],
+        )
     return table
 
 

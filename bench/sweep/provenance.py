@@ -20,9 +20,21 @@ from bench.sweep.git import git
 from bench.sweep.inputs import NUMERIC, OF_MACHINE, ROOT, code_hash, data_of, variables
 from bench.sweep.interpreters import ask
 
-PACKAGES = ("jax", "jaxlib", "numpy", "brainstate", "braintools", "brainunit", "brainpy-state",
-            "braintrace", "brainscale", "etrace-bench", "scikit-learn", "jax-cuda12-plugin",
-            "jax-cuda13-plugin")
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "brainstate",
+    "braintools",
+    "brainunit",
+    "brainpy-state",
+    "braintrace",
+    "brainscale",
+    "etrace-bench",
+    "scikit-learn",
+    "jax-cuda12-plugin",
+    "jax-cuda13-plugin",
+)
 
 # Names a folder for compiled programs: for who times the steps of one cell in many processes, and
 # never its compilation.
@@ -105,7 +117,8 @@ def environment(python: str | None, gpu: bool) -> dict[str, Any]:
     return {
         **software(python),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
@@ -188,5 +201,7 @@ def _git(root: Path) -> dict[str, Any]:
         # Installed somewhere inside of another project's repository.
         return {"commit": None, "dirty": None}
     changed = told("status", "--porcelain", "--", "core", "bench", "conf")
-    return {"commit": told("rev-parse", "HEAD"),
-            "dirty": None if changed is None else bool(changed)}
+    return {
+        "commit": told("rev-parse", "HEAD"),
+        "dirty": None if changed is None else bool(changed),
+    }

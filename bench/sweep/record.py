@@ -29,8 +29,9 @@ LONGEST = len(str(-(2**63)))
 SHOWN, MOST_LETTERS = 60, 2000
 
 
-def blank(key: str, experiment: str | None, row: Mapping[str, Any], config: Mapping[str, Any]
-          ) -> dict[str, Any]:
+def blank(
+    key: str, experiment: str | None, row: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any]:
     """A record of a cell that has not been measured yet."""
     return {
         "schema": SCHEMA,
@@ -160,7 +161,8 @@ def _is_number(value: Any) -> bool:
 
 def _holds_lists(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(item, list) and all(map(_is_number, item)) for item in value.values())
+        isinstance(item, list) and all(map(_is_number, item)) for item in value.values()
+    )
 
 
 # What a measurement may add to a record, in words. Plug-ins may add parts of other names.
@@ -238,14 +240,18 @@ def read(path: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict) or not wanted <= set(record):
         raise Corrupt(f"{path.name} lacks fields of a record")
     if record["schema"] != SCHEMA:
-        raise Corrupt(f"{path.name} has schema {_shown(record['schema'])}, this version writes "
-                      f"{SCHEMA}")
+        raise Corrupt(
+            f"{path.name} has schema {_shown(record['schema'])}, this version writes {SCHEMA}"
+        )
     if record["key"] != path.stem or record["status"] not in STATUSES:
         raise Corrupt(f"{path.name} holds another cell's record")
     record = {"reason": "", "health": "", "created": "", "provenance": {}} | record
     kinds = {"row": dict, "config": dict, "reason": str, "created": str}
-    wrong = [f"expected {name} to be {kind.__name__}, got {_shown(record[name])}"
-             for name, kind in kinds.items() if not isinstance(record[name], kind)]
+    wrong = [
+        f"expected {name} to be {kind.__name__}, got {_shown(record[name])}"
+        for name, kind in kinds.items()
+        if not isinstance(record[name], kind)
+    ]
     wrong += filter(None, [malformed({k: v for k, v in record.items() if k not in FILED})])
     if wrong:
         raise Corrupt(f"{path.name}: {wrong[0]}")

@@ -29,6 +29,7 @@ def endable() -> Iterator[None]:
 
     What was ignored stays ignored, as under ``nohup``.
     """
+
     def end(number: int, _: object) -> None:
         for other in before:
             signal.signal(other, signal.SIG_DFL)
@@ -36,8 +37,11 @@ def endable() -> Iterator[None]:
 
     here = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in TOLD if here}
-    before = {number: handler for number, handler in before.items()
-              if handler not in (signal.SIG_IGN, None)}
+    before = {
+        number: handler
+        for number, handler in before.items()
+        if handler not in (signal.SIG_IGN, None)
+    }
     for number in before:
         signal.signal(number, end)
     try:

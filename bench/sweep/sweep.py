@@ -43,8 +43,9 @@ def with_repeats(cells: list[Cell]) -> list[Cell]:
     A machine that slows down for a while then touches all cells alike, not all repeats of one.
     """
     rounds = max(cell.config.repeats for cell in cells)
-    expanded = [cell.repeated(r) for r in range(rounds) for cell in cells
-                if r < cell.config.repeats]
+    expanded = [
+        cell.repeated(r) for r in range(rounds) for cell in cells if r < cell.config.repeats
+    ]
     return list({key_of(cell): cell for cell in expanded}.values())
 
 
@@ -61,8 +62,12 @@ def refuse_missing_device(cells: list[Cell]) -> None:
     """
     reasons = [provenance.missing_device(cell.config.device.platform) for cell in cells]
     if all(reasons):
-        raise BadInput("device", expected="a device of this machine",
-                       came=cells[0].choices["device"], do=f"{reasons[0]}. Try device=cpu.")
+        raise BadInput(
+            "device",
+            expected="a device of this machine",
+            came=cells[0].choices["device"],
+            do=f"{reasons[0]}. Try device=cpu.",
+        )
 
 
 def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
@@ -89,8 +94,13 @@ def readable(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
     return None
 
 
-def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
-        runner: Runner | None = None, then: Then | None = None) -> int:
+def run(
+    cells: list[Cell],
+    folder: Folder,
+    about: Mapping[str, Any],
+    runner: Runner | None = None,
+    then: Then | None = None,
+) -> int:
     """Runs what is missing or stale, then builds tables and report unless ``report=false``.
 
     Args:
@@ -114,34 +124,45 @@ def run(cells: list[Cell], folder: Folder, about: Mapping[str, Any],
             then = None
     except KeyboardInterrupt as ended:
         done = sum(readable(folder, key, cell) is not None for key, cell in keys.items())
-        print(f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; the same "
-              "command runs the others", file=sys.stderr)
+        print(
+            f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; the same "
+            "command runs the others",
+            file=sys.stderr,
+        )
         return signals.status_of(ended)
     if folder.anywhere:
         # The records' own keys, which are those of the machines that measured them.
-        keys = {found["key"] if (found := readable(folder, key, cell)) else key: cell
-                for key, cell in keys.items()}
+        keys = {
+            found["key"] if (found := readable(folder, key, cell)) else key: cell
+            for key, cell in keys.items()
+        }
         with contextlib.suppress(BadInput):  # not writable any more: the records are there
             _plan(keys, folder, about)
     return _close(keys, folder, problems, next(iter(keys.values())).config)
 
 
-def _stage(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any], runner: Runner
-           ) -> list[str]:
+def _stage(
+    keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any], runner: Runner
+) -> list[str]:
     """Runs those of the cells that have no record yet; returns what went wrong beside them."""
     others, durations = folder.survey(keys)
     _plan(keys, folder, about)
     todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
     with signals.endable(), Watcher(len(todo), list(durations.values())) as watcher:
         if others:
-            watcher.say(f"{folder.path} holds {others} records of other cells already; the "
-                        "report covers all of them. out=DIR keeps sweeps apart.")
+            watcher.say(
+                f"{folder.path} holds {others} records of other cells already; the "
+                "report covers all of them. out=DIR keeps sweeps apart."
+            )
         if len(todo) < len(keys):
             watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
         problems = runner(in_random_order(todo), folder, watcher)
         # A launcher's jobs look after their own cells.
-        return problems if folder.anywhere else [
-            *problems, *again_where_contended(todo, folder, watcher)]
+        return (
+            problems
+            if folder.anywhere
+            else [*problems, *again_where_contended(todo, folder, watcher)]
+        )
 
 
 def _plan(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any]) -> None:
@@ -166,8 +187,10 @@ def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[
                 queue.append((key, cell))
                 if key not in said:
                     said.add(key)
-                    watcher.say(f"another sweep runs {cell.title()} in this folder: waiting for it "
-                                f"(its lock: {folder.cells / f'.{key}.lock'})")
+                    watcher.say(
+                        f"another sweep runs {cell.title()} in this folder: waiting for it "
+                        f"(its lock: {folder.cells / f'.{key}.lock'})"
+                    )
                 waited += 1
                 if waited >= len(queue):
                     time.sleep(LOCK_WAIT_S)
@@ -203,8 +226,7 @@ def in_random_order(todo: Mapping[str, Cell]) -> dict[str, Cell]:
     return dict(sorted(todo.items(), key=lambda item: (item[1].repeat, item[0])))
 
 
-def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher
-                          ) -> list[str]:
+def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
     """Times cells once more whose times are of a busy machine, if it is quiet now.
 
     Returns:
@@ -221,8 +243,10 @@ def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Wat
                 if problem := _saved(folder, timed_again(cell, found, folder, watcher)):
                     unsaved.append(f"record of {cell.title()} could not be written: {problem}")
     if left:
-        watcher.say(f"{len(left)} cells were timed while the machine was busy, which it still is: "
-                    "their column contended says so")
+        watcher.say(
+            f"{len(left)} cells were timed while the machine was busy, which it still is: "
+            "their column contended says so"
+        )
     return unsaved
 
 
@@ -266,8 +290,7 @@ def counts(cell: Cell, found: Mapping[str, Any] | None) -> bool:
     return found is not None and not (retry and found["status"] not in record.FINE)
 
 
-def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str],
-           config: Config) -> int:
+def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], config: Config) -> int:
     page = "none (report=false)"
     if config.report:
         try:
@@ -278,8 +301,11 @@ def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str],
     # Not before: until now the newest report is the one of the sweep before.
     folder.link_latest()
     # Of a record with its samples and curves only this much is held: sweeps can be long.
-    records = [(cell.title(), {part: found[part] for part in ("status", "metrics")})
-               for key, cell in keys.items() if (found := readable(folder, key, cell)) is not None]
+    records = [
+        (cell.title(), {part: found[part] for part in ("status", "metrics")})
+        for key, cell in keys.items()
+        if (found := readable(folder, key, cell)) is not None
+    ]
     watcher = Watcher(0, [])
     watcher.console.print(closing_table(records))
     failed = [title for title, found in records if found["status"] not in record.FINE]
@@ -306,13 +332,31 @@ def build_report(path: Path, modules: list[str]) -> str:
     Raises:
         NoReport: when it fails.
     """
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(
-        [str(provenance.ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
-    command = [sys.executable, "-P", "-m", "reports", "report", str(path),
-               *(["--plots", *modules] if modules else [])]
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(
+            [str(provenance.ROOT), os.environ.get("PYTHONPATH", "")]
+        ).rstrip(os.pathsep),
+    }
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "reports",
+        "report",
+        str(path),
+        *(["--plots", *modules] if modules else []),
+    ]
     try:
-        answer = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True,
-                                text=True, errors="replace", check=False)
+        answer = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
     except OSError as error:
         raise NoReport(str(error)) from error
     page = path / "report" / "index.html"

@@ -43,17 +43,25 @@ class Tuning:
         names = ["lr", *sorted(set(self.ranges) - {"lr"})]
         sequence = qmc.Halton(len(names), scramble=False)
         sequence.fast_forward(1)  # the first point is the corner of the ranges
-        return [{name: _between(name, *self.ranges[name], at)
-                 for name, at in zip(names, point, strict=True)}
-                for point in sequence.random(self.trials).tolist()]
+        return [
+            {
+                name: _between(name, *self.ranges[name], at)
+                for name, at in zip(names, point, strict=True)
+            }
+            for point in sequence.random(self.trials).tolist()
+        ]
 
 
 def tuning_of(asked: Mapping[str, Any]) -> Tuning | None:
     """What checked settings below ``tune`` ask for; None where nothing is tuned."""
     if not asked["trials"]:
         return None
-    ranges = {name: (low, high) for name, found in asked.items()
-              if name not in COUNTS and found is not None for low, high in [found]}
+    ranges = {
+        name: (low, high)
+        for name, found in asked.items()
+        if name not in COUNTS and found is not None
+        for low, high in [found]
+    }
     return Tuning(asked["trials"], asked["seeds"], asked["jobs"], ranges)
 
 
@@ -72,8 +80,9 @@ def checked(key: str, value: Any) -> dict[str, Any]:
         if value[name] is not None or name == "seeds":
             check("tune" if name == "trials" else f"{key}.{name}", value[name], NUMBER, example)
     if value["lr"] is None:
-        raise BadInput(f"{key}.lr", expected="[LOWEST,HIGHEST]", came="null",
-                       do=f"Try {key}.lr=[1e-4,1e-1].")
+        raise BadInput(
+            f"{key}.lr", expected="[LOWEST,HIGHEST]", came="null", do=f"Try {key}.lr=[1e-4,1e-1]."
+        )
     for name, found in value.items():
         if name not in COUNTS and found is not None:
             _check_range(f"{key}.{name}", name, found)
@@ -87,8 +96,12 @@ def _check_range(key: str, name: str, found: Any) -> None:
     pair = isinstance(found, list) and len(found) == 2 and all(map(is_number, found))
     inside = pair and all(0 <= v < 1 if is_decay else v > 0 for v in found)
     if not (inside and found[0] < found[1]):
-        raise BadInput(key, expected=f"[LOWEST,HIGHEST], {words}, the lower one first",
-                       came=str(found), do=f"Try {key}={example}.")
+        raise BadInput(
+            key,
+            expected=f"[LOWEST,HIGHEST], {words}, the lower one first",
+            came=str(found),
+            do=f"Try {key}={example}.",
+        )
 
 
 def _is_decay(name: str) -> bool:

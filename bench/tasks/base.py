@@ -103,8 +103,9 @@ class DrawnTask(Task):
         n_test: held-out sequences, the same for every seed; None for none.
     """
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_batches: int,
-                 n_test: int | None) -> None:
+    def __init__(
+        self, n_steps: int, batch_size: int, seed: int, n_batches: int, n_test: int | None
+    ) -> None:
         self._n_steps = n_steps
         self._batch_size = batch_size
         self._seed = seed
@@ -147,8 +148,9 @@ def digit_images(n_test: int) -> tuple[Batch, Batch]:
 
     images, labels = load_digits(return_X_y=True)
     if not 1 <= n_test < len(images):
-        raise ValueError(f"n_test: expected 1 to {len(images) - 1} of the {len(images)} images, "
-                         f"got {n_test}.")
+        raise ValueError(
+            f"n_test: expected 1 to {len(images) - 1} of the {len(images)} images, got {n_test}."
+        )
     order = np.random.default_rng(0).permutation(len(images))
     images = (images[order].reshape(-1, 8, 8) / 16.0).astype(np.float32)
     labels = labels[order].astype(np.int32)
@@ -180,6 +182,8 @@ def delay_of(n_steps: int, delay: int | None, shown: int) -> int:
     if wanted < 0:
         raise ValueError(f"delay: expected at least 0, got {delay}.")
     if n_steps < shown + wanted:
-        raise ValueError(f"n_steps: expected at least {shown + wanted} ({shown} steps that show "
-                         f"something and a delay of {wanted}), got {n_steps}.")
+        raise ValueError(
+            f"n_steps: expected at least {shown + wanted} ({shown} steps that show "
+            f"something and a delay of {wanted}), got {n_steps}."
+        )
     return n_steps - shown if delay is None else delay

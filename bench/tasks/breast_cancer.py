@@ -31,16 +31,24 @@ class BreastCancer(StoredTask):
     n_out = 2
     target = 0.93
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_test: int = 114,
-                 steps_multiple_of: Literal[10] = 10) -> None:
+    def __init__(
+        self,
+        n_steps: int,
+        batch_size: int,
+        seed: int,
+        n_test: int = 114,
+        steps_multiple_of: Literal[10] = 10,
+    ) -> None:
         from sklearn.datasets import load_breast_cancer
 
         if n_steps % steps_multiple_of:
             raise ValueError(f"n_steps: expected a multiple of {QUANTITIES}, got {n_steps}.")
         values, labels = load_breast_cancer(return_X_y=True)
         if not 1 <= n_test < len(values):
-            raise ValueError(f"n_test: expected 1 to {len(values) - 1} of the {len(values)} "
-                             f"patients, got {n_test}.")
+            raise ValueError(
+                f"n_test: expected 1 to {len(values) - 1} of the {len(values)} "
+                f"patients, got {n_test}."
+            )
         self._hold = n_steps // QUANTITIES
         order = np.random.default_rng(0).permutation(len(values))
         train, test = order[n_test:], order[:n_test]
@@ -49,8 +57,9 @@ class BreastCancer(StoredTask):
         # Columns are 10 means, 10 standard errors, 10 worst values.
         values = values.reshape(-1, 3, QUANTITIES).transpose(0, 2, 1).astype(np.float32)
         labels = labels.astype(np.int32)
-        super().__init__(batch_size, seed, (values[train], labels[train]),
-                         (values[test], labels[test]))
+        super().__init__(
+            batch_size, seed, (values[train], labels[train]), (values[test], labels[test])
+        )
 
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return np.repeat(values.transpose(1, 0, 2), self._hold, axis=0)

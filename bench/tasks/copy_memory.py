@@ -30,13 +30,24 @@ class CopyMemory(DrawnTask):
 
     target = 0.9
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_symbols: int = 8,
-                 n_items: int = 3, hold: int = 1, delay: int | None = None,
-                 n_batches: Count = 20, n_test: Count = 512) -> None:
+    def __init__(
+        self,
+        n_steps: int,
+        batch_size: int,
+        seed: int,
+        n_symbols: int = 8,
+        n_items: int = 3,
+        hold: int = 1,
+        delay: int | None = None,
+        n_batches: Count = 20,
+        n_test: Count = 512,
+    ) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if n_symbols < 2 or n_items < 1:
-            raise ValueError("n_symbols, n_items: expected at least 2 symbols and 1 item, got "
-                             f"{n_symbols} and {n_items}.")
+            raise ValueError(
+                "n_symbols, n_items: expected at least 2 symbols and 1 item, got "
+                f"{n_symbols} and {n_items}."
+            )
         self.n_in = n_symbols + n_items
         self.n_out = n_symbols
         self._delay = delay_of(n_steps, delay, shown=(n_items + 1) * hold)

@@ -29,9 +29,18 @@ class DelayedMatch(DrawnTask):
     n_out = 2
     target = 0.9
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_stimuli: int = 8, hold: int = 2,
-                 delay: int | None = None, noise: NotNegative = 0.1, n_batches: Count = 20,
-                 n_test: Count = 512) -> None:
+    def __init__(
+        self,
+        n_steps: int,
+        batch_size: int,
+        seed: int,
+        n_stimuli: int = 8,
+        hold: int = 2,
+        delay: int | None = None,
+        noise: NotNegative = 0.1,
+        n_batches: Count = 20,
+        n_test: Count = 512,
+    ) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if n_stimuli < 2:
             raise ValueError(f"n_stimuli: expected at least 2, got {n_stimuli}.")
@@ -49,6 +58,6 @@ class DelayedMatch(DrawnTask):
         probe = np.where(match == 1, sample, other)
         xs = rng.normal(0, self._noise, (self._n_steps, n, self.n_in)).astype(np.float32)
         every = np.arange(n)
-        xs[:self._hold, every, sample] += 1
-        xs[self._hold + self._delay:, every, probe] += 1
+        xs[: self._hold, every, sample] += 1
+        xs[self._hold + self._delay :, every, probe] += 1
         return xs, match

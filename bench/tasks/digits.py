@@ -26,8 +26,14 @@ class Digits(StoredTask):
     n_out = 10
     target = 0.9
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_test: int = 360,
-                 steps_multiple_of: Literal[8] = 8) -> None:
+    def __init__(
+        self,
+        n_steps: int,
+        batch_size: int,
+        seed: int,
+        n_test: int = 360,
+        steps_multiple_of: Literal[8] = 8,
+    ) -> None:
         if n_steps % steps_multiple_of:
             raise ValueError(f"n_steps: expected a multiple of {ROWS}, got {n_steps}.")
         self._hold = n_steps // ROWS

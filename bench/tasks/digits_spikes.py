@@ -22,8 +22,9 @@ class DigitsSpikes(StoredTask):
     n_out = 10
     target = 0.9
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_test: int = 360,
-                 max_rate: float = 0.5) -> None:
+    def __init__(
+        self, n_steps: int, batch_size: int, seed: int, n_test: int = 360, max_rate: float = 0.5
+    ) -> None:
         if not 0 < max_rate <= 1:
             raise ValueError(f"max_rate: expected a probability above 0, got {max_rate}.")
         self._n_steps = n_steps

@@ -42,12 +42,17 @@ class MNIST1D(StoredTask):
         self.n_in = POINTS // n_steps
         self._n_steps = n_steps
         signals, labels = drawn()
-        super().__init__(batch_size, seed, (signals[:TRAINED_ON], labels[:TRAINED_ON]),
-                         (signals[TRAINED_ON:], labels[TRAINED_ON:]))
+        super().__init__(
+            batch_size,
+            seed,
+            (signals[:TRAINED_ON], labels[:TRAINED_ON]),
+            (signals[TRAINED_ON:], labels[TRAINED_ON:]),
+        )
 
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return np.ascontiguousarray(
-            values.reshape(len(values), self._n_steps, self.n_in).transpose(1, 0, 2))
+            values.reshape(len(values), self._n_steps, self.n_in).transpose(1, 0, 2)
+        )
 
 
 def drawn(seed: int = 42) -> Batch:
@@ -56,8 +61,13 @@ def drawn(seed: int = 42) -> Batch:
 
     # The package's stream, which is numpy's of old.
     rng = np.random.RandomState(seed)
-    shapes = np.array([[float(v) for v in one.split()]
-                       for one in TEMPLATES.replace("\n", ";").split(";") if one.strip()])
+    shapes = np.array(
+        [
+            [float(v) for v in one.split()]
+            for one in TEMPLATES.replace("\n", ";").split(";")
+            if one.strip()
+        ]
+    )
     shapes = (shapes - shapes.mean(1, keepdims=True)) / shapes.std(1, keepdims=True)
     shapes = (shapes - shapes[:, :1]) / 6 + 1e-8  # from zero to zero; what is exactly zero is void
     n = len(shapes) * PER_CLASS

@@ -33,9 +33,17 @@ class NMNIST(EventTask):
 
     n_out = 10
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, path: str | None = None,
-                 duration_ms: Positive = 300.0, pool: int = 2, n_train: Count | None = 6000,
-                 n_test: Count | None = 256) -> None:
+    def __init__(
+        self,
+        n_steps: int,
+        batch_size: int,
+        seed: int,
+        path: str | None = None,
+        duration_ms: Positive = 300.0,
+        pool: int = 2,
+        n_train: Count | None = 6000,
+        n_test: Count | None = 256,
+    ) -> None:
         super().__init__(n_steps, batch_size, seed)
         if pool < 1 or SIDE % pool:
             raise ValueError(f"pool: expected a divisor of {SIDE}, got {pool}.")
@@ -49,29 +57,40 @@ class NMNIST(EventTask):
         missing = [place for place in wanted if not place.is_dir()]
         if missing or not folder:
             came = f"no {missing[0].relative_to(folder)} in {path}" if folder else "nothing"
-            raise ValueError("path: expected a folder with Train/0 to Train/9 and Test/0 to "
-                             f"Test/9, got {came}. Set task.path=DIR; the files come from "
-                             f"{SOURCE}.")
+            raise ValueError(
+                "path: expected a folder with Train/0 to Train/9 and Test/0 to "
+                f"Test/9, got {came}. Set task.path=DIR; the files come from "
+                f"{SOURCE}."
+            )
 
     def read(self, split: str) -> Recordings:
-        files = [(file, digit) for digit in range(10)
-                 for file in sorted((self._folders[split] / str(digit)).glob("*.bin"))]
+        files = [
+            (file, digit)
+            for digit in range(10)
+            for file in sorted((self._folders[split] / str(digit)).glob("*.bin"))
+        ]
         if not files:
-            raise ValueError(f"path: expected .bin files below {self._folders[split]}, got none. "
-                             f"They come from {SOURCE}.")
+            raise ValueError(
+                f"path: expected .bin files below {self._folders[split]}, got none. "
+                f"They come from {SOURCE}."
+            )
         index = chosen(len(files), self._limits[split])
-        return recordings([self._events(files[i][0]) for i in index],
-                          np.array([files[i][1] for i in index]))
+        return recordings(
+            [self._events(files[i][0]) for i in index], np.array([files[i][1] for i in index])
+        )
 
     def _events(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
         raw = np.fromfile(file, np.uint8)
         if len(raw) % 5:
-            raise ValueError(f"{file.name}: expected events of 5 bytes, got {len(raw)} bytes. "
-                             "Unpack it again.")
+            raise ValueError(
+                f"{file.name}: expected events of 5 bytes, got {len(raw)} bytes. Unpack it again."
+            )
         x, y, high, middle, low = raw.reshape(-1, 5).T.astype(np.int64)
         if len(raw) and max(x.max(), y.max()) >= SIDE:
-            raise ValueError(f"{file.name}: expected pixels below {SIDE}, got "
-                             f"{max(x.max(), y.max())}. It is no recording of N-MNIST.")
+            raise ValueError(
+                f"{file.name}: expected pixels below {SIDE}, got "
+                f"{max(x.max(), y.max())}. It is no recording of N-MNIST."
+            )
         microseconds = (high & 0x7F) << 16 | middle << 8 | low
         kept = microseconds < self._duration_us
         steps = (microseconds[kept] / self._duration_us * self._n_steps).astype(np.int64)

@@ -21,8 +21,9 @@ class RandomClassification(Task):
         n_out: classes, O.
     """
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_in: Count = 100,
-                 n_out: Count = 10) -> None:
+    def __init__(
+        self, n_steps: int, batch_size: int, seed: int, n_in: Count = 100, n_out: Count = 10
+    ) -> None:
         self.n_in = n_in
         self.n_out = n_out
         rng = np.random.default_rng(seed)

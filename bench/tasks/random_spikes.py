@@ -23,8 +23,16 @@ class RandomSpikes(DrawnTask):
         n_batches: batches an epoch.
     """
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, n_in: Count = 50,
-                 n_out: Count = 10, rate: float = 0.1, n_batches: Count = 1) -> None:
+    def __init__(
+        self,
+        n_steps: int,
+        batch_size: int,
+        seed: int,
+        n_in: Count = 50,
+        n_out: Count = 10,
+        rate: float = 0.1,
+        n_batches: Count = 1,
+    ) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test=None)
         if not 0 <= rate <= 1:
             raise ValueError(f"rate: expected a probability, got {rate}.")

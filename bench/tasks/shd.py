@@ -35,16 +35,27 @@ class SHD(EventTask):
 
     n_out = 20
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int, path: str | None = None,
-                 duration_s: Positive = 1.0, units_per_input: int = 5,
-                 n_train: Count | None = None, n_test: Count | None = 256) -> None:
+    def __init__(
+        self,
+        n_steps: int,
+        batch_size: int,
+        seed: int,
+        path: str | None = None,
+        duration_s: Positive = 1.0,
+        units_per_input: int = 5,
+        n_train: Count | None = None,
+        n_test: Count | None = 256,
+    ) -> None:
         super().__init__(n_steps, batch_size, seed)
         if units_per_input < 1 or UNITS % units_per_input:
-            raise ValueError(f"units_per_input: expected a divisor of {UNITS}, got "
-                             f"{units_per_input}.")
+            raise ValueError(
+                f"units_per_input: expected a divisor of {UNITS}, got {units_per_input}."
+            )
         if importlib.util.find_spec("h5py") is None:
-            raise ValueError("path: expected the package h5py to read it, got none. Run "
-                             "pip install 'etrace-bench[data]'.")
+            raise ValueError(
+                "path: expected the package h5py to read it, got none. Run "
+                "pip install 'etrace-bench[data]'."
+            )
         self.n_in = UNITS // units_per_input
         self._units_per_input = units_per_input
         self._duration_s = duration_s
@@ -54,8 +65,10 @@ class SHD(EventTask):
         missing = [file.name for file in self._files.values() if not file.is_file()]
         if missing or not folder:
             came = f"no {missing[0]} in {path}" if folder else "nothing"
-            raise ValueError(f"path: expected a folder with shd_train.h5 and shd_test.h5, got "
-                             f"{came}. Set task.path=DIR; the files come from {SOURCE}.")
+            raise ValueError(
+                f"path: expected a folder with shd_train.h5 and shd_test.h5, got "
+                f"{came}. Set task.path=DIR; the files come from {SOURCE}."
+            )
 
     def read(self, split: str) -> Recordings:
         import h5py
@@ -63,8 +76,10 @@ class SHD(EventTask):
         with h5py.File(self._files[split], "r") as file:
             absent = [n for n in ("spikes/times", "spikes/units", "labels") if n not in file]
             if absent:
-                raise ValueError(f"{self._files[split].name}: expected {absent[0]} in it, got "
-                                 f"{', '.join(file)}. The files come from {SOURCE}.")
+                raise ValueError(
+                    f"{self._files[split].name}: expected {absent[0]} in it, got "
+                    f"{', '.join(file)}. The files come from {SOURCE}."
+                )
             labels = file["labels"][:]
             index = chosen(len(labels), self._limits[split])
             parts = [self._events(file["spikes/times"][i], file["spikes/units"][i]) for i in index]

@@ -59,8 +59,10 @@ def _notes(base: pd.DataFrame, head: pd.DataFrame) -> list[str]:
     places = [[told(rows[f"env.{fact}"]) if f"env.{fact}" in rows else []
                for fact in ("fingerprint", "processor")] for rows in (base, head)]  # fmt: skip
     if places[0][0] != places[1][0]:
-        words = " and ".join(f"{', '.join(processors) or 'unknown'} "
-                             f"({', '.join(known) or 'unknown'})" for known, processors in places)
+        words = " and ".join(
+            f"{', '.join(processors) or 'unknown'} ({', '.join(known) or 'unknown'})"
+            for known, processors in places
+        )
         notes.append(f"The machines differ: {words}; times are not compared.")
     a, b = (rows.sort_values("key", ignore_index=True) for rows in (base, head))
     if a.equals(b):

@@ -71,8 +71,9 @@ class Cell:
 
     def only_ok(self) -> Cell | None:
         """The same without processes that failed; None where a side has none left."""
-        base, head = (at[found == "ok"]
-                      for at, found in zip(self.at, self.column("status"), strict=True))
+        base, head = (
+            at[found == "ok"] for at, found in zip(self.at, self.column("status"), strict=True)
+        )
         return Cell(self.name, (base, head), self.both) if len(base) and len(head) else None
 
     def gone(self, metric: str, better: str | None) -> tuple[Verdict, str] | None:

@@ -160,8 +160,10 @@ def _line(cell: Cell, metric: str) -> tuple[Line, tuple[Sides | None, Cell]] | N
     machine = cell.difference("fingerprint").removeprefix("different ")
     # Other programs hit both parts of a ratio alike, and nothing that no clock measures.
     clocked = describe(metric).unit in _CLOCKED
-    calm = [side[known & ~((busy > 0) & clocked)]
-            for side, known, busy in zip(sides, there, cell.column("contended"), strict=True)]
+    calm = [
+        side[known & ~((busy > 0) & clocked)]
+        for side, known, busy in zip(sides, there, cell.column("contended"), strict=True)
+    ]
     left_out = len(base) + len(head) - sum(map(len, calm))
     few = min(len(base), len(head))
     told: Sides | None = None

@@ -169,7 +169,8 @@ def at_other_points(table: pd.DataFrame, records: Mapping[str, Record]) -> pd.Se
                 losses[point] = min(losses[point], float(loss))
         chosen = min(reversed(losses), key=lambda point: losses[point])
         other |= pd.Series({i: point != chosen for i, point in at.items()}).reindex(
-            table.index, fill_value=False)
+            table.index, fill_value=False
+        )
     return other
 
 
@@ -273,8 +274,14 @@ def _alike(record: Record, keys: Sequence[str]) -> Record:
     if not keys:
         return record
     config = record["config"]
-    return {**record, "config": {**config, "algo": config["algo"] | dict.fromkeys(keys, "tuned"),
-                                 "tuned": {key: config["algo"][key] for key in keys}}}
+    return {
+        **record,
+        "config": {
+            **config,
+            "algo": config["algo"] | dict.fromkeys(keys, "tuned"),
+            "tuned": {key: config["algo"][key] for key in keys},
+        },
+    }
 
 
 def _names(config: Mapping[str, Mapping]) -> list[str]:
@@ -294,5 +301,6 @@ def _tuned(config: Mapping[str, Mapping], names: Collection[str]) -> list[str]:
 def _point(record: Record) -> dict[str, float]:
     """Of a record that `tuned_alike` made."""
     config = record["config"]
-    return {"lr": config["lr"]} | {k.partition("_or_")[0]: v
-                                   for k, v in sorted(config.get("tuned", {}).items())}
+    return {"lr": config["lr"]} | {
+        k.partition("_or_")[0]: v for k, v in sorted(config.get("tuned", {}).items())
+    }

@@ -161,9 +161,7 @@ def _whole(row: pd.Series, differs: Sequence[str]) -> str:
 
 
 def _ways(
-    cells: pd.DataFrame,
-    medians: Mapping[tuple[int, str], Mapping[str, float]],
-    kin: pd.DataFrame,
+    cells: pd.DataFrame, medians: Mapping[tuple[int, str], Mapping[str, float]], kin: pd.DataFrame
 ) -> tuple[list[Way], str, str]:
     """The ways of one setting, what stands for memory, and what training is judged by.
 

@@ -71,8 +71,7 @@ def metric_of(cells: pd.DataFrame) -> str:
 
 
 def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
-    """What one method's rows of a setting came to, at the best of its learning rates.
-    """
+    """What one method's rows of a setting came to, at the best of its learning rates."""
     # As plain rows: there are few, and grouping a table of them takes a hundred times as long.
     rows = [
         row

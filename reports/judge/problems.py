@@ -45,8 +45,11 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
              for status, said in STATUS.items()]  # fmt: skip
     kinds += [
         ("whose training is not healthy", ok & table["health"].ne(""), table["health"]),
-        (f"of {timed.sum()} timed under contention (a time with no calm process is marked *)",
-         timed & table["contended"], nothing),
+        (
+            f"of {timed.sum()} timed under contention (a time with no calm process is marked *)",
+            timed & table["contended"],
+            nothing,
+        ),
         ("whose sources of memory disagree", doubted.ne(""), doubted),
         ("timed before the steps had become steady", ok & table["steady"].eq(0), nothing),
     ]

@@ -60,16 +60,19 @@ def overview(found: Sequence[Told]) -> Table | None:
 def _table(match: Match, name: str, number: int) -> Table:
     tuned = sorted({k for e in match.entries for k in e.chosen} - {"lr"})
     goal = f"{100 * match.target:.3g} %" if match.target == match.target else "a target"
-    rows: list[dict[str, Cell | str]] = [{
-        "way": Cell(e.name, mark="start" if e.best == "first" else ""),
-        "test accuracy": _accuracy(e),
-        "learns": _STANDING[e.best] + (f"; {e.failed} runs failed" if e.failed else ""),
-        f"steps to {goal}": _span(list(e.steps.values())),
-        f"s to {goal}": _span([s * e.ms / 1000 for s in e.steps.values()], e.seconds),
-        "arrives": _SOONEST[e.soonest],
-        "ms per training step": short(e.ms) + "*" * (e.contention and e.ms == e.ms),
-        **{{"lr": "learning rate"}.get(k, k): _chosen(e, k) for k in ("lr", *tuned)},
-    } for e in sorted(match.entries, key=lambda e: (-e.mean if e.mean == e.mean else 1, e.name))]
+    rows: list[dict[str, Cell | str]] = [
+        {
+            "way": Cell(e.name, mark="start" if e.best == "first" else ""),
+            "test accuracy": _accuracy(e),
+            "learns": _STANDING[e.best] + (f"; {e.failed} runs failed" if e.failed else ""),
+            f"steps to {goal}": _span(list(e.steps.values())),
+            f"s to {goal}": _span([s * e.ms / 1000 for s in e.steps.values()], e.seconds),
+            "arrives": _SOONEST[e.soonest],
+            "ms per training step": short(e.ms) + "*" * (e.contention and e.ms == e.ms),
+            **{{"lr": "learning rate"}.get(k, k): _chosen(e, k) for k in ("lr", *tuned)},
+        }
+        for e in sorted(match.entries, key=lambda e: (-e.mean if e.mean == e.mean else 1, e.name))
+    ]
     return tabulate(f"contest_{number}", f"Contest on {name}", rows)  # fmt: skip
 
 

@@ -54,10 +54,18 @@ SIZES = ("n_steps", "n_hidden", "batch_size")
 SYMBOLS = {"batch_size": "B", "n_hidden": "H", "n_steps": "T"}
 # What a paper calls the values of settings.
 NAMES = {
-    "bptt": "BPTT", "bptt_checkpointed": "checkpointed BPTT", "bptt_truncated": "truncated BPTT",
+    "bptt": "BPTT",
+    "bptt_checkpointed": "checkpointed BPTT",
+    "bptt_truncated": "truncated BPTT",
     "immediate": "within a step",
-    "d_rtrl": "D-RTRL", "es_d_rtrl": "ES-D-RTRL", "rtrl": "RTRL", "gru": "GRU",
-    "lif_net": "LIF network", "lif_snn": "LIF layers", "manual": "by hand", "vmap": "vmap",
+    "d_rtrl": "D-RTRL",
+    "es_d_rtrl": "ES-D-RTRL",
+    "rtrl": "RTRL",
+    "gru": "GRU",
+    "lif_net": "LIF network",
+    "lif_snn": "LIF layers",
+    "manual": "by hand",
+    "vmap": "vmap",
 }
 # The settings of a way of computing; the others say what is computed.
 WAYS = ("algo", "batching", "backend")

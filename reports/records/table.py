@@ -155,8 +155,11 @@ def _typed(name: str, values: pd.Series) -> pd.Series:
     exact = all(type(v) is not int or abs(v) <= 2**53 for v in values)
     if kinds <= {int, float} and exact:
         return pd.to_numeric(values).astype("float64")
-    return pd.Series([None if v is None else whole(v) for v in _nulls(values)],
-                     index=values.index, dtype="string")
+    return pd.Series(
+        [None if v is None else whole(v) for v in _nulls(values)],
+        index=values.index,
+        dtype="string",
+    )
 
 
 def _nulls(values: pd.Series) -> list[Any]:

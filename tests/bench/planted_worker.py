@@ -46,8 +46,9 @@ def print_megabytes() -> None:
 
 def leave_a_child_behind() -> None:
     # In a session of its own, out of reach of a signal to the process group.
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"],
-                             start_new_session=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True
+    )
     print(f"child {child.pid}")
 
 

@@ -36,10 +36,16 @@ class Bare:
 
 
 class Bounded:
-    def __init__(self, n: Count = 2, some: Count | None = None, tau: Positive = 1.5,
-                 slack: NotNegative = 0.0, decay: float | tuple[float, float] = 0.9,
-                 kind: Literal["a", "bc"] = "a",
-                 table: Mapping[str, int] | None = None) -> None: ...
+    def __init__(
+        self,
+        n: Count = 2,
+        some: Count | None = None,
+        tau: Positive = 1.5,
+        slack: NotNegative = 0.0,
+        decay: float | tuple[float, float] = 0.9,
+        kind: Literal["a", "bc"] = "a",
+        table: Mapping[str, int] | None = None,
+    ) -> None: ...
 
 
 def loose(**settings: Any) -> None: ...
@@ -52,8 +58,11 @@ def check(target: str, **hyperparameters: object) -> None:
 @pytest.mark.parametrize("target", ["Base", "Child"])
 def test_names_are_found_through_bases(target: str) -> None:
     check(target, window=3)
-    with pytest.raises(BadInput, match=r"algo\.windo: expected window, got windo\. "
-                                       r"Did you mean window\?"):
+    with pytest.raises(
+        BadInput,
+        match=r"algo\.windo: expected window, got windo\. "
+        r"Did you mean window\?",
+    ):
         check(target, windo=3)
 
 
@@ -64,9 +73,22 @@ def test_what_is_not_known_fits() -> None:
         check("Bare", x=1)
 
 
-@pytest.mark.parametrize("hyperparameters", [
-    {"decay": 0.9}, {"decay": 1}, {"decay": [0.9, 0.5]}, {"kind": "bc"}, {"n": 1}, {"some": None},
-    {"some": 2}, {"tau": 1}, {"tau": 1e-9}, {"slack": 0}, {"table": {"a": 1}}])
+@pytest.mark.parametrize(
+    "hyperparameters",
+    [
+        {"decay": 0.9},
+        {"decay": 1},
+        {"decay": [0.9, 0.5]},
+        {"kind": "bc"},
+        {"n": 1},
+        {"some": None},
+        {"some": 2},
+        {"tau": 1},
+        {"tau": 1e-9},
+        {"slack": 0},
+        {"table": {"a": 1}},
+    ],
+)
 def test_values_that_fit(hyperparameters: dict[str, object]) -> None:
     check("Bounded", **hyperparameters)
 
@@ -74,16 +96,25 @@ def test_values_that_fit(hyperparameters: dict[str, object]) -> None:
 NAN, INF = float("nan"), float("inf")
 
 
-@pytest.mark.parametrize(("hyperparameters", "words"), [
-    *(({"n": value}, "a whole number of at least 1") for value in (0, -3, 1.0, NAN, True)),
-    *(({"some": value}, "a whole number of at least 1, or null") for value in (0, -3, 1.5, "3")),
-    *(({"tau": value}, "a number above 0") for value in (0, -3, NAN, None, True)),
-    *(({"slack": value}, "a number of at least 0") for value in (-1e-9, [0.0], False)),
-    ({"n": 2**31}, "a whole number of at most 2147483647"), ({"tau": INF}, "a number of at most "),
-    *(({"decay": value}, "a number, or a list") for value in ("high", True, None)),
-    ({"kind": "c"}, "one of a, bc"), ({"table": 3}, "settings by name, or null")])
+@pytest.mark.parametrize(
+    ("hyperparameters", "words"),
+    [
+        *(({"n": value}, "a whole number of at least 1") for value in (0, -3, 1.0, NAN, True)),
+        *(
+            ({"some": value}, "a whole number of at least 1, or null")
+            for value in (0, -3, 1.5, "3")
+        ),
+        *(({"tau": value}, "a number above 0") for value in (0, -3, NAN, None, True)),
+        *(({"slack": value}, "a number of at least 0") for value in (-1e-9, [0.0], False)),
+        ({"n": 2**31}, "a whole number of at most 2147483647"),
+        ({"tau": INF}, "a number of at most "),
+        *(({"decay": value}, "a number, or a list") for value in ("high", True, None)),
+        ({"kind": "c"}, "one of a, bc"),
+        ({"table": 3}, "settings by name, or null"),
+    ],
+)
 def test_values_that_do_not(hyperparameters: dict[str, object], words: str) -> None:
-    (name, value), = hyperparameters.items()
+    ((name, value),) = hyperparameters.items()
     with pytest.raises(BadInput, match=re.escape(f"algo.{name}: expected {words}")) as error:
         check("Bounded", **hyperparameters)
     assert f", got {value}." in str(error.value)
@@ -102,9 +133,12 @@ def test_targets_that_are_not_there(target: str) -> None:
 
 
 def test_the_parent_process_never_imports_jax() -> None:
-    program = ("import sys; from bench.command import cli\n"
-               "cli.cells_of(None, ['+experiment=quick'], False)\n"
-               "print(sorted({'jax', 'core', 'brainstate', 'reports'} & set(sys.modules)))")
-    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True,
-                            text=True, check=True)
+    program = (
+        "import sys; from bench.command import cli\n"
+        "cli.cells_of(None, ['+experiment=quick'], False)\n"
+        "print(sorted({'jax', 'core', 'brainstate', 'reports'} & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert answer.stdout == "[]\n"

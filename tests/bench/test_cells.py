@@ -15,8 +15,16 @@ from bench.sweep import measure, sweep
 from tests.bench.plugins.planted_backend import HELD_MIB, SLEEP_S
 
 PLUGINS = Path(__file__).parent / "plugins"
-TINY = ["n_hidden=8", "batch_size=4", "epochs=1", "task=random_spikes", "n_steps=4",
-        "metric.timing.budget_s=0.5", "metric.timing.min_samples=6", "metric.timing.warmup_s=0.3"]
+TINY = [
+    "n_hidden=8",
+    "batch_size=4",
+    "epochs=1",
+    "task=random_spikes",
+    "n_steps=4",
+    "metric.timing.budget_s=0.5",
+    "metric.timing.min_samples=6",
+    "metric.timing.warmup_s=0.3",
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +37,23 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         patch.syspath_prepend(str(PLUGINS))
         patch.setattr(sweep, "build_report", lambda *_: "none")
         patch.setattr(measure, "rates_here", lambda *_: {})
-        status = cli.main([
-            "-m", "--config-dir", str(PLUGINS / "conf"), f"out={out}", "backend=planted",
-            "backend.truth=hold,sleep,recompile,not_finite",
-            "metric=[timing,memory,work,learning,health]", *TINY])
-    found = {r["config"]["backend"]["truth"]: r for path in (out / "cells").glob("*.json")
-             for r in [json.loads(path.read_text())]}
+        status = cli.main(
+            [
+                "-m",
+                "--config-dir",
+                str(PLUGINS / "conf"),
+                f"out={out}",
+                "backend=planted",
+                "backend.truth=hold,sleep,recompile,not_finite",
+                "metric=[timing,memory,work,learning,health]",
+                *TINY,
+            ]
+        )
+    found = {
+        r["config"]["backend"]["truth"]: r
+        for path in (out / "cells").glob("*.json")
+        for r in [json.loads(path.read_text())]
+    }
     assert status == 1  # the cell that recompiles is invalid
     assert len(found) == 4
     return found
@@ -62,7 +81,8 @@ def test_recompilation_in_the_timed_region_is_invalid(records: dict[str, dict[st
     assert record["status"] == "invalid"
     count = record["metrics"]["timed_steps"]
     assert record["reason"].startswith(
-        f"{count} compilations inside the timed region: its times are not those of a step")
+        f"{count} compilations inside the timed region: its times are not those of a step"
+    )
 
 
 def test_nan_is_named_and_null(records: dict[str, dict[str, Any]]) -> None:
@@ -79,9 +99,25 @@ def test_nan_is_named_and_null(records: dict[str, dict[str, Any]]) -> None:
 def test_every_record_says_where_it_comes_from(records: dict[str, dict[str, Any]]) -> None:
     for record in records.values():
         provenance = record["provenance"]
-        assert {"commit", "dirty", "versions", "python", "processor", "cores", "affinity",
-                "memory_gib", "load_before", "load_after", "xla_flags", "compilation_cache",
-                "threads", "hostname_hash", "fingerprint", "code", "phases"} <= set(provenance)
+        assert {
+            "commit",
+            "dirty",
+            "versions",
+            "python",
+            "processor",
+            "cores",
+            "affinity",
+            "memory_gib",
+            "load_before",
+            "load_after",
+            "xla_flags",
+            "compilation_cache",
+            "threads",
+            "hostname_hash",
+            "fingerprint",
+            "code",
+            "phases",
+        } <= set(provenance)
         assert provenance["versions"]["jax"]
         # The config is the composed one: every group, every metric's settings.
         assert record["config"]["metric"]["timing"]["budget_s"] == 0.5

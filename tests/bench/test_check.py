@@ -30,10 +30,14 @@ def verdicts(output: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_mistake_fails_by_name(
-        name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The checks that it has to fail; that right ones pass all of them is another test.
-    monkeypatch.setattr(algorithm, "CHECKS", [
-        (title, check) for title, check in algorithm.CHECKS if title in PLANTED[name]])
+    monkeypatch.setattr(
+        algorithm,
+        "CHECKS",
+        [(title, check) for title, check in algorithm.CHECKS if title in PLANTED[name]],
+    )
     node = {"_target_": f"tests.bench.planted_algorithms.{name}", "window": 1}
     assert algorithm.run(node, name) == 1
     assert verdicts(capsys.readouterr().out) == dict.fromkeys(PLANTED[name], "FAIL")
@@ -47,8 +51,13 @@ def test_the_core_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "where recurrence is element-wise agree" in said
 
 
-@pytest.mark.parametrize("node", [{"_target_": "core.ES_D_RTRL", "decay_or_rank": 1},
-                                  {"_target_": "core.TruncatedBPTT", "window": 2}])
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": "core.ES_D_RTRL", "decay_or_rank": 1},
+        {"_target_": "core.TruncatedBPTT", "window": 2},
+    ],
+)
 def test_some_promise_neither_windows_nor_exactness(node: dict[str, object]) -> None:
     subject = algorithm.Subject(node)
     assert algorithm.window_invariance(subject) == "not promised"
@@ -63,7 +72,8 @@ def test_what_cannot_be_built_is_bad_input(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_model_is_shown_with_the_gradient_of_every_algorithm(
-        capsys: pytest.CaptureFixture[str]) -> None:
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert cli.main(["check", "model=gru", "n_hidden=4", "n_steps=8"]) == 0
     said = capsys.readouterr().out
     assert "cells.0.candidate.weight.weight" in said
@@ -99,15 +109,19 @@ def test_a_task_is_drawn_and_learned(capsys: pytest.CaptureFixture[str]) -> None
     assert "nothing to learn" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["task=digits", "dtype=float64"], "check: expected task=NAME, task.KEY=VALUE, n_hidden"),
-    (["task=digits,copy_memory", "n_steps=16"], "check: expected one task, got 2 cells."),
-    (["task=digits", "n_steps=9"], "n_steps: expected a multiple of 8 on digits"),
-    (["algo=d_rtrl", "+algo.windw=4"], "got windw. Did you mean window?"),
-    (["model=gru", "algo=bptt"], "check: expected model=NAME, model.KEY=VALUE, n_hidden"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["task=digits", "dtype=float64"], "check: expected task=NAME, task.KEY=VALUE, n_hidden"),
+        (["task=digits,copy_memory", "n_steps=16"], "check: expected one task, got 2 cells."),
+        (["task=digits", "n_steps=9"], "n_steps: expected a multiple of 8 on digits"),
+        (["algo=d_rtrl", "+algo.windw=4"], "got windw. Did you mean window?"),
+        (["model=gru", "algo=bptt"], "check: expected model=NAME, model.KEY=VALUE, n_hidden"),
+    ],
+)
 def test_what_a_check_has_of_its_own_is_not_set(
-        arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["check", *arguments]) == 2
     assert words in capsys.readouterr().err
 

@@ -21,7 +21,7 @@ from bench.sweep import signals, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.progress import Watcher
 from bench.sweep.provenance import ROOT
-from tests.bench.test_sweep import plant, wait_for
+from tests.bench.sweeps import plant, wait_for
 
 # Prints what looks like an answer, leaves a process behind, and does as it is asked.
 MODULE = """
@@ -56,11 +56,14 @@ def gone(pid: int) -> bool:
         return True
 
 
-@pytest.mark.parametrize(("question", "found", "last", "late"), [
-    ("x" * 100_000, ["x" * 100_000], "from a library", False),
-    ("fail", [], "KeyError: 'lost'", False),
-    ("late", [], "from a library", True),
-])
+@pytest.mark.parametrize(
+    ("question", "found", "last", "late"),
+    [
+        ("x" * 100_000, ["x" * 100_000], "from a library", False),
+        ("fail", [], "KeyError: 'lost'", False),
+        ("late", [], "from a library", True),
+    ],
+)
 def test_what_is_printed_is_no_answer_and_nothing_stays(
     question: str, found: list[str], last: str, late: bool, module: dict[str, str]
 ) -> None:
@@ -80,19 +83,23 @@ def test_no_room_for_a_process_is_one_sentence(
     assert cli.main(["task=random_classification", "n_hidden=8"]) == 2
     assert capsys.readouterr().err == (
         "error: this machine: expected room for a process, got [Errno 28] "
-        "No space left on device. Make some, and try again.\n")
+        "No space left on device. Make some, and try again.\n"
+    )
 
 
-def test_the_process_ends_with_the_one_that_asked(
-    module: dict[str, str], tmp_path: Path
-) -> None:
-    program = ("import os\nfrom bench import child\n"
-               "child.asked('etb_child', 'late', env=dict(os.environ), timeout_s=60)\n")
+def test_the_process_ends_with_the_one_that_asked(module: dict[str, str], tmp_path: Path) -> None:
+    program = (
+        "import os\nfrom bench import child\n"
+        "child.asked('etb_child', 'late', env=dict(os.environ), timeout_s=60)\n"
+    )
     asking = subprocess.Popen([sys.executable, "-c", program], env=module, cwd=tmp_path)
 
     def sleepers() -> list[Path]:
-        return [path.parent for path in Path("/proc").glob("[0-9]*/cwd")
-                if own(path) and not gone(int(path.parent.name))]
+        return [
+            path.parent
+            for path in Path("/proc").glob("[0-9]*/cwd")
+            if own(path) and not gone(int(path.parent.name))
+        ]
 
     def own(path: Path) -> bool:
         try:
@@ -106,23 +113,40 @@ def test_the_process_ends_with_the_one_that_asked(
     wait_for(lambda: not sleepers())
 
 
-@pytest.mark.parametrize("name", [
-    "cell.worker", "cell.probe", "cell.core_server", "cell.machine_rates",
-    "duel", "environments"])
+@pytest.mark.parametrize(
+    "name",
+    ["cell.worker", "cell.probe", "cell.core_server", "cell.machine_rates", "duel", "environments"],
+)
 def test_help_of_what_runs_by_itself(name: str) -> None:
-    done = subprocess.run([sys.executable, "-m", f"bench.{name}", "--help"], cwd=ROOT,
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{name}", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "bench" in done.stdout
 
 
-@pytest.mark.parametrize(("answer", "words"), [
-    (Answer([{"error": "task: n_steps: expect more"}], "", False), "task: n_steps: expect more"),
-    (Answer([], "Segmentation fault", False), "task: expected a task that can be made, got "
-                                              "Segmentation fault."),
-    (Answer([], "", True), "task: expected a task that is made within 660 s, got none. "
-                           "limits.deadline_s is what a cell has."),
-])
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            Answer([{"error": "task: n_steps: expect more"}], "", False),
+            "task: n_steps: expect more",
+        ),
+        (
+            Answer([], "Segmentation fault", False),
+            "task: expected a task that can be made, got Segmentation fault.",
+        ),
+        (
+            Answer([], "", True),
+            "task: expected a task that is made within 660 s, got none. "
+            "limits.deadline_s is what a cell has.",
+        ),
+    ],
+)
 def test_a_task_that_cannot_be_made(
     answer: Answer, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,8 +166,9 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize(("number", "status"), [
-    (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_is_one_sentence_at_any_time(
     number: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,7 +183,8 @@ def test_a_signal_is_one_sentence_at_any_time(
     assert cli.main([]) == status
     assert signal.getsignal(number) == signal.SIG_DFL
     assert capsys.readouterr().err == (
-        "interrupted: what is recorded is kept; the same command goes on\n")
+        "interrupted: what is recorded is kept; the same command goes on\n"
+    )
 
 
 @pytest.mark.usefixtures("handlers")
@@ -180,7 +206,7 @@ def test_a_lock_that_is_held_elsewhere_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant(monkeypatch.setattr)
-    cell, = cli.cells_of(None, ["seed=0"], multirun=False)
+    (cell,) = cli.cells_of(None, ["seed=0"], multirun=False)
     folder, key = Folder.open(tmp_path / "out"), sweep.key_of(cell)
     with folder.lock(key) as mine:
         assert mine
@@ -190,4 +216,5 @@ def test_a_lock_that_is_held_elsewhere_is_said(
             assert sweep.in_turn({key: cell}, folder, watcher) == []
     assert capsys.readouterr().out.splitlines()[:-1] == [
         f"another sweep runs {cell.title()} in this folder: waiting for it (its lock: "
-        f"{folder.cells / f'.{key}.lock'})"]
+        f"{folder.cells / f'.{key}.lock'})"
+    ]

@@ -18,13 +18,16 @@ ONLY = "check: expected algo=NAME, algo.KEY=VALUE, got {}. The rest of the cell 
 SEVERAL = "check: expected one algorithm, got 2 cells. Check one after the other."
 
 
-@pytest.mark.parametrize(("arguments", "complaint"), [
-    (["algo=bptt,d_rtrl"], SEVERAL),
-    (["algo=bptt", "model=gru"], ONLY.format("model=gru")),
-    (["n_hidden=3"], ONLY.format("n_hidden=3")),
-    (["+experiment=quick"], ONLY.format("+experiment=quick")),
-    (["drtrl"], ONLY.format("drtrl")),
-])
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["algo=bptt,d_rtrl"], SEVERAL),
+        (["algo=bptt", "model=gru"], ONLY.format("model=gru")),
+        (["n_hidden=3"], ONLY.format("n_hidden=3")),
+        (["+experiment=quick"], ONLY.format("+experiment=quick")),
+        (["drtrl"], ONLY.format("drtrl")),
+    ],
+)
 def test_check_takes_one_algorithm_and_nothing_else(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -44,27 +47,51 @@ def test_cfg_prints_the_cells_configuration(capsys: pytest.CaptureFixture[str]) 
     assert "_target_: core.BPTT\n" in said
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--help"], ["check", "--help"], ["check", "algo=bptt", "-h"], ["--hydra-help"],
-    ["--cfg", "hydra", "experiment=quick"], ["--cfg", "job", "--resolve", "--package", "limits"],
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["check", "--help"],
+        ["check", "algo=bptt", "-h"],
+        ["--hydra-help"],
+        ["--cfg", "hydra", "experiment=quick"],
+        ["--cfg", "job", "--resolve", "--package", "limits"],
+    ],
+)
 def test_help_and_information_end_well(arguments: list[str]) -> None:
     # In a process of its own: Hydra's logging closes the streams of handlers that others have made,
     # of this process's captured output too.
-    done = subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=ROOT,
-                          capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 
 
-@pytest.mark.parametrize(("arguments", "complaint"), [
-    (["--cfg"], "--cfg/-c: expected one argument. --cfg job prints the configuration of a cell; "
-                "see python -m bench --help."),
-    (["--cfg", "job", "algo=btt"], f"algo: expected one of {ALGOS}, got btt. Did you mean bptt?"),
-    (["--cfg", "job", "-m", "algo=bptt,d_rtrl"],
-     "options: Only one of --run, --multirun, --cfg, --info and --shell_completion can be "
-     "specified."),
-])
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (
+            ["--cfg"],
+            "--cfg/-c: expected one argument. --cfg job prints the configuration of a cell; "
+            "see python -m bench --help.",
+        ),
+        (
+            ["--cfg", "job", "algo=btt"],
+            f"algo: expected one of {ALGOS}, got btt. Did you mean bptt?",
+        ),
+        (
+            ["--cfg", "job", "-m", "algo=bptt,d_rtrl"],
+            "options: Only one of --run, --multirun, --cfg, --info and --shell_completion can be "
+            "specified.",
+        ),
+    ],
+)
 def test_flags_that_cannot_be_followed(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

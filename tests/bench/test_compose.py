@@ -9,13 +9,17 @@ import yaml
 
 from bench import instantiate
 from bench.command import cli
-from bench.command.compose import CONF, Composer, Point
+from bench.command.compose import Composer, Point
+from bench.command.hydra_start import CONF
 from bench.errors import BadInput
 from bench.sweep.cell import BUILT, GROUPS, Cell, checked
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-OPTIONS = sorted((path.parent.name, path.stem) for group in (*GROUPS, "metric")
-                 for path in (CONF / group).glob("*.yaml"))
+OPTIONS = sorted(
+    (path.parent.name, path.stem)
+    for group in (*GROUPS, "metric")
+    for path in (CONF / group).glob("*.yaml")
+)
 
 ALGOS = ", ".join(name for group, name in OPTIONS if group == "algo")
 
@@ -33,9 +37,9 @@ def test_there_is_something_to_compose() -> None:
 def test_every_option_composes_and_passes_the_checks(group: str, name: str) -> None:
     composer = Composer()
     value = f"[{name}]" if group == "metric" else name
-    point, = composer.points([f"{group}={value}"], False)
+    (point,) = composer.points([f"{group}={value}"], False)
     if multiple := point.config["task"].get("steps_multiple_of"):
-        point, = composer.points([f"{group}={value}", f"n_steps={multiple}"], False)
+        (point,) = composer.points([f"{group}={value}", f"n_steps={multiple}"], False)
     cell = checked(point.config, point.choices, composer.defaults)
     for constructed in BUILT:
         instantiate.check(constructed, getattr(cell.config, constructed))
@@ -65,15 +69,16 @@ def test_quick_is_twelve_cells() -> None:
 @pytest.mark.parametrize("asked", ["[memory]", "memory", "[memory,work]"])
 def test_what_an_experiment_sets_of_a_metric_goes_with_the_metric(asked: str) -> None:
     cells = cli.cells_of(None, ["+experiment=width", f"metric={asked}"], multirun=False)
-    assert {frozenset(c.config.metric) for c in cells} == {
-        frozenset(asked.strip("[]").split(","))}
+    assert {frozenset(c.config.metric) for c in cells} == {frozenset(asked.strip("[]").split(","))}
     cells = cli.cells_of(None, ["+experiment=width", "metric=[timing]"], multirun=False)
     assert {c.config.metric["timing"]["warmup_s"] for c in cells} == {1.5}
 
 
 def test_a_sweep_is_the_product_in_the_order_typed() -> None:
-    found = [(p.choices["algo"], p.config["n_hidden"])
-             for p in points("algo=bptt,d_rtrl", "n_hidden=8,16", multirun=True)]
+    found = [
+        (p.choices["algo"], p.config["n_hidden"])
+        for p in points("algo=bptt,d_rtrl", "n_hidden=8,16", multirun=True)
+    ]
     assert found == [("bptt", 8), ("bptt", 16), ("d_rtrl", 8), ("d_rtrl", 16)]
 
 
@@ -92,27 +97,47 @@ def test_cases_are_sweeps_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "two.yaml").write_text(
         "# @package _global_\ncases:\n  - algo=d_rtrl algo.window=1,2\n  - algo=bptt\n"
-        "hydra:\n  sweeper:\n    params:\n      seed: 0,1\n")
+        "hydra:\n  sweeper:\n    params:\n      seed: 0,1\n"
+    )
     composer = Composer(str(tmp_path))
-    found = [(p.choices["algo"], p.config["seed"], p.config["algo"].get("window"))
-             for p in composer.points(["+experiment=two"], False)]
-    assert found == [("d_rtrl", 0, 1), ("d_rtrl", 0, 2), ("d_rtrl", 1, 1), ("d_rtrl", 1, 2),
-                     ("bptt", 0, None), ("bptt", 1, None)]
+    found = [
+        (p.choices["algo"], p.config["seed"], p.config["algo"].get("window"))
+        for p in composer.points(["+experiment=two"], False)
+    ]
+    assert found == [
+        ("d_rtrl", 0, 1),
+        ("d_rtrl", 0, 2),
+        ("d_rtrl", 1, 1),
+        ("d_rtrl", 1, 2),
+        ("bptt", 0, None),
+        ("bptt", 1, None),
+    ]
 
 
 def test_cases_typed_replace_those_of_the_experiment() -> None:
     found = points("+experiment=decay_vs_rank", 'cases=["algo=d_rtrl seed=1,2", "algo=bptt"]')
     assert [(p.choices["algo"], p.config["seed"]) for p in found] == [
-        ("d_rtrl", 1), ("d_rtrl", 2), ("bptt", 0)]
+        ("d_rtrl", 1),
+        ("d_rtrl", 2),
+        ("bptt", 0),
+    ]
 
 
 def test_titles_tell_cells_apart_by_what_differs() -> None:
-    cells = cli.cells_of(None, ["algo=es_d_rtrl", "algo.decay_or_rank=0.9,4", "task=digits,"
-                                "random_spikes", "seed=7"], multirun=True)
+    cells = cli.cells_of(
+        None,
+        ["algo=es_d_rtrl", "algo.decay_or_rank=0.9,4", "task=digits,random_spikes", "seed=7"],
+        multirun=True,
+    )
     assert [cell.title() for cell in cells] == [
-        f"es_d_rtrl manual lif_net B64 H64 T8 {text}" for text in (
-            "task=digits decay_or_rank=0.9", "task=random_spikes decay_or_rank=0.9",
-            "task=digits decay_or_rank=4", "task=random_spikes decay_or_rank=4")]
+        f"es_d_rtrl manual lif_net B64 H64 T8 {text}"
+        for text in (
+            "task=digits decay_or_rank=0.9",
+            "task=random_spikes decay_or_rank=0.9",
+            "task=digits decay_or_rank=4",
+            "task=random_spikes decay_or_rank=4",
+        )
+    ]
     apart = [cell.title() for cell in cli.cells_of(None, ["algo=bptt,d_rtrl"], multirun=True)]
     assert apart == ["bptt manual lif_net B64 H64 T8", "d_rtrl manual lif_net B64 H64 T8"]
 
@@ -120,7 +145,13 @@ def test_titles_tell_cells_apart_by_what_differs() -> None:
 def test_repeats_are_rounds() -> None:
     cells = cli.cells_of(None, ["repeats=3", "n_hidden=8,16"], multirun=True)
     assert [(c.repeat, c.config.n_hidden) for c in cells] == [
-        (0, 8), (0, 16), (1, 8), (1, 16), (2, 8), (2, 16)]
+        (0, 8),
+        (0, 16),
+        (1, 8),
+        (1, 16),
+        (2, 8),
+        (2, 16),
+    ]
 
 
 def test_duplicate_points_run_once() -> None:
@@ -139,7 +170,7 @@ def test_a_foreign_conf_package_changes_nothing(
 
 
 def cell(*arguments: str) -> Cell:
-    found, = cli.cells_of(None, list(arguments), multirun=False)
+    (found,) = cli.cells_of(None, list(arguments), multirun=False)
     return found
 
 
@@ -148,10 +179,12 @@ def test_key_covers_what_is_measured_and_nothing_else() -> None:
     key = cell().key(environment, "code")
     assert key == cell("out=elsewhere", "resume=retry", "plan=true").key(environment, "code")
     different = [
-        cell("lr=1").key(environment, "code"), cell("seed=1").key(environment, "code"),
+        cell("lr=1").key(environment, "code"),
+        cell("seed=1").key(environment, "code"),
         cell("limits.deadline_s=5").key(environment, "code"),
         cell("algo.window=3").key(environment, "code"),
-        cell().repeated(1).key(environment, "code"), cell().key({"python": "4"}, "code"),
+        cell().repeated(1).key(environment, "code"),
+        cell().key({"python": "4"}, "code"),
         cell().key(environment, "other code"),
     ]
     assert len({key, *different}) == 1 + len(different)
@@ -163,16 +196,33 @@ def test_no_plots_may_be_asked_for() -> None:
 
 def test_row_names_the_cell() -> None:
     assert cell("n_hidden=32", "seed=3", "model=gru").row() == {
-        "algo": "d_rtrl", "batching": "manual", "model": "gru", "task": "digits",
-        "backend": "core", "device": "cpu", "batch_size": 64, "n_hidden": 32, "n_layers": 1,
-        "n_steps": 8, "seed": 3, "repeat": 0,
+        "algo": "d_rtrl",
+        "batching": "manual",
+        "model": "gru",
+        "task": "digits",
+        "backend": "core",
+        "device": "cpu",
+        "batch_size": 64,
+        "n_hidden": 32,
+        "n_layers": 1,
+        "n_steps": 8,
+        "seed": 3,
+        "repeat": 0,
     }
 
 
-@pytest.mark.parametrize("asked", [
-    "hydra.searchpath='${x}'", "hydra.searchpath=3", "hydra.launcher='${x}'",
-    "+hydra.sweeper.params.n_hidden='${x}'", "cases=['${x}']", "cases='${x}'", "question='${x}'",
-])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "hydra.searchpath='${x}'",
+        "hydra.searchpath=3",
+        "hydra.launcher='${x}'",
+        "+hydra.sweeper.params.n_hidden='${x}'",
+        "cases=['${x}']",
+        "cases='${x}'",
+        "question='${x}'",
+    ],
+)
 def test_an_interpolation_that_leads_nowhere_is_one_sentence(asked: str) -> None:
     with pytest.raises(BadInput, match="values that Hydra can compose"):
         points(asked, multirun=True)

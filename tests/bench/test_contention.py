@@ -22,17 +22,21 @@ QUIET = {"contended": False, "other_cores": 0.01, "step_time_ms": 1.0}
 BUSY = {"contended": True, "other_cores": 1.0, "step_time_ms": 2.0}
 
 
-@pytest.mark.parametrize(("cpu", "others", "contended"), [
-    (1.0, 0.0, False),
-    (1.0, 0.1, False),
-    (1.9, 0.1, False),  # a whole machine, its own
-    (1.4, 1.0, True),
-    (1.0, 1.0, True),
-    (1.0, 0.3, False),  # there is room for both
-    (LEAST_CPU - 0.1, 0.0, True),
-])
-def test_each_sign_of_contention(cpu: float, others: float, contended: bool,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("cpu", "others", "contended"),
+    [
+        (1.0, 0.0, False),
+        (1.0, 0.1, False),
+        (1.9, 0.1, False),  # a whole machine, its own
+        (1.4, 1.0, True),
+        (1.0, 1.0, True),
+        (1.0, 0.3, False),  # there is room for both
+        (LEAST_CPU - 0.1, 0.0, True),
+    ],
+)
+def test_each_sign_of_contention(
+    cpu: float, others: float, contended: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
     before = Usage(10.0, 3.0, 5, 7.0, 100.0)
     after = Usage(12.0, 3.0 + 2 * cpu, 5 + 4000, 8.0, 100.0 + 2 * (cpu + others))
@@ -73,8 +77,9 @@ def test_what_is_used_grows() -> None:
     assert (after.waited_s is None) == (before.waited_s is None)
 
 
-def run(out: Path, monkeypatch: pytest.MonkeyPatch, times: list[dict[str, Any]], quiet: bool
-        ) -> tuple[dict[str, Any], list[list[str]]]:
+def run(
+    out: Path, monkeypatch: pytest.MonkeyPatch, times: list[dict[str, Any]], quiet: bool
+) -> tuple[dict[str, Any], list[list[str]]]:
     """The record of a cell whose processes find these times, and the metrics they were asked."""
     asked = []
 
@@ -93,16 +98,24 @@ def run(out: Path, monkeypatch: pytest.MonkeyPatch, times: list[dict[str, Any]],
     return found, asked
 
 
-@pytest.mark.parametrize(("times", "quiet", "processes", "kept"), [
-    ([QUIET], True, 1, QUIET),
-    ([BUSY], False, 1, BUSY),
-    ([BUSY, QUIET], True, 2, QUIET),
-    ([BUSY, {**BUSY, "step_time_ms": 3.0}], True, 2, BUSY),
-    ([BUSY, {**BUSY, "other_cores": 0.4}], True, 2, {**BUSY, "other_cores": 0.4}),
-])
+@pytest.mark.parametrize(
+    ("times", "quiet", "processes", "kept"),
+    [
+        ([QUIET], True, 1, QUIET),
+        ([BUSY], False, 1, BUSY),
+        ([BUSY, QUIET], True, 2, QUIET),
+        ([BUSY, {**BUSY, "step_time_ms": 3.0}], True, 2, BUSY),
+        ([BUSY, {**BUSY, "other_cores": 0.4}], True, 2, {**BUSY, "other_cores": 0.4}),
+    ],
+)
 def test_a_contended_cell_is_timed_once_more_if_that_is_quieter(
-    times: list[dict[str, Any]], quiet: bool, processes: int, kept: dict[str, Any], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    times: list[dict[str, Any]],
+    quiet: bool,
+    processes: int,
+    kept: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     found, asked = run(tmp_path / "out", monkeypatch, times, quiet)
     assert len(asked) == processes

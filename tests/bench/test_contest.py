@@ -20,22 +20,23 @@ TUNED = ["tune.trials=4", "tune.seeds=3", "tune.decay=[0.5,0.99]", "metric=[lear
 REFUSED = {
     "tune=0": "tune: expected a whole number of at least 1, got 0. Try tune=8.",
     "tune=4 tune.lr=[1e-1,1e-4]": "tune.lr: expected [LOWEST,HIGHEST], two numbers above 0, the "
-                                  "lower one first, got [0.1, 0.0001]. Try tune.lr=[1e-4,1e-1].",
+    "lower one first, got [0.1, 0.0001]. Try tune.lr=[1e-4,1e-1].",
     "tune=4 tune.lr=[]": "the lower one first, got []. Try tune.lr=[1e-4,1e-1].",
     "tune=4 tune.decay=[0.5,1.0]": "two numbers from 0 and below 1, the lower one first, got "
-                                   "[0.5, 1.0]. Try tune.decay=[0.8,0.999].",
+    "[0.5, 1.0]. Try tune.decay=[0.8,0.999].",
     "tune=4 tune.decay=[0.5,0.9] algo=bptt": "tune.decay: expected a number that some algorithm of "
-                                             "the sweep has, got decay. They have none.",
+    "the sweep has, got decay. They have none.",
     "-m tune=4 lr=1e-2,1e-3": "tune: expected no axis lr, which it chooses itself, got "
-                              "lr=0.01,0.001.",
+    "lr=0.01,0.001.",
     "-m tune=4 seed=1,2": "tune: expected no axis seed, which it chooses itself, got seed=1,2.",
-    "-m tune=3 algo=es_d_rtrl algo.decay_or_rank=0.5,0.9 tune.decay=[0.5,0.9]":
+    "-m tune=3 algo=es_d_rtrl algo.decay_or_rank=0.5,0.9 tune.decay=[0.5,0.9]": (
         "tune: expected no axis algo.decay_or_rank, which it chooses itself, got "
-        "algo.decay_or_rank=0.5,0.9.",
+        "algo.decay_or_rank=0.5,0.9."
+    ),
     "tune=4 task=random_spikes": "task: expected validation data to tune by, got none of "
-                                 "RandomSpikes.",
+    "RandomSpikes.",
     "tune=4 metric.learning.target=1.5": "metric.learning.target: expected an accuracy above that "
-                                         "of guessing, 0.1, and at most 1, got 1.5.",
+    "of guessing, 0.1, and at most 1, got 1.5.",
     "tune=4 metric=[timing]": "metric: expected learning among them, to tune by, got others only.",
     "tune=4 tune.seeds=0": "tune.seeds: expected a whole number of at least 1, got 0.",
 }
@@ -43,8 +44,11 @@ REFUSED = {
 
 @pytest.mark.parametrize("arguments", REFUSED)
 def test_a_contest_that_cannot_be_held_is_one_sentence(
-        arguments: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.main(arguments.split()) == 2
     said = capsys.readouterr().err
@@ -76,8 +80,9 @@ def test_every_way_tries_the_same_rates_and_learns_by_itself() -> None:
     cells = contest("algo=bptt,es_d_rtrl").first()
     trials = [c for c in cells if is_learning(c)]
     costs = [c for c in cells if not is_learning(c)]
-    rates = {a: [c.config.lr for c in trials if c.choices["algo"] == a]
-             for a in ("bptt", "es_d_rtrl")}
+    rates = {
+        a: [c.config.lr for c in trials if c.choices["algo"] == a] for a in ("bptt", "es_d_rtrl")
+    }
     assert rates["bptt"] == rates["es_d_rtrl"]
     assert len(set(rates["bptt"])) == 4
     decays = [c.config.algo["decay_or_rank"] for c in trials if c.choices["algo"] != "bptt"]
@@ -105,7 +110,8 @@ def test_each_way_gets_fresh_seeds_at_its_own_best_trial() -> None:
 
     finals = held.finals(found)
     assert [(c.choices["algo"], c.config.lr, c.config.seed) for c in finals] == [
-        (algo, best[algo], seed) for seed in (1, 2, 3) for algo in ("bptt", "d_rtrl")]
+        (algo, best[algo], seed) for seed in (1, 2, 3) for algo in ("bptt", "d_rtrl")
+    ]
     assert all(c.config.metric["learning"]["choose"] == "final" for c in finals)
     assert held.finals(lambda cell: None) == []
 
@@ -113,8 +119,16 @@ def test_each_way_gets_fresh_seeds_at_its_own_best_trial() -> None:
 def test_a_contest_is_held_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweep, "build_report", lambda *_: "none")
-    arguments = ["out=out", "model=gru", "n_hidden=8", "epochs=2", "tune=2", "tune.seeds=1",
-                 "metric=[learning]", "tune.lr=[1e-3,1e-1]"]
+    arguments = [
+        "out=out",
+        "model=gru",
+        "n_hidden=8",
+        "epochs=2",
+        "tune=2",
+        "tune.seeds=1",
+        "metric=[learning]",
+        "tune.lr=[1e-3,1e-1]",
+    ]
     assert cli.main(arguments) == 0
     read = {p: json.loads(p.read_text()) for p in (tmp_path / "out" / "cells").glob("*.json")}
     by = {r["config"]["metric"]["learning"]["choose"]: [] for r in read.values()}

@@ -23,9 +23,21 @@ from bench.config import Batching, Device
 from bench.sweep.provenance import ROOT
 from bench.tasks.random_spikes import RandomSpikes
 
-CONFIG = cli.cells_of(None, [
-    "backend=brainscale", "task=random_spikes", "task.n_in=6", "task.rate=0.3", "n_hidden=4",
-    "batch_size=3", "n_steps=5", "seed=1", "dtype=float64"], multirun=False)[0].config
+CONFIG = cli.cells_of(
+    None,
+    [
+        "backend=brainscale",
+        "task=random_spikes",
+        "task.n_in=6",
+        "task.rate=0.3",
+        "n_hidden=4",
+        "batch_size=3",
+        "n_steps=5",
+        "seed=1",
+        "dtype=float64",
+    ],
+    multirun=False,
+)[0].config
 
 
 def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,8 +49,9 @@ def test_weights_and_gradient_are_those_of_this_process(monkeypatch: pytest.Monk
         build.set_up(CONFIG)
         task = RandomSpikes(5, 3, 1, n_in=6, rate=0.3)
         model = build.model_of(CONFIG, task)
-        own = flat({path: state.value for path, state
-                    in model.states(brainstate.ParamState).items()})
+        own = flat(
+            {path: state.value for path, state in model.states(brainstate.ParamState).items()}
+        )
         trainee = Core().trainee(model, core_config)
         xs, ys = next(task.batches(0))
         xs = xs[:, :2].astype(np.float64)
@@ -59,17 +72,26 @@ def test_weights_of_other_shapes_are_refused() -> None:
         filled(tree, {**arrays, "b": np.zeros(4)})
 
 
-@pytest.mark.parametrize(("backend", "change", "reason"), [
-    (Brainscale(), {}, ""),
-    (Brainscale(), {"algo": {"_target_": "core.BPTT"}}, "brainscale has no x"),
-    (Brainscale(), {"algo": {"_target_": "core.ES_D_RTRL", "decay_or_rank": 4}},
-     "brainscale maps a rank to a decay and has no rank form"),
-    (Brainscale(), {"device": Device("gpu")}, "brainscale's environment has one CPU device"),
-    (Braintrace("multi_step", 5), {}, ""),
-    (Braintrace("multi_step", 2), {}, "n_steps=5 is not a multiple of backend.chunk=2"),
-    (Braintrace("multi_step", 5), {"batching": Batching("vmap")},
-     "braintrace refuses chunks under vmap"),
-    (Braintrace("single_step", 5), {}, "braintrace's chunks need backend.mode=multi_step"),
-])
+@pytest.mark.parametrize(
+    ("backend", "change", "reason"),
+    [
+        (Brainscale(), {}, ""),
+        (Brainscale(), {"algo": {"_target_": "core.BPTT"}}, "brainscale has no x"),
+        (
+            Brainscale(),
+            {"algo": {"_target_": "core.ES_D_RTRL", "decay_or_rank": 4}},
+            "brainscale maps a rank to a decay and has no rank form",
+        ),
+        (Brainscale(), {"device": Device("gpu")}, "brainscale's environment has one CPU device"),
+        (Braintrace("multi_step", 5), {}, ""),
+        (Braintrace("multi_step", 2), {}, "n_steps=5 is not a multiple of backend.chunk=2"),
+        (
+            Braintrace("multi_step", 5),
+            {"batching": Batching("vmap")},
+            "braintrace refuses chunks under vmap",
+        ),
+        (Braintrace("single_step", 5), {}, "braintrace's chunks need backend.mode=multi_step"),
+    ],
+)
 def test_what_a_peer_cannot_do_is_said(backend: Any, change: dict[str, Any], reason: str) -> None:
     assert backend.unsupported(replace(CONFIG, **change), {"algo": "x"}) == reason

@@ -160,15 +160,22 @@ def test_what_strangers_left_among_the_records_is_named_and_the_rest_counts(
     os.mkfifo(folder.cells / "06.json")
     (folder.cells / "07.json").mkdir()
     (folder.cells / "08.json").symlink_to("08.json")
-    for key, text in (("09", "null"), ("10", "[1]"), ("11", "[" * 100_000), ("12", "\0\1"),
-                      ("13", '{"key": "13"}'), (".hidden", "null")):
+    for key, text in (
+        ("09", "null"),
+        ("10", "[1]"),
+        ("11", "[" * 100_000),
+        ("12", "\0\1"),
+        ("13", '{"key": "13"}'),
+        (".hidden", "null"),
+    ):
         (folder.cells / f"{key}.json").write_text(text)
     survey = folder.survey({})
     assert survey.others == 5
     assert survey.durations == {"bptt vmap gru": 3.0}
     told = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[0] for line in told] == [
-        f"left out {folder.cells / f'{number:02d}.json'}" for number in range(6, 14)]
+        f"left out {folder.cells / f'{number:02d}.json'}" for number in range(6, 14)
+    ]
 
 
 def test_latest_points_to_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from bench.sweep import machine_rates, provenance, record, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.machine_rates import rates_here
 from bench.sweep.progress import Watcher
-from tests.bench.test_sweep import cells_of, counting, plant, records, run, with_code
+from tests.bench.sweeps import cells_of, counting, plant, records, run, with_code
 
 
 @pytest.fixture(autouse=True)
@@ -46,15 +46,13 @@ def test_a_record_that_cannot_be_read_is_neither_run_again_nor_lost(
         # When it turns up between the plan and the cell, the other cells still run.
         todo = {sweep.key_of(cell): cell for cell in (cells[0], *cells_of("seed=10"))}
         with Watcher(2, []) as watcher:
-            problem, = sweep.in_turn(todo, Folder.open(out), watcher)
+            (problem,) = sweep.in_turn(todo, Folder.open(out), watcher)
         assert "Stale file handle" in problem
     assert ran == [0, 5, 10]
     assert [r["row"]["seed"] for r in records(out)] == [0, 5, 10]
 
 
-def test_a_plan_says_what_will_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_plan_says_what_will_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fine = {place: finding() for place in (0, 1)}
     assert run(cells_of("seed=0,1"), tmp_path / "out") == 1
 
@@ -106,9 +104,7 @@ def test_latest_is_the_last_sweep_that_ended(
     assert latest.resolve() == tmp_path / "broken"
 
 
-def test_a_floor_that_fails_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_floor_that_fails_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, folder, asked = cells_of("seed=0")[0], Folder.open(tmp_path / "out"), []
 
     def hangs(*_: object, timeout_s: float, **__: object) -> Answer:

@@ -15,7 +15,7 @@ from bench.sweep.cell import Cell
 
 
 def cell(*arguments: str) -> Cell:
-    found, = cli.cells_of(None, list(arguments), multirun=False)
+    (found,) = cli.cells_of(None, list(arguments), multirun=False)
     return found
 
 
@@ -24,8 +24,10 @@ def keys(asked: Cell) -> tuple[str, str]:
     provenance.environment.cache_clear()
     provenance.software.cache_clear()
     inputs._files_hash.cache_clear()
-    return (asked.identity(provenance.environment_of(asked)),
-            asked.identity(provenance.software_of(asked)))
+    return (
+        asked.identity(provenance.environment_of(asked)),
+        asked.identity(provenance.software_of(asked)),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -35,27 +37,31 @@ def afresh() -> object:
     provenance.software.cache_clear()
 
 
-@pytest.mark.parametrize(("name", "value", "here", "anywhere"), [
-    ("JAX_DEFAULT_PRNG_IMPL", "rbg", True, True),
-    ("JAX_THREEFRY_PARTITIONABLE", "0", True, True),
-    ("JAX_DISABLE_JIT", "1", True, True),
-    ("JAX_INVENTED_TOMORROW", "1", True, True),
-    ("XLA_INVENTED_TOMORROW", "1", True, True),
-    ("NVIDIA_TF32_OVERRIDE", "0", True, True),
-    ("OMP_NUM_THREADS", "1", True, False),
-    ("OPENBLAS_NUM_THREADS", "1", True, False),
-    ("LD_PRELOAD", "", True, False),
-    ("XLA_FLAGS", "--xla_x=1", True, False),
-    ("JAX_COMPILATION_CACHE_DIR", "here", False, False),
-    ("KMP_DUPLICATE_LIB_OK", "True", False, False),
-    ("JAX_PLATFORMS", "cpu", False, False),
-    ("CUDA_VISIBLE_DEVICES", "", False, False),
-    ("JAX_LOG_COMPILES", "1", False, False),
-    ("TF_CPP_MIN_LOG_LEVEL", "3", False, False),
-    ("HOME", "elsewhere", False, False),
-])
-def test_variables(name: str, value: str, here: bool, anywhere: bool,
-                   monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "here", "anywhere"),
+    [
+        ("JAX_DEFAULT_PRNG_IMPL", "rbg", True, True),
+        ("JAX_THREEFRY_PARTITIONABLE", "0", True, True),
+        ("JAX_DISABLE_JIT", "1", True, True),
+        ("JAX_INVENTED_TOMORROW", "1", True, True),
+        ("XLA_INVENTED_TOMORROW", "1", True, True),
+        ("NVIDIA_TF32_OVERRIDE", "0", True, True),
+        ("OMP_NUM_THREADS", "1", True, False),
+        ("OPENBLAS_NUM_THREADS", "1", True, False),
+        ("LD_PRELOAD", "", True, False),
+        ("XLA_FLAGS", "--xla_x=1", True, False),
+        ("JAX_COMPILATION_CACHE_DIR", "here", False, False),
+        ("KMP_DUPLICATE_LIB_OK", "True", False, False),
+        ("JAX_PLATFORMS", "cpu", False, False),
+        ("CUDA_VISIBLE_DEVICES", "", False, False),
+        ("JAX_LOG_COMPILES", "1", False, False),
+        ("TF_CPP_MIN_LOG_LEVEL", "3", False, False),
+        ("HOME", "elsewhere", False, False),
+    ],
+)
+def test_variables(
+    name: str, value: str, here: bool, anywhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = cell()
     monkeypatch.delenv(name, raising=False)
     before = keys(asked)
@@ -67,13 +73,19 @@ def test_variables(name: str, value: str, here: bool, anywhere: bool,
 def test_data_behind_a_path(tmp_path: Path) -> None:
     folder, file = tmp_path / "data", tmp_path / "weights.bin"
     asked = cell().having(
-        task={"path": str(folder)}, model={"weights_file": str(file), "kind": "data"})
+        task={"path": str(folder)}, model={"weights_file": str(file), "kind": "data"}
+    )
     found = [keys(asked)]
     folder.mkdir()
     found.append(keys(asked))
     assert found[0] == found[1]  # what is not there is refused elsewhere
-    for path, text in ((folder / "a.h5", "abc"), (folder / "a.h5", "abd"), (folder / "b.h5", ""),
-                       (file, "x"), (file, "y")):
+    for path, text in (
+        (folder / "a.h5", "abc"),
+        (folder / "a.h5", "abd"),
+        (folder / "b.h5", ""),
+        (file, "x"),
+        (file, "y"),
+    ):
         path.write_text(text)
         found.append(keys(asked))
     (folder / "b.h5").rename(folder / "c.h5")
@@ -99,18 +111,25 @@ def test_data_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_plug_ins_own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     for name, text in {
-        "etb_plug/__init__.py": "", "etb_plug/part/model.py": (
+        "etb_plug/__init__.py": "",
+        "etb_plug/part/model.py": (
             "import json, numpy, core, no_such_module\nfrom .. import helper\n"
-            "def f():\n    from etb_beside import g\n"),
+            "def f():\n    from etb_beside import g\n"
+        ),
         "etb_plug/helper.py": "from . import model2\nfrom .deep import *\n",
-        "etb_plug/deep/__init__.py": "def (", "etb_plug/stranger.py": "",
+        "etb_plug/deep/__init__.py": "def (",
+        "etb_plug/stranger.py": "",
         "etb_beside.py": "import etb_plug.part.model",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert {str(path.relative_to(tmp_path)) for path in inputs.sources("etb_plug.part.model")} == {
-        "etb_plug/__init__.py", "etb_plug/part/model.py", "etb_plug/helper.py",
-        "etb_plug/deep/__init__.py", "etb_beside.py"}
+        "etb_plug/__init__.py",
+        "etb_plug/part/model.py",
+        "etb_plug/helper.py",
+        "etb_plug/deep/__init__.py",
+        "etb_beside.py",
+    }
     assert inputs.sources("core.algorithms.bptt") == set()
     assert {path.parts[-2] for path in inputs.sources("psutil._common")} == {"psutil"}
 

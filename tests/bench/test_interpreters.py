@@ -20,32 +20,37 @@ from bench.sweep.interpreters import NEEDED, Interpreter
 def bare(tmp_path: Path) -> Path:
     """A Python without anything installed."""
     python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\nexec {sys.executable} -S \"$@\"\n", encoding="utf-8")
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n', encoding="utf-8")
     python.chmod(0o755)
     return python
 
 
 def test_what_cannot_run_cells_is_refused_before_any_work(
-        bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     silent, listing = tmp_path / "silent", tmp_path / "listing"
     silent.write_text("#!/bin/sh\n", encoding="utf-8")
     listing.write_text("#!/bin/sh\necho '[]'\n", encoding="utf-8")
     for path in (silent, listing):
         path.chmod(0o755)
     for python, words in (
-            ("no-such-python", "python: expected a Python interpreter or the name of an "
-                               "environment (brainscale), got no-such-python. Give the path"),
-            ("brainscal", "got brainscal. Did you mean brainscale?"),
-            (str(silent), f"got {silent}. It does not answer like one."),
-            (str(listing), f"got {listing}. It does not answer like one."),
-            (str(bare), f"got {bare}, which lacks {', '.join(NEEDED)}. Install them")):
+        (
+            "no-such-python",
+            "python: expected a Python interpreter or the name of an "
+            "environment (brainscale), got no-such-python. Give the path",
+        ),
+        ("brainscal", "got brainscal. Did you mean brainscale?"),
+        (str(silent), f"got {silent}. It does not answer like one."),
+        (str(listing), f"got {listing}. It does not answer like one."),
+        (str(bare), f"got {bare}, which lacks {', '.join(NEEDED)}. Install them"),
+    ):
         assert cli.main([f"python={python}", f"out={tmp_path / 'out'}"]) == 2
         assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_an_environment_that_is_not_built_is_named_with_its_command(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(environments, "FOLDER", tmp_path / ".venvs")
     assert cli.main(["python=brainscale"]) == 2
@@ -53,9 +58,11 @@ def test_an_environment_that_is_not_built_is_named_with_its_command(
     # Where nobody asked for it by name, the cell is a row that says so.
     out = tmp_path / "out"
     assert cli.main(["backend=brainscale", "task=random_spikes", "report=false", f"out={out}"]) == 0
-    record, = (out / "cells").glob("*.json")
-    assert ("brainscale needs an environment of its own, which is not built "
-            "(python -m bench.environments brainscale)") in record.read_text(encoding="utf-8")
+    (record,) = (out / "cells").glob("*.json")
+    assert (
+        "brainscale needs an environment of its own, which is not built "
+        "(python -m bench.environments brainscale)"
+    ) in record.read_text(encoding="utf-8")
 
 
 def test_an_interpreter_says_what_it_has() -> None:
@@ -69,14 +76,16 @@ def test_an_interpreter_says_what_it_has() -> None:
 
 
 def test_an_interpreter_with_its_own_version_of_the_project_runs_that(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for package in ("bench", "core"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "code.py").write_text("older = True\n", encoding="utf-8")
     versions = {"jax": "0.9", "etrace-bench": "0.0.1"}
-    monkeypatch.setattr(provenance, "ask",
-                        lambda python, packages: Interpreter("3.12.1", versions, tmp_path))
-    own, = cli.cells_of(None, [], multirun=False)
+    monkeypatch.setattr(
+        provenance, "ask", lambda python, packages: Interpreter("3.12.1", versions, tmp_path)
+    )
+    (own,) = cli.cells_of(None, [], multirun=False)
     other = own.having(python="other/python")
     path = launch.environment(other.config)["PYTHONPATH"].split(os.pathsep)
     assert path[0] == str(tmp_path)

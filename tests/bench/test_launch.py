@@ -24,12 +24,24 @@ from bench.sweep.provenance import ROOT
 MIB = 2**20
 
 
-def outcome_of(fault: str, log: Path, deadline_s: float = 30.0, memory_mib: int = 512,
-               on_phase: Callable[[str], None] = lambda phase: None, more: str = "") -> Outcome:
-    cell, = cli.cells_of(None, [], multirun=False)
+def outcome_of(
+    fault: str,
+    log: Path,
+    deadline_s: float = 30.0,
+    memory_mib: int = 512,
+    on_phase: Callable[[str], None] = lambda phase: None,
+    more: str = "",
+) -> Outcome:
+    (cell,) = cli.cells_of(None, [], multirun=False)
     job = {"config": cell.config, "fault": fault, "more": more}
-    return run_cell(job, log, deadline_s=deadline_s, memory_bytes=memory_mib * MIB,
-                    module="tests.bench.planted_worker", on_phase=on_phase)
+    return run_cell(
+        job,
+        log,
+        deadline_s=deadline_s,
+        memory_bytes=memory_mib * MIB,
+        module="tests.bench.planted_worker",
+        on_phase=on_phase,
+    )
 
 
 @pytest.fixture
@@ -37,20 +49,33 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "cell.log"
 
 
-@pytest.mark.parametrize(("fault", "status", "reason"), [
-    ("do_nothing_wrong", "ok", ""),
-    ("raise_in_the_middle", "crashed", "RuntimeError: planted (phase timing)"),
-    ("kill_itself", "crashed", "ended by signal 9 (SIGKILL), at run (phase timing); "
-                               "the kernel does this when memory runs out"),
-    ("exit_without_a_word", "crashed",
-     "exited with status 3 and no result, at run (phase timing): no output"),
-    ("end_by_a_signal_without_a_name", "crashed", "ended by signal 40, at run (phase timing)"),
-    ("abort_with_words", "crashed", "ended by signal 6 (SIGABRT), at run (phase timing): what(): "
-                                    "Bad StatusOr access: overflow"),
-    ("report_garbage", "invalid",
-     "its process reported what is no part of a record: [1, 2]"),
-    ("ask_for_too_much", "oom", "out of memory at run (phase timing): MemoryError"),
-])
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("do_nothing_wrong", "ok", ""),
+        ("raise_in_the_middle", "crashed", "RuntimeError: planted (phase timing)"),
+        (
+            "kill_itself",
+            "crashed",
+            "ended by signal 9 (SIGKILL), at run (phase timing); "
+            "the kernel does this when memory runs out",
+        ),
+        (
+            "exit_without_a_word",
+            "crashed",
+            "exited with status 3 and no result, at run (phase timing): no output",
+        ),
+        ("end_by_a_signal_without_a_name", "crashed", "ended by signal 40, at run (phase timing)"),
+        (
+            "abort_with_words",
+            "crashed",
+            "ended by signal 6 (SIGABRT), at run (phase timing): what(): "
+            "Bad StatusOr access: overflow",
+        ),
+        ("report_garbage", "invalid", "its process reported what is no part of a record: [1, 2]"),
+        ("ask_for_too_much", "oom", "out of memory at run (phase timing): MemoryError"),
+    ],
+)
 def test_every_end_is_an_outcome(fault: str, status: str, reason: str, log: Path) -> None:
     outcome = outcome_of(fault, log)
     assert (outcome.status, outcome.reason) == (status, reason)
@@ -69,8 +94,9 @@ def test_deadline_ends_a_cell_that_sleeps_for_ever(log: Path) -> None:
 def test_memory_cap_ends_a_cell_that_allocates_without_end(log: Path) -> None:
     outcome = outcome_of("allocate_without_end", log, memory_mib=300)
     assert outcome.status == "oom"
-    assert re.fullmatch(r"held 0\.\d\d GiB, above the memory cap, at run \(phase timing\)",
-                        outcome.reason)
+    assert re.fullmatch(
+        r"held 0\.\d\d GiB, above the memory cap, at run \(phase timing\)", outcome.reason
+    )
 
 
 def test_a_chatty_cell_fills_no_disk(log: Path) -> None:
@@ -108,8 +134,13 @@ def test_memory_that_processes_share_counts_once(log: Path) -> None:
     assert outcome_of("share_its_memory_with_children", log, memory_mib=300).status == "ok"
 
 
-@pytest.mark.parametrize("error", [BlockingIOError(11, "Resource temporarily unavailable"),
-                                   FileNotFoundError(2, "No such file or directory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        BlockingIOError(11, "Resource temporarily unavailable"),
+        FileNotFoundError(2, "No such file or directory"),
+    ],
+)
 def test_a_process_that_cannot_be_started_is_an_outcome(
     error: OSError, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,20 +156,26 @@ def test_a_process_that_cannot_be_started_is_an_outcome(
     assert os.listdir("/proc/self/fd") == before
 
 
-@pytest.mark.parametrize(("line", "words"), [
-    (b"garbage", "'garbage' (Expecting value: line 1 column 1 (char 0))"),
-    (b"\xff\x00", "codec can't decode"),
-    (b"null", "None"),
-    (b"[" * 100_000, "[[["),
-    (b"[" * 100 + b"]" * 100, "nested more than 32 deep"),
-    (b'{"phase": 3}', "{'phase': 3}"),
-    (b'{"parts": []}', "no parts by name"),
-    (b'{"parts": {"metrics": null}}', "expected metrics to be numbers by name, got None"),
-    (b'{"parts": {"metrics": {"a": "1"}}}', "expected metrics.a to be a number or null, got '1'"),
-    (b'{"parts": {"key": "../../x"}}', "expected key to be left to the sweep"),
-    (b'{"status": "fine", "reason": ""}', "{'status': 'fine', 'reason': ''}"),
-    (b'{"status": "ok"}', "{'status': 'ok'}"),
-])
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"garbage", "'garbage' (Expecting value: line 1 column 1 (char 0))"),
+        (b"\xff\x00", "codec can't decode"),
+        (b"null", "None"),
+        (b"[" * 100_000, "[[["),
+        (b"[" * 100 + b"]" * 100, "nested more than 32 deep"),
+        (b'{"phase": 3}', "{'phase': 3}"),
+        (b'{"parts": []}', "no parts by name"),
+        (b'{"parts": {"metrics": null}}', "expected metrics to be numbers by name, got None"),
+        (
+            b'{"parts": {"metrics": {"a": "1"}}}',
+            "expected metrics.a to be a number or null, got '1'",
+        ),
+        (b'{"parts": {"key": "../../x"}}', "expected key to be left to the sweep"),
+        (b'{"status": "fine", "reason": ""}', "{'status': 'fine', 'reason': ''}"),
+        (b'{"status": "ok"}', "{'status': 'ok'}"),
+    ],
+)
 def test_what_is_no_report_is_named(line: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         launch._message(line)
@@ -161,8 +198,9 @@ def test_a_cell_and_its_children_die_with_its_parent(who: str, tmp_path: Path) -
         "print(outcome_of('leave_a_child_and_sleep', pathlib.Path(sys.argv[1]) / 'log',\n"
         "                 on_phase=functools.partial(print, flush=True)))\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT,
-                              stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert parent.stdout
     # Until it has asked the kernel for it, a process that has just started is on its own.
     assert parent.stdout.readline() == "compile\n"
@@ -181,5 +219,9 @@ def test_a_cell_and_its_children_die_with_its_parent(who: str, tmp_path: Path) -
 def test_merge_is_one_level_deep() -> None:
     into = {"metrics": {"a": 1, "b": 2}, "health": "", "samples": {"x": [1]}}
     merged = record.merge(into, {"metrics": {"b": 3}, "health": "bad", "curves": {}})
-    assert merged == {"metrics": {"a": 1, "b": 3}, "health": "bad", "samples": {"x": [1]},
-                      "curves": {}}
+    assert merged == {
+        "metrics": {"a": 1, "b": 3},
+        "health": "bad",
+        "samples": {"x": [1]},
+        "curves": {},
+    }

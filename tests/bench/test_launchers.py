@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import stat
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,8 +22,7 @@ from bench.errors import BadInput
 from bench.launchers.base import CELLS_PER_JOB, Launcher, Outcome
 from bench.sweep import jobs, other_cells, provenance, sweep
 from bench.sweep.folder import Folder
-from bench.sweep.provenance import ROOT
-from tests.bench.test_sweep import cells_of, counting, plant, records, with_code
+from tests.bench.sweeps import cells_of, counting, plant, records, with_code
 
 ABOUT = {"experiment": "", "question": "", "overrides": []}
 
@@ -43,8 +40,12 @@ class InProcess(Launcher):
 
     here = False
 
-    def __init__(self, jobs: int | None, lost: Sequence[int] = (),
-                 work: Callable[[str], list[str]] = jobs.run) -> None:
+    def __init__(
+        self,
+        jobs: int | None,
+        lost: Sequence[int] = (),
+        work: Callable[[str], list[str]] = jobs.run,
+    ) -> None:
         super().__init__(jobs)
         self._lost = lost
         self._work = work
@@ -62,15 +63,20 @@ def run(out: Path, *arguments: str, launcher: Launcher | None = None) -> int:
 
 
 def rows(out: Path) -> list[Any]:
-    return [(r["key"], r["row"], r["status"], r["reason"].split(" [log")[0], r["metrics"])
-            for r in records(out)]
+    return [
+        (r["key"], r["row"], r["status"], r["reason"].split(" [log")[0], r["metrics"])
+        for r in records(out)
+    ]
 
 
 def on_another_machine(path: str) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         real = provenance.environment
-        patch.setattr(provenance, "environment",
-                      lambda python, gpu: real(python, gpu) | {"processor": "another"})
+        patch.setattr(
+            provenance,
+            "environment",
+            lambda python, gpu: real(python, gpu) | {"processor": "another"},
+        )
         return jobs.run(path)
 
 
@@ -92,8 +98,10 @@ def test_rows_are_those_of_a_sweep_in_turn(
 
 
 def test_jobs_that_read_clocks_side_by_side_are_warned_of(
-    planted: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch
+    planted: list[int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(InProcess, "here", True)
     warning = "warning: 2 jobs on this machine may run at the same time"
@@ -160,7 +168,7 @@ def test_a_job_that_is_queued_again_goes_on_where_it_was(
 def test_a_withdrawn_sweep_stops_between_cells(
     planted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, = jobs.deal(cells_of("seed=0,5"), Folder.open(tmp_path / "out", anywhere=True), 1)
+    (path,) = jobs.deal(cells_of("seed=0,5"), Folder.open(tmp_path / "out", anywhere=True), 1)
     real = sweep.in_turn
 
     def withdraw(*arguments: Any) -> list[str]:
@@ -188,14 +196,16 @@ def test_a_launcher_that_breaks_still_gets_a_report(
     assert not (tmp_path / "out" / "shares").exists()
 
 
-def test_no_slurm_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-                       tmp_path: Path) -> None:
+def test_no_slurm_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cli.main(["hydra/launcher=submitit_slurm", "out=out"]) == 2
     assert capsys.readouterr().err == (
         "error: hydra/launcher: expected sbatch on the PATH, got submitit_slurm. Start the sweep "
-        "on a login node of the cluster.\n")
+        "on a login node of the cluster.\n"
+    )
 
 
 def test_jobs_fit_the_sweep() -> None:
@@ -204,14 +214,27 @@ def test_jobs_fit_the_sweep() -> None:
     assert InProcess(8).jobs(3) == 3
 
 
-@pytest.mark.parametrize(("argument", "message"), [
-    ("hydra.launcher.job=3", "hydra.launcher.job: expected one of jobs, timeout_min, got job. "
-                             "Did you mean jobs?"),
-    ("hydra.launcher.jobs=many", "hydra.launcher.jobs: expected a whole number of at "
-                                 "least 1, or null, got many. Try hydra.launcher.jobs=1."),
-])
-def test_bad_settings(argument: str, message: str, capsys: pytest.CaptureFixture[str],
-                      tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (
+            "hydra.launcher.job=3",
+            "hydra.launcher.job: expected one of jobs, timeout_min, got job. Did you mean jobs?",
+        ),
+        (
+            "hydra.launcher.jobs=many",
+            "hydra.launcher.jobs: expected a whole number of at "
+            "least 1, or null, got many. Try hydra.launcher.jobs=1.",
+        ),
+    ],
+)
+def test_bad_settings(
+    argument: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert cli.main(["hydra/launcher=submitit_local", argument]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
@@ -219,22 +242,26 @@ def test_bad_settings(argument: str, message: str, capsys: pytest.CaptureFixture
 
 def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec",
-                        lambda name: None if name == "submitit" else real(name))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "submitit" else real(name)
+    )
     with pytest.raises(BadInput) as caught:
         cli.launcher_of("mine", {"_target_": "bench.launchers.slurm.Local"})
-    assert str(caught.value) == ("hydra/launcher: expected the package submitit to be installed, "
-                                 "got submitit_local. Run pip install 'etrace-bench[slurm]'.")
+    assert str(caught.value) == (
+        "hydra/launcher: expected the package submitit to be installed, "
+        "got submitit_local. Run pip install 'etrace-bench[slurm]'."
+    )
 
 
 def test_one_launcher_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["-m", "hydra/launcher=basic,x"]) == 2
     assert capsys.readouterr().err == (
-        "error: hydra/launcher: expected one value for the whole sweep, got basic,x.\n")
+        "error: hydra/launcher: expected one value for the whole sweep, got basic,x.\n"
+    )
 
 
 def test_a_cluster_may_have_the_device_that_is_missing_here(
-    monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(provenance, "gpu_name", lambda: "")
     assert cli.cells_of(None, ["device=gpu", "hydra/launcher=submitit_slurm"], multirun=False)
@@ -242,13 +269,16 @@ def test_a_cluster_may_have_the_device_that_is_missing_here(
         cli.cells_of(None, ["device=gpu", "hydra/launcher=submitit_local"], multirun=False)
 
 
-@pytest.mark.parametrize(("theirs", "mine", "shared"), [
-    ({"JAX_PLATFORMS": "cpu"}, "cpu", True),
-    ({"JAX_PLATFORMS": "cuda"}, "cpu", False),
-    ({"JAX_PLATFORMS": "cuda"}, "gpu", True),
-    ({"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "1"}, "gpu", False),
-    ({"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "0,1"}, "gpu", True),
-])
+@pytest.mark.parametrize(
+    ("theirs", "mine", "shared"),
+    [
+        ({"JAX_PLATFORMS": "cpu"}, "cpu", True),
+        ({"JAX_PLATFORMS": "cuda"}, "cpu", False),
+        ({"JAX_PLATFORMS": "cuda"}, "gpu", True),
+        ({"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "1"}, "gpu", False),
+        ({"JAX_PLATFORMS": "cuda", "CUDA_VISIBLE_DEVICES": "0,1"}, "gpu", True),
+    ],
+)
 def test_a_cell_beside_another_is_seen(
     theirs: dict[str, str], mine: str, shared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,11 +286,15 @@ def test_a_cell_beside_another_is_seen(
     env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"} | theirs
     other = subprocess.Popen(
         [sys.executable, "-c", "print('up', flush=True); input()", "-m", other_cells.WORKER],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=env,
+    )
     # Other tests start cells of their own at any moment: only this one is to be counted.
     everything = psutil.process_iter
-    monkeypatch.setattr(psutil, "process_iter",
-                        lambda attrs: [p for p in everything(attrs) if p.pid == other.pid])
+    monkeypatch.setattr(
+        psutil, "process_iter", lambda attrs: [p for p in everything(attrs) if p.pid == other.pid]
+    )
     try:
         assert other.stdout
         assert other.stdout.readline() == b"up\n"
@@ -289,81 +323,3 @@ def test_nothing_timed_is_nothing_shared() -> None:
     for phase in ("build", "compile", "learning", "end"):
         seen.phase(phase)
     assert seen.most is None
-
-
-TINY = ["-m", "algo=bptt,d_rtrl", "task=random_spikes", "n_steps=4", "n_hidden=4", "batch_size=2",
-        "epochs=1", "metric=[learning]", "report=false"]
-
-
-def bench(cwd: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bench", *arguments], cwd=cwd, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT), **env}, capture_output=True)
-
-
-def learned(out: Path) -> list[Any]:
-    return sorted((r["key"], r["row"], r["status"], r["metrics"]["loss_final"], r["curves"]["loss"])
-                  for r in records(out))
-
-
-@pytest.fixture(scope="module")
-def serial(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    cwd = tmp_path_factory.mktemp("serial")
-    answer = bench(cwd, *TINY, "out=out")
-    assert answer.returncode == 0, answer.stderr
-    found = learned(cwd / "out")
-    assert [row[2] for row in found] == ["ok", "ok"]
-    return found
-
-
-def test_submitit_local_gives_the_same_rows(serial: list[Any], tmp_path: Path) -> None:
-    answer = bench(tmp_path, *TINY, "out=out", "hydra/launcher=submitit_local",
-                   "hydra.launcher.jobs=2")
-    assert answer.returncode == 0, answer.stderr
-    assert learned(tmp_path / "out") == serial
-    assert "2 cells for 2 jobs\n" in answer.stdout
-    assert "warning" not in answer.stdout  # no clock is read
-    again = bench(tmp_path, *TINY, "out=out", "hydra/launcher=submitit_local")
-    assert "2 of 2 cells are recorded already" in again.stdout
-
-
-# A cluster of one node that is this machine: what Slurm's programs answer, as far as they are used.
-SLURM = {
-    "sbatch": """
-        for script; do :; done
-        cp "$script" "$CLUSTER/script"
-        for task in 0 1; do
-            export SLURM_JOB_ID=7 SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task
-            export SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0
-            export SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=localhost
-            (bash "$script" > "$CLUSTER/$task.out" 2>&1
-             echo "7_$task|COMPLETED|node" >> "$CLUSTER/ended") > "$CLUSTER/no" 2>&1 &
-        done
-        echo "Submitted batch job 7" """,
-    "srun": """
-        while [[ "$1" == -* ]]; do
-            case "$1" in --output|--error) shift 2 ;; *) shift ;; esac
-        done
-        exec "$@" """,
-    "sacct": """
-        echo "JobID|State|NodeList"
-        cat "$CLUSTER/ended" 2> "$CLUSTER/no" || true """,
-}
-
-
-def test_slurm_array(serial: list[Any], tmp_path: Path) -> None:
-    for name, text in SLURM.items():
-        program = tmp_path / name
-        program.write_text("#!/bin/bash\n" + textwrap.dedent(text) + "\n")
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    answer = bench(tmp_path, *TINY, "out=out", "hydra/launcher=submitit_slurm",
-                   "hydra.launcher.jobs=2", "hydra.launcher.partition=long",
-                   "hydra.launcher.setup=[date]", CLUSTER=str(tmp_path),
-                   PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    outputs = "".join(path.read_text() for path in tmp_path.glob("?.out"))
-    assert answer.returncode == 0, answer.stdout + answer.stderr + outputs
-    assert learned(tmp_path / "out") == serial
-    script = (tmp_path / "script").read_text()
-    assert "\ndate\n" in script
-    for line in ("--array=0-1%2", "--exclusive", "--partition=long", "--time=240",
-                 "--job-name=etrace-bench"):
-        assert f"#SBATCH {line}\n" in script

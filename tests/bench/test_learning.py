@@ -18,11 +18,31 @@ from bench.sweep import measure, sweep
 from tests.bench.test_metrics import built
 
 COLUMNS = {
-    "step_time_ms", "timesteps_per_s", "sequences_per_s", "trace_s", "lower_s", "compile_s",
-    "first_call_s", "memory_xla_mib", "memory_temp_mib", "memory_peak_mib", "etrace_mib",
-    "flops_per_step", "limit_ratio", "loss_first", "loss_final", "accuracy", "grad_cosine",
-    "grad_rel_error", "grad_norm", "firing_rate", "test_accuracy", "n_compilations",
-    "bytes_per_step", "window_steps", "n_classes",
+    "step_time_ms",
+    "timesteps_per_s",
+    "sequences_per_s",
+    "trace_s",
+    "lower_s",
+    "compile_s",
+    "first_call_s",
+    "memory_xla_mib",
+    "memory_temp_mib",
+    "memory_peak_mib",
+    "etrace_mib",
+    "flops_per_step",
+    "limit_ratio",
+    "loss_first",
+    "loss_final",
+    "accuracy",
+    "grad_cosine",
+    "grad_rel_error",
+    "grad_norm",
+    "firing_rate",
+    "test_accuracy",
+    "n_compilations",
+    "bytes_per_step",
+    "window_steps",
+    "n_classes",
 }
 
 FLOOR = {"product_flops_per_s": [9e10, 1e11], "copy_bytes_per_s": [9e9, 1e10]}
@@ -44,8 +64,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     quick = ["metric.timing.warmup_s=0.2", "metric.timing.budget_s=0.2"]
     found = {}
     for name, more in (
-            ("manual", quick), ("others", ["batching=vmap,single", "metric=[learning,fidelity]"]),
-            ("again", ["metric=[learning]"])):
+        ("manual", quick),
+        ("others", ["batching=vmap,single", "metric=[learning,fidelity]"]),
+        ("again", ["metric=[learning]"]),
+    ):
         for record in sweep_of(tmp_path_factory.mktemp(name), *cell, *more):
             found[record["row"]["batching"] if name == "others" else name] = record
     return found
@@ -69,7 +91,8 @@ def test_batchings_train_alike(digits: dict[str, dict[str, Any]]) -> None:
     for mode in ("vmap", "single"):
         for name in ("grad_cosine", "grad_rel_error", "grad_norm", "test_accuracy"):
             assert digits[mode]["metrics"][name] == pytest.approx(
-                digits["manual"]["metrics"][name], rel=1e-9)
+                digits["manual"]["metrics"][name], rel=1e-9
+            )
 
 
 def test_losses_repeat_bit_for_bit(digits: dict[str, dict[str, Any]]) -> None:
@@ -79,8 +102,16 @@ def test_losses_repeat_bit_for_bit(digits: dict[str, dict[str, Any]]) -> None:
 
 
 def test_the_published_spiking_network_is_flagged() -> None:
-    run = built("model=lif_snn", "algo=es_d_rtrl", "algo.decay_or_rank=0.99", "task=digits_spikes",
-                "n_steps=10", "n_hidden=16", "batch_size=64", "epochs=3")
+    run = built(
+        "model=lif_snn",
+        "algo=es_d_rtrl",
+        "algo.decay_or_rank=0.99",
+        "task=digits_spikes",
+        "n_steps=10",
+        "n_hidden=16",
+        "batch_size=64",
+        "epochs=3",
+    )
     run.parts = Learning().measure(run)
     words = Health().measure(run)["health"].split("; ")
     assert "layer neurons.0 never spikes" in words
@@ -96,12 +127,21 @@ def test_braintrace_agrees(algo: str, weights: int) -> None:
 
 
 def test_a_batch_split_over_devices_trains_alike(tmp_path: Path) -> None:
-    found = sweep_of(tmp_path, "devices=1,2", "batching=vmap", "n_hidden=16", "epochs=1",
-                     "dtype=float64", "metric=[memory,learning]")
+    found = sweep_of(
+        tmp_path,
+        "devices=1,2",
+        "batching=vmap",
+        "n_hidden=16",
+        "epochs=1",
+        "dtype=float64",
+        "metric=[memory,learning]",
+    )
     one, two = sorted(found, key=lambda r: r["config"]["devices"])
     assert two["curves"]["loss"] == pytest.approx(one["curves"]["loss"], rel=1e-12)
-    saved = {name: one["memory"]["xla"][name] - two["memory"]["xla"][name]
-             for name in ("argument", "temp")}
+    saved = {
+        name: one["memory"]["xla"][name] - two["memory"]["xla"][name]
+        for name in ("argument", "temp")
+    }
     # Each of the two holds half of the inputs [8, 64, 8] and labels [64], and less of the rest.
     assert saved["argument"] * 2**20 == pytest.approx((8 * 64 * 8 * 8 + 64 * 4) / 2)
     assert saved["temp"] > 0.2 * one["memory"]["xla"]["temp"]
@@ -111,7 +151,8 @@ def test_a_step_that_cannot_fit_says_what_it_asks_for() -> None:
     # A trace of 16 x 80 x 64 numbers, 0.3 MiB.
     with pytest.raises(MemoryError) as error:
         built("algo.window=1", "n_hidden=64", "batch_size=16", memory_bytes=1 << 18)
-    assert re.match(r"the compiled step asks for [\d,]+ MiB, the memory cap is 0 MiB",
-                    str(error.value))
+    assert re.match(
+        r"the compiled step asks for [\d,]+ MiB, the memory cap is 0 MiB", str(error.value)
+    )
     status, reason = failure(error.value, "first_call")
     assert (status, reason.partition(": ")[0]) == ("oom", "out of memory at run (phase first_call)")

@@ -20,8 +20,9 @@ class Work:
 
 
 @pytest.mark.parametrize(("busy", "kept"), [([0, 0, 0, 0], 4), ([1, 0, 1, 0], 2), ([1] * 4, 0)])
-def test_busy_rounds_are_left_out(busy: list[int], kept: int, monkeypatch: pytest.MonkeyPatch
-                                  ) -> None:
+def test_busy_rounds_are_left_out(
+    busy: list[int], kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moods = itertools.cycle(busy)
     monkeypatch.setattr(machine_rates, "PAUSE_S", 0.0)
     monkeypatch.setattr(machine_rates, "contention", lambda *_, **__: {"contended": next(moods)})
@@ -45,8 +46,13 @@ def test_the_floor_is_the_larger_of_two_times() -> None:
     rates = {"product_flops_per_s": [1e6, 2e6], "copy_bytes_per_s": [1e3, 2e3]}
     work = {"product_flops_per_step": 2e6, "moved_bytes_per_step": 1e3, "step_time_low_ms": 4e3}
     assert against_floor(work, rates) == {
-        "floor_ms": 1e3, "floor_ms_lo": 1e3, "floor_ms_hi": 2e3,
-        "limit_ratio": 4.0, "limit_ratio_lo": 2.0, "limit_ratio_hi": 4.0}
+        "floor_ms": 1e3,
+        "floor_ms_lo": 1e3,
+        "floor_ms_hi": 2e3,
+        "limit_ratio": 4.0,
+        "limit_ratio_lo": 2.0,
+        "limit_ratio_hi": 4.0,
+    }
     assert against_floor({**work, "moved_bytes_per_step": 1e4}, rates)["floor_ms"] == 5e3
     assert set(against_floor(work, {}).values()) == {None}
     assert against_floor({}, rates) == {}

@@ -11,14 +11,7 @@ import numpy as np
 import pytest
 
 from bench.cell.build import Rebuild, build, model_of, set_up
-from bench.cell.gradients import (
-    EXACT,
-    Origin,
-    cosine,
-    float64_gradients,
-    joined,
-    relative_error,
-)
+from bench.cell.gradients import EXACT, Origin, cosine, float64_gradients, joined, relative_error
 from bench.cell.memory_estimate import peak_bytes
 from bench.command import cli
 from bench.instantiate import task_of
@@ -53,13 +46,16 @@ def test_time_to_target_is_the_first_epoch_at_or_below() -> None:
     assert time_to(losses, seconds, 0.5) is None
 
 
-@pytest.mark.parametrize(("losses", "words"), [
-    ([2.5, 1.0], []),
-    ([], []),
-    ([2.5, math.log(10) * 1.005], ["loss stuck at ln(10) = 2.3026"]),
-    ([2.5, math.nan], ["loss is not finite"]),
-    ([math.inf, 1.0], ["loss is not finite"]),
-])
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ([2.5, 1.0], []),
+        ([], []),
+        ([2.5, math.log(10) * 1.005], ["loss stuck at ln(10) = 2.3026"]),
+        ([2.5, math.nan], ["loss is not finite"]),
+        ([math.inf, 1.0], ["loss is not finite"]),
+    ],
+)
 def test_words_about_losses(losses: list[float], words: list[str]) -> None:
     health, curves = Health(stuck_within=0.01), {"loss": losses, "accuracy": [0.1] * len(losses)}
     assert health.loss_words(curves, 10) == words
@@ -86,32 +82,44 @@ def test_weights_that_never_move_are_named() -> None:
     assert never_moved(before, {"w": np.array([0, 0, 1e-30]), "b": np.zeros(2)}) == ["b"]
 
 
-@pytest.mark.parametrize(("peak", "account", "temp", "words"), [
-    (5.0, 0.1, 0.0, ""),
-    (120.0, 100.0, 90.0, ""),
-    (150.0, 100.0, 90.0, "measured peak 150.0 MiB, XLA's account 100.0 MiB"),
-    (70.0, 100.0, 60.0, "measured peak 70.0 MiB, XLA's account 100.0 MiB"),
-    (0.5, 4.5, 4.2, "measured peak 0.5 MiB, below XLA's temporaries of 4.2 MiB"),
-    (2.5, 4.5, 4.2, ""),
-    (91.0, 101.0, 100.0, ""),
-    (89.0, 101.0, 100.0, "measured peak 89.0 MiB, below XLA's temporaries of 100.0 MiB"),
-    (None, 100.0, 90.0, ""),
-])
-def test_disagreement_of_memory_is_said(peak: float | None, account: float, temp: float,
-                                        words: str) -> None:
+@pytest.mark.parametrize(
+    ("peak", "account", "temp", "words"),
+    [
+        (5.0, 0.1, 0.0, ""),
+        (120.0, 100.0, 90.0, ""),
+        (150.0, 100.0, 90.0, "measured peak 150.0 MiB, XLA's account 100.0 MiB"),
+        (70.0, 100.0, 60.0, "measured peak 70.0 MiB, XLA's account 100.0 MiB"),
+        (0.5, 4.5, 4.2, "measured peak 0.5 MiB, below XLA's temporaries of 4.2 MiB"),
+        (2.5, 4.5, 4.2, ""),
+        (91.0, 101.0, 100.0, ""),
+        (89.0, 101.0, 100.0, "measured peak 89.0 MiB, below XLA's temporaries of 100.0 MiB"),
+        (None, 100.0, 90.0, ""),
+    ],
+)
+def test_disagreement_of_memory_is_said(
+    peak: float | None, account: float, temp: float, words: str
+) -> None:
     memory = Memory(disagree_above=0.25, slack_mib=8.0)
     assert memory._disagreement(peak, account, temp) == words
 
 
-@pytest.mark.parametrize(("asked", "runs"), [
-    ("memory timing work learning health", "timing work learning memory health"),
-    ("timing learning memory work", "timing learning memory work"),
-    ("work memory health", "work memory health"),
-    ("", ""),
-])
+@pytest.mark.parametrize(
+    ("asked", "runs"),
+    [
+        ("memory timing work learning health", "timing work learning memory health"),
+        ("timing learning memory work", "timing learning memory work"),
+        ("work memory health", "work memory health"),
+        ("", ""),
+    ],
+)
 def test_memory_waits_until_no_clock_is_read(asked: str, runs: str) -> None:
-    every: dict[str, Metric] = {"memory": Memory(), "timing": Timing(), "work": Work(),
-                                "learning": Learning(), "health": Health()}
+    every: dict[str, Metric] = {
+        "memory": Memory(),
+        "timing": Timing(),
+        "work": Work(),
+        "learning": Learning(),
+        "health": Health(),
+    }
     assert list(in_order({name: every[name] for name in asked.split()})) == runs.split()
 
 
@@ -150,26 +158,39 @@ def test_predicted_memory_keeps_nothing_element_wise_or_unread() -> None:
 @pytest.mark.parametrize("algo", ["bptt", "d_rtrl", "es_d_rtrl"])
 @pytest.mark.parametrize("model", ["lif_net", "gru"])
 def test_predicted_memory_is_near_the_compilers(model: str, algo: str) -> None:
-    program, _ = built(f"algo={algo}", f"model={model}", "n_hidden=48", "n_steps=64",
-                       "batch_size=16").stepper.calls[0]
+    program, _ = built(
+        f"algo={algo}", f"model={model}", "n_hidden=48", "n_steps=64", "batch_size=16"
+    ).stepper.calls[0]
     assert 0.7 < peak_bytes(program.jaxpr) / 2**20 / program.memory_total() < 1.4
 
 
 def test_fidelity_is_that_of_the_updates_a_sequence_gets() -> None:
     """BPTT sees no further back than its last update; traces go on."""
-    (cell,) = cli.cells_of(None, ["task=random_spikes", "model=gru", "n_hidden=8", "n_steps=6",
-                                  "batch_size=4"], multirun=False)
+    (cell,) = cli.cells_of(
+        None,
+        ["task=random_spikes", "model=gru", "n_hidden=8", "n_steps=6", "batch_size=4"],
+        multirun=False,
+    )
     set_up(cell.config)
     task = task_of(cell.config)
-    weights = {path: jax.tree.map(np.array, state.value) for path, state
-               in model_of(cell.config, task).states(brainstate.ParamState).items()}
+    weights = {
+        path: jax.tree.map(np.array, state.value)
+        for path, state in model_of(cell.config, task).states(brainstate.ParamState).items()
+    }
     origin = Origin(cell.config, next(iter(task.batches(0))), Rebuild(cell.config, task, weights))
     exact, *others = float64_gradients(
-        origin, EXACT, {**EXACT, "update_every": 2}, {**EXACT, "update_every": 4}, {},
-        {"update_every": 1}, max_samples=4)
+        origin,
+        EXACT,
+        {**EXACT, "update_every": 2},
+        {**EXACT, "update_every": 4},
+        {},
+        {"update_every": 1},
+        max_samples=4,
+    )
     names = sorted(exact)
     every_2, every_4, traces, online = (
-        relative_error(joined(other, names), joined(exact, names)) for other in others)
+        relative_error(joined(other, names), joined(exact, names)) for other in others
+    )
     assert every_2 > every_4 > 0.01
     assert traces > 0.01
     assert online == pytest.approx(traces, rel=1e-9)
@@ -178,6 +199,11 @@ def test_fidelity_is_that_of_the_updates_a_sequence_gets() -> None:
 def test_a_weight_without_gradient_is_told_from_one_that_needs_none() -> None:
     truth = {"a": np.ones(3), "b": np.ones(2), "idle": np.zeros(2)}
     theirs = {"a": np.array([1.0, 0.5, 1.0]), "b": np.zeros(2), "idle": np.zeros(2)}
-    found = {name: {"cosine": cosine(theirs[name], truth[name]),
-                    "rel_error": relative_error(theirs[name], truth[name])} for name in truth}
+    found = {
+        name: {
+            "cosine": cosine(theirs[name], truth[name]),
+            "rel_error": relative_error(theirs[name], truth[name]),
+        }
+        for name in truth
+    }
     assert without_gradient(found) == ["b"]

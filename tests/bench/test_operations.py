@@ -37,8 +37,11 @@ def test_scans_in_scans_and_jit_and_checkpoint() -> None:
 
 
 def test_batched_products_and_reductions() -> None:
-    work = counted(lambda a, b: jnp.einsum("bik,bkj->bij", a, b).sum(),
-                   jnp.ones((2, 3, 4)), jnp.ones((2, 4, 5)))
+    work = counted(
+        lambda a, b: jnp.einsum("bik,bkj->bij", a, b).sum(),
+        jnp.ones((2, 3, 4)),
+        jnp.ones((2, 4, 5)),
+    )
     assert work.product_flops == 2 * (2 * 3 * 4 * 5)
     assert work.flops == work.product_flops + 2 * 3 * 5
 
@@ -50,14 +53,18 @@ def test_convolution() -> None:
 
 
 def test_the_costlier_branch_counts() -> None:
-    work = counted(lambda p, a: jax.lax.cond(p, lambda a: a @ a, lambda a: a + 1, a),
-                   jnp.array(True), jnp.ones((4, 4)))
+    work = counted(
+        lambda p, a: jax.lax.cond(p, lambda a: a @ a, lambda a: a + 1, a),
+        jnp.array(True),
+        jnp.ones((4, 4)),
+    )
     assert work.product_flops == 2 * 4**3
 
 
 def test_the_body_of_a_loop_of_unknown_length_counts_once() -> None:
-    work = counted(lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x + 1, x),
-                   jnp.ones(3))
+    work = counted(
+        lambda x: jax.lax.while_loop(lambda x: x.sum() < 9, lambda x: x + 1, x), jnp.ones(3)
+    )
     assert work.flops == 3 + 3
 
 

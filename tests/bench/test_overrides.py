@@ -12,38 +12,38 @@ from tests.bench.test_compose import ALGOS, points
 
 REFUSED = {
     "hydra.run.dir=a out=b": "out: expected the folder that Hydra's setting names, a, got b. "
-                             "Give one of the two.",
+    "Give one of the two.",
     "hydra.job.chdir=true": "hydra.job.chdir: expected a setting of Hydra that the harness follows "
-                            "(launcher, sweeper.params, searchpath, mode, help, hydra_help, "
-                            "job.name, run.dir, sweep.dir), got true. out=DIR names the folder of "
-                            "a sweep, and cells start in the current one.",
+    "(launcher, sweeper.params, searchpath, mode, help, hydra_help, "
+    "job.name, run.dir, sweep.dir), got true. out=DIR names the folder of "
+    "a sweep, and cells start in the current one.",
     "+hydra.job.env_set.A=b": "got b. out=DIR names the folder of a sweep, and cells start in the "
-                              "current one.",
+    "current one.",
     "-m hydra.verbose=true,false": "hydra.verbose: expected one value for the whole sweep, got "
-                                   "true,false.",
+    "true,false.",
     "hydra.mode=x": "hydra.mode: expected a value that fits its place, got hydra.mode=x. Invalid "
-                    "value 'x', expected one of [RUN, MULTIRUN].",
+    "value 'x', expected one of [RUN, MULTIRUN].",
     "out=${hydra:runtime.output_dir}": "'hydra.runtime.output_dir has no value here'.",
     "out=${oc.env:ETRACE_NO_SUCH}": "\"Environment variable 'ETRACE_NO_SUCH' not found\".",
     "lr=???": "got Missing mandatory value: lr.",
     "-m lr=interval(0,1)": "lr: expected a list of values, range(...) or glob(...), got "
-                           "lr=interval(0,1). An interval has no finite list of points.",
+    "lr=interval(0,1). An interval has no finite list of points.",
     "-m algo=glob(nope)": "sweep: expected at least one cell, got an empty list of values.",
     "~algo": f"algo: expected one of {ALGOS}, got ~algo.",
     "~lr=2": "~lr: expected its value, which is 0.001, got 2.",
     "+lr=2": "lr: expected lr=VALUE, got + before a key that exists. ++ sets a key whether it "
-             "exists or not.",
+    "exists or not.",
     "algo={windw:4}": "algo: expected a value that fits its place, got algo={windw:4}. Key 'windw' "
-                      "is not in struct.",
+    "is not in struct.",
     "n_hidden.foo=3": "n_hidden.foo: expected no hyperparameter, got foo.",
     "++algo=bptt": "got force-add of config groups is not supported: '++algo=bptt'.",
     "-cn config": "--config-name: expected not to be given, got config. --config-dir DIR adds a "
-                  "folder of your own.",
+    "folder of your own.",
     "--resolve": "--resolve: expected an option that goes with it, got none. See python -m bench "
-                 "--help.",
+    "--help.",
     "-r -m": "options: expected one of --run and --multirun, got both.",
     "check --cfg job": "--cfg: expected an option that goes with it, got none. See python -m bench "
-                       "--help.",
+    "--help.",
 }
 
 
@@ -57,44 +57,70 @@ def test_refused(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.err.strip().endswith(REFUSED[argument])
 
 
-@pytest.mark.parametrize(("typed", "expected"), [
-    ("n_hidden=8 ++n_hidden=32", [32]),
-    ("++n_hidden=32 n_hidden=8", [8]),
-    ("n_hidden=8 n_hidden=16", [16]),
-    ("n_hidden=8,16 ++n_hidden=32", [32]),
-    ("n_hidden=8 n_hidden=16,32", [16, 32]),
-    ("n_hidden=range(0,0) n_hidden=8", [8]),
-    ("n_hidden=choice(8,16)", [8, 16]),
-    ("+experiment=width ++n_hidden=32 algo=bptt", [32]),
-    ("+experiment=width ++n_hidden=16,32 algo=bptt", [16, 32]),
-])
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("n_hidden=8 ++n_hidden=32", [32]),
+        ("++n_hidden=32 n_hidden=8", [8]),
+        ("n_hidden=8 n_hidden=16", [16]),
+        ("n_hidden=8,16 ++n_hidden=32", [32]),
+        ("n_hidden=8 n_hidden=16,32", [16, 32]),
+        ("n_hidden=range(0,0) n_hidden=8", [8]),
+        ("n_hidden=choice(8,16)", [8, 16]),
+        ("+experiment=width ++n_hidden=32 algo=bptt", [32]),
+        ("+experiment=width ++n_hidden=16,32 algo=bptt", [16, 32]),
+    ],
+)
 def test_the_last_override_wins_and_two_pluses_force(typed: str, expected: list[int]) -> None:
     assert [p.config["n_hidden"] for p in points(*typed.split(), multirun=True)] == expected
 
 
-@pytest.mark.parametrize(("typed", "key", "expected"), [
-    ("limits={deadline_s:5} limits={memory_gib:2}", "limits", {"deadline_s": 5, "memory_gib": 2}),
-    ("limits={memory_gib:2} limits.deadline_s=7 limits={deadline_s:6} limits.memory_gib=3",
-     "limits", {"deadline_s": 6, "memory_gib": 3}),
-    ("algo={window:4}", "algo", {"_target_": "core.D_RTRL", "window": 4, "credit": "trace"}),
-    ("algo.window=3 algo=es_d_rtrl", "algo",
-     {"_target_": "core.ES_D_RTRL", "decay_or_rank": 0.9, "window": 3}),
-    ("~algo.credit +algo.credit=window", "algo",
-     {"_target_": "core.D_RTRL", "window": "auto", "credit": "window"}),
-    ("question=${hydra:runtime.choices.algo} algo=bptt", "question", "bptt"),
-    ("hydra.run.dir=runs/${hydra.job.override_dirname} lr=1 algo=bptt", "out",
-     "runs/algo=bptt,lr=1"),
-    ("hydra.run.dir=runs/${n_hidden}", "out", "runs/64"),
-])
+@pytest.mark.parametrize(
+    ("typed", "key", "expected"),
+    [
+        (
+            "limits={deadline_s:5} limits={memory_gib:2}",
+            "limits",
+            {"deadline_s": 5, "memory_gib": 2},
+        ),
+        (
+            "limits={memory_gib:2} limits.deadline_s=7 limits={deadline_s:6} limits.memory_gib=3",
+            "limits",
+            {"deadline_s": 6, "memory_gib": 3},
+        ),
+        ("algo={window:4}", "algo", {"_target_": "core.D_RTRL", "window": 4, "credit": "trace"}),
+        (
+            "algo.window=3 algo=es_d_rtrl",
+            "algo",
+            {"_target_": "core.ES_D_RTRL", "decay_or_rank": 0.9, "window": 3},
+        ),
+        (
+            "~algo.credit +algo.credit=window",
+            "algo",
+            {"_target_": "core.D_RTRL", "window": "auto", "credit": "window"},
+        ),
+        ("question=${hydra:runtime.choices.algo} algo=bptt", "question", "bptt"),
+        (
+            "hydra.run.dir=runs/${hydra.job.override_dirname} lr=1 algo=bptt",
+            "out",
+            "runs/algo=bptt,lr=1",
+        ),
+        ("hydra.run.dir=runs/${n_hidden}", "out", "runs/64"),
+    ],
+)
 def test_overrides_mean_what_they_mean_in_hydra(typed: str, key: str, expected: object) -> None:
-    point, = points(*typed.split())
+    (point,) = points(*typed.split())
     found = point.config[key]
     assert ({**found, **expected} if isinstance(expected, dict) else expected) == found
 
 
 def test_a_moment_and_the_current_folder_are_one_for_all_cells() -> None:
-    found = {p.config["out"] for p in points("out=${hydra:runtime.cwd}/${now:%S-%f}",
-                                             "algo=bptt,d_rtrl,rtrl", multirun=True)}
+    found = {
+        p.config["out"]
+        for p in points(
+            "out=${hydra:runtime.cwd}/${now:%S-%f}", "algo=bptt,d_rtrl,rtrl", multirun=True
+        )
+    }
     assert len(found) == 1
     assert Path(found.pop()).parent == Path.cwd()
 
@@ -109,25 +135,46 @@ def test_a_folder_of_ones_own_is_searched_by_glob(tmp_path: Path) -> None:
     (tmp_path / "algo" / "bptt_mine.yaml").write_text("_target_: core.BPTT\n")
     found = Composer(str(tmp_path)).points(["algo=glob(bptt_*)"], True)
     assert [p.choices["algo"].partition("_")[2] for p in found] == [
-        "checkpointed", "mine", "truncated"]
+        "checkpointed",
+        "mine",
+        "truncated",
+    ]
 
 
-@pytest.mark.parametrize(("text", "complaint"), [
-    ("n_hidden: 3", "experiment/mine.yaml: expected # @package _global_ as its first line, got "
-                    "settings of an experiment, not of its cells."),
-    ("# @package _global_\nhydra: {sweeper: {params: [1]}}",
-     "configuration: expected values that Hydra can compose, got In 'experiment/mine': "
-     "ConfigTypeError raised while composing config: Cannot merge DictConfig with ListConfig."),
-    ("# @package _global_\nhydra: {sweeper: {params: {hydra.launcher.jobs: 3}}}",
-     "cases: expected overrides of cells, got hydra.launcher.jobs=3. That is for the command "
-     "line."),
-    ("# @package _global_\ncases: [experiment=quick]",
-     "cases: expected overrides of cells, got experiment=quick. That is for the command line."),
-    ("# @package _global_\ncases: [{a: 1}]",
-     "cases: expected a list of overrides, got [{'a': 1}]."),
-    ("# @package _global_\nquestion: [1]",
-     "question: expected a sentence, got [1]. Put quotes around it: question=\"'[1]'\"."),
-])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "n_hidden: 3",
+            "experiment/mine.yaml: expected # @package _global_ as its first line, got "
+            "settings of an experiment, not of its cells.",
+        ),
+        (
+            "# @package _global_\nhydra: {sweeper: {params: [1]}}",
+            "configuration: expected values that Hydra can compose, got In "
+            "'experiment/mine': ConfigTypeError raised while composing config: "
+            "Cannot merge DictConfig with ListConfig.",
+        ),
+        (
+            "# @package _global_\nhydra: {sweeper: {params: {hydra.launcher.jobs: 3}}}",
+            "cases: expected overrides of cells, got hydra.launcher.jobs=3. That is for the "
+            "command line.",
+        ),
+        (
+            "# @package _global_\ncases: [experiment=quick]",
+            "cases: expected overrides of cells, got experiment=quick. "
+            "That is for the command line.",
+        ),
+        (
+            "# @package _global_\ncases: [{a: 1}]",
+            "cases: expected a list of overrides, got [{'a': 1}].",
+        ),
+        (
+            "# @package _global_\nquestion: [1]",
+            "question: expected a sentence, got [1]. Put quotes around it: question=\"'[1]'\".",
+        ),
+    ],
+)
 def test_an_experiment_of_ones_own_that_says_something_else(
     text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,5 +187,5 @@ def test_an_experiment_of_ones_own_that_says_something_else(
 def test_keys_that_are_numbers_are_text_for_everybody(tmp_path: Path) -> None:
     (tmp_path / "algo").mkdir()
     (tmp_path / "algo" / "mine.yaml").write_text("_target_: m.N\nmap: {1: [{2: 3}], a: b}\n")
-    point, = Composer(str(tmp_path)).points(["algo=mine"], False)
+    (point,) = Composer(str(tmp_path)).points(["algo=mine"], False)
     assert point.config["algo"]["map"] == {"1": [{"2": 3}], "a": "b"}

@@ -44,8 +44,9 @@ def test_the_interval_covers() -> None:
     assert covered >= 88
 
 
-def test_turns_alternate_and_end_when_the_interval_is_narrow(monkeypatch: pytest.MonkeyPatch
-                                                             ) -> None:
+def test_turns_alternate_and_end_when_the_interval_is_narrow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now, order = itertools.count(), []
 
     class Side:

@@ -19,10 +19,23 @@ from bench.command import cli
 from bench.config import Batching, Config
 from bench.tasks.random_spikes import RandomSpikes
 
-MODELS = {"gru": {"_target_": "bench.models.gru.GRU"},
-          "lif_net": {"_target_": "bench.models.lif_net.LIFNet", "tau_mem": 3.0, "tau_out": 7.0}}
-CONFIG = cli.cells_of(None, ["algo=bptt", "task=random_spikes", "n_hidden=8", "n_layers=2",
-                             "batch_size=3", "lr=1e-2", "dtype=float64"], multirun=False)[0].config
+MODELS = {
+    "gru": {"_target_": "bench.models.gru.GRU"},
+    "lif_net": {"_target_": "bench.models.lif_net.LIFNet", "tau_mem": 3.0, "tau_out": 7.0},
+}
+CONFIG = cli.cells_of(
+    None,
+    [
+        "algo=bptt",
+        "task=random_spikes",
+        "n_hidden=8",
+        "n_layers=2",
+        "batch_size=3",
+        "lr=1e-2",
+        "dtype=float64",
+    ],
+    multirun=False,
+)[0].config
 
 
 def trained(backend: Backend, config: Config, updates: int) -> list[dict[str, np.ndarray]]:
@@ -44,8 +57,10 @@ def trained(backend: Backend, config: Config, updates: int) -> list[dict[str, np
     return [gradient, flat({path: state.value for path, state in trainee.weights.items()})]
 
 
-@pytest.mark.parametrize(("model", "mode", "updates"), [
-    ("gru", "vmap", 3), ("lif_net", "manual", 3), ("lif_net", "single", 0)])
+@pytest.mark.parametrize(
+    ("model", "mode", "updates"),
+    [("gru", "vmap", 3), ("lif_net", "manual", 3), ("lif_net", "single", 0)],
+)
 def test_gradient_and_training_are_the_cores(model: str, mode: str, updates: int) -> None:
     config = replace(CONFIG, model=MODELS[model], batching=Batching(mode))
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
@@ -64,8 +79,18 @@ def test_gradient_and_training_are_the_cores(model: str, mode: str, updates: int
 def test_what_is_not_written_down_is_skipped_with_a_reason() -> None:
     config = replace(CONFIG, model=MODELS["gru"])
     choices = {"algo": "d_rtrl", "model": "mine"}
-    reasons = [PlainJax().unsupported(replace(config, **change), choices) for change in (
-        {}, {"algo": {"_target_": "core.D_RTRL"}}, {"model": {"_target_": "mine.Net"}},
-        {"update_every": 1})]
-    assert reasons == ["", "plain JAX is written down for bptt, not for d_rtrl",
-                       "plain JAX has no mine", "plain JAX updates once a sequence"]
+    reasons = [
+        PlainJax().unsupported(replace(config, **change), choices)
+        for change in (
+            {},
+            {"algo": {"_target_": "core.D_RTRL"}},
+            {"model": {"_target_": "mine.Net"}},
+            {"update_every": 1},
+        )
+    ]
+    assert reasons == [
+        "",
+        "plain JAX is written down for bptt, not for d_rtrl",
+        "plain JAX has no mine",
+        "plain JAX updates once a sequence",
+    ]

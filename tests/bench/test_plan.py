@@ -15,8 +15,12 @@ from bench.sweep.folder import Folder
 
 
 def test_memory_is_predicted_where_there_is_none_to_build_the_cell() -> None:
-    wide, too_wide = (trial.trial(cli.cells_of(None, ["n_hidden=200000,100000000"], multirun=True),
-                                  "memory")[place] for place in (0, 1))
+    wide, too_wide = (
+        trial.trial(cli.cells_of(None, ["n_hidden=200000,100000000"], multirun=True), "memory")[
+            place
+        ]
+        for place in (0, 1)
+    )
     # Its recurrent weights alone are 160 GB.
     assert wide["predicted_mib"] > 4 * 200_000**2 / 2**20
     assert too_wide["predicted_mib"] is None
@@ -33,14 +37,12 @@ def test_a_probe_that_does_not_end_is_given_up(
     monkeypatch.setattr(trial, "START_S", 0.1)
     monkeypatch.setattr(trial, "CELL_S", 0.1)
     found = trial.trial(cli.cells_of(None, ["n_hidden=8,16"], multirun=True), "memory")
-    assert found == {place: finding(note="building it takes longer than 0.3 s")
-                     for place in (0, 1)}
+    assert found == {place: finding(note="building it takes longer than 0.3 s") for place in (0, 1)}
 
 
 def test_why_no_memory_is_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells = cli.cells_of(None, ["seed=0,1"], multirun=True)
-    plan.show(cells, {place: finding(note="too large") for place in (0, 1)},
-              Folder(tmp_path))
+    plan.show(cells, {place: finding(note="too large") for place in (0, 1)}, Folder(tmp_path))
     said = capsys.readouterr().out
     assert said.count("?") == 2
     assert said.count("no memory predicted: too large\n") == 1
@@ -57,8 +59,10 @@ def test_nothing_is_left_to_run(
 
 @pytest.mark.parametrize("planned", [True, False])
 def test_out_is_a_file(
-    planned: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch
+    planned: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = tmp_path / "file"
     file.touch()
@@ -67,4 +71,5 @@ def test_out_is_a_file(
     assert cli.main([f"out={file}", f"plan={planned}"]) == 2
     assert capsys.readouterr().err == (
         f"error: out: expected a folder that can be written, got {file}. Not a directory. "
-        "Try out=DIR with another folder.\n")
+        "Try out=DIR with another folder.\n"
+    )

@@ -41,25 +41,35 @@ def test_missing_is_none(tmp_path: Path) -> None:
     assert record.read(tmp_path / "k.json") is None
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    (json.dumps(sample())[:100], "is not whole JSON"),
-    ("[]", "lacks fields"),
-    ("null", "lacks fields"),
-    ("\x00" * 50, "is not whole JSON"),
-    ("[" * 100_000, "is not whole JSON"),
-    ("1" * 21, "is not whole JSON .a whole number beyond 64 bits"),
-    (json.dumps(sample() | {"schema": 99}), "has schema 99, this version writes 1"),
-    (json.dumps(sample("aa")), "holds another cell's record"),
-    (json.dumps(sample() | {"status": "fine"}), "holds another cell's record"),
-    (json.dumps(sample() | {"status": ["ok"]}), "holds another cell's record"),
-    (json.dumps(sample() | {"row": None}), "expected row to be dict, got None"),
-    (json.dumps(sample() | {"reason": 3}), "expected reason to be str, got 3"),
-    (json.dumps(sample() | {"provenance": [3]}), "expected provenance to be values by name, got "
-                                                 "a list"),
-    (json.dumps(sample() | {"metrics": None}), "expected metrics to be numbers by name, got None"),
-    (json.dumps(sample() | {"metrics": {"a": "1"}}), "expected metrics.a to be a number or null, "
-                                                     "got '1'"),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (json.dumps(sample())[:100], "is not whole JSON"),
+        ("[]", "lacks fields"),
+        ("null", "lacks fields"),
+        ("\x00" * 50, "is not whole JSON"),
+        ("[" * 100_000, "is not whole JSON"),
+        ("1" * 21, "is not whole JSON .a whole number beyond 64 bits"),
+        (json.dumps(sample() | {"schema": 99}), "has schema 99, this version writes 1"),
+        (json.dumps(sample("aa")), "holds another cell's record"),
+        (json.dumps(sample() | {"status": "fine"}), "holds another cell's record"),
+        (json.dumps(sample() | {"status": ["ok"]}), "holds another cell's record"),
+        (json.dumps(sample() | {"row": None}), "expected row to be dict, got None"),
+        (json.dumps(sample() | {"reason": 3}), "expected reason to be str, got 3"),
+        (
+            json.dumps(sample() | {"provenance": [3]}),
+            "expected provenance to be values by name, got a list",
+        ),
+        (
+            json.dumps(sample() | {"metrics": None}),
+            "expected metrics to be numbers by name, got None",
+        ),
+        (
+            json.dumps(sample() | {"metrics": {"a": "1"}}),
+            "expected metrics.a to be a number or null, got '1'",
+        ),
+    ],
+)
 def test_corrupt_is_named(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "k.json"
     path.write_text(text)
@@ -94,24 +104,43 @@ def test_what_is_no_regular_file_or_too_large_is_corrupt_at_once(
 
 
 def test_plain_holds_what_everybody_can_read() -> None:
-    found = record.plain({"a": np.float32(0.5), "b": np.arange(2), 3: 2**70, "c": 10**400,
-                          "d": "x\ud800", "e": True, "f": -(2**63)})
-    assert found == {"a": 0.5, "b": [0, 1], "3": 2.0**70, "c": None, "d": "x?", "e": True,
-                     "f": -(2**63)}
+    found = record.plain(
+        {
+            "a": np.float32(0.5),
+            "b": np.arange(2),
+            3: 2**70,
+            "c": 10**400,
+            "d": "x\ud800",
+            "e": True,
+            "f": -(2**63),
+        }
+    )
+    assert found == {
+        "a": 0.5,
+        "b": [0, 1],
+        "3": 2.0**70,
+        "c": None,
+        "d": "x?",
+        "e": True,
+        "f": -(2**63),
+    }
     with pytest.raises(ValueError, match="nested more than 32 deep"):
         record.plain(deep(100_000))
 
 
-@pytest.mark.parametrize(("parts", "words"), [
-    ({"metrics": {"a": 1, "b": None, "c": 0.5}, "health": "", "mine": ["x"]}, ""),
-    ({"curves": {"loss": [1.0, None]}, "samples": {}, "provenance": {"device": "x"}}, ""),
-    ({"metrics": [1]}, "expected metrics to be numbers by name, got a list"),
-    ({"metrics": {"a": [1]}}, "expected metrics.a to be a number or null, got a list"),
-    ({"health": None}, "expected health to be text, got None"),
-    ({"curves": {"loss": ["x"]}}, "expected curves to be lists of numbers by name, got a dict"),
-    ({"traces": "x" * 99}, f"expected traces to be values by name, got '{'x' * 59}..."),
-    ({"key": "../../x"}, "expected key to be left to the sweep, got '../../x'"),
-])
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"metrics": {"a": 1, "b": None, "c": 0.5}, "health": "", "mine": ["x"]}, ""),
+        ({"curves": {"loss": [1.0, None]}, "samples": {}, "provenance": {"device": "x"}}, ""),
+        ({"metrics": [1]}, "expected metrics to be numbers by name, got a list"),
+        ({"metrics": {"a": [1]}}, "expected metrics.a to be a number or null, got a list"),
+        ({"health": None}, "expected health to be text, got None"),
+        ({"curves": {"loss": ["x"]}}, "expected curves to be lists of numbers by name, got a dict"),
+        ({"traces": "x" * 99}, f"expected traces to be values by name, got '{'x' * 59}..."),
+        ({"key": "../../x"}, "expected key to be left to the sweep, got '../../x'"),
+    ],
+)
 def test_a_measurement_adds_what_a_record_has_room_for(parts: dict, words: str) -> None:
     assert record.malformed(parts) == words
 

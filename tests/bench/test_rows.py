@@ -18,7 +18,7 @@ from bench.sweep.folder import Folder
 from bench.sweep.launch import Outcome
 from bench.sweep.machine_rates import RATES, rates_here
 from bench.sweep.sweep import build_report
-from tests.bench.test_sweep import cells_of, plant, records, run
+from tests.bench.sweeps import cells_of, plant, records, run
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,8 @@ def test_what_goes_wrong_in_this_process_costs_one_row(
         ("ok", ""),
         ("crashed", "not measured: BlockingIOError: [Errno 11] Resource temporarily unavailable"),
         ("crashed", "not measured: RecursionError: maximum recursion depth exceeded"),
-        ("ok", "")]
+        ("ok", ""),
+    ]
 
 
 def test_a_cell_says_nothing_about_where_it_is_filed(
@@ -56,9 +57,13 @@ def test_a_cell_says_nothing_about_where_it_is_filed(
 ) -> None:
     mine = tmp_path / "mine.json"
     mine.write_text("mine")
-    planted_outcomes(monkeypatch, lambda seed: Outcome(
-        "ok", parts={"provenance": {"identity": "../../mine", "device": "cpu", "code": "x"}}))
-    cell, = cells_of("seed=0")
+    planted_outcomes(
+        monkeypatch,
+        lambda seed: Outcome(
+            "ok", parts={"provenance": {"identity": "../../mine", "device": "cpu", "code": "x"}}
+        ),
+    )
+    (cell,) = cells_of("seed=0")
     assert run([cell], tmp_path / "out") == 0
     (found,) = records(tmp_path / "out")
     assert found["provenance"]["device"] == "cpu"
@@ -79,8 +84,10 @@ def test_a_record_that_cannot_be_written_is_kept_elsewhere(
 
     planted_outcomes(monkeypatch, read_only)
     assert run(cells_of("seed=0,5"), out) == 1
-    kept = [Path(path) for path in re.findall(r"It is kept as (\S+\.json); copy it to",
-                                              capsys.readouterr().out)]
+    kept = [
+        Path(path)
+        for path in re.findall(r"It is kept as (\S+\.json); copy it to", capsys.readouterr().out)
+    ]
     assert [json.loads(path.read_text())["metrics"]["loss_final"] for path in kept] == [0.5, 5.5]
     for path in kept:
         (out / "cells").mkdir(parents=True, exist_ok=True)
@@ -99,8 +106,17 @@ def test_a_title_may_look_like_markup(
     assert capsys.readouterr().out.count("path=[/x]") == 2
 
 
-@pytest.mark.parametrize("text", ["null", "[1]", "[" * 100_000, "\0", '{"NAME": null}',
-                                  '{"NAME": {"product_flops_per_s": [0, 1]}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "null",
+        "[1]",
+        "[" * 100_000,
+        "\0",
+        '{"NAME": null}',
+        '{"NAME": {"product_flops_per_s": [0, 1]}}',
+    ],
+)
 def test_a_floor_that_is_none_is_measured(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,8 +160,13 @@ def test_a_report_runs_the_plots_of_its_own_sweep_alone(
 ) -> None:
     commands: list[list[str]] = []
     monkeypatch.setattr(sweep, "build_report", build_report)
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command)
-                        or subprocess.CompletedProcess(command, 2, "", "reports: no"))
+    monkeypatch.setattr(
+        subprocess,
+        "run",
+        lambda command, **_: (
+            commands.append(command) or subprocess.CompletedProcess(command, 2, "", "reports: no")
+        ),
+    )
     cells = cells_of("seed=0", "+plot.mine._target_=json")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sweep.json").write_text('{"plots": ["planted"]}')

@@ -33,8 +33,12 @@ def test_intervals_cover_the_true_median() -> None:
     draws = rng.exponential(size=(400, 25))
     truth = np.log(2)
     exact = np.mean([low <= truth <= high for low, high in map(median_interval, draws.tolist())])
-    boot = np.mean([low <= truth <= high for low, high in
-                    (bootstrap_interval(d, resamples=300) for d in draws.tolist())])
+    boot = np.mean(
+        [
+            low <= truth <= high
+            for low, high in (bootstrap_interval(d, resamples=300) for d in draws.tolist())
+        ]
+    )
     # The order-statistic interval covers at least 95 %; 400 draws know that to about 2 %.
     assert exact >= 0.93
     assert 0.88 <= boot <= 0.99

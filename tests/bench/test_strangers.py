@@ -13,11 +13,30 @@ import pytest
 from bench.sweep import launch, record
 from bench.sweep.folder import Folder
 from bench.sweep.progress import closing_table, console, outcome_line
-from tests.bench.test_sweep import cells_of
+from tests.bench.sweeps import cells_of
 
 CHANGES = 400
-VALUES = [None, True, -1, 1.5, 1e308, 2**70, 10**400, "", "x", "\ud800", "[/x]", "\x1b[31m", [], {},
-          [1], {"a": 1}, [[[]]], {"a": {"b": [1, "x"]}}, "../../x"]
+VALUES = [
+    None,
+    True,
+    -1,
+    1.5,
+    1e308,
+    2**70,
+    10**400,
+    "",
+    "x",
+    "\ud800",
+    "[/x]",
+    "\x1b[31m",
+    [],
+    {},
+    [1],
+    {"a": 1},
+    [[[]]],
+    {"a": {"b": [1, "x"]}},
+    "../../x",
+]
 
 
 def changed(value: dict[str, Any], rng: random.Random) -> dict[str, Any]:
@@ -41,8 +60,10 @@ def changed(value: dict[str, Any], rng: random.Random) -> dict[str, Any]:
 def test_records(seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng, (cell,), folder = random.Random(seed), cells_of("seed=0"), Folder.open(tmp_path)
     whole = record.blank("ab", None, cell.row(), cell.config.plain()) | {
-        "metrics": {"step_time_ms": 1.0}, "samples": {"step_time_ms": [1.0]},
-        "provenance": {"identity": "cd", "wall_s": 1.0}}
+        "metrics": {"step_time_ms": 1.0},
+        "samples": {"step_time_ms": [1.0]},
+        "provenance": {"identity": "cd", "wall_s": 1.0},
+    }
     used = 0
     for _ in range(CHANGES):
         (folder.cells / "ab.json").write_text(json.dumps(changed(whole, rng)))

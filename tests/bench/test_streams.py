@@ -11,7 +11,7 @@ import pytest
 
 from bench.command import cli
 from bench.sweep import provenance
-from tests.bench.test_sweep import records
+from tests.bench.sweeps import records
 
 BENCH = f"{sys.executable} -m bench"
 UTF8 = {**os.environ, "PYTHONPATH": str(provenance.ROOT), "PYTHONUTF8": "1"}
@@ -22,7 +22,7 @@ PLANTED = """
 import sys
 from pathlib import Path
 from bench.command import cli
-from tests.bench import test_sweep as t
+from tests.bench import sweeps as t
 t.plant(setattr)
 cli.answer = lambda argv: t.run(t.cells_of(*argv[1:]), Path(argv[0]))
 sys.exit(cli.main())
@@ -30,21 +30,35 @@ sys.exit(cli.main())
 
 
 def shell(command: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", "-c", command], cwd=cwd, env={**UTF8, **variables},
-                          capture_output=True, encoding="utf-8", check=False)
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=cwd,
+        env={**UTF8, **variables},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
 
 
 def test_closed_outputs(tmp_path: Path) -> None:
-    for command, status in (("--help >&-", 0), ("plan=true out=out >&-", 0),
-                            ("algo=x <&- >&- 2>&-", 2)):
+    for command, status in (
+        ("--help >&-", 0),
+        ("plan=true out=out >&-", 0),
+        ("algo=x <&- >&- 2>&-", 2),
+    ):
         done = shell(f"{BENCH} {command}", tmp_path)
         assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
 
 def test_a_sweep_whose_reader_leaves_goes_on(tmp_path: Path) -> None:
     sweep = subprocess.Popen(
-        [sys.executable, "-c", PLANTED, str(tmp_path / "out"), "seed=0,5,10,15"], env=UTF8,
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        [sys.executable, "-c", PLANTED, str(tmp_path / "out"), "seed=0,5,10,15"],
+        env=UTF8,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert sweep.stdout is not None
     assert sweep.stderr is not None
     assert sweep.stdout.readline().startswith("[1/4] ok")
@@ -55,11 +69,14 @@ def test_a_sweep_whose_reader_leaves_goes_on(tmp_path: Path) -> None:
     assert len(records(tmp_path / "out")) == 4
 
 
-@pytest.mark.parametrize(("command", "status", "said"), [
-    ("--help >/dev/full", 1, "error: output: No space left on device\n"),
-    ("algo=x 2>/dev/full", 2, ""),
-    ("check --help | true; exit ${PIPESTATUS[0]}", cli.BROKEN_PIPE, ""),
-])
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("--help >/dev/full", 1, "error: output: No space left on device\n"),
+        ("algo=x 2>/dev/full", 2, ""),
+        ("check --help | true; exit ${PIPESTATUS[0]}", cli.BROKEN_PIPE, ""),
+    ],
+)
 def test_what_is_there_to_print_and_was_not(
     command: str, status: int, said: str, tmp_path: Path
 ) -> None:
@@ -70,8 +87,13 @@ def test_what_is_there_to_print_and_was_not(
 def test_a_full_device_and_a_terminal_that_is_gone_end_no_sweep(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
     for name, output in (("full", os.open("/dev/full", os.O_WRONLY)), ("gone", theirs)):
-        sweep = subprocess.Popen([sys.executable, "-c", PLANTED, name, "seed=0,10"], env=UTF8,
-                                 cwd=tmp_path, stdout=output, stderr=output)
+        sweep = subprocess.Popen(
+            [sys.executable, "-c", PLANTED, name, "seed=0,10"],
+            env=UTF8,
+            cwd=tmp_path,
+            stdout=output,
+            stderr=output,
+        )
         os.close(output)
         if name == "gone":
             os.close(ours)

@@ -8,24 +8,29 @@ import random
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.command import cli
 from bench.errors import BadInput
-from bench.sweep import launch, measure, other_cells, provenance, record, sweep
-from bench.sweep.cell import Cell
+from bench.sweep import measure, provenance, record, sweep
 from bench.sweep.folder import Folder
-from bench.sweep.launch import Outcome
 from bench.sweep.provenance import ROOT
-
-FAULTS = ("do_nothing_wrong", "raise_in_the_middle", "kill_itself", "exit_without_a_word",
-          "ask_for_too_much")
+from tests.bench.sweeps import (
+    PROGRAM,
+    cells_of,
+    counting,
+    ended_at_random,
+    plant,
+    records,
+    rows,
+    run,
+    start,
+    wait_for,
+    with_code,
+    workers_of,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -33,34 +38,6 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Cells whose seed chooses a fault, in light processes; no floor and no report."""
     monkeypatch.chdir(tmp_path)
     plant(monkeypatch.setattr)
-
-
-def plant(setattr_: Callable[[object, str, Any], None]) -> None:
-    real = launch.run_cell
-
-    def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
-        fault = FAULTS[job["config"].seed % len(FAULTS)]
-        return real({**job, "fault": fault}, *args, **kwargs,
-                    module="tests.bench.planted_worker")
-
-    setattr_(launch, "run_cell", run_cell)
-    setattr_(measure, "rates_here", lambda *_: {})
-    setattr_(sweep, "build_report", lambda *_: "none")
-    # Other tests may run cells at the same time.
-    setattr_(other_cells, "others", lambda platform: 0)
-
-
-def cells_of(*arguments: str) -> list[Cell]:
-    return cli.cells_of(None, list(arguments), multirun=True)
-
-
-def run(cells: list[Cell], out: Path) -> int:
-    return sweep.run(cells, Folder.open(out), {"experiment": "", "question": "", "overrides": []})
-
-
-def records(out: Path) -> list[dict[str, Any]]:
-    return sorted((json.loads(p.read_text()) for p in (out / "cells").glob("*.json")),
-                  key=lambda r: (r["row"]["seed"], r["row"]["repeat"]))
 
 
 def test_one_row_per_cell_whatever_happens(tmp_path: Path) -> None:
@@ -96,25 +73,6 @@ def test_a_sweep_can_do_without_its_report(
     assert run(cells_of("seed=0"), tmp_path / "out") == 0
     assert built == [tmp_path / "out"]
     assert "1 of 1 cells are recorded already" in capsys.readouterr().out
-
-
-def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The seeds that run, one after the other."""
-    seeds: list[int] = []
-    planted_run = launch.run_cell
-
-    def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
-        seeds.append(job["config"].seed)
-        return planted_run(job, *args, **kwargs)
-
-    monkeypatch.setattr(launch, "run_cell", run_cell)
-    return seeds
-
-
-def with_code(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """As a process finds it that starts when the code is this."""
-    monkeypatch.setattr(provenance, "code_hash", lambda *_: code)
-    monkeypatch.setattr(provenance, "_hash_when_first_asked", lambda *_: code)
 
 
 def test_resume_runs_what_is_missing_stale_or_corrupt(
@@ -195,10 +153,23 @@ run "$@"; mount -o remount,size=1m "$1"; run "$@"
 def test_a_really_full_disk(tmp_path: Path) -> None:
     """On a small tmpfs of its own: rows are lost and named, and run again once there is room."""
     done = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "bash", "-c", DISK, "bash", str(tmp_path),
-         sys.executable, PROGRAM],
+        [
+            "unshare",
+            "--map-root-user",
+            "--mount",
+            "bash",
+            "-c",
+            DISK,
+            "bash",
+            str(tmp_path),
+            sys.executable,
+            PROGRAM,
+        ],
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
-        capture_output=True, text=True, check=False)
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"nothing may be mounted here: {done.stderr.strip()}")
     full, _, roomy = done.stdout.partition("status 1\n")
@@ -214,9 +185,13 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
 
 def test_a_limit_of_file_size_is_a_full_disk_too(tmp_path: Path) -> None:
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500)){PROGRAM}"
-    done = subprocess.run([sys.executable, "-c", limited, str(tmp_path / "out"), "seed=0,5"],
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", limited, str(tmp_path / "out"), "seed=0,5"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1, done.stderr
     assert done.stdout.count("could not be written: [Errno 27] File too large") == 2
     assert "Traceback" not in done.stdout + done.stderr
@@ -235,32 +210,6 @@ def test_a_disk_that_is_full_at_once_is_one_message(
     monkeypatch.setattr(record, "write_text", full)
     with pytest.raises(BadInput, match=r"a folder that can be written, .* No space left"):
         sweep.run(cells, folder, {})
-
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from tests.bench import test_sweep as t
-t.plant(setattr)
-sys.exit(t.run(t.cells_of(*sys.argv[2:]), Path(sys.argv[1])))
-"""
-
-
-def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(out), *arguments],
-                            env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def workers_of(out: Path) -> Iterator[int]:
-    """Processes of this test's cells: their log would be below ``out``."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"planted_worker" in path.read_bytes() and str(out) in os.readlink(
-                    path.parent / "cwd"):
-                yield int(path.parent.name)
-        except OSError:
-            continue
 
 
 def test_two_sweeps_into_one_folder_share_the_work(tmp_path: Path) -> None:
@@ -294,21 +243,6 @@ def test_an_ended_sweep_keeps_its_records_and_goes_on(
     assert before.items() <= after.items()
 
 
-def ended_at_random(process: subprocess.Popen[str], after_s: float, number: int) -> None:
-    """Lets a sweep run for a while, ends it by a signal and waits until it is gone."""
-    timer = threading.Timer(after_s, process.send_signal, [number])
-    timer.start()
-    process.communicate()
-    timer.cancel()
-
-
-def rows(out: Path) -> list[Any]:
-    """What has to be the same, however often a sweep was interrupted: all but seconds."""
-    return [(r["key"], r["status"], {name: value for name, value in r["metrics"].items()
-                                     if not name.endswith("_s")})
-            for r in sorted(records(out), key=lambda r: r["key"])]
-
-
 def test_interrupted_at_random_ends_with_the_same_rows(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     arguments = ["seed=" + ",".join(map(str, range(10)))]
@@ -324,25 +258,25 @@ def test_interrupted_at_random_ends_with_the_same_rows(tmp_path: Path) -> None:
     assert rows(whole) == rows(broken)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize(("arguments", "reason"), [
-    (["devices=2", "batching=single"], "batching=single has no batch to split over devices"),
-    (["devices=3"], "batch_size=64 does not split over devices=3"),
-    (["batching=single", "update_every=2"],
-     "batching=single sums the gradients of whole sequences; update_every needs "
-     "batching=manual or vmap"),
-    (["backend=braintrace", "algo=es_d_rtrl", "algo.decay_or_rank=4"],
-     "braintrace maps a rank to a decay and has no rank form"),
-    (["backend=braintrace", "algo=bptt"], "braintrace has no bptt"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["devices=2", "batching=single"], "batching=single has no batch to split over devices"),
+        (["devices=3"], "batch_size=64 does not split over devices=3"),
+        (
+            ["batching=single", "update_every=2"],
+            "batching=single sums the gradients of whole sequences; update_every needs "
+            "batching=manual or vmap",
+        ),
+        (
+            ["backend=braintrace", "algo=es_d_rtrl", "algo.decay_or_rank=4"],
+            "braintrace maps a rank to a decay and has no rank form",
+        ),
+        (["backend=braintrace", "algo=bptt"], "braintrace has no bptt"),
+    ],
+)
 def test_what_cannot_run_is_skipped_with_the_reason(arguments: list[str], reason: str) -> None:
-    cell, = cells_of(*arguments)
+    (cell,) = cells_of(*arguments)
     assert measure.why_skipped(cell) == reason
 
 
@@ -350,7 +284,7 @@ GROWTH = """
 import resource, sys
 from pathlib import Path
 from bench.sweep import record
-from tests.bench import test_sweep as t
+from tests.bench import sweeps as t
 t.plant(setattr)
 cells = t.cells_of(f"repeats={sys.argv[2]}")
 folder = t.Folder.open(Path(sys.argv[1]))
@@ -368,8 +302,12 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 def test_the_parent_holds_no_records(tmp_path: Path) -> None:
     def growth(cells: int) -> float:
         answer = subprocess.run(
-            [sys.executable, "-c", GROWTH, str(tmp_path / str(cells)), str(cells)], text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
+            [sys.executable, "-c", GROWTH, str(tmp_path / str(cells)), str(cells)],
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+        )
         return float(answer.stdout.splitlines()[-1])
 
     # The records of 1,000 cells are 35 MB; what is kept of them is a few numbers each.

@@ -62,8 +62,10 @@ def nmnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tasks(shd: Path, nmnist: Path) -> dict[str, dict[str, Any]]:
     """The settings of every task that is shipped, with the files of this test."""
     files = {"shd": {"path": str(shd)}, "nmnist": {"path": str(nmnist)}}
-    return {path.stem: yaml.safe_load(path.read_text()) | files.get(path.stem, {})
-            for path in sorted((cli.CONF / "task").glob("*.yaml"))}
+    return {
+        path.stem: yaml.safe_load(path.read_text()) | files.get(path.stem, {})
+        for path in sorted((cli.CONF / "task").glob("*.yaml"))
+    }
 
 
 def test_every_task_keeps_its_promises(shd: Path, nmnist: Path) -> None:
@@ -183,7 +185,7 @@ def test_breast_cancer_tells_each_quantity_in_turn() -> None:
 
 def test_shd_events_become_spikes(shd: Path) -> None:
     task = SHD(8, 12, 0, path=str(shd), duration_s=1.0, units_per_input=7)
-    (xs, ys), = task.batches(0)
+    ((xs, ys),) = task.batches(0)
     spikes = np.argwhere(xs[:, ys == 0])[:, [0, 2]]
     assert spikes.tolist() == [[0, 0], [1, 1], [7, 99]]
     assert sorted(ys) == list(range(12))
@@ -193,7 +195,7 @@ def test_shd_events_become_spikes(shd: Path) -> None:
 def test_nmnist_events_become_spikes(nmnist: Path) -> None:
     xs, ys = NMNIST(10, 2, 0, path=str(nmnist), pool=1).test()
     for place, digit in enumerate(ys):
-        (step, unit), = np.argwhere(xs[:, place])
+        ((step, unit),) = np.argwhere(xs[:, place])
         assert step == digit
         assert unit == (digit % 2) * 34 * 34 + digit * 34 + 33
     pooled, _ = NMNIST(10, 2, 0, path=str(nmnist), pool=17).test()

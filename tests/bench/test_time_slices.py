@@ -125,7 +125,8 @@ def test_a_pair_times_in_turns_on_one_thread(
         assert not overlap(rows[0]["held"], rows[1]["held"])
         assert {row["NPROC"] for row in rows} == {"1"}
         assert [row["cache"] for row in rows] == [
-            str(out / side / "compiled") for side in ("base", "head")]
+            str(out / side / "compiled") for side in ("base", "head")
+        ]
 
 
 def test_an_interrupted_duel_leaves_nothing_running(tmp_path: Path) -> None:
@@ -133,7 +134,10 @@ def test_an_interrupted_duel_leaves_nothing_running(tmp_path: Path) -> None:
     out = tmp_path / "duel"
     duel = subprocess.Popen(
         [sys.executable, "-m", "bench.duel", f"base={tree}", f"head={tree}", f"out={out}"],
-        cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     started = [out / side / "cells" / "started" for side in ("base", "head")]
     deadline = time.monotonic() + 60
     while not all(file.exists() for file in started) and time.monotonic() < deadline:

@@ -36,19 +36,27 @@ def correlated(rng: Rng, n: int, sigma: float, memory: float = 0.7) -> np.ndarra
 
 # Logarithms of n processes in the order in which they ran, half of them base's.
 NOISE: dict[str, Callable[[Rng, int], np.ndarray]] = {
-    **{f"normal, {100 * sigma:.0f} %": lambda rng, n, sigma=sigma: sigma * rng.standard_normal(n)
-       for sigma in (0.03, 0.06, 0.2)},
+    **{
+        f"normal, {100 * sigma:.0f} %": lambda rng, n, sigma=sigma: sigma * rng.standard_normal(n)
+        for sigma in (0.03, 0.06, 0.2)
+    },
     "heavy tails (t of 3 degrees)": lambda rng, n: 0.02 * rng.standard_t(3, n),
     "two speeds, 20 % apart, as often": lambda rng, n: (
-        0.2 * (rng.random(n) < 0.5) + 0.01 * rng.standard_normal(n)),
+        0.2 * (rng.random(n) < 0.5) + 0.01 * rng.standard_normal(n)
+    ),
     "two speeds, 12 % apart": lambda rng, n: (
-        0.12 * (rng.random(n) < 0.3) + 0.01 * rng.standard_normal(n)),
+        0.12 * (rng.random(n) < 0.3) + 0.01 * rng.standard_normal(n)
+    ),
     "spikes (8 % of processes)": lambda rng, n: (
-        0.02 * rng.standard_normal(n) + (rng.random(n) < 0.08) * rng.exponential(0.5, n)),
+        0.02 * rng.standard_normal(n) + (rng.random(n) < 0.08) * rng.exponential(0.5, n)
+    ),
     "drift of 6 %": lambda rng, n: 0.06 * np.arange(n) / n + 0.015 * rng.standard_normal(n),
-    **{f"a mood of each sweep, {100 * sigma:.0f} %": lambda rng, n, sigma=sigma: (
-        np.repeat(sigma * rng.standard_normal(2), n // 2) + 0.015 * rng.standard_normal(n))
-       for sigma in (0.03, 0.05)},
+    **{
+        f"a mood of each sweep, {100 * sigma:.0f} %": lambda rng, n, sigma=sigma: (
+            np.repeat(sigma * rng.standard_normal(2), n // 2) + 0.015 * rng.standard_normal(n)
+        )
+        for sigma in (0.03, 0.05)
+    },
     "correlated (AR 0.7), 3 %": lambda rng, n: correlated(rng, n, 0.03),
     "correlated (AR 0.7), 10 %": lambda rng, n: correlated(rng, n, 0.1),
 }
@@ -109,8 +117,13 @@ def duel_alarms(noise: str, ratio: float, failing: float, duels: int) -> float:
                     {"value": None if rng.random() < failing else value, "status": "", "reason": ""}
                     for value in values
                 ]
-                state["pairs"].append({"cell": 0, "round": wanted[0]["round"],
-                                       **dict(zip(("base", "head"), outcomes, strict=True))})
+                state["pairs"].append(
+                    {
+                        "cell": 0,
+                        "round": wanted[0]["round"],
+                        **dict(zip(("base", "head"), outcomes, strict=True)),
+                    }
+                )
         alarms += bool(decision["worse"])
     return alarms / duels
 
@@ -120,16 +133,25 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=2000, help="pairs of sweeps of each kind")
     parser.add_argument("--duels", type=int, default=200, help="duels of each kind")
     arguments = parser.parse_args()
-    print("| noise | repeats | cells | false alarms | "
-          + " | ".join(f"{share:.0%} found" for share in SLOWER) + " |")
+    print(
+        "| noise | repeats | cells | false alarms | "
+        + " | ".join(f"{share:.0%} found" for share in SLOWER)
+        + " |"
+    )
     print("|---|---:|---:|" + "---:|" * (1 + len(SLOWER)))
     for noise in NOISE if arguments.pairs else ():
         for repeats, cells in SIZES:
             false, *found = rates(noise, repeats, cells, arguments.pairs)
-            print(f"| {noise} | {repeats} | {cells} | {false:.2%} | "
-                  + " | ".join(f"{share:.0%}" for share in found) + " |", flush=True)
-    print("\n| noise of a duel | equal | lasting 3 % | failing 3 % | 5 % found | 10 % found "
-          "| 20 % found |")
+            print(
+                f"| {noise} | {repeats} | {cells} | {false:.2%} | "
+                + " | ".join(f"{share:.0%}" for share in found)
+                + " |",
+                flush=True,
+            )
+    print(
+        "\n| noise of a duel | equal | lasting 3 % | failing 3 % | 5 % found | 10 % found "
+        "| 20 % found |"
+    )
     print("|---|" + "---:|" * len(CASES))
     for noise in NOISE if arguments.duels else ():
         # Both processes of a pair share a mood.

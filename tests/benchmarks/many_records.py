@@ -22,9 +22,15 @@ from tests.reports.synthetic_records import record
 
 # Samples of a step's time that a real record holds, most of its bytes.
 SAMPLES = 200
-AXES = {"algo": ("bptt", "d_rtrl", "es_d_rtrl"), "batching": ("manual", "vmap"),
-        "model": ("lif_net", "gru"), "batch_size": (16, 32, 64, 128),
-        "n_hidden": (32, 64, 128, 256), "n_steps": (16, 32, 64, 128), "repeat": tuple(range(5))}
+AXES = {
+    "algo": ("bptt", "d_rtrl", "es_d_rtrl"),
+    "batching": ("manual", "vmap"),
+    "model": ("lif_net", "gru"),
+    "batch_size": (16, 32, 64, 128),
+    "n_hidden": (32, 64, 128, 256),
+    "n_steps": (16, 32, 64, 128),
+    "repeat": tuple(range(5)),
+}
 # What is asked of all the records in the end: one model and batch size.
 SELECTION = {"model": "gru", "batch_size": 16}
 
@@ -47,8 +53,9 @@ def write_records(folder: Path, count: int) -> None:
         text = texts[place].replace(old, key).replace('"seed": 0', f'"seed": {seed}')
         (cells / f"{key}.json").write_text(text)
         planned.append({"key": key, "row": {**made[place]["row"], "seed": seed}})
-    (folder / "sweep.json").write_text(json.dumps(
-        {"schema": 1, "experiment": "many", "question": "", "planned": planned}))
+    (folder / "sweep.json").write_text(
+        json.dumps({"schema": 1, "experiment": "many", "question": "", "planned": planned})
+    )
 
 
 def read(folder: Path) -> None:
@@ -90,7 +97,12 @@ def resume(folder: Path) -> None:
 
 
 STEPS: dict[str, Callable[[Path], None]] = {
-    "tables": tables, "parquet": parquet, "resume": resume, "read": read, "report": report}
+    "tables": tables,
+    "parquet": parquet,
+    "resume": resume,
+    "read": read,
+    "report": report,
+}
 
 
 def peak_mib() -> float:
@@ -101,8 +113,12 @@ def peak_mib() -> float:
 
 def measured(name: str, folder: Path) -> str:
     """CPU seconds and peak memory of one step, in a process of its own."""
-    answer = subprocess.run([sys.executable, "-m", "tests.benchmarks.many_records", "--step", name,
-                             str(folder)], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.many_records", "--step", name, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     last = (answer.stdout or answer.stderr).strip().splitlines()[-1]
     return last if answer.returncode == 0 else f"failed: {last}"
 

@@ -25,7 +25,7 @@ import numpy as np
 FILE = "core/algorithms/d_rtrl.py"
 CALL = "        outs, after = super().window(params, carry, window)\n"
 PLANTED = CALL + "        outs = _slowed(outs, params)\n"
-CHAIN = '''
+CHAIN = """
 
 LOOPS = 0
 
@@ -40,7 +40,7 @@ def _slowed(outs: Any, params: Any) -> Any:
     start = jnp.ones((64, 32), weights.dtype)
     burnt = jax.lax.fori_loop(0, LOOPS, lambda _, x: jnp.tanh(x @ weights + 0.1), start)
     return (outs[0] + 1e-30 * burnt[0, 0], *outs[1:])
-'''
+"""
 ROUNDS = 400
 CHUNKS = 5
 # On a busy machine the quickest steps are those that it let run: their ratio repeats to 1 %.
@@ -77,8 +77,12 @@ def effect(plain: Callable[[], float], slow: Callable[[], float]) -> dict[str, A
     base, head = _in_turn(plain, slow)
     parts = zip(np.array_split(base, CHUNKS), np.array_split(head, CHUNKS), strict=True)
     changes = sorted(_change(*part) for part in parts)
-    return {"percent": _change(base, head), "least": changes[0], "most": changes[-1],
-            "step_ms": 1e3 * float(np.quantile(base, UNDISTURBED))}
+    return {
+        "percent": _change(base, head),
+        "least": changes[0],
+        "most": changes[-1],
+        "step_ms": 1e3 * float(np.quantile(base, UNDISTURBED)),
+    }
 
 
 def _change(base: np.ndarray, head: np.ndarray) -> float:

@@ -14,7 +14,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.sweep.provenance import ROOT
-from tests.bench.test_sweep import PROGRAM, ended_at_random, rows, wait_for
+from tests.bench.sweeps import PROGRAM, ended_at_random, rows, wait_for
 
 TIMES = 10
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -36,7 +36,10 @@ def true(out: Path) -> list[str]:
 
 @pytest.mark.parametrize(("command", "cell_s", "status"), [(planted, 0.2, 1), (true, 6.0, 0)])
 def test_sixty_cells_and_ten_interruptions(
-    command: Callable[[Path], list[str]], cell_s: float, status: int, tmp_path: Path,
+    command: Callable[[Path], list[str]],
+    cell_s: float,
+    status: int,
+    tmp_path: Path,
     benchmark: BenchmarkFixture,
 ) -> None:
     """Keys, statuses and metrics are equal bit for bit, whatever ended the sweep.

@@ -27,8 +27,11 @@ from tests.benchmarks import planted
 ROOT = Path(__file__).resolve().parents[2]
 CELL = ["algo=d_rtrl", "model=gru", "n_hidden=32"]
 # Base and head of each kind, and the verdict that is right.
-KINDS = {"aa": ("base", "base", "same"), "slower": ("base", "slow", "worse"),
-         "faster": ("slow", "base", "better")}
+KINDS = {
+    "aa": ("base", "base", "same"),
+    "slower": ("base", "slow", "worse"),
+    "faster": ("slow", "base", "better"),
+}
 
 
 def main() -> None:
@@ -59,19 +62,28 @@ def main() -> None:
 
 def prepare(out: Path, revision: str, percent: float, cell: list[str]) -> None:
     """Two copies of a revision, one of them slowed down by a calibrated amount."""
-    archive = subprocess.run(["git", "-C", str(ROOT), "archive", revision], capture_output=True,
-                             check=True).stdout
+    archive = subprocess.run(
+        ["git", "-C", str(ROOT), "archive", revision], capture_output=True, check=True
+    ).stdout
     for side in ("base", "slow"):
         shutil.rmtree(out / side, ignore_errors=True)
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(out / side, filter="data")
     planted.plant(out / "slow")
     path = os.pathsep.join([str(out / "slow"), str(ROOT)])
-    env = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu",
-           "NPROC": os.environ.get("NPROC", "1")}  # as the duel starts its processes
+    env = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "JAX_PLATFORMS": "cpu",
+        "NPROC": os.environ.get("NPROC", "1"),
+    }  # as the duel starts its processes
     part = out / "planted.part"
-    subprocess.run([sys.executable, "-P", "-m", "tests.benchmarks.planted", str(percent), str(part),
-                    *cell], cwd=out, env=env, check=True)
+    subprocess.run(
+        [sys.executable, "-P", "-m", "tests.benchmarks.planted", str(percent), str(part), *cell],
+        cwd=out,
+        env=env,
+        check=True,
+    )
     found = json.loads(part.read_text(encoding="utf-8"))
     planted.set_length(out / "slow", found["loops"])
     part.replace(out / "planted.json")
@@ -99,17 +111,35 @@ def duel(out: Path, kind: str, budget_s: float, cell: list[str]) -> dict[str, An
     shutil.rmtree(folder, ignore_errors=True)  # of a trial that was interrupted
     before, began = os.getloadavg()[0], time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "bench.duel", f"base={out / base}", f"head={out / head}",
-         f"out={folder}", f"budget_s={budget_s}", *cell],
-        cwd=ROOT, capture_output=True, text=True, check=False)
+        [
+            sys.executable,
+            "-m",
+            "bench.duel",
+            f"base={out / base}",
+            f"head={out / head}",
+            f"out={folder}",
+            f"budget_s={budget_s}",
+            *cell,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode not in (0, 1):
         raise SystemExit(f"{folder.name}: status {done.returncode}\n{done.stdout}{done.stderr}")
     (told,) = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))["cells"]
     pairs = json.loads((folder / "duel.json").read_text(encoding="utf-8"))["pairs"]
-    return {"kind": kind, "right": right, "verdict": told["verdict"], "status": done.returncode,
-            "run_pairs": len(pairs), "seconds": round(time.monotonic() - began, 1),
-            "load": [round(before, 2), round(os.getloadavg()[0], 2)],
-            **{name: told[name] for name in ("estimate", "lo", "hi", "p", "reason")}}
+    return {
+        "kind": kind,
+        "right": right,
+        "verdict": told["verdict"],
+        "status": done.returncode,
+        "run_pairs": len(pairs),
+        "seconds": round(time.monotonic() - began, 1),
+        "load": [round(before, 2), round(os.getloadavg()[0], 2)],
+        **{name: told[name] for name in ("estimate", "lo", "hi", "p", "reason")},
+    }
 
 
 def summary(trials: list[dict[str, Any]]) -> str:
@@ -118,12 +148,15 @@ def summary(trials: list[dict[str, Any]]) -> str:
     for kind, (*_, right) in KINDS.items():
         mine = [trial for trial in trials if trial["kind"] == kind]
         if mine:
-            verdicts = ", ".join(f"{n} {v}" for v, n in Counter(
-                trial["verdict"] for trial in mine).most_common())
+            verdicts = ", ".join(
+                f"{n} {v}" for v, n in Counter(trial["verdict"] for trial in mine).most_common()
+            )
             pairs = sum(trial["run_pairs"] for trial in mine)
             seconds = sum(trial["seconds"] for trial in mine)
-            lines.append(f"{kind}: {len(mine)} trials ({verdicts}; right is {right}), "
-                         f"{pairs} pairs, {seconds / pairs:.1f} s a pair")
+            lines.append(
+                f"{kind}: {len(mine)} trials ({verdicts}; right is {right}), "
+                f"{pairs} pairs, {seconds / pairs:.1f} s a pair"
+            )
     return "\n".join(lines)
 
 

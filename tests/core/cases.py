@@ -78,9 +78,7 @@ def data_for(seed: int = 0, n_steps: int = N_STEPS, batch: int = N_BATCH) -> Dat
 def gradient_of(algo: Any, data: Data, batching: str = "manual", **options: Any) -> Any:
     """`core.gradient` of the squared error from fresh states, inside a trace."""
     core.initialise(algo, data.xs[0], batching=batching)
-    return core.gradient(
-        algo, squared_error, data.xs, data.ys, per_step_targets=True, **options
-    )
+    return core.gradient(algo, squared_error, data.xs, data.ys, per_step_targets=True, **options)
 
 
 def run(f: Callable[..., Any], *args: Any) -> Any:
@@ -88,5 +86,6 @@ def run(f: Callable[..., Any], *args: Any) -> Any:
     result = brainstate.transform.jit(f)(*args)
     return jax.tree.map(
         lambda r: (named(r.grads), r.losses) if isinstance(r, core.Result) else r,
-        result, is_leaf=lambda r: isinstance(r, core.Result),
+        result,
+        is_leaf=lambda r: isinstance(r, core.Result),
     )

@@ -12,8 +12,22 @@ import numpy as np
 from .cases import N_HIDDEN, N_IN, N_OUT, Case
 
 __all__ = [
-    "FEEDBACK", "GRU", "LATE", "LEAKY", "LSTM", "MGU", "RECURRENT", "RNN", "STACKED", "Leaky",
-    "LeakyTanh", "Recurrent", "WithReadout", "joined", "linear", "readout",
+    "FEEDBACK",
+    "GRU",
+    "LATE",
+    "LEAKY",
+    "LSTM",
+    "MGU",
+    "RECURRENT",
+    "RNN",
+    "STACKED",
+    "Leaky",
+    "LeakyTanh",
+    "Recurrent",
+    "WithReadout",
+    "joined",
+    "linear",
+    "readout",
 ]
 
 H = N_HIDDEN

@@ -131,7 +131,8 @@ def adaptive_local(p: Mapping[str, Array], xs: Array, ys: Array) -> Local:
         credit = error(p, s, y) * slope
         rows.append(
             Local(
-                operand, np.moveaxis(np.asarray(D), 2, 0),
+                operand,
+                np.moveaxis(np.asarray(D), 2, 0),
                 np.stack([np.ones_like(V), np.zeros_like(V)], axis=1),
                 np.stack([credit, -BETA * credit], axis=1),
             )

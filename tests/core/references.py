@@ -35,8 +35,9 @@ def squared_error(out: Any, target: Any) -> Any:
     return ((out - target) ** 2).sum()
 
 
-def bptt(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any, loss: Any = squared_error
-         ) -> Any:
+def bptt(
+    step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any, loss: Any = squared_error
+) -> Any:
     """Gradient and losses [T] of the plain unrolled sequence."""
 
     def total(p: Any) -> Any:
@@ -50,8 +51,9 @@ def bptt(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any, loss: Any =
     return jax.grad(total, has_aux=True)(dict(p))
 
 
-def cut_bptt(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any, loss: Any = squared_error
-             ) -> Any:
+def cut_bptt(
+    step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any, loss: Any = squared_error
+) -> Any:
     """D-RTRL's gradient: the same scan with its two cuts.
 
     Outputs see the own group's previous states as constants inside operands; the state that goes
@@ -115,8 +117,9 @@ def within_step(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any) -> A
     return jax.grad(total)(dict(p))
 
 
-def central_differences(f: Callable[[Mapping[str, Any]], Any], p: Mapping[str, Any],
-                        step: float = 1e-5) -> dict[str, np.ndarray]:
+def central_differences(
+    f: Callable[[Mapping[str, Any]], Any], p: Mapping[str, Any], step: float = 1e-5
+) -> dict[str, np.ndarray]:
     """df/dp by central differences, one number of `p` at a time."""
     evaluate = jax.jit(jax.vmap(f))
     shapes = {k: np.shape(v) for k, v in p.items()}
@@ -160,8 +163,9 @@ def errors(got: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, float
     return {name: relative_error(got[name], wanted[name]) for name in wanted}
 
 
-def assert_close(got: Mapping[str, Any], wanted: Mapping[str, Any], tolerance: float = 1e-12
-                 ) -> None:
+def assert_close(
+    got: Mapping[str, Any], wanted: Mapping[str, Any], tolerance: float = 1e-12
+) -> None:
     """Every array agrees, and none of those wanted is zero (a test of nothing)."""
     assert all(np.abs(np.asarray(v)).max() > 0 for v in wanted.values())
     wrong = {n: e for n, e in errors(got, wanted).items() if not e <= tolerance}

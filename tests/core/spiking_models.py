@@ -49,7 +49,9 @@ class Spiking(brainstate.nn.Module):
         super().__init__()
         self.neuron = neuron
         comm = brainstate.nn.Linear(
-            N_IN + H, H, w_init=braintools.init.KaimingNormal(unit=unit),
+            N_IN + H,
+            H,
+            w_init=braintools.init.KaimingNormal(unit=unit),
             b_init=braintools.init.Constant(0.4 * unit),
         )
         self.synapse = self.projection(comm)
@@ -68,7 +70,9 @@ class Exponential(Spiking):
 
     def projection(self, comm: Any) -> Any:
         return brainpy.state.AlignPostProj(
-            comm=comm, post=self.neuron, out=brainpy.state.CUBA.desc(scale=1.0),
+            comm=comm,
+            post=self.neuron,
+            out=brainpy.state.CUBA.desc(scale=1.0),
             syn=brainpy.state.Expon.desc(
                 H, tau=TAU_SYN * u.ms, g_initializer=braintools.init.Constant(0.0 * u.mA)
             ),
@@ -150,28 +154,31 @@ def lif(**options: Any) -> Any:
 
 
 DELTA = Case("lif", lambda: Spiking(lif(), u.mV), delta_step, {"V": H})
-HARD = Case(
-    "lif, hard reset", lambda: Spiking(lif(spk_reset="hard"), u.mV), hard_step, {"V": H}
-)
+HARD = Case("lif, hard reset", lambda: Spiking(lif(spk_reset="hard"), u.mV), hard_step, {"V": H})
 ADAPTIVE = Case(
     "adaptive lif",
     lambda: Spiking(
         brainpy.state.ALIF(H, tau=TAU * u.ms, tau_a=TAU_A * u.ms, beta=BETA * u.mV), u.mV
     ),
-    adaptive_step, {"V": H, "a": H},
+    adaptive_step,
+    {"V": H, "a": H},
 )
 EXPONENTIAL = Case(
-    "exponential current", lambda: Exponential(lif(R=4.0 * u.ohm), u.mA), exponential_step,
+    "exponential current",
+    lambda: Exponential(lif(R=4.0 * u.ohm), u.mA),
+    exponential_step,
     {"V": H, "g": H},
 )
 LEAKY_READOUT = Case(
     "lif, leaky readout",
-    lambda: Spiking(
-        lif(), u.mV, brainpy.state.LeakyRateReadout(H, N_OUT, tau=TAU_OUT * u.ms)
-    ),
-    leaky_readout_step, {"V": H, "r": N_OUT},
+    lambda: Spiking(lif(), u.mV, brainpy.state.LeakyRateReadout(H, N_OUT, tau=TAU_OUT * u.ms)),
+    leaky_readout_step,
+    {"V": H, "r": N_OUT},
 )
 RESET_AT_ONCE = Case(
-    "spikes read before the reset", lambda: ResetAtOnce(recurrent=False), reset_at_once_step,
-    {"V": H}, element_wise=True,
+    "spikes read before the reset",
+    lambda: ResetAtOnce(recurrent=False),
+    reset_at_once_step,
+    {"V": H},
+    element_wise=True,
 )

@@ -47,10 +47,7 @@ def test_data_of_another_shape(xs: Any, targets: Any, loss: Any, text: str) -> N
 
 @pytest.mark.parametrize(
     ("loss", "text"),
-    [
-        (lambda out, y: None, "got NoneType"),
-        (lambda out, y: (out > y).sum(), "got int64"),
-    ],
+    [(lambda out, y: None, "got NoneType"), (lambda out, y: (out > y).sum(), "got int64")],
     ids=["nothing", "a count"],
 )
 def test_a_loss_without_a_gradient(loss: Any, text: str) -> None:
@@ -82,7 +79,8 @@ def test_an_optimizer_of_another_kind() -> None:
     with pytest.raises(core.InvalidArgument, match=r"braintools.optim.OptaxOptimizer"):
         core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, optax.sgd(0.1))
     for optimizer, came in [
-        (braintools.optim.SGD, "the class SGD"), (braintools.optim.SGD(0.1), "SGD without any")
+        (braintools.optim.SGD, "the class SGD"),
+        (braintools.optim.SGD(0.1), "SGD without any"),
     ]:
         with pytest.raises(core.InvalidArgument, match=f"got {came}"):
             core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, optimizer)
@@ -105,8 +103,14 @@ def test_an_optimizer_that_holds_no_weights(register: bool) -> None:
         optimizer.register_trainable_weights({})
     for every in ("sequence", 2):
         with pytest.raises(core.InvalidArgument, match=r"got Adam without any\."):
-            core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, optimizer,
-                       update_every=every)
+            core.train(
+                core.BPTT(rate.LEAKY.model()),
+                squared_error,
+                data.xs,
+                data.ys,
+                optimizer,
+                update_every=every,
+            )
 
 
 @pytest.mark.parametrize("every", [True, np.int64(2)])
@@ -118,8 +122,15 @@ def test_an_update_interval_is_a_whole_number(every: Any) -> None:
 
     def everything() -> Any:
         core.initialise(algo, data.xs[0])
-        return core.train(algo, squared_error, data.xs, data.ys, optimizer, update_every=every,
-                          per_step_targets=True)
+        return core.train(
+            algo,
+            squared_error,
+            data.xs,
+            data.ys,
+            optimizer,
+            update_every=every,
+            per_step_targets=True,
+        )
 
     if every is True:
         with pytest.raises(core.InvalidArgument, match=r"got True\."):

@@ -157,8 +157,9 @@ def test_modes_are_accepted_and_not_needed() -> None:
     batching = brainstate.mixin.Batching()
 
     def everything() -> Any:
-        found = [gradient_of(core.ES_D_RTRL(model, 0.9, mode=mode), data)
-                 for mode in (None, batching)]
+        found = [
+            gradient_of(core.ES_D_RTRL(model, 0.9, mode=mode), data) for mode in (None, batching)
+        ]
         with brainstate.environ.context(mode=batching):
             found.append(gradient_of(core.ES_D_RTRL(model, 0.9), data))
         found.append(gradient_of(core.D_RTRL(model, mode=batching), data))

@@ -66,12 +66,17 @@ def test_the_gradient_reaches_the_beginning(name: str, batching: str) -> None:
     make = ALGORITHMS[name]
 
     def everything() -> Any:
-        parts = [Data(data.xs[:4, 1:], data.ys[:4, 1:]), Data(data.xs[4:, 1:], data.ys[4:, 1:]),
-                 Data(data.xs[:, :1], data.ys[:, :1])]
-        return (gradient_of(make(model), data, batching),
-                gradient_of(make(model), data, batching, reset=reset),
-                own_loop(model, squared_error, data),
-                [own_loop(model, squared_error, part)[0] for part in parts])
+        parts = [
+            Data(data.xs[:4, 1:], data.ys[:4, 1:]),
+            Data(data.xs[4:, 1:], data.ys[4:, 1:]),
+            Data(data.xs[:, :1], data.ys[:, :1]),
+        ]
+        return (
+            gradient_of(make(model), data, batching),
+            gradient_of(make(model), data, batching, reset=reset),
+            own_loop(model, squared_error, data),
+            [own_loop(model, squared_error, part)[0] for part in parts],
+        )
 
     (whole, losses), (streamed, _), (wanted, wanted_losses), parts = run(everything)
     assert relative_error(losses, wanted_losses) < 1e-12
@@ -87,16 +92,20 @@ def test_only_what_begins_has_it() -> None:
     def everything() -> Any:
         algo = core.D_RTRL(model)
         first = gradient_of(algo, Data(data.xs[:3], data.ys[:3]), fresh=False)
-        rest = core.gradient(algo, squared_error, data.xs[3:], data.ys[3:], per_step_targets=True,
-                             fresh=False)
+        rest = core.gradient(
+            algo, squared_error, data.xs[3:], data.ys[3:], per_step_targets=True, fresh=False
+        )
         core.initialise(algo, data.xs[0])
         calls = [
             brainstate.transform.grad(lambda x=x, y=y: squared_error(algo(x), y), weights)()
             for x, y in zip(data.xs, data.ys, strict=True)
         ]
-        return first, rest, jax.tree.map(lambda *g: sum(g), *calls), own_loop(
-            model, squared_error, data
-        )[0]
+        return (
+            first,
+            rest,
+            jax.tree.map(lambda *g: sum(g), *calls),
+            own_loop(model, squared_error, data)[0],
+        )
 
     (first, _), (rest, _), calls, wanted = run(everything)
     assert_close({k: first[k] + rest[k] for k in wanted}, wanted, 1e-10)
@@ -119,10 +128,18 @@ def test_the_next_sequence_begins_as_well() -> None:
         def sequence() -> Any:
             for state, value in zip(states, start, strict=True):
                 state.value = value
-            core.train(algo, squared_error, data.xs[:2], data.ys[:2], optimizer, update_every=2,
-                       per_step_targets=True)
-            rest = core.gradient(algo, squared_error, data.xs[2:], data.ys[2:], fresh=False,
-                                 per_step_targets=True)
+            core.train(
+                algo,
+                squared_error,
+                data.xs[:2],
+                data.ys[:2],
+                optimizer,
+                update_every=2,
+                per_step_targets=True,
+            )
+            rest = core.gradient(
+                algo, squared_error, data.xs[2:], data.ys[2:], fresh=False, per_step_targets=True
+            )
             return named(rest.grads)
 
         return sequence(), sequence()
@@ -166,8 +183,10 @@ def test_decays_keep_the_exact_trace_of_a_beginning(batching: str) -> None:
             core.BPTT(models[0]), data, batching, reset=reset
         )[0]
 
-    (found, fixed), exact = ([named(g) for g in part] if isinstance(part, list) else named(part)
-                             for part in run(everything))
+    (found, fixed), exact = (
+        [named(g) for g in part] if isinstance(part, list) else named(part)
+        for part in run(everything)
+    )
     assert relative_error(found["cell.h0"], exact["cell.h0"]) < 1e-11
     same = ["cell.W.weight.weight", "out.weight.weight", "cell.gain"]
     assert_close({k: found[k] for k in same}, {k: fixed[k] for k in same}, 1e-11)

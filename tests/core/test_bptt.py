@@ -14,14 +14,7 @@ import core
 from . import rate_models as rate
 from . import spiking_models as spiking
 from .cases import Case, data_for, gradient_of, run, weights_of
-from .references import (
-    assert_close,
-    bptt,
-    central_differences,
-    live,
-    relative_error,
-    squared_error,
-)
+from .references import assert_close, bptt, central_differences, live, relative_error, squared_error
 
 # Plain BPTT of every model is compared in test_d_rtrl.py, beside D-RTRL's.
 

@@ -20,7 +20,10 @@ from .test_peer import GATED, traced_operations
 from .test_peer import pytestmark as pytestmark  # the same warnings of the library
 
 CELLS = {
-    "MiniGRU": (3, 4), "MiniLSTM": (3, 4), "MinimalRNNCell": (3, 4), "CFNCell": (3, 4),
+    "MiniGRU": (3, 4),
+    "MiniLSTM": (3, 4),
+    "MinimalRNNCell": (3, 4),
+    "CFNCell": (3, 4),
     "LRUCell": (3, 5),
 }
 
@@ -41,8 +44,13 @@ def test_the_same_program_has_the_same_gradient(vmap: bool) -> None:
 
         learner.etrace_evolve(jnp.asarray(data.xs))
         return learner.etrace_grad(
-            jnp.asarray(data.xs), jnp.asarray(data.ys), step_fn=step, mask=mask,
-            weights=model.states(brainstate.ParamState), has_aux=True, return_value=True,
+            jnp.asarray(data.xs),
+            jnp.asarray(data.ys),
+            step_fn=step,
+            mask=mask,
+            weights=model.states(brainstate.ParamState),
+            has_aux=True,
+            return_value=True,
         )
 
     own, other = GATED.model(), traced_operations(GATED.model())
@@ -104,8 +112,10 @@ def test_lora_and_groups() -> None:
     draw = np.random.default_rng(0)
     x = draw.normal(size=(2, 6))
     base = [library.Linear(6, 5) for library in (core.nn, braintrace.nn)]
-    pair = [lib.LoRA(6, 4, 5, base_module=b)
-            for lib, b in zip((core.nn, braintrace.nn), base, strict=True)]
+    pair = [
+        lib.LoRA(6, 4, 5, base_module=b)
+        for lib, b in zip((core.nn, braintrace.nn), base, strict=True)
+    ]
     base[1].weight.value, pair[1].weight.value = base[0].weight.value, pair[0].weight.value
     assert relative_error(pair[0](x), pair[1](x)) < 1e-12
     groups = [lib.GroupedLinear(3, 2, 4) for lib in (core.nn, braintrace.nn)]

@@ -70,8 +70,11 @@ def by_calls(make: Any, model: Any, data: Any, how: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "how"), [*((n, "loop") for n in ALGORITHMS), *((n, "calls") for n in ALGORITHMS
-                                                            if n not in ("bptt", "rank 9"))]
+    ("name", "how"),
+    [
+        *((n, "loop") for n in ALGORITHMS),
+        *((n, "calls") for n in ALGORITHMS if n not in ("bptt", "rank 9")),
+    ],
 )
 def test_a_loss_of_calls_may_read_the_states(name: str, how: str) -> None:
     model, data = rate.Case("stacked", Stacked, rate.stacked_step, {}).model(), data_for(n_steps=T)

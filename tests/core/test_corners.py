@@ -110,8 +110,12 @@ def test_models_at_the_edge(name: str) -> None:
             algo = ALGORITHMS[name](model)
             core.initialise(algo, XS[0])
             result = core.gradient(algo, loss, XS, fresh=False)
-            found[kind.__name__] = (result.grads, result.losses, algo(XS[0]),
-                                    algo(core.MultiStepData(XS[:2])))
+            found[kind.__name__] = (
+                result.grads,
+                result.losses,
+                algo(XS[0]),
+                algo(core.MultiStepData(XS[:2])),
+            )
         return found
 
     found = run(everything)

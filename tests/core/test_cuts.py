@@ -104,9 +104,9 @@ PAIRS = {
     "padded and added": lambda a, b: jnp.split(
         jnp.tanh(jnp.pad(a, ((0, 0), (0, H))) + jnp.pad(b, ((0, 0), (H, 0)))), 2, -1
     ),
-    "interleaved": lambda a, b: (
-        lambda s: (s[..., ::2], s[..., 1::2])
-    )(jnp.tanh(jnp.stack([a, b], -1).reshape(*a.shape[:-1], -1))),
+    "interleaved": lambda a, b: (lambda s: (s[..., ::2], s[..., 1::2]))(
+        jnp.tanh(jnp.stack([a, b], -1).reshape(*a.shape[:-1], -1))
+    ),
     "summed over another axis": by_stack(lambda s: jnp.stack([jnp.tanh(s), 0 * s], 1).sum(axis=1)),
     "written into one array": lambda a, b: jnp.split(
         jnp.tanh(jnp.zeros((*a.shape[:-1], 2 * H)).at[..., :H].set(a).at[..., H:].add(b)), 2, -1
@@ -159,9 +159,7 @@ def fused_gates(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
         r = r_out = gates[..., :H]
         z = gates[..., H:]
     else:
-        r, z = (
-            jax.nn.sigmoid(below(joined(x, rec(h["one"]))) @ p["W"][:, k]) for k in HALVES
-        )
+        r, z = (jax.nn.sigmoid(below(joined(x, rec(h["one"]))) @ p["W"][:, k]) for k in HALVES)
         r_out = jax.nn.sigmoid(joined(x, h["one"]) @ p["W"][:, :H])
     candidate = jnp.tanh(below(joined(x, r * rec(h["one"]))) @ p["W1"])
     one = (1 - z) * h["one"] + z * candidate
@@ -171,8 +169,14 @@ def fused_gates(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
 HALVES = slice(0, H), slice(H, None)
 FUSED = [
     case("layers", fused_layers, TWO, W=draw(N_IN + H, 2 * H), U=draw(H, H), R=R),
-    case("readout", fused_readout, {"one": H},
-         U=draw(H, H + N_OUT), W=W1[:N_IN], R=draw(N_OUT, N_OUT)),
+    case(
+        "readout",
+        fused_readout,
+        {"one": H},
+        U=draw(H, H + N_OUT),
+        W=W1[:N_IN],
+        R=draw(N_OUT, N_OUT),
+    ),
     case("reset gate", fused_gates, {"one": H}, W=draw(N_IN + H, 2 * H), W1=W1, R=R),
 ]
 
@@ -198,20 +202,18 @@ STORED: dict[str, tuple[dict[str, int], Any]] = {
     "its value": ({"s": H}, lambda h, a: ({"s": a}, a)),
     "its mean, in other units": ({"s": 1}, lambda h, a: ({"s": a.mean(-1, keepdims=True)}, a)),
     "a moving average": ({"s": H}, lambda h, a: ({"s": 0.9 * h["s"] + a}, a)),
-    "a mixing average": (
-        {"s": H}, lambda h, a: ({"s": jnp.tanh(h["s"] @ np.ones((H, H))) + a}, a)
-    ),
+    "a mixing average": ({"s": H}, lambda h, a: ({"s": jnp.tanh(h["s"] @ np.ones((H, H))) + a}, a)),
     "a chain": (
         {"s": H, "t": H, "u": 1},
         lambda h, a: ({"s": a, "t": h["s"], "u": (a * h["t"]).sum(-1, keepdims=True)}, a),
     ),
-    "read as a constant": (
-        {"s": H}, lambda h, a: ({"s": a}, a + 0 * lax.stop_gradient(h["s"]))
-    ),
+    "read as a constant": ({"s": H}, lambda h, a: ({"s": a}, a + 0 * lax.stop_gradient(h["s"]))),
     "beside what is not read": (
         {"s": 2 * H},
-        lambda h, a: ({"s": joined(a, a)}, jnp.split(jnp.tanh(joined(h["s"][..., :H], a)), 2, -1)[1]
-                      * 0 + a),
+        lambda h, a: (
+            {"s": joined(a, a)},
+            jnp.split(jnp.tanh(joined(h["s"][..., :H], a)), 2, -1)[1] * 0 + a,
+        ),
     ),
 }
 
@@ -220,9 +222,7 @@ STORED: dict[str, tuple[dict[str, int], Any]] = {
 def test_storing_is_not_reading(how: str) -> None:
     hidden, keep = STORED[how]
     nowhere = case("nowhere", loop, {"two": H}, **LOOP)
-    stored = case(
-        how, lambda *args: loop(*args, keep=keep), {"two": H, **hidden}, **LOOP
-    )
+    stored = case(how, lambda *args: loop(*args, keep=keep), {"two": H, **hidden}, **LOOP)
     data = data_for()
 
     def everything() -> Any:
@@ -256,8 +256,12 @@ def test_what_the_next_output_reads_is_a_state() -> None:
 
 
 def test_the_graph_names_what_is_stored() -> None:
-    stored = case("stored", lambda *a: loop(*a, keep=STORED["a chain"][1]),
-                  {"two": H, "s": H, "t": H, "u": 1}, **LOOP)
+    stored = case(
+        "stored",
+        lambda *a: loop(*a, keep=STORED["a chain"][1]),
+        {"two": H, "s": H, "t": H, "u": 1},
+        **LOOP,
+    )
     algo = core.D_RTRL(stored.model())
     run(lambda: core.initialise(algo, data_for().xs[0]))
     assert "  no group: s, t, u; stored, but no output reads it later" in str(algo.graph)
@@ -279,8 +283,9 @@ def populations(n: int, reads: Any) -> Case:
         return new, jnp.concatenate(list(new.values()), -1) @ p["R"]
 
     weights = {f"W{k}": draw(N_IN + H * len(reads(k)), H) for k in range(n)}
-    return case("populations", formula, {f"h{k}": H for k in range(n)},
-                R=draw(n * H, N_OUT), **weights)
+    return case(
+        "populations", formula, {f"h{k}": H for k in range(n)}, R=draw(n * H, N_OUT), **weights
+    )
 
 
 SHAPES = {

@@ -26,8 +26,19 @@ from .references import (
 )
 
 CASES = [
-    rate.RNN, rate.GRU, rate.MGU, rate.LSTM, rate.LEAKY, rate.STACKED, rate.LATE, rate.FEEDBACK,
-    spiking.DELTA, spiking.HARD, spiking.ADAPTIVE, spiking.EXPONENTIAL, spiking.LEAKY_READOUT,
+    rate.RNN,
+    rate.GRU,
+    rate.MGU,
+    rate.LSTM,
+    rate.LEAKY,
+    rate.STACKED,
+    rate.LATE,
+    rate.FEEDBACK,
+    spiking.DELTA,
+    spiking.HARD,
+    spiking.ADAPTIVE,
+    spiking.EXPONENTIAL,
+    spiking.LEAKY_READOUT,
     spiking.RESET_AT_ONCE,
 ]
 

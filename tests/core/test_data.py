@@ -46,8 +46,9 @@ def test_a_window_is_its_steps(case: Case) -> None:
     assert len(pairs) == len(ALGORITHMS)
     for (outs, states, traces), (stacked, window_states, window_traces) in pairs:
         assert relative_error(np.stack(outs), stacked[0]) < 1e-12
-        one, other = jax.tree.leaves((states, traces)), jax.tree.leaves(
-            (window_states, window_traces)
+        one, other = (
+            jax.tree.leaves((states, traces)),
+            jax.tree.leaves((window_states, window_traces)),
         )
         assert len(one) >= 2
         for a, b in zip(one, other, strict=True):
@@ -55,8 +56,7 @@ def test_a_window_is_its_steps(case: Case) -> None:
 
 
 def test_a_loss_over_a_window_is_differentiated_to_the_windowed_gradient() -> None:
-    """Also single samples; and an argument that is constant over the window beside one that is not.
-    """
+    """Also single samples; and an argument constant over the window beside one that is not."""
     model, data = rate.GRU.model(), data_for(n_steps=4)
     weights = model.states(brainstate.ParamState)
 

@@ -94,10 +94,25 @@ def test_streams_and_updates_go_on_in_time() -> None:
 
         algo, pieces = started(), []
         for part in (slice(0, 2), slice(2, 7)):
-            pieces.append(core.gradient(algo, squared_error, data.xs[part], data.ys[part],
-                                        per_step_targets=True, fresh=False).losses)
-        updates = core.train(started(), squared_error, data.xs, data.ys, Nothing(),
-                             update_every=3, per_step_targets=True).losses
+            pieces.append(
+                core.gradient(
+                    algo,
+                    squared_error,
+                    data.xs[part],
+                    data.ys[part],
+                    per_step_targets=True,
+                    fresh=False,
+                ).losses
+            )
+        updates = core.train(
+            started(),
+            squared_error,
+            data.xs,
+            data.ys,
+            Nothing(),
+            update_every=3,
+            per_step_targets=True,
+        ).losses
         algo = started()
         outs = jnp.stack([algo(x) for x in data.xs])
         algo = started()
@@ -111,6 +126,7 @@ def test_streams_and_updates_go_on_in_time() -> None:
         def once() -> Any:
             with environ.context(**begins):
                 return everything()
+
         return run(once)
 
     losses = run(lambda: own_loop(model, squared_error, data))[1]
@@ -132,8 +148,9 @@ def test_a_sequence_may_begin_at_another_time() -> None:
         brainstate.nn.init_all_states(model, batch_size=2)
         core.initialise(algo, data.xs[0])
         with environ.context(i=4, t=4.0 * u.ms):
-            return core.evaluate(algo, squared_error, data.xs[4:], data.ys[4:],
-                                 per_step_targets=True).outputs
+            return core.evaluate(
+                algo, squared_error, data.xs[4:], data.ys[4:], per_step_targets=True
+            ).outputs
 
     assert relative_error(run(everything), np.stack(_outputs(model, data, first=4))) < 1e-12
 
@@ -150,8 +167,11 @@ def _outputs(model: Any, data: Data, first: int = 0) -> list[Any]:
 def test_noise_that_samples_share_is_refused_when_they_are_mapped() -> None:
     """Dropout draws from the one stream of brainstate.random."""
     model, data = Dropping(), data_for()
-    with environ.context(fit=True), pytest.raises(
-        core.InvalidArgument, match=r'got RandomState, .* Batch manually: .*batching="manual"'
+    with (
+        environ.context(fit=True),
+        pytest.raises(
+            core.InvalidArgument, match=r'got RandomState, .* Batch manually: .*batching="manual"'
+        ),
     ):
         run(lambda: gradient_of(core.BPTT(model), data, "vmap"))
 
@@ -195,8 +215,10 @@ def test_a_loss_may_read_the_clock() -> None:
     def everything() -> Any:
         algo = core.D_RTRL(model, window=2)
         core.initialise(algo, data.xs[0], batching="vmap")
-        return (core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True),
-                own_loop(model, loss, data))
+        return (
+            core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True),
+            own_loop(model, loss, data),
+        )
 
     (grads, losses), (wanted, wanted_losses) = run(everything)
     assert relative_error(losses, wanted_losses) < 1e-12
@@ -212,8 +234,6 @@ def test_a_step_that_needs_the_time_beforehand_is_refused() -> None:
         run(lambda: core.initialise(core.D_RTRL(Branching()), data_for().xs[0]))
 
 
-
-
 @pytest.mark.parametrize(
     ("make", "batching"),
     [
@@ -226,8 +246,16 @@ def test_a_step_that_needs_the_time_beforehand_is_refused() -> None:
         (lambda m: core.ES_D_RTRL(m, 0.9, window=2), "manual"),
         (lambda m: core.ES_D_RTRL(m, 2, window=1), "manual"),
     ],
-    ids=["bptt", "truncated", "rtrl", "d_rtrl", "d_rtrl vmap", "credit in windows", "es_d_rtrl",
-         "rank 2"],
+    ids=[
+        "bptt",
+        "truncated",
+        "rtrl",
+        "d_rtrl",
+        "d_rtrl vmap",
+        "credit in windows",
+        "es_d_rtrl",
+        "rank 2",
+    ],
 )
 def test_two_calls_are_one(make: Any, batching: str) -> None:
     """Of a stream that goes on: clock, states, traces, masks and what the loss reads."""
@@ -236,14 +264,15 @@ def test_two_calls_are_one(make: Any, batching: str) -> None:
 
     def loss(out: Any, y: Any) -> Any:
         swell = 1 + jnp.cos(environ.get("t") / u.ms) + environ.get("i")
-        return squared_error(out, y) + swell * (model.cell.h.value ** 2).sum()
+        return squared_error(out, y) + swell * (model.cell.h.value**2).sum()
 
     def calls(*parts: slice) -> Any:
         algo = make(model)
         core.initialise(algo, data.xs[0], batching=batching)
         found = [
-            core.gradient(algo, loss, data.xs[p], data.ys[p], per_step_targets=True, mask=mask[p],
-                          fresh=False)
+            core.gradient(
+                algo, loss, data.xs[p], data.ys[p], per_step_targets=True, mask=mask[p], fresh=False
+            )
             for p in parts
         ]
         grads = jax.tree.map(lambda *g: sum(g), *(named(r.grads) for r in found))

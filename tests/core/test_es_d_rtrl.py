@@ -54,9 +54,7 @@ def test_equals_the_recursion(case: Case, local: Any) -> None:
                 assert relative_error(*reset) < 1e-12
         # The readout is BPTT's; gain and time constant keep D-RTRL's exact trace.
         exact = {n: g for n, g in found["bptt"][0].items() if n.startswith("out.")}
-        exact |= {
-            n: g for n, g in found["d_rtrl"][0].items() if n in ("cell.gain", "cell.time")
-        }
+        exact |= {n: g for n, g in found["d_rtrl"][0].items() if n in ("cell.gain", "cell.time")}
         assert len(exact) >= 2
         assert_close({name: grads[name] for name in exact}, exact)
     for other in ("one window", "each step"):
@@ -184,8 +182,10 @@ def test_it_is_a_class(value: Any) -> None:
     assert type(core.pp_prop(model, value)) is core.ES_D_RTRL
 
     def both() -> Any:
-        return (gradient_of(Mine(model), data),
-                gradient_of(core.ES_D_RTRL(model, value, window=3), data))
+        return (
+            gradient_of(Mine(model), data),
+            gradient_of(core.ES_D_RTRL(model, value, window=3), data),
+        )
 
     (mine, _), (wanted, _) = run(both)
     assert_close(mine, wanted)

@@ -44,7 +44,8 @@ def test_rows_become_orthogonal_with_the_singular_values_as_norms(name: str) -> 
     np.testing.assert_allclose(gram * (1 - eye), 0, atol=1e-13)
     # W = G a with G orthogonal.
     np.testing.assert_allclose(
-        np.swapaxes(w, -1, -2) @ w, np.swapaxes(a, -1, -2) @ a, atol=1e-13, rtol=1e-12)
+        np.swapaxes(w, -1, -2) @ w, np.swapaxes(a, -1, -2) @ a, atol=1e-13, rtol=1e-12
+    )
     found = -np.sort(-np.linalg.norm(w, axis=-1), axis=-1)
     truth = np.linalg.svd(a, compute_uv=False)
     m = truth.shape[-1]

@@ -65,8 +65,10 @@ def test_the_full_derivative_is_that_of_the_models_own_loop(seed: int) -> None:
 
     weights = model.states(brainstate.ParamState)
     grads = brainstate.transform.jit(brainstate.transform.grad(total, weights))()
-    got = {k[0]: np.asarray(u.get_magnitude(v["weight"] if isinstance(v, dict) else v))
-           for k, v in grads.items()}
+    got = {
+        k[0]: np.asarray(u.get_magnitude(v["weight"] if isinstance(v, dict) else v))
+        for k, v in grads.items()
+    }
     want = reference(net, FULL).grads
     assert worst(got, {k: want[k] for k in got}) < 1e-12
 

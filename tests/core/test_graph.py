@@ -53,7 +53,8 @@ def compiled(case: Case, batching: str = "manual") -> Any:
 
 
 @pytest.mark.parametrize(
-    ("case", "text"), [(rate.GRU, GRU_TEXT), (spiking.ADAPTIVE, ADAPTIVE_TEXT)],
+    ("case", "text"),
+    [(rate.GRU, GRU_TEXT), (spiking.ADAPTIVE, ADAPTIVE_TEXT)],
     ids=["gru", "adaptive lif"],
 )
 def test_the_whole_text(case: Case, text: str) -> None:
@@ -119,8 +120,12 @@ def test_bptt_lists_states_and_parameters() -> None:
     assert (first, second) == ("hidden states", "  cell.h  [2, 4]")
     assert third == "parameters, with the gradient of every path"
     assert sorted(parameters) == [
-        "  cell.W.weight.bias  [4]", "  cell.W.weight.weight  [3, 4]", "  cell.gain  [4]",
-        "  cell.time  []", "  out.weight.bias  [2]", "  out.weight.weight  [4, 2]",
+        "  cell.W.weight.bias  [4]",
+        "  cell.W.weight.weight  [3, 4]",
+        "  cell.gain  [4]",
+        "  cell.time  []",
+        "  out.weight.bias  [2]",
+        "  out.weight.weight  [4, 2]",
     ]
 
 

@@ -69,8 +69,10 @@ class Linearised:
 
     def feeds(self) -> Array:
         """Whether a parameter feeds the neuron of a state, by its last axis, [states, P]."""
-        own = {k: np.broadcast_to(np.arange(v.shape[-1]) % N_HIDDEN, v.shape)
-               for k, v in self.as_params(self.flat).items()}
+        own = {
+            k: np.broadcast_to(np.arange(v.shape[-1]) % N_HIDDEN, v.shape)
+            for k, v in self.as_params(self.flat).items()
+        }
         neuron = np.arange(self.n_hidden)[:, None] % N_HIDDEN  # state after state
         return np.asarray(jax.flatten_util.ravel_pytree(own)[0]) == neuron
 
@@ -80,9 +82,7 @@ def compared(name: str, value: Array, case: Case) -> Array:
     return value[..., N_HIDDEN:] if case is rate.GRU and ".Wrz." in name else value
 
 
-VISIBLE = {
-    spiking.ADAPTIVE.name: lambda h: spiking.spike(h["V"] - 1.0 - spiking.BETA * h["a"]),
-}
+VISIBLE = {spiking.ADAPTIVE.name: lambda h: spiking.spike(h["V"] - 1.0 - spiking.BETA * h["a"])}
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,10 @@ def test_spiking_rules(case: Case, k_r: float) -> None:
         one = [filtered(s, s.D, k_r, s.err[..., [o]]) for o in range(out.shape[1])]
         own = grads["random"][name]
         fits = [np.linalg.lstsq(np.stack(one)[:, :, j].T, own[:, j]) for j in range(N_HIDDEN)]
-        assert all(np.abs(np.stack(one)[:, :, j].T @ f[0] - own[:, j]).max() < 1e-10
-                   for j, f in enumerate(fits))
+        assert all(
+            np.abs(np.stack(one)[:, :, j].T @ f[0] - own[:, j]).max() < 1e-10
+            for j, f in enumerate(fits)
+        )
         found.append(np.stack([f[0] for f in fits]))
     assert relative_error(found[0], found[1]) < 1e-9
     assert relative_error(found[0], out) > 0.5
@@ -236,8 +238,9 @@ def test_a_sample_that_starts_anew_has_forgotten(make: Any) -> None:
 
     def everything() -> Any:
         parts = ((slice(0, 4), 0), (slice(4, 9), 0), (slice(6, 9), 1))
-        alone = [gradient_of(make(model), Data(data.xs[t][:, [b]], data.ys[t][:, [b]]))
-                 for t, b in parts]
+        alone = [
+            gradient_of(make(model), Data(data.xs[t][:, [b]], data.ys[t][:, [b]])) for t, b in parts
+        ]
         stream = gradient_of(make(model), Data(xs, data.ys), reset=again, mask=mask)
         return stream, alone
 

@@ -52,7 +52,7 @@ def of_weight(model: Any) -> Any:
 
 
 def of_state(model: Any) -> Any:
-    return (model.cell.h.value ** 3).sum()
+    return (model.cell.h.value**3).sum()
 
 
 def both(model: Any) -> Any:
@@ -76,8 +76,10 @@ def test_a_loss_may_read_the_model(name: str, penalty: Any, batching: str) -> No
         return squared_error(out, y) + penalty(model)
 
     def everything() -> Any:
-        return (gradient_of(ALGORITHMS[name](model), data, batching, mask=weight),
-                own_loop(model, loss, data, weight))
+        return (
+            gradient_of(ALGORITHMS[name](model), data, batching, mask=weight),
+            own_loop(model, loss, data, weight),
+        )
 
     def ours() -> Any:
         algo = ALGORITHMS[name](model)
@@ -162,8 +164,10 @@ def test_padding_has_no_influence(name: str, what: str) -> None:
         padded.xs[5], padded.xs[6] = np.inf, np.nan
 
     def everything() -> Any:
-        return (gradient_of(make(model), padded, mask=mask),
-                gradient_of(make(model), Data(data.xs[:5], data.ys[:5]), mask=mask[:5]))
+        return (
+            gradient_of(make(model), padded, mask=mask),
+            gradient_of(make(model), Data(data.xs[:5], data.ys[:5]), mask=mask[:5]),
+        )
 
     (found, _), (wanted, _) = run(everything)
     assert_close(found, wanted, 1e-11)
@@ -189,8 +193,15 @@ def test_a_mask_may_weigh_samples(name: str, batching: str, reduce: str) -> None
         core.initialise(algo, data.xs[0], batching=batching)
         by_hand = core.gradient(algo, weighing, data.xs, (data.ys, mask), per_step_targets=True)
         core.initialise(algo, data.xs[0], batching=batching)
-        halved = core.gradient(algo, lambda out, y: squared_error(out, y) / 2, padded.xs, padded.ys,
-                               per_step_targets=True, mask=mask, reduce=reduce)
+        halved = core.gradient(
+            algo,
+            lambda out, y: squared_error(out, y) / 2,
+            padded.xs,
+            padded.ys,
+            per_step_targets=True,
+            mask=mask,
+            reduce=reduce,
+        )
         return by_hand, halved
 
     (wanted, _), (found, _) = run(everything)
@@ -272,14 +283,16 @@ def test_updates_see_the_model_as_it_is() -> None:
             core.initialise(algo, data.xs[0])
             options = {"per_step_targets": True}
             if not chunks:
-                losses = core.train(algo, loss, data.xs, data.ys, optimizer, update_every=every,
-                                    **options).losses
+                losses = core.train(
+                    algo, loss, data.xs, data.ys, optimizer, update_every=every, **options
+                ).losses
             else:
                 pieces = []
                 for start in range(0, 7, every):
                     part = slice(start, start + every)
-                    result = core.gradient(algo, loss, data.xs[part], data.ys[part], fresh=False,
-                                           **options)
+                    result = core.gradient(
+                        algo, loss, data.xs[part], data.ys[part], fresh=False, **options
+                    )
                     optimizer.update(result.grads)
                     pieces.append(result.losses)
                 losses = jnp.concatenate(pieces)
@@ -292,5 +305,3 @@ def test_updates_see_the_model_as_it_is() -> None:
     wanted, wanted_weights = trained(2, chunks=True)
     assert relative_error(losses, wanted) < 1e-12
     assert_close(weights, wanted_weights)
-
-

@@ -88,7 +88,8 @@ def test_the_trace_is_as_small_as_described() -> None:
     name = "synapse.comm.weight.weight"
     batch, n_in = data.xs.shape[1], N_IN + N_HIDDEN
     assert run(bytes_of_both) == (
-        8 * batch * 2 * (n_in + 2 * N_HIDDEN), 8 * batch * (n_in + 1) * 2 * N_HIDDEN  # and its bias
+        8 * batch * 2 * (n_in + 2 * N_HIDDEN),
+        8 * batch * (n_in + 1) * 2 * N_HIDDEN,  # and its bias
     )
 
 

@@ -33,7 +33,11 @@ def convolved(**options: Any) -> Any:
     strides = options.pop("strides", (1, 1))
     numbers = ("NHWC", "HWIO", "NHWC")
     return lambda x, w: lax.conv_general_dilated(
-        x, w, strides, options.get("padding", "SAME"), dimension_numbers=numbers,
+        x,
+        w,
+        strides,
+        options.get("padding", "SAME"),
+        dimension_numbers=numbers,
         **{k: v for k, v in options.items() if k != "padding"},
     )
 
@@ -76,49 +80,74 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     "lookup of many": (lambda at, w: w[at.reshape(3, 1)], AT[:3], TABLE),
     "one row": (lambda at, w: w[at[1]], AT, TABLE),
     "one row, clamped": (lambda at, w: lax.dynamic_index_in_dim(w, at[3]), AT, TABLE),
-    "embedding": (lambda at, w: brainstate.nn._embedding._embedding_lookup_fn(1, False)(w, at),
-                  np.array([0, 1, 1, 4]), TABLE),
+    "embedding": (
+        lambda at, w: brainstate.nn._embedding._embedding_lookup_fn(1, False)(w, at),
+        np.array([0, 1, 1, 4]),
+        TABLE,
+    ),
     "convolution": (convolved(), IMAGE, KERNEL),
     "strides": (convolved(strides=(2, 3), padding="VALID"), IMAGE, KERNEL),
     "dilation": (
-        convolved(rhs_dilation=(2, 1), lhs_dilation=(1, 2), padding=((1, 1), (0, 2))), IMAGE,
+        convolved(rhs_dilation=(2, 1), lhs_dilation=(1, 2), padding=((1, 1), (0, 2))),
+        IMAGE,
         KERNEL,
     ),
     "padding": (convolved(padding=((2, -1), (0, 3))), IMAGE, KERNEL),
     "channels in groups": (convolved(feature_group_count=2), IMAGE, draw(3, 2, 1, 4)),
     "channels first": (
-        lambda x, w: lax.conv_general_dilated(x, w, (1, 1), "SAME"), draw(2, 2, 5, 4),
+        lambda x, w: lax.conv_general_dilated(x, w, (1, 1), "SAME"),
+        draw(2, 2, 5, 4),
         draw(3, 2, 3, 2),
     ),
-    "transposed": (
-        lambda x, w: lax.conv_transpose(x, w, (2, 2), "SAME"), IMAGE, KERNEL,
-    ),
+    "transposed": (lambda x, w: lax.conv_transpose(x, w, (2, 2), "SAME"), IMAGE, KERNEL),
     "heads": (lambda x, w: jnp.einsum("bgi,gio->bgo", x, w), draw(2, 3, 4), draw(3, 4, 2)),
-    "heads, weight first": (lambda x, w: jnp.einsum("goi,bgi->gbo", w, x), draw(2, 3, 4),
-                            draw(3, 2, 4)),
-    "two axes of heads": (lambda x, w: jnp.einsum("bghi,hgio->bhgo", x, w), draw(2, 3, 2, 4),
-                          draw(2, 3, 4, 2)),
+    "heads, weight first": (
+        lambda x, w: jnp.einsum("goi,bgi->gbo", w, x),
+        draw(2, 3, 4),
+        draw(3, 2, 4),
+    ),
+    "two axes of heads": (
+        lambda x, w: jnp.einsum("bghi,hgio->bhgo", x, w),
+        draw(2, 3, 2, 4),
+        draw(2, 3, 4, 2),
+    ),
     "loop": (lambda x, w: lax.fori_loop(0, 3, lambda i, h: jnp.tanh(h @ w) + i, x), X, draw(3, 3)),
     "scan backwards": (
-        lambda x, w: lax.scan(lambda h, a: (jnp.tanh(h + a @ w), h), x, draw(4, 2, 3) * x,
-                              reverse=True), X, draw(3, 3),
+        lambda x, w: lax.scan(
+            lambda h, a: (jnp.tanh(h + a @ w), h), x, draw(4, 2, 3) * x, reverse=True
+        ),
+        X,
+        draw(3, 3),
     ),
     "branches": (
         lambda x, w: lax.cond(x.sum() > 0, lambda x: x @ w, lambda x: jnp.sin(x @ (2 * w)), x),
-        X, W,
+        X,
+        W,
     ),
     "switch": (
-        lambda x, w: lax.switch(1, [lambda x: x @ w, lambda x: w[0] + (x @ w) @ w.T @ w,
-                                    lambda x: 0 * (x @ w)], x) + 0 * x.sum(), X, W,
+        lambda x, w: (
+            lax.switch(
+                1, [lambda x: x @ w, lambda x: w[0] + (x @ w) @ w.T @ w, lambda x: 0 * (x @ w)], x
+            )
+            + 0 * x.sum()
+        ),
+        X,
+        W,
     ),
     "a branch in a branch, by a counter": (
         lambda x, w: lax.fori_loop(
-            0, 3, lambda i, h: lax.cond(
+            0,
+            3,
+            lambda i, h: lax.cond(
                 i % 2 == 0,
                 lambda h: lax.cond(i > 1, lambda h: h + x @ w, lambda h: jnp.sin(h @ w), h),
-                lambda h: jnp.tanh(h @ w), h,
-            ), x,
-        ), X, draw(3, 3),
+                lambda h: jnp.tanh(h @ w),
+                h,
+            ),
+            x,
+        ),
+        X,
+        draw(3, 3),
     ),
     "branches, infinite": (infinite, X, W),
     "CSR": (stored(u.sparse.CSR), X, ENTRIES),
@@ -174,10 +203,14 @@ def by_columns() -> Any:
 LEFT: dict[str, tuple[Any, Any, Any]] = {
     "long loop": (lambda x, w: lax.fori_loop(0, 65, lambda i, h: h @ w, x), X, draw(3, 3)),
     "loop that data ends": (
-        lambda x, w: lax.while_loop(lambda h: h.sum() < 9, lambda h: h @ w, x), X, draw(3, 3),
+        lambda x, w: lax.while_loop(lambda h: h.sum() < 9, lambda h: h @ w, x),
+        X,
+        draw(3, 3),
     ),
     "root of a weight in a branch": (
-        lambda x, w: lax.cond(x.sum() > 0, lambda x: x @ jnp.sqrt(w), lambda x: x @ w, x), X, W,
+        lambda x, w: lax.cond(x.sum() > 0, lambda x: x @ jnp.sqrt(w), lambda x: x @ w, x),
+        X,
+        W,
     ),
     "rows of data": (lambda x, w: (x @ w)[x.argmax(0)], X, W),
     "places in two axes": (lambda at, w: w[at, at], AT, TABLE),

@@ -81,19 +81,27 @@ def test_same_gradients(case: Case, weights: tuple[str, ...]) -> None:
             other, kind, data.xs[0], batch_size=data.xs.shape[1], vmap=vmap, **options
         )
         return learner.etrace_grad(
-            jnp.asarray(data.xs), step_fn=lambda x: squared_error(learner(x), data.ys[0]),
-            weights=other.states(brainstate.ParamState), reduction="sum",
+            jnp.asarray(data.xs),
+            step_fn=lambda x: squared_error(learner(x), data.ys[0]),
+            weights=other.states(brainstate.ParamState),
+            reduction="sum",
         )
 
     def everything() -> Any:
         return {
-            "d_rtrl": (ours(lambda m: core.D_RTRL(m, window=3)),
-                       [theirs(braintrace.D_RTRL, vmap) for vmap in (False, True)]),
-            "es_d_rtrl": (ours(lambda m: core.ES_D_RTRL(m, DECAY)),
-                          [theirs(braintrace.pp_prop, False, decay_or_rank=DECAY)]),
+            "d_rtrl": (
+                ours(lambda m: core.D_RTRL(m, window=3)),
+                [theirs(braintrace.D_RTRL, vmap) for vmap in (False, True)],
+            ),
+            "es_d_rtrl": (
+                ours(lambda m: core.ES_D_RTRL(m, DECAY)),
+                [theirs(braintrace.pp_prop, False, decay_or_rank=DECAY)],
+            ),
             # It does not low-pass the constant input of a bias, as a decay of zero would not.
-            "es_d_rtrl, bias": (ours(lambda m: core.ES_D_RTRL(m, (0.0, DECAY))),
-                                [theirs(braintrace.pp_prop, False, decay_or_rank=DECAY)]),
+            "es_d_rtrl, bias": (
+                ours(lambda m: core.ES_D_RTRL(m, (0.0, DECAY))),
+                [theirs(braintrace.pp_prop, False, decay_or_rank=DECAY)],
+            ),
         }
 
     found = run(everything)

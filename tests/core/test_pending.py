@@ -123,8 +123,15 @@ def test_updates_on_the_way(update_every: int, batching: str) -> None:
         optimizer = restored()
         algo = d_rtrl(model, room)
         core.initialise(algo, data.xs[0], batching)
-        core.train(algo, squared_error, data.xs, data.ys, optimizer, per_step_targets=True,
-                   update_every=update_every)
+        core.train(
+            algo,
+            squared_error,
+            data.xs,
+            data.ys,
+            optimizer,
+            per_step_targets=True,
+            update_every=update_every,
+        )
         held = [a for a in jax.tree.leaves(algo.trace.value, is_leaf=_pending) if _pending(a)]
         assert not held
         return named(model.states(brainstate.ParamState))
@@ -149,8 +156,14 @@ def test_traces_go_on_between_sequences() -> None:
             algo = d_rtrl(model, room)
             gradient_of(algo, data, fresh=False)
             again = [
-                core.gradient(algo, squared_error, data.xs[part], data.ys[part],
-                              per_step_targets=True, fresh=False)
+                core.gradient(
+                    algo,
+                    squared_error,
+                    data.xs[part],
+                    data.ys[part],
+                    per_step_targets=True,
+                    fresh=False,
+                )
                 for part in (slice(0, 4), slice(4, 5), slice(2, 7))
             ]
             found.append((named(again[0].grads), named(again[2].grads), algo.trace.value))

@@ -128,27 +128,68 @@ class OtherKind(Cell):
 
 
 CASES = [
-    (LayerNorm, "expected that each element feeds one neuron of the state h; got an element that "
-     "feeds several, at the operation 'sub', ", "in mix", REMEDY),
-    (BrainstateLayerNorm, "expected that each element feeds one neuron of the state h; got an "
-     "element that feeds several, at the operation", "in mix", REMEDY),
-    (Convolution, "expected an element-wise path into the state h; got the operation "
-     "'conv_general_dilated' at", "in mix", REMEDY),
-    (Neighbour, "expected that each neuron of h reads its own h; got a path that reads another "
-     "neuron's.", "", "Mix neurons through a weight matrix, or train with core.BPTT."),
+    (
+        LayerNorm,
+        "expected that each element feeds one neuron of the state h; got an element that "
+        "feeds several, at the operation 'sub', ",
+        "in mix",
+        REMEDY,
+    ),
+    (
+        BrainstateLayerNorm,
+        "expected that each element feeds one neuron of the state h; got an "
+        "element that feeds several, at the operation",
+        "in mix",
+        REMEDY,
+    ),
+    (
+        Convolution,
+        "expected an element-wise path into the state h; got the operation "
+        "'conv_general_dilated' at",
+        "in mix",
+        REMEDY,
+    ),
+    (
+        Neighbour,
+        "expected that each neuron of h reads its own h; got a path that reads another neuron's.",
+        "",
+        "Mix neurons through a weight matrix, or train with core.BPTT.",
+    ),
     (Loop, "expected an element-wise path into the state h; got the operation", "in mix", REMEDY),
-    (Twice, "expected that each element feeds one neuron of the state h; got an element that "
-     "feeds several, at the operation 'concatenate', ", "in mix", REMEDY),
-    (MixingRule, "expected that each element feeds one neuron of the state h; got an element that "
-     "feeds several, at the operation", "", REMEDY),
-    (Narrow, "expected states at least as precise as the float64 of W.weight.weight, which feeds "
-     "them; got h of dtype float16.", "", "Use one dtype for both, or train with core.BPTT."),
-    (Drifting, "expected a step to leave the state h as float16[2,4]; got a new value "
-     "float64[2,4].", "",
-     "Initialise the state with this shape and dtype, or cast what is written."),
-    (OtherKind, "expected that only HiddenStates carry a gradient from step to step; got the "
-     "state h, which is of another kind and carries one.", "",
-     "Make it a brainstate.HiddenState, or stop the gradient where it is written."),
+    (
+        Twice,
+        "expected that each element feeds one neuron of the state h; got an element that "
+        "feeds several, at the operation 'concatenate', ",
+        "in mix",
+        REMEDY,
+    ),
+    (
+        MixingRule,
+        "expected that each element feeds one neuron of the state h; got an element that "
+        "feeds several, at the operation",
+        "",
+        REMEDY,
+    ),
+    (
+        Narrow,
+        "expected states at least as precise as the float64 of W.weight.weight, which feeds "
+        "them; got h of dtype float16.",
+        "",
+        "Use one dtype for both, or train with core.BPTT.",
+    ),
+    (
+        Drifting,
+        "expected a step to leave the state h as float16[2,4]; got a new value float64[2,4].",
+        "",
+        "Initialise the state with this shape and dtype, or cast what is written.",
+    ),
+    (
+        OtherKind,
+        "expected that only HiddenStates carry a gradient from step to step; got the "
+        "state h, which is of another kind and carries one.",
+        "",
+        "Make it a brainstate.HiddenState, or stop the gradient where it is written.",
+    ),
 ]
 
 

@@ -61,10 +61,16 @@ HIDDEN, SHORT = brainstate.HiddenState, brainstate.ShortTermState
 
 @pytest.mark.parametrize(
     ("name", "dtype", "batching", "kind"),
-    [("bptt", int, "manual", HIDDEN), ("bptt, checkpointed", bool, "vmap", HIDDEN),
-     ("rtrl", bool, "manual", HIDDEN), ("d_rtrl, 3", int, "manual", HIDDEN),
-     ("d_rtrl, 3", int, "vmap", HIDDEN), ("bptt", int, "manual", SHORT),
-     ("d_rtrl, 3", int, "vmap", SHORT), ("es_d_rtrl", bool, "manual", SHORT)],
+    [
+        ("bptt", int, "manual", HIDDEN),
+        ("bptt, checkpointed", bool, "vmap", HIDDEN),
+        ("rtrl", bool, "manual", HIDDEN),
+        ("d_rtrl, 3", int, "manual", HIDDEN),
+        ("d_rtrl, 3", int, "vmap", HIDDEN),
+        ("bptt", int, "manual", SHORT),
+        ("d_rtrl, 3", int, "vmap", SHORT),
+        ("es_d_rtrl", bool, "manual", SHORT),
+    ],
 )
 def test_states_of_every_kind_and_dtype_start_anew(
     name: str, dtype: Any, batching: str, kind: Any
@@ -77,8 +83,10 @@ def test_states_of_every_kind_and_dtype_start_anew(
     def everything() -> Any:
         return [
             gradient_of(make(model), data, batching=batching, reset=reset),
-            *(gradient_of(make(model), Data(*(a[part] for a in data)), batching=batching)
-              for part in (slice(0, 4), slice(4, 7))),
+            *(
+                gradient_of(make(model), Data(*(a[part] for a in data)), batching=batching)
+                for part in (slice(0, 4), slice(4, 7))
+            ),
             gradient_of(make(model), data, batching=batching),
         ]
 
@@ -101,18 +109,28 @@ def test_a_sample_that_was_nan_starts_anew(name: str) -> None:
     def gradients(xs: Any) -> Any:
         algo = ALGORITHMS[name](model)
         gradient_of(algo, Data(xs[first], data.ys[first]), fresh=False)
-        found = core.gradient(algo, squared_error, xs[second], data.ys[second],
-                              per_step_targets=True, fresh=False, reset=reset[second])
-        return named(found.grads), named(core.gradient(
-            algo, squared_error, xs[second], data.ys[second], per_step_targets=True, fresh=False
-        ).grads)
+        found = core.gradient(
+            algo,
+            squared_error,
+            xs[second],
+            data.ys[second],
+            per_step_targets=True,
+            fresh=False,
+            reset=reset[second],
+        )
+        return named(found.grads), named(
+            core.gradient(
+                algo, squared_error, xs[second], data.ys[second], per_step_targets=True, fresh=False
+            ).grads
+        )
 
     for found, wanted in zip(run(gradients, bad), run(gradients, data.xs), strict=True):
         assert_close(found, wanted, 1e-11)
 
 
-@pytest.mark.parametrize(("name", "per_sample"), [*((n, True) for n in ALGORITHMS),
-                                                  ("d_rtrl, 3", False)])
+@pytest.mark.parametrize(
+    ("name", "per_sample"), [*((n, True) for n in ALGORITHMS), ("d_rtrl, 3", False)]
+)
 def test_masked_steps_before_a_reset_count_for_nothing(name: str, per_sample: bool) -> None:
     """A sample is NaN when the sequence begins, and inputs are, until it starts anew inside it."""
     model, data = Refractory(float), data_for()
@@ -132,8 +150,16 @@ def test_masked_steps_before_a_reset_count_for_nothing(name: str, per_sample: bo
             lambda a: a.at[1].add(value) if jnp.issubdtype(a.dtype, jnp.inexact) else a,
             algo.trace.value,
         )
-        found = core.gradient(algo, squared_error, xs, data.ys, per_step_targets=True, mask=mask,
-                              reset=reset, fresh=False)
+        found = core.gradient(
+            algo,
+            squared_error,
+            xs,
+            data.ys,
+            per_step_targets=True,
+            mask=mask,
+            reset=reset,
+            fresh=False,
+        )
         return named(found.grads)
 
     assert_close(run(gradients, bad, np.nan), run(gradients, data.xs, 0.0), 1e-11)

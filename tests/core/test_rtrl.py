@@ -13,8 +13,15 @@ from . import spiking_models as spiking
 from .cases import Case, data_for, gradient_of, run, weights_of
 from .references import assert_close, bptt, relative_error
 
-CASES = [rate.RNN, rate.GRU, rate.LSTM, rate.STACKED, rate.LATE, spiking.ADAPTIVE,
-         spiking.LEAKY_READOUT]
+CASES = [
+    rate.RNN,
+    rate.GRU,
+    rate.LSTM,
+    rate.STACKED,
+    rate.LATE,
+    spiking.ADAPTIVE,
+    spiking.LEAKY_READOUT,
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

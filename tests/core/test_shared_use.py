@@ -96,16 +96,46 @@ def set_to_a_parameter(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
 
 
 CASES = [
-    case("an operation feeds two groups", two_groups, {"h": H, "k": H},
-         W=draw(N_IN + H, H), R=draw(H, N_OUT)),
-    case("of other columns", overlapping, {"h": H, "k": WIDE},
-         W=draw(N_IN + H, H + WIDE - 2), R=draw(H, N_OUT)),
-    case("one time constant for two layers", one_time_constant, {"h": H, "k": H},
-         time=draw(H), W=draw(N_IN, H), U=draw(H, H), R=draw(H, N_OUT)),
-    case("one number everywhere", everywhere, {"h": H, "k": WIDE},
-         g=np.asarray(0.7), W=draw(N_IN, H), U=draw(H, WIDE), R=draw(WIDE, N_OUT)),
-    case("a state is set to a parameter", set_to_a_parameter, {"h": H, "k": H},
-         g=draw(H), W=draw(N_IN + H, H), R=draw(H, N_OUT)),
+    case(
+        "an operation feeds two groups",
+        two_groups,
+        {"h": H, "k": H},
+        W=draw(N_IN + H, H),
+        R=draw(H, N_OUT),
+    ),
+    case(
+        "of other columns",
+        overlapping,
+        {"h": H, "k": WIDE},
+        W=draw(N_IN + H, H + WIDE - 2),
+        R=draw(H, N_OUT),
+    ),
+    case(
+        "one time constant for two layers",
+        one_time_constant,
+        {"h": H, "k": H},
+        time=draw(H),
+        W=draw(N_IN, H),
+        U=draw(H, H),
+        R=draw(H, N_OUT),
+    ),
+    case(
+        "one number everywhere",
+        everywhere,
+        {"h": H, "k": WIDE},
+        g=np.asarray(0.7),
+        W=draw(N_IN, H),
+        U=draw(H, WIDE),
+        R=draw(WIDE, N_OUT),
+    ),
+    case(
+        "a state is set to a parameter",
+        set_to_a_parameter,
+        {"h": H, "k": H},
+        g=draw(H),
+        W=draw(N_IN + H, H),
+        R=draw(H, N_OUT),
+    ),
     case("gain and vector", gain_and_vector, {"h": H}, g=draw(H), W=draw(N_IN, H)),
 ]
 
@@ -194,8 +224,9 @@ def test_parameters_with_whole_numbers_among_them() -> None:
             )
         return found
 
-    found = [named(result.grads) if hasattr(result, "grads") else result[0] for result in
-             run(everything)]
+    found = [
+        named(result.grads) if hasattr(result, "grads") else result[0] for result in run(everything)
+    ]
     for grads in found:
         assert not np.any(grads["p.order"])
         assert relative_error(grads["p.W"], found[0]["p.W"]) < 1e-9
@@ -235,7 +266,8 @@ def varied(model: Any, algo: Any, batching: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "make", [core.BPTT, core.D_RTRL, lambda m: core.ES_D_RTRL(m, 0.8), core.RTRL],
+    "make",
+    [core.BPTT, core.D_RTRL, lambda m: core.ES_D_RTRL(m, 0.8), core.RTRL],
     ids=["bptt", "d_rtrl", "es_d_rtrl", "rtrl"],
 )
 def test_samples_with_constants_of_their_own(make: Any) -> None:

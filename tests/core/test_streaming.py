@@ -39,8 +39,16 @@ def test_it_learns_as_train_does(name: str, samples: int) -> None:
     start = weights_of(model)
 
     def trained() -> Any:
-        found = core.train(algo, squared_error, xs, ys, optimizer, update_every=1,
-                           per_step_targets=True, clip_norm=0.5)
+        found = core.train(
+            algo,
+            squared_error,
+            xs,
+            ys,
+            optimizer,
+            update_every=1,
+            per_step_targets=True,
+            clip_norm=0.5,
+        )
         return found.losses
 
     wanted = brainstate.transform.jit(trained)()
@@ -58,8 +66,10 @@ def test_it_learns_as_train_does(name: str, samples: int) -> None:
     assert relative_error(np.stack(found), wanted) < 1e-11
     assert_close(weights_of(other), weights_of(model), 1e-11)
     assert max(np.abs(weights_of(other)[k] - start[k]).max() for k in start) > 1e-2
-    for a, b in zip(*(jax.tree.leaves(named(m.states(brainstate.HiddenState)))
-                      for m in (model, other)), strict=True):
+    for a, b in zip(
+        *(jax.tree.leaves(named(m.states(brainstate.HiddenState))) for m in (model, other)),
+        strict=True,
+    ):
         assert relative_error(a, b) < 1e-11
 
 

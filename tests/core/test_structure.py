@@ -72,20 +72,31 @@ FROZEN = draw(H, H)
 W, U = draw(N_IN + H, H), draw(H, H)
 
 CASES = [
-    case("tied", lambda p, x, h, below: below(joined(x, h)) @ p["W"] + below(h) @ p["W"][N_IN:],
-         W=W),
-    case("tied in one product after another",
-         lambda p, x, h, below: below(h) @ p["U"] + below(jnp.tanh(2 * h)) @ p["U"]
-         + below(x) @ p["W"], U=U, W=W[:N_IN]),
+    case(
+        "tied", lambda p, x, h, below: below(joined(x, h)) @ p["W"] + below(h) @ p["W"][N_IN:], W=W
+    ),
+    case(
+        "tied in one product after another",
+        lambda p, x, h, below: (
+            below(h) @ p["U"] + below(jnp.tanh(2 * h)) @ p["U"] + below(x) @ p["W"]
+        ),
+        U=U,
+        W=W[:N_IN],
+    ),
     case("masked", lambda p, x, h, below: below(joined(x, h)) @ (p["W"] * MASK), W=W),
-    case("scaled and derived",
-         lambda p, x, h, below: below(joined(x, h)) @ (jnp.exp(p["scale"]) * p["W"] / 2),
-         W=W, scale=np.asarray(0.3)),
-    case("concatenated",
-         lambda p, x, h, below: below(joined(x, h)) @ jnp.concatenate([p["W"], p["U"]]),
-         W=W[:N_IN], U=U),
-    case("weight on the left",
-         lambda p, x, h, below: (p["W"] @ below(joined(x, h)).T).T, W=W.T),
+    case(
+        "scaled and derived",
+        lambda p, x, h, below: below(joined(x, h)) @ (jnp.exp(p["scale"]) * p["W"] / 2),
+        W=W,
+        scale=np.asarray(0.3),
+    ),
+    case(
+        "concatenated",
+        lambda p, x, h, below: below(joined(x, h)) @ jnp.concatenate([p["W"], p["U"]]),
+        W=W[:N_IN],
+        U=U,
+    ),
+    case("weight on the left", lambda p, x, h, below: (p["W"] @ below(joined(x, h)).T).T, W=W.T),
     case("frozen recurrent matrix", frozen, W=W[:N_IN]),
 ]
 
@@ -171,8 +182,9 @@ def test_operands_with_extra_axes() -> None:
             algo = core.D_RTRL(model, window=3)
             core.initialise(algo, xs[0], batching=batching)
             found.append(
-                core.gradient(algo, lambda o, y: ((o - y) ** 2).sum(), xs, ys,
-                              per_step_targets=True)
+                core.gradient(
+                    algo, lambda o, y: ((o - y) ** 2).sum(), xs, ys, per_step_targets=True
+                )
             )
         return found, bptt(extra_axes_step, p, start, xs, ys)
 

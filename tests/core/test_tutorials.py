@@ -77,8 +77,9 @@ def test_the_driver_replaces_the_loop() -> None:
         by_hand = batching_strategies.gradient(model, xs, jnp.zeros((3, 2)))
         algo = core.D_RTRL(model)
         core.initialise(algo, xs[0], batching="vmap")
-        return by_hand, core.gradient(algo, lambda out, y: ((out - y) ** 2).mean(), xs,
-                                      jnp.zeros((3, 2))).grads
+        return by_hand, core.gradient(
+            algo, lambda out, y: ((out - y) ** 2).mean(), xs, jnp.zeros((3, 2))
+        ).grads
 
     by_hand, by_driver = brainstate.transform.jit(both)()
     assert_close(named(by_driver), named(by_hand))

@@ -25,7 +25,9 @@ def network(unit: Any, scale: float, current: bool) -> Any:
 
     def make() -> Any:
         comm = brainstate.nn.Linear(
-            N_IN + H, H, w_init=scale * WEIGHT * unit,
+            N_IN + H,
+            H,
+            w_init=scale * WEIGHT * unit,
             b_init=braintools.init.Constant(scale * 0.4 * unit),
         )
         neuron = brainpy.state.LIF(H, tau=5.0 * u.ms, R=3.0 * u.ohm)
@@ -57,9 +59,7 @@ def test_gradients_scale_with_the_unit() -> None:
         cases = [network(units[0], 1.0, current), network(units[1], 1e-3, current)]
         for make in (lambda m: core.D_RTRL(m, window=3), lambda m: core.ES_D_RTRL(m, 0.9)):
             small, large = gradients(cases, make)
-            assert_close(
-                {n: large[n] for n in names}, {n: 1e3 * small[n] for n in names}
-            )
+            assert_close({n: large[n] for n in names}, {n: 1e3 * small[n] for n in names})
             assert_close({"out": large["out.weight.weight"]}, {"out": small["out.weight.weight"]})
             compared += 1
     assert compared == 4
@@ -74,6 +74,4 @@ def test_gradients_carry_their_unit() -> None:
 
     grads = brainstate.transform.jit(units)()
     weight = grads["synapse", "comm", "weight"]["weight"]
-    assert u.get_unit(weight) == u.get_unit(
-        model.synapse.comm.weight.value["weight"]
-    )
+    assert u.get_unit(weight) == u.get_unit(model.synapse.comm.weight.value["weight"])

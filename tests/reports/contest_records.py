@@ -12,8 +12,15 @@ RATES = [0.01, 0.00316, 0.0316, 0.00178]
 TUNE = {"trials": 4, "lr": [1e-3, 1e-1], "decay": None, "seeds": 5, "jobs": None}
 
 
-def record(algo: str, kind: str, seed: int, lr: float, metrics: dict[str, Any],
-           status: str = "ok", **config: Any) -> dict[str, Any]:
+def record(
+    algo: str,
+    kind: str,
+    seed: int,
+    lr: float,
+    metrics: dict[str, Any],
+    status: str = "ok",
+    **config: Any,
+) -> dict[str, Any]:
     learning = {"learning": {"choose": kind}} if kind else {"timing": {}}
     return {
         "key": f"{algo}-{kind}-{seed}-{lr}-{config}", "status": status, "reason": "",
@@ -30,6 +37,7 @@ def way(rng: np.random.Generator, algo: str, accuracy: float = 0.9, steps: float
         ms: float = 1.0, best: int = 0, spread: float = 0.01, seeds: int = 5,
         **config: Any) -> list[dict[str, Any]]:  # fmt: skip
     """A way whose trials differ wildly, with its best at RATES[best]."""
+
     def to_target() -> float | None:
         found = 20 * math.ceil(steps * math.exp(rng.normal(0, 0.1)) / 20)
         return found if found <= 600 else None

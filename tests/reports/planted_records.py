@@ -336,14 +336,20 @@ def batching_differs_by_rounding(rng: Rng) -> Records:
 @says("start with d_rtrl, the fastest of the ways with a gradient cosine of 0.95 or more",
       "gradient cosine 0.97", never=("es_d_rtrl",))  # fmt: skip
 def nothing_trained(rng: Rng) -> Records:
-    return [r for algo, ms, cosine in (("bptt", 9, 1.0), ("d_rtrl", 6, 0.97), ("es_d_rtrl", 2, 0.6))
-            for r in way(rng, algo, ms, 20, None, metrics=UNTRAINED | {"grad_cosine": cosine})]
+    return [
+        r
+        for algo, ms, cosine in (("bptt", 9, 1.0), ("d_rtrl", 6, 0.97), ("es_d_rtrl", 2, 0.6))
+        for r in way(rng, algo, ms, 20, None, metrics=UNTRAINED | {"grad_cosine": cosine})
+    ]
 
 
 @says("start with es_d_rtrl, the fastest:", never=("cosine",))
 def no_gradient_is_close(rng: Rng) -> Records:
-    return [r for algo, ms, cosine in (("d_rtrl", 5, 0.5), ("es_d_rtrl", 3, 0.4))
-            for r in way(rng, algo, ms, 20, None, metrics=UNTRAINED | {"grad_cosine": cosine})]
+    return [
+        r
+        for algo, ms, cosine in (("d_rtrl", 5, 0.5), ("es_d_rtrl", 3, 0.4))
+        for r in way(rng, algo, ms, 20, None, metrics=UNTRAINED | {"grad_cosine": cosine})
+    ]
 
 
 @says("start with es_d_rtrl, the fastest", never=("cosine",))

@@ -16,7 +16,7 @@ from reports.page.context import Context
 
 
 def one(*ways: list[dict[str, Any]]) -> Match:
-    match, = study([complete(r) for some in ways for r in some]).contests
+    (match,) = study([complete(r) for some in ways for r in some]).contests
     return match
 
 
@@ -94,7 +94,7 @@ def test_one_rate_with_two_decays_is_two_points() -> None:
             each["config"]["algo"] = {"_target_": "x", "decay_or_rank": decay}
         made[1]["metrics"]["validation_loss"] = 1 - decay
         some += made
-    entry, = one(some).entries
+    (entry,) = one(some).entries
     assert entry.chosen == {"lr": RATES[0], "decay": 0.9}
     assert sorted(entry.accuracy) == [1, 2, 3]
     assert entry.mean == pytest.approx(0.6, abs=0.03)
@@ -130,15 +130,20 @@ def test_steps_stand_for_times_that_cannot_be_compared() -> None:
     assert match.in_steps
     assert (names(match, "soonest"), names(match, "soonest", "behind")) == (["bptt"], ["d_rtrl"])
     assert "In the fewest steps at 80.0 % of the validation data: **bptt**, after" in report(
-        [r for ways in some for r in ways])
+        [r for ways in some for r in ways]
+    )
 
 
 def test_turns_with_bptt_tell_times_that_were_contended() -> None:
     rng = np.random.default_rng(0)
     some = [way(rng, "bptt", ms=3.0), way(rng, "immediate", ms=9.0)]
     for (costs, *_), ratio in zip(some, (1.0, 0.5), strict=True):
-        costs["metrics"] |= {"contended": 1, "time_vs_bptt": ratio,
-                             "time_vs_bptt_low": 0.97 * ratio, "time_vs_bptt_high": 1.03 * ratio}
+        costs["metrics"] |= {
+            "contended": 1,
+            "time_vs_bptt": ratio,
+            "time_vs_bptt_low": 0.97 * ratio,
+            "time_vs_bptt_high": 1.03 * ratio,
+        }
     assert names(one(*some), "soonest") == ["immediate"]
     assert names(one(*some), "soonest", "behind") == ["bptt"]
 
@@ -192,8 +197,11 @@ def test_several_settings_have_one_table_over_all() -> None:
         for each in more:
             each["row"]["task"] = each["config"]["task"] = "mnist1d"
         records += more
-    head, _, *rows = [[c.strip() for c in line.strip("| ").split("|")]
-                      for line in report(records).splitlines() if line.startswith("|")][:5]
+    head, _, *rows = [
+        [c.strip() for c in line.strip("| ").split("|")]
+        for line in report(records).splitlines()
+        if line.startswith("|")
+    ][:5]
     assert head[0] == "way"
     assert head[-1] == "among the best"
     assert [row[0] for row in rows] == ["bptt", "d_rtrl", "immediate"]

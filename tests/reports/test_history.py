@@ -58,8 +58,9 @@ def test_machines_have_histories_of_their_own(tmp_path: Path) -> None:
 NOISE = {
     "normal": lambda rng, n: 0.03 * rng.standard_normal(n),
     "heavy tails": lambda rng, n: 0.03 * rng.standard_t(2, n),
-    "spikes": lambda rng, n: 0.02 * rng.standard_normal(n) + (
-        (rng.random(n) < 0.1) * rng.exponential(0.5, n)),
+    "spikes": lambda rng, n: (
+        0.02 * rng.standard_normal(n) + ((rng.random(n) < 0.1) * rng.exponential(0.5, n))
+    ),
     "two speeds": lambda rng, n: 0.2 * (rng.random(n) < 0.4) + 0.01 * rng.standard_normal(n),
 }
 

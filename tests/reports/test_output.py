@@ -32,8 +32,15 @@ def test_pictures_of_the_users_own_stay_and_an_earlier_reports_go(tmp_path: Path
     (paper / "report" / "link.svg").symlink_to(elsewhere)
     write(paper, "a.svg", "a.png")
     write(paper, "b.svg")
-    assert names(paper) == {"results.csv", "report/index.html", "report/b.svg", "report/mine.svg",
-                            "report/photo.png", "report/link.svg", output.MANIFEST}
+    assert names(paper) == {
+        "results.csv",
+        "report/index.html",
+        "report/b.svg",
+        "report/mine.svg",
+        "report/photo.png",
+        "report/link.svg",
+        output.MANIFEST,
+    }
     assert elsewhere.read_text() == (paper / "report" / "mine.svg").read_text() == "mine"
 
 

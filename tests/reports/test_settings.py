@@ -28,9 +28,7 @@ def test_labels_have_the_digits_that_keep_them_apart() -> None:
 
 def test_close_decays_are_cells_of_their_own_everywhere(tmp_path: Path) -> None:
     records = [record("es_d_rtrl", algo_config={"decay_or_rank": d}) for d in CLOSE]
-    assert study(records).cells["way"].tolist() == [
-        f"es_d_rtrl decay_or_rank={d}" for d in CLOSE
-    ]
+    assert study(records).cells["way"].tolist() == [f"es_d_rtrl decay_or_rank={d}" for d in CLOSE]
     folder = write_sweep(tmp_path, records)
     found = compare(folder, folder)
     assert {key for line in found.lines for key in line.keys} == {r["key"] for r in records}

@@ -110,8 +110,8 @@ class PlainJaxTrainee(Trainee):
         from bench.backends.plain_jax import networks
 
         params, self._adam.value, norm = networks.adam(
-            self._params(), self._adam.value, gradient, self._config.lr,
-            self._config.clip_norm)
+            self._params(), self._adam.value, gradient, self._config.lr, self._config.clip_norm
+        )
         for path, state in self.weights.items():
             leaves = jax.tree.leaves(params[name_of(path)])
             state.value = jax.tree.unflatten(jax.tree.structure(state.value), leaves)
@@ -122,8 +122,9 @@ class PlainJaxTrainee(Trainee):
         import jax
 
         def plain(value: Any) -> Any:
-            return jax.tree.map(u.get_magnitude, value,
-                                is_leaf=lambda leaf: isinstance(leaf, u.Quantity))
+            return jax.tree.map(
+                u.get_magnitude, value, is_leaf=lambda leaf: isinstance(leaf, u.Quantity)
+            )
 
         return {name_of(path): plain(state.value) for path, state in self.weights.items()}
 
@@ -145,8 +146,9 @@ def network_of(model: Any, config: Config) -> Network:
         return networks.gru(*size)
     neuron, readout = model.neurons[0], model.readout
     decay = math.exp(-DT_MS / _number(neuron.tau))
-    return networks.lif(*size, readout.out_size[-1], LIF_LAYERS[target], decay,
-                        _number(readout.decay))
+    return networks.lif(
+        *size, readout.out_size[-1], LIF_LAYERS[target], decay, _number(readout.decay)
+    )
 
 
 def _number(constant: Any) -> float:

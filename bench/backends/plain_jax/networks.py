@@ -79,8 +79,9 @@ def _spike_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[A
     return spike(v), jnp.maximum(0.0, SLOPE * (1.0 - jnp.abs(v - V_TH))) * dv
 
 
-def lif(n_hidden: int, n_layers: int, n_out: int, layers: str, decay: float,
-        decay_out: float) -> Network:
+def lif(
+    n_hidden: int, n_layers: int, n_out: int, layers: str, decay: float, decay_out: float
+) -> Network:
     """Leaky integrate-and-fire layers with soft reset that read their own spikes; a leaky readout.
 
     Args:
@@ -111,8 +112,9 @@ def lif(n_hidden: int, n_layers: int, n_out: int, layers: str, decay: float,
     return Network(init, step)
 
 
-def run(network: Network, params: Params, xs: jax.Array, ys: jax.Array
-        ) -> tuple[jax.Array, jax.Array]:
+def run(
+    network: Network, params: Params, xs: jax.Array, ys: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Loss of each step, [T], and whether its largest logit is the label: means over the batch.
 
     Args:
@@ -130,16 +132,18 @@ def run(network: Network, params: Params, xs: jax.Array, ys: jax.Array
     return lax.scan(step, network.init(xs.shape[1:-1], xs.dtype), xs)[1]
 
 
-def run_mapped(network: Network, params: Params, xs: jax.Array, ys: jax.Array
-               ) -> tuple[jax.Array, jax.Array]:
+def run_mapped(
+    network: Network, params: Params, xs: jax.Array, ys: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """The same for a batch [T, B, I], written for one sample and mapped over them."""
     one = jax.vmap(lambda x, y: run(network, params, x, y), in_axes=(1, 0))
     losses, correct = one(xs, ys)
     return losses.mean(0), correct.mean(0)
 
 
-def adam(params: Params, state: AdamState, gradient: Params, lr: float, clip_norm: float
-         ) -> tuple[Params, AdamState, jax.Array]:
+def adam(
+    params: Params, state: AdamState, gradient: Params, lr: float, clip_norm: float
+) -> tuple[Params, AdamState, jax.Array]:
     """One update with a gradient clipped to a global norm; also gives the norm before clipping."""
     norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradient)))
     share = jnp.where(norm > clip_norm, clip_norm / norm, 1.0)
@@ -150,6 +154,7 @@ def adam(params: Params, state: AdamState, gradient: Params, lr: float, clip_nor
     steps = count.astype(norm.dtype)
     rate = lr / (1 - BETA_1**steps)
     scale = 1 / (1 - BETA_2**steps)
-    params = jax.tree.map(lambda p, m, s: p - rate * m / (jnp.sqrt(s * scale) + EPSILON),
-                          params, mean, square)
+    params = jax.tree.map(
+        lambda p, m, s: p - rate * m / (jnp.sqrt(s * scale) + EPSILON), params, mean, square
+    )
     return params, AdamState(mean, square, count), norm

@@ -51,8 +51,10 @@ def main() -> int:
                 if outcome.kind.startswith("refused"):
                     refusals[outcome.words] += 1
                 if outcome.kind not in ("ok", "refused"):
-                    print(f"{outcome.kind}: --seed {seed} --plan {k}: {plan}\n   {outcome.words}",
-                          flush=True)
+                    print(
+                        f"{outcome.kind}: --seed {seed} --plan {k}: {plan}\n   {outcome.words}",
+                        flush=True,
+                    )
                     if options.show:
                         small, smaller, last = shrunk(net, plan, outcome)
                         print(report(small, smaller, last), flush=True)

@@ -37,9 +37,15 @@ class Outcome(NamedTuple):
 def wanted(net: Net, plan: Plan) -> Wanted:
     xs, ys = data_of(net, plan)
     return reference(
-        net, plan.rule, mask=plan.mask, mean=plan.mean, xs=xs, ys=ys,
+        net,
+        plan.rule,
+        mask=plan.mask,
+        mean=plan.mean,
+        xs=xs,
+        ys=ys,
         reset=resets(net, len(xs[0])) if plan.reset else None,
-        update_every=plan.update_every if plan.driver == "train" else 0, rate=RATE,
+        update_every=plan.update_every if plan.driver == "train" else 0,
+        rate=RATE,
         dropped=dropout_of(net, plan),
     )
 
@@ -83,7 +89,9 @@ def check(net: Net, plan: Plan) -> Outcome:
     pairs["losses"] = (np.asarray(losses)[told], want.losses[told])
     if outs is not None:
         pairs["outputs"] = (
-            np.asarray(outs), want.outs[:, 0] if plan.batching == "single" else want.outs)
+            np.asarray(outs),
+            want.outs[:, 0] if plan.batching == "single" else want.outs,
+        )
     size = np.sqrt(sum((w**2).sum() for k, w in want.grads.items()))
     off = []
     for name, (got, w) in pairs.items():
@@ -117,8 +125,12 @@ def kind_of(refusal: Any) -> str:
 
 def report(net: Net, plan: Plan, outcome: Outcome) -> str:
     """A failure as a program that shows it."""
-    return "\n".join([
-        f"# seed {net.seed}: {outcome.kind}, {outcome.words}", program(net, plan),
-        "found = brainstate.transform.jit(run)()", "print(found[0])",
-        f"# right: {outcome.wanted.grads if outcome.wanted else None}",
-    ])
+    return "\n".join(
+        [
+            f"# seed {net.seed}: {outcome.kind}, {outcome.words}",
+            program(net, plan),
+            "found = brainstate.transform.jit(run)()",
+            "print(found[0])",
+            f"# right: {outcome.wanted.grads if outcome.wanted else None}",
+        ]
+    )

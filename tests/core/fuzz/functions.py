@@ -36,7 +36,7 @@ def bell(v: Array) -> Array:
 
 
 # What the functions' texts need, beside jax and braintools.
-PREAMBLE = '''
+PREAMBLE = """
 @jax.custom_jvp
 def jvp_spike(v):
     return (v >= 0).astype(v.dtype)
@@ -78,7 +78,7 @@ def detached_sign(v):
 @jax.jit
 def jitted_spike(v):
     return 0.5 * jvp_spike(2 * v)
-'''
+"""
 
 FUNCTIONS = {
     "tanh": Function("jnp.tanh({})", np.tanh, lambda v: 1 - np.tanh(v) ** 2),
@@ -126,7 +126,12 @@ FUNCTIONS = {
 
 SMOOTH = ("tanh", "sigmoid", "softplus", "silu", "sine", "cube", "relu", "leaky_relu")
 SPIKES = (
-    "jvp_spike", "vjp_spike", "slope_spike", "detached_spike", "jitted_spike", "tent_spike",
+    "jvp_spike",
+    "vjp_spike",
+    "slope_spike",
+    "detached_spike",
+    "jitted_spike",
+    "tent_spike",
     "sigmoid_spike",
 )
 ESTIMATORS = ("straight_through", "rounded", "detached_sign")

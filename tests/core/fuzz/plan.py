@@ -58,18 +58,22 @@ def plans(net: Net, seed: int, count: int = 2) -> Iterator[Plan]:
     if rng.random() < 0.5:
         a_x = a_f
     decay = f"({a_x}, {a_f})" if a_x != a_f else f"{a_f}"
-    full = pick([
-        ("core.BPTT(net)", Rule("full")),
-        (f"core.CheckpointedBPTT(net, segment={pick([1, 2, 3, repr('auto')])})", Rule("full")),
-        (f"core.TruncatedBPTT(net, window={k})", Rule("full", k)),
-        (f"core.RTRL(net, window={pick([1, 2, repr('sequence')])})", Rule("influence")),
-    ])
+    full = pick(
+        [
+            ("core.BPTT(net)", Rule("full")),
+            (f"core.CheckpointedBPTT(net, segment={pick([1, 2, 3, repr('auto')])})", Rule("full")),
+            (f"core.TruncatedBPTT(net, window={k})", Rule("full", k)),
+            (f"core.RTRL(net, window={pick([1, 2, repr('sequence')])})", Rule("influence")),
+        ]
+    )
     trace = (f"core.D_RTRL(net, window={window!r})", Rule("trace"))
     decayed = (f"core.ES_D_RTRL(net, {decay}, window={window!r})", Rule("decay", 0, (a_x, a_f)))
-    other = pick([
-        (f"core.D_RTRL(net, window={k}, credit='window')", Rule("window", k)),
-        (f"core.ES_D_RTRL(net, 60, window={k})", Rule("trace")),
-    ])
+    other = pick(
+        [
+            (f"core.D_RTRL(net, window={k}, credit='window')", Rule("window", k)),
+            (f"core.ES_D_RTRL(net, 60, window={k})", Rule("trace")),
+        ]
+    )
     every = [trace, decayed, full, other]
     first = [trace, pick([trace, decayed, decayed])][seed % 2]
     others = [p for p in every if p is not first]
@@ -90,8 +94,9 @@ def varied(net: Net, plan: Plan, rng: Any, pick: Any) -> Plan:
         mask = rng.integers(0, 3, shape) / 2
         mask[0] = 1.0
         nested = tuple(map(tuple, mask.tolist())) if mask.ndim == 2 else tuple(mask.tolist())
-        return replace(plan, mask=nested, mean=bool(rng.random() < 0.5),
-                       padding=bool(rng.random() < 0.5))
+        return replace(
+            plan, mask=nested, mean=bool(rng.random() < 0.5), padding=bool(rng.random() < 0.5)
+        )
     if plan.rule.kind in ("full", "window") or plan.rule.window:
         return plan
     if way < 0.2 and not any(p.unit for p in net.params):
@@ -125,8 +130,10 @@ def dropout_of(net: Net, plan: Plan) -> list[dict[str, Any]] | None:
     brainstate.random.seed(net.seed)
     with brainstate.environ.context(fit=True):
         return [
-            {k: np.asarray(layer(jnp.ones((*lead, widths[k])))).reshape(-1, widths[k])
-             for k in names}
+            {
+                k: np.asarray(layer(jnp.ones((*lead, widths[k])))).reshape(-1, widths[k])
+                for k in names
+            }
             for _ in range(net.n_steps)
         ]
 
@@ -135,15 +142,15 @@ def program(net: Net, plan: Plan) -> str:
     """A program that defines `run()`: gradients, losses, outputs and parameters."""
     ys = net.data()[1]
     lines = [
-        "import core", "jax.config.update('jax_enable_x64', True)",
+        "import core",
+        "jax.config.update('jax_enable_x64', True)",
         "brainstate.environ.set(precision=64, dt=1.0 * u.ms)",
         f"xs = draw('x{net.seed}', {net.n_steps}, {net.batch}, {net.n_in})",
     ]
     if net.loss.kind == "classes":
         lines.append(f"ys = np.array({ys.tolist()})")
     else:
-        lines.append(f"ys = draw('y{net.seed}', {net.n_steps}, {net.batch},"
-                     f" {net.widths[net.out]})")
+        lines.append(f"ys = draw('y{net.seed}', {net.n_steps}, {net.batch}, {net.widths[net.out]})")
     if plan.batching == "single":
         lines.append("xs, ys = xs[:, 0], ys[:, 0]")
     options = ["per_step_targets=True"]
@@ -170,22 +177,27 @@ def program(net: Net, plan: Plan) -> str:
     if plan.driver == "train":
         options.append(f"update_every={plan.update_every}")
         body = [
-            *start, f"optimizer = braintools.optim.SGD({RATE})",
+            *start,
+            f"optimizer = braintools.optim.SGD({RATE})",
             "optimizer.register_trainable_weights(net.states(brainstate.ParamState))",
             "found = core.train(algo, loss, xs, ys, optimizer, clip_norm=None, "
-            + ", ".join(options) + ")",
+            + ", ".join(options)
+            + ")",
             "return found.grads, found.losses, None",
         ]
     elif plan.driver == "gradient":
-        body = [*start, f"found = core.gradient(algo, loss, xs, ys, outputs=True, "
-                        f"{', '.join(options)})",
-                "return found.grads, found.losses, found.outputs"]
+        body = [
+            *start,
+            f"found = core.gradient(algo, loss, xs, ys, outputs=True, {', '.join(options)})",
+            "return found.grads, found.losses, found.outputs",
+        ]
     else:
         size = plan.update_every
         window = f"algo(core.MultiStepData(xs[t : t + {size}]))"
         call = window if plan.driver == "windows" else "algo(xs[t])[None]"
         body = [
-            *start, "weights = net.states(brainstate.ParamState)",
+            *start,
+            "weights = net.states(brainstate.ParamState)",
             "total, losses, outs = None, [], []",
             f"for t in range(0, len(xs), {size}):",
             "    def of_window():",
@@ -201,6 +213,9 @@ def program(net: Net, plan: Plan) -> str:
             " is_leaf=lambda a: isinstance(a, u.Quantity))",
             "return total, jnp.concatenate(losses), jnp.concatenate(outs)",
         ]
-    run = ["def run():", f"    with brainstate.environ.context(i=0, t=0.0 * u.ms, fit={plan.fit}):",
-           *(f"        {line}" for line in body)]
+    run = [
+        "def run():",
+        f"    with brainstate.environ.context(i=0, t=0.0 * u.ms, fit={plan.fit}):",
+        *(f"        {line}" for line in body),
+    ]
     return text(net) + "\n" + "\n".join([*lines, *run]) + "\n"

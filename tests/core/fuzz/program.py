@@ -13,7 +13,7 @@ from .functions import FUNCTIONS, PREAMBLE
 
 __all__ = ["calls", "load", "text"]
 
-HEADER = '''
+HEADER = """
 import zlib
 
 import brainstate
@@ -22,7 +22,7 @@ import brainunit as u
 import jax
 import jax.numpy as jnp
 import numpy as np
-'''
+"""
 
 PRODUCTS = {
     "matmul": "{x} @ {w}",
@@ -73,8 +73,9 @@ def magnitude(expression: str, unit: str) -> str:
 
 def param(net: Net, name: str) -> str:
     p = net.param(name)
-    return magnitude(f'self.{name}.weight.value["weight"]' if p.linear else f"self.{name}.value",
-                     p.unit)
+    return magnitude(
+        f'self.{name}.weight.value["weight"]' if p.linear else f"self.{name}.value", p.unit
+    )
 
 
 def weight(net: Net, weight: Weight) -> str:
@@ -117,8 +118,11 @@ def calls(net: Net) -> Iterator[list[Line]]:
     left, known = list(net.lines), {"x"}
     while left:
         line = next(line for line in left if known.issuperset(line.args))
-        alike = [other for other in left if known.issuperset(other.args)
-                 and (other.kind, other.value) == ("fn", line.value)]
+        alike = [
+            other
+            for other in left
+            if known.issuperset(other.args) and (other.kind, other.value) == ("fn", line.value)
+        ]
         found = alike if net.vectorised and len(alike) > 1 else [line]
         yield found
         known |= {other.name for other in found}
@@ -146,8 +150,10 @@ def init(p: Param, frozen: bool) -> Iterator[str]:
     if frozen:
         yield f"self.{p.name} = jnp.asarray({scale})"
     elif p.linear:
-        yield (f"self.{p.name} = brainstate.nn.Linear({p.shape[0]}, {p.shape[1]}, b_init=None,"
-               f" w_init=lambda shape, **_: jnp.asarray({scale}))")
+        yield (
+            f"self.{p.name} = brainstate.nn.Linear({p.shape[0]}, {p.shape[1]}, b_init=None,"
+            f" w_init=lambda shape, **_: jnp.asarray({scale}))"
+        )
     else:
         yield f"self.{p.name} = brainstate.ParamState(jnp.asarray({scale}){unit})"
 
@@ -217,8 +223,9 @@ def writes(net: Net) -> Iterator[str]:
 
 def loss(net: Net) -> Iterator[str]:
     if net.loss.kind == "classes":
-        yield ("value = braintools.metric.softmax_cross_entropy_with_integer_labels"
-               "(out, target).sum()")
+        yield (
+            "value = braintools.metric.softmax_cross_entropy_with_integer_labels(out, target).sum()"
+        )
     elif net.loss.kind == "huber":
         yield "value = (jnp.sqrt(1 + (out - target) ** 2) - 1).sum()"
     else:
@@ -241,12 +248,8 @@ def text(net: Net) -> str:
         made.append("self.dropout = brainstate.nn.Dropout(0.5)")
     blocks = {
         "class Net(brainstate.nn.Module):\n    def __init__(self):": ["super().__init__()", *made],
-        "    def init_state(self, batch_size=None, **_):": [
-            *starts(net)
-        ],
-        "    def update(self, x):": [
-            *statements(net), *writes(net), f"return {net.out}"
-        ],
+        "    def init_state(self, batch_size=None, **_):": [*starts(net)],
+        "    def update(self, x):": [*statements(net), *writes(net), f"return {net.out}"],
     }
     parts = [HEADER, inspect.getsource(description.draw), PREAMBLE]
     for head, body in blocks.items():

@@ -90,23 +90,34 @@ class Reference:
             p, i = p + n_in * widths[line.name], i + n_in
         self.n_weights, self.n_inputs = p, i
         n = self.layout.n_state
-        self.low_passed = np.concatenate([
-            (self.structure.fed[line.name] if line.kind in ("op", "bias", "threshold")
-             else np.zeros(widths[line.name], bool))
-            for line in self.layout.sources
-        ])
+        self.low_passed = np.concatenate(
+            [
+                (
+                    self.structure.fed[line.name]
+                    if line.kind in ("op", "bias", "threshold")
+                    else np.zeros(widths[line.name], bool)
+                )
+                for line in self.layout.sources
+            ]
+        )
 
         self.n_state = n
 
     # -- one step
 
     def step(
-        self, rule: str, h: Mapping[str, Array], x: Array, i: int, begins: Array,
+        self,
+        rule: str,
+        h: Mapping[str, Array],
+        x: Array,
+        i: int,
+        begins: Array,
         dropped: Mapping[str, Array],
     ) -> Step:
         s = self.structure
-        return Step(self.net, self.layout, self.params, h, x, i, begins, rule, s.cuts, dropped,
-                    s.kept)
+        return Step(
+            self.net, self.layout, self.params, h, x, i, begins, rule, s.cuts, dropped, s.kept
+        )
 
     def states(self, step: Step) -> tuple[Array, Array]:
         """The next states [B, N] and their derivatives [B, N, M]."""
@@ -123,8 +134,12 @@ class Reference:
         """All operands beside each other; one for what acts element by element. [B, sum I]"""
         one = np.ones((len(step.x), 1))
         return np.concatenate(
-            [step.look(line.args[0])[0] if line.kind == "op" else one
-             for line in self.layout.sources], axis=1)
+            [
+                step.look(line.args[0])[0] if line.kind == "op" else one
+                for line in self.layout.sources
+            ],
+            axis=1,
+        )
 
     def enter(self, x: Array, F: Array) -> Array:
         """x (x) F: from [B, I] and [B, ..., Q] to [B, ..., P]."""
@@ -230,8 +245,13 @@ class Reference:
     def fresh(self, batch: int) -> Traces:
         eps = np.zeros((batch, self.n_state, self.n_weights))
         n_source = self.layout.n_directions - self.n_state
-        return Traces(eps, eps.copy(), np.zeros((batch, self.n_state, n_source)),
-                      np.zeros((batch, self.n_inputs)), np.zeros(batch))
+        return Traces(
+            eps,
+            eps.copy(),
+            np.zeros((batch, self.n_state, n_source)),
+            np.zeros((batch, self.n_inputs)),
+            np.zeros(batch),
+        )
 
     def gradient_of_step(self, t: Traces, c_h: Array, c_q: Array, x: Array) -> Array:
         """[P], from the credit c_h [B, N] and c_q [B, Q]."""
@@ -251,7 +271,8 @@ class Reference:
             fed = self.structure.fed[line.name]
             shape = (-1, low.size)
             exact[span] = np.where(
-                low, passed[span].reshape(shape),
+                low,
+                passed[span].reshape(shape),
                 np.where(fed, exact[span].reshape(shape), within[span].reshape(shape)),
             ).ravel()
         return exact
@@ -268,8 +289,17 @@ class Reference:
 
 
 def reference(
-    net: Net, rule: Rule, *, mask: Any = None, reset: Any = None, mean: bool = False,
-    update_every: int = 0, rate: float = 0.0, xs: Any = None, ys: Any = None, dropped: Any = None,
+    net: Net,
+    rule: Rule,
+    *,
+    mask: Any = None,
+    reset: Any = None,
+    mean: bool = False,
+    update_every: int = 0,
+    rate: float = 0.0,
+    xs: Any = None,
+    ys: Any = None,
+    dropped: Any = None,
 ) -> Wanted:
     """Gradient, losses and outputs of a sequence from fresh states and traces.
 
@@ -332,8 +362,14 @@ def reference(
                 grads[name] += share.mean() * d
         x = ref.operands(credit)
         traces = ref.advance(traces, ref.local(carry), ref.local(full), x)
-        h = {s.name: (np.where(credit.look(s.new)[0] > 0, 0, h[s.name] + 1) if s.counts
-                      else credit.look(s.new)[0]) for s in net.states}
+        h = {
+            s.name: (
+                np.where(credit.look(s.new)[0] > 0, 0, h[s.name] + 1)
+                if s.counts
+                else credit.look(s.new)[0]
+            )
+            for s in net.states
+        }
         if update_every and ((t + 1) % chunk == 0 or t + 1 == n_steps):
             ref.params = {
                 name: p if name in net.frozen else p - rate * grads[name]

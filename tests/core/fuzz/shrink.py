@@ -12,14 +12,15 @@ from .plan import Plan
 __all__ = ["shrunk"]
 
 
-def shrunk(net: Net, plan: Plan, outcome: Outcome, tries: int = 150
-           ) -> tuple[Net, Plan, Outcome]:
+def shrunk(net: Net, plan: Plan, outcome: Outcome, tries: int = 150) -> tuple[Net, Plan, Outcome]:
     """The smallest model found, how it was run, and what came."""
     found = True
     while found and tries > 0:
         found = False
-        for small, way in (*((net, p) for p in simpler_plans(plan)),
-                           *((n, plan) for n in simpler_nets(net))):
+        for small, way in (
+            *((net, p) for p in simpler_plans(plan)),
+            *((n, plan) for n in simpler_nets(net)),
+        ):
             if small is None:
                 continue
             tries -= 1
@@ -30,7 +31,8 @@ def shrunk(net: Net, plan: Plan, outcome: Outcome, tries: int = 150
             except (KeyError, ValueError, IndexError):  # not a model any more
                 continue
             if came.kind == outcome.kind and (
-                    came.kind != "crashed" or came.words[:40] == outcome.words[:40]):
+                came.kind != "crashed" or came.words[:40] == outcome.words[:40]
+            ):
                 net, plan, outcome, found = small, way, came, True
                 break
     return net, plan, outcome
@@ -75,8 +77,12 @@ def simpler_nets(net: Net) -> Iterator[Net | None]:
         if not (s.new == "x" or s.counts or net.pack_of(s.name) or penalised):
             yield dropped(net, s.name)
         if s.start != "zero" or s.unit:
-            yield replace(net, states=tuple(
-                replace(t, start="zero", unit="") if t == s else t for t in net.states))
+            yield replace(
+                net,
+                states=tuple(
+                    replace(t, start="zero", unit="") if t == s else t for t in net.states
+                ),
+            )
     for line in net.lines:  # a narrower operand
         if line.kind == "op" and net.line_or_none(line.args[0], "concat"):
             joined = net.line(line.args[0])
@@ -87,16 +93,23 @@ def simpler_nets(net: Net) -> Iterator[Net | None]:
             yield replace(net, weights={**net.weights, key: Weight("plain", weight.params[:1])})
     for p in net.params:
         if p.unit or p.linear:
-            yield replace(net, params=tuple(
-                replace(q, unit="", linear=False) if q == p else q for q in net.params))
+            yield replace(
+                net,
+                params=tuple(
+                    replace(q, unit="", linear=False) if q == p else q for q in net.params
+                ),
+            )
 
 
 def without(net: Net, name: str, instead: str) -> Net:
     def renamed(a: str) -> str:
         return instead if a == name else a
 
-    lines = tuple(replace(line, args=tuple(map(renamed, line.args)))
-                  for line in net.lines if line.name != name)
+    lines = tuple(
+        replace(line, args=tuple(map(renamed, line.args)))
+        for line in net.lines
+        if line.name != name
+    )
     states = tuple(replace(s, new=renamed(s.new)) for s in net.states)
     return pruned(replace(net, lines=lines, states=states, out=renamed(net.out)))
 
@@ -121,13 +134,23 @@ def narrowed(net: Net, op: Line, joined: Line, parts: tuple[str, ...]) -> Net:
     """The operation with fewer operands, and a weight of its own."""
     widths = net.widths
     name, key = f"{joined.name}_", f"{op.value}_"
-    p = replace(net.param(net.weights[op.value].params[0]), name=f"p{key}", linear=False,
-                shape=(sum(widths[a] for a in parts), widths[op.name]))
+    p = replace(
+        net.param(net.weights[op.value].params[0]),
+        name=f"p{key}",
+        linear=False,
+        shape=(sum(widths[a] for a in parts), widths[op.name]),
+    )
     lines = []
     for line in net.lines:
         if line.name == op.name:
             lines.append(Line(name, "concat", parts))
             line = replace(op, args=(name,), value=key)
         lines.append(line)
-    return pruned(replace(net, lines=tuple(lines), params=(*net.params, p),
-                          weights={**net.weights, key: Weight("plain", (p.name,))}))
+    return pruned(
+        replace(
+            net,
+            lines=tuple(lines),
+            params=(*net.params, p),
+            weights={**net.weights, key: Weight("plain", (p.name,))},
+        )
+    )

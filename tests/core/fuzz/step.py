@@ -47,14 +47,17 @@ class Layout:
         self.uses = [line for line in net.lines if line.kind in ELEMENTWISE_PARAMS]
         self.starts = [
             Line(f"start_{s.name}", "start", value=f"start_{s.name}")
-            for s in self.states if s.start == "learned"
+            for s in self.states
+            if s.start == "learned"
         ]
         self.sources = [*self.ops, *self.uses, *self.starts]
         self.width = {**widths, **{f"start_{s.name}": s.n for s in self.states}}
         self.at: dict[str, slice] = {}
         start = 0
-        for name, n in [*((s.name, s.n) for s in self.states),
-                        *((f"d{line.name}", self.width[line.name]) for line in self.sources)]:
+        for name, n in [
+            *((s.name, s.n) for s in self.states),
+            *((f"d{line.name}", self.width[line.name]) for line in self.sources),
+        ]:
             self.at[name] = slice(start, start + n)
             start += n
         self.n_directions = start

@@ -1,6 +1,6 @@
 """Train a spiking classifier twice: with the batch in the states, and with one sample mapped.
 
-    python -m tests.core.tutorials.batching_by_hand_and_by_vmap
+python -m tests.core.tutorials.batching_by_hand_and_by_vmap
 """
 
 from __future__ import annotations
@@ -101,8 +101,13 @@ class AutomaticBatching(Trainer):
 
 
 def main(
-    n_steps: int = 16, n_batch: int = 128, n_in: int = 100, n_hidden: int = 200, n_out: int = 10,
-    n_epochs: int = 10, seed: int = 0,
+    n_steps: int = 16,
+    n_batch: int = 128,
+    n_in: int = 100,
+    n_hidden: int = 200,
+    n_out: int = 10,
+    n_epochs: int = 10,
+    seed: int = 0,
 ) -> dict[str, list[float]]:
     """Losses by epoch of both trainers, which start from the same weights."""
     found = {}
@@ -112,9 +117,7 @@ def main(
             inputs = brainstate.random.rand(n_steps, n_batch, n_in)
             targets = brainstate.random.randint(0, n_out, n_batch)
             trainer = kind(n_in, n_hidden, n_out)
-            found[kind.__name__] = [
-                float(trainer.train(inputs, targets)) for _ in range(n_epochs)
-            ]
+            found[kind.__name__] = [float(trainer.train(inputs, targets)) for _ in range(n_epochs)]
     return found
 
 

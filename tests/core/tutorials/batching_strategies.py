@@ -1,6 +1,6 @@
 """A GRU under D-RTRL: mapped over a batch, sample by sample, and a whole sequence in one call.
 
-    python -m tests.core.tutorials.batching_strategies
+python -m tests.core.tutorials.batching_strategies
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ def gradient(model: Any, inputs: jax.Array, targets: jax.Array) -> Any:
     net = mapped(model, inputs.shape[1], inputs.shape[2])
 
     def step(total: Any, x: jax.Array) -> tuple[Any, None]:
-        grads = brainstate.transform.grad(
-            lambda x: jnp.mean((net(x) - targets) ** 2), weights
-        )(x)
+        grads = brainstate.transform.grad(lambda x: jnp.mean((net(x) - targets) ** 2), weights)(x)
         return jax.tree.map(jnp.add, total, grads), None
 
     zero = jax.tree.map(jnp.zeros_like, weights.to_dict_values())
@@ -76,7 +74,11 @@ def gradient(model: Any, inputs: jax.Array, targets: jax.Array) -> Any:
 
 
 def main(
-    n_steps: int = 20, n_batch: int = 16, n_in: int = 10, n_rec: int = 64, n_out: int = 5,
+    n_steps: int = 20,
+    n_batch: int = 16,
+    n_in: int = 10,
+    n_rec: int = 64,
+    n_out: int = 5,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Outputs by strategy, and the gradient of a batch."""

@@ -53,8 +53,15 @@ class SpikingNet(brainstate.nn.Module):
 
 
 def main(
-    n_steps: int = 50, n_epochs: int = 50, n_batch: int = 32, n_in: int = 50, n_rec: int = 128,
-    n_out: int = 10, lr: float = 1e-3, seed: int = 0, stepped_twice: bool = True,
+    n_steps: int = 50,
+    n_epochs: int = 50,
+    n_batch: int = 32,
+    n_in: int = 50,
+    n_rec: int = 128,
+    n_out: int = 10,
+    lr: float = 1e-3,
+    seed: int = 0,
+    stepped_twice: bool = True,
     algorithm: Any = None,
 ) -> dict[str, Any]:
     """Losses by epoch, and the largest output ever seen.

@@ -1,0 +1,136 @@
+"""Sweeps for tests: of cells whose seed chooses a fault, in light processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.command import cli
+from bench.sweep import launch, measure, other_cells, provenance, sweep
+from bench.sweep.cell import Cell
+from bench.sweep.folder import Folder
+from bench.sweep.launch import Outcome
+from bench.sweep.provenance import ROOT
+
+FAULTS = (
+    "do_nothing_wrong",
+    "raise_in_the_middle",
+    "kill_itself",
+    "exit_without_a_word",
+    "ask_for_too_much",
+)
+
+
+def plant(setattr_: Callable[[object, str, Any], None]) -> None:
+    real = launch.run_cell
+
+    def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
+        fault = FAULTS[job["config"].seed % len(FAULTS)]
+        return real({**job, "fault": fault}, *args, **kwargs, module="tests.bench.planted_worker")
+
+    setattr_(launch, "run_cell", run_cell)
+    setattr_(measure, "rates_here", lambda *_: {})
+    setattr_(sweep, "build_report", lambda *_: "none")
+    # Other tests may run cells at the same time.
+    setattr_(other_cells, "others", lambda platform: 0)
+
+
+def cells_of(*arguments: str) -> list[Cell]:
+    return cli.cells_of(None, list(arguments), multirun=True)
+
+
+def run(cells: list[Cell], out: Path) -> int:
+    return sweep.run(cells, Folder.open(out), {"experiment": "", "question": "", "overrides": []})
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    return sorted(
+        (json.loads(p.read_text()) for p in (out / "cells").glob("*.json")),
+        key=lambda r: (r["row"]["seed"], r["row"]["repeat"]),
+    )
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The seeds that run, one after the other."""
+    seeds: list[int] = []
+    planted_run = launch.run_cell
+
+    def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
+        seeds.append(job["config"].seed)
+        return planted_run(job, *args, **kwargs)
+
+    monkeypatch.setattr(launch, "run_cell", run_cell)
+    return seeds
+
+
+def with_code(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """As a process finds it that starts when the code is this."""
+    monkeypatch.setattr(provenance, "code_hash", lambda *_: code)
+    monkeypatch.setattr(provenance, "_hash_when_first_asked", lambda *_: code)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.bench import sweeps as t
+t.plant(setattr)
+sys.exit(t.run(t.cells_of(*sys.argv[2:]), Path(sys.argv[1])))
+"""
+
+
+def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(out), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def workers_of(out: Path) -> Iterator[int]:
+    """Processes of this test's cells: their log would be below ``out``."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"planted_worker" in path.read_bytes() and str(out) in os.readlink(
+                path.parent / "cwd"
+            ):
+                yield int(path.parent.name)
+        except OSError:
+            continue
+
+
+def ended_at_random(process: subprocess.Popen[str], after_s: float, number: int) -> None:
+    """Lets a sweep run for a while, ends it by a signal and waits until it is gone."""
+    timer = threading.Timer(after_s, process.send_signal, [number])
+    timer.start()
+    process.communicate()
+    timer.cancel()
+
+
+def rows(out: Path) -> list[Any]:
+    """What has to be the same, however often a sweep was interrupted: all but seconds."""
+    return [
+        (
+            r["key"],
+            r["status"],
+            {name: value for name, value in r["metrics"].items() if not name.endswith("_s")},
+        )
+        for r in sorted(records(out), key=lambda r: r["key"])
+    ]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
