@@ -13,9 +13,9 @@ from core.algorithms.rtrl import RTRL
 from core.algorithms.snap_1 import SnAp1
 from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
+from core.drivers.sequence import Result, evaluate, gradient, initialise, train, window_steps
+from core.drivers.streaming import Stream
 from core.errors import CoreError, InvalidArgument, NotCompiled, NotRepresentable
-from core.sequence import Result, evaluate, gradient, initialise, train, window_steps
-from core.streaming import Stream
 
 __all__ = [
     "BPTT",

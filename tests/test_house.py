@@ -28,28 +28,26 @@ FORBIDDEN_IMPORTS = {
     "reports": {"core", "bench", "jax", "brainstate", "braintools", "brainunit"},
 }
 
-# Inside core a module imports its own rank or below: data/errors <- graph <- step <- traces <-
-# algorithms. The name is the first part below `core`; one that is not here has no place yet.
-CORE_RANKS = {
-    **dict.fromkeys(("axes", "data", "derivative", "differential", "elements"), 0),
-    **dict.fromkeys(("environment", "errors", "factors", "labels", "layers", "nn"), 0),
-    **dict.fromkeys(("operation", "pending", "program", "recurrence", "relations"), 0),
-    **dict.fromkeys(("movement", "schedule"), 0),
-    **dict.fromkeys(("graph", "losses", "lowering"), 1),
-    **dict.fromkeys(("beginning", "build", "capture", "cuts", "decay", "feedback"), 2),
-    **dict.fromkeys(("other_states", "rollout", "step", "window"), 2),
-    **dict.fromkeys(("compiled", "low_rank", "traces"), 3),
-    "algorithms": 4,
-    "stepper": 5,
-    "sequence": 6,
-    "streaming": 7,
-    "braintrace": 7,
-}
+# The rooms of core, each of which imports itself and those before it; then loose files.
+CORE_ROOMS = (
+    "errors",
+    "data",
+    "environment",
+    "nn",
+    "equations",
+    "lowering",
+    "analysis",
+    "execution",
+    "traces",
+    "algorithms",
+    "drivers",
+    "braintrace",
+)
 
 # Folders whose files are plug-ins, and the modules there that plug-ins may share.
 PLUGIN_FOLDERS = {
     # d_rtrl: several rules are its trace with another derivative in it.
-    "core/algorithms": {"base", "windowed", "d_rtrl"},
+    "core/algorithms": {"base", "compiled", "windowed", "d_rtrl"},
     "core/lowering": {"site", "lowered"},
     "bench/models": {"base"},
     "bench/tasks": {"base", "events"},
@@ -82,7 +80,7 @@ JAX_STACK = {"jax", "jaxlib", "brainstate", "braintools", "brainunit", "brainpy"
 # Private modules of libraries, and the one file that may import a name from there. Besides these,
 # core/environment.py reads brainstate.environ._ENV_STATE.
 PRIVATE = re.compile(r"(?:hydra|jax|brainstate|brainunit|braintools|omegaconf)\._")
-PRIVATE_IN = {"brainstate._state.TRACE_CONTEXT": "core/beginning.py"}
+PRIVATE_IN = {"brainstate._state.TRACE_CONTEXT": "core/analysis/beginning.py"}
 
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:work|root|home|Users|tmp)/\w")
 ADDRESS = re.compile(r"https?://|file://|git\+|@\s*\w+://|--(?:extra-)?index-url|--find-links")
@@ -148,20 +146,21 @@ def forbidden_imports(root: Path) -> tuple[int, list[str]]:
 
 
 def core_order(root: Path) -> tuple[int, list[str]]:
-    """Inside core every module has a rank and imports nothing of a higher one."""
+    """Inside core every module is in a room and imports nothing of a later one."""
     looked, found = 0, []
     for file in python_files(root, "core"):
         parts = module_parts(root, file)
         if len(parts) == 1:
             continue
-        rank = CORE_RANKS.get(parts[1], -1)
-        if rank < 0:
-            found.append(f"{file.relative_to(root)} has no rank in CORE_RANKS")
+        if parts[1] not in CORE_ROOMS:
+            found.append(f"{file.relative_to(root)} is in no room of CORE_ROOMS")
+            continue
+        known = CORE_ROOMS[: CORE_ROOMS.index(parts[1]) + 1]
         for imported in imports_of(root, file):
             name = imported.name.split(".")
             looked += 1
-            # `from core import x` would load everything: it is above all ranks.
-            if name[0] == "core" and CORE_RANKS.get(name[1], 9) > rank:
+            # `from core import x` would load everything: it is above all rooms.
+            if name[0] == "core" and name[1] not in known:
                 found.append(f"{file.relative_to(root)}:{imported.line} imports {imported.name}")
     return looked, found
 
@@ -319,18 +318,18 @@ RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
         "bench/command/cli.py",
         "from reports import load\n",
     ),
-    "core knows no pandas": (forbidden_imports, "core/graph.py", "import pandas as pd\n"),
+    "core knows no pandas": (forbidden_imports, "core/analysis/graph.py", "import pandas as pd\n"),
     "core never imports bench": (
         forbidden_imports,
-        "core/step.py",
+        "core/execution/step.py",
         "from bench.sweep.cell import Cell\n",
     ),
-    "core order": (core_order, "core/step.py", "from .traces import attach\n"),
+    "core order": (core_order, "core/execution/step.py", "from ..traces import attach\n"),
     "core order, new module": (core_order, "core/helpers.py", "import math\n"),
-    "core order, public names": (core_order, "core/graph.py", "from core import D_RTRL\n"),
+    "core order, public names": (core_order, "core/analysis/graph.py", "from core import D_RTRL\n"),
     "core order, package": (
         core_order,
-        "core/graph/ops.py",
+        "core/equations/ops.py",
         "from core.algorithms import D_RTRL\n",
     ),
     "plug-ins are strangers": (plugin_imports, "core/algorithms/bptt.py", "from . import rtrl\n"),
@@ -356,7 +355,7 @@ RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
         "bench/command/compose.py",
         "from hydra._internal.utils import x\n",
     ),
-    "JAX in public": (private_names, "core/program.py", "from jax._src import source_info_util\n"),
+    "JAX in public": (private_names, "core/data.py", "from jax._src import source_info_util\n"),
     "long files": (long_files, "reports/html.py", "x = 1\n" * (MAX_LINES + 1)),
     "packages": (packages_without_init, "bench/tasks/digits.py", "x = 1\n"),
     "test packages": (packages_without_init, "tests/core/test_step.py", "x = 1\n"),

@@ -7,7 +7,7 @@ import jax
 
 from bench.bounds import NotNegative, Positive
 from bench.models.base import Stack
-from core.layers import LRUCell
+from core.nn.layers import LRUCell
 
 
 class Block(brainstate.nn.Module):

@@ -7,8 +7,8 @@ from typing import Any
 
 from core.algorithms.d_rtrl import D_RTRL
 from core.algorithms.es_d_rtrl import FactorisedTrace
-from core.graph import Graph
-from core.low_rank import LowRankTrace
+from core.analysis.graph import Graph
+from core.traces.low_rank import LowRankTrace
 
 __all__ = ["ES_D_RTRL", "IODimVjpAlgorithm", "decay_from_rank", "pp_prop"]
 

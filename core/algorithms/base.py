@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from core.axes import finite, forget, scan
-from core.compiled import Carry, Compiled
+from core.algorithms.compiled import Carry, Compiled
 from core.data import split_steps
-from core.derivative import differentiated_once
 from core.errors import InvalidArgument, NotRepresentable
-from core.rollout import Restart, run
-from core.step import prelude
+from core.execution.axes import finite, forget, scan
+from core.execution.derivative import differentiated_once
+from core.execution.rollout import Restart, run
+from core.execution.step import prelude
 
 __all__ = ["Arrays", "Carry", "OnlineAlgorithm", "Window", "check_window"]
 

@@ -22,10 +22,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
-from core.capture import trace_step
-from core.graph import Graph
-from core.rollout import Restart, run
-from core.step import prelude
+from core.analysis.capture import trace_step
+from core.analysis.graph import Graph
+from core.execution.rollout import Restart, run
+from core.execution.step import prelude
 
 __all__ = ["BPTT", "CheckpointedBPTT", "TruncatedBPTT"]
 

@@ -29,18 +29,18 @@ from jax import lax
 
 from core.algorithms.base import Arrays, Carry, Window, check_window
 from core.algorithms.windowed import WindowedAlgorithm
-from core.axes import forget
-from core.build import build_graph, join_biases
-from core.derivative import with_derivative
+from core.analysis.build import build_graph, join_biases
+from core.analysis.graph import Graph
+from core.analysis.operation import Block, Operation, Parameter
 from core.errors import InvalidArgument
-from core.feedback import Feedback
-from core.graph import Graph
-from core.low_rank import LowRankTrace
-from core.operation import Block, Operation, Parameter
-from core.pending import Pending, held_back, slots
-from core.recurrence import accumulate, products, remembered
-from core.traces import DenseTrace, advance_parameter, enter, zero_after
-from core.window import Derivatives
+from core.execution.axes import forget
+from core.execution.derivative import with_derivative
+from core.execution.feedback import Feedback
+from core.execution.recurrence import accumulate, products, remembered
+from core.execution.window import Derivatives
+from core.traces.dense import DenseTrace, advance_parameter, enter, zero_after
+from core.traces.low_rank import LowRankTrace
+from core.traces.pending import Pending, held_back, slots
 
 __all__ = ["D_RTRL", "ParamDimVjpAlgorithm"]
 
@@ -69,9 +69,10 @@ class D_RTRL(WindowedAlgorithm):
         memory and the time of reading them; what is computed with them has the model's precision.
         None for the model's, which is exact.
       pending: with updates or windows of few steps, how many steps are held back from a dense trace
-        before it is written, or "auto" (`core.pending`). It changes speed and never the gradient.
+        before it is written, or "auto" (`core.traces.pending`). It changes speed and never the
+        gradient.
       feedback: "symmetric", or "random": credit passes back within a step, from the loss to the
-        states, through fixed random matrices in place of the weights (`core.feedback`).
+        states, through fixed random matrices in place of the weights (`core.execution.feedback`).
       seed: of those matrices.
       mode: accepted for compatibility; the shapes tell.
     """

@@ -33,17 +33,17 @@ import numpy as np
 
 from core.algorithms.base import Carry
 from core.algorithms.d_rtrl import D_RTRL
-from core.axes import over_time
-from core.build import labels_of
-from core.decay import constant_decay
-from core.graph import Graph, Hidden
-from core.movement import NONE
-from core.operation import Operation
-from core.other_states import dependencies
-from core.program import needed
-from core.rollout import Record
-from core.step import operands
-from core.window import Derivatives, stretched
+from core.analysis.build import labels_of
+from core.analysis.decay import constant_decay
+from core.analysis.graph import Graph, Hidden
+from core.analysis.operation import Operation
+from core.analysis.other_states import dependencies
+from core.equations.movement import NONE
+from core.equations.program import needed
+from core.execution.axes import over_time
+from core.execution.rollout import Record
+from core.execution.step import operands
+from core.execution.window import Derivatives, stretched
 
 __all__ = ["EProp"]
 

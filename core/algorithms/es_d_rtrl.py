@@ -17,7 +17,7 @@ wide as the outputs. A bias is a weight on the constant input 1, with ex_t = (1 
 no state get their exact within-step gradient.
 
 `ES_D_RTRL(model, r)` with an integer keeps instead the best rank-r approximation of D-RTRL's trace
-(`core.low_rank`).
+(`core.traces.low_rank`).
 
 References: C. Wang et al., "BrainTrace" (ES-D-RTRL); Bellec et al., Nature Communications 11
 (2020), e-prop, for the factorised eligibility.
@@ -32,13 +32,13 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from core.axes import along
+from core.analysis.graph import Graph
+from core.analysis.operation import Block, Operation, Parameter, pieces
 from core.errors import InvalidArgument
-from core.graph import Graph
-from core.operation import Block, Operation, Parameter, pieces
-from core.recurrence import accumulate, faded_sum, low_pass
-from core.traces import enter
-from core.window import Derivatives
+from core.execution.axes import along
+from core.execution.recurrence import accumulate, faded_sum, low_pass
+from core.execution.window import Derivatives
+from core.traces.dense import enter
 
 __all__ = ["FactorisedTrace"]
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
-from core.capture import trace_step
-from core.graph import Graph
+from core.analysis.capture import trace_step
+from core.analysis.graph import Graph
 
 __all__ = ["Immediate"]
 

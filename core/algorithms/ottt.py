@@ -24,14 +24,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from core.algorithms.windowed import WindowedAlgorithm
-from core.axes import forget
-from core.decay import constant_decay
+from core.analysis.decay import constant_decay
+from core.analysis.graph import Graph
+from core.analysis.operation import Operation, pieces
 from core.errors import NotRepresentable
-from core.feedback import Feedback
-from core.graph import Graph
-from core.operation import Operation, pieces
-from core.recurrence import low_pass
-from core.window import Derivatives
+from core.execution.axes import forget
+from core.execution.feedback import Feedback
+from core.execution.recurrence import low_pass
+from core.execution.window import Derivatives
 
 __all__ = ["OTTT"]
 

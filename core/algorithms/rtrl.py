@@ -20,13 +20,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
-from core.capture import trace_step
-from core.derivative import with_derivative
+from core.analysis.capture import trace_step
+from core.analysis.graph import Graph
+from core.analysis.other_states import check_other_states
 from core.errors import NotRepresentable
-from core.graph import Graph
-from core.other_states import check_other_states
-from core.rollout import run
-from core.step import prelude
+from core.execution.derivative import with_derivative
+from core.execution.rollout import run
+from core.execution.step import prelude
 
 __all__ = ["RTRL"]
 

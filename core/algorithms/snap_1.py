@@ -37,17 +37,17 @@ import numpy as np
 from jax import lax
 
 from core.algorithms.d_rtrl import D_RTRL
-from core.axes import over_time
-from core.build import build_graph, join_biases
+from core.analysis.build import build_graph, join_biases
+from core.analysis.graph import Graph
+from core.analysis.operation import Block, Operation
+from core.equations.program import needed
+from core.equations.relations import closure, partners
 from core.errors import NotRepresentable
-from core.graph import Graph
-from core.operation import Block, Operation
-from core.program import needed
-from core.relations import closure, partners
-from core.rollout import Record
-from core.step import products_run
-from core.traces import enter
-from core.window import Derivatives
+from core.execution.axes import over_time
+from core.execution.rollout import Record
+from core.execution.step import products_run
+from core.execution.window import Derivatives
+from core.traces.dense import enter
 
 __all__ = ["SnAp1"]
 

@@ -32,16 +32,16 @@ import numpy as np
 from jax import lax
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
-from core.axes import along
-from core.build import build_graph, join_biases
-from core.derivative import with_derivative
+from core.analysis.build import build_graph, join_biases
+from core.analysis.graph import Graph
+from core.analysis.operation import Operation, Parameter
+from core.equations.program import needed
 from core.errors import NotRepresentable, checked_seed
-from core.graph import Graph
-from core.operation import Operation, Parameter
-from core.program import needed
-from core.rollout import run
-from core.step import StepInput, operands, prelude, whole_run
-from core.window import stretched
+from core.execution.axes import along
+from core.execution.derivative import with_derivative
+from core.execution.rollout import run
+from core.execution.step import StepInput, operands, prelude, whole_run
+from core.execution.window import stretched
 
 __all__ = ["UORO"]
 

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
-from core.build import build_graph, join_biases
-from core.derivative import with_derivative, without_derivative
-from core.differential import is_real
+from core.analysis.build import build_graph, join_biases
+from core.analysis.graph import Graph
+from core.equations.differential import is_real
 from core.errors import NotRepresentable
-from core.graph import Graph
-from core.rollout import Record, run
-from core.step import prelude
-from core.window import Derivatives, Perturbation, derivatives, push
+from core.execution.derivative import with_derivative, without_derivative
+from core.execution.rollout import Record, run
+from core.execution.step import prelude
+from core.execution.window import Derivatives, Perturbation, derivatives, push
 
 __all__ = ["WindowedAlgorithm"]
 

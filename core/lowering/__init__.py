@@ -3,8 +3,8 @@
 The core knows one kind of operation, y = x W. A lookup, a convolution, a product in a loop or in a
 branch, a sparse matrix and other libraries' own primitives are such operations spelled in another
 way. Each kind has a rule, one file of this folder, that spells it out; values and derivatives stay
-those of the equation. What no rule takes stays as it is, and is refused by `core.build` if it lies
-on a path into a state. A step whose paths into states need none of it (an embedding or a
+those of the equation. What no rule takes stays as it is, and is refused by `core.analysis.build`
+if it lies on a path into a state. A step whose paths into states need none of it (an embedding or a
 convolution in front of a recurrent layer) stays as it is, and as fast.
 """
 

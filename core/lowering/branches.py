@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.differential import is_real
+from core.equations.differential import is_real
+from core.equations.movement import MOVEMENT
+from core.equations.program import Equation, Program, evaluate, flatten_jaxpr, needed, read
 from core.lowering.lowered import holds_weights, lowered
 from core.lowering.site import Rewritten, Site, is_product, rule, stretched
-from core.movement import MOVEMENT
-from core.program import Equation, Program, evaluate, flatten_jaxpr, needed, read
 
 # What a branch may do to a weight before a product: defined for all numbers, with its derivative.
 _HARMLESS = MOVEMENT | {"add", "convert_element_type", "copy", "mul", "neg", "sub"}

@@ -11,10 +11,10 @@ import jax
 from jax import lax
 from jax.extend import core as jex
 
-from core.differential import LONGEST_LOOP, counts, unrolled
+from core.equations.differential import LONGEST_LOOP, counts, unrolled
+from core.equations.program import Constant, Program, evaluate, flatten_jaxpr
 from core.lowering.lowered import holds_weights, lowered
 from core.lowering.site import LONGEST, Rewritten, Site, rule
-from core.program import Constant, Program, evaluate, flatten_jaxpr
 
 
 @rule("scan")

@@ -10,8 +10,17 @@ import jax
 import numpy as np
 from jax.extend.core import primitives
 
+from core.equations.program import (
+    Atom,
+    Constant,
+    Equation,
+    Program,
+    evaluate,
+    flatten_jaxpr,
+    grafted,
+    needed,
+)
 from core.lowering.site import ALWAYS, RULES, Rewritten, Site, is_product, stretched
-from core.program import Atom, Constant, Equation, Program, evaluate, flatten_jaxpr, grafted, needed
 
 __all__ = ["holds_weights", "lowered"]
 

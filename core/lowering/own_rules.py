@@ -8,10 +8,10 @@ from typing import Any
 import jax
 from jax import lax
 
-from core.differential import is_real, tangent
+from core.equations.differential import is_real, tangent
+from core.equations.program import bind, evaluate, read
 from core.lowering.lowered import lowered
 from core.lowering.site import Rewritten, Site, is_product, rule
-from core.program import bind, evaluate, read
 
 
 @rule("custom_jvp_call", "custom_vjp_call")

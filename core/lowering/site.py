@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from core.differential import is_real
-from core.labels import ELEMENTWISE
-from core.program import Atom, Constant, Equation
+from core.equations.differential import is_real
+from core.equations.labels import ELEMENTWISE
+from core.equations.program import Atom, Constant, Equation
 
 __all__ = ["ALWAYS", "LONGEST", "MOST", "RULES", "Rule", "Site", "is_product", "rule", "stretched"]
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from core.differential import is_real
+from core.equations.differential import is_real
 from core.lowering.site import MOST, Rewritten, Site, rule
 
 

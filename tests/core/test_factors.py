@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from core.factors import orthogonal_rows, orthonormal_basis
-from core.low_rank import truncate
+from core.traces.factors import orthogonal_rows, orthonormal_basis
+from core.traces.low_rank import truncate
 
 RNG = np.random.default_rng(0)
 MATRICES = {

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from jax import lax
 
+from core.equations.program import evaluate, flatten_jaxpr, read
 from core.lowering import is_product, lowered
-from core.program import evaluate, flatten_jaxpr, read
 
 
 def draw(*shape: int) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import core
-from core.pending import Pending
+from core.traces.pending import Pending
 
 from . import rate_models as rate
 from . import spiking_models as spiking

@@ -13,7 +13,7 @@ import pytest
 
 import core
 from core import recurrence, rollout
-from core.schedule import is_affine
+from core.analysis.schedule import is_affine
 
 from . import spiking_models as spiking
 from .cases import data_for, gradient_of, run

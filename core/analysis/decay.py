@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from core.differential import RULES
-from core.graph import Graph
-from core.program import Equation, bind, evaluate, flatten_jaxpr, needed, read
+from core.analysis.graph import Graph
+from core.equations.differential import RULES
+from core.equations.program import Equation, bind, evaluate, flatten_jaxpr, needed, read
 
 SPIKES = (*RULES, "heaviside_surrogate_gradient")  # the last one is braintools'
 

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.graph import Graph
-from core.program import Atom, Equation, bind, evaluate, needed, read
+from core.analysis.graph import Graph
+from core.equations.program import Atom, Equation, bind, evaluate, needed, read
 
 __all__ = ["StepInput", "carry_run", "operands", "output_run", "part", "products_run", "whole_run"]
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax.extend import core as jex
 
 from core.environment import CLOCK, reading
+from core.equations.program import flatten_jaxpr
 from core.errors import CoreError, InvalidArgument
-from core.program import flatten_jaxpr
 
 __all__ = ["Losses"]
 

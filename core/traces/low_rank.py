@@ -7,7 +7,7 @@ D multiplies the columns of eps, so a window keeps the factors apart:
 
 and then the best rank-r approximation of U'^T V' is taken: with orthonormal bases of the rows,
 U' = C_u Q_u and V' = C_v Q_v, only the small core C_u^T C_v needs a singular value decomposition
-(`core.factors`).
+(`core.traces.factors`).
 With r >= min(I, S H) nothing is lost and the gradient is D-RTRL's. Credit inside a window is exact
 whatever r is. Memory O(B r (I + S H)).
 
@@ -23,9 +23,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from core.analysis.operation import Block, Operation
 from core.errors import InvalidArgument, NotRepresentable
-from core.factors import orthogonal_rows, orthonormal_basis
-from core.operation import Block, Operation
+from core.traces.factors import orthogonal_rows, orthonormal_basis
 
 __all__ = ["LowRankTrace", "truncate"]
 

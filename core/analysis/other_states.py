@@ -9,13 +9,13 @@ from typing import Any
 
 import brainstate
 
-from core.cuts import loops_of
-from core.differential import RULES, is_real
+from core.analysis.cuts import loops_of
+from core.analysis.graph import Graph
+from core.equations.differential import RULES, is_real
+from core.equations.labels import differentiable, unlinear
+from core.equations.program import reached
+from core.equations.relations import closure
 from core.errors import NotRepresentable
-from core.graph import Graph
-from core.labels import differentiable, unlinear
-from core.program import reached
-from core.relations import closure
 
 __all__ = ["Sources", "check_delays", "check_other_states", "delays", "dependencies"]
 

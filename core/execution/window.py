@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from core.axes import over_time
-from core.graph import Graph
-from core.rollout import Record
-from core.step import StepInput, carry_run, operands, output_run
+from core.analysis.graph import Graph
+from core.execution.axes import over_time
+from core.execution.rollout import Record
+from core.execution.step import StepInput, carry_run, operands, output_run
 
 __all__ = ["Derivatives", "Perturbation", "derivatives", "push"]
 

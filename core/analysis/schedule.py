@@ -17,9 +17,9 @@ from typing import Any
 
 from jax.interpreters import batching
 
-from core.differential import is_real
-from core.program import Atom, Equation, needed, reached
-from core.relations import closure
+from core.equations.differential import is_real
+from core.equations.program import Atom, Equation, needed, reached
+from core.equations.relations import closure
 
 __all__ = ["Stage", "is_affine", "one_by_one", "schedule"]
 

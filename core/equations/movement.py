@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from core.differential import is_real
-from core.program import Atom, Constant, Equation
+from core.equations.differential import is_real
+from core.equations.program import Atom, Constant, Equation
 
 __all__ = ["MOVEMENT", "MOVES", "NONE", "SCATTERS", "moved_elements", "written_to"]
 

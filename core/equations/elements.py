@@ -16,10 +16,10 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from core.differential import is_real
-from core.labels import ELEMENTWISE, REDUCTIONS, carries_gradient
-from core.movement import MOVEMENT, MOVES, NONE, SCATTERS, moved_elements, written_to
-from core.program import Atom, Constant, Equation
+from core.equations.differential import is_real
+from core.equations.labels import ELEMENTWISE, REDUCTIONS, carries_gradient
+from core.equations.movement import MOVEMENT, MOVES, NONE, SCATTERS, moved_elements, written_to
+from core.equations.program import Atom, Constant, Equation
 
 __all__ = ["Elements", "Mask", "compact", "union"]
 
@@ -47,7 +47,7 @@ def compact(mask: np.ndarray) -> Mask:
 
 
 class Elements:
-    """The equations of a step, as `core.differential` writes them.
+    """The equations of a step, as `core.equations.differential` writes them.
 
     Args:
       equations: in execution order.

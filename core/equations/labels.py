@@ -2,9 +2,9 @@
 
 D-RTRL needs dh_t/dy_t and dh_t/dh_{t-1} to be one number per neuron. Every element of a new state
 is labelled with its own position and the labels are carried backwards through the equations, as
-`core.differential` writes them: element-wise operations pass them on, data movement (slice,
-reshape, concatenate, ...) permutes them, sums hand them to every term, and an element that would
-need two labels, or an operation that mixes elements, is refused. The result is exact and
+`core.equations.differential` writes them: element-wise operations pass them on, data movement
+(slice, reshape, concatenate, ...) permutes them, sums hand them to every term, and an element that
+would need two labels, or an operation that mixes elements, is refused. The result is exact and
 independent of values.
 """
 
@@ -18,10 +18,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from core.differential import RULES, is_real
+from core.equations.differential import RULES, is_real
+from core.equations.movement import MOVEMENT, NONE, SCATTERS, moved_elements, written_to
+from core.equations.program import Atom, Constant, Equation
 from core.errors import NotRepresentable
-from core.movement import MOVEMENT, NONE, SCATTERS, moved_elements, written_to
-from core.program import Atom, Constant, Equation
 
 __all__ = [
     "ELEMENTWISE",
@@ -120,7 +120,7 @@ def propagate(
     """Carry `labels` (variable -> int array of its shape) backwards; returns the same dict, filled.
 
     Args:
-      equations: in execution order, as `core.differential` writes them.
+      equations: in execution order, as `core.equations.differential` writes them.
       labels: the labelled new states to start from.
       state: the state's name, for messages.
       relevant: whether a variable's gradient matters (it depends on a state, an operation's output
@@ -205,7 +205,7 @@ def unlinear(
     remedy: str = "Clip the whole gradient instead (clip_norm of core.train), or train with"
     " core.BPTT.",
 ) -> NotRepresentable:
-    """The refusal of a rule that `core.differential` could not write out."""
+    """The refusal of a rule that `core.equations.differential` could not write out."""
     return NotRepresentable(
         "derivative rules that are linear in the cotangent",
         f"the rule of '{eqn.params['call_jaxpr'].jaxpr.debug_info.func_name}' at {eqn.source},"

@@ -20,7 +20,7 @@ from jax import lax
 from jax.extend import core as jex
 from jax.extend.core import primitives
 
-from core.program import Atom, Constant, Equation, Program, bind, flatten_jaxpr, grafted
+from core.equations.program import Atom, Constant, Equation, Program, bind, flatten_jaxpr, grafted
 
 __all__ = ["LONGEST_LOOP", "RULES", "counts", "differential", "is_real", "tangent", "unrolled"]
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from core.axes import along, forget, scan
+from core.execution.axes import along, forget, scan
 
 __all__ = ["accumulate", "faded_sum", "low_pass", "products", "remembered"]
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from core.program import Equation, bind
+from core.equations.program import Equation, bind
 
 __all__ = ["Block", "Operation", "Parameter", "pieces"]
 

@@ -16,14 +16,14 @@ import brainstate
 import jax
 import jax.numpy as jnp
 
-from core.beginning import Beginning, learned_beginning
-from core.build import build_graph
-from core.capture import trace_step
+from core.analysis.beginning import Beginning, learned_beginning
+from core.analysis.build import build_graph
+from core.analysis.capture import trace_step
+from core.analysis.graph import Graph, starts_anew
 from core.data import split_steps
 from core.environment import MISSING, clock_now, clock_over, given_clock, same, settings_now
 from core.errors import InvalidArgument, NotCompiled
-from core.graph import Graph, starts_anew
-from core.traces import EligibilityTrace, trace_bytes
+from core.traces.dense import EligibilityTrace, trace_bytes
 
 __all__ = ["Carry", "Compiled"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from core.analysis.graph import Graph
 from core.errors import InvalidArgument, checked_seed
-from core.graph import Graph
 
 __all__ = ["Feedback"]
 

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
+from core.analysis.graph import Graph
 from core.data import leading
-from core.derivative import once
+from core.drivers.losses import Losses
+from core.equations.program import Constant
 from core.errors import InvalidArgument
-from core.graph import Graph
-from core.losses import Losses
-from core.program import Constant
-from core.rollout import Restart
+from core.execution.derivative import once
+from core.execution.rollout import Restart
 
 __all__ = ["Stepper"]
 

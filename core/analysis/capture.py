@@ -1,7 +1,8 @@
 """Trace `model.update` once: its equations, split in two, with the operations y = x W among them.
 
 The *prelude* depends on parameters and constants alone; the *body* sees data. That much holds for
-every model; which state a weight feeds, and whether that can be represented, is `core.build`'s.
+every model; which state a weight feeds, and whether that can be represented, is the matter of
+`core.analysis.build`.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.differential import RULES, differential, is_real
+from core.analysis.graph import Graph, Hidden
+from core.analysis.operation import Operation
 from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
+from core.equations.differential import RULES, differential, is_real
+from core.equations.labels import carries_gradient, unlinear
+from core.equations.program import Atom, Equation, Program, flatten_jaxpr, grafted
 from core.errors import NotRepresentable
-from core.graph import Graph, Hidden
-from core.labels import carries_gradient, unlinear
 from core.lowering import is_product, lowered
-from core.operation import Operation
-from core.program import Atom, Equation, Program, flatten_jaxpr, grafted
 
 __all__ = ["trace_step", "uses", "with_copies"]
 

@@ -19,10 +19,10 @@ import numpy as np
 from brainstate._state import TRACE_CONTEXT  # who is told of new states has no public name
 from jax.extend import core as jex
 
-from core.differential import is_real
+from core.equations.differential import is_real
+from core.equations.labels import carries_gradient
+from core.equations.program import flatten_jaxpr
 from core.errors import NotRepresentable
-from core.labels import carries_gradient
-from core.program import flatten_jaxpr
 
 __all__ = ["Beginning", "learned_beginning"]
 

@@ -23,8 +23,8 @@ from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
 from core.data import check_steps, idle_steps, leading, step_weights, without_padding
+from core.drivers.stepper import Stepper
 from core.errors import InvalidArgument
-from core.stepper import Stepper
 
 __all__ = [
     "Result",

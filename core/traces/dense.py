@@ -19,8 +19,8 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from core.operation import Block, Operation
-from core.pending import Pending, held_back
+from core.analysis.operation import Block, Operation
+from core.traces.pending import Pending, held_back
 
 __all__ = ["DenseTrace", "EligibilityTrace", "advance_parameter", "enter", "outer", "trace_bytes"]
 

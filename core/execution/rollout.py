@@ -1,7 +1,7 @@
 """Run the steps of a window forward and record them.
 
-Only what feeds back into its own state goes step after step; see `core.schedule`. Of that, what is
-affine in the state is composed on a GPU (`core.recurrence`).
+Only what feeds back into its own state goes step after step; see `core.analysis.schedule`. Of
+that, what is affine in the state is composed on a GPU (`core.execution.recurrence`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from core.axes import along, finite, over_time, scan
-from core.graph import Graph
-from core.recurrence import accumulate, composes
-from core.schedule import Stage, is_affine
-from core.step import StepInput, part
+from core.analysis.graph import Graph
+from core.analysis.schedule import Stage, is_affine
+from core.execution.axes import along, finite, over_time, scan
+from core.execution.recurrence import accumulate, composes
+from core.execution.step import StepInput, part
 
 __all__ = ["Record", "Restart", "run"]
 

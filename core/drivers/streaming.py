@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from core.algorithms.base import OnlineAlgorithm
-from core.sequence import apply, check_optimizer, gradient
+from core.drivers.sequence import apply, check_optimizer, gradient
 
 __all__ = ["Stream"]
 

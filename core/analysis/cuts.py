@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from core.differential import differential
-from core.elements import Elements, Mask, compact, union
-from core.graph import Credit, Graph, Product
-from core.labels import differentiable
-from core.operation import Operation
-from core.program import Equation, reached
-from core.relations import closure
+from core.analysis.graph import Credit, Graph, Product
+from core.analysis.operation import Operation
+from core.equations.differential import differential
+from core.equations.elements import Elements, Mask, compact, union
+from core.equations.labels import differentiable
+from core.equations.program import Equation, reached
+from core.equations.relations import closure
 
 __all__ = ["credited_states", "loops_of", "read_states", "with_cuts"]
 

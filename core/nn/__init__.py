@@ -2,8 +2,8 @@
 
 Nothing here is special to the core, which finds operations in any model by itself: `core.nn.Linear`
 *is* `brainstate.nn.Linear`, and every other name of brainstate.nn is here as well. Recurrent cells
-also take BrainTrace's `in_size=` and `out_size=`; what brainstate lacks is in `core.layers`. A part
-is imported when it is first asked for, because brainpy.state starts the JAX backend on import.
+also take BrainTrace's `in_size=` and `out_size=`; what brainstate lacks is in `core.nn.layers`. A
+part is imported when it is first asked for, because brainpy.state starts the JAX backend on import.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "core.layers": """
+    "core.nn.layers": """
         CFNCell FeedbackLinear GroupedLinear LRUCell LoRA MiniGRU MiniLSTM MinimalRNNCell
     """,
     "brainstate.nn": """

@@ -1,4 +1,4 @@
-"""The graph of one model step: which weight feeds which state. `core.build` makes it.
+"""The graph of one model step: which weight feeds which state. `core.analysis.build` makes it.
 
 The equations of `model.update` are split in two: the *prelude* depends on parameters and constants
 alone (masks, scalings, concatenations); the *body* sees data. Hidden states that are coupled
@@ -20,10 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from core.differential import differential, is_real
-from core.operation import Operation, Parameter
-from core.program import Atom, Constant, Equation, Program, evaluate, needed
-from core.schedule import Stage, one_by_one, schedule
+from core.analysis.operation import Operation, Parameter
+from core.analysis.schedule import Stage, one_by_one, schedule
+from core.equations.differential import differential, is_real
+from core.equations.program import Atom, Constant, Equation, Program, evaluate, needed
 
 __all__ = ["Credit", "Graph", "Group", "Hidden", "Product", "starts_anew"]
 

@@ -16,16 +16,22 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from core.capture import trace_step, uses, with_copies
-from core.cuts import credited_states, read_states, with_cuts
+from core.analysis.capture import trace_step, uses, with_copies
+from core.analysis.cuts import credited_states, read_states, with_cuts
+from core.analysis.graph import Graph, Group, Hidden
+from core.analysis.operation import Block, Operation, Parameter
+from core.analysis.other_states import (
+    Sources,
+    check_delays,
+    check_other_states,
+    delays,
+    dependencies,
+)
+from core.equations.labels import propagate
+from core.equations.movement import NONE
+from core.equations.program import Equation, needed
+from core.equations.relations import closure, components, partners
 from core.errors import NotRepresentable
-from core.graph import Graph, Group, Hidden
-from core.labels import propagate
-from core.movement import NONE
-from core.operation import Block, Operation, Parameter
-from core.other_states import Sources, check_delays, check_other_states, delays, dependencies
-from core.program import Equation, needed
-from core.relations import closure, components, partners
 
 __all__ = ["build_graph", "join_biases", "labels_of"]
 

@@ -1,0 +1,1 @@
+"""Sequences and streams of steps, and the loss of each."""

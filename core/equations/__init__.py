@@ -1,0 +1,1 @@
+"""A step as a list of equations, and what passes through them from element to element."""

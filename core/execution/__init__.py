@@ -1,0 +1,1 @@
+"""Steps of a graph, run forward and linearised over a window."""

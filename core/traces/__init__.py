@@ -1,0 +1,1 @@
+"""What an algorithm remembers of the past of each weight."""
