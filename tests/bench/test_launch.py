@@ -14,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+import core
 from bench import processes
+from bench.cell.worker import failure
 from bench.child import HEAD_BYTES, TAIL_BYTES
 from bench.command import cli
 from bench.sweep import launch, record
@@ -82,6 +84,14 @@ def test_every_end_is_an_outcome(fault: str, status: str, reason: str, log: Path
     # What was measured before the end stays, and a number that JSON cannot hold is null.
     assert outcome.parts == {"metrics": {"trace_s": 1.0, "loss_final": None}}
     assert outcome.phase == "timing"
+
+
+def test_a_rule_that_is_not_defined_on_a_model_is_no_fault() -> None:
+    said = ("leaky integrators", "a GRU", "Use core.D_RTRL.")
+    refusal, misuse = core.NotRepresentable(*said), core.InvalidArgument(*said)
+    words = "expected leaky integrators; got a GRU. Use core.D_RTRL."
+    assert failure(refusal, "trace") == ("skipped", words)
+    assert failure(misuse, "trace") == ("crashed", f"InvalidArgument: {words} (phase trace)")
 
 
 def test_deadline_ends_a_cell_that_sleeps_for_ever(log: Path) -> None:
