@@ -18,7 +18,7 @@ from jax.extend import source_info_util
 
 __all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr", "grafted", "reached"]
 
-_HERE = str(Path(__file__).parent)
+_HERE = str(Path(__file__).parents[1])  # the core
 _PYTHON = sysconfig.get_path("stdlib")
 
 # Call primitives that only wrap a jaxpr. custom_jvp_call stays: it carries a surrogate gradient.
