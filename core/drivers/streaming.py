@@ -52,9 +52,10 @@ class Stream:
     ) -> None:
         check_optimizer(optimizer, algo)
 
-        def step(x: Any, target: Any) -> Any:
-            one = jax.tree.map(lambda a: jnp.asarray(a)[None], (x, target))
-            found = gradient(algo, loss, *one, per_step_targets=True, fresh=False, outputs=True)
+        def step(x: Any, target: Any, reset: Any) -> Any:
+            x, target, reset = jax.tree.map(lambda a: jnp.asarray(a)[None], (x, target, reset))
+            options: dict[str, Any] = {"per_step_targets": True, "fresh": False, "outputs": True}
+            found = gradient(algo, loss, x, target, reset=reset, **options)
             apply(optimizer, found.grads, clip_norm)
             return jax.tree.map(lambda a: a[0], (found.losses, found.outputs))
 
@@ -62,16 +63,30 @@ class Stream:
         self._run = jax.jit(self._step.jaxpr_call, donate_argnums=0)
         self._states: tuple[Any, ...] = ()
         self._values: Any = None
+        self._restarts = False
 
-    def __call__(self, x: Any, target: Any) -> tuple[Any, Any]:
-        """One step: x [B, ...] or [...], its target. Returns the loss before the update, and the
-        output."""
+    def __call__(self, x: Any, target: Any, reset: Any = None) -> tuple[Any, Any]:
+        """One step, and what is learned from it.
+
+        Args:
+          x: input, [B, ...] or [...].
+          target: passed to the loss.
+          reset: booleans, [B] or []: which samples start anew before this step, as in `gradient`.
+            To give it at some calls only costs a copy of all states at each change.
+
+        Returns:
+          The loss before the update, and the output.
+        """
+        given = x, target, reset
+        if (reset is not None) is not self._restarts:  # a program with other states
+            self.store()
         if self._values is None:
-            self._step.make_jaxpr(x, target)
-            self._states = tuple(self._step.get_states(x, target))
+            self._restarts = reset is not None
+            self._step.make_jaxpr(*given)
+            self._states = tuple(self._step.get_states(*given))
             # Copies: what is handed on is given away.
             self._values = jax.tree.map(jnp.array, [s.value for s in self._states])
-        self._values, found = self._run(self._values, x, target)
+        self._values, found = self._run(self._values, *given)
         return found
 
     def store(self) -> None:

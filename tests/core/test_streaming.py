@@ -73,6 +73,32 @@ def test_it_learns_as_train_does(name: str, samples: int) -> None:
         assert relative_error(a, b) < 1e-11
 
 
+@pytest.mark.parametrize(("name", "samples"), [("d_rtrl", 2), ("es_d_rtrl", 2), ("d_rtrl", 0)])
+def test_it_starts_anew_as_train_does(name: str, samples: int) -> None:
+    xs, ys = (a if samples else a[:, 0] for a in data_for())
+    reset = np.zeros((len(xs), samples) if samples else len(xs), bool)
+    reset[2] = True
+    reset[4] = [True, False] if samples else True
+    model, algo, optimizer = learner(MAKE[name], xs)
+    options = {"update_every": 1, "per_step_targets": True}
+    wanted = brainstate.transform.jit(
+        lambda: core.train(algo, squared_error, xs, ys, optimizer, reset=reset, **options).losses
+    )()
+    other, algo, optimizer = learner(MAKE[name], xs)
+    stream = core.Stream(algo, squared_error, optimizer)
+    found = [  # said where there is one, and once where there is none
+        stream(x, y, again if again.any() or t == 3 else None)[0]
+        for t, (x, y, again) in enumerate(zip(xs, ys, reset, strict=True))
+    ]
+    stream.store()
+    assert relative_error(np.stack(found), wanted) < 1e-11
+    assert_close(weights_of(other), weights_of(model), 1e-11)
+    _, algo, optimizer = learner(MAKE[name], xs)
+    stream = core.Stream(algo, squared_error, optimizer)
+    unbroken = [stream(x, y)[0] for x, y in zip(xs, ys, strict=True)]
+    assert relative_error(np.stack(unbroken), wanted) > 1e-4
+
+
 def test_a_step_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     xs, ys = data_for()
     _, algo, optimizer = learner(core.D_RTRL, xs)
