@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from bench import processes
-from bench.environments import executable
 from bench.errors import BadInput
 
 POLL_S = 0.1
@@ -141,7 +140,7 @@ def run(
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(
-            [executable(python), "-P", "-m", module, str(write_end), str(os.getpid())],
+            [python or sys.executable, "-P", "-m", module, str(write_end), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -38,12 +38,10 @@ class Comparison(NamedTuple):
     """How a backend's gradient is held against the core's.
 
     Attributes:
-        own: entries of the configuration that differ on the backend's side.
         core: entries that differ on the core's side.
         words: what a reader has to know about it, for the cell's row; empty for nothing.
     """
 
-    own: Mapping[str, Any] = {}
     core: Mapping[str, Any] = {}
     words: str = ""
 
@@ -152,23 +150,16 @@ class Backend(abc.ABC):
     """A library that implements some of the algorithms; built from its YAML's scalars.
 
     Attributes:
-        environment: name of the environment that its cells run in unless ``python=`` says
-            otherwise; empty for the project's own. The core is out of reach of a cell's process
-            there, and its gradients come from another one.
         requires: distributions that the cell's interpreter must have.
         masks: whether its trainees weigh the loss of each step by their ``mask``.
     """
 
-    environment = ""
     requires: tuple[str, ...] = ()
     masks = False
 
     def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
         """Why this backend cannot run a cell, or an empty string. Imports nothing heavy."""
         return ""
-
-    def load(self) -> None:  # noqa: B027  most have nothing to do
-        """Imports what changes global settings; precision and time step are set afterwards."""
 
     def compared(self, config: Config) -> Comparison:
         """What is compared before this backend's numbers are believed: as it is, unless it says."""

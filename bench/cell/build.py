@@ -15,10 +15,8 @@ import numpy as np
 
 from bench.backends.base import Backend, Trainee
 from bench.cell.compilations import Compilations
-from bench.cell.core_process import core_weights
 from bench.cell.run import Run
 from bench.cell.stepper import stepper_of
-from bench.cell.trees import filled
 from bench.config import Config
 from bench.errors import Skip
 from bench.instantiate import instantiate, task_of
@@ -31,9 +29,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     """Builds, compiles and calls a cell's training step once.
 
     Args:
-        job: ``config``, ``choices`` and ``memory_bytes`` of the cell, and
-            ``core_python``, the interpreter to ask for what only the core can tell; None when that
-            is this one.
+        job: ``config``, ``choices`` and ``memory_bytes`` of the cell.
         on_phase: told the name of every phase as it begins.
 
     Returns:
@@ -48,15 +44,11 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     backend: Backend = instantiate(config.backend)
     if reason := backend.unsupported(config, choices):
         raise Skip(reason)
-    backend.load()
     set_up(config)
     task = task_of(config)
     first, *_ = itertools.islice(task.batches(0), 1)
     xs, ys = first[0].astype(config.dtype), first[1]
     model = model_of(config, task)
-    core_python = job.get("core_python")
-    if core_python:
-        hand_over(core_weights(core_python, config), model)
     if task.mask is not None and not backend.masks:
         raise Skip(
             f"{choices['backend']} trains on every step, and {choices['task']} asks for some only"
@@ -85,7 +77,6 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         initial=initial,
         batch=(xs, ys),
         build=Rebuild(config, task, weights),
-        core_python=core_python,
         memory_bytes=job["memory_bytes"],
         device_peak=None if device is None else int(device["peak_bytes_in_use"]),
     )
@@ -127,14 +118,6 @@ class Rebuild:
         trainee: Trainee = instantiate(other.backend).trainee(model, other)
         trainee.mask = self.task.mask
         return trainee
-
-
-def hand_over(arrays: Mapping[str, np.ndarray], model: Any) -> None:
-    """Gives the weights of ``model`` the values of these arrays, which have their names."""
-    states = model.states(brainstate.ParamState)
-    values = filled({path: state.value for path, state in states.items()}, arrays)
-    for path, state in states.items():
-        state.value = values[path]
 
 
 def set_up(config: Config) -> None:

@@ -15,7 +15,6 @@ import jax
 import numpy as np
 
 from bench.backends.base import Trainee
-from bench.cell.core_process import core_gradient
 from bench.cell.program import Program
 from bench.cell.run import Run
 from bench.cell.trees import flat
@@ -36,7 +35,6 @@ class Origin:
     config: Config
     batch: tuple[np.ndarray, np.ndarray]
     build: Callable[[Config], Trainee]
-    core_python: str | None = None
 
 
 def float64_gradients(
@@ -82,9 +80,6 @@ def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
 def _gradient(
     run: Run | Origin, config: Config, xs: np.ndarray, ys: np.ndarray
 ) -> dict[str, np.ndarray]:
-    own = config.backend["_target_"] == EXACT["backend"]["_target_"]
-    if run.core_python is not None and own:
-        return core_gradient(run.core_python, run.config, config)
     trainee = run.build(config)
     if config.batching.mode != "single":
         program = Program(trainee.gradient, xs, ys, reads_only=True)

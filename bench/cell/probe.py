@@ -123,8 +123,6 @@ def _built(job: Mapping[str, Any]) -> Finding:
         return _refusal(at, error)
     if job["depth"] != "memory":
         return finding()
-    if backend.environment:
-        return finding(note=f"{choices['backend']} runs in an environment of its own")
     try:
         trainee = backend.trainee(model, config)
         trainee.mask = task.mask

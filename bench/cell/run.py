@@ -30,7 +30,6 @@ class Run:
         initial: values of weights and optimizer before any training, on the host.
         batch: the first training batch on the host, [T, B, I] and [B].
         build: builds another trainee, ``build(config)``, with the same initial weights.
-        core_python: interpreter that has the core where this one cannot; None where it can.
         memory_bytes: most bytes that its process may hold.
         device_peak: most bytes that the device held up to the first step's end; None where the
             device does not say.
@@ -47,7 +46,6 @@ class Run:
     batch: tuple[np.ndarray, np.ndarray]
     build: Callable[[Config], Trainee]
     memory_bytes: int
-    core_python: str | None = None
     device_peak: int | None = None
     trained: Any = None
     parts: dict[str, Any] = field(default_factory=dict)

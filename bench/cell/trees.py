@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import brainunit as u
@@ -17,27 +16,6 @@ def flat(tree: Any) -> dict[str, np.ndarray]:
         tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity)
     )
     return {_name(path): np.array(u.get_magnitude(leaf)) for path, leaf in leaves}
-
-
-def filled(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """The tree with the values of ``arrays``, which are named as ``flat`` names them; units stay.
-
-    Raises:
-        ValueError: when names or shapes differ.
-    """
-    shapes = {name: value.shape for name, value in flat(tree).items()}
-    came = {name: value.shape for name, value in arrays.items()}
-    if came != shapes:
-        raise ValueError(f"weights: expected the shapes {shapes}, got {came}.")
-    leaves, structure = jax.tree_util.tree_flatten_with_path(
-        tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity)
-    )
-    # A quantity is a tree of one array.
-    new = [
-        jax.tree.unflatten(jax.tree.structure(leaf), [jnp.asarray(arrays[_name(path)])])
-        for path, leaf in leaves
-    ]
-    return jax.tree.unflatten(structure, new)
 
 
 def owned(tree: Any) -> Any:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from bench import child
 from bench.errors import BadInput
-from bench.instantiate import target_of
 from bench.sweep import launch
 from bench.sweep.cell import AXES, GROUPS, Cell
 
@@ -54,7 +53,7 @@ def trial(cells: list[Cell], depth: Depth, tuned: bool = False) -> dict[int, Fin
         distinct.setdefault(json.dumps(own, sort_keys=True), []).append(place)
     by_interpreter: dict[str | None, list[list[int]]] = {}
     for places in distinct.values():
-        python = None if depth == "task" else _interpreter(cells[places[0]])
+        python = None if depth == "task" else cells[places[0]].config.python
         by_interpreter.setdefault(python, []).append(places)
     return {
         place: finding
@@ -66,11 +65,6 @@ def trial(cells: list[Cell], depth: Depth, tuned: bool = False) -> dict[int, Fin
         )
         for place in places
     }
-
-
-def _interpreter(cell: Cell) -> str | None:
-    """Who can build the cell with the core: not an environment that is there to do without."""
-    return None if target_of(cell.config.backend).environment else cell.config.python
 
 
 def _asked(python: str | None, cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:

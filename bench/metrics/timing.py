@@ -119,8 +119,6 @@ class Timing(Metric):
 
         if is_bptt(run.config):
             ratio = (1.0, 1.0, 1.0)
-        elif run.core_python is not None:
-            return  # its environment has no BPTT of ours
         else:
             try:
                 found = time_ratio(

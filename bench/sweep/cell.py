@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
-from bench import bounds, environments, instantiate
+from bench import bounds, instantiate
 from bench.backends.base import Backend
 from bench.config import HINTS, Config
 from bench.errors import BadInput, suggest
-from bench.sweep import plots, tuning
+from bench.sweep import interpreters, plots, tuning
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
@@ -199,7 +199,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
         "tune": tuning.checked("tune", config["tune"]),
         "out": _text("out", config["out"], "the name of a folder"),
         "question": _text("question", config["question"], "a sentence") or "",
-        "python": environments.checked("python", config["python"]),
+        "python": interpreters.checked("python", config["python"]),
     }
     if not config["metric"]:
         raise BadInput(
@@ -223,9 +223,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
             bounds.check(key, config[key], hint, defaults.get(key))
     for name, node in config["metric"].items():
         instantiate.check(f"metric.{name}", node)
-    environment = _backend(config["backend"]).environment
-    if config["python"] is None and environment and environments.built(environment):
-        config["python"] = environment
+    _check_backend(config["backend"])
     cell = Cell(Config.of(config), choices)
     _check_steps(cell.config, choices["task"])
     return cell
@@ -243,8 +241,8 @@ def _text(key: str, value: Any, expected: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _backend(node: Mapping[str, Any]) -> Backend:
-    """The backend of a cell, whose module imports nothing heavy.
+def _check_backend(node: Mapping[str, Any]) -> None:
+    """Builds the backend of a cell, whose module imports nothing heavy.
 
     Raises:
         BadInput: when it is none, or cannot be built.
@@ -259,10 +257,9 @@ def _backend(node: Mapping[str, Any]) -> Backend:
         )
     instantiate.check("backend", node)
     try:
-        made: Backend = instantiate.instantiate(node)
+        instantiate.instantiate(node)
     except (TypeError, ValueError) as error:
         raise BadInput.quoting("backend", " ".join(str(error).split())) from error
-    return made
 
 
 def _check_steps(config: Config, task: str) -> None:

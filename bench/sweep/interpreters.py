@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from bench.environments import executable
 from bench.errors import BadInput
 
 # What every cell imports, whatever its backend.
@@ -51,12 +52,32 @@ class Interpreter:
     root: Path | None
 
 
+def checked(key: str, value: object) -> str | None:
+    """What ``python=`` was given, as an absolute path.
+
+    Raises:
+        BadInput: when there is no such program.
+    """
+    if value is None:
+        return None
+    found = shutil.which(os.path.expanduser(str(value)))
+    if found is None:
+        raise BadInput(
+            key,
+            expected="a Python interpreter",
+            came=str(value),
+            do="Give the path of the python in a virtual environment.",
+        )
+    # Not resolved further: the python of a virtual environment is a link to another one.
+    return os.path.abspath(found)
+
+
 @cache
 def ask(python: str, packages: tuple[str, ...]) -> Interpreter:
     """Runs an interpreter to hear what it has.
 
     Args:
-        python: name of an environment, or path.
+        python: its path.
         packages: distributions to ask for.
 
     Raises:
@@ -64,7 +85,7 @@ def ask(python: str, packages: tuple[str, ...]) -> Interpreter:
     """
     try:
         answer = subprocess.run(
-            [executable(python), "-I", "-c", _ASK, *packages, *NEEDED],
+            [python, "-I", "-c", _ASK, *packages, *NEEDED],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +11,7 @@ import psutil
 
 from bench import processes
 from bench.backends.base import Backend
-from bench.environments import how_to_build
-from bench.instantiate import instantiate, target_of
+from bench.instantiate import instantiate
 from bench.sweep import launch, provenance, record
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
@@ -120,12 +118,7 @@ def _in_its_process(
 ) -> launch.Outcome:
     limits = cell.config.limits
     return launch.run_cell(
-        {
-            "config": cell.config,
-            "choices": cell.choices,
-            "repeat": cell.repeat,
-            "core_python": _core_python(cell),
-        },
+        {"config": cell.config, "choices": cell.choices, "repeat": cell.repeat},
         folder.cells / f"{log}.log",
         deadline_s=limits.deadline_s,
         memory_bytes=processes.memory_cap(limits),
@@ -147,20 +140,10 @@ def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
 
 
 def _not_installed(cell: Cell, backend: Backend) -> str:
-    python, name = cell.config.python, cell.choices["backend"]
-    if backend.environment and python is None:
-        return (
-            f"{name} needs an environment of its own, which is not built "
-            f"({how_to_build(backend.environment)})"
-        )
+    python = cell.config.python
     lacks = [package for package in backend.requires if not provenance.has(python, package)]
     where = "the project's environment" if python is None else python
     return f"{where} lacks {', '.join(lacks)}" if lacks else ""
-
-
-def _core_python(cell: Cell) -> str | None:
-    """The interpreter that has the core, for a cell whose own cannot have it."""
-    return sys.executable if target_of(cell.config.backend).environment else None
 
 
 def _unsplittable(cell: Cell) -> str:

@@ -29,7 +29,6 @@ PACKAGES = (
     "brainunit",
     "brainpy-state",
     "braintrace",
-    "brainscale",
     "etrace-bench",
     "scikit-learn",
     "jax-cuda12-plugin",

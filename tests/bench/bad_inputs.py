@@ -109,9 +109,8 @@ CASES = {
     "Start a command for each.",
     "report=maybe": "report: expected one of true, false, got maybe.",
     "resume=maybe": "resume: expected one of true, false, retry, got maybe.",
-    "python=no-such-python": "python: expected a Python interpreter or the name of an "
-    "environment (brainscale), got no-such-python. Give the "
-    "path of the python in a virtual environment.",
+    "python=no-such-python": "python: expected a Python interpreter, got no-such-python. "
+    "Give the path of the python in a virtual environment.",
     "limits.deadline=3": "limits.deadline: expected one of deadline_s, memory_gib, got deadline. "
     "Did you mean deadline_s?",
     "limits.deadline_s=-3": "limits.deadline_s: expected a number above 0, got -3. Try limits.deadline_s=1.",

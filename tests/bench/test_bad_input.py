@@ -12,7 +12,7 @@ import pytest
 
 from bench import child, processes
 from bench.cell import probe
-from bench.command import cli, plan, trial
+from bench.command import cli, plan
 from bench.command.compose import Composer
 from bench.config import Config
 from bench.sweep import measure, provenance, sweep
@@ -166,29 +166,6 @@ def test_an_interrupt_before_the_cells_is_no_traceback(
     monkeypatch.setattr(cli, "trial", interrupt)
     assert cli.main([]) == 130
     assert capsys.readouterr().err.startswith("interrupted: ")
-
-
-# Answers 64 KiB and more before it ends; should nobody take them, it ends by itself.
-PROBE = """#!{python}
-import json, os, signal, sys
-signal.alarm(20)
-jobs = json.load(sys.stdin)
-with os.fdopen(int(sys.argv[-2]), "w") as answers:
-    for _ in jobs:
-        answers.write(json.dumps({{"error": "x" * 100_000, "predicted_mib": None}}) + "\\n")
-"""
-
-
-def test_the_answers_of_a_probe_may_be_long(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    cells = cli.cells_of(None, ["n_hidden=8,16"], multirun=True)
-    script = tmp_path / "python"
-    script.write_text(PROBE.format(python=sys.executable))
-    script.chmod(0o755)
-    monkeypatch.setattr(child, "executable", lambda _: str(script))
-    found = trial.trial(cells, "objects")
-    assert [len(found[place]["error"]) for place in (0, 1)] == [100_000, 100_000]
 
 
 def test_missing_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,10 +113,7 @@ def test_the_process_ends_with_the_one_that_asked(module: dict[str, str], tmp_pa
     wait_for(lambda: not sleepers())
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["cell.worker", "cell.probe", "cell.core_server", "cell.machine_rates", "duel", "environments"],
-)
+@pytest.mark.parametrize("name", ["cell.worker", "cell.probe", "cell.machine_rates", "duel"])
 def test_help_of_what_runs_by_itself(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"bench.{name}", "--help"],

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import environments
 from bench.command import cli
-from bench.environments import __main__ as builder
 from bench.errors import BadInput
 from bench.sweep import interpreters, launch, provenance
 from bench.sweep.interpreters import NEEDED, Interpreter
@@ -36,10 +34,8 @@ def test_what_cannot_run_cells_is_refused_before_any_work(
     for python, words in (
         (
             "no-such-python",
-            "python: expected a Python interpreter or the name of an "
-            "environment (brainscale), got no-such-python. Give the path",
+            "python: expected a Python interpreter, got no-such-python. Give the path",
         ),
-        ("brainscal", "got brainscal. Did you mean brainscale?"),
         (str(silent), f"got {silent}. It does not answer like one."),
         (str(listing), f"got {listing}. It does not answer like one."),
         (str(bare), f"got {bare}, which lacks {', '.join(NEEDED)}. Install them"),
@@ -47,22 +43,6 @@ def test_what_cannot_run_cells_is_refused_before_any_work(
         assert cli.main([f"python={python}", f"out={tmp_path / 'out'}"]) == 2
         assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_an_environment_that_is_not_built_is_named_with_its_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(environments, "FOLDER", tmp_path / ".venvs")
-    assert cli.main(["python=brainscale"]) == 2
-    assert "Build it: python -m bench.environments brainscale" in capsys.readouterr().err
-    # Where nobody asked for it by name, the cell is a row that says so.
-    out = tmp_path / "out"
-    assert cli.main(["backend=brainscale", "task=random_spikes", "report=false", f"out={out}"]) == 0
-    (record,) = (out / "cells").glob("*.json")
-    assert (
-        "brainscale needs an environment of its own, which is not built "
-        "(python -m bench.environments brainscale)"
-    ) in record.read_text(encoding="utf-8")
 
 
 def test_an_interpreter_says_what_it_has() -> None:
@@ -98,27 +78,9 @@ def test_an_interpreter_with_its_own_version_of_the_project_runs_that(
     assert described["machine"] == ours["machine"]
 
 
-def test_builder_refuses_what_it_has_no_pins_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert builder.main(["brainscal"]) == 2
-    assert "expected one of brainscale, got brainscal" in capsys.readouterr().err
-
-
-def test_pins_are_exact() -> None:
-    looked = 0
-    for name in environments.names():
-        lines = (environments.PINS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-        for line in lines:
-            if not line.startswith("#"):
-                assert line.count("==") == 1
-                assert " " not in line
-                looked += 1
-    assert looked > len(NEEDED)
-
-
 def test_paths_become_absolute_but_links_stay(tmp_path: Path) -> None:
     link = tmp_path / "python"
     link.symlink_to(sys.executable)
-    assert environments.checked("python", str(link)) == str(link)
-    assert environments.executable(None) == sys.executable
+    assert interpreters.checked("python", str(link)) == str(link)
     with pytest.raises(BadInput):
-        environments.checked("python", str(tmp_path / "other"))
+        interpreters.checked("python", str(tmp_path / "other"))

@@ -1,8 +1,9 @@
-"""BPTT in plain JAX is the core's BPTT: same gradients, same weights after training."""
+"""Other implementations: BPTT in plain JAX is the core's, and what none can do is said."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import brainstate
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from bench.backends.base import Backend
+from bench.backends.braintrace import Braintrace
 from bench.backends.core import Core
 from bench.backends.plain_jax import PlainJax
 from bench.cell import build
@@ -94,3 +96,29 @@ def test_what_is_not_written_down_is_skipped_with_a_reason() -> None:
         "plain JAX has no mine",
         "plain JAX updates once a sequence",
     ]
+
+
+@pytest.mark.parametrize(
+    ("backend", "change", "reason"),
+    [
+        (Braintrace("multi_step", 5), {}, ""),
+        (Braintrace("multi_step", 2), {}, "n_steps=5 is not a multiple of backend.chunk=2"),
+        (
+            Braintrace("multi_step", 5),
+            {"batching": Batching("vmap")},
+            "braintrace refuses chunks under vmap",
+        ),
+        (Braintrace("single_step", 5), {}, "braintrace's chunks need backend.mode=multi_step"),
+        (Braintrace(), {"algo": {"_target_": "core.BPTT"}}, "braintrace has no x"),
+        (
+            Braintrace(),
+            {"algo": {"_target_": "core.ES_D_RTRL", "decay_or_rank": 4}},
+            "braintrace maps a rank to a decay and has no rank form",
+        ),
+    ],
+)
+def test_what_braintrace_cannot_do_is_said(
+    backend: Braintrace, change: dict[str, Any], reason: str
+) -> None:
+    config = replace(CONFIG, algo={"_target_": "core.D_RTRL"}, n_steps=5)
+    assert backend.unsupported(replace(config, **change), {"algo": "x"}) == reason
