@@ -42,7 +42,8 @@ class OTTT(WindowedAlgorithm):
     Args:
       model: any brainstate module whose states are leaky integrators, with or without spikes.
       window: as of D-RTRL; it never changes the gradient.
-      feedback, seed: as of D-RTRL.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
       mode: accepted for compatibility; the shapes tell.
     """
 

@@ -75,7 +75,8 @@ class SnAp1(D_RTRL):
     Args:
       model: any brainstate module whose recurrent weights are trained.
       window: as of D-RTRL; it never changes the gradient.
-      feedback, seed: as of D-RTRL.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
       mode: accepted for compatibility; the shapes tell.
     """
 
