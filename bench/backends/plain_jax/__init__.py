@@ -1,4 +1,4 @@
-"""BPTT in plain JAX without brainstate: what the libraries' own machinery costs."""
+"""BPTT in plain JAX: what the libraries' machinery around a network and its gradient costs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.backends.base import Backend, StepResult, Trainee
+from bench.backends.base import Backend, ModelTrainee, StepResult, Trainee
 from bench.config import Config
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ MODELS = ("bench.models.gru.GRU", *LIF_LAYERS)
 class PlainJax(Backend):
     """``jax.grad`` through ``lax.scan``, from the same initial weights as everyone."""
 
+    masks = True
+
     def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
         if config.algo["_target_"] != "core.BPTT":
             return f"plain JAX is written down for bptt, not for {choices['algo']}"
@@ -37,8 +39,8 @@ class PlainJax(Backend):
         return PlainJaxTrainee(model, config)
 
 
-class PlainJaxTrainee(Trainee):
-    """The model's weights in a network of plain functions.
+class PlainJaxTrainee(ModelTrainee):
+    """The model's weights in a network of plain functions, under the optimizer of all backends.
 
     The states of the model only hold the weights between two steps, because the harness carries
     states; inside a step they are a dict of arrays, and the compiled program has no trace of them.
@@ -49,44 +51,11 @@ class PlainJaxTrainee(Trainee):
     """
 
     def __init__(self, model: Any, config: Config) -> None:
-        import brainstate
-        import jax
-        import jax.numpy as jnp
-
-        from bench.backends.plain_jax import networks
-
-        self.model = model
-        self.weights = model.states(brainstate.ParamState)
-        self._config = config
+        super().__init__(model, config)
         self._mode = config.batching.mode
-        params = self._params()
         self._network = network_of(model, config)
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        self._adam = brainstate.State(networks.AdamState(zeros, zeros, jnp.zeros((), jnp.int32)))
-
-    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        gradient, result = self._gradient(xs, ys)
-        return result._replace(grad_norm=self._update(gradient))
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
-        gradient, result = self._gradient(xs, ys)
-        return {path: gradient[name_of(path)] for path in self.weights}, result
-
-    def apply(self, gradient: dict[Any, Any]) -> jax.Array:
-        return self._update({name_of(path): value for path, value in gradient.items()})
-
-    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        import jax.numpy as jnp
-
-        from bench.backends.plain_jax import networks
-
-        losses, correct = networks.run(self._network, self._params(), xs, ys)
-        return StepResult(losses, correct, jnp.zeros(()))
-
-    def trace_bytes(self, xs: Any) -> dict[str, int]:
-        return {}
-
-    def _gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[Params, StepResult]:
         import jax
         import jax.numpy as jnp
 
@@ -102,20 +71,23 @@ class PlainJaxTrainee(Trainee):
             return share * weighted.sum(), (share * losses, share * correct)
 
         gradient, (losses, correct) = jax.grad(loss, has_aux=True)(self._params())
-        return gradient, StepResult(losses, correct, jnp.zeros(()))
+        return {
+            path: jax.tree.unflatten(
+                jax.tree.structure(state.value), jax.tree.leaves(gradient[name_of(path)])
+            )
+            for path, state in self.weights.items()
+        }, StepResult(losses, correct, jnp.zeros(()))
 
-    def _update(self, gradient: Params) -> jax.Array:
-        import jax
+    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        import jax.numpy as jnp
 
         from bench.backends.plain_jax import networks
 
-        params, self._adam.value, norm = networks.adam(
-            self._params(), self._adam.value, gradient, self._config.lr, self._config.clip_norm
-        )
-        for path, state in self.weights.items():
-            leaves = jax.tree.leaves(params[name_of(path)])
-            state.value = jax.tree.unflatten(jax.tree.structure(state.value), leaves)
-        return norm
+        losses, correct = networks.run(self._network, self._params(), xs, ys)
+        return StepResult(losses, correct, jnp.zeros(()))
+
+    def trace_bytes(self, xs: Any) -> dict[str, int]:
+        return {}
 
     def _params(self) -> Params:
         import brainunit as u

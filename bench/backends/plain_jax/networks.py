@@ -1,4 +1,4 @@
-"""The benchmark's networks and a training step in plain JAX, as a user would write them.
+"""The benchmark's networks and their loss in plain JAX, as a user would write them.
 
 Nothing here knows of brainstate or units: parameters are a dict of arrays, voltages are in mV.
 Shapes: x [B, I] or [I], states [B, H] or [H], logits [B, O] or [O].
@@ -18,7 +18,6 @@ States = tuple[jax.Array, ...]
 
 SLOPE = 0.3  # of the surrogate derivative, a triangle over |v - v_th| < 1 mV
 V_TH = 1.0  # mV
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class Network(NamedTuple):
@@ -31,14 +30,6 @@ class Network(NamedTuple):
 
     init: Callable[[tuple[int, ...], Any], States]
     step: Callable[[Params, States, jax.Array], tuple[States, jax.Array]]
-
-
-class AdamState(NamedTuple):
-    """Moments of the gradient, shaped like the parameters, and the number of updates."""
-
-    mean: Params
-    square: Params
-    updates: jax.Array
 
 
 def linear(layer: Params, x: jax.Array) -> jax.Array:
@@ -139,22 +130,3 @@ def run_mapped(
     one = jax.vmap(lambda x, y: run(network, params, x, y), in_axes=(1, 0))
     losses, correct = one(xs, ys)
     return losses.mean(0), correct.mean(0)
-
-
-def adam(
-    params: Params, state: AdamState, gradient: Params, lr: float, clip_norm: float
-) -> tuple[Params, AdamState, jax.Array]:
-    """One update with a gradient clipped to a global norm; also gives the norm before clipping."""
-    norm = jnp.sqrt(sum(jnp.sum(g * g) for g in jax.tree.leaves(gradient)))
-    share = jnp.where(norm > clip_norm, clip_norm / norm, 1.0)
-    gradient = jax.tree.map(lambda g: g * share, gradient)
-    count = state.updates + 1
-    mean = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, state.mean, gradient)
-    square = jax.tree.map(lambda s, g: BETA_2 * s + (1 - BETA_2) * g * g, state.square, gradient)
-    steps = count.astype(norm.dtype)
-    rate = lr / (1 - BETA_1**steps)
-    scale = 1 / (1 - BETA_2**steps)
-    params = jax.tree.map(
-        lambda p, m, s: p - rate * m / (jnp.sqrt(s * scale) + EPSILON), params, mean, square
-    )
-    return params, AdamState(mean, square, count), norm
