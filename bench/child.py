@@ -12,10 +12,11 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from bench import processes
 from bench.errors import BadInput
@@ -87,14 +88,7 @@ def asked(
     """
     lines: list[bytes] = []
     try:
-        end = run(
-            module,
-            json.dumps(question).encode(),
-            lines.append,
-            env=env,
-            python=python,
-            deadline_s=timeout_s,
-        )
+        end = run(module, question, lines.append, env=env, python=python, deadline_s=timeout_s)
     except OSError as error:
         raise BadInput(
             "this machine",
@@ -111,7 +105,7 @@ def asked(
 
 def run(
     module: str,
-    question: bytes,
+    question: Any,
     on_line: Callable[[bytes], None],
     *,
     env: Mapping[str, str],
@@ -123,8 +117,8 @@ def run(
     """Runs ``python -m module`` in a process group of its own and ends whatever is left of it.
 
     Args:
-        module: what runs; see ``answer`` and ``bench.cell.worker``.
-        question: its standard input.
+        module: what runs; it calls ``answer`` or ``question_here``.
+        question: anything JSON can hold.
         on_line: told each line of its answers as it comes.
         env, python: as of ``asked``.
         deadline_s: seconds after which it is ended.
@@ -139,21 +133,25 @@ def run(
     deadline = time.monotonic() + deadline_s
     read_end, write_end = os.pipe()
     try:
-        process = subprocess.Popen(
-            [python or sys.executable, "-P", "-m", module, str(write_end), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[write_end],
-            start_new_session=True,
-            env=env,
-        )
+        # Not a pipe: it holds 64 KiB, and the process may never read.
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(json.dumps(question).encode())
+            stdin.seek(0)
+            process = subprocess.Popen(
+                [python or sys.executable, "-P", "-m", module, str(write_end), str(os.getpid())],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[write_end],
+                start_new_session=True,
+                env=env,
+            )
     except BaseException:
         os.close(read_end)
         raise
     finally:
         os.close(write_end)
-    talk = _Talk(process, read_end, question, on_line, most_bytes)
+    talk = _Talk(process, read_end, on_line, most_bytes)
     late, held = False, 0
     try:
         late, held = talk.until_end(deadline, memory_bytes)
@@ -167,7 +165,7 @@ def run(
 
 
 class _Talk:
-    """Writes the question and reads answers and output, each as far as the other side is.
+    """Reads answers and output as they come.
 
     Attributes:
         too_much: as of ``End``.
@@ -177,28 +175,22 @@ class _Talk:
         self,
         process: subprocess.Popen[bytes],
         answers: int,
-        question: bytes,
         on_line: Callable[[bytes], None],
         most_bytes: int | None,
     ) -> None:
         self.too_much = False
         self._process = process
         self._answers: IO[bytes] = os.fdopen(answers, "rb", buffering=0)
-        self._question = memoryview(question)
         self._on_line, self._most_bytes = on_line, most_bytes
         self._pending = bytearray()
         self._heard = 0
         self._head, self._tail, self._dropped = bytearray(), bytearray(), 0
         # Of the kinds of selectors the one that takes no descriptor, of which none may be left.
         self._selector = selectors.PollSelector()
-        assert process.stdin is not None
         assert process.stdout is not None
-        self._stdin = process.stdin
-        # A pipe holds 64 KiB, and the process may never read.
-        os.set_blocking(self._stdin.fileno(), False)
-        self._selector.register(self._stdin, selectors.EVENT_WRITE)
+        self._output: IO[bytes] = process.stdout
         self._selector.register(self._answers, selectors.EVENT_READ, self._on_answer)
-        self._selector.register(process.stdout, selectors.EVENT_READ, self._on_output)
+        self._selector.register(self._output, selectors.EVENT_READ, self._on_output)
 
     def until_end(self, deadline: float, memory_bytes: int | None) -> tuple[bool, int]:
         """Waits; whether it was late, and the bytes that it held where those were too many."""
@@ -218,7 +210,7 @@ class _Talk:
         return False, 0
 
     def close(self) -> None:
-        """Reads what is left and closes the pipes."""
+        """Reads what is left and closes both."""
         # Not for ever: a process that could not be ended may go on writing.
         until = time.monotonic() + DRAIN_S
         while self._pump(0) and time.monotonic() < until:
@@ -227,10 +219,7 @@ class _Talk:
             self._on_line(bytes(self._pending))
         self._selector.close()
         self._answers.close()
-        for pipe in (self._stdin, self._process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(OSError):
-                pipe.close()
+        self._output.close()
 
     def output(self) -> bytes:
         """What was printed: the first and the last part, so that nobody can fill the disk."""
@@ -238,31 +227,18 @@ class _Talk:
         return bytes(self._head) + gap + bytes(self._tail)
 
     def _pump(self, timeout: float) -> bool:
-        """Handles what can be read or written now; False when nothing could be read."""
+        """Handles what can be read now; False when there was nothing."""
         handled = False
         if not self._selector.get_map():
             time.sleep(timeout)
             return False
         for key, _ in self._selector.select(timeout):
-            if key.fileobj is self._stdin:
-                self._write(key.fd)
-            elif chunk := os.read(key.fd, 1 << 16):
+            if chunk := os.read(key.fd, 1 << 16):
                 key.data(chunk)
                 handled = True
             else:
                 self._selector.unregister(key.fileobj)
         return handled
-
-    def _write(self, descriptor: int) -> None:
-        try:
-            self._question = self._question[os.write(descriptor, self._question[: 1 << 16]) :]
-        except BlockingIOError:
-            return
-        except OSError:
-            self._question = self._question[:0]  # it ended before it read all; its status says how
-        if not self._question:
-            self._selector.unregister(self._stdin)
-            self._stdin.close()
 
     def _on_output(self, chunk: bytes) -> None:
         room = HEAD_BYTES - len(self._head)
@@ -293,18 +269,19 @@ def answer(answers: Callable[[Any], Iterable[Any]], about: str | None) -> None:
         answers: from the question to what is answered, each as soon as it is there.
         about: the module's docstring, for whoever runs it by hand.
     """
-    descriptor, parent = arguments(about)
-    processes.guarded(parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        for found in answers(json.load(sys.stdin)):
+    question, file = question_here(about)
+    with file:
+        for found in answers(question):
             file.write(json.dumps(found) + "\n")
             file.flush()
 
 
-def arguments(about: str | None) -> tuple[int, int]:
-    """The descriptor for answers and the parent's process id, from the command line.
+def question_here(about: str | None) -> tuple[Any, TextIO]:
+    """The question to this process, which is guarded from here on, and the file for its answers.
 
-    Anything else comes from a person, who is told what the module is, and ends this process.
+    Args:
+        about: as of ``answer``. A command line that is not ``run``'s comes from a person, who is
+            told what the module is, and ends this process.
     """
     try:
         descriptor, parent = map(int, sys.argv[1:])
@@ -314,4 +291,5 @@ def arguments(about: str | None) -> tuple[int, int]:
             "--help."
         )
         sys.exit(0 if {"-h", "--help"} & set(sys.argv) else 2)
-    return descriptor, parent
+    processes.guarded(parent)
+    return json.load(sys.stdin), os.fdopen(descriptor, "w", encoding="utf-8")

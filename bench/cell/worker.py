@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from bench import child, processes
 from bench.config import Config
@@ -23,8 +23,8 @@ from bench.sweep.record import COMPILE_PHASES, malformed, merge, plain
 class Reporter:
     """Writes phases, parts and the end of a cell to the parent."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
         self.current = "start"
 
     def phase(self, name: str) -> None:
@@ -47,10 +47,8 @@ class Reporter:
 
 def main() -> None:
     """Runs the job on standard input; every outcome is reported, none is raised."""
-    descriptor, parent = child.arguments(__doc__)
-    processes.guarded(parent)
-    reporter = Reporter(descriptor)
-    job = json.load(sys.stdin)
+    job, file = child.question_here(__doc__)
+    reporter = Reporter(file)
     job["config"] = Config.of(job["config"])
     processes.cap_memory(job["memory_bytes"])
     try:

@@ -70,7 +70,7 @@ def run_cell(
     try:
         end = child.run(
             module,
-            json.dumps(plain).encode(),
+            plain,
             report.line,
             python=config.python,
             env=environment(config),

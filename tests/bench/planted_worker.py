@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
-from bench import processes
+from bench import child, processes
 from bench.cell.worker import Reporter, failure
 
 REPORTER: Reporter
@@ -94,13 +93,9 @@ def do_nothing_wrong() -> None:
 
 
 def main() -> None:
-    processes.guarded(int(sys.argv[2]))
+    job, file = child.question_here(__doc__)
     global REPORTER
-    REPORTER = reporter = Reporter(int(sys.argv[1]))
-    if os.environ.get("NEVER_READS"):
-        reporter.phase("start")
-        time.sleep(3600)
-    job = json.load(sys.stdin)
+    REPORTER = reporter = Reporter(file)
     processes.cap_memory(job["memory_bytes"])
     reporter.phase("compile")
     reporter.parts({"metrics": {"trace_s": 1.0, "loss_final": float("nan")}})

@@ -32,10 +32,9 @@ def outcome_of(
     deadline_s: float = 30.0,
     memory_mib: int = 512,
     on_phase: Callable[[str], None] = lambda phase: None,
-    more: str = "",
 ) -> Outcome:
     (cell,) = cli.cells_of(None, [], multirun=False)
-    job = {"config": cell.config, "fault": fault, "more": more}
+    job = {"config": cell.config, "fault": fault}
     return run_cell(
         job,
         log,
@@ -129,14 +128,6 @@ def test_a_child_that_writes_without_end_holds_nothing_up(log: Path) -> None:
     outcome = outcome_of("leave_a_child_that_writes_without_end", log, deadline_s=60.0)
     assert outcome.status == "ok"
     assert outcome.wall_s < 30
-
-
-def test_a_job_that_is_never_read_ends_at_the_deadline(
-    log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NEVER_READS", "1")
-    outcome = outcome_of("do_nothing_wrong", log, deadline_s=3.0, more="x" * MIB)
-    assert outcome.status == "timeout"
 
 
 def test_memory_that_processes_share_counts_once(log: Path) -> None:
