@@ -3,74 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import jax.extend.core as jex
 
+from bench.cell.operations import ELEMENTWISE, bodies, needed, variables
+
 # What XLA computes where its result is read, without an array for it.
-FUSED = frozenset(
-    {
-        "abs",
-        "add",
-        "add_any",
-        "and",
-        "atan2",
-        "broadcast_in_dim",
-        "cbrt",
-        "ceil",
-        "clamp",
-        "convert_element_type",
-        "copy",
-        "cos",
-        "div",
-        "eq",
-        "erf",
-        "exp",
-        "exp2",
-        "expm1",
-        "floor",
-        "ge",
-        "gt",
-        "integer_pow",
-        "iota",
-        "is_finite",
-        "le",
-        "log",
-        "log1p",
-        "logistic",
-        "lt",
-        "max",
-        "min",
-        "mul",
-        "ne",
-        "neg",
-        "nextafter",
-        "not",
-        "or",
-        "pad",
-        "pow",
-        "real",
-        "rem",
-        "reshape",
-        "rev",
-        "round",
-        "rsqrt",
-        "select_n",
-        "sign",
-        "sin",
-        "slice",
-        "sqrt",
-        "square",
-        "squeeze",
-        "stop_gradient",
-        "sub",
-        "tan",
-        "tanh",
-        "transpose",
-        "xor",
-    }
-)
+FUSED = ELEMENTWISE | {
+    "and",
+    "atan2",
+    "broadcast_in_dim",
+    "convert_element_type",
+    "copy",
+    "eq",
+    "ge",
+    "gt",
+    "iota",
+    "is_finite",
+    "le",
+    "lt",
+    "ne",
+    "nextafter",
+    "not",
+    "or",
+    "pad",
+    "real",
+    "reshape",
+    "rev",
+    "slice",
+    "squeeze",
+    "stop_gradient",
+    "tan",
+    "transpose",
+    "xor",
+}
 # What may be written where an operand was that nobody reads again.
 IN_PLACE = FUSED | {"dynamic_update_slice", "scan", "scatter-add", "while"}
 
@@ -82,21 +49,21 @@ def peak_bytes(jaxpr: Any) -> int:
     after their last use. What XLA copies for a layout it likes better is not foreseen.
     """
     inner = getattr(jaxpr, "jaxpr", jaxpr)
-    outside = {*inner.invars, *inner.constvars, *_variables(inner.outvars)}
+    outside = {*inner.invars, *inner.constvars, *variables(inner.outvars)}
     return sum(map(_bytes, outside)) + _peak(inner)
 
 
 def _peak(jaxpr: Any) -> int:
     """The most bytes alive at once beside arguments, constants and results."""
-    kept = set(_variables(jaxpr.outvars))
+    kept = set(variables(jaxpr.outvars))
     # Of a fused value, the arrays that it is computed from.
     sources: dict[Any, frozenset[Any]] = {}
 
     def reads(equation: Any) -> frozenset[Any]:
-        return frozenset().union(*(sources.get(v, {v}) for v in _variables(equation.invars)))
+        return frozenset().union(*(sources.get(v, {v}) for v in variables(equation.invars)))
 
     steps = []
-    for equation in _needed(jaxpr, kept):
+    for equation in needed(jaxpr):
         if kept.isdisjoint(equation.outvars) and (passed := _passed_on(equation)) is not None:
             sources |= {v: sources.get(a, frozenset({a})) for v, a in passed.items()}
         elif equation.primitive.name in FUSED and kept.isdisjoint(equation.outvars):
@@ -118,22 +85,12 @@ def _peak(jaxpr: Any) -> int:
     return worst
 
 
-def _needed(jaxpr: Any, outputs: set[Any]) -> list[Any]:
-    """The equations that the outputs depend on, in order."""
-    wanted, found = set(outputs), []
-    for equation in reversed(jaxpr.eqns):
-        if equation.effects or not wanted.isdisjoint(equation.outvars):
-            found.append(equation)
-            wanted.update(_variables(equation.invars))
-    return found[::-1]
-
-
 def _passed_on(equation: Any) -> dict[Any, Any] | None:
     """Result -> operand, of a call that computes nothing: one that only has a derivative rule."""
-    bodies = _bodies(equation)
-    if len(bodies) != 1 or (isinstance(bodies[0], jex.ClosedJaxpr) and bodies[0].consts):
+    inner = bodies(equation)
+    if len(inner) != 1 or (isinstance(inner[0], jex.ClosedJaxpr) and inner[0].consts):
         return None
-    body = getattr(bodies[0], "jaxpr", bodies[0])
+    body = getattr(inner[0], "jaxpr", inner[0])
     given = dict(zip(body.invars, equation.invars, strict=False))
     if body.eqns or any(isinstance(given.get(v), jex.Literal | None) for v in body.outvars):
         return None
@@ -142,21 +99,7 @@ def _passed_on(equation: Any) -> dict[Any, Any] | None:
 
 def _inside(equation: Any) -> int:
     """Bytes that an equation's own body needs beside its operands and results."""
-    return max((_peak(getattr(body, "jaxpr", body)) for body in _bodies(equation)), default=0)
-
-
-def _bodies(equation: Any) -> list[Any]:
-    """The jaxprs that an equation holds."""
-    return [
-        item
-        for value in equation.params.values()
-        for item in (value if isinstance(value, tuple | list) else (value,))
-        if isinstance(item, jex.ClosedJaxpr | jex.Jaxpr)
-    ]
-
-
-def _variables(atoms: Iterable[Any]) -> list[Any]:
-    return [atom for atom in atoms if not isinstance(atom, jex.Literal)]
+    return max((_peak(getattr(body, "jaxpr", body)) for body in bodies(equation)), default=0)
 
 
 def _bytes(variable: Any) -> int:

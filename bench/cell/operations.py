@@ -6,15 +6,14 @@ XLA's own cost analysis counts the body of a loop once, whatever its length.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import jax
-import jax.extend.core
+import jax.extend.core as jex
 import jax.numpy as jnp
 
 # One operation per element of the result.
-_ELEMENTWISE = frozenset(
+ELEMENTWISE = frozenset(
     {
         "add",
         "sub",
@@ -93,17 +92,40 @@ class Work(NamedTuple):
 def work_of(jaxpr: Any) -> Work:
     """Work of one execution of a (closed) jaxpr, without what no output needs: XLA drops that."""
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-    total, needed = Work(), set(map(id, jaxpr.outvars))
-    for equation in reversed(jaxpr.eqns):
-        if equation.effects or needed.intersection(map(id, equation.outvars)):
-            needed.update(map(id, equation.invars))
-            total = total.plus(_work_of_equation(equation))
+    total = Work()
+    for equation in needed(jaxpr):
+        total = total.plus(_work_of_equation(equation))
     return total
+
+
+def needed(jaxpr: Any) -> list[Any]:
+    """The equations that the results of a jaxpr depend on, in order."""
+    wanted, found = set(variables(jaxpr.outvars)), []
+    for equation in reversed(jaxpr.eqns):
+        if equation.effects or not wanted.isdisjoint(equation.outvars):
+            found.append(equation)
+            wanted.update(variables(equation.invars))
+    return found[::-1]
+
+
+def variables(atoms: Iterable[Any]) -> list[Any]:
+    """Those of the operands that are no constants written into the program."""
+    return [atom for atom in atoms if not isinstance(atom, jex.Literal)]
+
+
+def bodies(equation: Any) -> list[Any]:
+    """The jaxprs that an equation holds."""
+    return [
+        item
+        for value in equation.params.values()
+        for item in (value if isinstance(value, tuple | list) else (value,))
+        if isinstance(item, jex.ClosedJaxpr | jex.Jaxpr)
+    ]
 
 
 def _work_of_equation(equation: Any) -> Work:
     name = equation.primitive.name
-    inner = list(_inner(equation.params))
+    inner = bodies(equation)
     if name == "scan":
         return Work().plus(work_of(equation.params["jaxpr"]), equation.params["length"])
     if name == "while":
@@ -120,7 +142,7 @@ def _work_of_equation(equation: Any) -> Work:
         return _product(equation)
     if name == "conv_general_dilated":
         return _convolution(equation)
-    if name in _ELEMENTWISE:
+    if name in ELEMENTWISE:
         return Work(flops=sum(_elements(v) for v in equation.outvars if _is_float(v)))
     if name in _REDUCTIONS:
         return Work(flops=sum(_elements(v) for v in equation.invars if _is_float(v)))
@@ -141,13 +163,6 @@ def _convolution(equation: Any) -> Work:
     depth = _elements(right) / right.aval.shape[out_channel]
     flops = 2.0 * _elements(equation.outvars[0]) * depth
     return Work(flops, flops, sum(_bytes(v) for v in (left, right, equation.outvars[0])))
-
-
-def _inner(params: dict[str, Any]) -> Iterator[Any]:
-    for value in params.values():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, jax.extend.core.ClosedJaxpr | jax.extend.core.Jaxpr):
-                yield item
 
 
 def _elements(variable: Any) -> float:
