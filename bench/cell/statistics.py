@@ -34,26 +34,6 @@ def median_interval(samples: list[float]) -> tuple[float, float]:
     return ordered[low], ordered[n - 1 - low]
 
 
-def bootstrap_interval(
-    samples: list[float], seed: int = 0, resamples: int = 2000
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the median at 95 %, seeded so that it repeats.
-
-    Args:
-        samples: at least one number.
-        seed: of the resampling.
-        resamples: bootstrap samples.
-
-    Returns:
-        Lower and upper end.
-    """
-    values = np.asarray(samples, dtype=float)
-    rng = np.random.default_rng(seed)
-    medians = np.median(values[rng.integers(0, len(values), (resamples, len(values)))], axis=1)
-    low, high = np.quantile(medians, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
 def narrow_enough(samples: list[float], width: float) -> bool:
     """Whether the interval of the median is at most ``width`` times the median wide."""
     low, high = median_interval(samples)

@@ -65,7 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print (``--help``, ``plan=true``) was not read to its end.
     """
     if argv is None:
-        speak_utf8()
         streams.prepare()
     with signals.endable():
         try:
@@ -73,14 +72,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt as ended:
             # Cells are told of by the sweep itself: this is before the first, or after the last.
             return signals.said(ended)
-
-
-def speak_utf8() -> None:
-    """Starts anew in UTF-8 where the locale has Python read arguments as ASCII."""
-    if sys.getfilesystemencoding() == "ascii":
-        os.execve(
-            sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"}
-        )
 
 
 def printed(status: int = 0) -> int:

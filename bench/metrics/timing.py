@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.bounds import Count, NotNegative, Positive
 from bench.cell.contention import contention, usage
-from bench.cell.statistics import bootstrap_interval, low_quantile, narrow_enough, steady
+from bench.cell.statistics import low_quantile, median_interval, narrow_enough, steady
 from bench.cell.time_slices import TimeSlices
 from bench.metrics.base import Metric, Run
 
@@ -80,7 +80,7 @@ class Timing(Metric):
         del self._values
         waited = self._turns.waited_s - waited
         median = float(np.median(samples))
-        low, high = bootstrap_interval(samples)
+        low, high = median_interval(samples)
         sequences = run.config.batch_size
         steps = sequences * run.config.n_steps
         parts: dict[str, Any] = {
