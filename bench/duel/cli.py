@@ -8,8 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from bench.sweep.record import write_json
 
 SCHEMA = 1
 CELL_TIMEOUT_S = 900.0
-AGAIN_S = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,30 +125,22 @@ def _pair(
     # One thread: a step that waits for the other cores measures who else is on them.
     threads = os.environ.get("NPROC", "1")
 
-    def outcome(name: str, turns: Mapping[str, str]) -> dict[str, Any]:
-        cache = {CACHE_VARIABLE: str(options.out / name / "compiled")}
-        variables = {"NPROC": threads, **cache, **turns}
-        keep = options.out / "pairs" / f"{number:04d}-{name}.json"
-        return process.run(
-            sides[name], options.cells[cell], options.out / name, keep, CELL_TIMEOUT_S, variables
-        )._asdict()
-
-    with (
-        Referee(order.randrange(2**32), one_core=threads == "1") as referee,
-        ThreadPoolExecutor() as pool,
-    ):
-        both: dict[str, Future[dict[str, Any]]] = {}
-        try:
-            for name in names:
-                both[name] = pool.submit(outcome, name, referee.environment)
-                both[name].add_done_callback(lambda _: referee.ended())
-            return {"cell": cell, **{name: future.result() for name, future in both.items()}}
-        except BaseException:
-            # More than once: a process may just be about to start.
-            while wait(both.values(), timeout=0).not_done:
-                process.end_all()
-                wait(both.values(), timeout=AGAIN_S)
-            raise
+    overrides = options.cells[cell]
+    with Referee(order.randrange(2**32), one_core=threads == "1") as referee, ExitStack() as stack:
+        running = {}
+        for name in names:
+            folder = options.out / name
+            variables = {"NPROC": threads, CACHE_VARIABLE: str(folder / "compiled")}
+            variables |= referee.environment
+            started = process.start(sides[name], overrides, folder, variables)
+            running[name] = stack.enter_context(started)
+        process.wait(running.values(), CELL_TIMEOUT_S, on_end=referee.ended)
+        found = {}
+        for name, started in running.items():
+            keep = options.out / "pairs" / f"{number:04d}-{name}.json"
+            told = process.outcome(started, sides[name], overrides, options.out / name, keep)
+            found[name] = told._asdict()
+        return {"cell": cell, **found}
 
 
 def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:

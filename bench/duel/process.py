@@ -1,14 +1,15 @@
-"""One fresh process of one side: what it measured, read from the record that it wrote."""
+"""Fresh processes of either side: what one measured, read from the record that it wrote."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 from bench.bounds import is_number
@@ -27,9 +28,7 @@ SAMPLING = (
 MEASURE = ("metric=[timing]", "repeats=1", "resume=false", "report=false")
 COLUMN = "step_time_ms"
 CHECK_TIMEOUT_S = 120.0
-
-
-_running: set[subprocess.Popen[str]] = set()
+POLL_S = 0.05
 
 
 class Outcome(NamedTuple):
@@ -48,36 +47,101 @@ class Outcome(NamedTuple):
     row: dict[str, Any]
 
 
-def run(
-    tree: Tree,
-    overrides: Sequence[str],
-    folder: Path,
-    keep: Path,
-    timeout_s: float,
-    variables: Mapping[str, str],
-) -> Outcome:
-    """Runs one cell with the tree's own code and reads its record.
+class Process:
+    """``python -m bench`` with a tree's own code; after the ``with`` nothing of it is left running.
 
     Args:
         tree: the side.
-        overrides: what the cell is.
+        arguments: of the command.
         folder: sweep folder of the side, so that what is measured once a sweep is measured once.
-        keep: where the record goes.
-        timeout_s: seconds after which the whole process group is ended.
         variables: of its environment, beside the caller's and the tree's own.
+    """
+
+    def __init__(
+        self, tree: Tree, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+        self._output = TemporaryFile()  # noqa: SIM115  closed on the way out
+        # Started in the sweep's folder: a package in the caller's would come before the tree's.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench", *arguments, f"out='{quoted}'"],
+            cwd=folder,
+            env={**tree.environment(), **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._output.close()
+        if self.status() is None:
+            # First a chance to end its own child, which has a process group of its own.
+            os.killpg(self._process.pid, signal.SIGTERM)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._process.poll()
+
+    def said(self) -> str:
+        """What it printed."""
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace").strip()
+
+
+def wait(
+    processes: Collection[Process], timeout_s: float, on_end: Callable[[], None] = lambda: None
+) -> None:
+    """Waits until all of them have ended, for so many seconds at most.
+
+    Args:
+        processes: what is waited for.
+        timeout_s: seconds.
+        on_end: called once some have ended, and perhaps again.
+    """
+    until = time.monotonic() + timeout_s
+    while (left := sum(p.status() is None for p in processes)) and time.monotonic() < until:
+        if left < len(processes):
+            on_end()
+        time.sleep(POLL_S)
+
+
+def start(
+    tree: Tree, overrides: Sequence[str], folder: Path, variables: Mapping[str, str]
+) -> Process:
+    """A process that times one cell; the arguments are as of ``Process``."""
+    return Process(tree, [*SAMPLING, *overrides, *MEASURE], folder, variables)
+
+
+def outcome(
+    process: Process, tree: Tree, overrides: Sequence[str], folder: Path, keep: Path
+) -> Outcome:
+    """What a process measured that has ended, or has had its time.
+
+    Args:
+        process: as ``start`` gave it, with ``tree``, ``overrides`` and ``folder``.
+        keep: where its record goes.
 
     Raises:
-        BadInput: when the tree refuses the overrides.
+        BadInput: when the tree refused the overrides.
     """
-    done = _finish(_start(tree, [*SAMPLING, *overrides, *MEASURE], folder, variables), timeout_s)
-    if done is None:
-        return Outcome("timeout", None, f"not finished after {timeout_s:.0f} s", {})
-    returncode, said = done
-    if returncode == 2:
-        _refused(tree, overrides, said)
+    status = process.status()
+    if status is None:
+        return Outcome("timeout", None, "not finished in time", {})
+    if status == 2:
+        _refused(tree, overrides, process.said())
     records = sorted((folder / "cells").glob("*.json"))
     if not records:
-        last = said.strip().splitlines()[-1:] or [f"exit status {returncode}"]
+        last = process.said().splitlines()[-1:] or [f"exit status {status}"]
         return Outcome("crashed", None, last[0], {})
     try:
         found = record.load(records[0])
@@ -103,76 +167,22 @@ def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
         BadInput: with what the tree says about the overrides, or when they are several cells; or
             when it says nothing for a long time.
     """
-    process = _start(tree, [*overrides, *MEASURE, "plan=true"], folder, {})
-    done = _finish(process, CHECK_TIMEOUT_S)
-    if done is None:
-        raise BadInput(
-            " ".join(overrides) or "the default cell",
-            expected=f"a plan of {tree.asked}",
-            came=f"none within {CHECK_TIMEOUT_S:.0f} s",
-        )
-    if done[0] != 0:
-        _refused(tree, overrides, done[1])
+    with Process(tree, [*overrides, *MEASURE, "plan=true"], folder, {}) as process:
+        wait([process], CHECK_TIMEOUT_S)
+        if process.status() is None:
+            raise BadInput(
+                " ".join(overrides) or "the default cell",
+                expected=f"a plan of {tree.asked}",
+                came=f"none within {CHECK_TIMEOUT_S:.0f} s",
+            )
+        if process.status() != 0:
+            _refused(tree, overrides, process.said())
 
 
 def _refused(tree: Tree, overrides: Sequence[str], said: str) -> None:
     raise BadInput(
         " ".join(overrides) or "the default cell",
         expected=f"overrides that {tree.asked} knows",
-        came=f"its refusal\n{said.strip()}\n",
+        came=f"its refusal\n{said}\n",
         do="Both sides must know every key.",
     )
-
-
-def _start(
-    tree: Tree, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]
-) -> subprocess.Popen[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    # Started in the sweep's folder: a package in the caller's folder would come before the tree's.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments, f"out='{quoted}'"],
-        cwd=folder,
-        env={**tree.environment(), **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    _running.add(process)
-    return process
-
-
-def end_all() -> None:
-    """Ends every process that is running, for a duel that is interrupted."""
-    for process in tuple(_running):
-        _end(process)
-
-
-def _finish(process: subprocess.Popen[str], timeout_s: float) -> tuple[int, str] | None:
-    """Exit status and output; None when it had to be ended. Nothing of it is left running."""
-    try:
-        said, _ = process.communicate(timeout=timeout_s)
-        return process.returncode, said
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        _end(process)
-        _running.discard(process)
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    # The thread that waits for it may find its end first.
-    with contextlib.suppress(ProcessLookupError):
-        if process.poll() is None:
-            # First a chance to end its own child, which has a process group of its own.
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
