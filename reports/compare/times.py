@@ -7,7 +7,8 @@ mean over all cells: three processes that happen to agree are not yet a quiet ma
 Two sweeps run one after the other, each in its own mood of the machine, which no test on their
 processes can see. A change no larger than `MOOD` is therefore left to a duel, and so is one of up
 to `SHARED` that other cells went through as well, or the BPTT that took turns with this one in the
-same process. The ratio to that BPTT has no mood.
+same process. The ratio to that BPTT has no mood; measured beside other programs with several
+threads it says as little as a time, since a core that is gone costs one program more than another.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from scipy import optimize, stats
 from reports.compare.pairing import Cell
 from reports.compare.result import Line, Verdict
 from reports.records.columns import describe
+from reports.records.table import one_thread
 from reports.stats import LEAST, Welch, holm
 
 TIME, RATIO = "step_time_ms", "time_vs_bptt"
@@ -34,6 +36,7 @@ POWER = 0.8
 Sides = tuple[np.ndarray, np.ndarray]  # base and head, each [processes]
 _QUIETEST = 1e-6  # a spread of zero is a clock that does not tick
 _AGAINST = "against BPTT in the same process, unless that became faster"
+_CONTENDED = "contended: other programs ran beside them; a duel can tell"
 _LONE = "one cell alone: a mood of the machine can look like this; a duel can tell"
 _CLOCKED = ("ms", "s", "1/s")
 
@@ -69,7 +72,8 @@ def time_lines(cells: Sequence[Cell], metric: str, bar: float) -> list[Line]:
 
 def _of_bptt(times: Sides, cell: Cell) -> float:
     """[log] how much the BPTT slowed down that a cell took turns with; nan where it took none."""
-    ratios = [np.log(side[side > 0]) for side in cell.column(RATIO)]
+    sides = zip(cell.column(RATIO), _busy(cell, RATIO), strict=True)
+    ratios = [np.log(side[(side > 0) & ~busy]) for side, busy in sides]
     if not all(map(len, ratios)):
         return math.nan
     gaps = [head.mean() - base.mean() for base, head in (map(np.log, times), ratios)]
@@ -158,12 +162,8 @@ def _line(cell: Cell, metric: str) -> tuple[Line, tuple[Sides | None, Cell]] | N
         return replace(line, note="a time that is not positive"), (None, cell)
     line = replace(line, change=float(np.exp(np.log(head).mean() - np.log(base).mean()) - 1))
     machine = cell.difference("fingerprint").removeprefix("different ")
-    # Other programs hit both parts of a ratio alike, and nothing that no clock measures.
-    clocked = describe(metric).unit in _CLOCKED
-    calm = [
-        side[known & ~((busy > 0) & clocked)]
-        for side, known, busy in zip(sides, there, cell.column("contended"), strict=True)
-    ]
+    busy = _busy(cell, metric)
+    calm = [s[known & ~b] for s, known, b in zip(sides, there, busy, strict=True)]
     left_out = len(base) + len(head) - sum(map(len, calm))
     few = min(len(base), len(head))
     told: Sides | None = None
@@ -172,11 +172,25 @@ def _line(cell: Cell, metric: str) -> tuple[Line, tuple[Sides | None, Cell]] | N
     elif few < LEAST:
         note = f"{few} process{'es' if few > 1 else ''} a side; repeats={LEAST} or more can tell"
     elif min(map(len, calm)) < LEAST:
-        note = "contended: other programs ran beside them; a duel can tell"
+        note = _CONTENDED + "; threads=1 makes ratios that these do not move" * (metric == RATIO)
     else:
         told = calm[0], calm[1]
         note = f"{left_out} contended process{'es' * (left_out > 1)} left out" if left_out else ""
     return replace(line, note=_joined([cell.lacking(metric), note])), (told, cell)
+
+
+def _busy(cell: Cell, metric: str) -> list[np.ndarray]:
+    """Which processes of base and of head have a number that other programs may have moved.
+
+    They slow both parts of a ratio alike where its process has one thread, and nothing that no
+    clock measures.
+    """
+    busy = [side > 0 for side in cell.column("contended")]
+    if metric == RATIO:
+        alone = [one_thread(cell.both.rows.iloc[at]).to_numpy() for at in cell.at]
+        return [side & ~single for side, single in zip(busy, alone, strict=True)]
+    clocked = describe(metric).unit in _CLOCKED
+    return [side & clocked for side in busy]
 
 
 def _joined(notes: Sequence[str]) -> str:

@@ -42,9 +42,12 @@ class Time:
         repeats: the rounds of the sweep that they ran in.
         contended: all of them ran while more was running than the machine has cores.
         against: its time over BPTT's, the two by turns in each process; None where it was not so
-            measured.
+            measured, or only where load may have moved it.
         beside: what the BPTT that it took turns with had in common with it; the step of that is the
             same for every batching, library and rule of updates.
+        moved: that ratio where load may have moved it, as it was measured under contention with
+            several threads: a core that is gone costs one way more than BPTT, and another less.
+        one_thread: its processes computed on one thread.
     """
 
     ms: Interval
@@ -55,6 +58,8 @@ class Time:
     contended: bool
     against: Interval | None = None
     beside: str = ""
+    moved: Interval | None = None
+    one_thread: bool = False
 
     @property
     def mean(self) -> float:
@@ -96,15 +101,20 @@ def time_of(cells: pd.DataFrame) -> Time | None:
     middle = np.sort(logs)[(len(logs) - 1) // 2]
     near = (np.abs(logs - middle) <= np.log(ODD)) | (len(logs) < LEAST)
     kept = used[near]
+    contended, alone = bool(kept["contended"].all()), bool(timed["one_thread"].all())
+    ratio = _against(timed if alone else used)
+    safe = alone or not contended
     return Time(
         ms=interval(kept["step_time_ms"].to_numpy(dtype=float), own=own_ends(used, "step_time_ms")),
         logs=tuple(sorted(logs[near].tolist())),
         n=len(kept),
         odd=len(used) - len(kept),
         repeats=frozenset(kept["repeat"].dropna().astype(int)),
-        contended=bool(kept["contended"].all()),
-        against=_against(timed),
+        contended=contended,
+        against=ratio if safe else None,
         beside=str(timed["beside"].iloc[0]),
+        moved=None if safe else ratio,
+        one_thread=alone,
     )
 
 
@@ -125,9 +135,9 @@ def _against(cells: pd.DataFrame) -> Interval | None:
 
 def with_bptt(times: dict[str, Time], bptt: Collection[str]) -> dict[str, Time]:
     """The times of a setting's ways, that of BPTT as 1 where others took turns with it."""
-    beside = {t.beside for name, t in times.items() if t.against and name not in bptt}
+    turned = {t.beside for n, t in times.items() if n not in bptt and (t.against or t.moved)}
     return {name: replace(time, against=Interval(1.0, 1.0, 1.0))
-            if name in bptt and not time.against and time.beside in beside else time
+            if name in bptt and not time.against and time.beside in turned else time
             for name, time in times.items()}  # fmt: skip
 
 
@@ -162,18 +172,20 @@ def _modes(groups: Sequence[np.ndarray]) -> float:
 def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
     """How a's time stands to b's, at 1 % over all `pairs` that are compared.
 
-    Where both took turns with BPTT their ratios to it are compared, whatever else was running.
+    Where both took turns with BPTT, and load moved neither ratio to it, these are compared.
     Otherwise a time that was measured under contention is compared only with one of the same rounds
-    of the sweep, in which both were disturbed alike. A difference is at least 5 %, and on a machine
-    of two speeds their distance: which of them a process met says nothing of its program.
+    of the sweep, in which both were disturbed alike; of several threads a load takes more from one
+    program than from another all the same. A difference is at least 5 %, and on a machine of two
+    speeds their distance: which of them a process met says nothing of its program.
     """
     found = _difference(a, b, noise)
-    if not found.by_turns and (a.contended or b.contended) and len(a.repeats & b.repeats) < 3:
+    busy = not found.by_turns and (a.contended or b.contended)
+    if busy and len(a.repeats & b.repeats) < LEAST:
         return "not compared"
     least = float(np.log1p(LEAST_BAR))
-    if found.error != found.error:
+    if found.error != found.error or (busy and not (a.one_thread and b.one_thread)):
         least = float(np.log1p(UNKNOWN_BAR))
-    elif noise and not found.by_turns:
+    if noise and not found.by_turns:
         least = max(least, noise.modes)
     if abs(found.gap) <= max(least, np.nan_to_num(found.half(1 - _ALPHA / (2 * pairs)))):
         return "within noise"

@@ -19,7 +19,7 @@ import pandas as pd
 from reports.records import Record, frame
 from reports.records.columns import HELD, REPLICATION, SETTINGS, SIZES, SYMBOLS
 from reports.records.settings import variants, varying_within
-from reports.records.table import recorded_contention
+from reports.records.table import one_thread, recorded_contention
 
 TUNED, UPDATES = "cfg.lr", "cfg.update_every"
 _IN_WORDS = {"update_every=sequence": "", "update_every=1": " (updated every step)"}
@@ -38,8 +38,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 
     Returns:
         The columns of `reports.records.frame` and those named above; ``machine``; ``contended``;
-        ``silent`` and ``weights``, how many weights get no gradient, of how many compared;
-        ``choose``, "trial" or "final" of a contest's cells and "" of others.
+        ``one_thread``; ``silent`` and ``weights``, how many weights get no gradient, of how many
+        compared; ``choose``, "trial" or "final" of a contest's cells and "" of others.
     """
     table = _with_provenance(frame(records), records)
     options = [c for c in varying_within(table, SETTINGS) if _of_a_way(c)]
@@ -123,6 +123,7 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
         machine=[short[m] if distinct else m for m in machines],
         contended=pd.Series(map(contended, records), index=table.index, dtype=bool)
         | table["shared_with"].gt(0),
+        one_thread=one_thread(table),
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],
     )

@@ -78,5 +78,10 @@ class Way:
 
     @property
     def against(self) -> Interval | None:
-        """Its time over BPTT's, the two by turns in one process."""
+        """Its time over BPTT's by turns in one process, where load cannot have moved it."""
         return self.time.against if self.time else None
+
+    @property
+    def moved(self) -> Interval | None:
+        """That ratio where load may have moved it: told, and compared with no other."""
+        return self.time.moved if self.time else None

@@ -75,8 +75,9 @@ def _costs(way: Way | None, setting: Setting, learned: str) -> dict[str, Cell | 
     """A way's time over BPTT's, its time, its memory and what it learned, under that head."""
     time, found = way and way.time, way and way.learned
     lost = f"; {time.odd} more, far off, left out" if time and time.odd else ""
+    ratio, moved = (way.against, way.moved) if way else (None, None)
     return {
-        heading(AGAINST): between(way.against) if way and way.against else "–",
+        heading(AGAINST): between(ratio) if ratio else between(moved) + "*" if moved else "–",
         "ms per training step": Cell(
             figure(time.ms) + "*" * time.contended,
             kind(time.ms, time.n, "process", "processes") + lost) if time else "–",
@@ -123,7 +124,7 @@ def _standing(setting: Setting, way: Way) -> Cell:
     elif recommended:
         said = said or "recommended as well"
     elif order == "not compared":
-        said = said or "may be as fast"
+        said = said or order
     elif order:
         told = order if order == "within noise" else change(answer.ratio[way.name])
         said = f"{said}; {told}" if said else told

@@ -73,6 +73,15 @@ def recorded_contention(record: Record) -> float | None:
     return next((float(t) for t in told if isinstance(t, int | float) and t == t), None)
 
 
+def one_thread(table: pd.DataFrame) -> pd.Series:
+    """Whether each row's process computed on one thread. Load that takes the cores of several moves
+    even the ratio of two that take turns; that of one thread it leaves alone.
+    """
+    return pd.to_numeric(table.get("cfg.threads", pd.Series(index=table.index)), "coerce").eq(
+        1
+    ).fillna(False).astype(bool) | table.get("env.cores", pd.Series("", table.index)).eq("1")
+
+
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:
     """Every leaf of a nested configuration as (dotted path, value); lists become JSON text."""
     if isinstance(config, dict):

@@ -62,6 +62,14 @@ NOISE: dict[str, Callable[[Rng, int], np.ndarray]] = {
 }
 
 
+# Both processes of a pair share a mood; a load may all the same cost one of them a core.
+OF_PAIRS = {name: draw for name, draw in NOISE.items() if "mood" not in name} | {
+    "load on either process, 25 %": lambda rng, n: (
+        0.03 * rng.standard_normal(n) + rng.choice([-0.25, 0.25]) * (np.arange(n) == 0)
+    )
+}
+
+
 def sweeps(noise: str, rng: Rng, repeats: int, cells: int) -> np.ndarray:
     """[side, cell, repeat] logarithms of times of two equal sweeps."""
     drawn = NOISE[noise](rng, 2 * repeats * cells)
@@ -112,7 +120,7 @@ def duel_alarms(noise: str, ratio: float, failing: float, duels: int) -> float:
         while wanted := (decision := sequential.decide(state))["wanted"]:
             for _ in range(wanted[0]["pairs"]):
                 # What follows one another in time is in either order.
-                values = np.exp(rng.permutation(NOISE[noise](rng, 2))) * (1.0, ratio)
+                values = np.exp(rng.permutation(OF_PAIRS[noise](rng, 2))) * (1.0, ratio)
                 outcomes = [
                     {"value": None if rng.random() < failing else value, "status": "", "reason": ""}
                     for value in values
@@ -153,10 +161,7 @@ def main() -> None:
         "| 20 % found |"
     )
     print("|---|" + "---:|" * len(CASES))
-    for noise in NOISE if arguments.duels else ():
-        # Both processes of a pair share a mood.
-        if "mood" in noise:
-            continue
+    for noise in OF_PAIRS if arguments.duels else ():
         told = [f"{duel_alarms(noise, *case, arguments.duels):.1%}" for case in CASES]
         print(f"| {noise} | " + " | ".join(told) + " |", flush=True)
 

@@ -10,7 +10,7 @@ from planted_records import (
     at,
     by_turns,
     contended,
-    faster_by_turns_on_a_busy_machine,
+    faster_by_turns_of_one_thread_on_a_busy_machine,
 )
 from synthetic_records import Records, record, study, way
 
@@ -69,6 +69,7 @@ def test_all_ratios_are_to_one_bptt_whatever_the_batching_and_the_updates() -> N
                                          ("d_rtrl", "manual", 1, 4)):  # fmt: skip
         some = way(rng, algo, 5 * ratio, 20, seeds=1, noise=0.5, batching=batching)
         made += at(by_turns(contended(some), ratio), update_every=every)
+    at(made, threads=1)
     (setting,) = study(made).facts.settings
     told = {w.name: round(w.against.centre, 2) for w in setting.ways if w.against}
     assert told == {
@@ -93,7 +94,7 @@ def test_ratios_of_equal_ways_seldom_part_them() -> None:
 
 
 def test_the_ratio_to_bptt_stands_first_and_may_be_absent() -> None:
-    records = faster_by_turns_on_a_busy_machine(np.random.default_rng(0))
+    records = faster_by_turns_of_one_thread_on_a_busy_machine(np.random.default_rng(0))
     told = page.markdown(Context(study(records), [], []))
     assert "| way | time over BPTT's | ms per training step |" in told
     assert "| **d_rtrl** | 0.6 (0.593 to 0.607) |" in told

@@ -147,14 +147,32 @@ def test_contended_processes_are_left_out_where_enough_others_are_there() -> Non
     assert line.high < 1
 
 
-def test_a_ratio_to_bptt_in_the_same_process_is_judged_whatever_the_machine_does() -> None:
-    busy = {"contended": [1] * 4}
+def test_a_ratio_to_bptt_of_one_thread_is_judged_whatever_the_machine_does() -> None:
+    busy = {"contended": [1] * 4, "cfg.threads": 1}
     time, ratio = sides({TIME: STEADY, RATIO: [0.5, 0.51, 0.5, 0.51], **busy},
                         {TIME: SLOWER, RATIO: [0.56, 0.57, 0.56, 0.57], **busy})  # fmt: skip
     assert (time.verdict, ratio.metric, ratio.verdict) == ("cannot tell", RATIO, "worse")
     assert ratio.note == "against BPTT in the same process, unless that became faster"
     (alone,) = sides({TIME: STEADY}, {TIME: STEADY, RATIO: [0.5] * 4})
     assert alone.metric == TIME
+
+
+@pytest.mark.parametrize("threads", [None, 2, 1])
+def test_load_that_moves_ratios_of_several_threads_raises_no_alarm(threads: int | None) -> None:
+    """On a busy head alone ratios move by up to 25 % either way; those of one thread do not."""
+    rng, alarms, found = np.random.default_rng(0), 0, 0
+    for _ in range(100):
+        logs = np.log(0.8) + 0.01 * rng.standard_normal((2, 4))
+        moved = rng.uniform(-0.25, 0.25) * (threads != 1)
+        base, same, slower = (dict.fromkeys((TIME, RATIO), np.exp(some))
+                              for some in (logs[0], logs[1] + moved, logs[1] + 0.2))  # fmt: skip
+        place = {"cfg.threads": threads, "env.cores": "2"}
+        for head in (same, slower):
+            lines = sides(base | place | {"contended": 0}, head | place | {"contended": 1})
+            alarms += head is same and any(line.alarm for line in lines)
+            found += head is slower and lines[1].verdict == "worse"
+    assert alarms == 0
+    assert found == (100 if threads == 1 else 0)
 
 
 def test_the_bptt_that_took_turns_tells_a_mood_from_a_change() -> None:

@@ -134,9 +134,11 @@ def test_steps_stand_for_times_that_cannot_be_compared() -> None:
     )
 
 
-def test_turns_with_bptt_tell_times_that_were_contended() -> None:
+@pytest.mark.parametrize("threads", [1, None])
+def test_turns_with_bptt_tell_contended_times_of_one_thread_alone(threads: int | None) -> None:
     rng = np.random.default_rng(0)
-    some = [way(rng, "bptt", ms=3.0), way(rng, "immediate", ms=9.0)]
+    some = [way(rng, "bptt", ms=3.0, threads=threads), way(rng, "immediate", ms=9.0,
+                                                           threads=threads)]  # fmt: skip
     for (costs, *_), ratio in zip(some, (1.0, 0.5), strict=True):
         costs["metrics"] |= {
             "contended": 1,
@@ -144,8 +146,12 @@ def test_turns_with_bptt_tell_times_that_were_contended() -> None:
             "time_vs_bptt_low": 0.97 * ratio,
             "time_vs_bptt_high": 1.03 * ratio,
         }
-    assert names(one(*some), "soonest") == ["immediate"]
-    assert names(one(*some), "soonest", "behind") == ["bptt"]
+    match = one(*some)
+    assert match.by_turns == (threads == 1)
+    assert match.in_steps == (threads != 1)
+    assert names(match, "soonest", "behind") == ["bptt"] * (threads == 1)
+    # By steps, of which both take about as many, neither is sooner.
+    assert sorted(names(match, "soonest")) == ["bptt", "immediate"][threads == 1 :]
 
 
 def test_online_updates_compete_beside_the_others() -> None:

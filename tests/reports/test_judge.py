@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
 
@@ -122,6 +123,10 @@ def test_times_under_contention_are_compared_only_round_by_round() -> None:
     assert cost.compare(busy, time(3), noise) == "not compared"
     rounds = [time(9, 9.1, 8.9, contended=True), time(3, 3.1, 2.9, contended=True)]
     assert cost.compare(*rounds, noise) == "slower"
+    near = time(7.2, 7.3, 7.1, contended=True)  # several threads: a load takes more from one
+    assert cost.compare(rounds[0], near, noise) == "within noise"
+    threads = [replace(t, one_thread=True) for t in (rounds[0], near)]
+    assert cost.compare(*threads, noise) == "slower"
     apart = time(3, 3.1, 2.9, contended=True, repeats=(7, 8, 9))
     assert cost.compare(rounds[0], apart, noise) == "not compared"
 
