@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
-from bench.bounds import Count, Positive, Range
+from bench.bounds import LARGEST, Count, NotNegative, Positive, Range
 
 # ``_target_: package.module.Name`` and the arguments of its constructor.
 Node = dict[str, Any]
@@ -62,7 +62,12 @@ class Config:
     update_every: Count | Literal["sequence"]
     tune: dict[str, Any]
     epochs: Count
+    loss_after: Annotated[int, Range(0, LARGEST)] | Annotated[float, Range(0, 1)]
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
     lr: Positive
+    weight_decay: NotNegative
+    rate_penalty: NotNegative
+    rate_target: NotNegative
     clip_norm: Positive
     dtype: Literal["float32", "float64"]
     devices: Annotated[int, Range(1, MAX_DEVICES)]
@@ -83,6 +88,13 @@ class Config:
                 for name, value in plain.items()
             }
         )
+
+    @property
+    def left_out(self) -> int:
+        """Steps at the beginning of a sequence that the loss does not ask for."""
+        if isinstance(self.loss_after, int):
+            return self.loss_after
+        return round(self.loss_after * self.n_steps)
 
     def plain(self) -> dict[str, Any]:
         """As dictionaries, for files and other processes."""

@@ -33,10 +33,16 @@ def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
 
 
 def task_of(config: Config) -> Any:
-    """The task of a cell."""
-    return instantiate(
+    """The task of a cell, whose loss leaves out the first steps where the cell says so."""
+    import numpy as np
+
+    task = instantiate(
         config.task, n_steps=config.n_steps, batch_size=config.batch_size, seed=config.seed
     )
+    if config.left_out:
+        asked = (np.arange(config.n_steps) >= config.left_out).astype(np.float32)
+        task.mask = asked if task.mask is None else asked * task.mask
+    return task
 
 
 def target_of(node: Mapping[str, Any]) -> Any:

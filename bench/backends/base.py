@@ -15,9 +15,14 @@ from bench.config import Config
 if TYPE_CHECKING:
     import brainstate
     import jax
-    import numpy as np
+
+    from bench.tasks.base import Task
 
     Arrays = dict[Any, Any]
+
+
+# What ``optimizer`` may be, and the name of it in braintools.
+OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
 
 
 class StepResult(NamedTuple):
@@ -25,12 +30,13 @@ class StepResult(NamedTuple):
 
     Attributes:
         losses: mean loss of each time step, [T].
-        correct: fraction of the sequences whose label is the largest logit at each step, [T].
+        correct: fraction of the sequences whose label is the largest logit at each step, [T]; None
+            where numbers are asked for.
         grad_norm: global norm of the summed gradient before clipping; 0 for an evaluation.
     """
 
     losses: jax.Array
-    correct: jax.Array
+    correct: jax.Array | None
     grad_norm: jax.Array
 
 
@@ -54,24 +60,24 @@ class Trainee(abc.ABC):
     Attributes:
         model: the brainstate model.
         weights: its trainable states by path.
-        mask: weight of the loss at each step, [T], of the cell's task; None for all alike.
+        task: the cell's, which says at which steps what is asked for.
     """
 
     model: brainstate.nn.Module
     weights: Mapping[Any, brainstate.ParamState]
-    mask: np.ndarray | None = None
+    task: Task
 
     @abc.abstractmethod
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        """Trains once from fresh states on ``xs`` [T, B, I], ``ys`` [B]."""
+        """Trains once from fresh states on ``xs`` [T, B, I] and the answers ``ys`` [B, ...]."""
 
     @abc.abstractmethod
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[Arrays, StepResult]:
         """The gradient of the loss summed over steps, by the paths of ``weights``, and the losses.
 
-        Each step counts as much as the ``mask`` says; the losses are those before it.
+        Each step counts as much as the task's ``mask`` says; the losses are those before it.
 
-        ``xs`` is [T, B, I], or [T, I] with a scalar ``ys`` for the single-sample batching.
+        ``xs`` is [T, B, I], or [T, I] with the answer of one for the single-sample batching.
         """
 
     @abc.abstractmethod
@@ -99,7 +105,7 @@ class Trainee(abc.ABC):
 
 
 class ModelTrainee(Trainee):
-    """A brainstate model under braintools' Adam; a subclass says what its gradient is.
+    """A brainstate model under an optimizer of braintools; a subclass says what its gradient is.
 
     Args:
         model: the built model.
@@ -113,7 +119,11 @@ class ModelTrainee(Trainee):
         self.model = model
         self.weights = model.states(brainstate.ParamState)
         self._config = config
-        self._optimizer = braintools.optim.Adam(lr=config.lr)
+        # Only what is set: older versions have another default.
+        decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
+        self._optimizer = getattr(braintools.optim, OPTIMIZERS[config.optimizer])(
+            lr=config.lr, **decay
+        )
         self._optimizer.register_trainable_weights(self.weights)
 
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
@@ -137,13 +147,18 @@ class ModelTrainee(Trainee):
         losses, correct = brainstate.transform.for_loop(lambda x: self._loss(self.model(x), ys), xs)
         return StepResult(losses, correct, jnp.zeros(()))
 
-    def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean cross entropy of logits, and the fraction that is right."""
-        import braintools
-        import jax.numpy as jnp
+    def _loss(self, out: jax.Array, asked: jax.Array) -> tuple[Any, Any]:
+        """Mean loss of outputs, and the fraction that is right."""
+        return self.task.answers.loss(out, asked)
 
-        loss = braintools.metric.softmax_cross_entropy_with_integer_labels(out, target).mean()
-        return loss, (jnp.argmax(out, axis=-1) == target).mean()
+
+def spiking_layers(model: brainstate.nn.Module) -> dict[str, Any]:
+    """The modules of a model that have spikes, by name."""
+    return {
+        ".".join(map(str, path)): node
+        for path, node in model.nodes().items()
+        if hasattr(node, "get_spike")
+    }
 
 
 class Backend(abc.ABC):
@@ -151,11 +166,12 @@ class Backend(abc.ABC):
 
     Attributes:
         requires: distributions that the cell's interpreter must have.
-        masks: whether its trainees weigh the loss of each step by their ``mask``.
+        losses: what its trainees have besides the loss of a class at every step: those weighed by a
+            ``mask``, of ``numbers``, with a penalty on ``rates``.
     """
 
     requires: tuple[str, ...] = ()
-    masks = False
+    losses: tuple[str, ...] = ()
 
     def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
         """Why this backend cannot run a cell, or an empty string. Imports nothing heavy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.backends.base import Backend, ModelTrainee, StepResult, Trainee
+from bench.backends.base import Backend, ModelTrainee, StepResult, Trainee, spiking_layers
 from bench.config import Config
 from bench.instantiate import instantiate
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Core(Backend):
     """Algorithms of ``core``, built from their ``_target_``."""
 
-    masks = True
+    losses = ("mask", "numbers", "rates")
 
     def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
         if config.batching.mode == "single" and config.update_every != "sequence":
@@ -45,48 +45,48 @@ class CoreTrainee(ModelTrainee):
         self._share = 1.0 / config.batch_size if self._mode == "single" else 1.0
 
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        import core
-        from bench.cell.trees import norm
-
-        result = core.train(
-            self._started(xs, self._mode),
-            self._loss,
-            xs,
-            ys,
-            self._optimizer,
-            has_aux=True,
-            update_every=self._config.update_every,
-            clip_norm=self._config.clip_norm,
-            mask=self.mask,
-        )
-        return StepResult(result.losses, result.aux, norm(result.grads))
+        return self._trained(xs, ys, self._optimizer, self._config.clip_norm)[1]
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         """That of all updates of a sequence together, had they left the weights as they are."""
-        import core
         from bench.cell.trees import norm
 
         total = Total(self.weights)
+        _, result = self._trained(xs, ys, total, None)
+        gradient = total.value()
+        return gradient, result._replace(grad_norm=norm(gradient))
+
+    def _trained(
+        self, xs: jax.Array, ys: jax.Array, optimizer: Any, clip_norm: float | None
+    ) -> tuple[dict[Any, Any], StepResult]:
+        """The gradient of the last update, and what was computed."""
+        import core
+        from bench.cell.trees import norm
+
+        asked, per_step = self.task.answers.in_time(ys, xs)
         result = core.train(
             self._started(xs, self._mode),
-            self._loss,
+            self._loss_and_aux,
             xs,
-            ys,
-            total,
+            asked,
+            optimizer,
             has_aux=True,
             update_every=self._config.update_every,
-            clip_norm=None,
-            mask=self.mask,
+            clip_norm=clip_norm,
+            mask=self.task.mask,
+            per_step_targets=per_step,
         )
-        gradient = total.value()
-        return gradient, StepResult(result.losses, result.aux, norm(gradient))
+        losses, right = result.aux
+        return result.grads, StepResult(losses, right, norm(result.grads))
 
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         import jax.numpy as jnp
 
         import core
 
-        result = core.evaluate(self._started(xs, "manual"), self._loss, xs, ys, has_aux=True)
+        asked, per_step = self.task.answers.in_time(ys, xs)
+        algo = self._started(xs, "manual")
+        result = core.evaluate(algo, self._loss, xs, asked, has_aux=True, per_step_targets=per_step)
         return StepResult(result.losses, result.aux, jnp.zeros(()))
 
     def trace_bytes(self, xs: Any) -> dict[str, int]:
@@ -107,11 +107,26 @@ class CoreTrainee(ModelTrainee):
         core.initialise(algo, xs[0], batching=mode)
         return algo
 
-    def _loss(self, out: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Of logits [B, O], or [O] of one sequence."""
-        loss, right = super()._loss(out, target)
+    def _loss_and_aux(self, out: jax.Array, asked: jax.Array) -> tuple[Any, Any]:
+        """What is differentiated, of outputs [B, O] or [O], and what is reported beside it."""
+        import jax
+
         single = out.ndim == 1
-        return (loss * self._share, right * self._share) if single else (loss, right)
+        found = self._loss(out, asked)
+        share = self._share if single else 1.0
+        found = jax.tree.map(lambda a: a * share, found)
+        return found[0] + share * self._penalty(), found
+
+    def _penalty(self) -> Any:
+        """Of the rates of spiking layers; each sequence has its own, so that batchings agree."""
+        import jax.numpy as jnp
+
+        config = self._config
+        if not config.rate_penalty:
+            return 0.0
+        rates = [node.get_spike().mean(-1) for node in spiking_layers(self.model).values()]
+        errors = [jnp.mean((rate - config.rate_target) ** 2) for rate in rates]
+        return config.rate_penalty * sum(errors, 0.0)
 
 
 class Total:

@@ -13,6 +13,7 @@ import brainunit as u
 import jax
 import numpy as np
 
+from bench.answers import CLASSES
 from bench.backends.base import Backend, Trainee
 from bench.cell.compilations import Compilations
 from bench.cell.run import Run
@@ -49,12 +50,11 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     first, *_ = itertools.islice(task.batches(0), 1)
     xs, ys = first[0].astype(config.dtype), first[1]
     model = model_of(config, task)
-    if task.mask is not None and not backend.masks:
-        raise Skip(
-            f"{choices['backend']} trains on every step, and {choices['task']} asks for some only"
-        )
+    for loss, words in _losses(config, task).items():
+        if loss not in backend.losses:
+            raise Skip(f"{choices['backend']} trains on a class at every step; this cell has {words}")
     trainee = backend.trainee(model, config)
-    trainee.mask = task.mask
+    trainee.task = task
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     with Compilations() as compilations:
         stepper = stepper_of(trainee, config.batching.mode, config.devices, xs, ys, on_phase)
@@ -86,7 +86,8 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
             "first_call_s": first_call,
             "n_compilations": compilations.count,
             "n_weights": _count(weights),
-            "n_classes": task.n_out,
+            "n_classes": task.n_out if task.answers is CLASSES else None,
+            "guess_loss": task.guess.loss,
             "calls_per_step": max(times for _, times in stepper.calls),
         },
         "provenance": {"device": str(jax.devices()[0].device_kind)},
@@ -116,7 +117,7 @@ class Rebuild:
         for path, state in model.states(brainstate.ParamState).items():
             state.value = jax.tree.map(lambda leaf: leaf.astype(other.dtype), self.weights[path])
         trainee: Trainee = instantiate(other.backend).trainee(model, other)
-        trainee.mask = self.task.mask
+        trainee.task = self.task
         return trainee
 
 
@@ -136,6 +137,16 @@ def model_of(config: Config, task: Task) -> Any:
         n_out=task.n_out,
         n_layers=config.n_layers,
     )
+
+
+def _losses(config: Config, task: Task) -> dict[str, str]:
+    """What the loss of a cell asks for besides a class at every step, as ``Backend.losses``."""
+    asked = {
+        "numbers": (task.answers is not CLASSES, "numbers to answer"),
+        "mask": (task.mask is not None, "a loss at some steps only"),
+        "rates": (config.rate_penalty > 0, "a penalty on rates"),
+    }
+    return {name: words for name, (is_asked, words) in asked.items() if is_asked}
 
 
 def _count(weights: Mapping[Any, Any]) -> int:

@@ -72,10 +72,10 @@ def _checked_task(job: Mapping[str, Any]) -> Any:
             "Choose a task that can be learned, or leave tune out."
         )
     target = config.metric.get("learning", {}).get("target")
-    if target is not None and not 1 / task.n_out < target <= 1:
+    if target is not None and not task.guess.score < target <= 1:
         raise ValueError(
-            f"metric.learning.target: expected an accuracy above that of guessing, "
-            f"{1 / task.n_out:.3g}, and at most 1, got {target:g}. Try "
+            f"metric.learning.target: expected a score ({task.answers.name}) above that of "
+            f"guessing, {task.guess.score:.3g}, and at most 1, got {target:g}. Try "
             "metric.learning.target=0.9."
         )
     return task
@@ -125,7 +125,7 @@ def _built(job: Mapping[str, Any]) -> Finding:
         return finding()
     try:
         trainee = backend.trainee(model, config)
-        trainee.mask = task.mask
+        trainee.task = task
         return finding(predicted_mib=predict_mib(trainee, task, config))
     except (MemoryError, jax.errors.JAXTypeError):
         raise
@@ -142,12 +142,21 @@ def _line(error: Exception) -> str:
 def predict_mib(trainee: Any, task: Any, config: Config) -> float:
     """MiB that a training step needs, from the shapes in its traced program."""
     import brainstate
+    import jax
 
     from bench.cell.memory_estimate import peak_bytes
 
-    xs, ys = next(iter(task.batches(0)))
+    # Shapes are enough: a batch may be larger than the memory of this machine.
+    xs: tuple[int, ...] = (config.n_steps, config.batch_size, task.n_in)
+    ys, kind = task.answers.shape(task, config.n_steps, config.batch_size)
     single = config.batching.mode == "single"
-    step, example = (trainee.gradient, (xs[:, 0], ys[0])) if single else (trainee.train, (xs, ys))
+    if single:
+        xs, ys = (config.n_steps, task.n_in), ys[1:]
+    example = (
+        jax.ShapeDtypeStruct(xs, config.dtype),
+        jax.ShapeDtypeStruct(ys, jax.dtypes.canonicalize_dtype(kind)),
+    )
+    step = trainee.gradient if single else trainee.train
     traced = brainstate.transform.StatefulFunction(step, return_only_write=False)
     traced.make_jaxpr(*example)
     return peak_bytes(traced.get_jaxpr(*example)) / 2**20

@@ -6,13 +6,13 @@ that the task may be too hard for an hour as well, or needs another learning rat
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from bench.answers import CLASSES
 from bench.cell.build import build
 from bench.config import Config
 from bench.errors import BadInput
@@ -23,7 +23,7 @@ from bench.tasks.base import Batch, Task
 
 SECONDS, SAY_EVERY_S = 60.0, 5.0
 PATIENCE = 30  # epochs without a better one, after which a task that was learned is done
-LEARNED = 0.5  # of the way from guessing to always right; below, it is only on its way
+LEARNED = 0.5  # of the way from guessing to the best score; below, it is only on its way
 
 
 def run(config: Config, choices: Mapping[str, str], name: str, memory_bytes: int) -> int:
@@ -58,7 +58,7 @@ def run(config: Config, choices: Mapping[str, str], name: str, memory_bytes: int
     test, split = task.test(), task.split()
     held_out = split[1] if split else test
     guess = _describe(task, batch, test, split)
-    if held_out is None or task.best_loss >= 0.99 * math.log(task.n_out):
+    if held_out is None or task.best_loss >= 0.99 * task.guess.loss:
         print(f"{name}: nothing to learn, so nothing was trained")
         return 0
     run, _ = build(
@@ -78,62 +78,60 @@ def _broken(task: Task, batch: Batch, config: Config) -> list[str]:
         )
     elif not np.isfinite(xs).all():
         found.append("inputs: expected finite numbers")
-    if ys.shape != shape[1:2] or ys.dtype != np.int32:
-        found.append(f"labels: expected [B] = [{shape[1]}] int32, got {list(ys.shape)} {ys.dtype}")
-    elif not 0 <= ys.min() <= ys.max() < task.n_out:
-        found.append(f"labels: expected 0 to {task.n_out - 1}, got {ys.min()} to {ys.max()}")
+    found += task.answers.broken(task, ys, *shape[:2])
     if task.mask is not None and np.shape(task.mask) != shape[:1]:
         found.append(f"mask: expected [T] = [{shape[0]}], got {list(np.shape(task.mask))}")
     return found
 
 
 def _describe(task: Task, batch: Batch, test: Batch | None, split: Any) -> float:
-    """Prints the data; returns the accuracy of guessing."""
+    """Prints the data; returns the score of guessing."""
     xs, ys = batch
     print(
         f"inputs   {list(xs.shape)}, {xs.min():.3g} to {xs.max():.3g}, mean {xs.mean():.3g}, "
         f"{100 * (xs != 0).mean():.0f} % not zero"
     )
-    print(f"labels   {task.n_out} classes, {len(np.unique(ys))} of them in this batch")
+    print(f"answers  {task.answers.describe(task, ys)}")
     asked = len(xs) if task.mask is None else int(np.count_nonzero(task.mask))
     print(f"loss     asked for at {asked} of {len(xs)} steps")
-    guess = 1 / task.n_out
+    guess = task.guess.score
     for kind, data in (("test", test), ("choose", split[1] if split else None)):
         if data is None:
             print(f"{kind:9}none")
             continue
-        most = np.bincount(data[1], minlength=task.n_out).max() / len(data[1])
-        guess = max(guess, float(most)) if kind == "test" else guess
+        if task.answers is CLASSES and kind == "test":
+            guess = max(guess, float(np.bincount(data[1]).max() / len(data[1])))
         print(f"{kind:9}{len(data[1])} sequences")
-    print(f"chance   {100 * guess:.1f} %, loss {math.log(task.n_out):.4f}")
+    print(f"chance   {task.answers.figure(guess)}, loss {task.guess.loss:.4f}")
     return guess
 
 
 def _learned(run: Run, guess: float, name: str) -> int:
     """Trains a GRU for a minute and says what it came to."""
     started = said = time.monotonic()
+    answers = run.task.answers
     found: list[float] = []
     steps: list[int] = []
 
     def share() -> float:
         return (max(found) - guess) / (1 - guess) if guess < 1 else 1.0
 
-    def over(accuracy: float, n: int) -> bool:
+    def over(score: float, n: int) -> bool:
         nonlocal said
-        found.append(accuracy)
+        found.append(score)
         steps.append(n)
         now = time.monotonic()
         if now - said > SAY_EVERY_S:
             said = now
-            print(f"epoch {len(found):4}  {100 * accuracy:5.1f} % of the held-out data", flush=True)
+            print(f"epoch {len(found):4}  {answers.figure(score):>7} on held-out data", flush=True)
         idle = len(found) - 1 - found.index(max(found))
-        return now - started > SECONDS or (share() > LEARNED and (idle > PATIENCE or accuracy == 1))
+        return now - started > SECONDS or (share() > LEARNED and (idle > PATIENCE or score == 1))
 
     Learning(choose="trial" if run.task.split() else None).measure(run, over)
     best = max(found)
     words = (
-        f"a GRU reaches {100 * best:.1f} % of the held-out data in "
-        f"{steps[found.index(best)]} steps (guessing: {100 * guess:.1f} %)"
+        f"a GRU reaches {answers.name} {answers.figure(best)} on held-out data in "
+        f"{steps[found.index(best)]} steps (guessing: {answers.figure(guess)})"
     )
     print(f"{name}: {words}{'' if share() > LEARNED else ': it has not learned the task in time'}")
     return 0 if share() > LEARNED else 1

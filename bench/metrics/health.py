@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.backends.base import spiking_layers
 from bench.bounds import NotNegative
 from bench.metrics.base import Metric, Run
+from bench.tasks.base import Task
 
 if TYPE_CHECKING:
     import jax
 
-# Of the way from guessing to always right: what chance does not reach on a training set.
+# Of the way from guessing to the best score: what chance does not reach on a training set.
 LEARNED = 0.05
 
 
@@ -22,8 +24,8 @@ class Health(Metric):
     """Words about what is wrong; an empty string when nothing is.
 
     Args:
-        stuck_within: a final loss within this fraction of ln(classes) is the loss of guessing,
-            unless nothing better is possible, or the answers are better than guesses all the same.
+        stuck_within: a final loss within this fraction of that of guessing is stuck there, unless
+            nothing better is possible, or the answers are better than guesses all the same.
     """
 
     def __init__(self, stuck_within: NotNegative = 0.01) -> None:
@@ -40,7 +42,7 @@ class Health(Metric):
         words = [
             *(f"layer {name} never spikes" for name, rate in rates.items() if rate == 0),
             *gradient_words(metrics.get("grad_norm"), "grad_norm" in metrics),
-            *self.loss_words(run.parts.get("curves", {}), run.task.n_out, run.task.best_loss),
+            *self.loss_words(run.parts.get("curves", {}), run.task),
         ]
         silent = without_gradient(run.parts.get("fidelity", {}))
         words += [f"no gradient reaches {', '.join(silent)}"] if silent else []
@@ -60,24 +62,19 @@ class Health(Metric):
             "health": "; ".join(words),
         }
 
-    def loss_words(self, curves: Mapping[str, Any], n_out: int, best: float = 0.0) -> list[str]:
-        """What is wrong with the curves of training over ``n_out`` classes.
-
-        Args:
-            curves: mean loss and accuracy of every epoch.
-            n_out: classes.
-            best: loss of the best possible answers.
-        """
+    def loss_words(self, curves: Mapping[str, Any], task: Task) -> list[str]:
+        """What is wrong with the curves of training: mean loss and score of every epoch."""
         losses = curves.get("loss", [])
         if not losses:
             return []
         if not all(math.isfinite(loss) for loss in losses):
             return ["loss is not finite"]
-        chance = math.log(n_out)
-        slack = self._stuck_within * chance
-        gained = (curves["accuracy"][-1] - 1 / n_out) / (1 - 1 / n_out) if n_out > 1 else 0.0
-        if abs(losses[-1] - chance) <= slack < chance - best and gained < LEARNED:
-            return [f"loss stuck at ln({n_out}) = {chance:.4f}"]
+        guess = task.guess
+        slack = self._stuck_within * guess.loss
+        score = curves[task.answers.column][-1]
+        gained = (score - guess.score) / (1 - guess.score) if guess.score < 1 else 0.0
+        if abs(losses[-1] - guess.loss) <= slack < guess.loss - task.best_loss and gained < LEARNED:
+            return [f"loss stuck at {guess.words} = {guess.loss:.4f}"]
         return []
 
 
@@ -119,11 +116,7 @@ def firing_rates(run: Run) -> dict[str, float]:
     from bench.cell.program import Program
 
     model = run.trainee.model
-    layers = {
-        ".".join(map(str, path)): node
-        for path, node in model.nodes().items()
-        if hasattr(node, "get_spike")
-    }
+    layers = spiking_layers(model)
     if not layers:
         return {}
 

@@ -15,14 +15,14 @@ from bench.tasks.base import Batch, Task
 class Learning(Metric):
     """Trains from the initial weights for the configured epochs, evaluating after each.
 
-    A sequence is classified by the logits of its last step.
+    A score is the task's: the accuracy at the last step, or R² of numbers.
 
     Args:
         target_loss: mean training loss of an epoch that ``time_to_target_s`` counts to; None for
             half of the first epoch's.
         choose: trains without a part of the training data and evaluates on that part instead, to
             choose by; ``trial`` never looks at the test data, ``final`` once, after training.
-        target: validation accuracy that ``steps_to_target`` counts to; None for the task's.
+        target: validation score that ``steps_to_target`` counts to; None for the task's.
     """
 
     reads_clock = True
@@ -38,13 +38,13 @@ class Learning(Metric):
         self._target = target
 
     def measure(
-        self, run: Run, over: Callable[[float, int], bool] = lambda accuracy, steps: False
+        self, run: Run, over: Callable[[float, int], bool] = lambda score, steps: False
     ) -> dict[str, Any]:
         """As of every metric.
 
         Args:
             run: the cell.
-            over: told the held-out accuracy and the training steps after every epoch; whether to
+            over: told the held-out score and the training steps after every epoch; whether to
                 stop there.
         """
         import jax
@@ -53,16 +53,21 @@ class Learning(Metric):
         from bench.cell.stepper import timed
 
         task, held_out = self._data(run.task)
+        score = task.answers.column
         dtype, evaluate = run.config.dtype, None
 
         def evaluated(data: Batch) -> tuple[float, float]:
-            """Loss and accuracy."""
+            """Loss and score."""
             nonlocal evaluate
             xs, ys = data[0].astype(dtype), data[1]
             if evaluate is None:
                 evaluate = Program(run.trainee.evaluate, xs, ys, reads_only=True)
             result = evaluate(evaluate.values(), xs, ys)[1]
-            return _mean(result.losses, task), float(result.correct[-1])
+            return judged(result)
+
+        def judged(result: Any) -> tuple[float, float]:
+            loss = _mean(result.losses, task)
+            return loss, task.answers.score(loss, result.correct, run.task)
 
         name = "validation" if self._choose else "test"
         curves: dict[str, list[Any]] = {
@@ -70,8 +75,8 @@ class Learning(Metric):
             for column in (
                 "epoch",
                 "loss",
-                "accuracy",
-                f"{name}_accuracy",
+                score,
+                f"{name}_{score}",
                 f"{name}_loss",
                 "train_time_s",
                 "train_steps",
@@ -89,16 +94,17 @@ class Learning(Metric):
             norms += [float(result.grad_norm) for result in results]
             curves["epoch"].append(epoch + 1)
             curves["train_steps"].append(len(norms))
-            curves["loss"].append(float(np.mean([_mean(r.losses, task) for r in results])))
-            curves["accuracy"].append(float(np.mean([r.correct[-1] for r in results])))
+            losses, scores = zip(*map(judged, results), strict=True)
+            curves["loss"].append(float(np.mean(losses)))
+            curves[score].append(float(np.mean(scores)))
             curves["train_time_s"].append(spent)
             # The evaluation reads the weights from the states.
             run.stepper.store(values)
             values = run.stepper.values()
-            loss, accuracy = (None, None) if held_out is None else evaluated(held_out)
+            loss, found = (None, None) if held_out is None else evaluated(held_out)
             curves[f"{name}_loss"].append(loss)
-            curves[f"{name}_accuracy"].append(accuracy)
-            if accuracy is not None and over(accuracy, len(norms)):
+            curves[f"{name}_{score}"].append(found)
+            if found is not None and over(found, len(norms)):
                 break
         test: tuple[float, int] | None = None
         if self._choose == "final" and (data := run.task.test()) is not None:
@@ -124,33 +130,33 @@ class Learning(Metric):
         test: tuple[float, int] | None,
         task: Task,
     ) -> dict[str, float | None]:
-        losses = curves["loss"]
+        losses, score = curves["loss"], task.answers.column
         target = losses[0] / 2 if self._target_loss is None else self._target_loss
         found = {
             "loss_first": losses[0],
             "loss_final": losses[-1],
-            "accuracy": curves["accuracy"][-1],
+            score: curves[score][-1],
             "grad_norm": norms[0],
         }
         if self._choose is None:
             return found | {
-                "test_accuracy": curves["test_accuracy"][-1],
+                f"test_{score}": curves[f"test_{score}"][-1],
                 "target_loss": target,
                 "time_to_target_s": time_to(losses, curves["train_time_s"], target),
             }
         found |= {
             "validation_loss": curves["validation_loss"][-1],
-            "validation_accuracy": curves["validation_accuracy"][-1],
+            f"validation_{score}": curves[f"validation_{score}"][-1],
         }
         if self._choose == "trial":
             return found
         goal = self._target or task.target
-        missing = [] if goal is None else [goal - a for a in curves["validation_accuracy"]]
-        accuracy, n_test = test or (None, None)
+        missing = [] if goal is None else [goal - s for s in curves[f"validation_{score}"]]
+        tested, n_test = test or (None, None)
         return found | {
-            "test_accuracy": accuracy,
+            f"test_{score}": tested,
             "n_test": n_test,
-            "target_accuracy": goal,
+            f"target_{score}": goal,
             "steps_to_target": time_to(missing, curves["train_steps"], 0.0),
         }
 

@@ -273,6 +273,13 @@ def _check_steps(config: Config, task: str) -> None:
             came=str(steps),
             do=f"Try n_steps={nearest}.",
         )
+    if config.left_out >= steps:
+        raise BadInput(
+            "loss_after",
+            expected=f"less than all n_steps={steps}",
+            came=str(config.loss_after),
+            do="Use loss_after=0.75 for a loss on the last quarter.",
+        )
     if config.update_every != "sequence" and config.update_every > steps:
         raise BadInput(
             "update_every",

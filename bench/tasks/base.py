@@ -5,46 +5,60 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 
+from bench.answers import CLASSES, Answers, Guess
+
 VALIDATION = 0.2  # share of the training data that choices are made by
 
-# Axes of a batch: T steps, B sequences, I inputs. Labels are one class per sequence.
+# Axes of a batch: T steps, B sequences, I inputs. Answers have the sequences first: one class each,
+# [B], or O numbers at every step, [B, T, O].
 Batch = tuple[np.ndarray, np.ndarray]
 
 
 class Task(abc.ABC):
-    """Sequences to classify.
+    """Sequences, and what is asked about them.
 
     A task is built with ``n_steps``, ``batch_size``, ``seed`` and its own hyperparameters, and is
     a pure function of them: the same epoch gives the same batches in every process.
 
     Attributes:
         n_in: inputs per step, I.
-        n_out: classes, O.
+        n_out: classes or numbers, O.
+        answers: which of the two, and with that the loss and the score.
         mask: weight of the loss at each step, [T]; None for all alike.
         best_loss: mean loss per step of the best possible answers, where that is known.
-        target: validation accuracy that the time of learning counts to; None for none.
+        target: validation score that the time of learning counts to; None for none.
     """
 
     n_in: int
     n_out: int
+    answers: Answers = CLASSES
     mask: np.ndarray | None = None
     best_loss: float = 0.0
     target: float | None = None
 
     @abc.abstractmethod
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Training batches of an epoch: inputs [T, B, I] float32 and labels [B] int32."""
+        """Training batches of an epoch: inputs [T, B, I] float32 and answers.
+
+        Those are classes [B] int32 or numbers [B, T, O] float32.
+        """
 
     @abc.abstractmethod
     def test(self) -> Batch | None:
-        """Held-out sequences, [T, N, I] and [N]; None when the labels are random anyway."""
+        """Held-out sequences, [T, N, I] and answers; None when those are random anyway."""
+
+    @cached_property
+    def guess(self) -> Guess:
+        """What answers come to that do not look at the input."""
+        return self.answers.guess(self)
 
     def split(self) -> tuple[Task, Batch] | None:
-        """Data to choose by: the task without it, and [T, N, I] and [N]; None where there is none.
+        """Data to choose by: the task without it, and a ``Batch``; None where there is none.
 
         It comes from what is trained on, never from ``test``, and is the same for every seed.
         """
@@ -130,7 +144,7 @@ class DrawnTask(Task):
 
     @abc.abstractmethod
     def _draw(self, rng: np.random.Generator, n: int) -> Batch:
-        """``n`` sequences and their labels."""
+        """``n`` sequences and their answers."""
 
 
 def digit_images(n_test: int) -> tuple[Batch, Batch]:

@@ -42,6 +42,7 @@ class RandomSpikes(DrawnTask):
         self._rate = rate
 
     def _draw(self, rng: np.random.Generator, n: int) -> Batch:
-        draws = rng.random((self._n_steps, n, self.n_in), dtype=np.float32)
-        spikes = (draws < self._rate).astype(np.float32)
+        spikes = np.empty((self._n_steps, n, self.n_in), np.float32)
+        for step in spikes:  # no larger array beside it, which may be many GiB
+            step[:] = rng.random(step.shape, dtype=np.float32) < self._rate
         return spikes, rng.integers(0, self.n_out, n, dtype=np.int32)

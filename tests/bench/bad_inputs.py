@@ -23,6 +23,12 @@ CASES = {
     "ci_width, least_s, max_samples, min_samples, steady_within, "
     "warmup_s, got budget. Did you mean budget_s?",
     "n_steps=9": "n_steps: expected a multiple of 8 on digits, got 9. Try n_steps=8.",
+    "loss_after=8": "loss_after: expected less than all n_steps=8, got 8. "
+    "Use loss_after=0.75 for a loss on the last quarter.",
+    "loss_after=2.5": "loss_after: expected a whole number of at least 0, or a number of at most 1, "
+    "got 2.5. Try loss_after=0.",
+    "optimizer=Adam": "optimizer: expected one of adam, adamw, rmsprop, sgd, got Adam. "
+    "Did you mean adam?",
     "update_every=9": "update_every: expected at most n_steps=8, got 9. "
     "Use update_every=sequence for one update a sequence.",
     "update_every=sequnce": "update_every: expected a whole number of at least 1, or sequence, got sequnce. Did "

@@ -21,6 +21,9 @@ from bench.metrics.learning import Learning, time_to
 from bench.metrics.memory import Memory
 from bench.metrics.timing import Timing
 from bench.metrics.work import Work
+from bench.tasks.random_classification import RandomClassification
+from bench.tasks.random_spikes import RandomSpikes
+from bench.tasks.sine import Sine
 
 
 def built(*overrides: str, memory_bytes: int = 2**40) -> Run:
@@ -58,16 +61,26 @@ def test_time_to_target_is_the_first_epoch_at_or_below() -> None:
 )
 def test_words_about_losses(losses: list[float], words: list[str]) -> None:
     health, curves = Health(stuck_within=0.01), {"loss": losses, "accuracy": [0.1] * len(losses)}
-    assert health.loss_words(curves, 10) == words
+    assert health.loss_words(curves, RandomClassification(1, 1, 0, n_out=10)) == words
 
 
 def test_the_loss_of_guessing_is_no_flaw_where_nothing_better_is_possible() -> None:
     health, chance = Health(stuck_within=0.01), math.log(2)
+    task = RandomClassification(1, 1, 0, n_out=2)
     stuck = {"loss": [0.8, chance], "accuracy": [0.5, 0.51]}
-    assert health.loss_words(stuck, 2) == ["loss stuck at ln(2) = 0.6931"]
-    assert health.loss_words(stuck, 2, best=chance) == []
+    assert health.loss_words(stuck, task) == ["loss stuck at ln(2) = 0.6931"]
+    assert health.loss_words(stuck, RandomSpikes(1, 1, 0, n_out=2)) == []
     # Right far more often than by chance, and unsure of it.
-    assert health.loss_words({"loss": [chance], "accuracy": [0.8]}, 2) == []
+    assert health.loss_words({"loss": [chance], "accuracy": [0.8]}, task) == []
+
+
+def test_numbers_are_stuck_at_the_best_constant() -> None:
+    health, task = Health(stuck_within=0.01), Sine(20, 1, 0)
+    guess = task.guess.loss
+    assert 0.3 < guess < 0.7
+    stuck = health.loss_words({"loss": [guess * 0.995], "r2": [0.005]}, task)
+    assert stuck == [f"loss stuck at that of the best constant = {guess:.4f}"]
+    assert health.loss_words({"loss": [0.8 * guess], "r2": [0.2]}, task) == []
 
 
 def test_words_about_gradients() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,20 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from sklearn.metrics import r2_score
 
 from bench.command import cli
-from bench.instantiate import instantiate
+from bench.instantiate import instantiate, task_of
 from bench.tasks.base import DrawnTask, Task
 from bench.tasks.breast_cancer import BreastCancer
 from bench.tasks.copy_memory import CopyMemory
 from bench.tasks.delayed_match import DelayedMatch
+from bench.tasks.integrator import Integrator
 from bench.tasks.mnist1d import MNIST1D, drawn
 from bench.tasks.nmnist import NMNIST
+from bench.tasks.random_spikes import RandomSpikes
 from bench.tasks.shd import SHD
+from bench.tasks.sine import Sine
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +75,7 @@ def tasks(shd: Path, nmnist: Path) -> dict[str, dict[str, Any]]:
 
 def test_every_task_keeps_its_promises(shd: Path, nmnist: Path) -> None:
     shipped = tasks(shd, nmnist)
-    assert len(shipped) == 10
+    assert len(shipped) == 13
     for name, node in shipped.items():
         n_steps = 2 * node.get("steps_multiple_of", 8 if name != "mnist1d" else 10)
 
@@ -81,9 +86,8 @@ def test_every_task_keeps_its_promises(shd: Path, nmnist: Path) -> None:
         batches, same = (list(islice(t.batches(3), 3)) for t in (task, again))
         assert batches, name
         for (xs, ys), (xs2, ys2) in zip(batches, same, strict=True):
-            assert xs.shape == (n_steps, 5, task.n_in), name
-            assert (xs.dtype, ys.dtype, ys.shape) == (np.float32, np.int32, (5,)), name
-            assert 0 <= ys.min() <= ys.max() < task.n_out, name
+            assert (xs.shape, xs.dtype) == ((n_steps, 5, task.n_in), np.float32), name
+            assert task.answers.broken(task, ys, n_steps, 5) == [], name
             assert np.array_equal(xs, xs2), name
             assert np.array_equal(ys, ys2), name
         assert not np.array_equal(batches[0][0], next(iter(other.batches(3)))[0]), name
@@ -125,7 +129,7 @@ def test_choices_are_made_by_data_that_nobody_trains_on(shd: Path, nmnist: Path)
         tested = {x.tobytes() for x in task.test()[0].transpose(1, 0, 2)}
         if name not in ("copy_memory", "nmnist"):  # the files of this test are the same ones
             assert len(chosen & tested) <= 0.01 * len(chosen), name
-    assert splits == 8
+    assert splits == 11
 
 
 def test_only_what_can_be_known_is_asked_for() -> None:
@@ -172,6 +176,98 @@ def test_copy_memory_asks_for_one_of_the_list() -> None:
     assert np.array_equal(ys, items[asked, np.arange(64)])
     assert set(asked) == {0, 1, 2}
     assert np.array_equal(xs[7], xs[9])
+
+
+def test_a_wrong_answer_is_named() -> None:
+    numbers, classes = Sine(4, 2, 0), DelayedMatch(7, 2, 0)
+    ys = np.zeros((2, 4, 1), np.float32)
+    for task, bad, words in (
+        (numbers, ys[..., 0], r"answers: expected \[2, 4, 1\] float32, got \[2, 4\] float32"),
+        (numbers, ys.astype(float), "got .* float64"),
+        (numbers, ys + np.inf, "expected finite numbers"),
+        (classes, np.array([0, 2], np.int32), "labels: expected 0 to 1, got 0 to 2"),
+        (classes, np.array([0.0, 1.0]), r"answers: expected \[2\] int32, got \[2\] float64"),
+    ):
+        (said,) = task.answers.broken(task, bad, 4, 2)
+        assert re.search(words, said), said
+
+
+def test_the_score_of_numbers_is_r2_and_that_of_the_best_constant_is_0() -> None:
+    task = Integrator(12, 3, 0, n_test=40)
+    task.mask = (np.arange(12) >= 5).astype(np.float32)
+    asked = task.test()[1].astype(float)
+    rng = np.random.default_rng(0)
+
+    def score(answers: np.ndarray) -> float:
+        losses = ((answers - asked) ** 2).mean((0, 2))
+        return task.answers.score(float(np.average(losses, weights=task.mask)), None, task)
+
+    noisy = asked + rng.normal(0, 0.3, asked.shape)
+    true, said = (a[:, 5:].ravel() for a in (asked, noisy))
+    assert score(noisy) == pytest.approx(r2_score(true, said), abs=1e-12)
+    assert score(np.full_like(asked, true.mean())) == pytest.approx(0, abs=1e-12)
+    assert score(np.full_like(asked, true.mean() + 0.01)) < 0
+    assert task.guess.loss == pytest.approx(true.var(), rel=1e-12)
+
+
+def test_an_integrator_adds_up_within_its_bounds() -> None:
+    xs, ys = Integrator(60, 1, 0, n_test=50).test()
+    assert xs.shape == (60, 50, 1)
+    sums = np.zeros(50)
+    for x, y in zip(xs[..., 0], ys[..., 0].T, strict=True):
+        sums = np.minimum(1, np.maximum(-1, sums + 0.2 * x.astype(float)))
+        assert y == pytest.approx(sums, abs=1e-5)
+    assert (abs(sums) == 1).any()
+    drifts = xs.mean((0, 2))
+    assert np.std(drifts) == pytest.approx(np.hypot(0.3, 1 / np.sqrt(60)), rel=0.3)
+
+
+def test_a_stream_begins_anew_where_it_says_so() -> None:
+    task = Integrator(200, 1, 0, reset_rate=0.05, n_test=50)
+    xs, ys = task.test()
+    assert task.n_in == 2
+    cues = xs[..., 1]
+    assert set(np.unique(cues)) == {0, 1}
+    assert not cues[0].any()
+    assert cues[1:].mean() == pytest.approx(0.05, rel=0.1)
+    at, sample = np.nonzero(cues)
+    fresh = np.clip(0.2 * xs[at, sample, 0], -1, 1)
+    assert ys[sample, at, 0] == pytest.approx(fresh, abs=1e-6)
+    for at in range(1, 200):
+        on = cues[at] == 0
+        before, now = ys[on, at - 1, 0], ys[on, at, 0]
+        assert now == pytest.approx(np.clip(before + 0.2 * xs[at, on, 0], -1, 1), abs=1e-6)
+
+
+def test_a_sine_has_the_period_that_the_level_tells() -> None:
+    xs, ys = Sine(400, 1, 0, slowest=50, fastest=20, cue=3, n_test=30).test()
+    assert (xs[0, :, 1] == 1).all()
+    assert not xs[1:, :, 1].any()
+    assert not xs[3:].any()
+    crossings = ((ys[:, :-1, 0] < 0) & (ys[:, 1:, 0] >= 0)).sum(1)
+    frequency = 0.02 + 0.03 * (xs[0, :, 0] + 1) / 2
+    assert np.all(abs(crossings - 399 * frequency) <= 1)
+
+
+@pytest.mark.parametrize(
+    ("after", "left"), [(0, None), (3, [0] * 3 + [1] * 5), (0.75, [0] * 6 + [1] * 2)]
+)
+def test_a_loss_on_the_last_steps(after: float, left: list[int] | None) -> None:
+    asked = [f"loss_after={after}", "n_steps=8"]
+    for task, own in (("digits", [1] * 8), ("delayed_match", [0] * 6 + [1] * 2)):
+        (cell,) = cli.cells_of(None, [*asked, f"task={task}"], multirun=False)
+        mask = task_of(cell.config).mask
+        if left is None and task == "digits":
+            assert mask is None
+        else:
+            assert mask.tolist() == np.multiply(left or [1] * 8, own).tolist()
+
+
+def test_random_spikes_are_those_of_one_draw() -> None:
+    xs, ys = RandomSpikes(5, 4, 3, n_in=7, n_out=3, rate=0.3)._draw(np.random.default_rng(1), 4)
+    rng = np.random.default_rng(1)
+    assert np.array_equal(xs, rng.random((5, 4, 7), dtype=np.float32) < 0.3)
+    assert np.array_equal(ys, rng.integers(0, 3, 4))
 
 
 def test_breast_cancer_tells_each_quantity_in_turn() -> None:

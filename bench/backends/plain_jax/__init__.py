@@ -24,7 +24,7 @@ MODELS = ("bench.models.gru.GRU", *LIF_LAYERS)
 class PlainJax(Backend):
     """``jax.grad`` through ``lax.scan``, from the same initial weights as everyone."""
 
-    masks = True
+    losses = ("mask",)
 
     def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
         if config.algo["_target_"] != "core.BPTT":
@@ -67,7 +67,8 @@ class PlainJaxTrainee(ModelTrainee):
 
         def loss(params: Params) -> tuple[jax.Array, Any]:
             losses, correct = run(self._network, params, xs, ys)
-            weighted = losses if self.mask is None else losses * self.mask
+            mask = self.task.mask
+            weighted = losses if mask is None else losses * mask
             return share * weighted.sum(), (share * losses, share * correct)
 
         gradient, (losses, correct) = jax.grad(loss, has_aux=True)(self._params())

@@ -1,0 +1,161 @@
+"""Losses of numbers, on part of a sequence, with a penalty on rates; and the optimizers.
+
+The reference is BPTT by ``jax.grad`` of the networks that ``bench.backends.plain_jax`` writes down
+without brainstate, with the loss written here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brainstate
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bench.backends.core import CoreTrainee
+from bench.backends.plain_jax import name_of, network_of, networks
+from bench.cell.build import build, model_of, set_up
+from bench.cell.trees import flat
+from bench.command import cli
+from bench.config import Config
+from bench.errors import Skip
+from bench.instantiate import task_of
+
+CELL = [
+    "task=sine",
+    "task.fastest=4",
+    "task.slowest=9",
+    "model=lif_net",
+    "model.gain=6",
+    "n_layers=2",
+    "n_hidden=8",
+    "n_steps=10",
+    "batch_size=3",
+    "loss_after=3",
+    "dtype=float64",
+]
+PENALTY = ["rate_penalty=0.7", "rate_target=0.2"]
+
+
+def config_of(*overrides: str) -> Config:
+    (cell,) = cli.cells_of(None, [*CELL, *overrides], multirun=False)
+    return cell.config
+
+
+def gradient_of(config: Config) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The summed gradient of the first batch by name, and the reported losses, [T]."""
+    trainee, (xs, ys) = trainee_of(config)
+    found = brainstate.transform.jit(trainee.gradient)
+    if config.batching.mode != "single":
+        gradient, result = found(xs, ys)
+        return flat(gradient), np.asarray(result.losses)
+    parts = [found(xs[:, b], ys[b]) for b in range(len(ys))]
+    gradients = [flat(gradient) for gradient, _ in parts]
+    return (
+        {name: sum(g[name] for g in gradients) for name in gradients[0]},
+        sum(np.asarray(result.losses) for _, result in parts),
+    )
+
+
+def trainee_of(config: Config) -> tuple[CoreTrainee, Any]:
+    set_up(config)
+    task = task_of(config)
+    trainee = CoreTrainee(model_of(config, task), config)
+    trainee.task = task
+    xs, ys = next(iter(task.batches(0)))
+    return trainee, (xs.astype(config.dtype), ys)
+
+
+def reference(config: Config) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The same by ``jax.grad``."""
+    trainee, (xs, ys) = trainee_of(config)
+    network = network_of(trainee.model, config)
+    values = {path: state.value for path, state in trainee.weights.items()}
+    by_name = {name_of(path): value for path, value in values.items()}
+    params = jax.tree.map(lambda a: np.asarray(getattr(a, "mantissa", a)), by_name,
+                          is_leaf=lambda a: hasattr(a, "mantissa"))  # fmt: skip
+
+    def total(params: Any) -> Any:
+        states, summed, losses = network.init((3,), xs.dtype), 0.0, []
+        for t in range(10):
+            states, out = network.step(params, states, xs[t])
+            loss = jnp.mean((out - ys[:, t]) ** 2)
+            losses.append(loss)
+            for v in states[:-1]:
+                rates = networks.spike(v).mean(1)
+                loss += config.rate_penalty * jnp.mean((rates - config.rate_target) ** 2)
+            summed += loss * (t >= 3)
+        return summed, jnp.stack(losses)
+
+    gradient, losses = jax.grad(total, has_aux=True)(params)
+    return flat({path: gradient[name_of(path)] for path in values}), np.asarray(losses)
+
+
+@pytest.fixture(autouse=True)
+def wide() -> Any:
+    with jax.enable_x64(True), brainstate.environ.context(precision=64):
+        yield
+
+
+@pytest.mark.parametrize("batching", ["manual", "vmap", "single"])
+def test_the_gradient_is_that_of_the_loss_as_written(batching: str) -> None:
+    bare = gradient_of(config_of("algo=bptt"))[0]
+    config = config_of("algo=bptt", f"batching={batching}", *PENALTY)
+    (found, losses), (exact, true) = gradient_of(config), reference(config)
+    assert losses == pytest.approx(true, rel=1e-12)
+    assert found.keys() == exact.keys()
+    for name, value in exact.items():
+        assert found[name] == pytest.approx(value, rel=1e-10, abs=1e-13), name
+    # The penalty has a part in it.
+    assert any(np.abs(found[name] - bare[name]).max() > 1e-3 for name in exact)
+
+
+@pytest.mark.parametrize("algo", ["d_rtrl", "es_d_rtrl"])
+def test_batchings_agree(algo: str) -> None:
+    manual, *others = (
+        gradient_of(config_of(f"algo={algo}", "algo.window=4", f"batching={batching}", *PENALTY))
+        for batching in ("manual", "vmap", "single")
+    )
+    for gradient, losses in others:
+        assert losses == pytest.approx(manual[1], rel=1e-12)
+        for name, value in manual[0].items():
+            assert gradient[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+
+
+def test_updates_at_every_step_train_on_the_numbers_of_that_step() -> None:
+    """With a learning rate of next to nothing their gradients add up to the sequence's."""
+    config = config_of("algo=d_rtrl", "update_every=1", *PENALTY)
+    online, _ = gradient_of(config)
+    whole, _ = gradient_of(config_of("algo=d_rtrl", *PENALTY))
+    for name, value in whole.items():
+        assert online[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+
+
+def test_an_update_is_the_optimizers() -> None:
+    """Of SGD with weight decay: w - lr (g + decay w). Of the others the first step's size is lr."""
+    for optimizer, first in (("sgd", None), ("adam", 1.0), ("adamw", 1.0), ("rmsprop", 10.0)):
+        decay = "weight_decay=0.1" if first is None else "weight_decay=0"
+        config = config_of("algo=bptt", f"optimizer={optimizer}", decay, "lr=0.5", "clip_norm=1e9")
+        trainee, _ = trainee_of(config)
+        weights = {path: state.value for path, state in trainee.weights.items()}
+        trainee.apply(jax.tree.map(lambda w: 0.1 + 0 * w, weights))
+        after = flat({path: state.value for path, state in trainee.weights.items()})
+        for name, w in flat(weights).items():
+            step = 0.1 + 0.1 * w if first is None else first
+            # Their epsilon of 1e-8 is 1e-7 of the gradient.
+            assert after[name] == pytest.approx(w - 0.5 * step, abs=1e-6), (optimizer, name)
+
+
+def test_a_library_without_such_a_loss_skips_the_cell() -> None:
+    digits = ["task=digits", "n_steps=8"]
+    for words, overrides in (
+        ("numbers to answer", ["backend=plain_jax", "algo=bptt", "task=sine"]),
+        ("a penalty on rates", ["backend=plain_jax", "algo=bptt", *digits, "rate_penalty=1"]),
+        ("a loss at some steps only", ["backend=braintrace", *digits, "loss_after=2"]),
+    ):
+        (cell,) = cli.cells_of(None, ["n_hidden=4", *overrides], multirun=False)
+        job = {"config": cell.config, "choices": cell.choices, "memory_bytes": 2**40}
+        with pytest.raises(Skip, match=f"trains on a class at every step; this cell has {words}"):
+            build(job, lambda _: None)
