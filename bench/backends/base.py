@@ -119,10 +119,8 @@ class ModelTrainee(Trainee):
         self.model = model
         self.weights = model.states(brainstate.ParamState)
         self._config = config
-        # Only what is set: older versions have another default.
-        decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
         self._optimizer = getattr(braintools.optim, OPTIMIZERS[config.optimizer])(
-            lr=config.lr, **decay
+            lr=config.lr, weight_decay=config.weight_decay
         )
         self._optimizer.register_trainable_weights(self.weights)
 

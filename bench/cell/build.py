@@ -52,7 +52,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     model = model_of(config, task)
     for loss, words in _losses(config, task).items():
         if loss not in backend.losses:
-            raise Skip(f"{choices['backend']} trains on a class at every step; this cell has {words}")
+            raise Skip(f"{choices['backend']} has no loss {words}")
     trainee = backend.trainee(model, config)
     trainee.task = task
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
@@ -142,9 +142,9 @@ def model_of(config: Config, task: Task) -> Any:
 def _losses(config: Config, task: Task) -> dict[str, str]:
     """What the loss of a cell asks for besides a class at every step, as ``Backend.losses``."""
     asked = {
-        "numbers": (task.answers is not CLASSES, "numbers to answer"),
-        "mask": (task.mask is not None, "a loss at some steps only"),
-        "rates": (config.rate_penalty > 0, "a penalty on rates"),
+        "numbers": (task.answers is not CLASSES, "of numbers"),
+        "mask": (task.mask is not None, "at some steps only"),
+        "rates": (config.rate_penalty > 0, "with a penalty on rates"),
     }
     return {name: words for name, (is_asked, words) in asked.items() if is_asked}
 

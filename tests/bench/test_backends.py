@@ -49,8 +49,9 @@ def trained(backend: Backend, config: Config, updates: int) -> list[dict[str, np
     for state in model.states(brainstate.ParamState).values():
         state.value = jax.tree.map(lambda leaf: leaf.astype("float64"), state.value)
     trainee = backend.trainee(model, config)
-    assert backend.masks
-    trainee.mask = np.linspace(0, 1, 10)
+    assert "mask" in backend.losses
+    task.mask = np.linspace(0, 1, 10)
+    trainee.task = task
     xs, ys = next(task.batches(0))
     xs = xs.astype(np.float64)
     sample = (xs[:, 0], ys[0]) if config.batching.mode == "single" else (xs, ys)
