@@ -7,10 +7,11 @@ library inside the methods that need it, never at the top.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.config import Config
+from bench.errors import Skip
 
 if TYPE_CHECKING:
     import brainstate
@@ -98,6 +99,23 @@ class Trainee(abc.ABC):
     @abc.abstractmethod
     def trace_bytes(self, xs: Any) -> dict[str, int]:
         """Bytes of what is carried from step to step for credit, by name, for this batch."""
+
+    def stream(self, x: Any) -> Callable[[Any, Any, Any], Any]:
+        """A learner of one step a call, on copies of the weights and the optimizer's state.
+
+        Each step counts alike, whatever the ``mask``.
+
+        Args:
+            x: an input of the shape that it will be called with, [B, I].
+
+        Returns:
+            A function of ``x`` [B, I], ``y`` [B] and booleans [B], which sequences start with this
+            step; it gives arrays to wait for.
+
+        Raises:
+            Skip: where steps cannot be called one by one.
+        """
+        raise Skip("the steps of this backend cannot be called one by one")
 
     def window_steps(self, xs: Any) -> int | None:
         """Steps that are computed at once, traces being carried in between; None if unknown."""

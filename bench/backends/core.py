@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.backends.base import Backend, ModelTrainee, StepResult, Trainee, spiking_layers
@@ -91,6 +91,16 @@ class CoreTrainee(ModelTrainee):
 
     def trace_bytes(self, xs: Any) -> dict[str, int]:
         return dict(self._started(xs, self._mode).trace_bytes)
+
+    def stream(self, x: Any) -> Callable[[Any, Any, Any], Any]:
+        import core
+
+        return core.Stream(
+            self._started(x[None], self._mode),
+            lambda out, y: self._loss(out, y)[0],
+            self._optimizer,
+            clip_norm=self._config.clip_norm,
+        )
 
     def window_steps(self, xs: Any) -> int:
         import core

@@ -54,7 +54,8 @@ class Context:
         self.contests = told(study.contests)
         self.overview = overview(self.contests)
         self.elsewhere = tables.elsewhere(facts)
-        found = [*tables.scaling(facts), tables.phases(facts), tables.weights(study)]
+        found = [tables.streams(facts), *tables.scaling(facts), tables.phases(facts)]
+        found.append(tables.weights(study))
         self.details = [table for table in found if table]
         self.environment = tables.environment(records)
         self.columns = tables.columns(table)

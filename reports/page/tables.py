@@ -217,6 +217,25 @@ def phases(facts: Facts) -> Table | None:
     )  # fmt: skip
 
 
+def streams(facts: Facts) -> Table | None:
+    """What one step of learning takes where samples come one by one, wherever that was measured."""
+    found = [(s, w) for s in facts.settings for w in s.ways if w.median("latency_steps") > 0]
+    if not found:
+        return None
+    rows = [{
+        "way": w.name,
+        "at": s.name or "–",
+        heading("latency_p50_us"): short(w.median("latency_p50_us"))
+        + "*" * (w.median("latency_contended") > 0),
+        **{heading(n): short(w.median(n))
+           for n in ("latency_p99_us", "latency_steps", "stream_steps_per_s", "scan_steps_per_s")},
+    } for s, w in found]  # fmt: skip
+    notes = ["Medians over processes; learning included."]
+    contended = any(w.median("latency_contended") > 0 for _, w in found)
+    notes += ["* measured under contention."] * contended
+    return tabulate("streams", "One step at a time", rows, notes)
+
+
 def weights(study: Study) -> Table | None:
     """Each weight's gradient cosine to BPTT, the farthest first, at the first setting that tells.
 

@@ -41,7 +41,7 @@ METRICS = tuple(c for c in COLUMNS.values() if c.kind in ("metric", "further"))
 SEEDED = frozenset({"loss_first", "loss_final", "accuracy", "test_accuracy", "grad_cosine",
                     "grad_rel_error", "grad_norm", "firing_rate"})  # fmt: skip
 # Metrics that may be recorded as true and false.
-FLAGS = frozenset({"contended", "steady"})
+FLAGS = frozenset({"contended", "latency_contended", "steady"})
 # Shares and cosines, whose intervals end where their values do.
 BOUNDS = {"accuracy": (0.0, 1.0), "test_accuracy": (0.0, 1.0), "grad_cosine": (-1.0, 1.0)}
 

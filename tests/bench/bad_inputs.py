@@ -86,8 +86,8 @@ CASES = {
     "~plot": "plot: expected plot=VALUE, got ~plot. What is null cannot be left out.",
     "+plot.mine=3": "plot.mine: expected _target_: MODULE, one that can be found, got 3. "
     "Is its folder on PYTHONPATH?",
-    "metric=3": "metric: expected [NAME,...] of agreement, fidelity, health, learning, memory, "
-    "timing, work, got 3.",
+    "metric=3": "metric: expected [NAME,...] of agreement, fidelity, health, latency, learning, "
+    "memory, timing, work, got 3.",
     "metric=[]": "metric: expected at least one metric, got none. "
     "Leave metric= out for all of them.",
     "metric.timing=null": "metric.timing: expected _target_: package.module.Name and its "

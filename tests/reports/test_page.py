@@ -19,7 +19,7 @@ from reports.page import html, markdown
 from reports.page.cells import results
 from reports.page.context import Context
 from reports.page.figures import change, figure, kind, listed
-from reports.page.tables import short_weights
+from reports.page.tables import short_weights, streams
 from reports.plots.base import Plot
 from reports.stats import Interval
 from reports.study import Study
@@ -318,6 +318,24 @@ def test_weights_have_the_same_short_names_everywhere() -> None:
     names = ["readout.weight", "synapses.0.comm.weight.bias", "synapses.0.comm.weight.weight"]
     assert list(short_weights(names).values()) == ["readout", "synapses.0.bias", "synapses.0"]
     assert short_weights(["a.weight", "a.comm"]) == {"a.weight": "a.weight", "a.comm": "a.comm"}
+
+
+def test_a_stream_has_a_row_wherever_it_was_timed() -> None:
+    stream = {"latency_p50_us": 80.0, "latency_p99_us": None, "latency_steps": 999,
+              "stream_steps_per_s": 12000.0, "scan_steps_per_s": 20000.0}  # fmt: skip
+    sweep = [
+        record("d_rtrl", model="gru", metrics={**stream, "latency_contended": 1}),
+        record("d_rtrl", model="lif_net", metrics={**stream, "latency_contended": 0}),
+        record("bptt", model="gru"),
+    ]
+    table = streams(study(sweep).facts)
+    assert table is not None
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["d_rtrl", "gru", "80*", "999", "12000", "20000"],
+        ["d_rtrl", "lif_net", "80", "999", "12000", "20000"],
+    ]
+    assert "contention" in table.notes[-1]
+    assert streams(study(sweep[2:]).facts) is None
 
 
 def test_each_weight_has_its_cosine_and_none_where_no_gradient_reaches_it() -> None:

@@ -1,0 +1,77 @@
+"""A stream learns what the cell's training step learns, and its clock is read call by call."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from bench.backends.base import Trainee
+from bench.metrics.latency import Latency
+from tests.bench.test_metrics import built
+
+TINY = ("model=gru", "n_hidden=8", "n_steps=5", "update_every=1")
+
+
+@pytest.mark.parametrize("batching", ["manual", "vmap"])
+def test_steps_called_one_by_one_learn_what_the_training_step_learns(batching: str) -> None:
+    changed = "lr=0.05", "batch_size=2", "dtype=float64"
+    run = built(*TINY, "algo=d_rtrl", f"batching={batching}", *changed)
+    (xs, ys), values = run.batch, run.stepper.values()
+    batch, learn = run.stepper.prepare(xs, ys), run.trainee.stream(xs[0])
+    for _ in range(3):
+        values, result = run.stepper(values, batch)
+        losses = [learn(x, ys, np.full(2, t == 0))[0] for t, x in enumerate(xs)]
+        np.testing.assert_allclose(losses, result.losses, rtol=1e-10)
+    learn.store()
+    found, wanted, initial = map(jax.tree.leaves, (run.stepper.values(), values, run.initial))
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    assert max(np.abs(a - b).max() for a, b in zip(found, initial, strict=True)) > 0.1
+
+
+def test_columns_and_weights_that_stay() -> None:
+    run = built(*TINY, "algo=es_d_rtrl", "batch_size=1")
+    found = Latency(steps=1000).measure(run)
+    metrics = found["metrics"]
+    assert "invalid" not in found
+    assert 0 < metrics["latency_p50_us"] < metrics["latency_p99_us"]
+    assert metrics["latency_steps"] >= 1000
+    assert metrics["stream_steps_per_s"] > 0 < metrics["scan_steps_per_s"]
+    leaves = map(jax.tree.leaves, (run.stepper.values(), run.initial))
+    for now, initial in zip(*leaves, strict=True):
+        np.testing.assert_array_equal(now, initial)
+    few = Latency(steps=1, budget_s=1e-9).measure(run)["metrics"]
+    assert (few["latency_p99_us"] is None) == (few["latency_steps"] < 1000)
+
+
+def test_the_quantiles_are_those_of_single_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = built(*TINY, "algo=immediate", "batch_size=1")
+    calls = itertools.count()
+
+    def slow(*_: Any) -> None:
+        time.sleep(0.03 if next(calls) % 20 == 0 else 0.002)
+
+    monkeypatch.setattr(run.trainee, "stream", lambda x: slow)
+    monkeypatch.setattr("bench.metrics.latency.LEAST_FOR_P99", 100)
+    found = Latency(steps=200, budget_s=60).measure(run)["metrics"]
+    assert found["latency_p50_us"] >= 2000
+    assert found["latency_p99_us"] >= 30000
+    assert found["latency_p50_us"] < found["latency_p99_us"]
+    assert found["stream_steps_per_s"] < 1 / 0.0034
+
+
+def test_what_has_no_stream_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = built("model=gru", "n_hidden=8", "n_steps=5", "batch_size=1", "algo=d_rtrl")
+    assert Latency().measure(run) == {
+        "note": "no latency: a stream learns at every step: expected update_every=1, got sequence"
+    }
+    run = built(*TINY, "algo=d_rtrl", "batch_size=1")
+    monkeypatch.setattr(type(run.trainee), "stream", Trainee.stream)
+    assert Latency().measure(run) == {
+        "note": "no latency: the steps of this backend cannot be called one by one"
+    }
