@@ -140,11 +140,11 @@ def test_an_update_is_the_optimizers() -> None:
         config = config_of("algo=bptt", f"optimizer={optimizer}", decay, "lr=0.5", "clip_norm=1e9")
         trainee, _ = trainee_of(config)
         weights = {path: state.value for path, state in trainee.weights.items()}
-        trainee.apply(jax.tree.map(lambda w: 0.1 + 0 * w, weights))
+        trainee.apply(jax.tree.map(lambda w: 10 + 0 * w, weights))
         after = flat({path: state.value for path, state in trainee.weights.items()})
         for name, w in flat(weights).items():
-            step = 0.1 + 0.1 * w if first is None else first
-            # Their epsilon of 1e-8 is 1e-7 of the gradient.
+            step = 10 + 0.1 * w if first is None else first
+            # Their epsilon is 1e-8, inside a square root or outside.
             assert after[name] == pytest.approx(w - 0.5 * step, abs=1e-6), (optimizer, name)
 
 
