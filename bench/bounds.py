@@ -101,9 +101,9 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
     expected = ", or ".join([*phrases, *names]) if phrases else listed(names)
     raise BadInput(
         key,
-        expected=expected,
-        came=str(value),
-        do=suggest(str(value), names) or (f"Try {key}={default}." if bounds else ""),
+        expected,
+        str(value),
+        suggest(str(value), names) or (f"Try {key}={default}." if bounds else ""),
     )
 
 

@@ -91,10 +91,7 @@ def asked(
         end = run(module, question, lines.append, env=env, python=python, deadline_s=timeout_s)
     except OSError as error:
         raise BadInput(
-            "this machine",
-            expected="room for a process",
-            came=str(error),
-            do="Make some, and try again.",
+            "this machine", "room for a process", str(error), "Make some, and try again."
         ) from error
     found: list[Any] = []
     with contextlib.suppress(ValueError):  # ended in the middle of one

@@ -11,10 +11,10 @@ class BadInput(ValueError):
     """The command line or a configuration cannot be used; the message says why and what to do.
 
     As of every error that this project raises on purpose, its parts are ``expected``, ``came`` and
-    ``do``.
+    ``do``, in the order of the sentence: WHAT: expected EXPECTED, got CAME. DO
     """
 
-    def __init__(self, what: str, *, expected: str, came: str, do: str = "") -> None:
+    def __init__(self, what: str, expected: str, came: str, do: str = "") -> None:
         self.expected, self.came, self.do = expected, came, do
         message = f"{what}: expected {expected}, got {came or 'nothing'}."
         super().__init__(f"{message} {do}" if do else message)

@@ -62,9 +62,9 @@ def imported(group: str, node: Mapping[str, Any]) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise BadInput(
             f"{group}._target_",
-            expected="package.module.Name of something that can be imported",
-            came=str(node["_target_"]),
-            do=f"{error}.",
+            "package.module.Name of something that can be imported",
+            str(node["_target_"]),
+            f"{error}.",
         ) from error
 
 
@@ -105,14 +105,11 @@ def check_call(group: str, target: Any, arguments: Any, given: Sequence[str] = (
             bounds.check(f"{group}.{name}", value, hint, default)
         elif not is_open:
             raise BadInput(
-                f"{group}.{name}",
-                expected=one_of(known, "no hyperparameter"),
-                came=name,
-                do=suggest(name, known),
+                f"{group}.{name}", one_of(known, "no hyperparameter"), name, suggest(name, known)
             )
     for name in known - {*arguments}:
         if parameters[name].default is inspect.Parameter.empty and not is_open:
-            raise BadInput(f"{group}.{name}", expected="a value", came="none at all")
+            raise BadInput(f"{group}.{name}", "a value", "none at all")
 
 
 def _parameters(target: Any) -> dict[str, inspect.Parameter]:

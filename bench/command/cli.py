@@ -98,7 +98,7 @@ def answer(argv: Sequence[str]) -> int:
         namespace.overrides = [_in_full(o) for o in namespace.overrides]
         for option, advice in NOT_HERE.items():
             if value := getattr(namespace, option):
-                raise BadInput(_flag(option), expected="not to be given", came=value, do=advice)
+                raise BadInput(_flag(option), "not to be given", value, advice)
         checks = namespace.overrides[:1] == ["check"]
         if checks and namespace.help:
             print(CHECK_USAGE, end="")
@@ -109,19 +109,17 @@ def answer(argv: Sequence[str]) -> int:
         if any(getattr(namespace, flag) for flag in HYDRA_FLAGS) and not checks:
             return by_hydra(options, namespace)
         if unknown:
-            raise BadInput(
-                "argument", expected="KEY=VALUE", came=unknown[0], do="See python -m bench --help."
-            )
+            raise BadInput("argument", "KEY=VALUE", unknown[0], "See python -m bench --help.")
         for option in ("package", "resolve", *HYDRA_FLAGS):
             if getattr(namespace, option):
                 raise BadInput(
                     _flag(option),
-                    expected="an option that goes with it",
-                    came="none",
-                    do="See python -m bench --help.",
+                    "an option that goes with it",
+                    "none",
+                    "See python -m bench --help.",
                 )
         if namespace.run and namespace.multirun:
-            raise BadInput("options", expected="one of --run and --multirun", came="both")
+            raise BadInput("options", "one of --run and --multirun", "both")
         if checks:
             return printed(check(namespace.config_dir, namespace.overrides[1:]))
         return run(namespace.config_dir, namespace.overrides, namespace.multirun)
@@ -272,9 +270,9 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
             more = f", {' '.join(CHECKED[kind])}" if CHECKED[kind] else ""
             raise BadInput(
                 "check",
-                expected=f"{kind}=NAME, {kind}.KEY=VALUE{more}",
-                came=override,
-                do="The rest of the cell is its own.",
+                f"{kind}=NAME, {kind}.KEY=VALUE{more}",
+                override,
+                "The rest of the cell is its own.",
             )
     own = {"task": ["model=gru", "algo=bptt", "epochs=1000"]}.get(kind, [])
     cell, *others = cells_of(
@@ -283,9 +281,9 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
     if others:
         raise BadInput(
             "check",
-            expected=f"one {'algorithm' if kind == 'algo' else kind}",
-            came=f"{1 + len(others)} cells",
-            do="Check one after the other.",
+            f"one {'algorithm' if kind == 'algo' else kind}",
+            f"{1 + len(others)} cells",
+            "Check one after the other.",
         )
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     check_arguments(kind, getattr(cell.config, kind))
@@ -333,7 +331,7 @@ def _composed(
         for point in composer.points(overrides, multirun)
     ]
     if not cells:
-        raise BadInput("sweep", expected="at least one cell", came="an empty list of values")
+        raise BadInput("sweep", "at least one cell", "an empty list of values")
     one_for_all(cells)
     launcher = launcher_of(*composer.launcher)
     if launcher is None or launcher.here:
@@ -354,9 +352,9 @@ def launcher_of(name: str, node: dict[str, Any]) -> Launcher | None:
     if not isinstance(made, Launcher):
         raise BadInput(
             "hydra/launcher",
-            expected="a subclass of bench.launchers.base.Launcher",
-            came=str(node["_target_"]),
-            do="See bench/launchers/ for some.",
+            "a subclass of bench.launchers.base.Launcher",
+            str(node["_target_"]),
+            "See bench/launchers/ for some.",
         )
     return made
 

@@ -65,7 +65,7 @@ class Composer:
 
     def __init__(self, config_dir: str | None = None) -> None:
         if config_dir is not None and not Path(config_dir).is_dir():
-            raise BadInput("--config-dir", expected="a folder of YAML files", came=config_dir)
+            raise BadInput("--config-dir", "a folder of YAML files", config_dir)
         start_anew(Path(config_dir).resolve() if config_dir else None)
         # An absolute path: a relative one is resolved against modules, and a foreign package named
         # conf would silently replace the configuration.
@@ -108,9 +108,7 @@ class Composer:
         overrides = [o for o in overrides if o.key_or_group != "hydra.searchpath"]
         experiments = [o for o in overrides if o.key_or_group == "experiment"]
         if len(experiments) > 1 or any(o.is_delete() for o in experiments):
-            raise BadInput(
-                "experiment", expected="one experiment", came=" ".join(map(text, experiments))
-            )
+            raise BadInput("experiment", "one experiment", " ".join(map(text, experiments)))
         rest = [o for o in overrides if o.key_or_group != "experiment"]
         for chosen in values(experiments[0]) if experiments else [""]:
             experiment = chosen.partition("=")[2] or None
@@ -150,7 +148,7 @@ class Composer:
         """Overrides of each case, which may be several with spaces between them."""
         cases = _plain(base.cases)
         if not isinstance(cases, list | None) or not all(isinstance(c, str) for c in cases or []):
-            raise BadInput("cases", expected="a list of overrides", came=str(cases))
+            raise BadInput("cases", "a list of overrides", str(cases))
         return cases or []
 
     def _point(self, texts: list[str], experiment: str | None, sweeps: bool) -> Point:
@@ -163,7 +161,7 @@ class Composer:
         chosen = config.hydra.runtime.choices
         for group in GROUPS:
             if group not in chosen:
-                raise BadInput(group, expected=one_of(self.options(group)), came=f"~{group}")
+                raise BadInput(group, one_of(self.options(group)), f"~{group}")
         choices = {group: str(chosen[group]) for group in GROUPS}
         try:
             _tell(config, overrides)
@@ -179,8 +177,8 @@ class Composer:
         if experiment and settings.get("experiment"):
             raise BadInput(
                 f"experiment/{experiment}.yaml",
-                expected="# @package _global_ as its first line",
-                came="settings of an experiment, not of its cells",
+                "# @package _global_ as its first line",
+                "settings of an experiment, not of its cells",
             )
         if folder != ".":
             settings["out"] = _folder(settings.get("out"), folder)
@@ -224,24 +222,22 @@ class Composer:
             meant = argument in self.options("experiment")
             return BadInput(
                 "argument",
-                expected="KEY=VALUE",
-                came=argument,
-                do=f"Did you mean +experiment={argument}?"
-                if meant
-                else "See python -m bench --help.",
+                "KEY=VALUE",
+                argument,
+                f"Did you mean +experiment={argument}?" if meant else "See python -m bench --help.",
             )
         if _PLAIN_KEY.fullmatch(key) and not _NOT_IN_QUOTES.search(value):
             return BadInput(
                 key,
-                expected="a value that Hydra can read",
-                came=value,
-                do=f"It needs quotes of its own: {key}=\"'{value}'\".",
+                "a value that Hydra can read",
+                value,
+                f"It needs quotes of its own: {key}=\"'{value}'\".",
             )
         return BadInput(
             "argument",
-            expected="KEY=VALUE that Hydra can read",
-            came=argument,
-            do="Hydra needs quotes around special characters, beside the shell's: KEY=\"'VALUE'\".",
+            "KEY=VALUE that Hydra can read",
+            argument,
+            "Hydra needs quotes around special characters, beside the shell's: KEY=\"'VALUE'\".",
         )
 
     def _base(self, overrides: tuple[str, ...]) -> DictConfig:
@@ -275,10 +271,8 @@ class Composer:
             options = self.options(group)
             raise BadInput(
                 group,
-                expected=f"[NAME,...] of {', '.join(options)}"
-                if group in LISTED
-                else one_of(options),
-                came=text(override).split("=", 1)[1],
+                f"[NAME,...] of {', '.join(options)}" if group in LISTED else one_of(options),
+                text(override).split("=", 1)[1],
             )
 
     def _friendly(self, error: Exception) -> BadInput:
@@ -293,8 +287,8 @@ class Composer:
             mark = error.problem_mark
             return BadInput(
                 f"{mark.name}, line {mark.line + 1}",
-                expected="YAML",
-                came=f"a mistake {error.context or 'there'} ({error.problem})",
+                "YAML",
+                f"a mistake {error.context or 'there'} ({error.problem})",
             )
         words = [
             (str(e).strip() or type(e).__name__).replace(":\n", ": ").splitlines()[0]
@@ -303,13 +297,13 @@ class Composer:
         ]
         return BadInput(
             "configuration",
-            expected="values that Hydra can compose",
-            came=": ".join(word.rstrip(".") for word in words),
+            "values that Hydra can compose",
+            ": ".join(word.rstrip(".") for word in words),
         )
 
     def _no_option(self, group: str, name: str) -> BadInput:
         options = self.options(group)
-        return BadInput(group, expected=one_of(options), came=name, do=suggest(name, options))
+        return BadInput(group, one_of(options), name, suggest(name, options))
 
 
 def _plain(value: Any) -> Any:
@@ -337,7 +331,7 @@ def _tell(config: DictConfig, overrides: list[Override]) -> None:
 
 def _launcher(base: DictConfig) -> tuple[str, dict[str, Any]]:
     if not isinstance(base.hydra.launcher, DictConfig):
-        raise BadInput("hydra.launcher", expected="settings", came=str(base.hydra.launcher))
+        raise BadInput("hydra.launcher", "settings", str(base.hydra.launcher))
     settings = OmegaConf.to_container(base.hydra.launcher, resolve=True)
     assert isinstance(settings, dict)
     return (
@@ -351,9 +345,9 @@ def _folder(out: Any, hydra: str) -> str:
     if out not in (None, hydra):
         raise BadInput(
             "out",
-            expected=f"the folder that Hydra's setting names, {hydra}",
-            came=str(out),
-            do="Give one of the two.",
+            f"the folder that Hydra's setting names, {hydra}",
+            str(out),
+            "Give one of the two.",
         )
     return hydra
 

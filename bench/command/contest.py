@@ -68,23 +68,23 @@ class Contest:
             if not any(name in way.places for way in self.ways):
                 raise BadInput(
                     f"tune.{name}",
-                    expected="a number that some algorithm of the sweep has",
-                    came=name,
-                    do=f"They have {one_of(_numbers(cells), 'none')}.",
+                    "a number that some algorithm of the sweep has",
+                    name,
+                    f"They have {one_of(_numbers(cells), 'none')}.",
                 )
         if any(LEARNS not in cell.config.metric for cell in cells):
             raise BadInput(
                 "metric",
-                expected="learning among them, to tune by",
-                came="others only",
-                do="Leave metric= out, or tune=N.",
+                "learning among them, to tune by",
+                "others only",
+                "Leave metric= out, or tune=N.",
             )
         if any(cell.config.seed + tuning.seeds > MAX_SEED for cell in cells):
             raise BadInput(
                 "seed",
-                expected=f"room for {tuning.seeds} fresh seeds above it",
-                came=str(cells[0].config.seed),
-                do="Try seed=0.",
+                f"room for {tuning.seeds} fresh seeds above it",
+                str(cells[0].config.seed),
+                "Try seed=0.",
             )
         self._refuse_axes()
 
@@ -155,9 +155,9 @@ class Contest:
                 if mine != theirs:
                     raise BadInput(
                         "tune",
-                        expected=f"no axis {place}, which it chooses itself",
-                        came=f"{place}={theirs},{mine}",
-                        do=f"Leave {place} out; tune.seeds=K and tune.lr=[A,B] set what is tried.",
+                        f"no axis {place}, which it chooses itself",
+                        f"{place}={theirs},{mine}",
+                        f"Leave {place} out; tune.seeds=K and tune.lr=[A,B] set what is tried.",
                     )
 
 

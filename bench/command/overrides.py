@@ -45,9 +45,9 @@ def values(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         raise BadInput(
             override.key_or_group,
-            expected="a list of values, range(...) or glob(...)",
-            came=text(override),
-            do="An interval has no finite list of points.",
+            "a list of values, range(...) or glob(...)",
+            text(override),
+            "An interval has no finite list of points.",
         )
     key = override.get_key_element()
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
@@ -79,7 +79,7 @@ def apply(config: DictConfig, override: Override) -> None:
     """
     key, value = override.key_or_group, override.value()
     if override.package is not None:
-        raise BadInput(text(override), expected="a group before @", came=key)
+        raise BadInput(text(override), "a group before @", key)
     try:
         found = OmegaConf.select(config, key, throw_on_missing=False)
         if override.is_delete():
@@ -87,9 +87,9 @@ def apply(config: DictConfig, override: Override) -> None:
         elif override.is_add() and found is not None and not isinstance(value, dict | list):
             raise BadInput(
                 key,
-                expected=f"{key}=VALUE",
-                came="+ before a key that exists",
-                do="++ sets a key whether it exists or not.",
+                f"{key}=VALUE",
+                "+ before a key that exists",
+                "++ sets a key whether it exists or not.",
             )
         else:
             OmegaConf.update(
@@ -99,20 +99,18 @@ def apply(config: DictConfig, override: Override) -> None:
         _refuse_unknown(config, key)
         raise BadInput(
             key,
-            expected="a value that fits its place",
-            came=text(override),
-            do=f"{str(error).splitlines()[0].rstrip('.')}.",
+            "a value that fits its place",
+            text(override),
+            f"{str(error).splitlines()[0].rstrip('.')}.",
         ) from error
 
 
 def _delete(config: DictConfig, key: str, found: object, value: object) -> None:
     _refuse_unknown(config, key)
     if found is None:
-        raise BadInput(
-            key, expected=f"{key}=VALUE", came=f"~{key}", do="What is null cannot be left out."
-        )
+        raise BadInput(key, f"{key}=VALUE", f"~{key}", "What is null cannot be left out.")
     if value not in (None, found):
-        raise BadInput(f"~{key}", expected=f"its value, which is {found}", came=str(value))
+        raise BadInput(f"~{key}", f"its value, which is {found}", str(value))
     parent, _, name = key.rpartition(".")
     with open_dict(config):
         del (OmegaConf.select(config, parent) if parent else config)[name]
@@ -125,12 +123,7 @@ def _refuse_unknown(config: DictConfig, key: str) -> None:
         if not isinstance(node, DictConfig) or part not in node:
             options = {str(k) for k in node} if isinstance(node, DictConfig) else set()
             options -= {"hydra", "cases", "_target_"}
-            raise BadInput(
-                key,
-                expected=one_of(options, "no hyperparameter"),
-                came=part,
-                do=suggest(part, options),
-            )
+            raise BadInput(key, one_of(options, "no hyperparameter"), part, suggest(part, options))
         node = node[part]
 
 
@@ -139,20 +132,18 @@ def refuse_of_hydra(overrides: list[Override]) -> None:
     for override in overrides:
         key = override.key_or_group
         if key == "hydra":
-            raise BadInput("hydra", expected="hydra.KEY=VALUE", came=text(override))
+            raise BadInput("hydra", "hydra.KEY=VALUE", text(override))
         if not override.is_hydra_override():
             continue
         if override.is_sweep_override():
-            raise BadInput(
-                key, expected="one value for the whole sweep", came=text(override).split("=", 1)[1]
-            )
+            raise BadInput(key, "one value for the whole sweep", text(override).split("=", 1)[1])
         name = key.replace("/", ".").removeprefix("hydra.")
         if not any(f"{name}.".startswith(f"{one}.") for one in OF_HYDRA):
             raise BadInput(
                 key,
-                expected=f"a setting of Hydra that the harness follows ({', '.join(OF_HYDRA)})",
-                came=text(override).partition("=")[2],
-                do="out=DIR names the folder of a sweep, and cells start in the current one.",
+                f"a setting of Hydra that the harness follows ({', '.join(OF_HYDRA)})",
+                text(override).partition("=")[2],
+                "out=DIR names the folder of a sweep, and cells start in the current one.",
             )
 
 
@@ -161,10 +152,7 @@ def refuse_command(overrides: list[Override]) -> None:
     for override in overrides:
         if override.is_hydra_override() or override.key_or_group in ("experiment", "cases"):
             raise BadInput(
-                "cases",
-                expected="overrides of cells",
-                came=text(override),
-                do="That is for the command line.",
+                "cases", "overrides of cells", text(override), "That is for the command line."
             )
 
 
@@ -174,7 +162,7 @@ def refuse_sweep(overrides: list[Override]) -> None:
         if override.is_sweep_override():
             raise BadInput(
                 override.key_or_group,
-                expected="one value for a single cell",
-                came=text(override).split("=", 1)[1],
-                do="Add -m to sweep over several.",
+                "one value for a single cell",
+                text(override).split("=", 1)[1],
+                "Add -m to sweep over several.",
             )

@@ -90,9 +90,9 @@ def _asked(python: str | None, cells: list[Cell], depth: Depth, tuned: bool) -> 
     if depth == "task" and answer.late:
         raise BadInput(
             "task",
-            expected=f"a task that is made within {deadline_s:g} s",
-            came="none",
-            do="limits.deadline_s is what a cell has.",
+            f"a task that is made within {deadline_s:g} s",
+            "none",
+            "limits.deadline_s is what a cell has.",
         )
     if not answer.late:
         what, expected = (
@@ -100,7 +100,7 @@ def _asked(python: str | None, cells: list[Cell], depth: Depth, tuned: bool) -> 
             if depth == "task"
             else ("configuration", "cells that can be built")
         )
-        raise BadInput(what, expected=expected, came=answer.last)
+        raise BadInput(what, expected, answer.last)
     note = f"building it takes longer than {deadline_s:g} s"
     return answer.found + [{"error": "", "predicted_mib": None, "note": note}] * missing
 

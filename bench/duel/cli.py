@@ -51,15 +51,12 @@ def duel(options: Options) -> int:
     folder = options.out
     if (folder / "duel.json").exists():
         raise BadInput(
-            "out",
-            expected="a folder without a duel in it",
-            came=str(folder),
-            do="Name another one, or delete it.",
+            "out", "a folder without a duel in it", str(folder), "Name another one, or delete it."
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput("out", expected="a folder that can be written", came=str(error)) from None
+        raise BadInput("out", "a folder that can be written", str(error)) from None
     with ExitStack() as stack:
         sides = {
             side: stack.enter_context(checked_out(side, asked))

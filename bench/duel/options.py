@@ -66,9 +66,9 @@ def parse(arguments: Sequence[str]) -> Options:
     if not own["base"]:
         raise BadInput(
             "base",
-            expected="a git revision or a folder",
-            came="nothing",
-            do="For example: python -m bench.duel base=main algo=d_rtrl",
+            "a git revision or a folder",
+            "nothing",
+            "For example: python -m bench.duel base=main algo=d_rtrl",
         )
     return Options(
         base=own["base"],
@@ -91,7 +91,7 @@ def cells(overrides: Sequence[str]) -> list[tuple[str, ...]]:
         try:
             (override,) = OverridesParser.create().parse_overrides([text])
         except HydraException as error:
-            raise BadInput(text, expected="KEY=VALUE", came=text, do=str(error)) from None
+            raise BadInput(text, "KEY=VALUE", text, str(error)) from None
         choices.append(values(override))
     return list(product(*choices))
 
@@ -109,13 +109,11 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise BadInput(
-            "budget_s", expected="a number of seconds above 0", came=text, do="Try budget_s=1800."
-        )
+        raise BadInput("budget_s", "a number of seconds above 0", text, "Try budget_s=1800.")
     return value
 
 
 def _seed(text: str) -> int | None:
     if text and not text.isdigit():
-        raise BadInput("order_seed", expected="a whole number", came=text, do="Try order_seed=0.")
+        raise BadInput("order_seed", "a whole number", text, "Try order_seed=0.")
     return int(text) if text else None

@@ -172,8 +172,8 @@ def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
         if process.status() is None:
             raise BadInput(
                 " ".join(overrides) or "the default cell",
-                expected=f"a plan of {tree.asked}",
-                came=f"none within {CHECK_TIMEOUT_S:.0f} s",
+                f"a plan of {tree.asked}",
+                f"none within {CHECK_TIMEOUT_S:.0f} s",
             )
         if process.status() != 0:
             _refused(tree, overrides, process.said())
@@ -182,7 +182,7 @@ def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
 def _refused(tree: Tree, overrides: Sequence[str], said: str) -> None:
     raise BadInput(
         " ".join(overrides) or "the default cell",
-        expected=f"overrides that {tree.asked} knows",
-        came=f"its refusal\n{said}\n",
-        do="Both sides must know every key.",
+        f"overrides that {tree.asked} knows",
+        f"its refusal\n{said}\n",
+        "Both sides must know every key.",
     )

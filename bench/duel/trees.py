@@ -69,9 +69,9 @@ def checked_out(side: str, asked: str) -> Iterator[Tree]:
     if commit is None:
         raise BadInput(
             side,
-            expected="a git revision of this repository or a folder with the project in it",
-            came=asked,
-            do="`git log --oneline --all` lists revisions.",
+            "a git revision of this repository or a folder with the project in it",
+            asked,
+            "`git log --oneline --all` lists revisions.",
         )
     repository = Path.cwd()
     with TemporaryDirectory(prefix=f"duel-{side}-") as temporary:
@@ -79,7 +79,7 @@ def checked_out(side: str, asked: str) -> Iterator[Tree]:
         # A work tree, not an archive: the records inside then name their commit by themselves.
         added = git(repository, "worktree", "add", "--detach", "--force", str(root), commit)
         if added is None:
-            raise BadInput(side, expected="a revision that can be checked out", came=asked)
+            raise BadInput(side, "a revision that can be checked out", asked)
         try:
             yield _tree(side, asked, commit, False, root)
         finally:
@@ -90,10 +90,7 @@ def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) ->
     for package in ("bench", "core"):
         if not (root / package / "__init__.py").is_file():
             raise BadInput(
-                side,
-                expected=f"a tree with a package {package}",
-                came=asked,
-                do="Choose a later revision.",
+                side, f"a tree with a package {package}", asked, "Choose a later revision."
             )
     tree = Tree(asked, commit, dirty, root, core="")
     # Bytecode now, so that the first process of a side does not pay for it.
@@ -102,16 +99,13 @@ def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) ->
     if not Path(found).resolve().is_relative_to(root):
         raise BadInput(
             side,
-            expected=f"`import core` to load {root}/core",
-            came=found,
-            do="Something on the path comes before it: check PYTHONPATH and .pth files.",
+            f"`import core` to load {root}/core",
+            found,
+            "Something on the path comes before it: check PYTHONPATH and .pth files.",
         )
     if not _takes_turns(root):
         raise BadInput(
-            side,
-            expected="a tree whose cells can be timed in turns",
-            came=asked,
-            do="Choose a later revision.",
+            side, "a tree whose cells can be timed in turns", asked, "Choose a later revision."
         )
     return replace(tree, core=found)
 

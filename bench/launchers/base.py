@@ -68,7 +68,7 @@ def needs(package: str, extra: str, launcher: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise BadInput(
             "hydra/launcher",
-            expected=f"the package {package} to be installed",
-            came=launcher,
-            do=f"Run pip install 'etrace-bench[{extra}]'.",
+            f"the package {package} to be installed",
+            launcher,
+            f"Run pip install 'etrace-bench[{extra}]'.",
         )

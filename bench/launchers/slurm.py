@@ -166,8 +166,8 @@ class Slurm(_Submitit):
         if shutil.which("sbatch") is None:
             raise BadInput(
                 "hydra/launcher",
-                expected="sbatch on the PATH",
-                came="submitit_slurm",
-                do="Start the sweep on a login node of the cluster.",
+                "sbatch on the PATH",
+                "submitit_slurm",
+                "Start the sweep on a login node of the cluster.",
             )
         return super().run(shares, logs, tick)

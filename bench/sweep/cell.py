@@ -141,9 +141,9 @@ def one_for_all(cells: Sequence[Cell]) -> None:
         if len(values) > 1:
             raise BadInput(
                 key,
-                expected="one value for the whole sweep",
-                came=", ".join(str(value) for value in values.values()),
-                do="Start a command for each.",
+                "one value for the whole sweep",
+                ", ".join(str(value) for value in values.values()),
+                "Start a command for each.",
             )
 
 
@@ -182,18 +182,11 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
     """
     for key in config:
         if key not in HINTS:
-            raise BadInput(
-                key, expected="a key of the configuration", came=key, do=suggest(key, HINTS)
-            )
+            raise BadInput(key, "a key of the configuration", key, suggest(key, HINTS))
     config = {"metric": {}, **config}  # of metric=[] nothing is left
     for key in HINTS:
         if key not in config:
-            raise BadInput(
-                key,
-                expected=f"{key}=VALUE",
-                came=f"~{key}",
-                do="Only hyperparameters can be left out.",
-            )
+            raise BadInput(key, f"{key}=VALUE", f"~{key}", "Only hyperparameters can be left out.")
     config |= {
         "plot": plots.checked("plot", config["plot"]),
         "tune": tuning.checked("tune", config["tune"]),
@@ -203,19 +196,14 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
     }
     if not config["metric"]:
         raise BadInput(
-            "metric",
-            expected="at least one metric",
-            came="none",
-            do="Leave metric= out for all of them.",
+            "metric", "at least one metric", "none", "Leave metric= out for all of them."
         )
     for group, node in [
         *((group, config[group]) for group in BUILT),
         *((f"metric.{name}", node) for name, node in config["metric"].items()),
     ]:
         if not isinstance(node, Mapping) or "_target_" not in node:
-            raise BadInput(
-                group, expected="_target_: package.module.Name and its arguments", came=str(node)
-            )
+            raise BadInput(group, "_target_: package.module.Name and its arguments", str(node))
     for key, hint in HINTS.items():
         if is_dataclass(hint):
             instantiate.check_call(key, hint, config[key])
@@ -232,12 +220,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
 def _text(key: str, value: Any, expected: str) -> str | None:
     """Words that somebody typed, which may look like a number (out=2024)."""
     if isinstance(value, dict | list | bool):
-        raise BadInput(
-            key,
-            expected=expected,
-            came=str(value),
-            do=f"Put quotes around it: {key}=\"'{value}'\".",
-        )
+        raise BadInput(key, expected, str(value), f"Put quotes around it: {key}=\"'{value}'\".")
     return None if value is None else str(value)
 
 
@@ -251,9 +234,9 @@ def _check_backend(node: Mapping[str, Any]) -> None:
     if not (isinstance(target, type) and issubclass(target, Backend)):
         raise BadInput(
             "backend",
-            expected="a subclass of bench.backends.base.Backend",
-            came=str(node["_target_"]),
-            do="See bench/backends/ for some.",
+            "a subclass of bench.backends.base.Backend",
+            str(node["_target_"]),
+            "See bench/backends/ for some.",
         )
     instantiate.check("backend", node)
     try:
@@ -268,10 +251,7 @@ def _check_steps(config: Config, task: str) -> None:
     if steps % multiple:
         nearest = max(multiple, multiple * round(steps / multiple))
         raise BadInput(
-            "n_steps",
-            expected=f"a multiple of {multiple} on {task}",
-            came=str(steps),
-            do=f"Try n_steps={nearest}.",
+            "n_steps", f"a multiple of {multiple} on {task}", str(steps), f"Try n_steps={nearest}."
         )
     if config.left_out >= steps:
         raise BadInput(
@@ -283,7 +263,7 @@ def _check_steps(config: Config, task: str) -> None:
     if config.update_every != "sequence" and config.update_every > steps:
         raise BadInput(
             "update_every",
-            expected=f"at most n_steps={steps}",
-            came=str(config.update_every),
-            do="Use update_every=sequence for one update a sequence.",
+            f"at most n_steps={steps}",
+            str(config.update_every),
+            "Use update_every=sequence for one update a sequence.",
         )

@@ -33,18 +33,18 @@ def default(experiment: str | None, overrides: list[str]) -> Path:
 def _unwritable(path: Path, error: OSError) -> BadInput:
     return BadInput(
         "out",
-        expected="a folder that can be written",
-        came=str(path),
-        do=f"{error.strerror or error}. Try out=DIR with another folder.",
+        "a folder that can be written",
+        str(path),
+        f"{error.strerror or error}. Try out=DIR with another folder.",
     )
 
 
 def _unreadable(path: Path, error: OSError) -> BadInput:
     return BadInput(
         "out",
-        expected="records that can be read",
-        came=str(path),
-        do=f"{error.strerror or error}. It is left as it is; try again.",
+        "records that can be read",
+        str(path),
+        f"{error.strerror or error}. It is left as it is; try again.",
     )
 
 

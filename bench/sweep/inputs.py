@@ -198,9 +198,7 @@ def _files_hash(path: Path) -> str:
             with file.open("rb") as opened:
                 hasher.update(hashlib.file_digest(opened, "sha256").digest())
     except OSError as error:
-        raise BadInput(
-            "task", expected="data that can be read", came=str(path), do=f"{error}."
-        ) from error
+        raise BadInput("task", "data that can be read", str(path), f"{error}.") from error
     return hasher.hexdigest() if looked else ""
 
 

@@ -64,9 +64,9 @@ def checked(key: str, value: object) -> str | None:
     if found is None:
         raise BadInput(
             key,
-            expected="a Python interpreter",
-            came=str(value),
-            do="Give the path of the python in a virtual environment.",
+            "a Python interpreter",
+            str(value),
+            "Give the path of the python in a virtual environment.",
         )
     # Not resolved further: the python of a virtual environment is a link to another one.
     return os.path.abspath(found)
@@ -104,23 +104,20 @@ def ask(python: str, packages: tuple[str, ...]) -> Interpreter:
         AttributeError,
     ) as error:
         raise BadInput(
-            "python",
-            expected="a Python interpreter",
-            came=python,
-            do="It does not answer like one.",
+            "python", "a Python interpreter", python, "It does not answer like one."
         ) from error
     if version < OLDEST:
         raise BadInput(
             "python",
-            expected=f"Python {'.'.join(map(str, OLDEST))} or newer",
-            came=f"{python}, which is {told['python']}",
+            f"Python {'.'.join(map(str, OLDEST))} or newer",
+            f"{python}, which is {told['python']}",
         )
     if missing := [name for name in NEEDED if name not in found]:
         raise BadInput(
             "python",
-            expected="an interpreter that has what cells import",
-            came=f"{python}, which lacks {', '.join(missing)}",
-            do="Install them into its environment.",
+            "an interpreter that has what cells import",
+            f"{python}, which lacks {', '.join(missing)}",
+            "Install them into its environment.",
         )
     versions = {name: found[name] for name in packages if name in found}
     return Interpreter(told["python"], versions, Path(root) if root else None)

@@ -45,10 +45,7 @@ def launch(
         shares = deal(list(todo.values()), folder, jobs)
     except OSError as error:
         raise BadInput(
-            "out",
-            expected="a folder that can be written",
-            came=str(folder.path),
-            do=f"{error.strerror or error}.",
+            "out", "a folder that can be written", str(folder.path), f"{error.strerror or error}."
         ) from error
     watcher.say(f"{len(todo)} cells for {jobs} job{'s' if jobs > 1 else ''}")
     timed = any("timing" in cell.config.metric for cell in todo.values())
@@ -159,7 +156,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise BadInput("share", expected="a whole file of cells", came=str(path)) from error
+        raise BadInput("share", "a whole file of cells", str(path)) from error
 
 
 def _records(folder: Folder) -> int:

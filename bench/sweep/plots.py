@@ -23,21 +23,21 @@ def checked(key: str, value: Any) -> dict[str, dict[str, str]]:
         # Without any folder plot Hydra takes the names for a value.
         raise BadInput(
             key,
-            expected="names of YAML files in a folder plot of your own",
-            came=", ".join(map(str, value)),
-            do="Give the folder around it as --config-dir. What the report draws by "
+            "names of YAML files in a folder plot of your own",
+            ", ".join(map(str, value)),
+            "Give the folder around it as --config-dir. What the report draws by "
             "itself need not be asked for.",
         )
     if not isinstance(value, dict):
-        raise BadInput(key, expected="a list of plots", came=str(value), do=f"Try {key}=[NAME].")
+        raise BadInput(key, "a list of plots", str(value), f"Try {key}=[NAME].")
     for name, node in value.items():
         target = node.get("_target_") if isinstance(node, dict) else None
         if not isinstance(target, str) or set(node) != {"_target_"} or not _found(target):
             raise BadInput(
                 f"{key}.{name}",
-                expected="_target_: MODULE, one that can be found",
-                came=str(target or node),
-                do="Is its folder on PYTHONPATH?",
+                "_target_: MODULE, one that can be found",
+                str(target or node),
+                "Is its folder on PYTHONPATH?",
             )
     return value
 

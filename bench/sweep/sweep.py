@@ -64,9 +64,9 @@ def refuse_missing_device(cells: list[Cell]) -> None:
     if all(reasons):
         raise BadInput(
             "device",
-            expected="a device of this machine",
-            came=cells[0].choices["device"],
-            do=f"{reasons[0]}. Try device=cpu.",
+            "a device of this machine",
+            cells[0].choices["device"],
+            f"{reasons[0]}. Try device=cpu.",
         )
 
 

@@ -72,17 +72,15 @@ def checked(key: str, value: Any) -> dict[str, Any]:
         BadInput: for the first that cannot be used.
     """
     if not isinstance(value, dict):
-        raise BadInput(key, expected="a number of trials", came=str(value), do="Try tune=8.")
+        raise BadInput(key, "a number of trials", str(value), "Try tune=8.")
     for name in (*COUNTS, "lr"):
         if name not in value:
-            raise BadInput(f"{key}.{name}", expected="a value", came="none at all")
+            raise BadInput(f"{key}.{name}", "a value", "none at all")
     for name, example in COUNTS.items():
         if value[name] is not None or name == "seeds":
             check("tune" if name == "trials" else f"{key}.{name}", value[name], NUMBER, example)
     if value["lr"] is None:
-        raise BadInput(
-            f"{key}.lr", expected="[LOWEST,HIGHEST]", came="null", do=f"Try {key}.lr=[1e-4,1e-1]."
-        )
+        raise BadInput(f"{key}.lr", "[LOWEST,HIGHEST]", "null", f"Try {key}.lr=[1e-4,1e-1].")
     for name, found in value.items():
         if name not in COUNTS and found is not None:
             _check_range(f"{key}.{name}", name, found)
@@ -98,9 +96,9 @@ def _check_range(key: str, name: str, found: Any) -> None:
     if not (inside and found[0] < found[1]):
         raise BadInput(
             key,
-            expected=f"[LOWEST,HIGHEST], {words}, the lower one first",
-            came=str(found),
-            do=f"Try {key}={example}.",
+            f"[LOWEST,HIGHEST], {words}, the lower one first",
+            str(found),
+            f"Try {key}={example}.",
         )
 
 
