@@ -15,7 +15,7 @@ from bench.cell import probe
 from bench.command import cli, plan
 from bench.command.compose import Composer
 from bench.config import Config
-from bench.sweep import measure, provenance, sweep
+from bench.sweep import provenance, sweep
 from tests.bench.bad_inputs import CASES
 
 
@@ -157,17 +157,6 @@ def test_a_value_is_tried_once_before_the_cells(
     assert asked == ["memory" if planned else "objects"]
 
 
-def test_an_interrupt_before_the_cells_is_no_traceback(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "trial", interrupt)
-    assert cli.main([]) == 130
-    assert capsys.readouterr().err.startswith("interrupted: ")
-
-
 def test_missing_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(provenance, "gpu_name", lambda: "")
     assert cli.main(["device=gpu"]) == 2
@@ -175,15 +164,6 @@ def test_missing_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         "error: device: expected a device of this machine, got gpu. no NVIDIA GPU answers "
         "nvidia-smi on this machine. Try device=cpu.\n"
     )
-
-
-def test_gpu_cells_of_a_mixed_sweep_are_no_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "gpu_name", lambda: "")
-    cells = cli.cells_of(None, ["device=cpu,gpu"], multirun=True)
-    assert [measure.why_skipped(cell) for cell in cells] == [
-        "",
-        "no NVIDIA GPU answers nvidia-smi on this machine",
-    ]
 
 
 @pytest.mark.parametrize("where", ["a file", "below a file"])
@@ -215,23 +195,6 @@ def test_no_traceback_from_the_command_itself(tmp_path: Path) -> None:
     )
     assert answer.returncode == 2
     assert answer.stderr == f"error: {CASES['algo=drtrl']}\n"
-
-
-def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
-    command = subprocess.Popen(
-        [sys.executable, "-m", "bench", "--help"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(provenance.ROOT), "PATH": ""},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert command.stdout is not None
-    assert command.stderr is not None
-    command.stdout.close()
-    assert command.stderr.read() == ""
-    command.stderr.close()
-    assert command.wait() == cli.BROKEN_PIPE
 
 
 def test_a_task_too_large_for_this_machine_is_left_to_its_cell(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BadInput
 from bench.sweep import record
 from bench.sweep.folder import Folder, default
 
@@ -64,22 +63,6 @@ def test_a_corrupt_record_is_named_once_and_set_aside(
     assert printed.startswith("corrupt record, the cell runs again: aa.json is not whole JSON")
     assert printed.count("\n") == 1
     assert path.with_suffix(".corrupt").exists()
-
-
-def test_a_record_that_cannot_be_read_is_left_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = Folder.open(tmp_path / "out")
-    saved(folder, "aa", "cc")
-
-    def stale(_: Path) -> None:
-        raise OSError(116, "Stale file handle")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(record, "read", stale)
-        with pytest.raises(BadInput, match=r"that can be read, got .*aa\.json\. Stale file"):
-            folder.load("aa")
-    assert folder.load("aa") is not None
 
 
 def test_an_index_that_leads_elsewhere_deletes_nothing(tmp_path: Path) -> None:

@@ -167,11 +167,6 @@ def test_a_process_that_cannot_be_started_is_an_outcome(
         (b"[" * 100 + b"]" * 100, "nested more than 32 deep"),
         (b'{"phase": 3}', "{'phase': 3}"),
         (b'{"parts": []}', "no parts by name"),
-        (b'{"parts": {"metrics": null}}', "expected metrics to be numbers by name, got None"),
-        (
-            b'{"parts": {"metrics": {"a": "1"}}}',
-            "expected metrics.a to be a number or null, got '1'",
-        ),
         (b'{"parts": {"key": "../../x"}}', "expected key to be left to the sweep"),
         (b'{"status": "fine", "reason": ""}', "{'status': 'fine', 'reason': ''}"),
         (b'{"status": "ok"}', "{'status': 'ok'}"),

@@ -111,10 +111,6 @@ def test_jobs_that_read_clocks_side_by_side_are_warned_of(
     assert warning not in capsys.readouterr().out
 
 
-def test_all_ok_is_status_0(planted: list[int], tmp_path: Path) -> None:
-    assert run(tmp_path / "out", "seed=0,5", launcher=InProcess(2)) == 0
-
-
 def test_what_another_machine_recorded_is_not_run_again(
     planted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

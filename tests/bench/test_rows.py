@@ -130,19 +130,6 @@ def test_a_floor_that_is_none_is_measured(
     assert rates_here(folder, cell) == rates
 
 
-def test_a_record_that_cannot_be_read_costs_its_own_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    planted_outcomes(monkeypatch, lambda seed: Outcome("ok"))
-    cells, out = cells_of("seed=0,5"), tmp_path / "out"
-    (out / "cells" / f"{sweep.key_of(cells[0])}.json").mkdir(parents=True)
-    assert run(cells, out) == 1
-    assert (out / "cells" / f"{sweep.key_of(cells[1])}.json").is_file()
-    printed = capsys.readouterr().out
-    assert "Is a directory. It is left as it is; try again." in printed
-    assert "0 of 2 cells failed, 1 have no record" in printed
-
-
 def test_a_report_that_failed_is_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

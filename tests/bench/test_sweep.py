@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -55,10 +54,6 @@ def test_one_row_per_cell_whatever_happens(tmp_path: Path) -> None:
         assert value["provenance"]["wall_s"] > 0
     plan = json.loads((out / "sweep.json").read_text())
     assert {p["key"] for p in plan["planned"]} == {r["key"] for r in found}
-
-
-def test_all_ok_is_status_0(tmp_path: Path) -> None:
-    assert run(cells_of("seed=0,5"), tmp_path / "out") == 0
 
 
 def test_a_sweep_can_do_without_its_report(
@@ -118,29 +113,15 @@ def test_a_cell_whose_code_was_edited_meanwhile_is_invalid_and_runs_again(
     assert ran == [0, 0]
 
 
-def test_gpu_cells_without_a_gpu_become_skipped_rows(tmp_path: Path) -> None:
+def test_gpu_cells_without_a_gpu_become_skipped_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "gpu_name", lambda: "")
     assert run(cells_of("seed=0", "device=cpu,gpu"), tmp_path / "out") == 0
     found = {r["row"]["device"]: r for r in records(tmp_path / "out")}
     assert found["cpu"]["status"] == "ok"
     assert found["gpu"]["status"] == "skipped"
-    assert "GPU" in found["gpu"]["reason"] or "CUDA" in found["gpu"]["reason"]
-
-
-def test_a_full_disk_loses_one_record_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    real, cells = record.write_json, cells_of("seed=0,5,10")
-    victim = f"{sweep.key_of(cells[1])}.json"
-
-    def full(path: Path, value: Any) -> None:
-        if path.name == victim:
-            raise OSError(28, "No space left on device")
-        real(path, value)
-
-    monkeypatch.setattr(record, "write_json", full)
-    assert run(cells, tmp_path / "out") == 1
-    assert [r["row"]["seed"] for r in records(tmp_path / "out")] == [0, 10]
-    assert "could not be written: [Errno 28] No space left on device" in capsys.readouterr().out
+    assert found["gpu"]["reason"] == "no NVIDIA GPU answers nvidia-smi on this machine"
 
 
 DISK = """
@@ -181,22 +162,6 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
     assert f"{kept} of 6 cells are recorded already" in roomy
     assert roomy.split()[-3:] == ["status", "0", "6"]
     assert "Traceback" not in done.stdout + done.stderr
-
-
-def test_a_limit_of_file_size_is_a_full_disk_too(tmp_path: Path) -> None:
-    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500)){PROGRAM}"
-    done = subprocess.run(
-        [sys.executable, "-c", limited, str(tmp_path / "out"), "seed=0,5"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    assert done.stdout.count("could not be written: [Errno 27] File too large") == 2
-    assert "Traceback" not in done.stdout + done.stderr
-    assert not list((tmp_path / "out" / "cells").glob("*.json"))
-    assert not list((tmp_path / "out" / "cells").glob(".*.tmp"))
 
 
 def test_a_disk_that_is_full_at_once_is_one_message(
