@@ -7,11 +7,9 @@ import gc
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -209,9 +207,8 @@ def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[
                 continue
             fresh = found if counts(cell, found) else None
             result = fresh or _guarded(cell, key, folder, watcher)
-            if fresh is None and (problem := _saved(folder, result)):
-                unsaved.append(f"record of {cell.title()} could not be written: {problem}")
-                watcher.say(unsaved[-1])
+            if fresh is None:
+                unsaved += _unsaved(folder, cell, result, watcher)
             watcher.end(cell, result)
         gc.collect()
     return unsaved
@@ -240,8 +237,8 @@ def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Wat
             found = readable(folder, key, cell) if mine else None
             if found is not None and was_contended(found):
                 watcher.say(f"timed again  {cell.title()}: the machine was busy")
-                if problem := _saved(folder, timed_again(cell, found, folder, watcher)):
-                    unsaved.append(f"record of {cell.title()} could not be written: {problem}")
+                again = timed_again(cell, found, folder, watcher)
+                unsaved += _unsaved(folder, cell, again, watcher)
     if left:
         watcher.say(
             f"{len(left)} cells were timed while the machine was busy, which it still is: "
@@ -260,23 +257,15 @@ def _guarded(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
         return {**blank, "reason": reason, "provenance": {"wall_s": 0.0}}
 
 
-def _saved(folder: Folder, result: dict[str, Any]) -> str:
-    """Writes a record; where it could not be written, why, and where it is kept instead."""
+def _unsaved(folder: Folder, cell: Cell, result: Mapping[str, Any], watcher: Watcher) -> list[str]:
+    """Writes a record; says and returns why where it could not be written."""
     try:
         folder.save(result)
-        return ""
+        return []
     except (OSError, ValueError) as error:
-        with contextlib.suppress(OSError, ValueError):
-            kept = _refuge() / f"{result['key']}.json"
-            record.write_json(kept, result)
-            return f"{error}. It is kept as {kept}; copy it to {folder.cells}"
-        return str(error)
-
-
-@cache
-def _refuge() -> Path:
-    """A folder for records that cannot be written where they belong."""
-    return Path(tempfile.mkdtemp(prefix="etrace-bench-"))
+        problem = f"record of {cell.title()} could not be written: {error}"
+        watcher.say(problem)
+        return [problem]
 
 
 def finished(folder: Folder, key: str, cell: Cell) -> bool:

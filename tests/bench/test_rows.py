@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -69,32 +65,6 @@ def test_a_cell_says_nothing_about_where_it_is_filed(
     assert found["provenance"]["device"] == "cpu"
     assert found["provenance"]["code"] == provenance.code_of(cell)
     assert mine.exists()
-
-
-def test_a_record_that_cannot_be_written_is_kept_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    sweep._refuge.cache_clear()
-
-    def read_only(seed: int) -> Outcome:
-        shutil.rmtree(out, ignore_errors=True)
-        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        return Outcome("ok", parts={"metrics": {"loss_final": 0.5 + seed}})
-
-    planted_outcomes(monkeypatch, read_only)
-    assert run(cells_of("seed=0,5"), out) == 1
-    kept = [
-        Path(path)
-        for path in re.findall(r"It is kept as (\S+\.json); copy it to", capsys.readouterr().out)
-    ]
-    assert [json.loads(path.read_text())["metrics"]["loss_final"] for path in kept] == [0.5, 5.5]
-    for path in kept:
-        (out / "cells").mkdir(parents=True, exist_ok=True)
-        path.rename(out / "cells" / path.name)
-    # Copied back they count.
-    monkeypatch.setattr(launch, "run_cell", None)
-    assert run(cells_of("seed=0,5"), out) == 0
 
 
 def test_a_title_may_look_like_markup(
