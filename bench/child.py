@@ -50,6 +50,13 @@ class End:
         """The end of what it printed."""
         return self.output[-TAIL_BYTES:].decode(errors="replace")
 
+    def last_line(self) -> str:
+        """The last line that it printed."""
+        return next(
+            (line.strip() for line in reversed(self.tail().splitlines()) if line.strip()),
+            "no output",
+        )
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -96,8 +103,7 @@ def asked(
     found: list[Any] = []
     with contextlib.suppress(ValueError):  # ended in the middle of one
         found += map(json.loads, lines)
-    said = end.tail().strip().splitlines()
-    return Answer(found, said[-1].strip() if said else "no output", end.late)
+    return Answer(found, end.last_line(), end.late)
 
 
 def run(

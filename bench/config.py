@@ -15,6 +15,7 @@ Node = dict[str, Any]
 MAX_REPEATS, MAX_DEVICES = 10_000, 1024
 # Of a larger one jax takes the lowest 32 bits, so that two seeds would give the same weights.
 MAX_SEED = 2**32 - 1
+Seed = Annotated[int, Range(0, MAX_SEED)]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Config:
     n_hidden: Count
     n_layers: Count
     n_steps: Count
-    seed: Annotated[int, Range(0, MAX_SEED)]
+    seed: Seed
     repeats: Annotated[int, Range(1, MAX_REPEATS)]
     update_every: Count | Literal["sequence"]
     tune: dict[str, Any]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from bench.command.overrides import values
+from bench import bounds
+from bench.command.overrides import combinations
+from bench.config import Seed
 from bench.errors import BadInput
 
 USAGE = """\
@@ -55,7 +58,7 @@ def parse(arguments: Sequence[str]) -> Options:
     Raises:
         BadInput: on a missing base, a value that is no number or an override that cannot be read.
     """
-    own = {"base": "", "head": ".", "budget_s": "1800", "out": "runs/duel", "order_seed": ""}
+    own = {"base": "", "head": ".", "budget_s": "1800", "out": "runs/duel", "order_seed": "null"}
     rest = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -73,9 +76,9 @@ def parse(arguments: Sequence[str]) -> Options:
     return Options(
         base=own["base"],
         head=own["head"],
-        budget_s=_seconds(own["budget_s"]),
+        budget_s=_number("budget_s", own["budget_s"], bounds.Positive, 1800),
         out=Path(own["out"]).resolve(),
-        order_seed=_seed(own["order_seed"]),
+        order_seed=_number("order_seed", own["order_seed"], Seed | None, 0),
         cells=tuple(cells(rest)),
     )
 
@@ -86,14 +89,13 @@ def cells(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     Args:
         overrides: Hydra overrides; ``a=1,2`` and ``a=range(1,3)`` are sweeps.
     """
-    choices: list[list[str]] = []
+    parsed = []
     for text in overrides:
         try:
-            (override,) = OverridesParser.create().parse_overrides([text])
+            parsed += OverridesParser.create().parse_overrides([text])
         except HydraException as error:
             raise BadInput(text, "KEY=VALUE", text, str(error)) from None
-        choices.append(values(override))
-    return list(product(*choices))
+    return [tuple(cell) for cell in combinations(parsed)]
 
 
 def titles(cells: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:
@@ -103,17 +105,10 @@ def titles(cells: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:
     return " ".join(t for t in cells[0] if t in shared), [name or "defaults" for name in names]
 
 
-def _seconds(text: str) -> float:
+def _number(key: str, text: str, hint: Any, default: float) -> Any:
     try:
-        value = float(text)
+        value = json.loads(text)
     except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise BadInput("budget_s", "a number of seconds above 0", text, "Try budget_s=1800.")
+        value = text
+    bounds.check(key, value, hint, default)
     return value
-
-
-def _seed(text: str) -> int | None:
-    if text and not text.isdigit():
-        raise BadInput("order_seed", "a whole number", text, "Try order_seed=0.")
-    return int(text) if text else None

@@ -168,6 +168,7 @@ def _conclude(outcome: Outcome, end: child.End, deadline_s: float) -> None:
     part = "compile" if outcome.phase in record.COMPILE_PHASES else "run"
     where = f"at {part} (phase {outcome.phase})"
     code, tail = end.code, end.tail()
+    last = record.one_line(end.last_line())[:300]
     if end.late:
         outcome.status = "timeout"
         outcome.reason = f"no result after {deadline_s:g} s (deadline), {where}"
@@ -176,17 +177,17 @@ def _conclude(outcome: Outcome, end: child.End, deadline_s: float) -> None:
         outcome.reason = f"held {end.held / 2**30:.2f} GiB, above the memory cap, {where}"
     elif code == -signal.SIGABRT and ("bad_alloc" in tail or "out of memory" in tail.lower()):
         outcome.status = "oom"
-        outcome.reason = f"{_last_line(tail)}, {where}"
+        outcome.reason = f"{last}, {where}"
     elif code is None:
         outcome.reason = f"its process does not end, not even by signal 9, {where}"
     elif code < 0:
         outcome.reason = f"ended by {_signal(-code)}, {where}"
         if code == -signal.SIGABRT and tail.strip():
-            outcome.reason += f": {_last_line(tail)}"
+            outcome.reason += f": {last}"
         if code == -signal.SIGKILL:
             outcome.reason += "; the kernel does this when memory runs out"
     else:
-        outcome.reason = f"exited with status {code} and no result, {where}: {_last_line(tail)}"
+        outcome.reason = f"exited with status {code} and no result, {where}: {last}"
 
 
 def _signal(number: int) -> str:
@@ -194,11 +195,6 @@ def _signal(number: int) -> str:
         return f"signal {number} ({signal.Signals(number).name})"
     except ValueError:
         return f"signal {number}"  # such as one of the real-time signals between the first and last
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return record.one_line(lines[-1])[:300] if lines else "no output"
 
 
 def environment(config: Config) -> dict[str, str]:

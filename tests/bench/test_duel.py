@@ -121,8 +121,14 @@ def test_revisions_are_checked_out_and_removed_again(
     [
         (["algo=d_rtrl"], "base: expected a git revision or a folder, got nothing."),
         (["base=no-such-thing"], "base: expected a git revision of this repository or a folder"),
-        (["base=.", "budget_s=soon"], "budget_s: expected a number of seconds above 0, got soon."),
-        (["base=.", "order_seed=x"], "order_seed: expected a whole number, got x."),
+        (
+            ["base=.", "budget_s=soon"],
+            "budget_s: expected a number above 0, got soon. Try budget_s=1800.",
+        ),
+        (
+            ["base=.", "order_seed=x"],
+            "order_seed: expected a whole number of at least 0, or null, got x.",
+        ),
         (["base=.", "--fast"], "--fast: expected KEY=VALUE, got --fast."),
     ],
 )
