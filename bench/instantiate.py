@@ -68,6 +68,30 @@ def imported(group: str, node: Mapping[str, Any]) -> Any:
         ) from error
 
 
+def of_class(group: str, node: Mapping[str, Any], base: type) -> Any:
+    """The object of a node that somebody may have written, which has to be of a class.
+
+    Raises:
+        BadInput: when it is not, or cannot be built.
+    """
+    target = imported(group, node)
+    if not (isinstance(target, type) and issubclass(target, base)):
+        folder = base.__module__.rpartition(".")[0].replace(".", "/")
+        raise BadInput(
+            group,
+            f"a subclass of {base.__module__}.{base.__name__}",
+            str(node["_target_"]),
+            f"See {folder}/ for some.",
+        )
+    check(group, node)
+    try:
+        return instantiate(node)
+    except BadInput:
+        raise
+    except (TypeError, ValueError) as error:
+        raise BadInput.quoting(group, " ".join(str(error).split())) from error
+
+
 def check(group: str, node: Mapping[str, Any]) -> None:
     """Refuses arguments that the target's constructor does not have, or not of this type.
 

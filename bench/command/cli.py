@@ -21,7 +21,7 @@ from bench.command.hydra_start import CONF, VERSION, start_anew
 from bench.command.trial import refuse_bad_values, trial, values_given
 from bench.errors import BadInput
 from bench.instantiate import check as check_arguments
-from bench.instantiate import instantiate
+from bench.instantiate import of_class
 from bench.launchers.base import Launcher
 from bench.sweep import jobs, plots, signals, sweep
 from bench.sweep.cell import Cell, checked, one_for_all, told_apart
@@ -347,15 +347,7 @@ def launcher_of(name: str, node: dict[str, Any]) -> Launcher | None:
     """
     if name == "basic":
         return None
-    check_arguments("hydra.launcher", node)
-    made = instantiate(node)
-    if not isinstance(made, Launcher):
-        raise BadInput(
-            "hydra/launcher",
-            "a subclass of bench.launchers.base.Launcher",
-            str(node["_target_"]),
-            "See bench/launchers/ for some.",
-        )
+    made: Launcher = of_class("hydra.launcher", node, Launcher)
     return made
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from bench.duel.options import USAGE, Options, parse, titles
 from bench.duel.referee import Referee
 from bench.duel.trees import Tree, checked_out
 from bench.errors import BadInput
-from bench.sweep import signals
+from bench.sweep import signals, sweep
 from bench.sweep.provenance import CACHE_VARIABLE
 from bench.sweep.record import write_json
 
@@ -146,13 +145,7 @@ def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
     The statistics belong to the reports, which are asked as any reader of files is: by a command.
     """
     write_json(folder / "duel.json", state)
-    done = subprocess.run(
-        [sys.executable, "-m", "reports", "duel", str(folder)],
-        cwd=Path(__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = sweep.reports("duel", str(folder))
     if done.returncode not in (0, 1):
         raise RuntimeError(f"no decision could be made:\n{done.stderr}")
     decision: dict[str, Any] = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))

@@ -211,7 +211,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
             bounds.check(key, config[key], hint, defaults.get(key))
     for name, node in config["metric"].items():
         instantiate.check(f"metric.{name}", node)
-    _check_backend(config["backend"])
+    instantiate.of_class("backend", config["backend"], Backend)
     cell = Cell(Config.of(config), choices)
     _check_steps(cell.config, choices["task"])
     return cell
@@ -222,27 +222,6 @@ def _text(key: str, value: Any, expected: str) -> str | None:
     if isinstance(value, dict | list | bool):
         raise BadInput(key, expected, str(value), f"Put quotes around it: {key}=\"'{value}'\".")
     return None if value is None else str(value)
-
-
-def _check_backend(node: Mapping[str, Any]) -> None:
-    """Builds the backend of a cell, whose module imports nothing heavy.
-
-    Raises:
-        BadInput: when it is none, or cannot be built.
-    """
-    target = instantiate.imported("backend", node)
-    if not (isinstance(target, type) and issubclass(target, Backend)):
-        raise BadInput(
-            "backend",
-            "a subclass of bench.backends.base.Backend",
-            str(node["_target_"]),
-            "See bench/backends/ for some.",
-        )
-    instantiate.check("backend", node)
-    try:
-        instantiate.instantiate(node)
-    except (TypeError, ValueError) as error:
-        raise BadInput.quoting("backend", " ".join(str(error).split())) from error
 
 
 def _check_steps(config: Config, task: str) -> None:

@@ -30,7 +30,8 @@ def default(experiment: str | None, overrides: list[str]) -> Path:
     return RUNS / digest(asked)
 
 
-def _unwritable(path: Path, error: OSError) -> BadInput:
+def unwritable(path: Path, error: OSError) -> BadInput:
+    """The refusal of a folder that no record can be written to."""
     return BadInput(
         "out",
         "a folder that can be written",
@@ -82,7 +83,7 @@ class Folder:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
 
     @classmethod
     def open(cls, path: Path, anywhere: bool = False) -> Folder:
@@ -99,7 +100,7 @@ class Folder:
             record.write_json(probe, {})
             probe.unlink()
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         return folder
 
     def link_latest(self) -> None:
@@ -123,7 +124,7 @@ class Folder:
                 self.path / "sweep.json", {"schema": record.SCHEMA, **about, "planned": planned}
             )
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def load(self, key: str) -> dict[str, Any] | None:
         """The record of a cell; a corrupt one is named, set aside and counts as missing.

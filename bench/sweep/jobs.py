@@ -16,7 +16,7 @@ from bench.errors import BadInput
 from bench.launchers.base import Launcher, Outcome
 from bench.sweep import record, signals, sweep
 from bench.sweep.cell import Cell
-from bench.sweep.folder import Folder
+from bench.sweep.folder import Folder, unwritable
 from bench.sweep.progress import Watcher
 
 # A shared file system may show a file that another node wrote only after a while.
@@ -44,9 +44,7 @@ def launch(
     try:
         shares = deal(list(todo.values()), folder, jobs)
     except OSError as error:
-        raise BadInput(
-            "out", "a folder that can be written", str(folder.path), f"{error.strerror or error}."
-        ) from error
+        raise unwritable(folder.path, error) from error
     watcher.say(f"{len(todo)} cells for {jobs} job{'s' if jobs > 1 else ''}")
     timed = any("timing" in cell.config.metric for cell in todo.values())
     if jobs > 1 and launcher.here and timed:

@@ -306,6 +306,24 @@ def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], config
     return 1 if failed or missing or problems else 0
 
 
+def reports(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``python -m reports``, which reads what was recorded as anybody does: from files.
+
+    Raises:
+        OSError: when it cannot be started.
+    """
+    paths = [str(provenance.ROOT), os.environ.get("PYTHONPATH", "")]
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "reports", *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
 class NoReport(Exception):
     """The report could not be made; the text says why."""
 
@@ -321,31 +339,8 @@ def build_report(path: Path, modules: list[str]) -> str:
     Raises:
         NoReport: when it fails.
     """
-    env = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(
-            [str(provenance.ROOT), os.environ.get("PYTHONPATH", "")]
-        ).rstrip(os.pathsep),
-    }
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "reports",
-        "report",
-        str(path),
-        *(["--plots", *modules] if modules else []),
-    ]
     try:
-        answer = subprocess.run(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        answer = reports("report", str(path), *(["--plots", *modules] if modules else []))
     except OSError as error:
         raise NoReport(str(error)) from error
     page = path / "report" / "index.html"
