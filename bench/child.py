@@ -137,7 +137,7 @@ def run(
     read_end, write_end = os.pipe()
     try:
         # Not a pipe: it holds 64 KiB, and the process may never read.
-        with tempfile.TemporaryFile() as stdin:
+        with _file() as stdin:
             stdin.write(json.dumps(question).encode())
             stdin.seek(0)
             process = subprocess.Popen(
@@ -165,6 +165,13 @@ def run(
         processes.end_adopted(known)
         talk.close()
     return End(process.returncode, late, held, talk.output(), talk.too_much)
+
+
+def _file() -> IO[bytes]:
+    """A file without a name, in memory where that can be: the disk may be full."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("question"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 class _Talk:

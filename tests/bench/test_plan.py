@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bench import child
 from bench.cell.probe import finding
 from bench.command import cli, plan, trial
 from bench.sweep import sweep
@@ -33,7 +32,7 @@ def test_a_probe_that_does_not_end_is_given_up(
     script = tmp_path / "python"
     script.write_text(f"#!{sys.executable}\nimport time; time.sleep(60)\n")
     script.chmod(0o755)
-    monkeypatch.setattr(child, "executable", lambda _: str(script))
+    monkeypatch.setattr(sys, "executable", str(script))
     monkeypatch.setattr(trial, "START_S", 0.1)
     monkeypatch.setattr(trial, "CELL_S", 0.1)
     found = trial.trial(cli.cells_of(None, ["n_hidden=8,16"], multirun=True), "memory")
