@@ -34,7 +34,6 @@ from bench.command.overrides import (
     refuse_of_hydra,
     refuse_sweep,
     text,
-    values,
 )
 from bench.errors import BadInput, one_of, suggest
 from bench.sweep.cell import GROUPS
@@ -106,23 +105,13 @@ class Composer:
         refuse_of_hydra(overrides)
         self._searchpath = [text(o) for o in overrides if o.key_or_group == "hydra.searchpath"][-1:]
         overrides = [o for o in overrides if o.key_or_group != "hydra.searchpath"]
-        experiments = [o for o in overrides if o.key_or_group == "experiment"]
-        if len(experiments) > 1 or any(o.is_delete() for o in experiments):
-            raise BadInput("experiment", "one experiment", " ".join(map(text, experiments)))
-        rest = [o for o in overrides if o.key_or_group != "experiment"]
-        for chosen in values(experiments[0]) if experiments else [""]:
-            experiment = chosen.partition("=")[2] or None
-            if chosen and not experiment:
-                raise self._no_option("experiment", "")
-            yield from self._points_of(experiment, rest, multirun)
-
-    def _points_of(
-        self, experiment: str | None, rest: list[Override], multirun: bool
-    ) -> Iterator[Point]:
-        """The points of an experiment, of each of its cases, or of what was typed alone.
-
-        The experiment's axes come first, then its case's, then what was typed over them.
-        """
+        chosen = [o for o in overrides if o.key_or_group == "experiment"]
+        if len(chosen) > 1 or any(o.is_delete() or o.is_sweep_override() for o in chosen):
+            raise BadInput("experiment", "one experiment", " ".join(map(text, chosen)))
+        rest = [o for o in overrides if o not in chosen]
+        experiment = text(chosen[0]).partition("=")[2] if chosen else None
+        if chosen and not experiment:
+            raise self._no_option("experiment", "")
         fixed = [f"+experiment={experiment}"] if experiment else []
         base = self._base(
             (
@@ -137,6 +126,7 @@ class Composer:
         cases = self._cases(base)
         if not sweeps:
             refuse_sweep([*axes, *rest])
+        # The experiment's axes come first, then its case's, then what was typed over them.
         for case in cases or [""]:
             own = [*axes, *self._parse(case.split())]
             refuse_command(own)

@@ -33,7 +33,7 @@ NOT_IN_KEY = (
 )
 
 # What a whole command has one of.
-PER_COMMAND = ("experiment", "out", "plan", "plot", "question", "report", "tune")
+PER_COMMAND = ("out", "plan", "plot", "question", "report", "tune")
 
 
 @dataclass(frozen=True)

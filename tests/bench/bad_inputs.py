@@ -111,8 +111,7 @@ CASES = {
     "cases=3": "cases: expected a list of overrides, got 3.",
     "hydra=3": "hydra: expected hydra.KEY=VALUE, got hydra=3.",
     "hydra.launcher=3": "hydra.launcher: expected settings, got 3.",
-    "experiment=quick,gate": "experiment: expected one value for the whole sweep, got quick, gate. "
-    "Start a command for each.",
+    "experiment=quick,gate": "experiment: expected one experiment, got +experiment=quick,gate.",
     "report=maybe": "report: expected one of true, false, got maybe.",
     "resume=maybe": "resume: expected one of true, false, retry, got maybe.",
     "python=no-such-python": "python: expected a Python interpreter, got no-such-python. "
