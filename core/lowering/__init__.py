@@ -8,16 +8,8 @@ if it lies on a path into a state. A step whose paths into states need none of i
 convolution in front of a recurrent layer) stays as it is, and as fast.
 """
 
-from core.lowering import (  # noqa: F401  each registers its rules
-    branches,
-    convolutions,
-    foreign,
-    groups,
-    lookups,
-    loops,
-    own_rules,
-    sparse,
-)
+# Each registers its rules.
+from core.lowering import branches, convolutions, foreign, groups, lookups, loops, own_rules, sparse  # noqa: F401
 from core.lowering.lowered import lowered
 from core.lowering.site import is_product
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bench.cell.build import set_up
 from bench.cell.worker import failure
 from bench.command import cli
 from bench.metrics.agreement import Agreement
+from bench.metrics.fidelity import Fidelity
 from bench.metrics.health import Health
 from bench.metrics.learning import Learning
 from bench.sweep import measure, sweep
+from bench.sweep.record import merge
 from tests.bench.test_metrics import built
 
 COLUMNS = {
@@ -48,55 +51,59 @@ COLUMNS = {
 FLOOR = {"product_flops_per_s": [9e10, 1e11], "copy_bytes_per_s": [9e9, 1e10]}
 
 
-def sweep_of(out: Path, *arguments: str) -> list[dict[str, Any]]:
+CELL = ["algo=d_rtrl", "model=lif_net", "n_hidden=16", "batch_size=64", "epochs=2", "dtype=float64"]
+
+
+@pytest.fixture(scope="module")
+def by_devices(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
+    """Records of one cell with all metrics, on one device and on two."""
+    out = tmp_path_factory.mktemp("out")
+    quick = ["metric.timing.warmup_s=0.2", "metric.timing.budget_s=0.2"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(out)
         patch.setattr(sweep, "build_report", lambda *_: "none")
         patch.setattr(measure, "rates_here", lambda *_: FLOOR)
-        assert cli.main(["-m", f"out={out}", *arguments]) == 0
-    return [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))]
+        arguments = ["-m", f"out={out}", "devices=1,2", "batching=vmap", *CELL, *quick]
+        assert cli.main(arguments) == 0
+    records = [json.loads(path.read_text()) for path in (out / "cells").glob("*.json")]
+    return {record["config"]["devices"]: record for record in records}
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """By batching: all metrics of manual, and what they have to agree in of the others."""
-    cell = ["algo=d_rtrl", "model=gru", "n_hidden=16", "batch_size=32", "epochs=2", "dtype=float64"]
-    quick = ["metric.timing.warmup_s=0.2", "metric.timing.budget_s=0.2"]
+def by_batching() -> dict[str, dict[str, Any]]:
+    """Losses and fidelity of that cell in each batching, made in this process."""
     found = {}
-    for name, more in (
-        ("manual", quick),
-        ("others", ["batching=vmap,single", "metric=[learning,fidelity]"]),
-        ("again", ["metric=[learning]"]),
-    ):
-        for record in sweep_of(tmp_path_factory.mktemp(name), *cell, *more):
-            found[record["row"]["batching"] if name == "others" else name] = record
+    for mode in ("manual", "vmap", "single"):
+        run = built("task=digits", f"batching={mode}", *CELL)
+        found[mode] = merge(Learning().measure(run), Fidelity().measure(run))
+    set_up(replace(run.config, dtype="float32"))
     return found
 
 
-def test_the_contracts_columns_are_there(digits: dict[str, dict[str, Any]]) -> None:
-    metrics = digits["manual"]["metrics"]
-    missing = {name for name in COLUMNS if metrics.get(name) is None}
-    assert missing == {"firing_rate"}  # a GRU has no spikes
+def test_the_contracts_columns_are_there(by_devices: dict[int, dict[str, Any]]) -> None:
+    metrics = by_devices[1]["metrics"]
+    assert {name for name in COLUMNS if metrics.get(name) is None} == set()
     assert all(isinstance(v, int | float | None) for v in metrics.values())
-    assert len(digits["manual"]["curves"]["loss"]) == 2
-    weights = digits["manual"]["fidelity"]
-    assert weights["readout.weight.weight"]["rel_error"] < 1e-12
-    assert 0 < weights["cells.0.candidate.weight.weight"]["rel_error"] < 1
+    assert len(by_devices[1]["curves"]["loss"]) == 2
+    weights = by_devices[1]["fidelity"]
+    assert weights["readout.weight"]["rel_error"] < 1e-12
+    assert 0 < weights["synapses.0.comm.weight.weight"]["rel_error"] < 1
 
 
-def test_batchings_train_alike(digits: dict[str, dict[str, Any]]) -> None:
-    losses = {mode: digits[mode]["curves"]["loss"] for mode in ("manual", "vmap", "single")}
-    assert losses["vmap"] == pytest.approx(losses["manual"], rel=1e-9)
-    assert losses["single"] == pytest.approx(losses["manual"], rel=1e-9)
+def test_batchings_train_alike(by_batching: dict[str, dict[str, Any]]) -> None:
+    manual = by_batching["manual"]
     for mode in ("vmap", "single"):
+        other = by_batching[mode]
+        assert other["curves"]["loss"] == pytest.approx(manual["curves"]["loss"], rel=1e-9)
         for name in ("grad_cosine", "grad_rel_error", "grad_norm", "test_accuracy"):
-            assert digits[mode]["metrics"][name] == pytest.approx(
-                digits["manual"]["metrics"][name], rel=1e-9
-            )
+            assert other["metrics"][name] == pytest.approx(manual["metrics"][name], rel=1e-9)
 
 
-def test_losses_repeat_bit_for_bit(digits: dict[str, dict[str, Any]]) -> None:
-    first, again = (digits[name]["curves"] for name in ("manual", "again"))
+def test_losses_repeat_bit_for_bit(
+    by_devices: dict[int, dict[str, Any]], by_batching: dict[str, dict[str, Any]]
+) -> None:
+    """In another process, which differs in nothing that a loss may depend on."""
+    first, again = by_devices[1]["curves"], by_batching["vmap"]["curves"]
     assert first["loss"] == again["loss"]
     assert first["test_accuracy"] == again["test_accuracy"]
 
@@ -126,17 +133,8 @@ def test_braintrace_agrees(algo: str, weights: int) -> None:
     assert metrics["agreement_weights"] == weights
 
 
-def test_a_batch_split_over_devices_trains_alike(tmp_path: Path) -> None:
-    found = sweep_of(
-        tmp_path,
-        "devices=1,2",
-        "batching=vmap",
-        "n_hidden=16",
-        "epochs=1",
-        "dtype=float64",
-        "metric=[memory,learning]",
-    )
-    one, two = sorted(found, key=lambda r: r["config"]["devices"])
+def test_a_batch_split_over_devices_trains_alike(by_devices: dict[int, dict[str, Any]]) -> None:
+    one, two = by_devices[1], by_devices[2]
     assert two["curves"]["loss"] == pytest.approx(one["curves"]["loss"], rel=1e-12)
     saved = {
         name: one["memory"]["xla"][name] - two["memory"]["xla"][name]
