@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import core
-from core import recurrence, rollout
 from core.analysis.schedule import is_affine
+from core.execution import recurrence, rollout
 
 from . import spiking_models as spiking
 from .cases import data_for, gradient_of, run
