@@ -109,8 +109,8 @@ class Trainee(abc.ABC):
             x: an input of the shape that it will be called with, [B, I].
 
         Returns:
-            A function of ``x`` [B, I], ``y`` [B] and booleans [B], which sequences start with this
-            step; it gives arrays to wait for.
+            A function of ``x`` [B, I], the step's answers [B, ...] and booleans [B], which
+            sequences start with it; it gives arrays to wait for.
 
         Raises:
             Skip: where steps cannot be called one by one.

@@ -97,7 +97,7 @@ class CoreTrainee(ModelTrainee):
 
         return core.Stream(
             self._started(x[None], self._mode),
-            lambda out, y: self._loss(out, y)[0],
+            lambda out, y: self._loss_and_aux(out, y)[0],
             self._optimizer,
             clip_norm=self._config.clip_norm,
         )

@@ -45,20 +45,17 @@ class Latency(Metric):
         from bench.cell.compilations import Compilations
         from bench.cell.stepper import timed
 
-        xs, ys = run.batch
         try:
             learn = _learner(run)
         except Skip as reason:
             return {"note": f"no latency: {reason}"}
-        values, batch = run.stepper.values(), run.stepper.prepare(xs, ys)
-        starts = np.zeros((len(xs), len(ys)), bool)
-        starts[0] = True
-        sequence = itertools.cycle(zip(xs, starts, strict=True))
+        sequence = itertools.cycle(steps_of(run))
+        values, batch = run.stepper.values(), run.stepper.prepare(*run.batch)
 
         def call() -> float:
-            x, start = next(sequence)
+            step = next(sequence)
             began = time.perf_counter()
-            jax.block_until_ready(learn(x, ys, start))
+            jax.block_until_ready(learn(*step))
             return time.perf_counter() - began
 
         def loop() -> float:
@@ -92,12 +89,23 @@ class Latency(Metric):
                 "latency_steps": len(calls),
                 "latency_contended": busy,
                 "stream_steps_per_s": 1 / float(np.mean(calls)),
-                "scan_steps_per_s": len(xs) / float(np.mean(loops)),
+                "scan_steps_per_s": run.config.n_steps / float(np.mean(loops)),
             }
         }
         if compilations.count:
             parts["invalid"] = f"{compilations.count} compilations while the latency was measured"
         return parts
+
+
+def steps_of(run: Run) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The steps of the cell's batch as a trainee's ``stream`` takes them, in NumPy."""
+    import jax.numpy as jnp
+
+    xs, ys = run.batch
+    asked, per_step = run.task.answers.in_time(jnp.asarray(ys), jnp.asarray(xs))
+    starts = np.zeros((len(xs), len(ys)), bool)
+    starts[0] = True
+    return list(zip(xs, np.array(asked) if per_step else [ys] * len(xs), starts, strict=True))
 
 
 def _learner(run: Run) -> Callable[..., Any]:

@@ -11,21 +11,23 @@ import numpy as np
 import pytest
 
 from bench.backends.base import Trainee
-from bench.metrics.latency import Latency
+from bench.metrics.latency import Latency, steps_of
 from tests.bench.test_metrics import built
 
 TINY = ("model=gru", "n_hidden=8", "n_steps=5", "update_every=1")
 
 
-@pytest.mark.parametrize("batching", ["manual", "vmap"])
-def test_steps_called_one_by_one_learn_what_the_training_step_learns(batching: str) -> None:
+@pytest.mark.parametrize(
+    "cell", [("batching=manual",), ("batching=vmap",), ("task=integrator", "optimizer=sgd")]
+)
+def test_steps_called_one_by_one_learn_what_the_training_step_learns(cell: tuple[str, ...]) -> None:
     changed = "lr=0.05", "batch_size=2", "dtype=float64"
-    run = built(*TINY, "algo=d_rtrl", f"batching={batching}", *changed)
-    (xs, ys), values = run.batch, run.stepper.values()
-    batch, learn = run.stepper.prepare(xs, ys), run.trainee.stream(xs[0])
+    run = built(*TINY, "algo=d_rtrl", *changed, *cell)
+    values, batch = run.stepper.values(), run.stepper.prepare(*run.batch)
+    learn = run.trainee.stream(run.batch[0][0])
     for _ in range(3):
         values, result = run.stepper(values, batch)
-        losses = [learn(x, ys, np.full(2, t == 0))[0] for t, x in enumerate(xs)]
+        losses = [learn(*step)[0] for step in steps_of(run)]
         np.testing.assert_allclose(losses, result.losses, rtol=1e-10)
     learn.store()
     found, wanted, initial = map(jax.tree.leaves, (run.stepper.values(), values, run.initial))
