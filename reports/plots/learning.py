@@ -95,7 +95,7 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
         "Thin: each seed; thick: their median." if several else "One seed.",
         "Evaluation is not counted as training time.",
         "" if not busy else "The machine was busy, so time is by turns with BPTT." if turns else
-        "Some times were measured under contention.",
+        "Times were measured under contention, so how far the curves lie apart says little.",
         batchings and f"Batching: {batchings}.",
         "Each at its best learning rate." if any(f.n_lr > 1 for f in learned) else "",
     ]))  # fmt: skip
