@@ -122,11 +122,11 @@ def duel(chosen: Namespace) -> int:
     except Unusable as why:
         came = f"{file}, {why}"
     except (LookupError, TypeError, AttributeError, ValueError) as why:
-        came = f"{file}, which holds something else ({type(why).__name__}: {why})"
+        came = f"{file}, which holds something else ({why!r})"
     else:
-        for name, words in (("json", json.dumps(decision, indent=1)), ("txt", text),
-                            ("md", markdown)):  # fmt: skip
-            tell(words, chosen.folder / f"verdict.{name}")
+        verdict = {"json": json.dumps(decision, indent=1), "txt": text, "md": markdown}
+        for ending, words in verdict.items():
+            tell(words, chosen.folder / f"verdict.{ending}")
         print(text, end="")
         return 1 if decision["worse"] else 0
     raise InputError("a folder with the duel.json of a duel", came,
@@ -134,17 +134,10 @@ def duel(chosen: Namespace) -> int:
 
 
 def export(chosen: Namespace) -> int:
-    """Write results for another tool: as JSON for github-action-benchmark or Bencher, or as runs of
-    MLflow, TensorBoard or Weights & Biases (offline), each record once.
-    """
-    from reports.export import FORMATS
-    from reports.output import tell
+    """Write records as runs of MLflow, TensorBoard or Weights & Biases (offline), each once."""
     from reports.tracking import export
 
     sweeps = _read(chosen.folders)
-    if chosen.to in FORMATS:
-        tell(FORMATS[chosen.to](sweeps), chosen.out and Path(chosen.out))
-        return 0
     place = chosen.out or str(sweeps.folders[0] / PLACES.get(chosen.to, chosen.to))
     written, there = export(sweeps, chosen.to, place, chosen.experiment)
     print(f"{written} of {written + there} runs written to {place}; a run that is there stays")
@@ -246,10 +239,9 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], list[Option]]] = {
     "duel": (duel, [_option("folder", type=Path, metavar="DIR", help="a duel's folder")]),
     "export": (export, [
         _FOLDERS,
-        _option("--to", required=True,
-                choices=("github", "bencher", "mlflow", "tensorboard", "wandb")),
-        _option("--out", help="a file (default: standard output), a tracker's folder (default: in "
-                              "the first DIR), or a URI of MLflow"),
+        _option("--to", required=True, choices=("mlflow", "tensorboard", "wandb")),
+        _option("--out", help="the tracker's folder (default: in the first DIR), or a URI of "
+                              "MLflow"),
         _option("--experiment", default="etrace-bench", help="its name in MLflow, the project of "
                                                              "Weights & Biases"),
     ]),

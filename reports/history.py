@@ -78,7 +78,8 @@ def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[History]:
         created=[r["created"] for r in sweeps.records],
     )
     rows = rows[rows["status"].eq("ok")]
-    rows = rows.assign(variant=variants(rows, _options(rows)))
+    # An option that came with some commit, or went, is null at the others: it was its default.
+    rows = rows.assign(variant=variants(rows, varying_within(rows, SETTINGS, null_counts=False)))
     found = []
     for (machine, *_), group in rows.groupby(["machine", *SETTINGS, "variant"], dropna=False):
         name = ("{variant} {batching} {model} {task} B={batch_size} H={n_hidden} T={n_steps}"
@@ -88,16 +89,6 @@ def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[History]:
             if len(points) >= 2:
                 found.append(History(machine, name, metric, points, _changes(points)))
     return sorted(found, key=lambda s: (not s.changes, s.machine, s.cell, s.metric))
-
-
-def _options(rows: pd.DataFrame) -> list[str]:
-    """What tells cells apart beside the main settings, at commits that know of it.
-
-    An option that came with some commit, or went, is null at the others, and was the default there.
-    """
-    extras = varying_within(rows, SETTINGS)
-    counts = rows.groupby(list(SETTINGS), dropna=False)[extras].nunique()
-    return [c for c in extras if counts[c].gt(1).any()]
 
 
 def _points(group: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -33,6 +33,11 @@ def short(value: Any, digits: int = 3) -> str:
     return f"{number:.{digits - 1}e}"
 
 
+def plural(n: int, one: str, more: str = "") -> str:
+    """ "1 run", "3 runs"."""
+    return f"{n} {one if n == 1 else more or one + 's'}"
+
+
 def escape_markdown(value: Any) -> str:
     """Text that cannot end a table cell, open a tag or make a link."""
     text = "" if value is None else str(value)

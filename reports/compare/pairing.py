@@ -13,7 +13,7 @@ from reports.compare.result import Verdict
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import SETTINGS, SYMBOLS
-from reports.records.settings import identities, labels, option_names, settings
+from reports.records.settings import identities, labels, option_names, settings, varying_within
 from reports.records.table import frame, read_parquet
 
 SIDES = ("base", "head")
@@ -176,9 +176,7 @@ def _names(identities: Sequence[tuple[str, ...]], by: Sequence[str], both: Both)
     """Each cell in words: its main settings, others only where nothing else tells."""
     cells = pd.DataFrame(identities, columns=list(by))
     main = [*SETTINGS, "seed"]
-    options = [c for c in cells if c not in main]
-    counts = cells.groupby(main)[options].nunique()
-    options = [c for c in options if counts[c].gt(1).any()]
+    options = varying_within(cells, main)
     shown = [c for c in main if c in _ALWAYS or cells[c].nunique() > 1] + options
     leaves = option_names(options)
     words = []

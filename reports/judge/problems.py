@@ -13,6 +13,7 @@ import pandas as pd
 from reports.judge.facts import Facts
 from reports.judge.rows import words
 from reports.records import Sweeps
+from reports.text import plural
 
 STATUS = {"oom": "out of memory", "timeout": "out of time", "crashed": "crashed",
           "invalid": "invalid", "skipped": "skipped"}  # fmt: skip
@@ -53,7 +54,7 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
         ("whose sources of memory disagree", doubted.ne(""), doubted),
         ("timed before the steps had become steady", ok & table["steady"].eq(0), nothing),
     ]
-    found = [Problem(f"{_count(int(some.sum()), 'cell')} {title}",
+    found = [Problem(f"{plural(int(some.sum()), 'cell')} {title}",
                      _grouped(table[some], said, facts), title != STATUS["skipped"])
              for title, some, said in kinds if some.any()]  # fmt: skip
     jax = table[ok].get("env.versions", nothing[ok]).str.extract(r"\bjax ([^,]+)")[0]
@@ -62,20 +63,16 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
                  for s in facts.settings for w in s.ways if w.time and w.time.odd]  # fmt: skip
     rest: list[tuple[str, Rows]] = [
         ("Not all cells ran on the same version of jax",
-         [(f"jax {v}", _count(len(keys), "cell"), tuple(keys))
+         [(f"jax {v}", plural(len(keys), "cell"), tuple(keys))
           for v, keys in table[ok]["key"].groupby(jax)] if jax.nunique() > 1 else []),
         ("Processes that took over twice or under half the median of their cell; they are left out "
          "of times and intervals", odd),
-        (f"{_count(len(sweeps.missing), 'cell')} planned but not run yet; the same command resumes",
+        (f"{plural(len(sweeps.missing), 'cell')} planned but not run yet; the same command resumes",
          [(_planned(c), "", (str(c["key"]),)) for c in sweeps.missing[:50]]),
-        (f"{_count(len({f for f, _ in sweeps.corrupt}), 'file')} left out, whole or in part",
+        (f"{plural(len({f for f, _ in sweeps.corrupt}), 'file')} left out, whole or in part",
          [(str(file), why, ()) for file, why in sweeps.corrupt]),
     ]  # fmt: skip
     return found + [Problem(title, rows) for title, rows in rest if rows]
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _grouped(rows: pd.DataFrame, said: pd.Series, facts: Facts) -> Rows:

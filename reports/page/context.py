@@ -10,10 +10,10 @@ from reports.judge.problems import problems
 from reports.page import tables
 from reports.page.cells import results
 from reports.page.contest import overview, told
-from reports.page.figures import plural
 from reports.plots.base import Drawn
 from reports.records import asked
 from reports.study import Study
+from reports.text import plural
 
 MOST_GROUPS = 3  # with a table of ways each; the others are in the table of settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.stats import OWN, RANGE, Interval
-from reports.text import short
+from reports.text import plural, short
 
 
 def figure(value: Interval | None) -> str:
@@ -55,8 +55,3 @@ def listed(names: Sequence[str], word: str = "and", most: int = 4) -> str:
     if len(names) > most + 1:
         return f"{', '.join(names[:most])} {word} {len(names) - most} more"
     return f" {word} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def plural(n: int, one: str, more: str = "") -> str:
-    """ "1 run", "3 runs"."""
-    return f"{n} {one if n == 1 else more or one + 's'}"

@@ -16,7 +16,7 @@ from reports.judge.contest import Match
 from reports.page import figures
 from reports.page.contest import told
 from reports.page.context import Context
-from reports.text import one_blank_line, templates
+from reports.text import one_blank_line, plural, templates
 
 
 def html(context: Context) -> str:
@@ -49,7 +49,7 @@ def _environment(of: str) -> Environment:
     made.filters |= {"figure": figures.figure, "change": figures.change, "p": figures.probability,
                      "between": figures.between, "listed": figures.listed}  # fmt: skip
     glossary = [line.split(": ", 1) for line in _asset("glossary.txt").splitlines()]
-    made.globals |= {"plural": figures.plural, "cost": cost, "glossary": glossary}
+    made.globals |= {"plural": plural, "cost": cost, "glossary": glossary}
     return made
 
 

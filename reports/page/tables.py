@@ -17,11 +17,11 @@ from reports.judge.cost import AGAINST, LEAST_BAR, UNKNOWN_BAR
 from reports.judge.problems import STATUS
 from reports.judge.rows import no_gradient, number
 from reports.judge.scaling import LEAST_SIZES, TIME, TRACE, Series, crossings, series, sizes_swept
-from reports.page.figures import between, change, figure, kind, listed, plural, probability
+from reports.page.figures import between, change, figure, kind, listed, probability
 from reports.records import Record
 from reports.records.columns import METRICS, SYMBOLS, heading
 from reports.study import Study
-from reports.text import short
+from reports.text import plural, short
 
 MOST_SETTINGS = 40  # rows of the table of settings
 MOST_SLICES = 3  # settings of the rest for which growth with a size is told

@@ -10,18 +10,8 @@ import pandas as pd
 
 from reports.judge import Setting, Way
 from reports.judge.cost import AGAINST
-from reports.plots.base import (
-    TITLE_WIDTH,
-    NotDrawn,
-    Plot,
-    by_turns,
-    folded,
-    left_out,
-    legend,
-    log_axis,
-    of_way,
-    tip,
-)
+from reports.plots import base
+from reports.plots.base import NotDrawn, Plot
 from reports.plots.style import FAINT, PAPER, Look, looks
 from reports.records.columns import heading
 from reports.study import Study
@@ -39,7 +29,7 @@ MOST_WAYS = 9
 def make(study: Study) -> list[Plot]:
     """Raises NotDrawn when no setting has two ways with time and memory."""
     facts = study.facts
-    styles = looks(of_way(w) for s in facts.settings for w in s.ways)
+    styles = looks(base.of_way(w) for s in facts.settings for w in s.ways)
     drawn: list[Plot] = []
     for setting in facts.settings[:MOST_SETTINGS]:
         placed = [w for w in setting.ways if w.time and w.mib > 0]
@@ -52,7 +42,7 @@ def make(study: Study) -> list[Plot]:
                 name=f"frontier_{len(drawn) + 1}",
                 section=TITLE,
                 title=setting.whole,
-                caption=_caption(setting, data) + left_out(len(shown), len(placed), "ways"),
+                caption=_caption(setting, data) + base.left_out(len(shown), len(placed), "ways"),
                 data=data.rename(columns={end: end.replace("time", data.attrs["time"])
                                           for end in ("time", "time_lo", "time_hi")}),
                 draw=partial(_draw, setting=setting, data=shown, styles=styles),
@@ -69,7 +59,7 @@ def _points(setting: Setting, ways: list[Way]) -> pd.DataFrame:
 
     Step times that were measured under contention are not compared, so they make no front.
     """
-    turns, rows = by_turns(ways), []
+    turns, rows = base.by_turns(ways), []
     for way in ways:
         if way.time:
             time = way.against if turns and way.against else way.time.ms
@@ -117,7 +107,7 @@ def _draw(
     by_name = {way.name: way for way in setting.ways}
     for _, row in data.iterrows():
         name, x, y = row["way"], row["time"], row[memory]
-        look, open_ = styles[of_way(by_name[name])], setting.answer.why.get(name)
+        look, open_ = styles[base.of_way(by_name[name])], setting.answer.why.get(name)
         if name in set(bars["way"]):
             axes.hlines(y, row["time_lo"], row["time_hi"], color=look.colour, linewidth=1)
         axes.plot(
@@ -127,10 +117,10 @@ def _draw(
             markeredgecolor=look.colour if open_ else PAPER, markeredgewidth=1 if open_ else 0.5,
         )  # fmt: skip
         unit = "× the time of BPTT" if time == AGAINST else "ms"
-        tip(axes, x, y, f"{name}: {short(x)} {unit}, {short(y)} MiB")
-    log_axis(axes, "x", [*data["time"], *bars["time_lo"].dropna(), *bars["time_hi"].dropna()])
-    log_axis(axes, "y", data[memory])
+        base.tip(axes, x, y, f"{name}: {short(x)} {unit}, {short(y)} MiB")
+    base.log_axis(axes, "x", [*data["time"], *bars["time_lo"].dropna(), *bars["time_hi"].dropna()])
+    base.log_axis(axes, "y", data[memory])
     axes.set_xlabel(heading(time) if time == AGAINST else "step time (ms per training step)")
     axes.set_ylabel(heading(memory))
-    axes.set_title(folded(setting.name or setting.whole, TITLE_WIDTH))
-    legend(axes)
+    axes.set_title(base.folded(setting.name or setting.whole, base.TITLE_WIDTH))
+    base.legend(axes)

@@ -10,19 +10,8 @@ import pandas as pd
 
 from reports.judge import Setting
 from reports.judge.rows import number
-from reports.plots.base import (
-    TITLE_WIDTH,
-    NotDrawn,
-    Plot,
-    by_turns,
-    folded,
-    left_out,
-    legend,
-    most_telling,
-    note,
-    of_method,
-    tip,
-)
+from reports.plots import base
+from reports.plots.base import NotDrawn, Plot
 from reports.plots.style import INK, Look, looks
 from reports.study import Study
 from reports.text import short
@@ -64,7 +53,7 @@ def curves(study: Study, setting: Setting) -> pd.DataFrame:
     columns = ["way", "seed", "epoch", *CURVES, TIME]
     found = [pd.DataFrame(columns=columns)]
     trained = [w for w in setting.by_method if w.learned]
-    for way in most_telling(trained, setting.answer.start):
+    for way in base.most_telling(trained, setting.answer.start):
         for record in (study.by_key[key] for key in way.keys):
             curve, epochs = record["curves"], len(record["curves"].get("epoch") or ())
             lr, judged_at = number(record["config"].get("lr")), way.learned and way.learned.lr
@@ -85,7 +74,7 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
     chance = learned[0].chance
     if y == "loss" and setting.metric != "loss_final":
         chance = -np.log(chance)
-    busy, turns = any(w.contended for w in shown), by_turns(shown)
+    busy, turns = any(w.contended for w in shown), base.by_turns(shown)
     if busy and turns:  # seconds of a busy machine say little; an epoch has equally many steps
         ratio = {w.name: w.against.centre for w in shown if w.against}
         points = points.assign(**{TIME: points["epoch"] * points["way"].map(ratio)})
@@ -100,17 +89,17 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
         "Each at its best learning rate." if any(f.n_lr > 1 for f in learned) else "",
     ]))  # fmt: skip
     trained = sum(1 for w in setting.by_method if w.learned)
-    styles = looks(of_method(way) for way in setting.ways)
+    styles = looks(base.of_method(way) for way in setting.ways)
     return Plot(
         name=f"{y}_vs_{TIME}_{number}",
         section=f"{CURVES[y].capitalize()} against training time",
         title=setting.whole,
-        caption=caption + left_out(len(shown), trained, "methods"),
+        caption=caption + base.left_out(len(shown), trained, "methods"),
         data=points[["way", "seed", "epoch", TIME, y]].reset_index(drop=True)
         .rename(columns={TIME: "train_time_bptt_epochs"} if busy and turns else {}),
         draw=partial(_draw, points=points, y=y, chance=chance, title=setting.name or setting.whole,
                      unit="epochs of BPTT" if busy and turns else "s",
-                     styles={way.name: styles[of_method(way)] for way in setting.ways}),
+                     styles={way.name: styles[base.of_method(way)] for way in setting.ways}),
         place="first" if first else "more",
     )  # fmt: skip
 
@@ -129,14 +118,14 @@ def _draw(
                   label=str(way))  # fmt: skip
         for epoch, (at, value) in zip(middle.index, middle.to_numpy(), strict=True):
             said = f"{CURVES[y]} {short(value)}, epoch {epoch:g}, {short(at)} {unit}"
-            tip(axes, at, value, f"{way}: {said}")
+            base.tip(axes, at, value, f"{way}: {said}")
     axes.set_xlim(left=0)
     axes.margins(y=0.06)
     if chance == chance:
         axes.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        note(axes, "chance", 0.99, chance, transform=axes.get_yaxis_transform(), ha="right",
+        base.note(axes, "chance", 0.99, chance, transform=axes.get_yaxis_transform(), ha="right",
              va="bottom")  # fmt: skip
     axes.set_xlabel(f"training time ({unit})")
     axes.set_ylabel(CURVES[y])
-    axes.set_title(folded(title, TITLE_WIDTH))
-    legend(axes)
+    axes.set_title(base.folded(title, base.TITLE_WIDTH))
+    base.legend(axes)

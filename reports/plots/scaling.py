@@ -10,18 +10,8 @@ import numpy as np
 import pandas as pd
 
 from reports.judge.scaling import LEAST_SIZES, TIME, Series, series, sizes_swept
-from reports.plots.base import (
-    TITLE_WIDTH,
-    NotDrawn,
-    Plot,
-    folded,
-    left_out,
-    legend,
-    log_axis,
-    note,
-    of_method,
-    tip,
-)
+from reports.plots import base
+from reports.plots.base import NotDrawn, Plot
 from reports.plots.style import FAINT, MOST_SERIES, Look, looks
 from reports.records.columns import heading
 from reports.study import Study
@@ -46,7 +36,7 @@ def make(study: Study) -> list[Plot]:
             found = series(facts, facts.settings, metric, size)
             slices = [list(some) for _, some in groupby(found, key=lambda s: s.where)]
             rich = sorted(slices, key=lambda some: -sum(len(s.points) for s in some))[:MOST_SLICES]
-            cut = left_out(len(rich), len(slices), "settings, those with most cells")
+            cut = base.left_out(len(rich), len(slices), "settings, those with most cells")
             drawn += [_plot(some, len(drawn) + i, cut) for i, some in enumerate(rich, 1)]
     if not drawn:
         raise NotDrawn(
@@ -74,9 +64,9 @@ def _plot(found: list[Series], number: int, cut: str) -> Plot:
         section=f"{title} against {AXES[size]}",
         title=first.where,
         caption=f"{caption} Batching: {batchings}."
-        + left_out(len(shown), len(found), "methods") + cut,
+        + base.left_out(len(shown), len(found), "methods") + cut,
         data=data.rename(columns=names)[["way", "batching", *names.values(), "n"]],
-        draw=partial(_draw, found=shown, styles=looks(of_method(s.way) for s in found)),
+        draw=partial(_draw, found=shown, styles=looks(base.of_method(s.way) for s in found)),
     )  # fmt: skip
 
 
@@ -96,7 +86,7 @@ def _draw(axes: Axes, found: list[Series], styles: dict[tuple[str, str, str], Lo
     size, metric = found[0].size, found[0].metric
     ys: list[float] = []
     for one in found:
-        look, points = styles[of_method(one.way)], one.points
+        look, points = styles[base.of_method(one.way)], one.points
         x, y = points["x"].to_numpy(), points["y"].to_numpy()
         bars = points[points["n"].gt(1) & points["lo"].notna()]
         axes.vlines(bars["x"], bars["lo"], bars["hi"], color=look.colour, linewidth=0.9)
@@ -113,13 +103,15 @@ def _draw(axes: Axes, found: list[Series], styles: dict[tuple[str, str, str], Lo
         end = _window_end(one)
         if end:
             axes.axvline(end, color=FAINT, linewidth=1, linestyle=(0, (1, 1.5)), zorder=0)
-            note(axes, " one window", end, 0.02, transform=axes.get_xaxis_transform(), va="bottom")
+            base.note(
+                axes, " one window", end, 0.02, transform=axes.get_xaxis_transform(), va="bottom"
+            )
         for a, b in zip(x, y, strict=True):
-            tip(axes, a, b, f"{one.name}: {short(b)} at {size} = {a:g}")
+            base.tip(axes, a, b, f"{one.name}: {short(b)} at {size} = {a:g}")
         ys += [*y, *bars["lo"], *bars["hi"]]
-    log_axis(axes, "x", np.concatenate([s.points["x"] for s in found]))
-    log_axis(axes, "y", ys)
+    base.log_axis(axes, "x", np.concatenate([s.points["x"] for s in found]))
+    base.log_axis(axes, "y", ys)
     axes.set_xlabel(AXES[size])
     axes.set_ylabel("ms per training step" if metric == TIME else heading(metric))
-    axes.set_title(folded(found[0].where, TITLE_WIDTH))
-    legend(axes)
+    axes.set_title(base.folded(found[0].where, base.TITLE_WIDTH))
+    base.legend(axes)

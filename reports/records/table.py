@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from reports.errors import InputError
@@ -40,7 +39,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     for record in records:
         own = ("key", "experiment", "status", "reason", "health")
         row = {name: record.get(name) for name in own} | record["row"]
-        row.update((name, _number(value)) for name, value in record["metrics"].items())
+        row |= record["metrics"]
         row.update(("cfg." + path, _quoted(leaf)) for path, leaf in leaves(record["config"]))
         row.update((f"env.{fact}", told) for fact, told in _environment(record))
         if (told := recorded_contention(record)) is not None:
@@ -173,10 +172,3 @@ def _typed(name: str, values: pd.Series) -> pd.Series:
 
 def _nulls(values: pd.Series) -> list[Any]:
     return [None if v is None or v != v else v for v in values]
-
-
-def _number(value: Any) -> float | None:
-    """A finite float, or None: a record may hold null, and a foreign writer NaN."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if np.isfinite(value) else None

@@ -186,17 +186,6 @@ def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few_plots")
-def test_only_what_reports_wrote_goes(tmp_path: Path) -> None:
-    folder = write_sweep(tmp_path, grid(algo=ALGOS, n_steps=[8, 16]))
-    build([folder])
-    mine = folder / "report" / "mine.svg"
-    mine.write_text("<svg/>")
-    build([folder])
-    assert mine.exists()
-    assert len(list((folder / "report").glob("*.svg"))) == 2
-
-
-@pytest.mark.usefixtures("few_plots")
 def test_several_sweeps_merge_beside_the_first(tmp_path: Path) -> None:
     a = write_sweep(tmp_path / "a", grid(algo=["bptt"]))
     b = write_sweep(tmp_path / "b", grid(algo=["d_rtrl"]))

@@ -54,11 +54,6 @@ def test_contention_is_a_column_wherever_a_record_tells_it(part: str | None) -> 
     assert "contended" not in frame([silent])
 
 
-def test_numbers_that_are_not_finite_become_null() -> None:
-    table = frame([record(metrics={"loss_final": float("nan"), "accuracy": float("inf")})])
-    assert table[["loss_final", "accuracy"]].isna().all(axis=None)
-
-
 def test_parquet_and_csv_hold_the_same_rows(tmp_path: Path) -> None:
     records = [
         record(algo_config={"window": "auto"}),
@@ -183,11 +178,6 @@ def test_pivot_of_one_column_twice_is_refused(
 def test_pivot_of_a_metric_that_no_row_has(table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="ok rows with a number in 'time_to_target_s'; got none"):
         pivot(table, ["n_hidden"], ["algo"], ["time_to_target_s"])
-
-
-def test_names_that_markdown_would_misread() -> None:
-    made = pivot(frame([record("a|b")]), ["n_hidden"], ["algo"], ["step_time_ms"])
-    assert to_markdown(made).startswith("| n_hidden | a\\|b |")
 
 
 def test_latex_as_a_paper_wants_it() -> None:
