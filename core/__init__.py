@@ -8,9 +8,10 @@ from core.algorithms.bptt import BPTT, CheckpointedBPTT, TruncatedBPTT
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
 from core.algorithms.e_prop import EProp
 from core.algorithms.immediate import Immediate
+from core.algorithms.otpe import OTPE
 from core.algorithms.ottt import OTTT
 from core.algorithms.rtrl import RTRL
-from core.algorithms.snap_1 import SnAp1
+from core.algorithms.snap import SnAp
 from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
 from core.drivers.sequence import Result, evaluate, gradient, initialise, train, window_steps
@@ -21,6 +22,7 @@ __all__ = [
     "BPTT",
     "D_RTRL",
     "ES_D_RTRL",
+    "OTPE",
     "OTTT",
     "RTRL",
     "UORO",
@@ -36,7 +38,7 @@ __all__ = [
     "ParamDimVjpAlgorithm",
     "Result",
     "SingleStepData",
-    "SnAp1",
+    "SnAp",
     "Stream",
     "TruncatedBPTT",
     "decay_from_rank",

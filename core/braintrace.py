@@ -22,9 +22,10 @@ from core.algorithms.bptt import BPTT
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
 from core.algorithms.e_prop import EProp
 from core.algorithms.immediate import Immediate
+from core.algorithms.otpe import OTPE
 from core.algorithms.ottt import OTTT
 from core.algorithms.rtrl import RTRL
-from core.algorithms.snap_1 import SnAp1
+from core.algorithms.snap import SnAp
 from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
 from core.errors import InvalidArgument
@@ -55,9 +56,10 @@ ALGORITHMS: dict[str, type[OnlineAlgorithm]] = {
     "uoro": UORO,
     "bptt": BPTT,
     "immediate": Immediate,
+    "otpe": OTPE,
     "ottt": OTTT,
     "rtrl": RTRL,
-    "snap_1": SnAp1,
+    "snap": SnAp,
 }
 
 

@@ -47,7 +47,7 @@ CORE_ROOMS = (
 # Folders whose files are plug-ins, and the modules there that plug-ins may share.
 PLUGIN_FOLDERS = {
     # d_rtrl: several rules are its trace with another derivative in it.
-    "core/algorithms": {"base", "compiled", "windowed", "d_rtrl"},
+    "core/algorithms": {"base", "compiled", "windowed", "d_rtrl", "ottt"},
     "core/lowering": {"site", "lowered"},
     "bench/models": {"base"},
     "bench/tasks": {"base", "events"},

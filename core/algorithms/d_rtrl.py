@@ -35,7 +35,6 @@ from core.analysis.operation import Block, Operation, Parameter
 from core.errors import InvalidArgument
 from core.execution.axes import forget
 from core.execution.derivative import with_derivative
-from core.execution.feedback import Feedback
 from core.execution.recurrence import accumulate, products, remembered
 from core.execution.window import Derivatives
 from core.traces.dense import DenseTrace, advance_parameter, enter, zero_after
@@ -90,13 +89,12 @@ class D_RTRL(WindowedAlgorithm):
         seed: int = 0,
         mode: Any = None,
     ) -> None:
-        super().__init__(model, window=window, mode=mode)
+        super().__init__(model, window=window, feedback=feedback, seed=seed, mode=mode)
         if credit not in ("trace", "window"):
             raise InvalidArgument(
                 "credit to be trace or window", repr(credit), "Choose one of them."
             )
         self.credit = credit
-        self.feedback = Feedback(feedback, seed)
         if self.feedback.random:
             self.exact_on = ""  # for `bench check`: nowhere the gradient of BPTT
         if credit == "window" and self.feedback.random:
@@ -114,15 +112,14 @@ class D_RTRL(WindowedAlgorithm):
         graph = build_graph(self.stepped, args, watched, every_path=self.credit == "window")
         return join_biases(graph) if self.representation.joins_biases else graph
 
-    def backwards(self, values: Any) -> Any:
-        return self.feedback.of(self.graph, values)
-
     def steps_per_window(self, n_steps: int) -> int:
         if self.window_size == "auto" and self.representation.natural_window is not None:
             return min(self.representation.natural_window, n_steps)
         return super().steps_per_window(n_steps)
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
+        graph = self.traced(graph)
+
         def zero(source: Source, block: Block) -> Any:
             dtype = graph.dtype(block.group)
             if isinstance(source, Operation):
@@ -139,7 +136,8 @@ class D_RTRL(WindowedAlgorithm):
         if not keep:
             return None, traces
         going_on = None if local.keep is None else local.keep.min(axis=0)
-        return Unsettled(forget(traces, going_on), self._entered(graph, local)), traces
+        entered = self._entered(self.traced(graph), local)
+        return Unsettled(forget(traces, going_on), entered), traces
 
     def _entered(self, graph: Graph, local: Derivatives) -> dict[str, Any]:
         """x_t, A_t f_t and A_0 by source and block: eps_K = A_0 eps_0 + sum_t x_t (x) (A_t f_t)."""
@@ -157,7 +155,7 @@ class D_RTRL(WindowedAlgorithm):
                     {k: block.of_neurons(a) for k, a in side.items() if k in pairs}
                     for side in passed[block.group]
                 )
-                g = {s: sum(a_t[s, p] * f_b[p] for p in block.components) for s in block.components}
+                g = {s: sum(a_t[s, p] * f_b[p] for p in f_b) for s in block.components}
                 dtype = graph.dtype(block.group)
                 blocks.append((None if x is None else x.astype(dtype), g, a_0))
             entered[source.label] = tuple(blocks)
@@ -170,7 +168,7 @@ class D_RTRL(WindowedAlgorithm):
         old, entered = carry.traces
         after = None if gradient is None else zero_after(gradient)
         new: dict[str, Any] = {}
-        for source in self.graph.sources:
+        for source in self.traced(self.graph).sources:
             blocks: list[Any] = []
             for b, (block, (x, g, a_0)) in enumerate(
                 zip(source.blocks, entered[source.label], strict=True)
@@ -218,13 +216,26 @@ class D_RTRL(WindowedAlgorithm):
                 change(source, block, eps)
                 for block, eps in zip(source.blocks, traces[source.label], strict=True)
             )
-            for source in self.graph.sources
+            for source in self.traced(self.graph).sources
         }
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
-        """dh_t = D_t dh_{t-1} + f_t (x_t dW), from dh_0 = contract(eps_0, dW)."""
+        moved, dq = self.flow(graph, local, past, d_weights)
+        return graph.of_states(moved), dq
+
+    def flow(
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> tuple[list[dict[int, Any]], list[Any]]:
+        """dh_t = D_t dh_{t-1} + f_t (x_t dW), from dh_0 = contract(eps_0, dW).
+
+        Args:
+          graph: whose components have traces, as of `traced`.
+
+        Returns:
+          dh_{t-1} by group and component, [K, lead, n]; x_t dW, or d theta, by source.
+        """
         inflow = graph.zero_flow(local.n_steps)
         dq = []
         for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
@@ -232,15 +243,12 @@ class D_RTRL(WindowedAlgorithm):
             q = source.drive(x, dw, local.n_steps)  # x_t dW, or d theta
             dq.append(q)
             for block, f_b in zip(source.blocks if dw is not None else (), f, strict=False):
-                for s in block.components:
+                for s in f_b:
                     flow = f_b[s] * q[..., block.columns]
                     enter(inflow[block.group], s, flow, block.neurons)
         start = self.start(graph, past, d_weights)
-        dh: dict[int, Any] = {}
-        for g, group in enumerate(graph.groups):
-            before, _ = accumulate(local.transition[g], start[g], inflow[g], local.keep)
-            dh.update((group.states[s], before[s]) for s in group.live)
-        return dh, dq
+        every = zip(local.transition, start, inflow, strict=True)
+        return [accumulate(d, z, u, local.keep)[0] for d, z, u in every], dq
 
     def start(self, graph: Graph, past: Any, d_weights: dict[int, Any]) -> list[dict[int, Any]]:
         """dh_0 by group and live state, [lead, n]."""

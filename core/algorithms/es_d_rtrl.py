@@ -191,10 +191,7 @@ class FactorisedTrace:
                         dh = decay * memory["f"][b][s][..., here] * q_t
                         enter(flow[block.group], s, dh, neurons)
             dq.append(jnp.concatenate(dy, axis=-1) if len(dy) > 1 else dy[0])
-        dh = {
-            group.states[s]: flow[g][s] for g, group in enumerate(graph.groups) for s in group.live
-        }
-        return dh, dq
+        return graph.of_states(flow), dq
 
     def _scale(self, memory: dict[str, Any], dtype: Any) -> Any:
         """1 / (1 - a_f^{t+1}); for a bias also its ex_t, [K, lead]."""

@@ -29,7 +29,6 @@ from core.analysis.graph import Graph
 from core.analysis.operation import Operation, pieces
 from core.errors import NotRepresentable
 from core.execution.axes import forget
-from core.execution.feedback import Feedback
 from core.execution.recurrence import low_pass
 from core.execution.window import Derivatives
 
@@ -47,27 +46,13 @@ class OTTT(WindowedAlgorithm):
       mode: accepted for compatibility; the shapes tell.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        window: int | str = "auto",
-        feedback: str = "symmetric",
-        seed: int = 0,
-        mode: Any = None,
-    ) -> None:
-        super().__init__(model, window=window, mode=mode)
-        self.feedback = Feedback(feedback, seed)
-        self._decays: tuple[Graph | None, list[Any]] = (None, [])
-
-    def backwards(self, values: Any) -> Any:
-        return self.feedback.of(self.graph, values)
+    _decays: tuple[Graph | None, list[Any]] = (None, [])
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
-        graph = super().make_graph(args, watched)
+        graph, rule = super().make_graph(args, watched), type(self).__name__
         for parameter in graph.parameters:
             raise NotRepresentable(
-                "weights and biases of products only, for OTTT",
+                f"weights and biases of products only, for {rule}",
                 f"the element-wise parameter {parameter.name}",
                 "Keep it constant, or use core.D_RTRL.",
             )
@@ -76,7 +61,7 @@ class OTTT(WindowedAlgorithm):
                 if self.decays(graph)[g] is None:
                     names = ", ".join(graph.hidden[s].name for s in graph.groups[g].states)
                     raise NotRepresentable(
-                        "leaky integrators with one constant decay, for OTTT",
+                        f"leaky integrators with one constant decay, for {rule}",
                         f"{names}, which {op.name} feeds and which decays otherwise",
                         "Use core.D_RTRL or core.EProp.",
                     )
@@ -128,8 +113,4 @@ class OTTT(WindowedAlgorithm):
                 operand = past[op.label][fed[0]] if fed else x
                 parts.append(op.drive(operand, dw, local.n_steps, columns))
             dq.append(jnp.concatenate(parts, axis=-1))
-        flow = graph.zero_flow(local.n_steps)
-        dh = {
-            group.states[s]: flow[g][s] for g, group in enumerate(graph.groups) for s in group.live
-        }
-        return dh, dq
+        return graph.of_states(graph.zero_flow(local.n_steps)), dq

@@ -21,14 +21,11 @@ arXiv:1702.05043. There g_t is dl_t/dh_t . s_t theta_t; here the present step is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
@@ -39,14 +36,14 @@ from core.equations.program import needed
 from core.errors import NotRepresentable, checked_seed
 from core.execution.axes import along
 from core.execution.derivative import with_derivative
-from core.execution.rollout import run
-from core.execution.step import StepInput, operands, prelude, whole_run
-from core.execution.window import stretched
+from core.execution.rollout import Record, run
+from core.execution.signs import signs
+from core.execution.step import prelude
+from core.execution.whole_step import whole_step
 
 __all__ = ["UORO"]
 
 Source = Operation | Parameter
-OWN = 0x0505050  # signs have nothing to do with weights that were drawn from the same seed
 
 
 class UORO(OnlineAlgorithm):
@@ -64,14 +61,12 @@ class UORO(OnlineAlgorithm):
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         graph = join_biases(build_graph(self.stepped, args, watched, every_path=True))
-        reaching = _reaching(graph)
-        for v in graph.plain:
-            if v in reaching:
-                raise NotRepresentable(
-                    "weights of products, and parameters that reach a state neuron by neuron",
-                    f"{graph.names[v]}, which reaches one through a product only",
-                    "Use core.RTRL or core.BPTT.",
-                )
+        for v in _reaching(graph).intersection(graph.plain):
+            raise NotRepresentable(
+                "weights of products, and parameters that reach a state neuron by neuron",
+                f"{graph.names[v]}, which reaches one through a product only",
+                "Use core.RTRL or core.BPTT.",
+            )
         leads = {source.lead for source in graph.sources}
         real = all(jnp.issubdtype(h.dtype, jnp.floating) for h in graph.hidden)
         if len(leads) > 1 or not real:
@@ -84,16 +79,17 @@ class UORO(OnlineAlgorithm):
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """s by state, theta by source, and the steps that a sample has taken."""
-        lead = graph.sources[0].lead if graph.sources else ()
+
+        def zero(source: Source) -> Any:
+            shape = (*source.lead, *source.trace_axes, source.width)
+            if isinstance(source, Parameter):
+                return jnp.zeros(shape, source.dtype)
+            return jnp.zeros(shape, graph.operand_dtype(source))
+
         return {
             "s": {h.name: jnp.zeros(h.shape, h.dtype) for h in graph.hidden},
-            "theta": {
-                source.label: jnp.zeros(
-                    (*source.lead, *source.trace_axes, source.width), _dtype(graph, source)
-                )
-                for source in _credited(graph)
-            },
-            "steps": jnp.zeros(lead, jnp.int32),
+            "theta": {source.label: zero(source) for source in _credited(graph)},
+            "steps": jnp.zeros(graph.sources[0].lead if graph.sources else (), jnp.int32),
         }
 
     def steps_per_window(self, n_steps: int) -> int:
@@ -109,7 +105,7 @@ class UORO(OnlineAlgorithm):
 
         def moved_by(traces: Any, moved: dict[int, Any]) -> tuple[Any, ...]:
             """dh_{t-1} = s (theta . dW)."""
-            size: Any = 0.0
+            size: Any = jnp.asarray(0.0)
             for source in _credited(graph):
                 dw = source.moved(moved)
                 if dw is not None:
@@ -117,12 +113,8 @@ class UORO(OnlineAlgorithm):
                         dw = source.drive(None, dw, 1)[0]
                     product = traces["theta"][source.label] * dw
                     size = size + product.sum(axis=tuple(range(lead, product.ndim)))
-            return tuple(
-                (traces["s"][h.name] * along(jnp.asarray(size), traces["s"][h.name])).astype(
-                    h.dtype
-                )
-                for h in graph.hidden
-            )
+            every = [(traces["s"][h.name], h.dtype) for h in graph.hidden]
+            return tuple((s * along(size, s)).astype(dtype) for s, dtype in every)
 
         variables = {v: values[v] for v in graph.weights}
         hidden = with_derivative(moved_by, carry.hidden, traces, variables)
@@ -130,47 +122,32 @@ class UORO(OnlineAlgorithm):
             graph, values, hidden, carry.others, window.args, window.restart
         )
         if window.keep:
-            fixed, now = lax.stop_gradient((values, jax.tree.map(lambda a: a[0], tuple(record))))
-            traces = self._advance(fixed, traces, *now)
+            traces = self._advance(*lax.stop_gradient((values, traces, record)))
         return outs, Carry(hidden, others, carry.constants, traces)
 
-    def _advance(self, values: Any, traces: Any, hidden: Any, ys: Any, step: StepInput) -> Any:
+    def _advance(self, values: Any, traces: Any, record: Record) -> Any:
         graph, steps = self.graph, traces["steps"]
-        thetas = tuple(a[0] for a in stretched(graph, values, 1))
-
-        def last(hidden: Any, d_ys: Any, thetas: Any) -> Any:
-            return whole_run(graph, graph.with_parameters(values, thetas), hidden, d_ys, step)
-
-        still = jax.tree.map(jnp.zeros_like, (ys, thetas))
-        new, pull = jax.vjp(last, hidden, still[0], thetas)
-        push = jax.linear_transpose(pull, new)
-        s = tuple(traces["s"][h.name] for h in graph.hidden)
-        (passed,) = push((s, *still))
-        signs = self._signs(values, steps, step, new)
-        _, d_ys, d_thetas = pull(signs)
-        xs = operands(graph, values, hidden, ys, step)
-        trained = [d for op, d in zip(graph.operations, d_ys, strict=True) if op.trainable]
-        ops = [source for source in graph.sources if isinstance(source, Operation)]
-        found = {
-            op.label: x[..., :, None] * op.canonical_y(d)[..., None, :]
-            for op, x, d in zip(ops, xs, trained, strict=True)
-        }
-        for p, d in zip(graph.parameters, d_thetas, strict=True):
-            found[p.label] = d.reshape(*p.lead, p.width)
+        step = whole_step(graph, values, record)
+        passed = step.push(tuple(traces["s"][h.name] for h in graph.hidden))
+        # Of the weights those of the last product, mostly of the readout, which has no unit.
+        common = next((values[v] for v in graph.weights[-1:]), None)
+        seen = [a[0] for a in record.step.args]
+        nu = signs(self.seed, common, steps, seen, step.new)
+        found = step.pull(nu)
         now = {label: found[label].astype(a.dtype) for label, a in traces["theta"].items()}
 
         def norm(tree: Any) -> Any:
-            squares = [
-                (a**2).sum(axis=tuple(range(steps.ndim, a.ndim))) for a in jax.tree.leaves(tree)
-            ]
-            return jnp.sqrt(sum(squares, jnp.zeros(steps.shape)))
+            def square(a: Any) -> Any:
+                return (a**2).sum(axis=tuple(range(steps.ndim, a.ndim)))
+
+            return jnp.sqrt(sum(map(square, jax.tree.leaves(tree)), jnp.zeros(steps.shape)))
 
         r0 = _root(norm(traces["theta"]), norm(passed))
-        r1 = _root(norm(now), norm(signs))
+        r1 = _root(norm(now), norm(nu))
+        every = zip(graph.hidden, passed, nu, strict=True)
         return {
             "s": {
-                h.name: (along(r0, a) * a + along(r1, nu) * nu).astype(h.dtype)
-                for h, a, nu in zip(graph.hidden, passed, signs, strict=True)
+                h.name: (along(r0, a) * a + along(r1, a) * b).astype(h.dtype) for h, a, b in every
             },
             "theta": {
                 label: (a / along(r0, a) + now[label] / along(r1, a)).astype(a.dtype)
@@ -178,39 +155,6 @@ class UORO(OnlineAlgorithm):
             },
             "steps": steps + 1,
         }
-
-    def _signs(self, values: Any, steps: Any, step: StepInput, new: Any) -> tuple[Any, ...]:
-        """One or minus one for each state."""
-        lead = steps.shape
-        code = jnp.zeros((math.prod(lead),), jnp.uint32) + steps.reshape(-1).astype(jnp.uint32)
-        keys = jax.random.fold_in(jax.random.key(self.seed), OWN)
-        for v in self.graph.weights[-1:]:  # mostly of the readout, which has no unit
-            keys = jax.random.fold_in(keys, _bits(values[v].reshape(1, -1))[0])
-        for a in step.args:
-            if a.shape[: len(lead)] == lead:
-                code = 31 * code + _bits(a.reshape(len(code), -1))
-        keys = jax.vmap(partial(jax.random.fold_in, keys))(code)
-        return tuple(
-            jax.vmap(
-                lambda key, k=k, h=h: jax.random.rademacher(
-                    jax.random.fold_in(key, k), (h.size // len(code),), h.dtype
-                )
-            )(keys).reshape(h.shape)
-            for k, h in enumerate(new)
-        )
-
-
-def _bits(rows: Any) -> Any:
-    """A number for each row, [B, n] -> [B], whatever else stands beside it."""
-    bits = lax.bitcast_convert_type(rows.real.astype(jnp.float32), jnp.uint32)
-    odd = (2 * np.arange(rows.shape[1], dtype=np.uint32) + 1) * np.uint32(0x9E3779B1)
-    return (bits * odd).sum(axis=1, dtype=jnp.uint32)
-
-
-def _root(a: Any, b: Any) -> Any:
-    """sqrt(a / b), one where either is zero."""
-    both = (a > 0) & (b > 0)
-    return jnp.sqrt(jnp.where(both, a, 1.0) / jnp.where(both, b, 1.0))
 
 
 def _reaching(graph: Graph) -> set[int]:
@@ -225,5 +169,7 @@ def _credited(graph: Graph) -> list[Source]:
     return [s for s in graph.sources if (s.y if isinstance(s, Operation) else s.w) in reaching]
 
 
-def _dtype(graph: Graph, source: Source) -> Any:
-    return graph.operand_dtype(source) if isinstance(source, Operation) else source.dtype
+def _root(a: Any, b: Any) -> Any:
+    """sqrt(a / b), one where either is zero."""
+    both = (a > 0) & (b > 0)
+    return jnp.sqrt(jnp.where(both, a, 1.0) / jnp.where(both, b, 1.0))

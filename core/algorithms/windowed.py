@@ -17,6 +17,7 @@ from core.analysis.graph import Graph
 from core.equations.differential import is_real
 from core.errors import NotRepresentable
 from core.execution.derivative import with_derivative, without_derivative
+from core.execution.feedback import Feedback
 from core.execution.rollout import Record, run
 from core.execution.step import prelude
 from core.execution.window import Derivatives, Perturbation, derivatives, push
@@ -40,6 +41,9 @@ class WindowedAlgorithm(OnlineAlgorithm):
         keep the step buffers near max(a quarter of the traces, `least_buffer`; 128 MiB on a GPU),
         so that memory is flat in the length of the sequence. It changes speed and memory, never the
         gradient.
+      feedback: "symmetric", or "random": credit passes back within a step, from the loss to the
+        states, through fixed random matrices in place of the weights (`core.execution.feedback`).
+      seed: of those matrices.
       mode: accepted for compatibility; the shapes tell.
 
     Attributes:
@@ -49,8 +53,17 @@ class WindowedAlgorithm(OnlineAlgorithm):
 
     least_buffer = 8 * 2**20
 
-    def __init__(self, model: Any, *, window: int | str = "auto", mode: Any = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        window: int | str = "auto",
+        feedback: str = "symmetric",
+        seed: int = 0,
+        mode: Any = None,
+    ) -> None:
         super().__init__(model, mode)
+        self.feedback = Feedback(feedback, seed)
         self.window_size = check_window(window, ("auto", "sequence"))
         self._readable: tuple[Graph | None, tuple[int, ...]] = (None, ())
 
@@ -93,7 +106,9 @@ class WindowedAlgorithm(OnlineAlgorithm):
         budget = max(sum(self.trace_bytes.values()) / 4, self.least_buffer)
         if jax.default_backend() != "cpu":
             budget = max(budget, ACCELERATOR_BUFFER)
-        step = max(1, self.graph.step_bytes())  # nothing is held of a step without credit
+        step = max(
+            1, self.traced(self.graph).step_bytes()
+        )  # nothing is held of a step without credit
         most = max(1, int(budget / step))
         if most >= n_steps:
             return n_steps
@@ -101,6 +116,10 @@ class WindowedAlgorithm(OnlineAlgorithm):
         # or one that is longer by up to a quarter.
         divisors = [k for k in range(most // 2 + 1, most + most // 4 + 1) if n_steps % k == 0]
         return max(divisors, key=lambda k: (k <= most, k), default=most)
+
+    def traced(self, graph: Graph) -> Graph:
+        """The graph as traces see it: a rule that follows more of a neuron adds components."""
+        return graph
 
     def values_and_weights(
         self, params: tuple[Any, ...], carry: Carry
@@ -165,7 +184,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
 
     def backwards(self, values: Any) -> Any:
         """What the step reads, with the matrices through which credit passes back within it."""
-        return values
+        return self.feedback.of(self.graph, values)
 
     def _perturbation(
         self, values: Any, record: Any, local: Derivatives, past: Any, d_weights: dict[int, Any]

@@ -9,7 +9,7 @@ element by element from step to step, with the outputs y of all operations held 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -242,6 +242,12 @@ class Graph:
             {s: jnp.zeros((*front, *group.lead, group.n), self.dtype(g)) for s in group.live}
             for g, group in enumerate(self.groups)
         ]
+
+    def of_states(self, flow: Sequence[Mapping[int, Any]]) -> dict[int, Any]:
+        """What is given by group and component, by hidden array."""
+        return {
+            g.states[s]: own[s] for g, own in zip(self.groups, flow, strict=True) for s in g.live
+        }
 
     def step_bytes(self) -> int:
         """Bytes that one step of a window keeps: states, operands, outputs and derivatives."""

@@ -140,7 +140,9 @@ def test_an_update_interval_is_a_whole_number(every: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", ["a", 1.5, None, True, 2**63])
-@pytest.mark.parametrize("algorithm", [core.D_RTRL, core.SnAp1, core.EProp, core.OTTT, core.UORO])
+@pytest.mark.parametrize(
+    "algorithm", [core.D_RTRL, core.SnAp, core.EProp, core.OTTT, core.OTPE, core.UORO]
+)
 def test_a_seed_is_an_integer(algorithm: Any, seed: Any) -> None:
     with pytest.raises(core.InvalidArgument, match="expected seed to be an integer"):
         algorithm(brainstate.nn.GRUCell(3, 4), seed=seed)

@@ -1,9 +1,13 @@
-"""SnAp, e-prop, OTTT and UORO against recursions in NumPy that share no code with the core."""
+"""e-prop, OTTT, OTPE and UORO against recursions in NumPy that share no code with the core."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import brainpy.state
+import brainstate
+import braintools
+import brainunit as u
 import jax
 import jax.flatten_util
 import numpy as np
@@ -13,100 +17,11 @@ import core
 
 from . import rate_models as rate
 from . import spiking_models as spiking
-from .cases import N_HIDDEN, Case, Data, data_for, gradient_of, run, weights_of
+from .cases import N_HIDDEN, N_IN, Case, Data, data_for, gradient_of, run, weights_of
 from .recursions import dense_d_rtrl, leaky_local
-from .references import assert_close, named, relative_error, squared_error
+from .references import assert_close, named, relative_error
 
 Array = np.ndarray
-
-
-class Linearised:
-    """A model by hand, one sample at a time: dh_t/dh_{t-1}, dh_t/dtheta and dl_t/dh_t, dense.
-
-    Args:
-      case: with one layer and a readout without memory.
-      p: its parameters.
-      visible: what the readout reads of the states.
-    """
-
-    def __init__(self, case: Case, p: Any, visible: Any = lambda h: h["h"]) -> None:
-        # One number for all neurons is a number of each neuron.
-        apart = {k: np.full(N_HIDDEN, v) if v.ndim == 0 else v for k, v in p.items()}
-        self.shapes = {k: v.shape for k, v in p.items()}
-        self.flat, self.as_params = jax.flatten_util.ravel_pytree(apart)
-        zero = {k: np.zeros(n) for k, n in case.hidden.items()}
-        self.start, as_states = jax.flatten_util.ravel_pytree(zero)
-        self.n_hidden, self.n = len(self.start), len(self.flat)
-
-        def new(h: Any, flat: Any, x: Any) -> Any:
-            states = case.step(self.as_params(flat), as_states(h), x, lambda a: a, lambda a: a)[0]
-            return jax.flatten_util.ravel_pytree(states)[0]
-
-        def loss(h: Any, flat: Any, y: Any) -> Any:
-            return squared_error(rate.readout(self.as_params(flat), visible(as_states(h))), y)
-
-        self.new = jax.jit(new)
-        self.jacobians = jax.jit(jax.jacfwd(new, (0, 1)))
-        self.of_loss = jax.jit(jax.grad(loss, (0, 1)))
-
-    def gradient(self, data: Any, advance: Any) -> dict[str, Array]:
-        """sum_t dl_t/dh_t M_t and what the readout has directly.
-
-        Args:
-          advance: from M_{t-1}, dh_t/dh_{t-1} and dh_t/dtheta to M_t, [H, parameters].
-        """
-        g = np.zeros(self.n)
-        for xs, ys in zip(data.xs.swapaxes(0, 1), data.ys.swapaxes(0, 1), strict=True):
-            h, M = self.start, np.zeros((self.n_hidden, self.n))
-            for x, y in zip(xs, ys, strict=True):
-                J, I = map(np.asarray, self.jacobians(h, self.flat, x))
-                h = self.new(h, self.flat, x)
-                M = advance(M, J, I)
-                L, direct = self.of_loss(h, self.flat, y)
-                g += np.asarray(L) @ M + np.asarray(direct)
-        apart = {k: np.asarray(v) for k, v in self.as_params(g).items()}
-        return {k: v if self.shapes[k] else v.sum() for k, v in apart.items()}
-
-    def feeds(self) -> Array:
-        """Whether a parameter feeds the neuron of a state, by its last axis, [states, P]."""
-        own = {
-            k: np.broadcast_to(np.arange(v.shape[-1]) % N_HIDDEN, v.shape)
-            for k, v in self.as_params(self.flat).items()
-        }
-        neuron = np.arange(self.n_hidden)[:, None] % N_HIDDEN  # state after state
-        return np.asarray(jax.flatten_util.ravel_pytree(own)[0]) == neuron
-
-
-def compared(name: str, value: Array, case: Case) -> Array:
-    """Without the reset gate, whose trace SnAp-1 leaves out."""
-    return value[..., N_HIDDEN:] if case is rate.GRU and ".Wrz." in name else value
-
-
-VISIBLE = {spiking.ADAPTIVE.name: lambda h: spiking.spike(h["V"] - 1.0 - spiking.BETA * h["a"])}
-
-
-@pytest.mark.parametrize(
-    "case", [rate.RNN, rate.RECURRENT, rate.GRU, rate.LSTM, spiking.ADAPTIVE], ids=lambda c: c.name
-)
-def test_snap_1(case: Case) -> None:
-    model, data = case.model(), data_for(n_steps=10)
-    p = weights_of(model)
-    dense = Linearised(case, p, *(VISIBLE[n] for n in (case.name,) if n in VISIBLE))
-    wanted = dense.gradient(data, lambda M, J, I: dense.feeds() * (J @ M + I))
-
-    def everything() -> Any:
-        ways = [{"window": 3}, {"window": "sequence"}]
-        found = [gradient_of(core.SnAp1(model, **way), data) for way in ways]
-        mapped = gradient_of(core.SnAp1(model), data, batching="vmap")
-        return found, mapped, gradient_of(core.D_RTRL(model), data)
-
-    found, mapped, (without, _) = run(everything)
-    for grads, _ in (*found, mapped):
-        for name, value in wanted.items():
-            own, other = (compared(name, g, case) for g in (grads[name], value))
-            assert relative_error(own, other) < 1e-12, name
-    name = next(n for n in wanted if n.startswith(("cell.W", "synapse.comm")))
-    assert relative_error(without[name], wanted[name]) > 1e-3
 
 
 class Spikes(NamedTuple):
@@ -164,6 +79,8 @@ def test_spiking_rules(case: Case, k_r: float) -> None:
         def everything(data: Any = data) -> Any:
             made = {
                 "ottt": core.OTTT(model, window=3),
+                "otpe": core.OTPE(model, window=3),
+                "otpe in one window": core.OTPE(model, window="sequence"),
                 "symmetric": core.EProp(model, feedback="symmetric", window=3),
                 "one window": core.EProp(model, feedback="symmetric", window="sequence"),
                 "random": core.EProp(model, window=2),
@@ -179,9 +96,12 @@ def test_spiking_rules(case: Case, k_r: float) -> None:
         assert relative_error(grads["symmetric"][name], symmetric) < 1e-12
         assert_close(grads["one window"], grads["symmetric"])
         assert relative_error(grads["ottt"][name], filtered(s, K_V, 0.0, s.err @ out.T)) < 1e-12
+        effect = filtered(s, K_V, k_r, s.err @ out.T)
+        assert relative_error(grads["otpe"][name], effect) < 1e-12
+        assert relative_error(grads["otpe in one window"][name], effect) < 1e-12
         assert (relative_error(grads["d_rtrl"][name], symmetric) < 1e-12) == (k_r == 0)
         for readout in (n for n in p if n.startswith("out.")):
-            for way in ("symmetric", "random", "ottt"):
+            for way in ("symmetric", "random", "ottt", "otpe"):
                 assert relative_error(grads[way][readout], grads["bptt"][readout]) < 1e-12
         one = [filtered(s, s.D, k_r, s.err[..., [o]]) for o in range(out.shape[1])]
         own = grads["random"][name]
@@ -195,10 +115,72 @@ def test_spiking_rules(case: Case, k_r: float) -> None:
     assert relative_error(found[0], out) > 0.5
 
 
-def test_ottt_refuses_what_is_no_leaky_integrator() -> None:
+class Deep(brainstate.nn.Module):
+    """Three layers of spiking neurons, forwards alone, and a leaky readout of the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = []
+        for n_in in (N_IN, N_HIDDEN, N_HIDDEN):
+            comm = brainstate.nn.Linear(n_in, N_HIDDEN, b_init=braintools.init.Constant(0.5))
+            comm.weight.value = jax.tree.map(lambda w: w * u.mV, comm.weight.value)
+            neuron = brainpy.state.LIF(
+                N_HIDDEN, V_th=1.0 * u.mV, V_reset=0.0 * u.mV, V_rest=0.0 * u.mV,
+                tau=spiking.TAU * u.ms, V_initializer=braintools.init.Constant(0.0 * u.mV),
+                spk_fun=braintools.surrogate.ReluGrad(), spk_reset="soft",
+            )  # fmt: skip
+            self.layers += [brainpy.state.DeltaProj(comm=comm, post=neuron), neuron]
+        self.out = brainpy.state.LeakyRateReadout(N_HIDDEN, 2, tau=spiking.TAU_OUT * u.ms)
+
+    def update(self, x: Any) -> Any:
+        for synapse, neuron in zip(self.layers[::2], self.layers[1::2], strict=True):
+            synapse(x)
+            x = neuron()
+        return self.out(x)
+
+
+def test_otpe_in_several_layers() -> None:
+    """Each layer has its own effect on the next; credit passes down within the step."""
+    model, data = Case("deep", Deep, None, {}).model(), data_for(n_steps=20, batch=5)
+    p = weights_of(model)
+    names = [f"layers.{k}.comm.weight" for k in (0, 2, 4)]
+    W = [*(p[f"{name}.weight"] for name in names), p["out.weight"]]
+    V, r = [np.zeros((5, N_HIDDEN)) for _ in names], np.zeros((5, 2))
+    ex = [np.zeros((5, w.shape[0])) for w in W[:3]]
+    E = [np.zeros((5, *w.shape)) for w in W[:3]]
+    wanted = [np.zeros_like(w) for w in W[:3]]
+    spiked = 0
+    for x, y in zip(*data, strict=True):
+        z, psi = x, []
+        for k, name in enumerate(names):
+            ex[k] = K_V * ex[k] + z
+            V[k] = K_V * (V[k] - (V[k] >= 1)) + z @ W[k] + p[f"{name}.bias"]
+            z = (V[k] >= 1).astype(float)
+            psi.append(0.3 * np.maximum(1 - np.abs(V[k] - 1), 0))
+            E[k] = (K_V if k < 2 else K_R) * E[k] + ex[k][..., None] * psi[k][:, None]
+            spiked += z.sum()
+        r = K_R * r + z @ W[3]
+        credit = 2 * (r - y)
+        for k in (2, 1, 0):
+            credit = credit @ W[k + 1].T
+            wanted[k] += np.einsum("bh,bih->ih", credit, E[k])
+            credit = credit * psi[k]
+
+    def everything() -> Any:
+        return [gradient_of(make(model, window=3), data)[0] for make in (core.OTPE, core.OTTT)]
+
+    found, without = map(named, run(everything))
+    assert spiked > 50
+    for name, value in zip(names, wanted, strict=True):
+        assert relative_error(found[f"{name}.weight"], value) < 1e-12
+        assert relative_error(without[f"{name}.weight"], value) > 1e-3
+
+
+@pytest.mark.parametrize("make", [core.OTTT, core.OTPE])
+def test_what_is_no_leaky_integrator_is_refused(make: Any) -> None:
     for case in (rate.GRU, spiking.ADAPTIVE):
         with pytest.raises(core.NotRepresentable, match="leaky integrators with one"):
-            core.initialise(core.OTTT(case.model()), data_for().xs[0])
+            core.initialise(make(case.model()), data_for().xs[0])
 
 
 def test_uoro_is_unbiased() -> None:
@@ -225,7 +207,7 @@ def test_uoro_is_unbiased() -> None:
     assert 4 < few / many < 25  # sqrt(100), give or take
 
 
-@pytest.mark.parametrize("make", [core.SnAp1, core.EProp, core.OTTT, core.UORO])
+@pytest.mark.parametrize("make", [core.SnAp, core.EProp, core.OTTT, core.OTPE, core.UORO])
 def test_a_sample_that_starts_anew_has_forgotten(make: Any) -> None:
     """A stream of two sequences has the gradient of the two, whatever stood before; NaN as well."""
     model, data = spiking.LEAKY_READOUT.model(), data_for(n_steps=9)

@@ -1,0 +1,156 @@
+"""OTPE: OTTT that also credits what a weight's spikes have left in the layer that reads them.
+
+With a the decay of a layer's membrane, k that of the layer above, and z what that layer reads,
+
+    ex_t = a ex_{t-1} + x_t                  [lead, I], as in OTTT
+    E_t  = k E_{t-1} + ex_t (x) dz_t/dy_t    [lead, I, H], the post-synaptic effect
+    g_t  = sum_b (L_t W^T) E_t               L_t: credit inside step t at y of the layer above, z W
+
+OTTT has ex_t (x) dz_t/dy_t in the place of E_t: it asks what a weight does to the present spike. In
+one step dy_t of the layer above gains k (E_{t-1} dW) W. A layer that no leaky one reads is OTTT's.
+Memory O(B I H), as D-RTRL. Spikes that a layer sends to itself are cut, as in OTTT: the rule is
+meant for feed-forward networks. The paper's factorised approximation of E is not here.
+
+Reference: T. Summe et al., "Estimating Post-Synaptic Effects for Online Training of Feed-Forward
+SNNs", arXiv:2311.16151.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from core.algorithms.ottt import OTTT
+from core.analysis.graph import Graph
+from core.analysis.operation import Operation
+from core.analysis.readers import Reader, readers
+from core.execution.axes import along, forget
+from core.execution.readings import reading
+from core.execution.recurrence import accumulate, remembered
+from core.execution.rollout import Record
+from core.execution.window import Derivatives
+from core.traces.dense import enter, outer
+
+__all__ = ["OTPE"]
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    meta_fields=["n_steps"],
+    data_fields=["transition", "f", "x", "keep", "read"],
+)
+@dataclass(frozen=True)
+class WithReaders(Derivatives):
+    """`Derivatives`, and of each reader dz/dy by source and its matrix [I, H]."""
+
+    read: tuple[tuple[list[Any], Any], ...] = ()
+
+
+class OTPE(OTTT):
+    """Online training with post-synaptic estimates.
+
+    Args:
+      model: as of OTTT.
+      window: as of D-RTRL; it never changes the gradient.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
+      mode: accepted for compatibility; the shapes tell.
+    """
+
+    _readers: tuple[Graph | None, list[Reader]] = (None, [])
+
+    def readers(self, graph: Graph) -> list[Reader]:
+        """The layers that read others; looked for once a graph."""
+        own = graph.sample or graph
+        if self._readers[0] is not own:
+            self._readers = (own, readers(own, self.decays(own)))
+        return self._readers[1]
+
+    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
+        graph = super().make_graph(args, watched)
+        self.readers(graph)  # refuses what mixes neurons
+        return graph
+
+    def init_traces(self, graph: Graph) -> dict[str, Any]:
+        """ex, and E by reader and by operation and block that it follows."""
+        effects = [
+            {
+                (op.label, b): jnp.zeros((*op.lead, op.rows, block.width), graph.operand_dtype(op))
+                for op, b, block in _feeding(graph, reader.below)
+            }
+            for reader in self.readers(graph)
+        ]
+        return {"x": super().init_traces(graph), "effects": effects}
+
+    def linearised(self, values: Any, record: Record, keep: Any) -> WithReaders:
+        graph, local, read = self.graph, super().linearised(values, record, keep), []
+        behind = self.backwards(values)
+        for reader in self.readers(graph):
+            op = graph.sources[reader.source]
+            assert isinstance(op, Operation)
+            dz = reading(graph, values, record, reader.source).sources
+            read.append((dz, op.matrix(behind[op.w])))
+        return WithReaders(
+            local.transition, local.f, local.x, local.keep, local.n_steps, tuple(read)
+        )
+
+    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+        """The past is ex_t of every step, and E where the window begins."""
+        assert isinstance(local, WithReaders)
+        old = self.init_traces(graph) if traces is None else traces
+        last, seen = super().follow(graph, local, old["x"], keep)
+        effects = []
+        every = zip(self.readers(graph), local.read, old["effects"], strict=True)
+        for reader, (dz, _), before in every:
+            left = reader.decay ** jnp.arange(local.n_steps - 1.0, -1.0, -1.0)  # at the end
+            new = {}
+            for op, b, block in _feeding(graph, reader.below):
+                E, ex = before[op.label, b], seen[op.label][b]
+                psi = dz[graph.sources.index(op)][..., block.columns]
+                if local.keep is not None:
+                    psi, ex = forget((psi, ex), remembered(local.keep))
+                    E = forget(E, local.keep.prod(axis=0))
+                entered = outer(along(left, ex) * ex, psi)
+                new[op.label, b] = (reader.decay**local.n_steps * E + entered).astype(E.dtype)
+            effects.append(new)
+        return {"x": last, "effects": effects}, (seen, old["effects"])
+
+    def direction(
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> tuple[dict[int, Any], list[Any]]:
+        """OTTT's, and k (E_{t-1} dW) W of the layer above."""
+        assert isinstance(local, WithReaders)
+        dh, dq = super().direction(graph, local, past[0], d_weights)
+        own = tuple(dq)
+        every = zip(self.readers(graph), local.read, past[1], strict=True)
+        for reader, (dz, matrix), before in every:
+            group = graph.groups[reader.below]
+            start = {0: jnp.zeros((*group.lead, group.n), matrix.dtype)}
+            inflow = {0: jnp.zeros((local.n_steps, *start[0].shape), matrix.dtype)}
+            for op, b, block in _feeding(graph, reader.below):
+                dw, k = op.moved(d_weights), graph.sources.index(op)
+                if dw is not None:
+                    E = (before[op.label, b] * dw[:, block.columns]).sum(axis=-2)
+                    enter(start, 0, E, block.neurons)
+                    moved = (dz[k] * own[k])[..., block.columns]
+                    enter(inflow, 0, moved, block.neurons)
+            decay = {(0, 0): jnp.full_like(inflow[0], reader.decay)}
+            z, _ = accumulate(decay, start, inflow, local.keep)
+            dq[reader.source] += reader.decay * reader.passed(z[0], matrix)
+        return dh, dq
+
+
+def _feeding(graph: Graph, group: int) -> list[Any]:
+    """Operations that feed a group, with each of their blocks and its place."""
+    return [
+        (op, b, block)
+        for op in graph.sources
+        if isinstance(op, Operation)
+        for b, block in enumerate(op.blocks)
+        if block.group == group
+    ]

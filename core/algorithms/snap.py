@@ -1,0 +1,190 @@
+"""SnAp-n: RTRL that keeps only what a weight does to the neurons that are n - 1 products away.
+
+    M_t = [ dh_t/dh_{t-1} M_{t-1} + dh_t/dW ]  at the entries that n steps can fill
+    g   = sum_t dl_t/dh_t M_t
+
+A weight of y = x W feeds one neuron. With n = 1 it is followed there alone, so M_t is D-RTRL's
+trace with another D: that of the whole step, its diagonal through the recurrent products included,
+
+    eps_t = (D_t + f_t R_t) eps_{t-1} + x_t (x) f_t        R_t = dy_t/dh_{t-1}, diagonal
+    g_t   = sum_b L_t eps_t
+
+D-RTRL leaves R out, which is the whole difference between the two: on networks whose states reach
+themselves element by element they are one and the same. With n of 2 and more, what the weight does
+to each neuron in reach of its own is one more component of the trace, and D and R are matrices over
+these. With a dense recurrent matrix they are all neurons, and SnAp-n is RTRL (`core.RTRL`), so that
+n > 1 is for masked, sparse and grouped products, whose zeros say what is in reach.
+
+A neuron's states (a voltage and its adaptation) count as one unit; layers are apart, and credit
+passes down within the step as in D-RTRL. A gate that reaches h through another product only (the
+reset gate of a GRU) has its exact gradient within the step: there the pattern would be dense, and
+Menick et al. take another GRU.
+
+R is read off H pulls through the products of a step, so a step costs O(B H^3) beside D-RTRL's.
+
+Reference: J. Menick et al., "Practical Real Time Recurrent Learning with a Sparse Approximation",
+ICLR 2021, arXiv:2006.07232.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from core.algorithms.d_rtrl import D_RTRL
+from core.analysis.build import build_graph, join_biases
+from core.analysis.graph import Graph
+from core.analysis.reach import reached, with_own_products
+from core.analysis.readers import with_components
+from core.errors import InvalidArgument, NotRepresentable
+from core.execution.coupling import couplings
+from core.execution.rollout import Record
+from core.execution.window import Derivatives
+from core.traces.dense import enter
+
+__all__ = ["SnAp"]
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    meta_fields=["n_steps"],
+    data_fields=["transition", "f", "x", "keep", "own"],
+)
+@dataclass(frozen=True)
+class WithOwn(Derivatives):
+    """`Derivatives` with D + f R in the place of D.
+
+    own: R, as of `couplings`.
+    """
+
+    own: tuple[tuple[dict[int, Any], ...], ...] = ()
+
+
+class SnAp(D_RTRL):
+    """Sparse n-step approximation of RTRL: memory O(B I H) for n = 1, as D-RTRL, and as many times
+    that as neurons are in reach of one.
+
+    Args:
+      model: any brainstate module whose recurrent weights are trained.
+      n: steps in which a weight may reach the neurons at which it is followed.
+      window: as of D-RTRL; it never changes the gradient.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
+      mode: accepted for compatibility; the shapes tell.
+
+    Raises:
+      InvalidArgument: n is no positive number.
+    """
+
+    _near: tuple[Graph | None, list[np.ndarray]] = (None, [])
+
+    def __init__(
+        self,
+        model: Any,
+        n: int = 1,
+        *,
+        window: int | str = "auto",
+        feedback: str = "symmetric",
+        seed: int = 0,
+        mode: Any = None,
+    ) -> None:
+        super().__init__(model, window=window, feedback=feedback, seed=seed, mode=mode)
+        if not isinstance(n, numbers.Integral) or isinstance(n, bool) or n < 1:
+            raise InvalidArgument("n to be a positive number of steps", repr(n), "Use 1 or 2.")
+        self.n: int = int(n)
+
+    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
+        """Traces of all states, also of those that their own products alone read (a plain RNN)."""
+        graph = join_biases(build_graph(self.stepped, args, watched, every_path=True))
+        graph = with_own_products(graph)
+        for group, near in zip(graph.groups, self.near(graph), strict=True):
+            if self.n > 1 and (near >= 0).all() and near.shape[1] == group.n > 1:
+                raise NotRepresentable(
+                    f"neurons that reach some others in {self.n - 1} steps, for SnAp-{self.n}",
+                    f"{graph.hidden[group.states[0]].name}, all of whose neurons reach all",
+                    "That is RTRL: use core.RTRL, or n=1.",
+                )
+        return graph
+
+    def near(self, graph: Graph) -> list[np.ndarray]:
+        """The neurons at which the weights of each are followed, by group; once a graph."""
+        own = graph.sample or graph
+        if self._near[0] is not own:
+            self._near = (own, [reached(own, g, self.n) for g in range(len(own.groups))])
+        return self._near[1]
+
+    def traced(self, graph: Graph) -> Graph:
+        """With a component for each state of each further neuron in reach."""
+        for g, (group, near) in enumerate(zip(graph.groups, self.near(graph), strict=True)):
+            states = [group.states[s] for s in group.live]
+            graph = with_components(graph, g, states * (near.shape[1] - 1))
+        return graph
+
+    def components(self, graph: Graph) -> list[dict[int, list[int]]]:
+        """By group and live state, those at the neurons in reach: its own neuron first."""
+        found = []
+        for group, extended in zip(graph.groups, self.traced(graph).groups, strict=True):
+            own = len(group.live)
+            found.append({s: [s, *extended.live[own + k :: own]] for k, s in enumerate(group.live)})
+        return found
+
+    def linearised(self, values: Any, record: Record, keep: Any) -> WithOwn:
+        graph, local = self.graph, super().linearised(values, record, keep)
+        every, at = self.near(graph), self.components(graph)
+        own = couplings(graph, values, record, every)
+        transition: list[dict[tuple[int, int], Any]] = [
+            {
+                (at[g][s][a], at[g][p][a]): jnp.where(near[:, a] >= 0, value[..., near[:, a]], 0)
+                for (s, p), value in d.items()
+                for a in range(near.shape[1])
+            }
+            for g, (d, near) in enumerate(zip(local.transition, every, strict=True))
+        ]
+        for source, f, of_source in zip(graph.sources, local.f, own, strict=True):
+            for block, f_b, of_block in zip(source.blocks, f, of_source, strict=True):
+                g, pairs = block.group, transition[block.group]
+                for s, value in f_b.items() if of_block else ():
+                    flow = graph.zero_flow(local.n_steps)[g]
+                    enter(flow, s, value, block.neurons)
+                    for p, r in of_block.items():
+                        for (a, to), (c, of) in product(enumerate(at[g][s]), enumerate(at[g][p])):
+                            more = flow[s][..., every[g][:, a]] * r[..., a, c]
+                            pairs[to, of] = pairs.get((to, of), 0) + more
+        return WithOwn(tuple(transition), local.f, local.x, local.keep, local.n_steps, own)
+
+    def direction(
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> tuple[dict[int, Any], list[Any]]:
+        """D-RTRL's, with dy_t = x_t dW + R_t dh_{t-1}, each summed where it happens."""
+        assert isinstance(local, WithOwn)
+        moved, dq = self.flow(self.traced(graph), local, past, d_weights)
+        every, at = self.near(graph), self.components(graph)
+        z = [  # by group and state, [K, lead, n, reach]
+            {s: jnp.stack([own[c] for c in at[g][s]], axis=-1) for s in at[g]}
+            for g, own in enumerate(moved)
+        ]
+        for k, source in enumerate(graph.sources):
+            for block, r in zip(source.blocks, local.own[k], strict=True):
+                if r:
+                    g = block.group
+                    dy = sum(jnp.einsum("...ac,...c->...a", r[p], z[g][p]) for p in r)
+                    more = block.of_neurons(_summed(dy, every[g])).astype(dq[k].dtype)
+                    dq[k] = dq[k].at[..., block.columns].add(more)
+        flow = [{s: _summed(a, every[g]) for s, a in own.items()} for g, own in enumerate(z)]
+        return graph.of_states(flow), dq
+
+
+def _summed(z: Any, near: np.ndarray) -> Any:
+    """At the neurons where z [..., n, reach] is, [..., n]."""
+    if near.shape[1] == 1:
+        return z[..., 0]
+    z = jnp.where(near >= 0, z, 0)
+    return jnp.zeros(z.shape[:-1], z.dtype).at[..., near].add(z)
