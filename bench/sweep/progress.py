@@ -27,7 +27,8 @@ SHOWN_ROWS = 40
 BAR_WIDTH = 16
 PIPE_WIDTH = 160
 STYLE = {"ok": "green", "skipped": "dim", "invalid": "yellow"}
-COLUMNS = ("step_time_ms", "memory_peak_mib", "loss_final", "accuracy", "test_accuracy")
+SCORES = ("accuracy", "test_accuracy", "r2", "test_r2")
+COLUMNS = ("step_time_ms", "memory_peak_mib", "loss_final", *SCORES)
 
 
 def console() -> Console:

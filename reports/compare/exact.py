@@ -49,6 +49,8 @@ GATES = (
     # One sample of a few hundred may fall to the other side where the loss stays the same.
     Exact("accuracy", "high", absolute=0.005, processor=True),
     Exact("test_accuracy", "high", absolute=0.005, processor=True),
+    Exact("r2", "high", absolute=1e-4, processor=True),
+    Exact("test_r2", "high", absolute=1e-4, processor=True),
     Exact("grad_cosine", "high", absolute=1e-6, processor=True),
     Exact("grad_rel_error", "low", relative=1e-4, absolute=1e-6, processor=True),
 )

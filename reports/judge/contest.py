@@ -40,7 +40,7 @@ class Entry:
             logarithm; whether it was measured under `contention`.
         chosen: what was tuned, by name; `edge` those at the first or last value that was tried.
         tried: trials that ran; `failed`, runs of all kinds that did not get through.
-        best: how its accuracy stands; `soonest`: its time to the target.
+        best: how its score stands; `soonest`: its time to the target.
     """
 
     way: Way
@@ -62,7 +62,7 @@ class Entry:
         return self.way.name
 
     @property
-    def accuracy(self) -> Mapping[int, float]:
+    def scores(self) -> Mapping[int, float]:
         """On the test data, by seed."""
         return self.way.learned.seeds if self.way.learned else {}  # type: ignore[return-value]
 
@@ -85,7 +85,7 @@ class Match:
     """All ways of one setting.
 
     Args:
-        target: validation accuracy that time counts to; nan for none.
+        target: validation score that time counts to; nan for none.
         in_steps: whether steps stand for the time to the target, no two times being comparable.
         by_turns: whether all times are ratios to BPTT's, which do not count what slows both, times
             BPTT's in the quietest process.
@@ -103,8 +103,13 @@ class Match:
         return self.setting.row
 
     @property
+    def metric(self) -> str:
+        """The column of the scores that are compared."""
+        return self.setting.metric
+
+    @property
     def chance(self) -> float:
-        """Accuracy of guessing; nan where the records do not tell."""
+        """Score of guessing; nan where the records do not tell."""
         return next((e.way.learned.chance for e in self.entries if e.way.learned), math.nan)
 
     def standing(self, score: str, place: Standing) -> list[Entry]:
@@ -132,7 +137,7 @@ def matches(table: pd.DataFrame, facts: Facts, records: Mapping[str, Record]) ->
             if len(rows):
                 entries.append(_entry(way, rows, records))
         if entries:
-            known = [records[key]["metrics"].get("target_accuracy")
+            known = [_target(records[key])
                      for key in ran.loc[ran["setting"].eq(setting.id), "key"]]  # fmt: skip
             target = next((t for t in known if t is not None), math.nan)
             found.append(_match(setting, entries, target))
@@ -187,13 +192,14 @@ def _match(setting: Setting, entries: Sequence[Entry], target: float) -> Match:
 
 
 def _best(way: Way) -> Standing:
-    """By test accuracy; what the size of the test data leaves open tells no two apart."""
+    """By test score; what the size of the test data leaves open tells no two apart."""
     found = way.learned
     if found is None or found.verdict == "at chance":
         return "nothing" if found else "untold"
     if len(found.seeds) < LEAST:
         return "untold"
-    sampling = 2 * found.best * (1 - found.best) / found.n_test
+    share = found.metric == "test_accuracy"
+    sampling = 2 * found.best * (1 - found.best) / found.n_test if share else 0.0
     apart = found.best - found.figure.centre > max(SAME, Z95 * math.sqrt(max(sampling, 0.0)))
     return "behind" if apart and found.p < ALPHA else "first"
 
@@ -234,6 +240,12 @@ def _soonest(entries: Sequence[Entry]) -> tuple[dict[str, Standing], bool]:
     return out, in_steps
 
 
+def _target(record: Record) -> float | None:
+    """The validation score that time counts to."""
+    found = (record["metrics"].get(f"target_{score}") for score in ("accuracy", "r2"))
+    return next((t for t in found if t is not None), None)
+
+
 def _entry(way: Way, rows: pd.DataFrame, records: Mapping[str, Record]) -> Entry:
     """A way with its trials and fresh seeds."""
     ok = rows[rows["status"].eq("ok")]
@@ -246,7 +258,7 @@ def _entry(way: Way, rows: pd.DataFrame, records: Mapping[str, Record]) -> Entry
     return Entry(
         way=way,
         steps={r["row"]["seed"]: float(r["metrics"].get("steps_to_target") or math.inf)
-               for r in finals if r["metrics"].get("target_accuracy") is not None},
+               for r in finals if _target(r) is not None},
         budget=curves[0][-1] if curves else math.nan,
         stride=curves[0][0] if curves else math.nan,
         ms=way.ms,

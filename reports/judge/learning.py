@@ -15,12 +15,12 @@ from reports.records.columns import BOUNDS
 from reports.stats import Interval, behind, interval, wilson
 
 # What training came to, the most telling first; the first that was recorded is judged.
-LEARNED = ("test_accuracy", "accuracy", "loss_final")
+LEARNED = ("test_accuracy", "accuracy", "test_r2", "r2", "loss_final")
 _ALPHA = 0.05
 Z = 1.96  # standard errors of a sample of test data that chance may be worth
 _UNKNOWN_TEST = 100  # test sequences, where the records do not tell
 SAME = 0.02  # accuracies no further apart decide nothing; of losses, as a share
-_STUCK = 0.99  # of the loss of guessing: no lower than this is guessing
+_STUCK = 0.99  # of the loss of guessing: no lower than this is guessing; nor is 1 % explained more
 # A method that gained less over guessing than this share of what the best did, and this much less,
 # has not learned the task, however few its seeds.
 _MOST_OF_IT, _MUCH = 0.6, 0.15
@@ -160,15 +160,20 @@ def _one_number(cells: pd.DataFrame, column: str) -> float:
 
 def _chance(cells: pd.DataFrame, metric: str) -> float:
     classes = _one_number(cells, "n_classes")
-    if metric != "loss_final":
-        return 1 / classes if classes > 1 else math.nan
-    return math.log(classes) if classes > 1 else _one_number(cells, "loss_first")
+    if metric == "loss_final":
+        guess = math.log(classes) if classes > 1 else _one_number(cells, "guess_loss")
+        return guess if guess == guess else _one_number(cells, "loss_first")
+    if metric in ("test_r2", "r2"):
+        return 0.0  # of the best constant
+    return 1 / classes if classes > 1 else math.nan
 
 
 def _guessing(value: float, metric: str, chance: float, n_test: float) -> bool:
     """Whether a mean over seeds is no better than guessing; no where that is not known."""
     if metric == "loss_final":
         return value >= _STUCK * chance
+    if metric in ("test_r2", "r2"):
+        return value <= 1 - _STUCK
     return value <= chance + Z * math.sqrt(chance * (1 - chance) / n_test)
 
 

@@ -13,9 +13,9 @@ from reports.records.columns import heading
 SHOWN = (
     "variant", "backend", "model", "batching", "batch_size", "n_hidden", "n_steps", "status",
     "time_vs_bptt", "step_time_ms", "latency_p50_us", "memory_peak_mib", "memory_xla_mib",
-    "etrace_mib", "grad_cosine", "grad_rel_error", "test_accuracy", "accuracy", "loss_final", "lr",
-    "compile_s", "limit_ratio", "firing_rate", "health", "reason", "task", "n_layers", "seed",
-    "repeat", "device", "machine", "contended", "key",
+    "etrace_mib", "grad_cosine", "grad_rel_error", "test_accuracy", "accuracy", "test_r2", "r2",
+    "loss_final", "lr", "compile_s", "limit_ratio", "firing_rate", "health", "reason", "task",
+    "n_layers", "seed", "repeat", "device", "machine", "contended", "key",
 )  # fmt: skip
 ALWAYS = SHOWN[:8]
 IF_VARIED = ("machine", "contended", "lr")

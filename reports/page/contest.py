@@ -11,6 +11,7 @@ import numpy as np
 from reports.judge.contest import Entry, Match
 from reports.page.figures import between
 from reports.page.tables import Cell, Table, tabulate
+from reports.records.columns import heading
 from reports.stats import Interval, interval
 from reports.text import short
 
@@ -36,7 +37,7 @@ def told(found: Sequence[Match]) -> list[Told]:
 
 
 def overview(found: Sequence[Told]) -> Table | None:
-    """Every way's test accuracy in every setting, where there are several; those most often
+    """Every way's test score in every setting, where there are several; those most often
     among the best first."""
     if len(found) < 2:
         return None
@@ -48,22 +49,24 @@ def overview(found: Sequence[Told]) -> Table | None:
             for name in names}  # fmt: skip
     rows: list[dict[str, Cell | str]] = [{
         "way": name,
-        **{where: _accuracy(some[name], brief=True) if name in some else "–"
+        **{where: _score(some[name], brief=True) if name in some else "–"
            for where, some in entries.items()},
         "among the best": f"{best[name]} of {sum(name in some for some in entries.values())}",
     } for name in sorted(names, key=lambda name: (-best[name], -mean[name], name))]  # fmt: skip
-    return tabulate("contest", "Test accuracy of all ways in all settings", rows,
-                    ["Means of the fresh seeds in per cent; in bold what is among the best of its "
-                     "column, as far as the seeds can tell."])  # fmt: skip
+    return tabulate("contest", "Test score of all ways in all settings", rows,
+                    ["Means of the fresh seeds, accuracy in per cent; in bold what is among the "
+                     "best of its column, as far as the seeds can tell."])  # fmt: skip
 
 
 def _table(match: Match, name: str, number: int) -> Table:
     tuned = sorted({k for e in match.entries for k in e.chosen} - {"lr"})
-    goal = f"{100 * match.target:.3g} %" if match.target == match.target else "a target"
+    share = match.metric != "test_r2"
+    goal = f"{100 * match.target:.3g} %" if share else f"{match.target:.3g}"
+    goal = goal if match.target == match.target else "a target"
     rows: list[dict[str, Cell | str]] = [
         {
             "way": Cell(e.name, mark="start" if e.best == "first" else ""),
-            "test accuracy": _accuracy(e),
+            heading(match.metric): _score(e),
             "learns": _STANDING[e.best] + (f"; {e.failed} runs failed" if e.failed else ""),
             f"steps to {goal}": _span(list(e.steps.values())),
             f"s to {goal}": _span([s * e.ms / 1000 for s in e.steps.values()], e.seconds),
@@ -76,15 +79,18 @@ def _table(match: Match, name: str, number: int) -> Table:
     return tabulate(f"contest_{number}", f"Contest on {name}", rows)  # fmt: skip
 
 
-def _accuracy(entry: Entry, brief: bool = False) -> Cell:
-    values = [100 * share for share in entry.accuracy.values()]
-    if not values:
+def _score(entry: Entry, brief: bool = False) -> Cell:
+    if not entry.scores or entry.way.learned is None:
         return Cell("–")
-    found = interval(values, bounds=(0, 100))
+    share = entry.way.learned.metric != "test_r2"
+    values = [100 * score if share else score for score in entry.scores.values()]
+    found = interval(values, bounds=(0, 100) if share else (-math.inf, 1))
     if brief:
-        told = _STANDING[entry.best]
-        return Cell(f"{found.centre:.1f}", told, "start" if entry.best == "first" else "")
-    return Cell(f"{between(found)} %", f"{len(values)} seeds, {found.kind or 'one value'}")
+        told = f"{found.centre:{'.1f' if share else '.3f'}}"
+        return Cell(told, _STANDING[entry.best], "start" if entry.best == "first" else "")
+    return Cell(
+        f"{between(found)}{' %' * share}", f"{len(values)} seeds, {found.kind or 'one value'}"
+    )
 
 
 def _span(values: Sequence[float], middle: float | None = None) -> Cell:

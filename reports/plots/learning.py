@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ORDER = 10
-TITLE = "Accuracy against training time"
+TITLE = "Learning against training time"
 CURVES = {
     "test_accuracy": "test accuracy",
     "accuracy": "training accuracy",
+    "test_r2": "test R²",
+    "r2": "training R²",
     "loss": "training loss",
 }
 TIME = "train_time_s"
@@ -72,7 +74,7 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
     shown = [w for w in setting.ways if w.name in set(points["way"])]
     learned = [w.learned for w in shown if w.learned]
     chance = learned[0].chance
-    if y == "loss" and setting.metric != "loss_final":
+    if y == "loss" and setting.metric in ("test_accuracy", "accuracy"):
         chance = -np.log(chance)
     busy, turns = any(w.contended for w in shown), base.by_turns(shown)
     if busy and turns:  # seconds of a busy machine say little; an epoch has equally many steps
@@ -92,7 +94,7 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
     styles = looks(base.of_method(way) for way in setting.ways)
     return Plot(
         name=f"{y}_vs_{TIME}_{number}",
-        section=f"{CURVES[y].capitalize()} against training time",
+        section=f"{CURVES[y][0].upper()}{CURVES[y][1:]} against training time",
         title=setting.whole,
         caption=caption + base.left_out(len(shown), trained, "methods"),
         data=points[["way", "seed", "epoch", TIME, y]].reset_index(drop=True)

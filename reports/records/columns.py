@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from importlib.resources import files
+from math import inf
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,13 @@ CONTRACT = tuple(c.name for c in COLUMNS.values() if c.kind in ("cell", "metric"
 METRICS = tuple(c for c in COLUMNS.values() if c.kind in ("metric", "further"))
 
 # What a seed decides alone: further processes of one seed give the same number again.
-SEEDED = frozenset({"loss_first", "loss_final", "accuracy", "test_accuracy", "grad_cosine",
-                    "grad_rel_error", "grad_norm", "firing_rate"})  # fmt: skip
+SEEDED = frozenset({"loss_first", "loss_final", "accuracy", "test_accuracy", "r2", "test_r2",
+                    "grad_cosine", "grad_rel_error", "grad_norm", "firing_rate"})  # fmt: skip
 # Metrics that may be recorded as true and false.
 FLAGS = frozenset({"contended", "latency_contended", "steady"})
 # Shares and cosines, whose intervals end where their values do.
-BOUNDS = {"accuracy": (0.0, 1.0), "test_accuracy": (0.0, 1.0), "grad_cosine": (-1.0, 1.0)}
+BOUNDS = {"accuracy": (0.0, 1.0), "test_accuracy": (0.0, 1.0), "grad_cosine": (-1.0, 1.0),
+          "r2": (-inf, 1.0), "test_r2": (-inf, 1.0)}  # fmt: skip
 
 # Settings that make two cells different experiments; seed and repeat are replications of one.
 SETTINGS = ("backend", "algo", "batching", "model", "task", "batch_size", "n_hidden", "n_layers",

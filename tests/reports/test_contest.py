@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_a_second_contest_chooses_by_validation_and_never_by_test_data() -> None
         entry = one(*before, after).entries[1]
         assert entry.chosen == {"lr": RATES[1], "decay": 0.8}
         assert entry.mean == pytest.approx(then, abs=0.03)
-        assert sorted(entry.steps) == sorted(entry.accuracy) == [1, 2, 3, 4]
+        assert sorted(entry.steps) == sorted(entry.scores) == [1, 2, 3, 4]
         assert entry.tried == 5
         assert entry.ms == 1.0
         after[0]["metrics"]["validation_loss"] = 0.4
@@ -96,7 +97,7 @@ def test_one_rate_with_two_decays_is_two_points() -> None:
         some += made
     (entry,) = one(some).entries
     assert entry.chosen == {"lr": RATES[0], "decay": 0.9}
-    assert sorted(entry.accuracy) == [1, 2, 3]
+    assert sorted(entry.scores) == [1, 2, 3]
     assert entry.mean == pytest.approx(0.6, abs=0.03)
 
 
@@ -192,6 +193,29 @@ def test_the_report_names_winners_and_ties() -> None:
     assert "0.00178†" in told
     equal = report([r for a in ("bptt", "d_rtrl") for r in way(rng, a)])
     assert "These seeds cannot tell who learns best: **" in equal
+
+
+def test_a_contest_on_numbers_speaks_of_r2() -> None:
+    rng = np.random.default_rng(0)
+    some = [*way(rng, "bptt", 0.95), *way(rng, "d_rtrl", 0.85), *way(rng, "immediate", 0.004)]
+    for each in some:
+        found = each["metrics"]
+        each["row"]["task"] = "sine"
+        found |= {"n_classes": None, "guess_loss": 0.5}
+        for name in ("validation", "test", "target"):
+            if f"{name}_accuracy" in found:
+                found[f"{name}_r2"] = found.pop(f"{name}_accuracy")
+    made = [{**complete(r), "curves": r["curves"]} for r in some]
+    for each in made:
+        each["metrics"] = {k: v for k, v in each["metrics"].items() if "accuracy" not in k}
+    text = report(made)
+    assert "**bptt** learns best: R² 0.9" in text
+    assert "No better than guessing: **immediate**" in text
+    assert re.search("(Soonest|fewest steps) at R² 0.800 on the validation data", text)
+    assert "test R²" in text
+    about = text.partition("## Glossary")[0]
+    assert "accura" not in about
+    assert " % " not in about.partition("How it was measured")[0]
 
 
 def test_several_settings_have_one_table_over_all() -> None:

@@ -22,7 +22,7 @@ def cell(algo: str = "bptt", ms: float = 5.0, mib: float = 20.0, **rest: Any) ->
     """A record with this time and memory; further metrics by name."""
     own = {
         k: rest.pop(k)
-        for k in ("test_accuracy", "n_classes", "grad_cosine", "loss_final", "accuracy")
+        for k in ("test_accuracy", "test_r2", "n_classes", "grad_cosine", "loss_final", "accuracy")
         if k in rest
     }
     figures = {
@@ -218,6 +218,29 @@ def test_guessing_is_told_by_classes_and_test_sample() -> None:
     )
     assert found
     assert (found.metric, found.verdict) == ("loss_final", "at chance")
+
+
+def test_guessing_numbers_explains_nothing() -> None:
+    cells = [
+        cell(
+            algo,
+            seed=seed,
+            n_classes=None,
+            test_accuracy=None,
+            accuracy=None,
+            test_r2=value + 0.001 * seed,
+        )
+        for algo, value in (("bptt", 0.9), ("d_rtrl", 0.2), ("immediate", 0.005), ("uoro", -0.4))
+        for seed in range(3)
+    ]
+    setting = first(cells)
+    assert setting.metric == "test_r2"
+    assert {w.name: w.learned.verdict for w in setting.ways} == {
+        "bptt": "learned",
+        "d_rtrl": "significantly worse",
+        "immediate": "at chance",
+        "uoro": "at chance",
+    }
 
 
 def test_ties_go_by_memory_then_accuracy_then_approximations() -> None:
