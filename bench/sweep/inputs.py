@@ -7,10 +7,10 @@ import contextlib
 import hashlib
 import importlib.util
 import os
-import sys
 import sysconfig
 from collections.abc import Iterator
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from bench.config import Config
@@ -119,29 +119,16 @@ def sources(module: str) -> set[Path]:
 
 def _source_of(module: str) -> Path | None:
     """The file of ``module``, found without importing any package on the way."""
-    head, _, rest = module.partition(".")
-    if not head:
-        return None
-    # find_spec of a top-level name runs no code; of a dotted one it imports the parents.
+    head, *rest = module.split(".")
     spec = None
-    if head not in sys.builtin_module_names:
-        with contextlib.suppress(ValueError):  # a module that is running, such as __main__
-            spec = importlib.util.find_spec(head)
-    if spec is None:
-        return None
-    path = Path(spec.origin) if spec.origin is not None else None
-    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
-    for part in rest.split(".") if rest else []:
-        options = [
-            file
-            for folder in folders
-            for file in (folder / part / "__init__.py", folder / f"{part}.py")
-        ]
-        path = next((file for file in options if file.is_file()), None)
-        folders = [folder / part for folder in folders if (folder / part).is_dir()]
-        if path is None and not folders:
+    with contextlib.suppress(ValueError):  # a module that is running, such as __main__
+        # Of a top-level name this runs no code; of a dotted one it would import the parents.
+        spec = importlib.util.find_spec(head)
+    for part in rest:
+        if spec is None or spec.submodule_search_locations is None:
             return None
-    return path
+        spec = PathFinder.find_spec(part, spec.submodule_search_locations)
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
 
 
 def _imports_of(path: Path, module: str) -> Iterator[str]:
