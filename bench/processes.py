@@ -194,10 +194,9 @@ def _resident(pid: int) -> int:
 
 def _proportional(pid: int) -> int:
     """Resident bytes, each page divided by the number of processes that hold it."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text("utf-8").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) << 10
+    with contextlib.suppress(psutil.Error):
+        found = psutil.Process(pid).memory_full_info()
+        return int(getattr(found, "pss", found.rss))  # only Linux tells
     return _resident(pid)
 
 

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import stat
-import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,19 +81,17 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: when the disk is full or the folder cannot be written; no partial file stays.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
+    # Not one of tempfile's, which are private: a results folder is shared like any other.
+    name = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with name.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; a results folder is shared like any other file.
-        with contextlib.suppress(OSError):  # not every file system has modes
-            os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            name.unlink()
         raise
 
 
@@ -274,9 +272,3 @@ def one_line(text: str) -> str:
 def is_key(text: object) -> bool:
     """Whether this can name a record, and leads nowhere but to its folder."""
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{1,64}", text) is not None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
