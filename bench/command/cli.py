@@ -33,11 +33,7 @@ BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 
 # Hydra answers these by itself; none of them runs a cell.
 HYDRA_FLAGS = ("hydra_help", "cfg", "info", "shell_completion")
-NOT_HERE = {
-    "config_path": "--config-dir DIR adds a folder of your own.",
-    "config_name": "--config-dir DIR adds a folder of your own.",
-    "experimental_rerun": "The same command goes on where a sweep ended.",
-}
+OF_CFG = ("package", "resolve")  # go with --cfg
 
 CHECK_USAGE = """\
 usage: python -m bench check algo=NAME [algo.KEY=VALUE...] [--config-dir DIR]
@@ -49,8 +45,7 @@ A model: its graph, what cannot be represented, and every algorithm's gradient b
 A task: a batch, what guessing reaches, and whether a GRU learns it in a minute.
 
 Exit status: 0 every promise is kept, traces can train the model, the GRU learned the task; 1 not
-so; 2 bad input.
-"""
+so; 2 bad input."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,30 +91,23 @@ def answer(argv: Sequence[str]) -> int:
         namespace, unknown = parser.parse_known_intermixed_args(list(argv))
         options = [argument for argument in argv if argument not in namespace.overrides]
         namespace.overrides = [_in_full(o) for o in namespace.overrides]
-        for option, advice in NOT_HERE.items():
-            if value := getattr(namespace, option):
-                raise BadInput(_flag(option), "not to be given", value, advice)
         checks = namespace.overrides[:1] == ["check"]
-        if checks and namespace.help:
-            print(CHECK_USAGE, end="")
+        if namespace.help:
+            asked = (namespace.config_dir, namespace.overrides, namespace.multirun)
+            print(CHECK_USAGE if checks else help.text(*asked))
             return printed()
-        if namespace.help and not checks:
-            print(help.text(namespace.config_dir, namespace.overrides, namespace.multirun))
-            return printed()
-        if any(getattr(namespace, flag) for flag in HYDRA_FLAGS) and not checks:
+        flags = [flag for flag in HYDRA_FLAGS if getattr(namespace, flag)]
+        if flags and not checks:
             return by_hydra(options, namespace)
         if unknown:
             raise BadInput("argument", "KEY=VALUE", unknown[0], "See python -m bench --help.")
-        for option in ("package", "resolve", *HYDRA_FLAGS):
-            if getattr(namespace, option):
-                raise BadInput(
-                    _flag(option),
-                    "an option that goes with it",
-                    "none",
-                    "See python -m bench --help.",
-                )
-        if namespace.run and namespace.multirun:
-            raise BadInput("options", "one of --run and --multirun", "both")
+        for flag in [*flags, *(name for name in OF_CFG if getattr(namespace, name))]:
+            raise BadInput(
+                f"--{flag.replace('_', '-')}",
+                "an option that goes with it",
+                "none",
+                "See python -m bench --help.",
+            )
         if checks:
             return printed(check(namespace.config_dir, namespace.overrides[1:]))
         return run(namespace.config_dir, namespace.overrides, namespace.multirun)
@@ -148,12 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         "python -m bench", add_help=False, exit_on_error=False, allow_abbrev=False
     )
     parser.add_argument("overrides", nargs="*")
-    for short, name in (
-        ("-h", "help"),
-        ("-m", "multirun"),
-        ("-r", "run"),
-        ("-sc", "shell-completion"),
-    ):
+    for short, name in (("-h", "help"), ("-m", "multirun"), ("-sc", "shell-completion")):
         parser.add_argument(f"--{name}", short, action="store_true")
     for name in ("hydra-help", "resolve"):
         parser.add_argument(f"--{name}", action="store_true")
@@ -165,19 +148,9 @@ def _parser() -> argparse.ArgumentParser:
         const="all",
         choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"],
     )
-    for name, short in (
-        ("package", "-p"),
-        ("config-dir", "-cd"),
-        ("config-path", "-cp"),
-        ("config-name", "-cn"),
-    ):
-        parser.add_argument(f"--{name}", short)
-    parser.add_argument("--experimental-rerun")
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--config-dir", "-cd")
     return parser
-
-
-def _flag(option: str) -> str:
-    return f"--{option.replace('_', '-')}"
 
 
 def by_hydra(options: Sequence[str], namespace: argparse.Namespace) -> int:

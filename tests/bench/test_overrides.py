@@ -37,11 +37,10 @@ REFUSED = {
     "is not in struct.",
     "n_hidden.foo=3": "n_hidden.foo: expected no hyperparameter, got foo.",
     "++algo=bptt": "got force-add of config groups is not supported: '++algo=bptt'.",
-    "-cn config": "--config-name: expected not to be given, got config. --config-dir DIR adds a "
-    "folder of your own.",
+    "--config-name config": "argument: expected KEY=VALUE, got --config-name. See python -m bench "
+    "--help.",
     "--resolve": "--resolve: expected an option that goes with it, got none. See python -m bench "
     "--help.",
-    "-r -m": "options: expected one of --run and --multirun, got both.",
     "check --cfg job": "--cfg: expected an option that goes with it, got none. See python -m bench "
     "--help.",
 }
