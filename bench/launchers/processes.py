@@ -33,26 +33,12 @@ class Processes(Launcher):
                 log, answer = (
                     logs / f"{os.getpid()}-{path.stem}.{kind}" for kind in ("log", "json")
                 )
+                command = [sys.executable, "-P", "-m", "bench.sweep.jobs", str(path), str(answer)]
                 with log.open("wb") as file:
-                    running.append(
-                        (
-                            subprocess.Popen(
-                                [
-                                    sys.executable,
-                                    "-P",
-                                    "-m",
-                                    "bench.sweep.jobs",
-                                    str(path),
-                                    str(answer),
-                                ],
-                                stdin=subprocess.DEVNULL,
-                                stdout=file,
-                                stderr=file,
-                            ),
-                            log,
-                            answer,
-                        )
+                    process = subprocess.Popen(
+                        command, stdin=subprocess.DEVNULL, stdout=file, stderr=file
                     )
+                running.append((process, log, answer))
             while (ended := sum(p.poll() is not None for p, _, _ in running)) < len(running):
                 tick(ended)
                 time.sleep(POLL_S)
