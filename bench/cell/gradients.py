@@ -6,9 +6,9 @@ float32 gradient by 1e-4. In float64 both sides see the same spikes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import brainstate
 import jax
@@ -16,9 +16,11 @@ import numpy as np
 
 from bench.backends.base import Trainee
 from bench.cell.program import Program
-from bench.cell.run import Run
 from bench.cell.trees import flat
 from bench.config import Batching, Config
+
+if TYPE_CHECKING:
+    from bench.cell.build import Rebuild
 
 EXACT: dict[str, Any] = {
     "algo": {"_target_": "core.BPTT"},
@@ -28,35 +30,30 @@ EXACT: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The part of a run that gradients are computed from; see there."""
-
-    config: Config
-    batch: tuple[np.ndarray, np.ndarray]
-    build: Callable[[Config], Trainee]
-
-
 def float64_gradients(
-    run: Run | Origin, *changes: Mapping[str, Any], max_samples: int
+    build: Rebuild,
+    batch: tuple[np.ndarray, np.ndarray],
+    *changes: Mapping[str, Any],
+    max_samples: int,
 ) -> list[dict[str, np.ndarray]]:
     """Summed gradients of the first sequences of the batch, at the initial weights.
 
     Args:
-        run: the cell.
+        build: builds the cell.
+        batch: inputs [T, B, I] and labels.
         changes: for each gradient, the configuration entries that differ from the cell's.
         max_samples: how many sequences of the batch are used.
 
     Returns:
         For each change, gradients [...] by the name of the weight.
     """
-    xs, ys = run.batch
+    xs, ys = batch
     n = min(len(ys), max_samples)
-    common = replace(run.config, batch_size=n, dtype="float64")
+    common = replace(build.config, batch_size=n, dtype="float64")
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
         return [
-            _gradient(run, replace(common, **change), xs[:, :n].astype(np.float64), ys[:n])
-            for change in changes
+            _gradient(build(config), config, xs[:, :n].astype(np.float64), ys[:n])
+            for config in (replace(common, **change) for change in changes)
         ]
 
 
@@ -78,9 +75,8 @@ def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
 
 
 def _gradient(
-    run: Run | Origin, config: Config, xs: np.ndarray, ys: np.ndarray
+    trainee: Trainee, config: Config, xs: np.ndarray, ys: np.ndarray
 ) -> dict[str, np.ndarray]:
-    trainee = run.build(config)
     if config.batching.mode != "single":
         program = Program(trainee.gradient, xs, ys, reads_only=True)
         return flat(program(program.values(), xs, ys)[1][0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from bench.config import Config
 from bench.tasks.base import Task
 
 if TYPE_CHECKING:  # metrics are imported where there is no jax
+    from bench.cell.build import Rebuild
     from bench.cell.stepper import Stepper
 
 
@@ -44,7 +45,7 @@ class Run:
     stepper: Stepper
     initial: Any
     batch: tuple[np.ndarray, np.ndarray]
-    build: Callable[[Config], Trainee]
+    build: Rebuild
     memory_bytes: int
     device_peak: int | None = None
     trained: Any = None

@@ -17,7 +17,7 @@ import numpy as np
 
 import core
 from bench.cell.build import Rebuild, model_of, set_up
-from bench.cell.gradients import EXACT, Origin, cosine, float64_gradients, joined, relative_error
+from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
 from bench.config import Config
 from bench.errors import BadInput
 from bench.instantiate import task_of
@@ -49,13 +49,14 @@ def run(config: Config, algos: Sequence[tuple[str, Mapping[str, Any]]], name: st
         for path, state in model.states(brainstate.ParamState).items()
     }
     represented = _graph(model, xs)
-    origin = Origin(replace(config, algo=EXACT["algo"]), (xs, ys), Rebuild(config, task, weights))
-    exact = float64_gradients(origin, {}, max_samples=SAMPLES)[0]
+    build = Rebuild(replace(config, algo=EXACT["algo"]), task, weights)
+    (exact,) = float64_gradients(build, (xs, ys), {}, max_samples=SAMPLES)
     names = sorted(exact)
     print(f"\nGradients beside BPTT's, {SAMPLES} sequences of {type(task).__name__}, float64:")
     for algo, node in algos:
         try:
-            found = float64_gradients(origin, {"algo": dict(node)}, max_samples=SAMPLES)[0]
+            change = {"algo": dict(node)}
+            (found,) = float64_gradients(build, (xs, ys), change, max_samples=SAMPLES)
         except Exception as error:
             # Somebody else's model or algorithm may raise anything; the others still say theirs.
             print(f"  {algo:20}refused: {' '.join(str(error).split()) or type(error).__name__}")

@@ -32,7 +32,9 @@ class Agreement(Metric):
             return {}
         comparison = instantiate(run.config.backend).compared(run.config)
         core = {"backend": EXACT["backend"], **comparison.core}
-        theirs, ours = float64_gradients(run, {}, core, max_samples=self._max_samples)
+        theirs, ours = float64_gradients(
+            run.build, run.batch, {}, core, max_samples=self._max_samples
+        )
         names = sorted(run.trainee.comparable(list(ours), run.batch[0]))
         if not names:
             return {"invalid": "no weight is trained by the same definition as the core's"}

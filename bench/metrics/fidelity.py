@@ -21,7 +21,9 @@ class Fidelity(Metric):
     def measure(self, run: Run) -> dict[str, Any]:
         from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
 
-        theirs, exact = float64_gradients(run, {}, EXACT, max_samples=self._max_samples)
+        theirs, exact = float64_gradients(
+            run.build, run.batch, {}, EXACT, max_samples=self._max_samples
+        )
         names = sorted(exact)
         ours, truth = joined(theirs, names), joined(exact, names)
         return {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.cell.build import Rebuild, build, model_of, set_up
-from bench.cell.gradients import EXACT, Origin, cosine, float64_gradients, joined, relative_error
+from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
 from bench.cell.memory_estimate import peak_bytes
 from bench.command import cli
 from bench.instantiate import task_of
@@ -190,9 +190,9 @@ def test_fidelity_is_that_of_the_updates_a_sequence_gets() -> None:
         path: jax.tree.map(np.array, state.value)
         for path, state in model_of(cell.config, task).states(brainstate.ParamState).items()
     }
-    origin = Origin(cell.config, next(iter(task.batches(0))), Rebuild(cell.config, task, weights))
     exact, *others = float64_gradients(
-        origin,
+        Rebuild(cell.config, task, weights),
+        next(iter(task.batches(0))),
         EXACT,
         {**EXACT, "update_every": 2},
         {**EXACT, "update_every": 4},
