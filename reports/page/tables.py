@@ -281,21 +281,16 @@ def columns(table: pd.DataFrame) -> Table:
 
 
 def environment(records: Sequence[Record]) -> Table:
-    """What the machines were, each distinct value once."""
+    """What the machines were, each distinct value once; loads and the like have too many."""
     found: dict[str, Counter[str]] = {}
     for record in records:
         place: Mapping[str, Any] = record.get("provenance") or {}
         for name, value in {**place, **(place.get("versions") or {})}.items():
-            if not isinstance(value, dict):  # phases of one cell say nothing about the machine
+            if value not in ("", None) and not isinstance(value, dict):
                 told = ", ".join(map(str, value)) if isinstance(value, list) else short(value)
                 found.setdefault(str(name), Counter())[told] += 1
-
-    def values(counts: Counter[str]) -> str:
-        if len(counts) > 3:
-            return f"{len(counts)} different values"
-        return "; ".join(value + f" ({plural(n, 'cell')})" * (len(counts) > 1)
-                         for value, n in counts.most_common())  # fmt: skip
-
     return tabulate("environment", "Environment", [
-        {"what": name, "value": values(counts)} for name, counts in found.items()
+        {"what": name, "value": "; ".join(value + f" ({plural(n, 'cell')})" * (len(counts) > 1)
+                                          for value, n in counts.most_common())}
+        for name, counts in found.items() if len(counts) <= 3
     ])  # fmt: skip
