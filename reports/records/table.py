@@ -76,9 +76,8 @@ def one_thread(table: pd.DataFrame) -> pd.Series:
     """Whether each row's process computed on one thread. Load that takes the cores of several moves
     even the ratio of two that take turns; that of one thread it leaves alone.
     """
-    return pd.to_numeric(table.get("cfg.threads", pd.Series(index=table.index)), "coerce").eq(
-        1
-    ).fillna(False).astype(bool) | table.get("env.cores", pd.Series("", table.index)).eq("1")
+    told = table.reindex(columns=["cfg.threads", "env.cores"]).apply(pd.to_numeric, errors="coerce")
+    return told.astype("float64").eq(1).any(axis=1)
 
 
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,7 +14,7 @@ from reports.cli import main
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import CONTRACT, describe
-from reports.records.table import frame, read_parquet, write
+from reports.records.table import frame, one_thread, read_parquet, write
 from reports.tables import pivot, to_csv, to_latex, to_markdown
 from reports.text import short
 
@@ -34,6 +35,16 @@ def test_every_configuration_leaf_is_a_column() -> None:
     assert row["cfg.algo.deep.er.leaf"]
     assert row["cfg.lr"] == 1e-3
     assert row["cfg.update_every"] == "sequence"
+
+
+@pytest.mark.parametrize("kind", [object, "string", "Int64"])
+def test_one_thread_is_told_by_the_setting_or_by_the_cores(kind: Any) -> None:
+    values: dict[str, list[Any]] = {"cfg.threads": [1, 2, None, None], "env.cores": [8, 8, 1, None]}
+    if kind == "string":
+        values = {k: [None if v is None else str(v) for v in some] for k, some in values.items()}
+    table = pd.DataFrame({k: pd.array(some, dtype=kind) for k, some in values.items()})
+    assert one_thread(table).tolist() == [True, False, True, False]
+    assert not one_thread(table[[]]).any()
 
 
 def test_further_metrics_and_intervals_stand_beside_theirs() -> None:
