@@ -26,6 +26,13 @@ def test_memory_is_predicted_where_there_is_none_to_build_the_cell() -> None:
     assert too_wide["note"].startswith("too large to build here: ")
 
 
+def test_memory_is_predicted_where_there_is_none_to_draw_a_batch() -> None:
+    sizes = ["task=random_spikes", "task.n_in=100000", "n_steps=10000", "batch_size=1024"]
+    found = trial.trial(cli.cells_of(None, [*sizes, "algo=es_d_rtrl"], multirun=False), "memory")
+    inputs = 4 * 100_000 * 10_000 * 1024 / 2**20
+    assert inputs < found[0]["predicted_mib"] < 1.1 * inputs
+
+
 def test_a_probe_that_does_not_end_is_given_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
