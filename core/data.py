@@ -6,6 +6,7 @@ Both wrappers are pytrees, so `jit`, `vmap` and `brainstate.nn.Vmap` see through
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -26,38 +27,20 @@ __all__ = [
 ]
 
 
-class _Data:
-    """Data with its number of time steps declared by the class of the wrapper."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = data
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.data!r})"
-
-
-@jax.tree_util.register_pytree_node_class
-class SingleStepData(_Data):
+@jax.tree_util.register_dataclass
+@dataclass(eq=False)
+class SingleStepData:
     """One time step, any pytree of arrays: `[I]` or `[B, I]`. A bare array means the same."""
 
-    def tree_flatten(self) -> tuple[tuple[Any], None]:
-        return (self.data,), None
-
-    @classmethod
-    def tree_unflatten(cls, _: None, children: tuple[Any]) -> SingleStepData:
-        return cls(*children)
+    data: Any
 
 
-@jax.tree_util.register_pytree_node_class
-class MultiStepData(_Data):
+@jax.tree_util.register_dataclass
+@dataclass(eq=False)
+class MultiStepData:
     """A window of time steps, any pytree of arrays with time leading: `[T, I]` or `[T, B, I]`."""
 
-    def tree_flatten(self) -> tuple[tuple[Any], None]:
-        return (self.data,), None
-
-    @classmethod
-    def tree_unflatten(cls, _: None, children: tuple[Any]) -> MultiStepData:
-        return cls(*children)
+    data: Any
 
 
 def split_steps(args: Sequence[Any]) -> tuple[tuple[Any, ...], int | None]:

@@ -28,6 +28,10 @@ from core.equations.program import Atom, Equation, bind, evaluate, needed, read
 __all__ = ["StepInput", "carry_run", "operands", "output_run", "part", "products_run", "whole_run"]
 
 
+Values = Mapping[int, Any]  # by variable, of `prelude`
+Arrays = Sequence[Any]  # one for each state or operation of a graph
+
+
 class StepInput(NamedTuple):
     """What one step reads, apart from weights and hidden states."""
 
@@ -72,13 +76,24 @@ def _per_sample(graph: Graph, constants: Mapping[int, Any]) -> dict[int, Equatio
 
 
 def _environment(
-    graph: Graph, values: Mapping[int, Any], hidden: Sequence[Any], step: StepInput
+    graph: Graph, values: Values, hidden: Arrays, step: StepInput, ys: Arrays | None = None
 ) -> dict[int, Any]:
+    """What is known at the beginning of a step, and every operation's output if it is given."""
     env = dict(values)
     env.update((h.var, v) for h, v in zip(graph.hidden, hidden, strict=True))
     env.update(zip(graph.arg_vars, step.args, strict=True))
     env.update(zip((v for v, _ in graph.others), step.others, strict=True))
+    if ys is not None:
+        env.update((op.y, y) for op, y in zip(graph.operations, ys, strict=True))
     return env
+
+
+def _found(
+    graph: Graph, env: dict[int, Any], atoms: Sequence[Atom], replace: Any = None
+) -> tuple[Any, ...]:
+    """What the body makes of it; `replace` as of `evaluate`."""
+    evaluate(needed(graph.body, atoms, given=env), env, replace)
+    return tuple(read(env, a) for a in atoms)
 
 
 def _over_samples(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,7 +101,7 @@ def _over_samples(run: Callable[..., Any]) -> Callable[..., Any]:
     axes than the model's own variable, constants or element-wise parameters, holds the batch."""
 
     @wraps(run)
-    def mapped(graph: Graph, values: Mapping[int, Any], *arrays: Any) -> Any:
+    def mapped(graph: Graph, values: Values, *arrays: Any) -> Any:
         if graph.sample is None:
             return run(graph, values, *arrays)
         avals = graph.program.avals
@@ -99,10 +114,10 @@ def _over_samples(run: Callable[..., Any]) -> Callable[..., Any]:
 
 def part(
     graph: Graph,
-    values: Mapping[int, Any],
+    values: Values,
     equations: Sequence[Equation],
     outputs: Sequence[Atom],
-    inputs: Mapping[int, Any],
+    inputs: Values,
 ) -> tuple[Any, ...]:
     """Some equations of the step, exactly as `model.update` computes them.
 
@@ -112,7 +127,7 @@ def part(
     """
 
     @_over_samples
-    def run(graph: Graph, values: Mapping[int, Any], inputs: Mapping[int, Any]) -> tuple[Any, ...]:
+    def run(graph: Graph, values: Values, inputs: Values) -> tuple[Any, ...]:
         env = evaluate(equations, {**values, **inputs})
         return tuple(read(env, a) for a in outputs)
 
@@ -121,58 +136,38 @@ def part(
 
 @_over_samples
 def carry_run(
-    graph: Graph,
-    values: Mapping[int, Any],
-    hidden: Sequence[Any],
-    ys: Sequence[Any],
-    step: StepInput,
+    graph: Graph, values: Values, hidden: Arrays, ys: Arrays, step: StepInput
 ) -> tuple[Any, ...]:
     """New values of the states that carry credit, in the order of Graph.live, with the operations'
     outputs given."""
-    env = _environment(graph, values, hidden, step)
-    env.update((op.y, y) for op, y in zip(graph.operations, ys, strict=True))
-    new = [graph.hidden[i].new for i in graph.live]
-    env = evaluate(needed(graph.body, new, given=env), env)
-    return tuple(read(env, a) for a in new)
+    env = _environment(graph, values, hidden, step, ys)
+    return _found(graph, env, [graph.hidden[i].new for i in graph.live])
 
 
 @_over_samples
 def operands(
-    graph: Graph,
-    values: Mapping[int, Any],
-    hidden: Sequence[Any],
-    ys: Sequence[Any],
-    step: StepInput,
+    graph: Graph, values: Values, hidden: Arrays, ys: Arrays, step: StepInput
 ) -> tuple[Any, ...]:
     """The operand x of every trainable operation, [lead, I]."""
-    env = _environment(graph, values, hidden, step)
-    env.update((op.y, y) for op, y in zip(graph.operations, ys, strict=True))
     wanted = [op for op in graph.operations if op.trainable]
-    env = evaluate(needed(graph.body, [op.x for op in wanted], given=env), env)
-    return tuple(op.canonical_x(env[op.x]) for op in wanted)
+    env = _environment(graph, values, hidden, step, ys)
+    found = _found(graph, env, [op.x for op in wanted])
+    return tuple(op.canonical_x(x) for op, x in zip(wanted, found, strict=True))
 
 
 @_over_samples
-def products_run(
-    graph: Graph, values: Mapping[int, Any], hidden: Sequence[Any], step: StepInput
-) -> tuple[Any, ...]:
+def products_run(graph: Graph, values: Values, hidden: Arrays, step: StepInput) -> tuple[Any, ...]:
     """The output y of every trainable operation, [lead, H], by every path inside the step."""
-    env = _environment(graph, values, hidden, step)
     wanted = [op for op in graph.operations if op.trainable]
-    env = evaluate(needed(graph.body, [op.y for op in wanted], given=env), env)
-    return tuple(op.canonical_y(env[op.y]) for op in wanted)
+    found = _found(graph, _environment(graph, values, hidden, step), [op.y for op in wanted])
+    return tuple(op.canonical_y(y) for op, y in zip(wanted, found, strict=True))
 
 
 @_over_samples
 def whole_run(
-    graph: Graph,
-    values: Mapping[int, Any],
-    hidden: Sequence[Any],
-    d_ys: Sequence[Any],
-    step: StepInput,
+    graph: Graph, values: Values, hidden: Arrays, d_ys: Arrays, step: StepInput
 ) -> tuple[Any, ...]:
     """New values of all states, with nothing cut, where every operation's y is moved by a dy."""
-    env = _environment(graph, values, hidden, step)
     moved = {id(op.eqn): d for op, d in zip(graph.operations, d_ys, strict=True)}
 
     def product(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
@@ -180,18 +175,13 @@ def whole_run(
             return None
         return [bind(eqn, [read(env, a) for a in eqn.inputs])[0] + moved[id(eqn)]]
 
-    new = [h.new for h in graph.hidden]
-    evaluate(needed(graph.body, new, given=env), env, product)
-    return tuple(read(env, a) for a in new)
+    env = _environment(graph, values, hidden, step)
+    return _found(graph, env, [h.new for h in graph.hidden], product)
 
 
 @_over_samples
 def output_run(
-    graph: Graph,
-    values: Mapping[int, Any],
-    hidden: Sequence[Any],
-    ys: Sequence[Any],
-    step: StepInput,
+    graph: Graph, values: Values, hidden: Arrays, ys: Arrays, step: StepInput
 ) -> tuple[Any, ...]:
     """Outputs of the step, differentiable along paths inside the step only."""
     env = _environment(graph, values, hidden, step)
