@@ -20,7 +20,7 @@ from brainstate._state import TRACE_CONTEXT  # who is told of new states has no 
 from jax.extend import core as jex
 
 from core.equations.differential import is_real
-from core.equations.labels import carries_gradient
+from core.equations.links import carries_gradient
 from core.equations.program import flatten_jaxpr
 from core.errors import NotRepresentable
 

@@ -86,12 +86,11 @@ def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray
     seed = {h.new: np.arange(math.prod(h.shape)).reshape(h.shape)}
     return propagate(
         equations,
-        graph.differential.avals,
+        graph.links,
         seed,
         h.name,
         relevant=lambda v: bool(fixed_y.get(v)),
         stretch=lambda v: v in graph.plain,
-        fixed=graph.fixed,
     )
 
 

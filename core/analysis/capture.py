@@ -20,7 +20,8 @@ from core.analysis.graph import Graph, Hidden
 from core.analysis.operation import Operation
 from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
 from core.equations.differential import RULES, differential, is_real
-from core.equations.labels import carries_gradient, unlinear
+from core.equations.labels import unlinear
+from core.equations.links import carries_gradient
 from core.equations.program import Atom, Equation, Program, flatten_jaxpr, grafted
 from core.errors import NotRepresentable
 from core.lowering import is_product, lowered

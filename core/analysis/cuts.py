@@ -30,7 +30,7 @@ from core.analysis.graph import Credit, Graph, Product
 from core.analysis.operation import Operation
 from core.equations.differential import differential
 from core.equations.elements import Elements, Mask, compact, union
-from core.equations.labels import differentiable
+from core.equations.links import differentiable
 from core.equations.program import Equation, reached
 from core.equations.relations import closure
 
@@ -68,8 +68,7 @@ def with_cuts(graph: Graph) -> Graph:
 
 
 def _elements(graph: Graph) -> Elements:
-    step = graph.differential
-    return Elements(step.equations, step.avals, graph.fixed, len(graph.hidden))
+    return Elements(graph.differential.equations, graph.links, len(graph.hidden))
 
 
 # -- what is cut

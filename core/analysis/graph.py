@@ -23,6 +23,7 @@ import numpy as np
 from core.analysis.operation import Operation, Parameter
 from core.analysis.schedule import Stage, one_by_one, schedule
 from core.equations.differential import differential, is_real
+from core.equations.links import Links
 from core.equations.program import Atom, Constant, Equation, Program, evaluate, needed
 
 __all__ = ["Credit", "Graph", "Group", "Hidden", "Product", "starts_anew"]
@@ -158,6 +159,11 @@ class Graph:
         with jax.ensure_compile_time_eval():
             evaluate(needed(equations, [atom], given=known), known)
         return np.asarray(known[atom])
+
+    @cached_property
+    def links(self) -> Links:
+        """Which element of `differential` is made of which."""
+        return Links(self.differential.avals, self.fixed)
 
     @cached_property
     def _settled(self) -> tuple[list[Equation], dict[int, Any]]:

@@ -12,7 +12,8 @@ import brainstate
 from core.analysis.cuts import loops_of
 from core.analysis.graph import Graph
 from core.equations.differential import RULES, is_real
-from core.equations.labels import differentiable, unlinear
+from core.equations.labels import unlinear
+from core.equations.links import differentiable
 from core.equations.program import reached
 from core.equations.relations import closure
 from core.errors import NotRepresentable

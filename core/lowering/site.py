@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.equations.differential import is_real
-from core.equations.labels import ELEMENTWISE
+from core.equations.links import ELEMENTWISE
 from core.equations.program import Atom, Constant, Equation
 
 __all__ = ["ALWAYS", "LONGEST", "MOST", "RULES", "Rule", "Site", "is_product", "rule", "stretched"]
