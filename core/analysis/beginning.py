@@ -20,8 +20,8 @@ from brainstate._state import TRACE_CONTEXT  # who is told of new states has no 
 from jax.extend import core as jex
 
 from core.equations.differential import is_real
-from core.equations.links import carries_gradient
-from core.equations.program import flatten_jaxpr
+from core.equations.links import differentiable
+from core.equations.program import flatten_jaxpr, reached
 from core.errors import NotRepresentable
 
 __all__ = ["Beginning", "learned_beginning"]
@@ -133,29 +133,24 @@ def _left_alone(model: Any) -> Any:
 def _beginning(model: Any, function: Any, found: Any, lead: tuple[int, ...]) -> Beginning | None:
     closed, states = function.get_jaxpr(), function.get_states()
     program = flatten_jaxpr(closed)
-    reached: dict[Any, frozenset[int]] = {}
-    inputs = iter(program.inputs)
-    for i, state in enumerate(states):
-        for _ in jax.tree.leaves(state.value):
-            reached[next(inputs)] = frozenset([i])
-    learned = {
-        v for v, (i,) in ((v, tuple(r)) for v, r in reached.items())
-        if isinstance(states[i], brainstate.ParamState) and is_real(program.avals[v])
-    }  # fmt: skip
-    for eqn in program.equations:
-        sources = frozenset[int]().union(*(reached.get(v, ()) for v in eqn.variables))
-        reached.update(dict.fromkeys(eqn.outputs, sources))
-        if learned.intersection(eqn.variables) and carries_gradient(eqn, program.avals):
-            learned.update(eqn.outputs)
+    of = [i for i, state in enumerate(states) for _ in jax.tree.leaves(state.value)]
+    held = {v: frozenset([i]) for v, i in zip(program.inputs, of, strict=True)}
+    by = reached(program.equations, held)
+    params = {
+        v: own
+        for v, own in held.items()
+        if isinstance(states[min(own)], brainstate.ParamState) and is_real(program.avals[v])
+    }
+    learned = reached(program.equations, params, differentiable(program.avals))
 
     present = model.states(brainstate.HiddenState)
     outputs, hidden, places, first = program.outputs, [], [], 0
     for path, value in zip(present, found, strict=True):
         n = len(jax.tree.leaves(value))
-        atoms = outputs[first : first + n]
-        if any(isinstance(a, int) and a in learned for a in atoms):
-            by = frozenset[int]().union(*(reached.get(a, ()) for a in atoms))
-            others = [states[i] for i in by if not isinstance(states[i], brainstate.ParamState)]
+        atoms = [a for a in outputs[first : first + n] if isinstance(a, int)]
+        if any(learned.get(a) for a in atoms):
+            sources = [states[i] for i in sorted({i for a in atoms for i in by.get(a, ())})]
+            others = [s for s in sources if not isinstance(s, brainstate.ParamState)]
             if others:
                 raise NotRepresentable(
                     "initial states that depend on parameters alone",

@@ -61,22 +61,16 @@ def build_graph(
 
 def _analysed(graph: Graph, every_path: bool) -> Graph:
     read = read_states(graph)
-    graph = _with_copies(graph, read)
+    graph = _with_copies(graph)
     fixed_y = dependencies(graph)
     later = frozenset() if every_path else delays(graph)
     check_other_states(graph, later)
-    labels = _all_labels(graph, read, fixed_y)
+    # What nothing reads may mix what it likes.
+    labels = [labels_of(graph, h, fixed_y) if i in read else {} for i, h in enumerate(graph.hidden)]
     graph = _with_blocks(_with_groups(graph, read, labels, fixed_y), labels)
     check_delays(graph, later)
     graph = with_cuts(graph)
     return _with_components(graph, read if every_path else credited_states(graph))
-
-
-def _all_labels(
-    graph: Graph, read: frozenset[int], fixed_y: Sources
-) -> list[dict[int, np.ndarray]]:
-    """Labels for every hidden array; none for what nothing reads, which may mix what it likes."""
-    return [labels_of(graph, h, fixed_y) if i in read else {} for i, h in enumerate(graph.hidden)]
 
 
 def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
@@ -94,43 +88,16 @@ def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray
     )
 
 
-def _with_copies(graph: Graph, read: frozenset[int]) -> Graph:
-    """A variable of its own for every way in which a parameter is broadcast.
+def _with_copies(graph: Graph) -> Graph:
+    """A variable of its own for every place where a parameter is read.
 
     Where it reaches a state it is one number per neuron; in an operand, in an output or in a layer
     of another width the same parameter has another shape.
     """
     weights = {op.w for op in graph.operations}
-    several = {v: u for v, u in uses(graph).items() if len(u) > 1 or v in weights}
-    if not several:
-        return graph
     new = itertools.count(max(graph.program.avals) + 1)
-    own = {(use, v): next(new) for v, found in several.items() for use in found}
-    apart = with_copies(graph, own)
-    fixed_y = dependencies(apart)
-    labels = _all_labels(apart, read, fixed_y)
-    chosen: dict[tuple[int, int], int] = {}
-    for v, found in several.items():
-        ways: list[tuple[int, dict[int, np.ndarray]]] = [(v, {})] if v in weights else []
-        for use in found:
-            fed = {s: label[own[use, v]] for s, label in enumerate(labels) if own[use, v] in label}
-            var, known = next((w for w in ways if _one_way(w[1], fed)), (None, fed))
-            if var is None:
-                var = own[use, v] if ways else v
-                ways.append((var, known))
-            known.update({s: np.maximum(label, known.get(s, NONE)) for s, label in fed.items()})
-            if var != v:
-                chosen[use, v] = var
-    return with_copies(graph, chosen)
-
-
-def _one_way(a: dict[int, np.ndarray], b: dict[int, np.ndarray]) -> bool:
-    """Whether two uses, by the neurons of each state that they feed, can share a trace."""
-    if len({label.shape for label in [*a.values(), *b.values()]}) > 1 or bool(a) != bool(b):
-        return False
-    return all(
-        ((a[s] == b[s]) | (a[s] == NONE) | (b[s] == NONE)).all() for s in a.keys() & b.keys()
-    )
+    places = [(use, v) for v, u in uses(graph).items() for use in (u if v in weights else u[1:])]
+    return with_copies(graph, {place: next(new) for place in places})
 
 
 # -- groups, blocks, cuts

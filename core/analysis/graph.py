@@ -24,7 +24,7 @@ from core.analysis.operation import Operation, Parameter
 from core.analysis.schedule import Stage, one_by_one, schedule
 from core.equations.differential import differential, is_real
 from core.equations.links import Links
-from core.equations.program import Atom, Constant, Equation, Program, evaluate, needed
+from core.equations.program import Equation, Program, Settled
 
 __all__ = ["Credit", "Graph", "Group", "Hidden", "Product", "starts_anew"]
 
@@ -149,33 +149,12 @@ class Graph:
         equations, avals = differential(self.body, self.program.avals, moving, self.rules)
         return replace(self.program, equations=equations, avals=avals)
 
-    def fixed(self, atom: Atom) -> Any:
-        """The value of an atom of `differential` that constants alone decide, or None."""
-        if isinstance(atom, Constant):
-            return np.asarray(atom.value)
-        equations, known = self._settled
-        if atom not in known and not any(atom in eqn.outputs for eqn in equations):
-            return None
-        with jax.ensure_compile_time_eval():
-            evaluate(needed(equations, [atom], given=known), known)
-        return np.asarray(known[atom])
-
     @cached_property
     def links(self) -> Links:
         """Which element of `differential` is made of which."""
-        return Links(self.differential.avals, self.fixed)
-
-    @cached_property
-    def _settled(self) -> tuple[list[Equation], dict[int, Any]]:
-        """Equations that constants alone decide, and what is known of their values."""
-        constants = self.program.constants
-        known = {v: a for v, a in constants.items() if not isinstance(a, jax.core.Tracer)}
-        decided, equations = set(known), []
-        for eqn in (*self.prelude, *self.differential.equations):
-            if decided.issuperset(eqn.variables):
-                decided.update(eqn.outputs)
-                equations.append(eqn)
-        return equations, known
+        step = self.differential
+        settled = Settled(self.program.constants, (*self.prelude, *step.equations))
+        return Links(step.avals, settled.value)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -88,9 +88,7 @@ class Losses:
         self.states = tuple(function.get_states(*example))
         self.watched = tuple(s for s in self.states if id(s) in paths)
         self.reads_clock = not read.keys().isdisjoint(CLOCK)
-        self._reads_model = bool(self.watched) or self.reads_clock
         self._no_clock = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), dict(clock))
-        self._loss = loss
         self._closed = function.get_jaxpr(*example)
         self._pure = jex.jaxpr_as_fun(self._closed)
         self._tree: Any = jax.tree.structure(function.get_out_shapes(*example)[0])
@@ -176,7 +174,7 @@ class Losses:
         if weight is not None and weight.ndim > 1:
             self._check_weights_apart()
         leaves = [values.get(id(s), [(a, False) for a in _leaves(s)]) for s in self.states]
-        flat = [pair for state in leaves for pair in state] if self._reads_model else []
+        flat = [pair for state in leaves for pair in state]
         varying = [a for a, steps in flat if steps]
         fixed = [a for a, steps in flat if not steps]
 
@@ -185,32 +183,19 @@ class Losses:
                 each, shared = (w, w.mean()) if w.ndim else (w != 0, w != 0)
                 out, varying = jax.tree.map(lambda a: _weighted(a, each), (out, varying))
                 fixed = jax.tree.map(lambda a: _weighted(a, shared), fixed)
-            if not self._reads_model:
-                found = self._loss(out, target if self.per_step_targets else targets)
-            else:
-                left, right = iter(varying), iter(fixed)
-                read = [next(left if steps else right) for _, steps in flat]
-                given = (*jax.tree.leaves((clock or self._no_clock, out, target)), *read)
-                n = self._tree.num_leaves
-                found = jax.tree.unflatten(self._tree, self._pure(*given)[:n])
+            left, right = iter(varying), iter(fixed)
+            read = [next(left if steps else right) for _, steps in flat]
+            given = (*jax.tree.leaves((clock or self._no_clock, out, target)), *read)
+            found = jax.tree.unflatten(self._tree, self._pure(*given)[: self._tree.num_leaves])
             value, aux = found if self.has_aux else (found, None)
             if w is None:
                 return value, aux, value
             share = (w != 0).any() if w.ndim else w
             return value, aux, jnp.where(share != 0, value * share.astype(value.dtype), 0)
 
-        axes = (
-            None if weight is None else 0,
-            0,
-            0 if self.per_step_targets else None,
-            0 if self._reads_model else None,
-            0,
-            None,
-        )
+        axes = (None if weight is None else 0, 0, 0 if self.per_step_targets else None, 0, 0, None)
         target = targets if self.per_step_targets else None
-        clock = dict(clock) if self._reads_model else {}
-        mapped = jax.vmap(one, in_axes=axes)
-        return mapped(weight, out, target, clock, varying, fixed)
+        return jax.vmap(one, in_axes=axes)(weight, out, target, dict(clock), varying, fixed)
 
 
 def _weighted(a: Any, weight: Any) -> Any:

@@ -13,10 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.extend import core as jex
 from jax.extend import source_info_util
 
-__all__ = ["Constant", "Equation", "Program", "bind", "flatten_jaxpr", "grafted", "reached"]
+__all__ = [
+    "Constant",
+    "Equation",
+    "Program",
+    "Settled",
+    "bind",
+    "evaluate",
+    "flatten_jaxpr",
+    "grafted",
+    "needed",
+    "reached",
+    "read",
+]
 
 _HERE = str(Path(__file__).parents[1])  # the core
 _PYTHON = sysconfig.get_path("stdlib")
@@ -222,6 +235,37 @@ def evaluate(
             out = bind(eqn, [read(env, a) for a in eqn.inputs])
         env.update(zip(eqn.outputs, out, strict=True))
     return env
+
+
+class Settled:
+    """Values that constants alone decide, computed when they are asked for.
+
+    Args:
+      constants: by variable.
+      equations: in order; `add` takes later ones.
+    """
+
+    def __init__(self, constants: Mapping[int, Any], equations: Iterable[Equation] = ()) -> None:
+        self._known = {v: a for v, a in constants.items() if not isinstance(a, jax.core.Tracer)}
+        self._variables = set(self._known)
+        self._equations: list[Equation] = []
+        for eqn in equations:
+            self.add(eqn)
+
+    def add(self, eqn: Equation) -> None:
+        if self._variables.issuperset(eqn.variables):
+            self._variables.update(eqn.outputs)
+            self._equations.append(eqn)
+
+    def value(self, atom: Atom) -> np.ndarray | None:
+        """None where more than constants decide."""
+        if isinstance(atom, Constant):
+            return np.asarray(atom.value)
+        if atom not in self._variables:
+            return None
+        with jax.ensure_compile_time_eval():
+            evaluate(needed(self._equations, [atom], given=self._known), self._known)
+        return np.asarray(self._known[atom])
 
 
 def read(env: Mapping[int, Any], atom: Atom) -> Any:

@@ -7,19 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import numpy as np
 from jax.extend.core import primitives
 
-from core.equations.program import (
-    Atom,
-    Constant,
-    Equation,
-    Program,
-    evaluate,
-    flatten_jaxpr,
-    grafted,
-    needed,
-)
+from core.equations.program import Equation, Program, Settled, flatten_jaxpr, grafted
 from core.lowering.site import ALWAYS, RULES, Rewritten, Site, is_product, stretched
 
 __all__ = ["holds_weights", "lowered"]
@@ -54,35 +44,22 @@ class _Writer:
     def __init__(self, program: Program, data: Iterable[int], every: bool) -> None:
         self.rules = RULES if every else {name: RULES[name] for name in ALWAYS}
         self.avals, self.data = dict(program.avals), set(data)
-        self.known = {
-            v: a for v, a in program.constants.items() if not isinstance(a, jax.core.Tracer)
-        }
         self.still: set[int] = set()
-        self.settled = set(self.known)  # what constants alone decide
+        self.settled = Settled(program.constants)
         self.written: list[Equation] = []
 
     def write(self, eqn: Equation) -> None:
-        if self.settled.issuperset(eqn.variables):
-            self.settled.update(eqn.outputs)
         moving = not self.data.isdisjoint(eqn.variables)
         rule = self.rules.get(eqn.name) if moving else None
-        made = rule and rule(Site(eqn, self.avals, self.data, self.still, self.fixed))
+        made = rule and rule(Site(eqn, self.avals, self.data, self.still, self.settled.value))
         if made is not None and self._rewrite(eqn, made):
             return
         self.written.append(eqn)
+        self.settled.add(eqn)
         if eqn.name == "stop_gradient":
             self.still.update(eqn.outputs)
         if moving:
             self.data.update(eqn.outputs)
-
-    def fixed(self, atom: Atom) -> Any:
-        if isinstance(atom, Constant):
-            return np.asarray(atom.value)
-        if atom not in self.settled:
-            return None
-        with jax.ensure_compile_time_eval():
-            evaluate(needed(self.written, [atom], given=self.known), self.known)
-        return np.asarray(self.known[atom])
 
     def _fresh(self, aval: Any) -> int:
         v = len(self.avals)

@@ -7,6 +7,7 @@ from typing import Any
 import brainpy.state
 import brainstate
 import brainunit as u
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,7 +15,8 @@ import core
 
 from . import rate_models as rate
 from . import spiking_models as spiking
-from .cases import Case, data_for, run
+from .cases import Case, data_for, gradient_of, run
+from .references import assert_close
 
 GRU_TEXT = """\
 groups of hidden states (coupled element by element from step to step)
@@ -111,6 +113,34 @@ def test_no_trace_is_spent_where_no_gradient_comes() -> None:
     run(start)
     assert sizes == {"used.weight.weight": 8 * 2 * 3 * 4, "unused.weight.weight": 0}
     assert "no group: b.V; stored, but no output reads it later" in str(algo.graph)
+
+
+class Reversed(brainstate.nn.Module):
+    """32 neurons, which are fed in the reverse order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.W, self.out = brainstate.nn.Linear(3, 32), brainstate.nn.Linear(32, 2)
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        shape = (32,) if batch_size is None else (batch_size, 32)
+        self.h = brainstate.HiddenState(jnp.zeros(shape))
+
+    def update(self, x: Any) -> Any:
+        y = jnp.tanh(self.W(x))
+        self.h.value = 0.8 * self.h.value + y[..., np.arange(32)[::-1]]
+        return self.out(self.h.value)
+
+
+def test_a_permutation_of_many_neurons_is_one_block() -> None:
+    """Not one for each neuron: its neurons are listed."""
+    algo = core.D_RTRL(Reversed(), window=3)
+    ways = [(core.BPTT(algo.model), "manual"), (algo, "vmap"), (algo, "manual")]
+    exact, *found = run(lambda: [gradient_of(rule, data_for(), how) for rule, how in ways])
+    (block,) = algo.graph.operations[0].blocks
+    assert block.neurons == tuple(range(32))[::-1]
+    for gradients, _ in found:
+        assert_close(gradients, exact[0])
 
 
 def test_bptt_lists_states_and_parameters() -> None:

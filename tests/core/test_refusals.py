@@ -75,6 +75,11 @@ class Neighbour(Cell):
         return 0.5 * jnp.roll(h, 1, axis=-1) + jnp.tanh(y)
 
 
+class Sorted(Cell):
+    def mix(self, h: Any, y: Any) -> Any:
+        return 0.5 * h + jnp.sort(y, axis=-1)
+
+
 class Loop(Cell):
     def mix(self, h: Any, y: Any) -> Any:
         more = lambda c: jnp.abs(c[1]).max() > 1e-3  # noqa: E731  how often is not known
@@ -154,6 +159,12 @@ CASES = [
         "expected that each neuron of h reads its own h; got a path that reads another neuron's.",
         "",
         "Mix neurons through a weight matrix, or train with core.BPTT.",
+    ),
+    (
+        Sorted,
+        "expected an element-wise path into the state h; got the operation 'sort' at",
+        "in mix",
+        REMEDY,
     ),
     (Loop, "expected an element-wise path into the state h; got the operation", "in mix", REMEDY),
     (

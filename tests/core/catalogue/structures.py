@@ -236,10 +236,25 @@ FORMULAS: dict[str, Step] = {
     "sum of branches": branches_summed,
     "largest of branches": branches_max,
     "dendrites": dendrites,
+    "cumulative operand": lambda m, x, h: (
+        0.8 * h + product(jnp.cumsum(h, -1), m.U.value) + product(x, m.V.value)
+    ),
+    "normalised operand": lambda m, x, h: (
+        0.8 * h + product(jax.nn.standardize(h), m.U.value) + product(x, m.V.value)
+    ),
+    "attention in the operand": lambda m, x, h: (
+        0.8 * h + product(jax.nn.softmax(h) * h, m.U.value) + product(x, m.V.value)
+    ),
+}
+
+MOVES: dict[str, Step] = {  # elements moved by fixed indices
     "permuted": lambda m, x, h: 0.8 * h + jnp.tanh(drive(m, x, h))[..., ORDER],
     "reversed": lambda m, x, h: 0.8 * h + jnp.flip(drive(m, x, h), -1),
     "written by at[].set": lambda m, x, h: (0.8 * h).at[..., :2].set(drive(m, x, h)[..., 2:]),
     "added by at[].add": lambda m, x, h: (0.8 * h).at[..., ORDER].add(drive(m, x, h)),
+    "added twice at an index": lambda m, x, h: (
+        (0.8 * h).at[..., np.array([1, 1])].add(drive(m, x, h)[..., :2])
+    ),
     "dynamic_update_slice": lambda m, x, h: lax.dynamic_update_slice_in_dim(
         0.8 * h, drive(m, x, h)[..., :2], 1, h.ndim - 1
     ),
@@ -250,15 +265,6 @@ FORMULAS: dict[str, Step] = {
         0.8 * h + product(h, jnp.repeat(m.U.value[:, :2], 2, 1)) + product(x, m.V.value)
     ),
     "bias tiled": lambda m, x, h: 0.8 * h + drive(m, x, h) + jnp.tile(m.gain.value[:2], 2),
-    "cumulative operand": lambda m, x, h: (
-        0.8 * h + product(jnp.cumsum(h, -1), m.U.value) + product(x, m.V.value)
-    ),
-    "normalised operand": lambda m, x, h: (
-        0.8 * h + product(jax.nn.standardize(h), m.U.value) + product(x, m.V.value)
-    ),
-    "attention in the operand": lambda m, x, h: (
-        0.8 * h + product(jax.nn.softmax(h) * h, m.U.value) + product(x, m.V.value)
-    ),
 }
 
 MAPPED: dict[str, Step] = {  # written for one sample, and mapped over a batch
@@ -272,6 +278,7 @@ MAPPED: dict[str, Step] = {  # written for one sample, and mapped over a batch
 
 ENTRIES = [
     *(Entry("steps", name, lambda f=f: Net(Formula(f))) for name, f in FORMULAS.items()),
+    *(Entry("moves", name, lambda f=f: Net(Formula(f))) for name, f in MOVES.items()),
     *(
         Entry("steps", f"{name}, mapped", lambda f=f: Net(Formula(f)), batching="vmap")
         for name, f in MAPPED.items()
