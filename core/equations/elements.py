@@ -9,7 +9,6 @@ operation mixes everything.
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
@@ -18,7 +17,7 @@ import numpy as np
 
 from core.equations.differential import is_real
 from core.equations.links import Links, carries_gradient
-from core.equations.movement import MOVEMENT, NONE, SCATTERS
+from core.equations.movement import MOVEMENT, SCATTERS
 from core.equations.program import Atom, Equation
 
 __all__ = ["Elements", "Mask", "compact", "union"]
@@ -97,49 +96,34 @@ class Elements:
         """What of `ends` each element is a copy of, from the equation that computed it on. Elements
         that no equation computed, those of inputs, are copies of nothing."""
         marked, found = dict(ends), dict[int, Mask]()
-        tables: dict[int, list[np.ndarray] | None] = {}
         for eqn in reversed(self.equations):
             outs = [marked.pop(v, 0) for v in eqn.outputs]
             if not any(map(np.any, outs)):
                 continue
-            table = tables[id(eqn)] = self._copied(eqn)
-            if table is None:
+            held = list(map(self._array, outs, eqn.outputs))
+            sent = self.links.backwards(eqn, held, np.bitwise_or, 0) if self._hands_on(eqn) else []
+            known = [compact(mask) for mask in sent if mask is not None]
+            if not known or len(known) < len(sent):
                 found.update(zip(eqn.outputs, outs, strict=True))
                 continue
-            held = list(map(self._array, outs, eqn.outputs))
-            sent = self.links.sent_back(eqn, table, held, np.bitwise_or, 0)
-            for a, mask in zip(eqn.inputs, map(compact, sent), strict=True):
+            for a, mask in zip(eqn.inputs, known, strict=True):
                 if self._moves(a) and np.any(mask):
                     marked[a] = marked[a] | mask if a in marked else mask
         for eqn in self.equations:
-            if any(a in found for a in eqn.variables):
-                table = tables[id(eqn)] if id(eqn) in tables else self._copied(eqn)
+            if self._hands_on(eqn) and any(a in found for a in eqn.variables):
                 masks = [found.get(a, 0) if isinstance(a, int) else 0 for a in eqn.inputs]
-                full = map(self.full, masks, map(self.links.shape, eqn.inputs))
-                flat = np.concatenate([*map(np.ravel, full), np.zeros(1, self.dtype)])
-                for v, n in zip(eqn.outputs, table or (), strict=False):
-                    found[v] = compact(flat[n])
+                held = list(map(self._array, masks, eqn.inputs))
+                made = self.links.forwards(eqn, held, np.bitwise_or, 0) or []
+                found.update(zip(eqn.outputs, map(compact, made), strict=False))
         return {v: mask for v, mask in found.items() if np.any(mask)}
 
-    def _copied(self, eqn: Equation) -> list[np.ndarray] | None:
-        """As `_table`, for everything that hands elements on as they are; None for the rest."""
+    def _hands_on(self, eqn: Equation) -> bool:
+        """Whether results are elements of the operands as they are."""
         if not all(map(self._moves, eqn.outputs)):
-            return None
-        if eqn.name in MOVEMENT:
-            return self.links.table(eqn)
-        if eqn.name != "scatter" and eqn.name not in COPIES:
-            return None
-        sizes = [math.prod(self.links.shape(a)) for a in eqn.inputs]
-        numbers = np.arange(sizes[0]).reshape(self.links.shape(eqn.inputs[0]))
-        if eqn.name == "scatter":
-            to = self.links.places(eqn)
-            if to is None:
-                return None
-            flat, inside = numbers.flatten(), to != NONE
-            flat[to[inside]] = (sum(sizes[:2]) + np.arange(to.size).reshape(to.shape))[inside]
-            return [flat.reshape(numbers.shape)]
-        (came,) = (self.avals[v].dtype for v in eqn.variables)
-        return [numbers] if came == self.avals[eqn.outputs[0]].dtype else None
+            return False
+        if eqn.name in COPIES:
+            return len({self.avals[v].dtype for v in (*eqn.variables, *eqn.outputs)}) == 1
+        return eqn.name in MOVEMENT or eqn.name == "scatter"
 
     def _moves(self, atom: Atom) -> TypeGuard[int]:
         return isinstance(atom, int) and is_real(self.avals[atom])

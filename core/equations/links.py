@@ -129,37 +129,29 @@ class Links:
     ) -> list[np.ndarray | None]:
         """What each operand holds when the results do; None as above. Arguments as above."""
         if eqn.name in MOVEMENT:
-            table = self.table(eqn)
+            shapes = [self.shape(a) for a in eqn.inputs]
+            table, ends = self.table(eqn), np.cumsum([math.prod(shape) for shape in shapes])
             if table is None:
                 return [None] * len(eqn.inputs)
-            return [*self.sent_back(eqn, table, held, join, none)]
+            flat = np.full(ends[-1] + 1, none, held[0].dtype)
+            for numbers, a in zip(table, held, strict=True):
+                join.at(flat, numbers, np.broadcast_to(a, numbers.shape))
+            pieces = np.split(flat, ends)
+            return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=False)]
         if eqn.name in SCATTERS:
             to, array = self.places(eqn), self._full(held[0], eqn.inputs[0])
-            updates = None if to is None else np.append(array, none)[to]
-            return [array, np.full((1,) * len(self.shape(eqn.inputs[1])), none), updates]
+            where = np.full((1,) * len(self.shape(eqn.inputs[1])), none)
+            if to is None:
+                return [array, where, None]
+            kept = array.flatten()
+            if eqn.name == "scatter":
+                kept[to[to >= 0]] = none
+            return [kept.reshape(array.shape), where, np.append(array, none)[to]]
         axes = [self._axes(eqn, place) for place in range(len(eqn.inputs))]
-        shapes = map(self.shape, eqn.inputs)
         return [
-            None if to is None else _back(held[0], to, shape, join)
-            for to, shape in zip(axes, shapes, strict=True)
+            None if to is None else _back(held[0], to, self.shape(a), join)
+            for to, a in zip(axes, eqn.inputs, strict=True)
         ]
-
-    def sent_back(
-        self,
-        eqn: Equation,
-        table: Sequence[np.ndarray],
-        held: Sequence[np.ndarray],
-        join: np.ufunc,
-        none: int,
-    ) -> list[np.ndarray]:
-        """What the elements of the operands hold by what they are moved to."""
-        shapes = [self.shape(a) for a in eqn.inputs]
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
-        flat = np.full(ends[-1] + 1, none, held[0].dtype)
-        for numbers, a in zip(table, held, strict=True):
-            join.at(flat, numbers, np.broadcast_to(a, numbers.shape))
-        pieces = zip(np.split(flat, ends), shapes, strict=False)
-        return [piece.reshape(shape) for piece, shape in pieces]
 
     def _full(self, a: np.ndarray, atom: Atom) -> np.ndarray:
         return np.broadcast_to(a, self.shape(atom))
