@@ -280,25 +280,6 @@ def test_mixing_inside_an_operand_is_free() -> None:
     assert_close(found[0][0], found[1][0])
 
 
-@pytest.mark.parametrize("function", [jax.nn.softplus, jax.nn.mish, jax.nn.relu, jnp.sinc])
-def test_functions_with_a_rule_of_their_own(function: Any) -> None:
-    """`softplus` is `logaddexp` of an array and one number, which need not be one per neuron."""
-
-    class Own(Cell):
-        def mix(self, h: Any, y: Any) -> Any:
-            return 0.5 * h + function(y)
-
-        def update(self, x: Any) -> Any:
-            y = self.W(jnp.concatenate([x, x, x[..., :1]], axis=-1))  # not recurrent
-            self.h.value = self.mix(self.h.value, y)
-            return self.out(self.h.value)
-
-    brainstate.random.seed(0)
-    model, data = Own(), data_for()
-    exact, online = run(lambda: [gradient_of(a(model), data) for a in (core.BPTT, core.D_RTRL)])
-    assert_close(online[0], exact[0])
-
-
 def test_another_state_without_gradient_is_welcome() -> None:
     class Counting(rate.Recurrent):
         def init_state(self, *_: Any, **__: Any) -> None:
