@@ -25,6 +25,7 @@ class Context:
         title: the question that it answers.
         subtitle: experiments, cells and machine.
         ways: tables, one for each group of settings, a row a way.
+        streams: latencies; None where none was measured.
         tables: those with a CSV file of their own.
         claims: (answered, not tested by these records).
         sources: where peaks of memory were read.
@@ -54,13 +55,13 @@ class Context:
         self.contests = told(study.contests)
         self.overview = overview(self.contests)
         self.elsewhere = tables.elsewhere(facts)
-        found = [tables.streams(facts), *tables.scaling(facts), tables.phases(facts)]
-        found.append(tables.weights(study))
+        self.streams = tables.streams(facts)
+        found = [*tables.scaling(facts), tables.phases(facts), tables.weights(study)]
         self.details = [table for table in found if table]
         self.environment = tables.environment(records)
         self.columns = tables.columns(table)
         self.tables = [t.table for t in self.contests] + self.ways + self.details
-        others = self.overview, self.elsewhere, self.columns, self.environment
+        others = self.overview, self.streams, self.elsewhere, self.columns, self.environment
         self.tables += [t for t in others if t]
         self.problems = problems(table, study.sweeps, facts)
         self.claims = answers(facts)
