@@ -83,7 +83,7 @@ def compile(
       vmap: the model is written for single samples and mapped over the batch.
       seed: of the initial states.
       vjp_method: "single-step", or "multi-step": backpropagation inside the windows of a call
-        (D-RTRL alone).
+        (D-RTRL and ES-D-RTRL).
       options: of the algorithm.
 
     Raises:
@@ -103,11 +103,11 @@ def compile(
     if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
         raise InvalidArgument("batch_size to be a positive number of samples", repr(size),
                               "Leave it out for single samples.")  # fmt: skip
-    if vjp_method == "multi-step" and algorithm is D_RTRL:
+    if vjp_method == "multi-step" and algorithm in (D_RTRL, ES_D_RTRL):
         options["credit"] = "window"
     elif vjp_method != "single-step":
         raise InvalidArgument(
-            'vjp_method="single-step", or "multi-step" for D_RTRL',
+            'vjp_method="single-step", or "multi-step" for D_RTRL and ES_D_RTRL',
             f"{vjp_method!r} for {algorithm.__name__}",
             "Leave it out; core.TruncatedBPTT backpropagates inside windows and carries no trace.",
         )

@@ -22,6 +22,8 @@ class ES_D_RTRL(D_RTRL):
         integer rank of at least 1.
       window: steps per window of the sequence driver: a number, "sequence" or "auto". With a decay
         it never changes the gradient; with a rank the trace is truncated once a window.
+      credit: as of D-RTRL: "window" backpropagates inside each window, and the trace carries credit
+        from one to the next.
       mode: accepted for compatibility; the shapes tell.
 
     Raises:
@@ -34,14 +36,15 @@ class ES_D_RTRL(D_RTRL):
         decay_or_rank: float | tuple[float, float] | int = 0.99,
         *,
         window: int | str = "auto",
+        credit: str = "trace",
         mode: Any = None,
     ) -> None:
         self._factorised: FactorisedTrace | None = None
         if isinstance(decay_or_rank, numbers.Integral) and not isinstance(decay_or_rank, bool):
             low_rank = LowRankTrace(int(decay_or_rank))
-            super().__init__(model, window=window, trace=low_rank, mode=mode)
+            super().__init__(model, window=window, credit=credit, trace=low_rank, mode=mode)
             return
-        super().__init__(model, window=window, mode=mode)
+        super().__init__(model, window=window, credit=credit, mode=mode)
         pair = decay_or_rank if isinstance(decay_or_rank, (tuple, list)) else (decay_or_rank,) * 2
         self._factorised = FactorisedTrace(pair)
         self.least_buffer = self._factorised.least_buffer
@@ -62,6 +65,9 @@ class ES_D_RTRL(D_RTRL):
 
     def follow(self, *window: Any) -> tuple[Any, Any]:
         return self._rule.follow(*window)
+
+    def start(self, *window: Any) -> list[dict[int, Any]]:
+        return self._rule.start(*window)
 
     def direction(self, *window: Any) -> tuple[dict[int, Any], list[Any]]:
         return self._rule.direction(*window)

@@ -65,8 +65,6 @@ class EProp(D_RTRL):
       mode: accepted for compatibility; the shapes tell.
     """
 
-    _found: tuple[Graph | None, list[Reader]] = (None, [])
-
     def __init__(
         self,
         model: Any,
@@ -84,13 +82,13 @@ class EProp(D_RTRL):
         return graph
 
     def readouts(self, graph: Graph) -> list[Reader]:
-        """The leaky groups that nothing reads in turn; looked for once a graph."""
-        own = graph.sample or graph
-        if self._found[0] is not own:
-            groups = range(len(own.groups))
-            decays = [None if is_read(own, g) else constant_decay(own, g) for g in groups]
-            self._found = (own, readers(own, decays))
-        return self._found[1]
+        """The leaky groups that nothing reads in turn."""
+        return self.once(graph, self._readouts)
+
+    def _readouts(self, graph: Graph) -> list[Reader]:
+        groups = range(len(graph.groups))
+        decays = [None if is_read(graph, g) else constant_decay(graph, g) for g in groups]
+        return readers(graph, decays)
 
     def filters(self, graph: Graph) -> list[int]:
         """The component Z of the neurons that each readout reads."""

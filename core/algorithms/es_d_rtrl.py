@@ -153,6 +153,23 @@ class FactorisedTrace:
             return x
         return jnp.concatenate([x[:1] + self.decays[0] * ex, x[1:]])
 
+    def start(self, graph: Graph, past: Any, d_weights: dict[int, Any]) -> list[dict[int, Any]]:
+        """dh_0 = ef_0 q_0 by group and live state, [lead, n]: what a trace says on its own."""
+        start = graph.zero_flow(None)
+        for source in graph.sources if past is not None else ():
+            dw, trace = source.moved(d_weights), past[source.label]
+            if dw is None or not trace:
+                continue
+            operand = trace["x"][None] if "x" in trace else None
+            (q,) = source.drive(operand, dw, 1)
+            if "age" in trace:  # zero where nothing has been seen, and so the trace
+                age = {**trace, "age": jnp.maximum(trace["age"], 1)}
+                q = self._scale(age, q.dtype)[..., None] * q
+            for block, ef in zip(source.blocks, trace["f"], strict=True):
+                for s, value in ef.items():
+                    enter(start[block.group], s, value * q[..., block.columns], block.neurons)
+        return start
+
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:

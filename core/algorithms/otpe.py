@@ -62,14 +62,12 @@ class OTPE(OTTT):
       mode: accepted for compatibility; the shapes tell.
     """
 
-    _readers: tuple[Graph | None, list[Reader]] = (None, [])
-
     def readers(self, graph: Graph) -> list[Reader]:
-        """The layers that read others; looked for once a graph."""
-        own = graph.sample or graph
-        if self._readers[0] is not own:
-            self._readers = (own, readers(own, self.decays(own)))
-        return self._readers[1]
+        """The layers that read others."""
+        return self.once(graph, self._readers)
+
+    def _readers(self, graph: Graph) -> list[Reader]:
+        return readers(graph, self.decays(graph))
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         graph = super().make_graph(args, watched)

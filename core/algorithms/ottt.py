@@ -46,8 +46,6 @@ class OTTT(WindowedAlgorithm):
       mode: accepted for compatibility; the shapes tell.
     """
 
-    _decays: tuple[Graph | None, list[Any]] = (None, [])
-
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         graph, rule = super().make_graph(args, watched), type(self).__name__
         for parameter in graph.parameters:
@@ -68,12 +66,11 @@ class OTTT(WindowedAlgorithm):
         return graph
 
     def decays(self, graph: Graph) -> list[Any]:
-        """Of every group, None where it has none; looked for once a graph."""
-        own = graph.sample or graph
-        if self._decays[0] is not own:
-            found = [constant_decay(own, g, held=True) for g in range(len(own.groups))]
-            self._decays = (own, found)
-        return self._decays[1]
+        """Of every group, None where it has none."""
+        return self.once(graph, self._decays)
+
+    def _decays(self, graph: Graph) -> list[Any]:
+        return [constant_decay(graph, g, held=True) for g in range(len(graph.groups))]
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """ex by operation and block."""

@@ -84,8 +84,6 @@ class SnAp(D_RTRL):
       InvalidArgument: n is no positive number.
     """
 
-    _near: tuple[Graph | None, list[np.ndarray]] = (None, [])
-
     def __init__(
         self,
         model: Any,
@@ -115,11 +113,11 @@ class SnAp(D_RTRL):
         return graph
 
     def near(self, graph: Graph) -> list[np.ndarray]:
-        """The neurons at which the weights of each are followed, by group; once a graph."""
-        own = graph.sample or graph
-        if self._near[0] is not own:
-            self._near = (own, [reached(own, g, self.n) for g in range(len(own.groups))])
-        return self._near[1]
+        """The neurons at which the weights of each are followed, by group."""
+        return self.once(graph, self._near)
+
+    def _near(self, graph: Graph) -> list[np.ndarray]:
+        return [reached(graph, g, self.n) for g in range(len(graph.groups))]
 
     def traced(self, graph: Graph) -> Graph:
         """With a component for each state of each further neuron in reach."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import brainstate
@@ -66,6 +66,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
         self.feedback = Feedback(feedback, seed)
         self.window_size = check_window(window, ("auto", "sequence"))
         self._readable: tuple[Graph | None, tuple[int, ...]] = (None, ())
+        self._once: dict[str, tuple[Graph, Any]] = {}
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """D-RTRL's analysis of the model, biases with their operations."""
@@ -116,6 +117,17 @@ class WindowedAlgorithm(OnlineAlgorithm):
         # or one that is longer by up to a quarter.
         divisors = [k for k in range(most // 2 + 1, most + most // 4 + 1) if n_steps % k == 0]
         return max(divisors, key=lambda k: (k <= most, k), default=most)
+
+    def once(self, graph: Graph, find: Callable[[Graph], Any]) -> Any:
+        """What a method finds of the graph of a single sample, looked for once a graph."""
+        own = graph.sample or graph
+        known, found = self._once.get(find.__name__, (None, None))
+        if known is own:
+            return found
+        found = find(own)
+        if not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(found)):
+            self._once[find.__name__] = own, found
+        return found
 
     def traced(self, graph: Graph) -> Graph:
         """The graph as traces see it: a rule that follows more of a neuron adds components."""

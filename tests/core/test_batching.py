@@ -20,6 +20,7 @@ from .references import assert_close, named, relative_error, squared_error
 ALGORITHMS = {
     "d_rtrl": lambda m: core.D_RTRL(m, window=3),
     "d_rtrl, all credit in windows": lambda m: core.D_RTRL(m, window=3, credit="window"),
+    "es_d_rtrl, all credit in windows": lambda m: core.ES_D_RTRL(m, window=3, credit="window"),
     "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9, window=3),
     "rank 2": lambda m: core.ES_D_RTRL(m, 2, window=3),
     "bptt, checkpointed": lambda m: core.CheckpointedBPTT(m),

@@ -61,6 +61,51 @@ def test_equals_the_recursion(case: Case, local: Any) -> None:
         assert_close(found[other][0], found["decays"][DECAYS.index(0.9)][0])
 
 
+def test_credit_in_windows() -> None:
+    """BPTT inside windows; what a window owes to the steps before is ex (x) ef where it begins."""
+    case, a, k = rate.RECURRENT, 0.9, 3
+    model, data = case.model(), data_for()
+    p = weights_of(model)
+    rows = locals_by_name(leaky_local(p, *data), "cell.W.weight")
+
+    def of_window(p: Any, h: Any, xs: Any, ys: Any) -> Any:
+        total = 0.0
+        for x, y in zip(xs, ys, strict=True):
+            h, out = case.step(p, h, x, lambda v: v, lambda v: v)
+            total += squared_error(out, y)
+        return total, h
+
+    gradient, h = jax.jit(jax.grad(of_window, (0, 1), has_aux=True)), case.start()
+    wanted = {name: np.zeros_like(value) for name, value in p.items() if name in rows}
+    traces = {name: (np.zeros_like(row.x[0]), np.zeros_like(h["h"])) for name, row in rows.items()}
+    for first in range(0, len(data.xs), k):
+        window = slice(first, first + k)
+        (of_p, of_h), h = gradient(p, h, data.xs[window], data.ys[window])
+        for name, (ex, ef) in traces.items():
+            wanted[name] += np.asarray(of_p[name])
+            if first:
+                credit = np.einsum("bi,bh->ih", ex, of_h["h"] * ef) / (1 - a**first)
+                wanted[name] += credit.reshape(wanted[name].shape)
+            for x, D, f in zip(*(part[window] for part in rows[name][:3]), strict=True):
+                ex, ef = a * ex + x, a * D[:, 0, 0] * ef + (1 - a) * f[:, 0]
+            traces[name] = ex, ef
+
+    def everything() -> Any:
+        whole = core.ES_D_RTRL(model, a, credit="window", window="sequence")
+        found = core.ES_D_RTRL(model, a, credit="window", window=k)
+        return (
+            gradient_of(found, data),
+            gradient_of(whole, data),
+            gradient_of(core.BPTT(model), data),
+        )
+
+    (found, _), (whole, _), (exact, _) = run(everything)
+    for name, value in wanted.items():
+        assert relative_error(found[name], value) < 1e-12
+        assert relative_error(found[name], exact[name]) > 1e-3
+    assert_close(whole, exact)
+
+
 def test_the_correction_counts_steps_not_calls() -> None:
     """A window of three and a single step are four steps, and the last gradient says so."""
     model, data = rate.RECURRENT.model(), data_for(n_steps=4)
