@@ -42,7 +42,7 @@ class History:
     """One metric of one cell on one machine.
 
     Args:
-        points: one row a commit in order of time: commit, created, value, n (processes), keys.
+        points: one row a commit in order of time: commit, created, value, n (processes).
     """
 
     machine: str
@@ -93,7 +93,7 @@ def history(sweeps: Sweeps, metrics: Iterable[str] = METRICS) -> list[History]:
 
 def _points(group: pd.DataFrame, metric: str) -> pd.DataFrame:
     points = group[group[metric].gt(0)].groupby("commit", sort=False).agg(
-        created=("created", "min"), value=(metric, "median"), n=("key", "size"), keys=("key", list)
+        created=("created", "min"), value=(metric, "median"), n=("key", "size")
     )  # fmt: skip
     return points.sort_values("created").reset_index()
 

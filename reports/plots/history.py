@@ -38,7 +38,7 @@ def make(study: Study) -> list[Plot]:
             section=TITLE,
             title=s.cell,
             caption=f"{s.cell} on {s.machine}: {_changes(s)}.{cut}",
-            data=s.points.drop(columns="keys"),
+            data=s.points,
             draw=partial(_draw, series=s),
         )
         for i, s in enumerate(moving[:MOST_SERIES], 1)
