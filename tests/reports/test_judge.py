@@ -185,25 +185,6 @@ def test_batching_is_a_way_for_time_and_a_repeat_for_learning() -> None:
     assert learned[0].rounding == pytest.approx(0.04)
 
 
-def accurate(*means: float, seeds: int, spread: float, seed: int = 0) -> list[dict[str, Any]]:
-    rng = np.random.default_rng(seed)
-    return [
-        cell(
-            "es_d_rtrl",
-            seed=s,
-            test_accuracy=float(m + spread * rng.standard_normal()),
-            algo_config={"decay": i},
-        )
-        for i, m in enumerate(means)
-        for s in range(seeds)
-    ]
-
-
-def test_from_three_seeds_on_the_worse_is_told() -> None:
-    why = first(accurate(0.95, 0.85, seeds=3, spread=0.005)).answer.why or {}
-    assert list(why.values()) == ["", "significantly worse"]
-
-
 def test_guessing_is_told_by_classes_and_test_sample() -> None:
     for accuracy, n_test, chance in ((0.13, 100, True), (0.13, 2000, False), (0.5, 100, False)):
         built = cell(test_accuracy=accuracy, n_classes=10)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,12 +13,6 @@ from scipy import stats as scipy_stats
 from reports import stats
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
-
-NOISE: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
-    "normal": lambda rng, size: 0.03 * rng.standard_normal(size),
-    "heavy tails": lambda rng, size: 0.02 * rng.standard_t(3, size),
-    "two modes": lambda rng, size: 0.1 * (rng.random(size) < 0.3) + 0.01 * rng.random(size),
-}
 
 
 def test_one_process_has_its_own_spread_and_says_so() -> None:
@@ -64,29 +57,7 @@ def test_welch_is_scipys() -> None:
     assert mine.p_above(0.2) == pytest.approx(theirs.pvalue)
     both = scipy_stats.ttest_ind(head, base, equal_var=False).confidence_interval(0.95)
     assert mine.interval() == pytest.approx((both.low, both.high))
-
-
-@pytest.mark.parametrize("noise", NOISE)
-@pytest.mark.parametrize("n", [3, 8])
-def test_equal_times_are_seldom_called_slower(noise: str, n: int) -> None:
-    rng = np.random.default_rng(1)
-    calls = 0
-    for _ in range(500):
-        base, head = (NOISE[noise](rng, (n,)) for _ in range(2))
-        calls += stats.Welch.of(base, head).p_above(math.log(1.05)) <= stats.ALPHA
-    assert calls <= 500 * 0.02
-
-
-def test_a_third_slower_is_seen_with_three_processes() -> None:
-    rng = np.random.default_rng(2)
-    seen = sum(
-        stats.Welch.of(0.03 * rng.standard_normal(3),
-                       math.log(1.3) + 0.03 * rng.standard_normal(3)).p_above(math.log(1.05))
-        <= stats.ALPHA
-        for _ in range(200)
-    )  # fmt: skip
-    assert seen >= 190
-    still = np.zeros(3)
+    still = np.zeros(3)  # a clock that does not tick
     assert stats.Welch.of(still, still + 0.2).p_above(math.log(1.05)) < 1e-9
     assert stats.Welch.of(still, still).p_above(0.0) == 0.5
 

@@ -12,7 +12,6 @@ from synthetic_records import grid, record, write_sweep
 import reports
 from reports.cli import main
 from reports.errors import InputError
-from reports.records import read_sweeps
 from reports.records.columns import CONTRACT, describe
 from reports.records.table import frame, one_thread, read_parquet, write
 from reports.tables import pivot, to_csv, to_latex, to_markdown
@@ -226,10 +225,3 @@ def test_every_metric_of_the_contract_is_documented() -> None:
     assert len(CONTRACT) > 30
     for name in CONTRACT:
         assert len(describe(name).words) > 5, name
-
-
-def test_loading_several_folders(tmp_path: Path) -> None:
-    a = write_sweep(tmp_path / "a", grid(seed=[0]))
-    b = write_sweep(tmp_path / "b", grid(seed=[1]))
-    assert sorted(reports.load(a, b)["seed"]) == [0, 1]
-    assert len(read_sweeps([a, a]).records) == 1
