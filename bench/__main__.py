@@ -1,18 +1,26 @@
 """``python -m bench``."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Sequence
 
 from bench.sweep import signals
 
 
-def main() -> int:
-    """The command, which an early signal ends as well as a late one."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command, which a signal ends with one sentence and one status whenever it comes.
+
+    Args, Returns: as of ``bench.command.cli.main``; 128 and its number when a signal ended it (130:
+    Ctrl-C, 143: SIGTERM).
+    """
     with signals.endable():
         try:
             from bench.command import cli
 
-            return cli.main()
+            return cli.main(argv)
         except KeyboardInterrupt as ended:
+            # Cells are told of by the sweep itself: this is before the first, or after the last.
             return signals.said(ended)
 
 

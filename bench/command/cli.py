@@ -23,7 +23,7 @@ from bench.errors import BadInput
 from bench.instantiate import check as check_arguments
 from bench.instantiate import of_class
 from bench.launchers.base import Launcher
-from bench.sweep import jobs, plots, signals, sweep
+from bench.sweep import jobs, plots, sweep
 from bench.sweep.cell import Cell, checked, one_for_all, told_apart
 from bench.sweep.folder import Folder, default
 from bench.sweep.tuning import tuning_of
@@ -55,18 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None reads the command line.
 
     Returns:
-        0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 128 and its number
-        when a signal ended it (130: Ctrl-C, 143: SIGTERM), 141 when what a command is there to
-        print (``--help``, ``plan=true``) was not read to its end.
+        0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 141 when what a
+        command is there to print (``--help``, ``plan=true``) was not read to its end.
     """
     if argv is None:
         streams.prepare()
-    with signals.endable():
-        try:
-            return answer(sys.argv[1:] if argv is None else argv)
-        except KeyboardInterrupt as ended:
-            # Cells are told of by the sweep itself: this is before the first, or after the last.
-            return signals.said(ended)
+    return answer(sys.argv[1:] if argv is None else argv)
 
 
 def printed(status: int = 0) -> int:

@@ -146,7 +146,7 @@ def _stage(
     others, durations = folder.survey(keys)
     _plan(keys, folder, about)
     todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
-    with signals.endable(), Watcher(len(todo), list(durations.values())) as watcher:
+    with Watcher(len(todo), list(durations.values())) as watcher:
         if others:
             watcher.say(
                 f"{folder.path} holds {others} records of other cells already; the "

@@ -81,9 +81,11 @@ def with_code(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 PROGRAM = """
 import sys
 from pathlib import Path
+from bench.sweep import signals
 from tests.bench import sweeps as t
 t.plant(setattr)
-sys.exit(t.run(t.cells_of(*sys.argv[2:]), Path(sys.argv[1])))
+with signals.endable():
+    sys.exit(t.run(t.cells_of(*sys.argv[2:]), Path(sys.argv[1])))
 """
 
 

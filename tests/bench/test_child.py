@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import child
+from bench import __main__, child
 from bench.child import Answer
 from bench.command import cli, trial
 from bench.errors import BadInput
@@ -177,7 +177,7 @@ def test_a_signal_is_one_sentence_at_any_time(
         raise AssertionError("nothing was ended")
 
     monkeypatch.setattr(cli, "trial", told)
-    assert cli.main([]) == status
+    assert __main__.main([]) == status
     assert signal.getsignal(number) == signal.SIG_DFL
     assert capsys.readouterr().err == (
         "interrupted: what is recorded is kept; the same command goes on\n"
