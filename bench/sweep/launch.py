@@ -7,14 +7,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import child
+from bench import child, processes
 from bench.config import Config
 from bench.sweep import record
+from bench.sweep.cell import Cell
 from bench.sweep.provenance import CACHE_VARIABLE, root_of
 
 SHOWN = 80
@@ -42,35 +43,33 @@ class Outcome:
 
 
 def run_cell(
-    job: Mapping[str, Any],
+    cell: Cell,
     log: Path,
-    *,
-    deadline_s: float,
-    memory_bytes: int,
     on_phase: Callable[[str], None] = lambda phase: None,
     module: str = "bench.cell.worker",
+    **more: Any,
 ) -> Outcome:
     """Runs one cell in a fresh process; whatever happens to it is an outcome.
 
     Args:
-        job: what the worker needs: ``config``, ``choices``, ``repeat``.
+        cell: whose limits its process is kept to.
         log: file that gets the process' output, its middle left out when it is very long.
-        deadline_s: seconds after which the process is ended.
-        memory_bytes: bytes that the process and its children may hold together.
         on_phase: told the name of every phase as it begins.
         module: what runs in the process; it speaks the protocol of ``bench.cell.worker``.
+        more: what it is told beside ``config``, ``choices`` and ``memory_bytes``.
 
     Returns:
         The outcome; this function raises only when it is interrupted itself.
     """
-    config: Config = job["config"]
-    plain = {**job, "config": config.plain(), "memory_bytes": memory_bytes}
+    config, deadline_s = cell.config, cell.config.limits.deadline_s
+    memory_bytes = processes.memory_cap(config.limits)
+    job = {"config": config.plain(), "choices": cell.choices, "memory_bytes": memory_bytes, **more}
     outcome, started = Outcome(), time.monotonic()
     report = _Report(outcome, on_phase)
     try:
         end = child.run(
             module,
-            plain,
+            job,
             report.line,
             python=config.python,
             env=environment(config),

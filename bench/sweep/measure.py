@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
 
-from bench import processes
 from bench.backends.base import Backend
 from bench.instantiate import instantiate
 from bench.sweep import launch, provenance, record
@@ -42,7 +41,7 @@ def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
         watcher.phase(phase)
         other_cells.phase(phase)
 
-    outcome = _in_its_process(cell, key, folder, on_phase)
+    outcome = launch.run_cell(cell, folder.cells / f"{key}.log", on_phase)
     own = result["provenance"]
     record.merge(result, outcome.parts)
     result["provenance"].update(own)  # whatever a cell's process says about itself
@@ -73,10 +72,10 @@ def timed_again(
     """The record with the times of another process, where those were disturbed less."""
     key, timing = result["key"], cell.config.metric["timing"]
     alone = cell.having(metric={"timing": timing})
-    other_cells, log = OtherCells(cell.config.device.platform), f".{key}.again"
+    other_cells, log = OtherCells(cell.config.device.platform), folder.cells / f".{key}.again.log"
     load = _load()
-    outcome = _in_its_process(alone, log, folder, other_cells.phase)
-    (folder.cells / f"{log}.log").unlink(missing_ok=True)
+    outcome = launch.run_cell(alone, log, other_cells.phase)
+    log.unlink(missing_ok=True)
     metrics = outcome.parts.get("metrics", {})
     if outcome.status != "ok" or not _quieter(metrics, result["metrics"]):
         return result
@@ -111,19 +110,6 @@ def _add_floor(result: dict[str, Any], folder: Folder, cell: Cell) -> None:
         rates = rates_here(folder, cell)
         result["metrics"].update(against_floor(result["metrics"], rates))
         result["provenance"]["rates"] = rates
-
-
-def _in_its_process(
-    cell: Cell, log: str, folder: Folder, on_phase: Callable[[str], None]
-) -> launch.Outcome:
-    limits = cell.config.limits
-    return launch.run_cell(
-        {"config": cell.config, "choices": cell.choices, "repeat": cell.repeat},
-        folder.cells / f"{log}.log",
-        deadline_s=limits.deadline_s,
-        memory_bytes=processes.memory_cap(limits),
-        on_phase=on_phase,
-    )
 
 
 def why_skipped(cell: Cell, elsewhere: bool = False) -> str:

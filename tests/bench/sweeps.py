@@ -33,9 +33,9 @@ FAULTS = (
 def plant(setattr_: Callable[[object, str, Any], None]) -> None:
     real = launch.run_cell
 
-    def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
-        fault = FAULTS[job["config"].seed % len(FAULTS)]
-        return real({**job, "fault": fault}, *args, **kwargs, module="tests.bench.planted_worker")
+    def run_cell(cell: Cell, *args: Any) -> Outcome:
+        fault = FAULTS[cell.config.seed % len(FAULTS)]
+        return real(cell, *args, module="tests.bench.planted_worker", fault=fault)
 
     setattr_(launch, "run_cell", run_cell)
     setattr_(measure, "rates_here", lambda *_: {})
@@ -64,9 +64,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seeds: list[int] = []
     planted_run = launch.run_cell
 
-    def run_cell(job: dict[str, Any], *args: Any, **kwargs: Any) -> Outcome:
-        seeds.append(job["config"].seed)
-        return planted_run(job, *args, **kwargs)
+    def run_cell(cell: Cell, *args: Any) -> Outcome:
+        seeds.append(cell.config.seed)
+        return planted_run(cell, *args)
 
     monkeypatch.setattr(launch, "run_cell", run_cell)
     return seeds

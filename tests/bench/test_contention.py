@@ -14,6 +14,7 @@ import pytest
 from bench.cell.contention import LEAST_CPU, Usage, contention, usage
 from bench.command import cli
 from bench.sweep import launch, measure, sweep
+from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.launch import Outcome
 from bench.sweep.sweep import in_random_order
@@ -83,8 +84,8 @@ def run(
     """The record of a cell whose processes find these times, and the metrics they were asked."""
     asked = []
 
-    def run_cell(job: Any, *_: object, on_phase: Any, **__: object) -> Outcome:
-        asked.append(list(job["config"].metric))
+    def run_cell(cell: Cell, log: Path, on_phase: Any) -> Outcome:
+        asked.append(list(cell.config.metric))
         on_phase("timing")
         return Outcome("ok", parts={"metrics": dict(times[len(asked) - 1])})
 

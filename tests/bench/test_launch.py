@@ -19,11 +19,10 @@ from bench import processes
 from bench.cell.worker import failure
 from bench.child import HEAD_BYTES, TAIL_BYTES
 from bench.command import cli
+from bench.config import Limits
 from bench.sweep import launch, record
 from bench.sweep.launch import Outcome, run_cell
 from bench.sweep.provenance import ROOT
-
-MIB = 2**20
 
 
 def outcome_of(
@@ -34,15 +33,8 @@ def outcome_of(
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> Outcome:
     (cell,) = cli.cells_of(None, [], multirun=False)
-    job = {"config": cell.config, "fault": fault}
-    return run_cell(
-        job,
-        log,
-        deadline_s=deadline_s,
-        memory_bytes=memory_mib * MIB,
-        module="tests.bench.planted_worker",
-        on_phase=on_phase,
-    )
+    cell = cell.having(limits=Limits(deadline_s, memory_mib / 1024))
+    return run_cell(cell, log, on_phase, "tests.bench.planted_worker", fault=fault)
 
 
 @pytest.fixture

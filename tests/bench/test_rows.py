@@ -25,7 +25,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def planted_outcomes(monkeypatch: pytest.MonkeyPatch, what: Callable[[int], Outcome]) -> None:
     """Cells without processes: what comes of one is chosen by its seed."""
-    monkeypatch.setattr(launch, "run_cell", lambda job, *_, **__: what(job["config"].seed))
+    monkeypatch.setattr(launch, "run_cell", lambda cell, *_: what(cell.config.seed))
 
 
 def test_what_goes_wrong_in_this_process_costs_one_row(
