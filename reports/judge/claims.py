@@ -1,4 +1,4 @@
-"""What tutorials claim of the algorithms, as data, and what the facts say to each claim.
+"""What tutorials and papers claim of the algorithms, as data, and what the facts say to each.
 
 A claim is judged for each network and task apart, and only inside the regime that it is about. The
 core's rows alone count: other libraries' would judge their implementations.
@@ -7,6 +7,7 @@ core's rows alone count: other libraries' would judge their implementations.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,15 +17,20 @@ import numpy as np
 import pandas as pd
 
 from reports.judge.facts import Facts, Setting, Way
+from reports.judge.learning import SAME
 from reports.judge.rows import number
 from reports.judge.scaling import LEAST_SIZES, TIME, TRACED, series
 from reports.records.columns import describe
-from reports.stats import Interval, interval
+from reports.stats import STUDENT, Interval, interval
 from reports.text import short
 
 Verdict = Literal["holds", "does not hold", "not decided"]
 BATCHING, SNN = "Batching Online Learning", "SNN Online Learning with BrainTrace"
 TEMP = "memory_temp_mib"
+HYPR, OTPE = "arXiv:2506.14464 (HYPR)", "arXiv:2311.16151 (OTPE)"
+FREE = "arXiv:2603.28750 (Temporal Credit Is Free)"
+EACH = "updated every step"  # in the name of a way
+PAYS = 1.05  # the least ratio of times that is worth a claim
 LARGE = 512  # neurons from which on a network is called large
 EXACT = 1e-3  # relative error of a gradient that is BPTT's, in single precision
 
@@ -47,7 +53,7 @@ class Claim:
     """One checkable statement, in our own words.
 
     Args:
-        source: the tutorial that it is from.
+        source: the tutorial or paper that it is from.
         regime: what it takes to test it.
     """
 
@@ -134,6 +140,92 @@ def is_exact(facts: Facts, settings: Sequence[Setting], algo: str) -> Finding | 
     return _finding(worst <= EXACT, figure, (key for w in errors for key in w.keys))
 
 
+def learns_as_well(
+    facts: Facts, settings: Sequence[Setting], of: str, to: Sequence[str], updates: str = ""
+) -> Finding | None:
+    """An algorithm learns no worse than another, the same seeds and updates for both.
+
+    Args:
+        to: the other one; of several the first that ran.
+        updates: words for when weights are updated that a way has to have.
+    """
+    gaps: list[float] = []
+    keys: list[str] = []
+    others: list[str] = []
+    for setting in settings:
+        trained = {(w.algo, _updates(w)): w for w in setting.by_method if w.learned and _own(w)}
+        for (algo, when), mine in trained.items():
+            other = next((trained[o, when] for o in to if (o, when) in trained), None)
+            if algo != of or updates not in when or other is None:
+                continue
+            ours, theirs = (w.learned.seeds for w in (mine, other) if w.learned)
+            pairs = [(ours[s], theirs[s]) for s in sorted(ours.keys() & theirs.keys(), key=str)]
+            loss = setting.metric == "loss_final"
+            gaps += [(b - a) / b if loss else a - b for a, b in pairs]
+            keys += [*mine.keys, *other.keys]
+            others.append(other.algo)
+    words = f"Better than {' and '.join(dict.fromkeys(others))} by"
+    return _gap(gaps, words, "pairs of seeds", keys, least=-SAME)
+
+
+def closer(
+    facts: Facts, settings: Sequence[Setting], of: str, to: str, column: str, value: float
+) -> Finding | None:
+    """The gradient of an algorithm is nearer to BPTT's than that of another, where an option of the
+    network is known to have a value.
+    """
+    gaps: list[float] = []
+    keys: list[str] = []
+    for setting in settings:
+        ways = {w.algo: w for w in setting.ways if _own(w) and w.cosine == w.cosine}
+        if column in setting.row and number(setting.row[column]) == value and {of, to} <= {*ways}:
+            gaps.append(ways[of].cosine - ways[to].cosine)
+            keys += [*ways[of].keys, *ways[to].keys]
+    return _gap(gaps, f"{of}'s cosine less {to}'s:", "settings", keys)
+
+
+def _gap(
+    gaps: Sequence[float], words: str, unit: str, keys: Iterable[str], least: float = 0.0
+) -> Finding | None:
+    """Whether gaps are above `least`, by Student's interval: of fewer than three it is open."""
+    if not gaps:
+        return None
+    gap = interval(gaps, bounds=(-math.inf, math.inf))
+    told = gap.kind == STUDENT
+    holds = True if told and gap.low > least else False if told and gap.high < least else None
+    ends = f" ({short(gap.low)} to {short(gap.high)})" if len(gaps) > 1 else ""
+    return _finding(holds, f"{words} {short(gap.centre)}{ends} over {len(gaps)} {unit}.", keys)
+
+
+def windows_pay(facts: Facts, settings: Sequence[Setting], algo: str) -> Finding | None:
+    """One update for several steps takes less time than an update at every step, both by turns with
+    the same BPTT, so that a busy machine slows both.
+    """
+    ratios: list[Interval] = []
+    keys: list[str] = []
+    for setting in settings:
+        timed = {_updates(w): w for w in setting.ways if w.algo == algo and w.against and _own(w)}
+        each = timed.get(EACH)
+        for when, way in timed.items():
+            if each and each.against and way.against and when.startswith("update_every="):
+                a, b = each.against, way.against
+                ratios.append(Interval(a.centre / b.centre, a.low / b.high, a.high / b.low))
+                keys += [*each.keys, *way.keys]
+    if not ratios:
+        return None
+    low, high = min(r.low for r in ratios), max(r.high for r in ratios)
+    centre = math.exp(sum(math.log(r.centre) for r in ratios) / len(ratios))
+    figure = "Time with an update at every step over that with one for several: "
+    figure += f"{short(centre)} ({short(low)} to {short(high)})."
+    return _finding(True if low > PAYS else False if high < PAYS else None, figure, keys)
+
+
+def _updates(way: Way) -> str:
+    """When a way updates the weights, in the words of its name; "" for once a sequence."""
+    named = re.search(rf"update_every=\w+|{EACH}", way.variant)
+    return named[0] if named else ""
+
+
 def _own(way: Way) -> bool:
     return way.backend in ("core", "")
 
@@ -182,6 +274,19 @@ CLAIMS = (
     Claim("loop-costs-b", "One sample after another costs B times one sample.",
           BATCHING, "one sample at a time at three batch sizes, timed on a quiet machine",
           partial(grows, metric=TIME, size="batch_size", algos=(), batching="single")),
+    Claim("credit-is-free", "Online, derivatives within each step learn as well as full RTRL.",
+          FREE, "both with an update at every step, RTRL or else D-RTRL, on three seeds",
+          partial(learns_as_well, of="immediate", to=("rtrl", "d_rtrl"), updates=EACH)),
+    Claim("windows-pay", "Online learning over windows of steps is faster than step by step.",
+          HYPR, "D-RTRL with an update at every step and with one for several, by turns with BPTT",
+          partial(windows_pay, algo="d_rtrl")),
+    Claim("otpe-closer",
+          "In feed-forward spiking networks OTPE's gradient is nearer to BPTT's than OTTT's.",
+          OTPE, "both compared with BPTT in three settings, recurrent weights being zero",
+          partial(closer, of="otpe", to="ottt", column="cfg.model.recurrent_gain", value=0.0)),
+    Claim("es-learns", "ES-D-RTRL learns as well as D-RTRL.",
+          SNN, "both on three seeds, with the same updates",
+          partial(learns_as_well, of="es_d_rtrl", to=("d_rtrl",))),
 )
 # fmt: on
 

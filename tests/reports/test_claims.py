@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from synthetic_records import ALGOS, Records, grid, record, study
+import numpy as np
+import pytest
+from planted_records import at, by_turns, contended
+from synthetic_records import ALGOS, Records, grid, record, study, way
 
 from reports.judge.claims import CLAIMS, LARGE, answers
 
@@ -93,3 +96,56 @@ def test_networks_and_tasks_are_judged_apart() -> None:
 
 def test_other_libraries_do_not_judge_the_algorithms() -> None:
     assert told([record("d_rtrl", n_hidden=128, backend="braintrace"), record("bptt")]) == {}
+
+
+@pytest.mark.parametrize(
+    ("claim", "of", "to", "every"),
+    [("es-learns", "es_d_rtrl", "d_rtrl", "sequence"), ("credit-is-free", "immediate", "rtrl", 1)],
+)
+def test_learning_as_well_is_told_by_seeds(claim: str, of: str, to: str, every: Any) -> None:
+    def trained(accuracy: float, seeds: int = 5, updates: Any = every) -> dict[str, str]:
+        rng = np.random.default_rng(0)
+        mine = at(way(rng, of, 5, 20, accuracy, seeds=seeds), update_every=updates)
+        theirs = at(way(rng, to, 5, 20, 0.9, seeds=seeds), update_every=updates)
+        return told([*way(rng, "bptt", 5, 20), *mine, *theirs])
+
+    assert trained(0.9)[claim] == "holds"
+    assert trained(0.99)[claim] == "holds"  # better is no worse
+    assert trained(0.8)[claim] == "does not hold"
+    assert trained(0.88)[claim] == "not decided"
+    assert trained(0.8, seeds=2)[claim] == "not decided"
+    if every == 1:
+        assert claim not in trained(0.9, updates="sequence")  # not online
+
+
+def test_the_gradient_of_one_is_nearer_where_nothing_recurs() -> None:
+    def rows(gaps: list[float], gain: float = 0.0) -> dict[str, str]:
+        made = []
+        for k, gap in enumerate(gaps):
+            for algo, cosine in (("ottt", 0.6), ("otpe", 0.6 + gap)):
+                made.append(record(algo, n_steps=8 * (k + 1), metrics={"grad_cosine": cosine}))
+        for built in made:
+            built["config"]["model"]["recurrent_gain"] = gain
+        other = record("bptt", n_steps=8)
+        other["config"]["model"]["recurrent_gain"] = 1.0
+        return told([*made, other])
+
+    assert rows([0.2, 0.25, 0.22])["otpe-closer"] == "holds"
+    assert rows([-0.2, -0.25, -0.22])["otpe-closer"] == "does not hold"
+    assert rows([0.2, -0.25, 0.1])["otpe-closer"] == "not decided"
+    assert rows([0.2])["otpe-closer"] == "not decided"
+    assert "otpe-closer" not in rows([0.2, 0.25, 0.22], gain=0.5)
+
+
+def test_windows_pay_by_turns_alone() -> None:
+    def rows(each: float, some: float, turns: bool = True) -> dict[str, str]:
+        made = []
+        for every, ratio in ((1, each), (4, some), ("sequence", 1.0)):
+            own = contended(way(np.random.default_rng(0), "d_rtrl", 5 * ratio, 20, seeds=1))
+            made += at(by_turns(own, ratio) if turns else own, update_every=every, threads=1)
+        return told(made)
+
+    assert rows(3.0, 1.5)["windows-pay"] == "holds"
+    assert rows(1.5, 1.6)["windows-pay"] == "does not hold"
+    assert rows(1.5, 1.44)["windows-pay"] == "not decided"
+    assert "windows-pay" not in rows(3.0, 1.5, turns=False)
