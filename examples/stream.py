@@ -45,7 +45,15 @@ core.initialise(algo, xs[0], batching="single")
 @brainstate.transform.jit
 def learn(xs, ys, reset):
     found = core.train(
-        algo, loss, xs, ys, optimizer, per_step_targets=True, update_every=1, reset=reset
+        algo,
+        loss,
+        xs,
+        ys,
+        optimizer,
+        per_step_targets=True,
+        update_every=1,
+        reset=reset,
+        fresh=False,  # traces go on from chunk to chunk
     )
     return found.losses
 

@@ -85,14 +85,18 @@ class Compiled(brainstate.nn.Module, abc.ABC):
             id(s): [jnp.ndim(leaf) for leaf in jax.tree.leaves(s.value)] for s in states.values()
         }
         self.trace = EligibilityTrace(self.init_traces(self._graph))
-        every = {id(s): s for s in (*self._graph.states, *states.values())}
-        self._starting = [s for s in every.values() if starts_anew(s)]
+        starting = {key: s for key, s in self._every_state().items() if starts_anew(s)}
+        # By identity: a list of States would give those of the model another name in `states()`.
+        self._starting = list(starting)
         # Where a restarted sample begins.
-        self.initial = EligibilityTrace(tuple(s.value for s in self._starting))
+        self.initial = EligibilityTrace(tuple(s.value for s in starting.values()))
         self.clock = brainstate.ShortTermState(jax.tree.map(jnp.asarray, clock_now()))
         self._given = given_clock()
         if isinstance(self.stepped, Beginning):
             self.begun = brainstate.ShortTermState(jnp.zeros(self.stepped.lead, bool))
+
+    def _every_state(self) -> dict[int, brainstate.State]:
+        return {id(s): s for s in (*self.graph.states, *self.model.states().values())}
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """Trace the model. Algorithms that need less than D-RTRL's analysis refuse less."""
@@ -134,7 +138,8 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         leaves: tuple[Any, ...] = ()
         if isinstance(self.stepped, Beginning):
             shape = (*samples, *self.stepped.lead)
-            known = zip(self._starting, self.initial.value, strict=True)
+            every = self._every_state()
+            known = zip(map(every.__getitem__, self._starting), self.initial.value, strict=True)
             hidden = [(s, v) for s, v in known if isinstance(s, brainstate.HiddenState)]
             states, initial = zip(*hidden, strict=True)
             begins = self.stepped.begins(states, initial, len(shape))
@@ -312,7 +317,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
     def beginning(self) -> tuple[Any, ...]:
         """What a sample that starts anew begins with, one array per Graph.restarting."""
         graph = self.graph
-        values = dict(zip(map(id, self._starting), self.initial.value, strict=True))
+        values = dict(zip(self._starting, self.initial.value, strict=True))
         known = {
             v: leaf
             for state, variables in zip(graph.states, graph.state_vars, strict=True)

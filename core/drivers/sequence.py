@@ -197,6 +197,7 @@ def train(
     reduce: str = "sum",
     mask: Any = None,
     reset: Any = None,
+    fresh: bool = True,
     has_aux: bool = False,
 ) -> Result:
     """As `gradient`, and update the parameters, once a sequence or every k steps.
@@ -228,6 +229,7 @@ def train(
             per_step_targets=per_step_targets,
             mask=mask,
             reset=reset,
+            fresh=fresh,
             **options,
         )
         apply(optimizer, result.grads, clip_norm)
@@ -244,12 +246,13 @@ def train(
             "Choose a number of steps within the sequence.",
         )
     update_every = int(update_every)
-    algo.reset_traces()
+    if fresh:
+        algo.reset_traces()
     reset = None if reset is None else jnp.asarray(reset)
     check_steps(n_steps, targets if per_step_targets else None, reset)
     stepper = Stepper(algo, xs)
     weight = None if mask is None else step_weights(mask, n_steps, stepper.batch)
-    stepper.adapt(loss, targets, fresh=True, per_step_targets=per_step_targets, has_aux=has_aux)
+    stepper.adapt(loss, targets, fresh=fresh, per_step_targets=per_step_targets, has_aux=has_aux)
 
     size = stepper.algo.steps_per_window(update_every)
     algo.trace.value = algo.open_traces(algo.trace.value, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import brainstate
@@ -112,3 +113,52 @@ def test_a_step_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_optimizer_of_another_kind_is_refused() -> None:
     with pytest.raises(core.InvalidArgument, match=r"an optimizer of braintools\.optim"):
         core.Stream(core.D_RTRL(rate.GRU.model()), squared_error, braintools.optim.Adam)
+
+
+@pytest.mark.parametrize("kind", [*MAKE, "uoro"])
+def test_a_saved_learner_goes_on_as_if_it_had_not_stopped(kind: str) -> None:
+    """All that changes is among the states of algorithm and optimizer, under one name each."""
+    make = MAKE.get(kind, lambda m: core.UORO(m, seed=1))
+    xs, ys = data_for()
+    first, rest = slice(0, 4), slice(4, None)
+
+    def learn(stream: Any, part: slice) -> np.ndarray:
+        return np.array([stream(x, y)[0] for x, y in zip(xs[part], ys[part], strict=True)])
+
+    _, algo, optimizer = learner(make, xs)
+    stream = core.Stream(algo, squared_error, optimizer)
+    learn(stream, first)
+    stream.store()
+    states = brainstate.graph.states((algo, optimizer))
+    saved = pickle.dumps({path: jax.tree.map(np.asarray, s.value) for path, s in states.items()})
+    assert (0, "model", "cell", "h") in states
+    wanted = learn(stream, rest)
+    _, algo, optimizer = learner(make, xs)
+    found = pickle.loads(saved)
+    for path, state in brainstate.graph.states((algo, optimizer)).items():
+        state.value = found[path]
+    again = learn(core.Stream(algo, squared_error, optimizer), rest)
+    np.testing.assert_array_equal(again, wanted)
+
+
+@pytest.mark.parametrize("every", [1, 3, "sequence"])
+@pytest.mark.parametrize("kind", ["d_rtrl", "es_d_rtrl"])
+def test_a_stream_may_come_in_pieces(kind: str, every: int | str) -> None:
+    """Two calls of `train` are one where `fresh=False`; alone, the second has no past."""
+    xs, ys = data_for(n_steps=6)
+
+    def losses(*parts: slice, **options: Any) -> np.ndarray:
+        _, algo, optimizer = learner(MAKE[kind], xs)
+
+        def learn(xs: Any, ys: Any) -> Any:
+            options_ = {"update_every": every, "per_step_targets": True} | options
+            return core.train(algo, squared_error, xs, ys, optimizer, **options_).losses
+
+        run = brainstate.transform.jit(learn)
+        return np.concatenate([run(xs[part], ys[part]) for part in parts])
+
+    pieces = slice(0, 3), slice(3, 6)
+    whole = losses(slice(0, 6), update_every=3 if every == "sequence" else every)
+    np.testing.assert_allclose(losses(*pieces, fresh=False), whole, rtol=1e-12)
+    if every == 1:
+        assert not np.allclose(losses(*pieces), whole, rtol=1e-6)
