@@ -104,7 +104,7 @@ def test_a_task_is_drawn_and_learned(capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().out
     assert "inputs   [10, 64, 3]" in said
     assert "choose   91 sequences" in said
-    assert "breast_cancer: a GRU reaches 9" in said.splitlines()[-1]
+    assert "breast_cancer: a GRU reaches accuracy 9" in said.splitlines()[-1]
     assert cli.main(["check", "task=random_spikes"]) == 0
     assert "nothing to learn" in capsys.readouterr().out
 
