@@ -228,20 +228,12 @@ def _with_components(graph: Graph, credited: frozenset[int]) -> Graph:
         groups.append(replace(group, live=tuple(sorted(live))))
     graph = replace(graph, groups=tuple(groups))
 
-    def covered(source: Any) -> Any:
-        blocks = []
-        for block in source.blocks:
-            group = graph.groups[block.group]
-            touched = closure(set(block.components), partners(group.reads, of=1))
-            components = tuple(s for s in group.live if s in touched)
-            blocks.append(replace(block, components=components))
-        return replace(source, blocks=tuple(blocks))
+    def covered(block: Block) -> Block:
+        group = graph.groups[block.group]
+        touched = closure(set(block.components), partners(group.reads, of=1))
+        return replace(block, components=tuple(s for s in group.live if s in touched))
 
-    return replace(
-        graph,
-        operations=tuple(covered(op) for op in graph.operations),
-        parameters=tuple(covered(p) for p in graph.parameters),
-    )
+    return graph.with_blocks(covered)
 
 
 def join_biases(graph: Graph) -> Graph:

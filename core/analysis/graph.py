@@ -9,7 +9,7 @@ element by element from step to step, with the outputs y of all operations held 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from core.analysis.operation import Operation, Parameter
+from core.analysis.operation import Block, Operation, Parameter
 from core.analysis.schedule import Stage, one_by_one, schedule
 from core.equations.differential import differential, is_real
 from core.equations.links import Links
@@ -128,6 +128,14 @@ class Graph:
             groups=tuple(replace(g, lead=(size, *g.lead)) for g in self.groups),
             sample=self,
         )
+
+    def with_blocks(self, of: Callable[[Block], Block]) -> Graph:
+        """The graph with `of` each block of its sources in place of the block."""
+
+        def made(sources: Iterable[Any]) -> tuple[Any, ...]:
+            return tuple(replace(s, blocks=tuple(map(of, s.blocks))) for s in sources)
+
+        return replace(self, operations=made(self.operations), parameters=made(self.parameters))
 
     @cached_property
     def sources(self) -> tuple[Operation | Parameter, ...]:
@@ -241,12 +249,9 @@ class Graph:
             size = math.prod(group.lead) * group.n * len(group.states)
             total += size * (1 + len(group.live)) * self.dtype(g).itemsize
         for source in self.sources:
-            lead, covered = (
-                math.prod(source.lead),
-                [b.width * len(b.components) for b in source.blocks],
-            )
-            row = source.width + sum(covered) + sum(source.trace_axes)
-            total += lead * row * self.program.avals[source.w].dtype.itemsize
+            covered = sum(b.width * len(b.components) for b in source.blocks)
+            row = source.width + covered + sum(source.trace_axes)
+            total += math.prod(source.lead) * row * self.program.avals[source.w].dtype.itemsize
         return total
 
     # -- for people
@@ -315,11 +320,8 @@ class Graph:
         lines = []
         for block in source.blocks:
             group = self.groups[block.group]
-            columns = (
-                ""
-                if block.width == source.width
-                else (f" (outputs {block.columns.start}:{block.columns.stop})")
-            )
+            run, whole = block.columns, block.width == source.width
+            columns = "" if whole else f" (outputs {run.start}:{run.stop})"
             if not block.components:
                 feeds = ", ".join(self.hidden[s].name for s in group.states)
                 lines.append(f"    -> {feeds}{columns}: no trace, no credit passes in time")

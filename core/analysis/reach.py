@@ -7,7 +7,6 @@ one group of a grouped one.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
@@ -55,11 +54,7 @@ def with_own_products(graph: Graph) -> Graph:
         touched = closure(set(block.components), partners(reads, of=1))
         return replace(block, components=tuple(s for s in group.live if s in touched))
 
-    def of(source: Any) -> Any:
-        return replace(source, blocks=tuple(map(covered, source.blocks)))
-
-    operations, parameters = tuple(map(of, graph.operations)), tuple(map(of, graph.parameters))
-    return replace(graph, operations=operations, parameters=parameters)
+    return graph.with_blocks(covered)
 
 
 def reached(graph: Graph, g: int, n: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from core.analysis.build import labels_of
 from core.analysis.graph import Graph, Hidden
-from core.analysis.operation import Operation
+from core.analysis.operation import Block, Operation
 from core.analysis.other_states import dependencies
 from core.equations.movement import NONE
 from core.equations.program import needed
@@ -92,12 +92,8 @@ def with_components(graph: Graph, group: int, states: Sequence[int]) -> Graph:
     groups = list(graph.groups)
     groups[group] = replace(old, states=(*old.states, *states), live=(*old.live, *new))
 
-    def of(source: Any) -> Any:
-        blocks = tuple(
-            replace(b, components=(*b.components, *new)) if b.group == group else b
-            for b in source.blocks
-        )
-        return replace(source, blocks=blocks)
+    def of(block: Block) -> Block:
+        own = (*block.components, *new) if block.group == group else block.components
+        return replace(block, components=own)
 
-    operations, parameters = tuple(map(of, graph.operations)), tuple(map(of, graph.parameters))
-    return replace(graph, groups=tuple(groups), operations=operations, parameters=parameters)
+    return replace(graph, groups=tuple(groups)).with_blocks(of)
