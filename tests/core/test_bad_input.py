@@ -78,12 +78,9 @@ def test_an_optimizer_of_another_kind() -> None:
     data = data_for()
     with pytest.raises(core.InvalidArgument, match=r"braintools.optim.OptaxOptimizer"):
         core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, optax.sgd(0.1))
-    for optimizer, came in [
-        (braintools.optim.SGD, "the class SGD"),
-        (braintools.optim.SGD(0.1), "SGD without any"),
-    ]:
-        with pytest.raises(core.InvalidArgument, match=f"got {came}"):
-            core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, optimizer)
+    kind = braintools.optim.SGD
+    with pytest.raises(core.InvalidArgument, match="got the class SGD"):
+        core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, kind)
 
 
 @pytest.mark.parametrize("norm", [0, -1.0, np.float64("nan")])
@@ -111,32 +108,6 @@ def test_an_optimizer_that_holds_no_weights(register: bool) -> None:
                 optimizer,
                 update_every=every,
             )
-
-
-@pytest.mark.parametrize("every", [True, np.int64(2)])
-def test_an_update_interval_is_a_whole_number(every: Any) -> None:
-    model, data = rate.LEAKY.model(), data_for()
-    optimizer = braintools.optim.SGD(lr=0.1)
-    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
-    algo = core.BPTT(model)
-
-    def everything() -> Any:
-        core.initialise(algo, data.xs[0])
-        return core.train(
-            algo,
-            squared_error,
-            data.xs,
-            data.ys,
-            optimizer,
-            update_every=every,
-            per_step_targets=True,
-        )
-
-    if every is True:
-        with pytest.raises(core.InvalidArgument, match=r"got True\."):
-            run(everything)
-    else:
-        assert np.isfinite(run(everything)[1]).all()
 
 
 @pytest.mark.parametrize("seed", ["a", 1.5, None, True, 2**63])

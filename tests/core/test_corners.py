@@ -144,5 +144,5 @@ def test_a_model_without_parameters_is_trained_in_vain() -> None:
         core.initialise(algo, XS[0])
         return core.train(algo, loss, XS, None, optimizer, update_every=every, clip_norm=1.0).losses
 
-    once, often = run(lambda: [losses("sequence"), losses(2)])
+    once, often = run(lambda: [losses("sequence"), losses(np.int64(2))])
     assert relative_error(once, often) < 1e-12

@@ -45,7 +45,7 @@ def test_bad_options_are_refused(options: dict[str, Any], text: str) -> None:
     assert text in str(refused.value)
 
 
-@pytest.mark.parametrize("every", [0, 8, "step", 2.0])
+@pytest.mark.parametrize("every", [0, 8, "step", 2.0, True])
 def test_an_update_interval_out_of_range_is_refused(every: Any) -> None:
     model, data = rate.LEAKY.model(), data_for()
     algo, optimizer = core.D_RTRL(model), braintools.optim.SGD(lr=0.1)
