@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
         told = run.__doc__ or ""
         summary = " ".join(told.split("\n\n")[0].split())
         command = subparsers.add_parser(name, help=summary, description=told)
-        for flags, settings in options:
-            command.add_argument(*flags, **settings)
+        for flag, settings in options.items():
+            command.add_argument(flag, **settings)
     if arguments and arguments[0] not in (*COMMANDS, "-h", "--help"):
         arguments = [DEFAULT, *arguments]
     chosen = parser.parse_args(arguments)
@@ -206,60 +206,52 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-Option = tuple[tuple[str, ...], dict[str, Any]]
-
-
-def _option(*flags: str, **settings: Any) -> Option:
-    return flags, settings
-
-
-_FOLDERS = _option("folders", nargs="+", type=Path, metavar="DIR", help="a sweep's folder")
-_OUT = _option("--out", type=Path, help="write it there instead of to standard output")
+_FOLDERS = {"folders": {"nargs": "+", "type": Path, "metavar": "DIR", "help": "a sweep's folder"}}
 _SIDE = {"type": Path, "help": "a sweep's folder or a results.parquet"}
 
-COMMANDS: dict[str, tuple[Callable[[Namespace], int], list[Option]]] = {
-    "report": (report, [
-        _FOLDERS,
-        _option("--out", type=Path, help="where to write (default: the sweep's own folder, or "
-                                         "`merged` beside the first of several)"),
-        _option("--plots", nargs="+", default=[], metavar="MODULE", help="further plots: modules "
-                "with ORDER, TITLE and make(study), as `import` finds them"),
-    ]),
-    "claims": (claims, [_FOLDERS]),
-    "compare": (compare, [
-        _option("base", metavar="BASE", **_SIDE),
-        _option("head", metavar="HEAD", **_SIDE),
-        _option("--format", choices=("text", "markdown", "json"), default="text"),
-        _OUT,
-        _option("--measured", default="step_time_ms", metavar="A,B",
-                help="metrics judged by statistics (default: %(default)s)"),
-        _option("--bar", type=float, default=0.05, metavar="SHARE",
-                help="the least change of a measured metric that counts (default: %(default)s)"),
-    ]),
-    "duel": (duel, [_option("folder", type=Path, metavar="DIR", help="a duel's folder")]),
-    "export": (export, [
-        _FOLDERS,
-        _option("--to", required=True, choices=("mlflow", "tensorboard", "wandb")),
-        _option("--out", help="the tracker's folder (default: in the first DIR), or a URI of "
-                              "MLflow"),
-        _option("--experiment", default="etrace-bench", help="its name in MLflow, the project of "
-                                                             "Weights & Biases"),
-    ]),
-    "history": (history, [
-        _option("folders", nargs="+", type=Path, metavar="DIR",
-                help="a sweep, or a folder with one sweep per commit below it"),
-        _option("--out", type=Path, help="also write a report with the drawn history there"),
-    ]),
-    "table": (table, [
-        _FOLDERS,
-        _option("--rows", default="n_hidden", metavar="A,B", help="columns of the results whose "
-                "values are the rows, such as n_hidden,batching (default: %(default)s)"),
-        _option("--cols", metavar="A,B", help="columns whose values are the columns "
-                "(default: algo, and none where that is a row)"),
-        _option("--values", default="step_time_ms", metavar="A,B",
-                help="the metrics in the cells (default: %(default)s)"),
-        _option("--intervals", action="store_true", help="with 95 %% intervals from three "
-                "processes (or seeds) on; of two with both values"),
-        _option("--format", choices=("markdown", "latex", "csv"), default="markdown"),
-    ]),
+# name -> (what runs, its arguments as argparse takes them)
+COMMANDS: dict[str, tuple[Callable[[Namespace], int], dict[str, dict[str, Any]]]] = {
+    "report": (report, {
+        **_FOLDERS,
+        "--out": {"type": Path, "help": "where to write (default: the sweep's own folder, or "
+                                        "`merged` beside the first of several)"},
+        "--plots": {"nargs": "+", "default": [], "metavar": "MODULE", "help": "further plots: "
+                    "modules with ORDER, TITLE and make(study), as `import` finds them"},
+    }),
+    "claims": (claims, _FOLDERS),
+    "compare": (compare, {
+        "base": {"metavar": "BASE", **_SIDE},
+        "head": {"metavar": "HEAD", **_SIDE},
+        "--format": {"choices": ("text", "markdown", "json"), "default": "text"},
+        "--out": {"type": Path, "help": "write it there instead of to standard output"},
+        "--measured": {"default": "step_time_ms", "metavar": "A,B",
+                       "help": "metrics judged by statistics (default: %(default)s)"},
+        "--bar": {"type": float, "default": 0.05, "metavar": "SHARE", "help": "the least change "
+                  "of a measured metric that counts (default: %(default)s)"},
+    }),
+    "duel": (duel, {"folder": {"type": Path, "metavar": "DIR", "help": "a duel's folder"}}),
+    "export": (export, {
+        **_FOLDERS,
+        "--to": {"required": True, "choices": ("mlflow", "tensorboard", "wandb")},
+        "--out": {"help": "the tracker's folder (default: in the first DIR), or a URI of MLflow"},
+        "--experiment": {"default": "etrace-bench", "help": "its name in MLflow, the project of "
+                                                            "Weights & Biases"},
+    }),
+    "history": (history, {
+        "folders": {"nargs": "+", "type": Path, "metavar": "DIR",
+                    "help": "a sweep, or a folder with one sweep per commit below it"},
+        "--out": {"type": Path, "help": "also write a report with the drawn history there"},
+    }),
+    "table": (table, {
+        **_FOLDERS,
+        "--rows": {"default": "n_hidden", "metavar": "A,B", "help": "columns of the results whose "
+                   "values are the rows, such as n_hidden,batching (default: %(default)s)"},
+        "--cols": {"metavar": "A,B", "help": "columns whose values are the columns "
+                   "(default: algo, and none where that is a row)"},
+        "--values": {"default": "step_time_ms", "metavar": "A,B",
+                     "help": "the metrics in the cells (default: %(default)s)"},
+        "--intervals": {"action": "store_true", "help": "with 95 %% intervals from three "
+                        "processes (or seeds) on; of two with both values"},
+        "--format": {"choices": ("markdown", "latex", "csv"), "default": "markdown"},
+    }),
 }  # fmt: skip

@@ -6,7 +6,6 @@ a run that is there already is left alone.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -51,13 +50,14 @@ def export(sweeps: Sweeps, to: str, place: str, experiment: str) -> tuple[int, i
     Raises:
         InputError: the tracker's package is not installed, or cannot write there.
     """
-    tracker, package = TRACKERS[to]
-    if importlib.util.find_spec(package) is None:
-        raise InputError(f"the package {package}", "none", f"Run pip install 'etrace-bench[{to}]'.")
     try:
-        written = list(tracker([_run(record) for record in sweeps.records], place, experiment))
+        runs = [_run(record) for record in sweeps.records]
+        written = list(TRACKERS[to](runs, place, experiment))
     except OSError:
         raise  # told as for any other file
+    except ImportError as error:
+        raise InputError(f"the package that writes to {to}", f"none ({error})",
+                         f"Run pip install 'etrace-bench[{to}]'.") from None  # fmt: skip
     except Exception as error:  # each package has errors of its own
         raise InputError(f"a place that {to} can write to",
                          f"{place} ({' '.join(str(error).split())[:300]})",
@@ -146,9 +146,4 @@ def wandb(runs: Iterable[Run], place: str, experiment: str) -> Iterator[bool]:
 
 
 Tracker = Callable[[Iterable[Run], str, str], Iterator[bool]]
-# name -> (how it is written to, the package that it takes)
-TRACKERS: dict[str, tuple[Tracker, str]] = {
-    "mlflow": (mlflow, "mlflow"),
-    "tensorboard": (tensorboard, "tensorboardX"),
-    "wandb": (wandb, "wandb"),
-}
+TRACKERS: dict[str, Tracker] = {"mlflow": mlflow, "tensorboard": tensorboard, "wandb": wandb}
