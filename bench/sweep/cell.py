@@ -188,7 +188,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
         if key not in config:
             raise BadInput(key, f"{key}=VALUE", f"~{key}", "Only hyperparameters can be left out.")
     config |= {
-        "plot": plots.checked("plot", config["plot"]),
+        "plot": plots.checked(config["plot"]),
         "tune": tuning.checked("tune", config["tune"]),
         "out": _text("out", config["out"], "the name of a folder"),
         "question": _text("question", config["question"], "a sentence") or "",

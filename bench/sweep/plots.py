@@ -9,7 +9,7 @@ from bench.config import Config
 from bench.errors import BadInput
 
 
-def checked(key: str, value: Any) -> dict[str, dict[str, str]]:
+def checked(value: Any) -> dict[str, dict[str, str]]:
     """The rule of ``plot``: every entry names a module that can be found.
 
     It is not imported here: drawing needs libraries that no cell does.
@@ -19,22 +19,20 @@ def checked(key: str, value: Any) -> dict[str, dict[str, str]]:
     """
     if value in (None, []):
         return {}
-    if isinstance(value, list):
+    if not isinstance(value, dict):
         # Without any folder plot Hydra takes the names for a value.
         raise BadInput(
-            key,
+            "plot",
             "names of YAML files in a folder plot of your own",
-            ", ".join(map(str, value)),
+            ", ".join(map(str, value)) if isinstance(value, list) else str(value),
             "Give the folder around it as --config-dir. What the report draws by "
             "itself need not be asked for.",
         )
-    if not isinstance(value, dict):
-        raise BadInput(key, "a list of plots", str(value), f"Try {key}=[NAME].")
     for name, node in value.items():
         target = node.get("_target_") if isinstance(node, dict) else None
         if not isinstance(target, str) or set(node) != {"_target_"} or not _found(target):
             raise BadInput(
-                f"{key}.{name}",
+                f"plot.{name}",
                 "_target_: MODULE, one that can be found",
                 str(target or node),
                 "Is its folder on PYTHONPATH?",

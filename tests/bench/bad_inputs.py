@@ -79,7 +79,9 @@ CASES = {
     "out=[1]": "out: expected the name of a folder, got [1]. Put quotes around it: out=\"'[1]'\".",
     "+plot.mine._target_=no.such_module": "plot.mine: expected _target_: MODULE, one that can be "
     "found, got no.such_module. Is its folder on PYTHONPATH?",
-    "plot=3": "plot: expected a list of plots, got 3. Try plot=[NAME].",
+    "plot=3": "plot: expected names of YAML files in a folder plot of your own, got 3. "
+    "Give the folder around it as --config-dir. What the report draws by itself "
+    "need not be asked for.",
     "plot=[nope]": "plot: expected names of YAML files in a folder plot of your own, got nope. "
     "Give the folder around it as --config-dir. What the report draws by itself "
     "need not be asked for.",
