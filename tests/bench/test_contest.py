@@ -35,8 +35,8 @@ REFUSED = {
     ),
     "tune=4 task=random_spikes": "task: expected validation data to tune by, got none of "
     "RandomSpikes.",
-    "tune=4 metric.learning.target=1.5": "metric.learning.target: expected a score (accuracy) above "
-    "that of guessing, 0.1, and at most 1, got 1.5.",
+    "tune=4 metric.learning.target=1.5": "metric.learning.target: expected a score (accuracy) "
+    "above that of guessing, 0.1, and at most 1, got 1.5.",
     "tune=4 metric=[timing]": "metric: expected learning among them, to tune by, got others only.",
     "tune=4 tune.seeds=0": "tune.seeds: expected a whole number of at least 1, got 0.",
 }
