@@ -54,8 +54,8 @@ def painted(plot: Plot) -> Any:
     return axes
 
 
-def test_there_are_five_kinds() -> None:
-    assert KINDS == ["contest", "frontier", "history", "learning", "scaling"]
+def test_there_are_six_kinds() -> None:
+    assert KINDS == ["contest", "credit", "frontier", "history", "learning", "scaling"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -112,6 +112,25 @@ def test_no_drawing_has_more_than_seven_series() -> None:
             named = [line for line in axes.lines if not line.get_label().startswith("_")]
             assert len(named) == MOST_SERIES, plot.name
             assert "Drawn are 7 of 13 methods" in plot.caption
+
+
+def test_cosines_are_drawn_by_length_and_exact_ones_named() -> None:
+    kept = {"bptt": (1, 1, 1), "uoro": (0.5, 0.3, -0.1), "d_rtrl": (1, 0.9, 0.6)}
+    rows = [record(algo, n_steps=t, metrics={"grad_cosine": c})
+            for algo, cosines in kept.items()
+            for t, c in zip((3, 6, 18), cosines, strict=True)]  # fmt: skip
+    (plot,) = made("credit", rows)
+    assert plot.caption.endswith("At 1 throughout: bptt.")
+    assert plot.data.values.tolist() == [
+        [algo, t, c] for algo in ("d_rtrl", "uoro") for t, c in zip((3, 6, 18), kept[algo],
+                                                                   strict=True)]  # fmt: skip
+    lines = {line.get_label(): list(line.get_ydata()) for line in painted(plot).lines}
+    assert lines["uoro"] == [0.5, 0.3, -0.1]
+    many = [record("es_d_rtrl", n_steps=t, algo_config={"decay_or_rank": d / 20})
+            for t in (8, 16, 64) for d in range(13)]  # fmt: skip
+    assert [plot.data["way"].nunique() for plot in made("credit", many)] == [7, 6]
+    with pytest.raises(NotDrawn, match="at three lengths"):
+        made("credit", rows[:2])
 
 
 def test_pareto_front_by_hand() -> None:
