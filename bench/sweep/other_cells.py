@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import os
 
 import psutil
@@ -44,26 +44,14 @@ def others(platform: str) -> int:
         platform: ``cpu`` or ``gpu``, the device of the cell that asks.
     """
     own = set(processes.descendants(os.getpid()))
-    # By session: a cell's process and its guard look alike.
-    return len(
-        {
-            _session(process.pid)
-            for process in psutil.process_iter(["cmdline"])
-            if _runs_a_cell(process) and process.pid not in own and _may_share(process, platform)
-        }
-    )
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return pid  # gone, or on a system that does not tell
-
-
-def _runs_a_cell(process: psutil.Process) -> bool:
-    command = process.info["cmdline"] or []
-    return any(pair == ("-m", WORKER) for pair in itertools.pairwise(command))
+    sessions = set()  # a cell's process and its guard, which looks like it, share one
+    for process in psutil.process_iter(["cmdline"]):
+        if WORKER in (process.info["cmdline"] or ()) and process.pid not in own:
+            with contextlib.suppress(OSError):  # it has ended
+                session = os.getsid(process.pid)
+                if _may_share(process, platform):
+                    sessions.add(session)
+    return len(sessions)
 
 
 def _may_share(process: psutil.Process, platform: str) -> bool:
