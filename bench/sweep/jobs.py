@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from bench.errors import BadInput
 from bench.launchers.base import Launcher, Outcome
@@ -120,8 +119,9 @@ def run(path: str) -> list[str]:
         BadInput: when the folder cannot be written from this machine.
         OSError: when records could not be written.
     """
-    content = _read(Path(path))
-    if content is None:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return []
     folder = Folder.open(Path(content["folder"]), anywhere=True)
     cells = [Cell.of(fields) for fields in content["cells"]]
@@ -146,15 +146,6 @@ def run(path: str) -> list[str]:
     if problems:
         raise OSError(f"{len(problems)} cells: {problems[0]}")
     return recorded
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise BadInput("share", "a whole file of cells", str(path)) from error
 
 
 def _records(folder: Folder) -> int:
