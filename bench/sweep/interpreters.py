@@ -95,14 +95,7 @@ def ask(python: str, packages: tuple[str, ...]) -> Interpreter:
         told = json.loads(answer.stdout)
         version = tuple(map(int, told["python"].split(".")[:2]))
         found, root = dict(told["versions"]), str(told["root"])
-    except (
-        OSError,
-        subprocess.SubprocessError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except Exception as error:  # any program may be named, and answer anything
         raise BadInput(
             "python", "a Python interpreter", python, "It does not answer like one."
         ) from error
