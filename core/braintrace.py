@@ -7,7 +7,8 @@ algorithms; docs/coming-from-braintrace.md says what comes out differently. New 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any
 
@@ -18,14 +19,8 @@ import jax.numpy as jnp
 from core import nn
 from core.algorithms import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
 from core.algorithms.base import OnlineAlgorithm
-from core.algorithms.bptt import BPTT
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
 from core.algorithms.e_prop import EProp
-from core.algorithms.immediate import Immediate
-from core.algorithms.otpe import OTPE
-from core.algorithms.ottt import OTTT
-from core.algorithms.rtrl import RTRL
-from core.algorithms.snap import SnAp
 from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
 from core.errors import InvalidArgument
@@ -49,18 +44,7 @@ __all__ = [
     "pp_prop",
 ]
 
-ALGORITHMS: dict[str, type[OnlineAlgorithm]] = {
-    **dict.fromkeys(("es_d_rtrl", "esd_rtrl", "pp_prop"), ES_D_RTRL),
-    **dict.fromkeys(("e_prop", "eprop"), EProp),
-    "d_rtrl": D_RTRL,
-    "uoro": UORO,
-    "bptt": BPTT,
-    "immediate": Immediate,
-    "otpe": OTPE,
-    "ottt": OTTT,
-    "rtrl": RTRL,
-    "snap": SnAp,
-}
+ALIASES = {"pp_prop": "ES_D_RTRL"}
 
 
 def compile(
@@ -77,7 +61,7 @@ def compile(
 
     Args:
       model: any brainstate module.
-      algorithm: a class, or one of `ALGORITHMS` in any case.
+      algorithm: a class, or the name of one, in any case and with or without underscores.
       inputs: of one step, with the batch if there is one.
       batch_size: of the states; None for single samples.
       vmap: the model is written for single samples and mapped over the batch.
@@ -90,12 +74,12 @@ def compile(
       InvalidArgument: an unknown name, a batch of no size, or a combination that is not defined.
     """
     if isinstance(algorithm, str):
-        known = ALGORITHMS.get(algorithm.strip().lower())
-        if known is None:
-            raise InvalidArgument(
-                f"one of {', '.join(sorted(ALGORITHMS))}", repr(algorithm), "Or pass a class."
-            )
-        algorithm = known
+        known = {_plain(kind.__name__): kind for kind in _algorithms(OnlineAlgorithm)}
+        found = known.get(_plain(ALIASES.get(algorithm.strip().lower(), algorithm)))
+        if found is None:
+            names = ", ".join(sorted(kind.__name__ for kind in known.values()))
+            raise InvalidArgument(f"one of {names}", repr(algorithm), "Or pass a class.")
+        algorithm = found
     elif not (isinstance(algorithm, type) and issubclass(algorithm, OnlineAlgorithm)):
         raise InvalidArgument("the name or the class of an algorithm", repr(algorithm),
                               'Try "d_rtrl".')  # fmt: skip
@@ -127,6 +111,18 @@ def compile(
         with brainstate.random.seed_context(seed):
             begin()
     return Learner(learner, vmap)
+
+
+def _algorithms(base: Any) -> Iterator[type[OnlineAlgorithm]]:
+    """All that can be made, one's own among them: what is defined is registered."""
+    for kind in base.__subclasses__():
+        if not inspect.isabstract(kind):
+            yield kind
+        yield from _algorithms(kind)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "").replace("-", "")
 
 
 class Learner(brainstate.nn.Module):

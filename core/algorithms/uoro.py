@@ -32,7 +32,7 @@ from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
-from core.equations.program import needed
+from core.analysis.reach import credited, reaching
 from core.errors import NotRepresentable, checked_seed
 from core.execution.axes import along
 from core.execution.derivative import with_derivative
@@ -61,7 +61,7 @@ class UORO(OnlineAlgorithm):
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         graph = join_biases(build_graph(self.stepped, args, watched, every_path=True))
-        for v in _reaching(graph).intersection(graph.plain):
+        for v in reaching(graph).intersection(graph.plain):
             raise NotRepresentable(
                 "weights of products, and parameters that reach a state neuron by neuron",
                 f"{graph.names[v]}, which reaches one through a product only",
@@ -88,7 +88,7 @@ class UORO(OnlineAlgorithm):
 
         return {
             "s": {h.name: jnp.zeros(h.shape, h.dtype) for h in graph.hidden},
-            "theta": {source.label: zero(source) for source in _credited(graph)},
+            "theta": {source.label: zero(source) for source in credited(graph)},
             "steps": jnp.zeros(graph.sources[0].lead if graph.sources else (), jnp.int32),
         }
 
@@ -106,7 +106,7 @@ class UORO(OnlineAlgorithm):
         def moved_by(traces: Any, moved: dict[int, Any]) -> tuple[Any, ...]:
             """dh_{t-1} = s (theta . dW)."""
             size: Any = jnp.asarray(0.0)
-            for source in _credited(graph):
+            for source in credited(graph):
                 dw = source.moved(moved)
                 if dw is not None:
                     if isinstance(source, Parameter):
@@ -155,18 +155,6 @@ class UORO(OnlineAlgorithm):
             },
             "steps": steps + 1,
         }
-
-
-def _reaching(graph: Graph) -> set[int]:
-    """Variables that reach a new state in a step."""
-    equations = needed(graph.body, [h.new for h in graph.hidden])
-    return {v for eqn in equations for v in (*eqn.variables, *eqn.outputs)}
-
-
-def _credited(graph: Graph) -> list[Source]:
-    """What reaches a state in a step, and so has a theta."""
-    reaching = _reaching(graph)
-    return [s for s in graph.sources if (s.y if isinstance(s, Operation) else s.w) in reaching]
 
 
 def _root(a: Any, b: Any) -> Any:

@@ -1,4 +1,5 @@
-"""Which neurons of a group a neuron reaches through the group's own products, step after step.
+"""What reaches a state in a step, and which neurons of a group one reaches in several, through the
+group's own products.
 
 Zeros of a weight count where they are there whatever the parameters are: a mask, a sparse product,
 one group of a grouped one.
@@ -13,14 +14,26 @@ import numpy as np
 
 from core.analysis.build import labels_of
 from core.analysis.graph import Graph, Hidden
-from core.analysis.operation import Block, Operation
+from core.analysis.operation import Block, Operation, Parameter
 from core.analysis.other_states import dependencies
 from core.equations.movement import NONE
 from core.equations.program import evaluate, needed
 from core.equations.relations import closure, partners
 from core.errors import NotRepresentable
 
-__all__ = ["reached", "read_back", "with_own_products"]
+__all__ = ["credited", "reached", "reaching", "read_back", "with_own_products"]
+
+
+def reaching(graph: Graph) -> set[int]:
+    """Variables that reach a new state in a step, by any path."""
+    equations = needed(graph.body, [h.new for h in graph.hidden])
+    return {v for eqn in equations for v in (*eqn.variables, *eqn.outputs)}
+
+
+def credited(graph: Graph) -> list[Operation | Parameter]:
+    """Sources that reach a state in a step."""
+    there = reaching(graph)
+    return [s for s in graph.sources if (s.y if isinstance(s, Operation) else s.w) in there]
 
 
 def read_back(graph: Graph, op: Operation, block: Block) -> list[int]:

@@ -84,7 +84,7 @@ def test_windows_and_names() -> None:
 
     assert_close(*run(everything))  # one window is the whole sequence
     for name, options, words in (
-        ("dni", {}, "one of bptt, d_rtrl"),
+        ("dni", {}, "one of BPTT, .*D_RTRL"),
         ("e_prop", {"vjp_method": "multi-step"}, "for D_RTRL"),
         ("d_rtrl", {"vmap": True}, "batch_size for vmap"),
     ):
