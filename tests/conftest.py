@@ -6,13 +6,20 @@ Set before any test module imports jax, because jax reads these once.
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Compilation is half of what the tests take, often of the same programs. Cells keep them, by what
-# they compute and XLA's version and flags; so does tests/core/conftest.py. `make clean` forgets.
+# Compilation is most of what the tests cost: without its slow passes, and without the emitter that
+# is the slowest of them (a flag of this jaxlib alone), it takes a quarter of that.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+if version("jaxlib").startswith("0.10."):
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+# Often the same programs are compiled. Cells keep them, by what they compute and XLA's version and
+# flags; so does tests/core/conftest.py. `make clean` forgets.
 COMPILED = Path(__file__).resolve().parents[1] / "build" / "compiled"
 os.environ.setdefault("ETRACE_BENCH_COMPILATION_CACHE", str(COMPILED))
 # Elsewhere a kept program would hide what a test says about compilation.

@@ -1,4 +1,4 @@
-"""Every test of the core runs in float64 with steps of 1 ms, and compiles as quickly as XLA can."""
+"""Every test of the core runs in float64 with steps of 1 ms, and keeps what it compiles."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-# Compilation is most of what these tests cost: XLA without its slow passes halves it, and programs
-# are kept for the next test, worker and run.
-QUICKLY = {
-    "jax_disable_most_optimizations": True,
+# Programs are kept for the next test, worker and run.
+KEPT = {
     "jax_enable_compilation_cache": True,
     "jax_compilation_cache_dir": os.environ["ETRACE_BENCH_COMPILATION_CACHE"],
     "jax_persistent_cache_min_compile_time_secs": 0,
@@ -22,15 +20,15 @@ QUICKLY = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def float64_and_quick_compilation() -> Iterator[None]:
-    before = {name: jax.config.values[name] for name in QUICKLY}
+def float64_and_kept_programs() -> Iterator[None]:
+    before = {name: jax.config.values[name] for name in KEPT}
 
     def set_to(values: dict[str, object]) -> None:
         for name, value in values.items():
             jax.config.update(name, value)
         compilation_cache.reset_cache()  # whether it is used is decided once
 
-    set_to(QUICKLY)
+    set_to(KEPT)
     try:
         with jax.enable_x64(True), brainstate.environ.context(precision=64, dt=1.0 * u.ms):
             yield
