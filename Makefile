@@ -39,7 +39,7 @@ test-matrix:
 test-wheel: .venv/bin/python
 	bash .ci/wheel $(PYTHON)
 
-docs: .venv/installed-docs
+docs: .venv/installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 benchmarks: .venv/installed-test
@@ -73,10 +73,6 @@ clean:
 
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) -e '.[test,peers]'
-	touch $@ .venv/installed
-
-.venv/installed-docs: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) -e '.[docs]'
 	touch $@ .venv/installed
 
 .venv/bin/python:

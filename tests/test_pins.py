@@ -50,7 +50,7 @@ def unpinned(requirements: list[str], pins: dict[str, str]) -> tuple[int, list[s
 
 
 # What the test extra brings along.
-INSTALLED_EXTRAS = ("data", "peers", "slurm")
+INSTALLED_EXTRAS = ("data", "docs", "peers", "slurm")
 
 
 def project_requirements() -> list[str]:
