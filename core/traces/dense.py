@@ -20,7 +20,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from core.analysis.operation import Block, Operation
-from core.traces.pending import Pending, held_back
+from core.traces.pending import CACHED_BYTES, Pending, held_back
 
 __all__ = ["DenseTrace", "EligibilityTrace", "advance_parameter", "enter", "outer", "trace_bytes"]
 
@@ -189,16 +189,18 @@ def _over_rows(eps: Any, dw: Any) -> Any:
 def _over_samples(ct: Any, eps: Any, dw: Any) -> Any:
     """dW = sum_b eps_b dh_b, the transpose of `_by_samples` and all of it that is ever run.
 
-    On a CPU it is multiply-adds of a few samples, read where they lie, over one dW. As one
-    reduction over the leading axis XLA's CPU backend took five times as long, and three times as
-    what jax makes of a loop over samples when it transposes that.
+    On a CPU it is multiply-adds of a few samples, read where they lie, over one dW; of more where
+    the caches hold the trace, and a turn of the loop, which XLA splits over two threads, costs as
+    much as its arithmetic. As one reduction over the leading axis XLA's CPU backend took five times
+    as long, and three times as what jax makes of a loop over samples when it transposes that.
     """
     *lead, n_in, width = eps.shape
     rows, shape = math.prod(lead), dw.aval.shape
     eps, ct = eps.reshape(rows, n_in, width), ct.reshape(rows, width)
     if jax.default_backend() != "cpu":
         return (eps * ct[:, None]).sum(axis=0).astype(dw.aval.dtype).reshape(shape)
-    size = max(k for k in range(1, 5) if rows % k == 0)
+    most = rows // 2 if eps.size * eps.dtype.itemsize < CACHED_BYTES else 4
+    size = max(k for k in range(1, max(1, min(most, 32)) + 1) if rows % k == 0)
 
     def some(i: Any, total: Any) -> Any:
         for at in (i * size + j for j in range(size)):
