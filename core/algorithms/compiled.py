@@ -317,13 +317,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
     def beginning(self) -> tuple[Any, ...]:
         """What a sample that starts anew begins with, one array per Graph.restarting."""
         graph = self.graph
-        values = dict(zip(self._starting, self.initial.value, strict=True))
-        known = {
-            v: leaf
-            for state, variables in zip(graph.states, graph.state_vars, strict=True)
-            for v, leaf in zip(variables, jax.tree.leaves(values.get(id(state))), strict=False)
-        }
-        known = graph.apart(known)
+        known = graph.arrays(dict(zip(self._starting, self.initial.value, strict=True)))
         return tuple(known[v] for v in graph.restarting)
 
     def set_carry(self, carry: Carry) -> None:
@@ -352,12 +346,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
                 "Call compile_graph after init_all_states, or start again with"
                 " brainstate.nn.reset_all_states, which keeps the states.",
             )
-        known = {
-            v: leaf
-            for state, variables in zip(graph.states, graph.state_vars, strict=True)
-            for v, leaf in zip(variables, jax.tree.leaves(state.value), strict=True)
-        }
-        return graph.apart(known)
+        return graph.arrays({id(state): state.value for state in graph.states})
 
 
 def _holds(graph: Graph) -> bool:

@@ -200,6 +200,13 @@ class Graph:
         """Hidden arrays whose previous value carries credit, group by group."""
         return tuple(g.states[s] for g in self.groups for s in g.live)
 
+    def arrays(self, values: Mapping[int, Any]) -> dict[int, Any]:
+        """By variable, the arrays of those states whose values are given, by id."""
+        pairs = zip(self.states, self.state_vars, strict=True)
+        known = [(own, values[id(state)]) for state, own in pairs if id(state) in values]
+        leaves = ((own, jax.tree.leaves(value)) for own, value in known)
+        return self.apart({v: a for own, of in leaves for v, a in zip(own, of, strict=True)})
+
     def apart(self, arrays: dict[int, Any]) -> dict[int, Any]:
         """States of one array as arrays of their own, [..., S] -> S times [...]."""
         for v, own in self.parts.items():
