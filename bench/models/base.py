@@ -1,6 +1,8 @@
 """What several models are made of."""
 
-from __future__ import annotations
+# Hints are real here, not text: a constructor that inherits fields is asked for them elsewhere.
+
+from dataclasses import dataclass
 
 import brainpy.state
 import brainstate
@@ -8,6 +10,8 @@ import braintools
 import brainunit as u
 import jax
 import jax.numpy as jnp
+
+from bench.bounds import NotNegative, Positive
 
 
 def recurrent_linear(
@@ -39,25 +43,52 @@ def full_current(tau: u.Quantity) -> u.Quantity:
     return 1.0 / (1.0 - u.math.exp(-brainstate.environ.get_dt() / tau)) * u.ohm
 
 
+@dataclass(eq=False, repr=False)
 class Spiking(brainstate.nn.Module):
     """Layers of neurons, each reading the spikes below and its own, and a leaky rate readout.
 
+    A subclass is a dataclass with its own settings as further fields, and says what a layer is.
+
     Args:
-        layers: modules from spikes below to spikes.
-        n_hidden: neurons of the last layer, H.
-        n_out: classes, O.
+        n_in: inputs per step, I.
+        n_hidden: neurons of each layer, H.
+        n_out: classes or numbers, O.
+        n_layers: recurrent layers, each reading the spikes of the one below.
+        tau_mem: membrane time constant in ms.
         tau_out: time constant of the readout in ms.
+        gain, recurrent_gain: of the initial weights from below, and of those between the neurons.
+        tau_spread: standard deviation of the logarithm of the membrane time constants.
     """
 
-    def __init__(
-        self, layers: list[brainstate.nn.Module], n_hidden: int, n_out: int, tau_out: float
-    ) -> None:
+    n_in: int
+    n_hidden: int
+    n_out: int
+    n_layers: int = 1
+    tau_mem: Positive = 5.0
+    tau_out: Positive = 5.0
+    gain: Positive = 1.0
+    recurrent_gain: NotNegative = 1.0
+    tau_spread: NotNegative = 0.0
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.layers = layers
-        self.readout = brainpy.state.LeakyRateReadout(n_hidden, n_out, tau=tau_out * u.ms)
+        self.layers = [
+            self.layer(below, time_constants(self.tau_mem, self.tau_spread, self.n_hidden))
+            for below in widths(self.n_in, self.n_hidden, self.n_layers)
+        ]
+        tau_out = self.tau_out * u.ms
+        self.readout = brainpy.state.LeakyRateReadout(self.n_hidden, self.n_out, tau=tau_out)
+
+    def layer(self, below: int, tau: u.Quantity) -> brainstate.nn.Module:
+        """The module from ``below`` spikes to spikes, with membrane time constants ``tau``."""
+        raise NotImplementedError
+
+    def linear(self, below: int, unit: u.Unit) -> brainstate.nn.Linear:
+        """A layer's weights, from ``[spikes below, own spikes]``."""
+        return recurrent_linear(below, self.n_hidden, unit, self.gain, self.recurrent_gain)
 
     def update(self, x: jax.Array) -> jax.Array:
-        """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
+        """One step: ``x`` [B, I] or [I] to outputs [B, O] or [O]."""
         for layer in self.layers:
             x = layer(x)
         return self.readout(x)
@@ -69,14 +100,23 @@ class Projected(brainstate.nn.Module):
     Args:
         neuron: of brainpy.state.
         projection: to it.
+        strength: what becomes of the spikes on the way there; None for nothing.
     """
 
-    def __init__(self, neuron: brainstate.nn.Module, projection: brainstate.nn.Module) -> None:
+    def __init__(
+        self,
+        neuron: brainstate.nn.Module,
+        projection: brainstate.nn.Module,
+        strength: brainstate.nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.neuron, self.projection = neuron, projection
+        self.neuron, self.projection, self.strength = neuron, projection, strength
 
     def update(self, x: jax.Array) -> jax.Array:
-        self.projection(u.math.concatenate([x, self.neuron.get_spike()], axis=-1))
+        spikes = self.neuron.get_spike()
+        if self.strength is not None:
+            spikes = self.strength(spikes)
+        self.projection(u.math.concatenate([x, spikes], axis=-1))
         return self.neuron()
 
 
@@ -86,7 +126,7 @@ class Stack(brainstate.nn.Module):
     Args:
         layers: modules.
         n_last: outputs of the last one.
-        n_out: classes, O.
+        n_out: classes or numbers, O.
     """
 
     def __init__(self, layers: list[brainstate.nn.Module], n_last: int, n_out: int) -> None:
@@ -95,7 +135,7 @@ class Stack(brainstate.nn.Module):
         self.readout = brainstate.nn.Linear(n_last, n_out)
 
     def update(self, x: jax.Array) -> jax.Array:
-        """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
+        """One step: ``x`` [B, I] or [I] to outputs [B, O] or [O]."""
         for layer in self.layers:
             x = layer(x)
         return self.readout(x)

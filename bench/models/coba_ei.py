@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import brainpy.state
 import brainstate
@@ -10,8 +11,8 @@ import braintools
 import brainunit as u
 import jax
 
-from bench.bounds import NotNegative, Positive
-from bench.models.base import Spiking, full_current, time_constants, widths
+from bench.bounds import Positive
+from bench.models.base import Spiking, full_current
 
 EXCITATORY = 0.8  # share of the neurons
 REVERSAL = 5.0 * u.mV, -2.0 * u.mV  # of the two conductances; rest is 0 mV, the threshold 1 mV
@@ -65,49 +66,22 @@ class Layer(brainstate.nn.Module):
         return self.neuron()
 
 
+@dataclass(eq=False, repr=False)
 class CobaEI(Spiking):
-    """Recurrent layers of excitatory and inhibitory neurons, and a leaky readout.
+    """Recurrent layers of excitatory and inhibitory neurons, four to one; at least one of a kind.
 
     Args:
-        n_in: inputs per step, I.
-        n_hidden: neurons of each layer, H, at least 2; four of five excite.
-        n_out: classes, O.
-        n_layers: recurrent layers, each reading the spikes of the one below.
-        tau_mem: membrane time constant in ms.
         tau_syn: time constant of the conductances in ms.
-        tau_out: time constant of the readout in ms.
-        gain, recurrent_gain: of the initial weights from below, and of those between the neurons.
-        tau_spread: standard deviation of the logarithm of the membrane time constants.
+        others: as of ``Spiking``.
     """
 
-    def __init__(
-        self,
-        n_in: int,
-        n_hidden: int,
-        n_out: int,
-        n_layers: int = 1,
-        tau_mem: Positive = 5.0,
-        tau_syn: Positive = 3.0,
-        tau_out: Positive = 5.0,
-        gain: Positive = 1.0,
-        recurrent_gain: NotNegative = 1.0,
-        tau_spread: NotNegative = 0.0,
-    ) -> None:
-        if n_hidden < 2:
-            raise ValueError(f"n_hidden: expected at least 2 (one of a kind), got {n_hidden}.")
-        super().__init__(
-            [
-                Layer(
-                    below,
-                    n_hidden,
-                    time_constants(tau_mem, tau_spread, n_hidden),
-                    tau_syn * u.ms,
-                    gain,
-                    recurrent_gain,
-                )
-                for below in widths(n_in, n_hidden, n_layers)
-            ],
-            n_hidden,
-            n_out,
-            tau_out,
-        )
+    tau_syn: Positive = 3.0
+
+    def __post_init__(self) -> None:
+        if self.n_hidden < 2:
+            raise ValueError(f"n_hidden: expected at least 2 (one of a kind), got {self.n_hidden}.")
+        super().__post_init__()
+
+    def layer(self, below: int, tau: u.Quantity) -> Layer:
+        tau_syn = self.tau_syn * u.ms
+        return Layer(below, self.n_hidden, tau, tau_syn, self.gain, self.recurrent_gain)

@@ -7,6 +7,8 @@ import braintools
 import jax
 import jax.numpy as jnp
 
+from bench.models.base import Stack, widths
+
 
 class GRUCell(brainstate.nn.Module):
     """A gated recurrent unit whose gates have matrices of their own, as the tutorials' cell has.
@@ -44,25 +46,16 @@ class GRUCell(brainstate.nn.Module):
         return self.h.value
 
 
-class GRU(brainstate.nn.Module):
+class GRU(Stack):
     """``n_layers`` GRU cells, each reading the one below, and a linear readout of the last.
 
     Args:
         n_in: inputs per step, I.
         n_hidden: units of each layer, H.
-        n_out: classes, O.
+        n_out: classes or numbers, O.
         n_layers: GRU layers.
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
-        super().__init__()
-        self.cells = [
-            GRUCell(n_in if layer == 0 else n_hidden, n_hidden) for layer in range(n_layers)
-        ]
-        self.readout = brainstate.nn.Linear(n_hidden, n_out)
-
-    def update(self, x: jax.Array) -> jax.Array:
-        """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
-        for cell in self.cells:
-            x = cell(x)
-        return self.readout(x)
+        cells = [GRUCell(below, n_hidden) for below in widths(n_in, n_hidden, n_layers)]
+        super().__init__(cells, n_hidden, n_out)

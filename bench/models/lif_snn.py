@@ -23,7 +23,7 @@ class LIFSNN(brainstate.nn.Module):
     Args:
         n_in: inputs per step, I.
         n_hidden: neurons of each layer, H.
-        n_out: classes, O.
+        n_out: classes or numbers, O.
         n_layers: recurrent layers; the tutorial has one.
         tau_mem: membrane time constant in ms.
         tau_out: time constant of the readout in ms.
@@ -66,7 +66,7 @@ class LIFSNN(brainstate.nn.Module):
         )
 
     def update(self, x: jax.Array) -> jax.Array:
-        """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
+        """One step: ``x`` [B, I] or [I] to outputs [B, O] or [O]."""
         for linear, neuron in zip(self.linears, self.neurons, strict=True):
             neuron(linear(jnp.concatenate([x, neuron.get_spike()], axis=-1)))
             x = neuron()

@@ -30,7 +30,7 @@ class LRU(Stack):
     Args:
         n_in: inputs per step, I.
         n_hidden: width, and complex units of each layer, H.
-        n_out: classes, O.
+        n_out: classes or numbers, O.
         n_layers: blocks.
         r_min, r_max: range of the initial decays.
     """

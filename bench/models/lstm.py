@@ -13,7 +13,7 @@ class LSTM(Stack):
     Args:
         n_in: inputs per step, I.
         n_hidden: units of each layer, H.
-        n_out: classes, O.
+        n_out: classes or numbers, O.
         n_layers: LSTM layers.
     """
 

@@ -46,7 +46,7 @@ class RTU(Stack):
     Args:
         n_in: inputs per step, I.
         n_hidden: pairs of states of each layer, H.
-        n_out: classes, O.
+        n_out: classes or numbers, O.
         n_layers: layers.
 
     Reference: E. Elelimy et al., "Real-Time Recurrent Learning using Trace Units in Reinforcement

@@ -76,7 +76,7 @@ def test_a_model_is_shown_with_the_gradient_of_every_algorithm(
 ) -> None:
     assert cli.main(["check", "model=gru", "n_hidden=4", "n_steps=8"]) == 0
     said = capsys.readouterr().out
-    assert "cells.0.candidate.weight.weight" in said
+    assert "layers.0.candidate.weight.weight" in said
     cosines = dict(line.split()[::2][:2] for line in said.splitlines() if " cosine " in line)
     refused = {line.split()[0] for line in said.splitlines() if " refused: " in line}
     assert {*cosines, *refused} == {path.stem for path in (cli.CONF / "algo").glob("*.yaml")}

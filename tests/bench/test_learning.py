@@ -87,7 +87,7 @@ def test_the_contracts_columns_are_there(by_devices: dict[int, dict[str, Any]]) 
     assert len(by_devices[1]["curves"]["loss"]) == 2
     weights = by_devices[1]["fidelity"]
     assert weights["readout.weight"]["rel_error"] < 1e-12
-    assert 0 < weights["synapses.0.comm.weight.weight"]["rel_error"] < 1
+    assert 0 < weights["layers.0.projection.comm.weight.weight"]["rel_error"] < 1
 
 
 def test_batchings_train_alike(by_batching: dict[str, dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DT_MS = 1.0
 
 # Models that are written down again in plain JAX, and what the parameters of a layer are called.
-LIF_LAYERS = {"bench.models.lif_net.LIFNet": "synapses.{}.comm"}
+LIF_LAYERS = {"bench.models.lif_net.LIFNet": "layers.{}.projection.comm"}
 MODELS = ("bench.models.gru.GRU", *LIF_LAYERS)
 
 
@@ -31,6 +31,8 @@ class PlainJax(Backend):
             return f"plain JAX is written down for bptt, not for {choices['algo']}"
         if config.model["_target_"] not in MODELS:
             return f"plain JAX has no {choices['model']}"
+        if config.model.get("tau_spread"):
+            return "plain JAX has one time constant for all neurons"
         if config.update_every != "sequence":
             return "plain JAX updates once a sequence"
         return ""
@@ -117,7 +119,7 @@ def network_of(model: Any, config: Config) -> Network:
     target, size = config.model["_target_"], (config.n_hidden, config.n_layers)
     if target not in LIF_LAYERS:
         return networks.gru(*size)
-    neuron, readout = model.neurons[0], model.readout
+    neuron, readout = model.layers[0].neuron, model.readout
     decay = math.exp(-DT_MS / _number(neuron.tau))
     return networks.lif(
         *size, readout.out_size[-1], LIF_LAYERS[target], decay, _number(readout.decay)

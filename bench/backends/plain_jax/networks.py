@@ -46,7 +46,7 @@ def gru(n_hidden: int, n_layers: int) -> Network:
     def step(params: Params, states: States, x: jax.Array) -> tuple[States, jax.Array]:
         new = []
         for layer, h_tm1 in enumerate(states):
-            name = f"cells.{layer}"
+            name = f"layers.{layer}"
             xh = jnp.concatenate([x, h_tm1], axis=-1)
             z = jax.nn.sigmoid(linear(params[f"{name}.update_gate"], xh))
             r = jax.nn.sigmoid(linear(params[f"{name}.reset_gate"], xh))
