@@ -21,6 +21,7 @@ eligibility over windows; J. Menick et al., "SnAp", arXiv:2006.07232, for the ap
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -144,7 +145,7 @@ class D_RTRL(WindowedAlgorithm):
         zero = graph.zero_flow(local.n_steps)
         if local.keep is not None:  # steps of a sample that has started anew since may hold NaN
             transition, f, x = forget((local.transition, local.f, local.x), remembered(local.keep))
-            local = Derivatives(transition, f, x, local.keep, local.n_steps)
+            local = replace(local, transition=transition, f=f, x=x)
         passed = [products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)]
         entered = {}
         for source, f, x in zip(graph.sources, local.f, local.x, strict=True):

@@ -23,11 +23,9 @@ neurons", Nature Communications 11 (2020), arXiv:1901.09049.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from core.algorithms.d_rtrl import D_RTRL
@@ -40,18 +38,6 @@ from core.execution.rollout import Record
 from core.execution.window import Derivatives
 
 __all__ = ["EProp"]
-
-
-@partial(
-    jax.tree_util.register_dataclass,
-    meta_fields=["n_steps"],
-    data_fields=["transition", "f", "x", "keep", "matrices"],
-)
-@dataclass(frozen=True)
-class Filtered(Derivatives):
-    """`Derivatives` of the groups with their filters Z, and B of each readout, [I, O]."""
-
-    matrices: tuple[Any, ...] = ()
 
 
 class EProp(D_RTRL):
@@ -100,8 +86,8 @@ class EProp(D_RTRL):
             graph = with_components(graph, readout.below, graph.groups[readout.below].states[:1])
         return graph
 
-    def linearised(self, values: Any, record: Record, keep: Any) -> Filtered:
-        """Z_t = k Z_{t-1} + z_t beside the model's own recurrences."""
+    def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
+        """Z_t = k Z_{t-1} + z_t beside the model's own recurrences; B of each readout, [I, O]."""
         graph, local = self.graph, super().linearised(values, record, keep)
         transition, f = list(map(dict, local.transition)), [list(map(dict, b)) for b in local.f]
         behind, matrices = self.backwards(values), []
@@ -119,17 +105,16 @@ class EProp(D_RTRL):
                         of_block[z] = d[..., block.columns].astype(dtype)
             assert isinstance(op, Operation)
             matrices.append(op.matrix(behind[op.w]))
-        rest = local.x, local.keep, local.n_steps
-        return Filtered(tuple(transition), tuple(map(tuple, f)), *rest, tuple(matrices))
+        flows = tuple(map(tuple, f))
+        return replace(local, transition=tuple(transition), f=flows, own=tuple(matrices))
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """D-RTRL's; r also remembers earlier z: dr_{t-1} = f_r (Z_{t-1} dW) B."""
-        assert isinstance(local, Filtered)
         moved, dq = self.flow(self.traced(graph), local, past, d_weights)
         dh = graph.of_states(moved)
-        known = zip(self.readouts(graph), self.filters(graph), local.matrices, strict=True)
+        known = zip(self.readouts(graph), self.filters(graph), local.own, strict=True)
         for readout, z, matrix in known:
             own, block = graph.groups[readout.group], graph.sources[readout.source].blocks[0]
             dr = block.of_neurons(readout.passed(moved[readout.below][z], matrix))

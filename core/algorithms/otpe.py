@@ -18,11 +18,9 @@ SNNs", arXiv:2311.16151.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from core.algorithms.ottt import OTTT
@@ -37,18 +35,6 @@ from core.execution.window import Derivatives
 from core.traces.dense import enter, outer
 
 __all__ = ["OTPE"]
-
-
-@partial(
-    jax.tree_util.register_dataclass,
-    meta_fields=["n_steps"],
-    data_fields=["transition", "f", "x", "keep", "read"],
-)
-@dataclass(frozen=True)
-class WithReaders(Derivatives):
-    """`Derivatives`, and of each reader dz/dy by source and its matrix [I, H]."""
-
-    read: tuple[tuple[list[Any], Any], ...] = ()
 
 
 class OTPE(OTTT):
@@ -85,7 +71,8 @@ class OTPE(OTTT):
         ]
         return {"x": super().init_traces(graph), "effects": effects}
 
-    def linearised(self, values: Any, record: Record, keep: Any) -> WithReaders:
+    def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
+        """With dz/dy by source, and the matrix [I, H], of each reader."""
         graph, local, read = self.graph, super().linearised(values, record, keep), []
         behind = self.backwards(values)
         for reader in self.readers(graph):
@@ -93,17 +80,14 @@ class OTPE(OTTT):
             assert isinstance(op, Operation)
             dz = reading(graph, values, record, reader.source).sources
             read.append((dz, op.matrix(behind[op.w])))
-        return WithReaders(
-            local.transition, local.f, local.x, local.keep, local.n_steps, tuple(read)
-        )
+        return replace(local, own=tuple(read))
 
     def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
         """The past is ex_t of every step, and E where the window begins."""
-        assert isinstance(local, WithReaders)
         old = self.init_traces(graph) if traces is None else traces
         last, seen = super().follow(graph, local, old["x"], keep)
         effects = []
-        every = zip(self.readers(graph), local.read, old["effects"], strict=True)
+        every = zip(self.readers(graph), local.own, old["effects"], strict=True)
         for reader, (dz, _), before in every:
             left = reader.decay ** jnp.arange(local.n_steps - 1.0, -1.0, -1.0)  # at the end
             new = {}
@@ -122,10 +106,9 @@ class OTPE(OTTT):
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """OTTT's, and k (E_{t-1} dW) W of the layer above."""
-        assert isinstance(local, WithReaders)
         dh, dq = super().direction(graph, local, past[0], d_weights)
         own = tuple(dq)
-        every = zip(self.readers(graph), local.read, past[1], strict=True)
+        every = zip(self.readers(graph), local.own, past[1], strict=True)
         for reader, (dz, matrix), before in every:
             group = graph.groups[reader.below]
             start = {0: jnp.zeros((*group.lead, group.n), matrix.dtype)}

@@ -30,12 +30,10 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -51,21 +49,6 @@ from core.execution.window import Derivatives
 from core.traces.dense import enter
 
 __all__ = ["SnAp"]
-
-
-@partial(
-    jax.tree_util.register_dataclass,
-    meta_fields=["n_steps"],
-    data_fields=["transition", "f", "x", "keep", "own"],
-)
-@dataclass(frozen=True)
-class WithOwn(Derivatives):
-    """`Derivatives` with D + f R in the place of D.
-
-    own: R, as of `couplings`.
-    """
-
-    own: tuple[tuple[dict[int, Any], ...], ...] = ()
 
 
 class SnAp(D_RTRL):
@@ -134,7 +117,8 @@ class SnAp(D_RTRL):
             found.append({s: [s, *extended.live[own + k :: own]] for k, s in enumerate(group.live)})
         return found
 
-    def linearised(self, values: Any, record: Record, keep: Any) -> WithOwn:
+    def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
+        """D + f R in the place of D, and R as of `couplings`."""
         graph, local = self.graph, super().linearised(values, record, keep)
         every, at = self.near(graph), self.components(graph)
         own = couplings(graph, values, record, every)
@@ -156,13 +140,12 @@ class SnAp(D_RTRL):
                         for (a, to), (c, of) in product(enumerate(at[g][s]), enumerate(at[g][p])):
                             more = flow[s][..., every[g][:, a]] * r[..., a, c]
                             pairs[to, of] = pairs.get((to, of), 0) + more
-        return WithOwn(tuple(transition), local.f, local.x, local.keep, local.n_steps, own)
+        return replace(local, transition=tuple(transition), own=own)
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """D-RTRL's, with dy_t = x_t dW + R_t dh_{t-1}, each summed where it happens."""
-        assert isinstance(local, WithOwn)
         moved, dq = self.flow(self.traced(graph), local, past, d_weights)
         every, at = self.near(graph), self.components(graph)
         z = [  # by group and state, [K, lead, n, reach]

@@ -27,7 +27,7 @@ __all__ = ["Derivatives", "Perturbation", "derivatives", "push"]
 @partial(
     jax.tree_util.register_dataclass,
     meta_fields=["n_steps"],
-    data_fields=["transition", "f", "x", "keep"],
+    data_fields=["transition", "f", "x", "keep", "own"],
 )
 @dataclass(frozen=True)
 class Derivatives:
@@ -37,6 +37,7 @@ class Derivatives:
     f[k][b][s]: dh[s]/dy of block b of the k-th source, [K, lead, width]; y is an operation's output
       or an element-wise parameter.
     x[k]: the operand of the k-th source, [K, lead, I]; None for an element-wise parameter.
+    own: what a rule wants of each step beside these, arrays [K, ...].
     """
 
     transition: tuple[dict[tuple[int, int], Any], ...]
@@ -44,6 +45,7 @@ class Derivatives:
     x: tuple[Any, ...]
     keep: Any  # of a Restart, or None
     n_steps: int
+    own: Any = None
 
 
 def derivatives(
