@@ -216,8 +216,12 @@ class Operation:
         width = len(range(self.width)[columns])
         if dw is None:
             return jnp.zeros((n_steps, *self.lead, width), x.dtype)
-        # Two-dimensional, so that the transpose, dW = x^T dy, is one plain GEMM as well.
-        return (x.reshape(-1, self.rows) @ dw).reshape(n_steps, *self.lead, width)
+        # Two-dimensional, so that the transpose, dW = x^T dy, is one plain GEMM as well. One row
+        # alone would be no product to XLA: it writes the outer one into each place that reads dW,
+        # and there computes dy again for every element.
+        x = x.reshape(-1, self.rows)
+        dy = (jnp.pad(x, ((0, 1), (0, 0))) @ dw)[:1] if len(x) == 1 else x @ dw
+        return dy.reshape(n_steps, *self.lead, width)
 
     def cut(self, dw: Any, runs: Sequence[slice]) -> list[Any]:
         """`moved` in consecutive runs of columns. (A slice for each would be transposed to so many
