@@ -6,6 +6,7 @@ Set before any test module imports jax, because jax reads these once.
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compilation is most of what the tests cost: without its slow passes, and without the emitter that
-# is the slowest of them (a flag of this jaxlib alone), it takes a quarter of that.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
-if version("jaxlib").startswith("0.10."):
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+# is the slowest of them (a flag of this jaxlib alone), it takes a quarter of that. Timed suites
+# time what users run.
+if not any("benchmarks" in word for word in sys.argv):
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+    if version("jaxlib").startswith("0.10."):
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
 # Often the same programs are compiled. Cells keep them, by what they compute and XLA's version and
 # flags; so does tests/core/conftest.py. `make clean` forgets.
 COMPILED = Path(__file__).resolve().parents[1] / "build" / "compiled"
