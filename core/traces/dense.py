@@ -199,8 +199,8 @@ def _over_samples(ct: Any, eps: Any, dw: Any) -> Any:
     eps, ct = eps.reshape(rows, n_in, width), ct.reshape(rows, width)
     if jax.default_backend() != "cpu":
         return (eps * ct[:, None]).sum(axis=0).astype(dw.aval.dtype).reshape(shape)
-    most = rows // 2 if eps.size * eps.dtype.itemsize < CACHED_BYTES else 4
-    size = max(k for k in range(1, max(1, min(most, 32)) + 1) if rows % k == 0)
+    most = 8 if rows > 8 and eps.size * eps.dtype.itemsize < CACHED_BYTES else 4
+    size = max(k for k in range(1, most + 1) if rows % k == 0)
 
     def some(i: Any, total: Any) -> Any:
         for at in (i * size + j for j in range(size)):
