@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import core
+from core.traces import dense
 from core.traces.pending import Pending
 
 from . import rate_models as rate
@@ -193,3 +194,12 @@ def test_room_follows_from_sizes() -> None:
     assert rooms(core.ES_D_RTRL(model, 0.9), 2**15, 1) == set()
     with pytest.raises(core.InvalidArgument, match="pending to be"):
         core.D_RTRL(model, pending=0)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 7, 12, 40])
+def test_a_trace_is_contracted_with_the_credit_of_every_sample(batch: int) -> None:
+    draw = np.random.default_rng(0)
+    eps, credit = draw.normal(size=(batch, 5, 3)), draw.normal(size=(batch, 3))
+    pull = jax.jit(lambda eps, ct: jax.vjp(lambda dw: dense._by_samples(eps, dw), eps[0])[1](ct))
+    (found,) = pull(eps, credit)
+    np.testing.assert_allclose(found, np.einsum("bih,bh->ih", eps, credit), rtol=1e-12)
