@@ -67,16 +67,25 @@ class Learned:
 
 def metric_of(cells: pd.DataFrame) -> str:
     """What is judged in a setting; "" where nothing was trained."""
-    return next((m for m in LEARNED if cells[m].notna().any()), "")
+    found = [m for m in LEARNED if cells[m].notna().any()]
+    return [*found, *(m for m in LEARNED if cells["diverged"].eq(m).any()), ""][0]
 
 
 def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
-    """What one method's rows of a setting came to, at the best of its learning rates."""
+    """What one method's rows of a setting came to, at the best of its learning rates.
+
+    A run that diverged, so that its score is no number, counts as one that guesses: left out, it
+    would leave a mean of those that happened not to.
+    """
+    chance = _chance(cells, metric)
+    values = cells[metric].mask(cells[metric].isna() & cells["diverged"].ne(""), chance)
     # As plain rows: there are few, and grouping a table of them takes a hundred times as long.
     rows = [
         row
         for row in zip(
-            *(cells[c].tolist() for c in ("lr", "seed", "batching", "health", metric)), strict=True
+            *(cells[c].tolist() for c in ("lr", "seed", "batching", "health")),
+            values.tolist(),
+            strict=True,
         )
         if row[-1] == row[-1]
     ]
@@ -90,12 +99,11 @@ def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
     whole = {lr: found for lr, found in rates.items() if len(found) == most}
     sign = -1.0 if metric == "loss_final" else 1.0
     lr = max(whole, key=lambda rate: (sign * float(np.mean(list(whole[rate].values()))), rate or 0))
-    values = np.array([whole[lr][seed] for seed in sorted(whole[lr], key=str)])
+    scores = np.array([whole[lr][seed] for seed in sorted(whole[lr], key=str)])
     n_test = _one_number(cells, "n_test")
-    figure = interval(values, bounds=BOUNDS.get(metric))
-    if metric == "test_accuracy" and len(values) == 1 and n_test > 0 and 0 <= values[0] <= 1:
-        figure = wilson(float(values[0]), int(n_test))
-    chance = _chance(cells, metric)
+    figure = interval(scores, bounds=BOUNDS.get(metric))
+    if metric == "test_accuracy" and len(scores) == 1 and n_test > 0 and 0 <= scores[0] <= 1:
+        figure = wilson(float(scores[0]), int(n_test))
     n = n_test if n_test > 0 else _UNKNOWN_TEST
     return Learned(
         metric=metric,

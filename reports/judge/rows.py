@@ -26,6 +26,8 @@ _IN_WORDS = {"update_every=sequence": "", "update_every=1": " (updated every ste
 _OF_A_WAY = frozenset({"algo", "backend", "batching", "update_every", "python", "devices"})
 ALGOS = ("bptt", "bptt_checkpointed", "bptt_truncated", "rtrl", "d_rtrl", "es_d_rtrl", "immediate")
 BATCHINGS = ("manual", "vmap", "single")
+# What training comes to that is no number where it diverged; the most telling first.
+UNBOUNDED = ("test_r2", "r2", "loss_final")
 
 
 def rows(records: Sequence[Record]) -> pd.DataFrame:
@@ -124,6 +126,9 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
         contended=pd.Series(map(contended, records), index=table.index, dtype=bool)
         | table["shared_with"].gt(0),
         one_thread=one_thread(table),
+        diverged=[
+            next((m for m in UNBOUNDED if r["metrics"].get(m, 0.0) is None), "") for r in records
+        ],
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],
     )

@@ -224,6 +224,26 @@ def test_guessing_numbers_explains_nothing() -> None:
     }
 
 
+def test_seeds_that_diverged_count_as_guesses() -> None:
+    """R² of what is no number is null: a mean over the seeds that are left would hide it."""
+    none = {"accuracy": None, "test_accuracy": None, "n_classes": None}
+
+    def found(**ways: list[float | None]) -> dict[str, tuple[float, str]]:
+        cells = [
+            cell(algo, seed=seed, test_r2=score, loss_final=score, **none)
+            for algo, scores in ways.items()
+            for seed, score in enumerate(scores)
+        ]
+        learned = {w.name: w.learned for w in first(cells).ways}
+        return {name: (round(f.figure.centre, 2), f.verdict) for name, f in learned.items()}
+
+    assert found(bptt=[0.9] * 3, d_rtrl=[None, None, 0.9]) == {
+        "bptt": (0.9, "learned"),
+        "d_rtrl": (0.3, "far behind"),
+    }
+    assert found(d_rtrl=[None] * 3) == {"d_rtrl": (0.0, "at chance")}
+
+
 def test_ties_go_by_memory_then_accuracy_then_approximations() -> None:
     def chosen(**mib_and_accuracy: tuple[float, float]) -> tuple[str, tuple[str, ...], list[str]]:
         answer = first(
