@@ -174,14 +174,21 @@ def closer(
     """The gradient of an algorithm is nearer to BPTT's than that of another, where an option of the
     network is known to have a value.
     """
-    gaps: list[float] = []
+    ratios: list[float] = []  # of what is missing to a cosine of one: it grows with the length
     keys: list[str] = []
     for setting in settings:
-        ways = {w.algo: w for w in setting.ways if _own(w) and w.cosine == w.cosine}
+        ways = {w.algo: w for w in setting.ways if _own(w) and w.cosine < 1}
         if column in setting.row and number(setting.row[column]) == value and {of, to} <= {*ways}:
-            gaps.append(ways[of].cosine - ways[to].cosine)
+            ratios.append((1 - ways[of].cosine) / (1 - ways[to].cosine))
             keys += [*ways[of].keys, *ways[to].keys]
-    return _gap(gaps, f"{of}'s cosine less {to}'s:", "settings", keys)
+    if not ratios:
+        return None
+    ratio = interval(ratios)
+    told = ratio.kind == STUDENT
+    holds = True if told and ratio.high < 1 else False if told and ratio.low > 1 else None
+    ends = f" ({short(ratio.low)} to {short(ratio.high)})" if len(ratios) > 1 else ""
+    figure = f"{of}'s cosine lacks {short(ratio.centre)}{ends} times what {to}'s lacks to one"
+    return _finding(holds, f"{figure}, in {len(ratios)} settings.", keys)
 
 
 def _gap(
