@@ -242,6 +242,8 @@ def test_seeds_that_diverged_count_as_guesses() -> None:
         "d_rtrl": (0.3, "far behind"),
     }
     assert found(d_rtrl=[None] * 3) == {"d_rtrl": (0.0, "at chance")}
+    unknown = first([cell(loss_final=None, **none)])
+    assert (unknown.metric, unknown.ways[0].learned) == ("", None)
 
 
 def test_ties_go_by_memory_then_accuracy_then_approximations() -> None:
