@@ -68,7 +68,7 @@ class EProp(D_RTRL):
         return graph
 
     def readouts(self, graph: Graph) -> list[Reader]:
-        """The leaky groups that nothing reads in turn."""
+        """The leaky groups that no product reads in turn."""
         return self.once(graph, self._readouts)
 
     def _readouts(self, graph: Graph) -> list[Reader]:

@@ -8,7 +8,8 @@ With the decay a of a layer's membrane, and x what its product y = x W reads,
 What a weight does to v is followed as if the neuron had not been reset since, which makes the trace
 of a weight a product of one of its input and the present: memory O(B I). A leaky readout is treated
 alike, with its own decay. a is read off the model, its spikes held fixed; a layer that has no such
-number (a GRU, an adaptive neuron, a synapse with a state of its own) is refused.
+number (a GRU, an adaptive neuron, a synapse with a state of its own) is refused, and so is one that
+is not driven by y times a constant, or is read as it was before the step: ex_t is of the present v.
 
 In one step dy_t = ex_t dW; for neurons without a reset this is D-RTRL.
 
@@ -24,6 +25,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from core.algorithms.windowed import WindowedAlgorithm
+from core.analysis.cuts import late_states
 from core.analysis.decay import constant_decay
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, pieces
@@ -60,9 +62,15 @@ class OTTT(WindowedAlgorithm):
                     names = ", ".join(graph.hidden[s].name for s in graph.groups[g].states)
                     raise NotRepresentable(
                         f"leaky integrators with one constant decay, for {rule}",
-                        f"{names}, which {op.name} feeds and which decays otherwise",
+                        f"{names}, which {op.name} feeds and which decays or is driven otherwise",
                         "Use core.D_RTRL or core.EProp.",
                     )
+        for s in late_states(graph):
+            raise NotRepresentable(
+                f"states that are read after they have been updated, for {rule}",
+                f"{graph.hidden[s].name}, which another layer or an output reads one step late",
+                "Read it after its update, or use core.D_RTRL or core.EProp.",
+            )
         return graph
 
     def decays(self, graph: Graph) -> list[Any]:

@@ -31,10 +31,10 @@ from core.analysis.operation import Operation
 from core.equations.differential import differential
 from core.equations.elements import Elements, Mask, compact, union
 from core.equations.links import differentiable
-from core.equations.program import Equation, reached
+from core.equations.program import Equation, needed, reached
 from core.equations.relations import closure
 
-__all__ = ["credited_states", "loops_of", "read_states", "with_cuts"]
+__all__ = ["credited_states", "late_states", "loops_of", "read_states", "with_cuts"]
 
 
 def read_states(graph: Graph) -> frozenset[int]:
@@ -53,10 +53,28 @@ def read_states(graph: Graph) -> frozenset[int]:
 
 def credited_states(graph: Graph) -> frozenset[int]:
     """Hidden arrays whose previous value reaches an output along the paths of `Graph.credit`."""
-    sources = {h.var: frozenset([i]) for i, h in enumerate(graph.hidden)}
+    return _credited(graph, range(len(graph.hidden)), set())
+
+
+def late_states(graph: Graph) -> frozenset[int]:
+    """Those of them that are read as they were before the step, by a path that nothing of what
+    drives the state in this step meets on its way."""
+    late = frozenset[int]()
+    for g, group in enumerate(graph.groups):
+        own = {op.y: frozenset([g]) for op in graph.operations for b in op.blocks if b.group == g}
+        for i in (group.states[s] for s in group.live):
+            found = reached(needed(graph.body, [graph.hidden[i].new], given=own), own)
+            late |= _credited(graph, [i], {v for v, drives in found.items() if drives})
+    return late
+
+
+def _credited(graph: Graph, hidden: Iterable[int], ends: set[int]) -> frozenset[int]:
+    """Along paths that do not lead through `ends`."""
+    sources = {graph.hidden[i].var: frozenset([i]) for i in hidden}
     avals = graph.program.avals
     step, avals = differential(graph.credit.equations, avals, sources, graph.rules)
-    found = reached(step, sources, differentiable(avals))
+    passes = differentiable(avals)
+    found = reached(step, sources, lambda eqn: [v for v in passes(eqn) if v not in ends])
     return frozenset[int]().union(*(found.get(a, ()) for a in graph.out_atoms))
 
 

@@ -1,8 +1,9 @@
 """What is left of a state after a step, where that is one number for all neurons and all times.
 
-A leaky integrator v_t = a v_{t-1} + ... has such an a, whatever drives it. With `held`, spikes (all
-functions that have a derivative rule of their own) count as constants, so that a neuron that is
-reset by its own spikes still has the decay of its membrane.
+A leaky integrator v_t = a v_{t-1} + f y_t has such an a, and an f that no data change: what a
+weight has done to v then only fades. With `held`, spikes (all functions that have a derivative rule
+of their own) count as constants, so that a neuron that is reset by its own spikes still has the
+decay of its membrane.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from jax import lax
 
 from core.analysis.graph import Graph
 from core.equations.differential import RULES
-from core.equations.program import Equation, bind, evaluate, flatten_jaxpr, needed, read
+from core.equations.program import Equation, Program, bind, evaluate, flatten_jaxpr, needed, read
 
 SPIKES = (*RULES, "heaviside_surrogate_gradient")  # the last one is braintools'
 
@@ -27,9 +28,9 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
     """dh_t/dh_{t-1} of a group of one live state, every operation's output held fixed.
 
     Returns:
-      None where it depends on data or weights, differs from neuron to neuron, or where several
-      states carry credit. Zero where none does. An array that is being traced is taken to be alike
-      for all neurons.
+      None where it depends on data or weights, differs from neuron to neuron, where several states
+      carry credit, or where dh_t/dy_t of what drives it depends on data. Zero where no state
+      carries credit. An array that is being traced is taken to be alike for all neurons.
     """
     graph = graph.sample or graph
     own = graph.groups[group]
@@ -50,21 +51,33 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
             return None
         return [lax.stop_gradient(o) for o in bind(eqn, [read(env, a) for a in eqn.inputs])]
 
-    def derivative(values: dict[int, Any]) -> Any:
-        def new(previous: Any) -> Any:
-            return read(evaluate(equations, {**known, **values, h.var: previous}, hold), h.new)
+    driving = [op.y for op in graph.operations if op.y in free]
 
-        after, pull = jax.vjp(new, values[h.var])
-        return pull(jnp.ones_like(after))[0]
+    def derivative(values: dict[int, Any]) -> Any:
+        def new(moved: dict[int, Any]) -> Any:
+            return read(evaluate(equations, {**known, **values, **moved}, hold), h.new)
+
+        after, pull = jax.vjp(new, {v: values[v] for v in (h.var, *driving)})
+        (found,) = pull(jnp.ones_like(after))
+        return found[h.var], *(found[v] for v in driving)
 
     program = flatten_jaxpr(jax.make_jaxpr(derivative)(free))
-    (end,) = program.outputs
-    equations = needed(program.equations, [end])
-    if {*program.inputs}.intersection([end, *(v for eqn in equations for v in eqn.variables)]):
+    end, *inflow = program.outputs
+    given = dict(zip(sorted(free), program.inputs, strict=True))
+    varying = {*graph.arg_vars, *(v.var for v in graph.hidden), *(v for v, _ in graph.others)}
+    data = {given[v] for v in varying.union(driving) & free.keys()}
+    if _reads(program, [end]) & {*program.inputs} or _reads(program, inflow) & data:
         return None
+    equations = needed(program.equations, [end])
     known = dict(program.constants)
     if any(isinstance(a, jax.core.Tracer) for a in known.values()):  # a model made inside of jit
         return read(evaluate(equations, known), end).reshape(-1)[0]
     with jax.ensure_compile_time_eval():
         found = np.asarray(read(evaluate(equations, known), end))
     return float(found.flat[0]) if found.size and (found == found.flat[0]).all() else None
+
+
+def _reads(program: Program, ends: list[Any]) -> set[int]:
+    """The variables on which some results depend."""
+    equations = needed(program.equations, ends)
+    return {*ends, *(v for eqn in equations for v in eqn.variables)}

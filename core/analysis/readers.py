@@ -74,10 +74,10 @@ def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
 
 
 def is_read(graph: Graph, group: int) -> bool:
-    """Whether an operation that feeds a state reads the group."""
+    """Whether an operation reads the group, one that feeds no state included."""
     own = {graph.hidden[s].var for s in graph.groups[group].states}
-    feeding = [op.x for op in graph.operations if op.blocks]
-    read = {v for eqn in needed(graph.body, feeding) for v in eqn.variables} | {*feeding}
+    operands = [op.x for op in graph.operations]
+    read = {v for eqn in needed(graph.body, operands) for v in eqn.variables} | {*operands}
     return not own.isdisjoint(read)
 
 

@@ -183,6 +183,59 @@ def test_what_is_no_leaky_integrator_is_refused(make: Any) -> None:
             core.initialise(make(case.model()), data_for().xs[0])
 
 
+class Leaky(brainstate.nn.Module):
+    """v = 0.8 v + x W, r = 0.9 r + drive(v V), which a product reads in turn if it is `hidden`."""
+
+    def __init__(self, drive: Any = lambda y: y, late: bool = False, hidden: bool = False) -> None:
+        super().__init__()
+        draw = np.random.default_rng(0).normal
+        self.drive, self.late, self.hidden = drive, late, hidden
+        self.W = brainstate.ParamState(draw(size=(N_IN, N_HIDDEN)))
+        self.V = brainstate.ParamState(draw(size=(N_HIDDEN, 2)))
+        self.out = brainstate.ParamState(draw(size=(2, 2)))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.v = brainstate.HiddenState(np.zeros((*lead, N_HIDDEN)))
+        self.r = brainstate.HiddenState(np.zeros((*lead, 2)))
+
+    def update(self, x: Any) -> Any:
+        before = self.v.value
+        self.v.value = 0.8 * before + x @ self.W.value
+        read = jax.numpy.tanh(before if self.late else self.v.value)
+        self.r.value = 0.9 * self.r.value + self.drive(read @ self.V.value)
+        return self.r.value @ self.out.value if self.hidden else self.r.value
+
+
+@pytest.mark.parametrize("make", [core.OTTT, core.OTPE])
+def test_what_its_present_trace_cannot_tell_is_refused(make: Any) -> None:
+    """An f_t that data change, and v as it was before the step."""
+    x = data_for().xs[0]
+    with pytest.raises(core.NotRepresentable, match="or is driven otherwise"):
+        core.initialise(make(Leaky(drive=jax.numpy.tanh)), x)
+    with pytest.raises(core.NotRepresentable, match=r"got v, which .* reads one step late"):
+        core.initialise(make(Leaky(late=True)), x)
+    core.initialise(make(Leaky(drive=lambda y: 0.3 * y)), x)
+
+
+def test_what_is_no_leaky_readout_has_no_filter() -> None:
+    """E-prop is D-RTRL there: r is no sum of what has been read, or has a readout of its own."""
+    data = data_for()
+    for model, alike in (
+        (Leaky(), False),
+        (Leaky(drive=jax.numpy.tanh), True),
+        (Leaky(hidden=True), True),
+    ):
+
+        def both(model: Any = model) -> Any:
+            e_prop = core.EProp(model, feedback="symmetric", window=3)
+            return [named(gradient_of(a, data)[0]) for a in (e_prop, core.D_RTRL(model))]
+
+        e_prop, d_rtrl = run(both)
+        assert (relative_error(e_prop["W"], d_rtrl["W"]) < 1e-12) == alike
+        assert relative_error(e_prop["V"], d_rtrl["V"]) < 1e-12
+
+
 def test_uoro_is_unbiased() -> None:
     """Over N samples that differ by next to nothing, so that each has signs of its own."""
     model, one = rate.RECURRENT.model(), data_for(batch=1)
