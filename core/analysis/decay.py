@@ -41,7 +41,7 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
     given = {*known, *(op.y for op in graph.operations)}
     equations = needed((*graph.prelude, *graph.body), [h.new], given=given)
     made = {v for eqn in equations for v in eqn.outputs}
-    read_by = {v for eqn in equations for v in eqn.variables} | {h.var}
+    read_by = {v for eqn in equations for v in eqn.variables} | {h.var, h.new}
     free = {
         v: jax.ShapeDtypeStruct(avals[v].shape, avals[v].dtype) for v in read_by - made - set(known)
     }
@@ -63,17 +63,17 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
 
     program = flatten_jaxpr(jax.make_jaxpr(derivative)(free))
     end, *inflow = program.outputs
-    given = dict(zip(sorted(free), program.inputs, strict=True))
+    inputs = dict(zip(sorted(free), program.inputs, strict=True))
     varying = {*graph.arg_vars, *(v.var for v in graph.hidden), *(v for v, _ in graph.others)}
-    data = {given[v] for v in varying.union(driving) & free.keys()}
+    data = {inputs[v] for v in varying.union(driving) & free.keys()}
     if _reads(program, [end]) & {*program.inputs} or _reads(program, inflow) & data:
         return None
     equations = needed(program.equations, [end])
-    known = dict(program.constants)
-    if any(isinstance(a, jax.core.Tracer) for a in known.values()):  # a model made inside of jit
-        return read(evaluate(equations, known), end).reshape(-1)[0]
+    settled = dict(program.constants)
+    if any(isinstance(a, jax.core.Tracer) for a in settled.values()):  # a model made inside of jit
+        return read(evaluate(equations, settled), end).reshape(-1)[0]
     with jax.ensure_compile_time_eval():
-        found = np.asarray(read(evaluate(equations, known), end))
+        found = np.asarray(read(evaluate(equations, settled), end))
     return float(found.flat[0]) if found.size and (found == found.flat[0]).all() else None
 
 
