@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bench import child, processes
+from bench.cell.worker import is_refusal
 from bench.config import Config
 from bench.errors import BadInput
 from bench.instantiate import check, instantiate, task_of
@@ -130,6 +131,8 @@ def _built(job: Mapping[str, Any]) -> Finding:
     except (MemoryError, jax.errors.JAXTypeError):
         raise
     except Exception as error:
+        if is_refusal(error):
+            return finding(error=_line(error))
         # A prediction is a courtesy: the cell itself will say what is wrong.
         traceback.print_exc()
         return finding(note=f"{type(error).__name__}: {_line(error)}")

@@ -112,7 +112,7 @@ def failure(error: Exception, phase: str) -> tuple[str, str]:
     """Status and reason of a cell that raised, told from the error's own words."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
-    if _is_refusal(error):
+    if is_refusal(error):
         return "skipped", text.partition(": ")[2]
     where = "compile" if phase in COMPILE_PHASES else "run"
     full = isinstance(error, MemoryError) or any(
@@ -123,7 +123,7 @@ def failure(error: Exception, phase: str) -> tuple[str, str]:
     return "crashed", f"{text} (phase {phase})"
 
 
-def _is_refusal(error: Exception) -> bool:
+def is_refusal(error: Exception) -> bool:
     """Whether the core says that an algorithm is not defined on a model: an answer, not a fault."""
     core = sys.modules.get("core")  # a failed import leaves none
     return core is not None and isinstance(error, core.NotRepresentable)

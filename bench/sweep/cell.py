@@ -109,10 +109,20 @@ def identity(
 
 
 def told_apart(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells in their order, those of one title with the settings in which they differ."""
-    titles = [cell.title() for cell in cells]
-    settings = [{**cell.choices, **dict(_settings(cell.config.plain()))} for cell in cells]
-    values: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    """The cells in their order, those of one title with the settings in which they differ.
+
+    What belongs to a choice, as ``n_test`` to a task, is named only where that choice is the same.
+    """
+    titles = [replace(cell, apart=()).title() for cell in cells]
+    settings = [
+        {(key, key): option for key, option in cell.choices.items()}
+        | {
+            (key, cell.choices.get(key.partition(".")[0], "")): value
+            for key, value in _settings(cell.config.plain())
+        }
+        for cell in cells
+    ]
+    values: defaultdict[tuple[str, tuple[str, str]], set[str]] = defaultdict(set)
     for title, own in zip(titles, settings, strict=True):
         for key, value in own.items():
             values[title, key].add(str(value))
@@ -120,7 +130,7 @@ def told_apart(cells: Sequence[Cell]) -> list[Cell]:
         replace(
             cell,
             apart=tuple(
-                f"{key.rpartition('.')[2]}={value}"
+                f"{key[0].rpartition('.')[2]}={value}"
                 for key, value in own.items()
                 if len(values[title, key]) > 1
             ),

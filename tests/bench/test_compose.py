@@ -140,6 +140,8 @@ def test_titles_tell_cells_apart_by_what_differs() -> None:
     ]
     apart = [cell.title() for cell in cli.cells_of(None, ["algo=bptt,d_rtrl"], multirun=True)]
     assert apart == ["bptt manual lif_net B64 H64 T8", "d_rtrl manual lif_net B64 H64 T8"]
+    own = [c.title() for c in cli.cells_of(None, ["task=digits,sine"], multirun=True)]
+    assert own == [f"d_rtrl manual lif_net B64 H64 T8 task={task}" for task in ("digits", "sine")]
 
 
 def test_repeats_are_rounds() -> None:

@@ -94,6 +94,11 @@ def test_every_way_tries_the_same_rates_and_learns_by_itself() -> None:
     assert {c.identity({}) for c in again} == {c.identity({}) for c in cells}
 
 
+def test_cells_are_told_apart_by_their_way_and_by_their_point() -> None:
+    titles = [c.title() for c in contest("algo=es_d_rtrl", "optimizer=adam,sgd").first()]
+    assert len(set(titles)) == len(titles) == 2 + 2 * 4
+
+
 def test_each_way_gets_fresh_seeds_at_its_own_best_trial() -> None:
     """Best for one and ruinous for the other: neither choice touches the other's."""
     held = contest("algo=bptt,d_rtrl,es_d_rtrl")

@@ -26,6 +26,11 @@ def test_memory_is_predicted_where_there_is_none_to_build_the_cell() -> None:
     assert too_wide["note"].startswith("too large to build here: ")
 
 
+def test_a_rule_that_is_not_defined_on_a_model_is_planned_as_skipped() -> None:
+    found = trial.trial(cli.cells_of(None, ["algo=otpe", "model=gru"], multirun=False), "memory")
+    assert found[0]["error"].startswith("expected leaky integrators with one constant decay")
+
+
 def test_memory_is_predicted_where_there_is_none_to_draw_a_batch() -> None:
     sizes = ["task=random_spikes", "task.n_in=100000", "n_steps=10000", "batch_size=1024"]
     found = trial.trial(cli.cells_of(None, [*sizes, "algo=es_d_rtrl"], multirun=False), "memory")
