@@ -143,7 +143,8 @@ def is_exact(facts: Facts, settings: Sequence[Setting], algo: str) -> Finding | 
 def learns_as_well(
     facts: Facts, settings: Sequence[Setting], of: str, to: Sequence[str], updates: str = ""
 ) -> Finding | None:
-    """An algorithm learns no worse than another, the same seeds and updates for both.
+    """An algorithm learns no worse than another, the same seeds and updates for both, wherever one
+    of them learns at all.
 
     Args:
         to: the other one; of several the first that ran.
@@ -158,14 +159,17 @@ def learns_as_well(
             other = next((trained[o, when] for o in to if (o, when) in trained), None)
             if algo != of or updates not in when or other is None:
                 continue
-            ours, theirs = (w.learned.seeds for w in (mine, other) if w.learned)
+            found = [w.learned for w in (mine, other) if w.learned]
+            if all(f.verdict == "at chance" for f in found):
+                continue  # of what neither learns nothing is told
+            ours, theirs = (f.seeds for f in found)
             pairs = [(ours[s], theirs[s]) for s in sorted(ours.keys() & theirs.keys(), key=str)]
             loss = setting.metric == "loss_final"
             gaps += [(b - a) / b if loss else a - b for a, b in pairs]
             keys += [*mine.keys, *other.keys]
             others.append(other.algo)
     words = f"Better than {' and '.join(dict.fromkeys(others))} by"
-    return _gap(gaps, words, "pairs of seeds", keys, least=-SAME)
+    return _gap(gaps, words, "pairs of runs with one seed", keys, least=-SAME)
 
 
 def closer(

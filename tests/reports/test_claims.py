@@ -103,10 +103,12 @@ def test_other_libraries_do_not_judge_the_algorithms() -> None:
     [("es-learns", "es_d_rtrl", "d_rtrl", "sequence"), ("credit-is-free", "immediate", "rtrl", 1)],
 )
 def test_learning_as_well_is_told_by_seeds(claim: str, of: str, to: str, every: Any) -> None:
-    def trained(accuracy: float, seeds: int = 5, updates: Any = every) -> dict[str, str]:
+    def trained(
+        accuracy: float, seeds: int = 5, updates: Any = every, other: float = 0.9
+    ) -> dict[str, str]:
         rng = np.random.default_rng(0)
         mine = at(way(rng, of, 5, 20, accuracy, seeds=seeds), update_every=updates)
-        theirs = at(way(rng, to, 5, 20, 0.9, seeds=seeds), update_every=updates)
+        theirs = at(way(rng, to, 5, 20, other, seeds=seeds), update_every=updates)
         return told([*way(rng, "bptt", 5, 20), *mine, *theirs])
 
     assert trained(0.9)[claim] == "holds"
@@ -114,6 +116,8 @@ def test_learning_as_well_is_told_by_seeds(claim: str, of: str, to: str, every: 
     assert trained(0.8)[claim] == "does not hold"
     assert trained(0.88)[claim] == "not decided"
     assert trained(0.8, seeds=2)[claim] == "not decided"
+    assert trained(0.1)[claim] == "does not hold"
+    assert claim not in trained(0.1, other=0.1)  # neither learned
     if every == 1:
         assert claim not in trained(0.9, updates="sequence")  # not online
 
