@@ -74,11 +74,12 @@ def metric_of(cells: pd.DataFrame) -> str:
 def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
     """What one method's rows of a setting came to, at the best of its learning rates.
 
-    A run that diverged, so that its score is no number, counts as one that guesses: left out, it
-    would leave a mean of those that happened not to.
+    A run that diverged, so that its score is no number, counts as one that guesses, or as the worst
+    of its method that is a number: left out, it would leave a mean of those that happened not to.
     """
-    chance = _chance(cells, metric)
-    values = cells[metric].mask(cells[metric].isna() & cells["diverged"].ne(""), chance)
+    chance, values = _chance(cells, metric), cells[metric]
+    diverged = values.isna() & cells["diverged"].ne("")
+    values = values.mask(diverged, np.fmin(chance, values.min()))
     # As plain rows: there are few, and grouping a table of them takes a hundred times as long.
     rows = [
         row
@@ -98,7 +99,12 @@ def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
     most = max(map(len, rates.values()))
     whole = {lr: found for lr, found in rates.items() if len(found) == most}
     sign = -1.0 if metric == "loss_final" else 1.0
-    lr = max(whole, key=lambda rate: (sign * float(np.mean(list(whole[rate].values()))), rate or 0))
+    sick = {lr: sum(bool(row[3]) for row in some) for lr, some in by_rate.items()}
+
+    def merit(rate: float | None) -> tuple[float, int, float]:
+        return sign * float(np.mean(list(whole[rate].values()))), -sick[rate], rate or 0.0
+
+    lr = max(whole, key=merit)
     scores = np.array([whole[lr][seed] for seed in sorted(whole[lr], key=str)])
     n_test = _one_number(cells, "n_test")
     figure = interval(scores, bounds=BOUNDS.get(metric))

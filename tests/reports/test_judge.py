@@ -242,6 +242,16 @@ def test_seeds_that_diverged_count_as_guesses() -> None:
         "d_rtrl": (0.3, "far behind"),
     }
     assert found(d_rtrl=[None] * 3) == {"d_rtrl": (0.0, "at chance")}
+    rates = [
+        {
+            **cell(test_r2=score, health="" if score else "loss is not finite", **none),
+            "key": f"{lr}",
+        }
+        for lr, score in ((1e-3, -8.0), (1e30, None))
+    ]
+    for built, lr in zip(rates, (1e-3, 1e30), strict=True):
+        built["config"]["lr"] = lr
+    assert first(rates).ways[0].learned.lr == 1e-3  # a poor number is better than none
     unknown = first([cell(loss_final=None, **none)])
     assert (unknown.metric, unknown.ways[0].learned) == ("", None)
 
