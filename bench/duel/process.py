@@ -180,9 +180,10 @@ def check(tree: Tree, overrides: Sequence[str], folder: Path) -> None:
 
 
 def _refused(tree: Tree, overrides: Sequence[str], said: str) -> None:
+    last = said.splitlines()[-1:] or ["no word"]
     raise BadInput(
         " ".join(overrides) or "the default cell",
         f"overrides that {tree.asked} knows",
-        f"its refusal\n{said}\n",
+        f'"{last[0].removeprefix("error: ")}"',
         "Both sides must know every key.",
     )

@@ -159,7 +159,7 @@ def _line(cell: Cell, metric: str) -> tuple[Line, tuple[Sides | None, Cell]] | N
     if gone := cell.gone(metric, "low"):
         return replace(line, verdict=gone[0], note=gone[1]), (None, cell)
     if min(base.min(), head.min()) <= 0:
-        return replace(line, note="a time that is not positive"), (None, cell)
+        return replace(line, note="a number that is not positive, so of no ratio"), (None, cell)
     line = replace(line, change=float(np.exp(np.log(head).mean() - np.log(base).mean()) - 1))
     machine = cell.difference("fingerprint").removeprefix("different ")
     busy = _busy(cell, metric)

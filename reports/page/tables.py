@@ -230,7 +230,8 @@ def streams(facts: Facts) -> Table | None:
         **{heading(n): short(w.median(n))
            for n in ("latency_p99_us", "latency_steps", "stream_steps_per_s", "scan_steps_per_s")},
     } for s, w in found]  # fmt: skip
-    notes = ["Medians over processes; learning included."]
+    notes = ["Medians over processes, those of a 99th percentile over the ones that have it; "
+             "learning included."]  # fmt: skip
     contended = any(w.median("latency_contended") > 0 for _, w in found)
     notes += ["* measured under contention."] * contended
     return tabulate("streams", "One step at a time", rows, notes)

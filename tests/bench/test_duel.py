@@ -149,7 +149,9 @@ def test_what_a_tree_refuses_is_told_before_anything_is_timed(
 ) -> None:
     base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0)
     assert run(tmp_path, base, head, "typo=1") == 2
-    assert "error: typo: expected a key of the configuration" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'knows, got "typo: expected a key of the configuration' in said
+    assert said.count("\n") == 1
     assert not (tmp_path / "duel" / "pairs").exists()
 
 
