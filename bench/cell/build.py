@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from bench.answers import CLASSES
-from bench.backends.base import Backend, Trainee
+from bench.backends.base import Backend, Trainee, spiking_layers
 from bench.cell.compilations import Compilations
 from bench.cell.run import Run
 from bench.cell.stepper import stepper_of
@@ -53,6 +53,8 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     for loss, words in _losses(config, task).items():
         if loss not in backend.losses:
             raise Skip(f"{choices['backend']} has no loss {words}")
+    if config.rate_penalty and not spiking_layers(model):
+        raise Skip(f"rate_penalty is of spiking layers, and {choices['model']} has none")
     trainee = backend.trainee(model, config)
     trainee.task = task
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
