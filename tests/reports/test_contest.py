@@ -193,6 +193,11 @@ def test_the_report_names_winners_and_ties() -> None:
     assert "0.00178†" in told
     equal = report([r for a in ("bptt", "d_rtrl") for r in way(rng, a)])
     assert "These seeds cannot tell who learns best: **" in equal
+    few = report([*way(rng, "bptt", 0.95, spread=0.0), *way(rng, "d_rtrl", 0.5, seeds=2)])
+    assert (
+        "cannot tell who learns best: **bptt**, 95.0 % of the test data; too few seeds of "
+        "**d_rtrl**." in few
+    )
 
 
 def test_a_contest_on_numbers_speaks_of_r2() -> None:
