@@ -79,15 +79,24 @@ def split_steps(args: Sequence[Any]) -> tuple[tuple[Any, ...], int | None]:
 
 def step_weights(mask: Any, n_steps: int, batch: int | None = None) -> Any:
     """Of the steps' losses, [T], or of every sample's share in them, [T, B]."""
-    weight = jnp.asarray(mask)
+    return _of_steps("a mask", mask, n_steps, batch)
+
+
+def restarts(reset: Any, n_steps: int, batch: int | None = None) -> Any:
+    """Booleans, before which steps all samples start anew, [T], or each of them, [T, B]."""
+    return _of_steps("resets", reset, n_steps, batch).astype(bool)
+
+
+def _of_steps(what: str, given: Any, n_steps: int, batch: int | None) -> Any:
+    found = jnp.asarray(given)
     shapes = [(n_steps,)] + ([] if batch is None else [(n_steps, batch)])
-    if weight.shape not in shapes:
+    if found.shape not in shapes:
         raise InvalidArgument(
-            f"a mask of shape {' or '.join(map(str, shapes))}, one weight a step or sample",
-            f"shape {weight.shape}",
+            f"{what} of shape {' or '.join(map(str, shapes))}, one number a step or sample",
+            f"shape {found.shape}",
             "Put time first, then the batch.",
         )
-    return weight
+    return found
 
 
 def without_padding(args: tuple[Any, ...], weight: Any) -> tuple[Any, ...]:
@@ -128,11 +137,11 @@ def idle_steps(weight: Any, reset: Any = None) -> Any:
 
 
 def check_steps(n_steps: int, *inputs: Any) -> None:
-    """Targets and resets have one entry for every step; a longer one would be cut unnoticed."""
+    """Targets have one entry for every step; a longer one would be cut unnoticed."""
     lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(inputs)}
     if lengths - {(n_steps,)}:
         raise InvalidArgument(
-            f"per-step targets and resets of {n_steps} steps, as the input",
+            f"per-step targets of {n_steps} steps, as the input",
             f"leading axes {sorted(lengths)}",
             "Put time first in all of them, or leave per_step_targets at False.",
         )

@@ -22,7 +22,7 @@ import numpy as np
 from jax import lax
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
-from core.data import check_steps, idle_steps, leading, step_weights, without_padding
+from core.data import check_steps, idle_steps, leading, restarts, step_weights, without_padding
 from core.drivers.stepper import Stepper
 from core.errors import InvalidArgument
 
@@ -118,7 +118,7 @@ def gradient(
       targets: passed to the loss; constant over time unless `per_step_targets` ([T, ...]).
       reduce: "sum" or "mean" of the per-step gradients.
       mask: [T], weight of each step's loss.
-      reset: [T, B] booleans ([T] for single samples): before which steps a sample starts anew,
+      reset: [T, B] booleans ([T] for all alike): before which steps a sample starts anew,
         with the states that it had when the graph was compiled and no trace of the past: the
         HiddenStates, and ShortTermStates whose first axis is of samples (the time of a last spike).
         What all samples share, random keys and delays go on.
@@ -132,8 +132,8 @@ def gradient(
     """
     stepper = Stepper(algo, xs)
     n_steps = stepper.n_steps
-    reset = None if reset is None else jnp.asarray(reset)
-    check_steps(n_steps, targets if per_step_targets else None, reset)
+    check_steps(n_steps, targets if per_step_targets else None)
+    reset = None if reset is None else restarts(reset, n_steps, stepper.batch)
     if reduce not in ("sum", "mean"):
         raise InvalidArgument("reduce to be sum or mean", repr(reduce), "Choose one of them.")
     losses_of = stepper.losses(
@@ -248,9 +248,9 @@ def train(
     update_every = int(update_every)
     if fresh:
         algo.reset_traces()
-    reset = None if reset is None else jnp.asarray(reset)
-    check_steps(n_steps, targets if per_step_targets else None, reset)
+    check_steps(n_steps, targets if per_step_targets else None)
     stepper = Stepper(algo, xs)
+    reset = None if reset is None else restarts(reset, n_steps, stepper.batch)
     weight = None if mask is None else step_weights(mask, n_steps, stepper.batch)
     stepper.adapt(loss, targets, fresh=fresh, per_step_targets=per_step_targets, has_aux=has_aux)
 
@@ -299,21 +299,27 @@ def apply(optimizer: Any, grads: dict[Any, Any], clip_norm: float | None) -> Non
 
 
 def check_optimizer(optimizer: Any, algo: OnlineAlgorithm) -> None:
-    """Before any work. What optax makes has an `update` too, of another kind."""
+    """Before any work. What optax makes has an `update` too, of another kind; weights of another
+    model would be the ones that are updated."""
     update = getattr(optimizer, "update", None)
     came = type(optimizer).__name__
     if isinstance(optimizer, type):
         came = f"the class {optimizer.__name__}"
     elif callable(update) and not isinstance(optimizer, tuple):
-        weights = algo.model.states(brainstate.ParamState)
-        if not weights or getattr(optimizer, "param_states", weights):
+        weights = {id(s): path for path, s in algo.model.states(brainstate.ParamState).items()}
+        held = getattr(optimizer, "param_states", None)
+        known = weights if held is None else {id(s): path for path, s in held.to_dict().items()}
+        if known.keys() == weights.keys():
             return
-        came += " without any"
+        missing = [".".join(map(str, path)) for i, path in weights.items() if i not in known]
+        more = f" without {', '.join(missing)}" if missing else " with those of another model"
+        came += more if known else " without any"
     raise InvalidArgument(
         "an optimizer of braintools.optim, which holds the model's ParamStates",
         came,
         "Use for example braintools.optim.Adam, or wrap an optax optimizer in"
-        " braintools.optim.OptaxOptimizer, and call its register_trainable_weights.",
+        " braintools.optim.OptaxOptimizer, and call its register_trainable_weights with"
+        " model.states(brainstate.ParamState).",
     )
 
 

@@ -110,6 +110,22 @@ def test_an_optimizer_that_holds_no_weights(register: bool) -> None:
             )
 
 
+def test_an_optimizer_that_holds_other_weights() -> None:
+    """Those of a model made anew would be updated in the place of the ones that were asked for."""
+    data, model = data_for(), rate.LEAKY.model()
+    weights = model.states(brainstate.ParamState)
+    first = dict(list(weights.items())[:1])
+    for held, came in (
+        (rate.LEAKY.model().states(brainstate.ParamState), "got SGD without cell"),
+        (first, "got SGD without"),
+        ({"own": weights, "more": rate.LEAKY.model().states(brainstate.ParamState)}, "another"),
+    ):
+        optimizer = braintools.optim.SGD(0.1)
+        optimizer.register_trainable_weights(held)
+        with pytest.raises(core.InvalidArgument, match=came):
+            core.train(core.BPTT(model), squared_error, data.xs, data.ys, optimizer)
+
+
 @pytest.mark.parametrize("seed", ["a", 1.5, None, True, 2**63])
 @pytest.mark.parametrize(
     "algorithm", [core.D_RTRL, core.SnAp, core.EProp, core.OTTT, core.OTPE, core.UORO]

@@ -22,13 +22,18 @@ from .references import squared_error
         ({"reduce": "max"}, "expected reduce to be sum or mean; got 'max'. Choose one of them."),
         (
             {"mask": np.ones((7, 3))},
-            "expected a mask of shape (7,) or (7, 2), one weight a step or "
+            "expected a mask of shape (7,) or (7, 2), one number a step or "
             "sample; got shape (7, 3). Put time first, then the batch.",
         ),
         (
             {"reset": np.zeros((5, 2))},
-            "expected per-step targets and resets of 7 steps, as the "
-            "input; got leading axes [(5,), (7,)].",
+            "expected resets of shape (7,) or (7, 2), one number a step or "
+            "sample; got shape (5, 2). Put time first, then the batch.",
+        ),
+        (  # only the first sample would start anew
+            {"reset": np.ones((7, 1))},
+            "expected resets of shape (7,) or (7, 2), one number a step or "
+            "sample; got shape (7, 1). Put time first, then the batch.",
         ),
         (
             {"has_aux": True},
@@ -36,7 +41,7 @@ from .references import squared_error
             "got no tuple with has_aux=True. Set has_aux accordingly.",
         ),
     ],
-    ids=["reduce", "mask", "reset", "aux"],
+    ids=["reduce", "mask", "reset", "resets of one sample", "aux"],
 )
 def test_bad_options_are_refused(options: dict[str, Any], text: str) -> None:
     model, data = rate.LEAKY.model(), data_for()
