@@ -22,9 +22,14 @@ from reports.stats import Interval
 FAITHFUL = 0.95
 MUCH_LESS = 0.8  # a memory below this share of the recommended way's is worth a sentence
 # What each leaves out of BPTT's gradient: nothing; credit through other neurons' recurrence, or
-# older than a window; and the outer products of a trace beside that.
-_APPROXIMATIONS = {"bptt": 0, "bptt_checkpointed": 0, "rtrl": 0, "bptt_truncated": 1, "d_rtrl": 1,
-                   "es_d_rtrl": 2, "immediate": 3}  # fmt: skip
+# older than a window; beside that, what something coarser stands in for (the outer products of a
+# trace, the way back from the loss, the influence itself); all credit in time.
+_APPROXIMATIONS = {
+    **dict.fromkeys(("bptt", "bptt_checkpointed", "rtrl"), 0),
+    **dict.fromkeys(("bptt_truncated", "d_rtrl", "snap"), 1),
+    **dict.fromkeys(("es_d_rtrl", "e_prop", "ottt", "otpe", "uoro"), 2),
+    "immediate": 3,
+}
 
 Kind = Literal["start", "one way", "only one ran", "nothing learned", "not timed", "nothing ran"]
 Basis = Literal["learning", "gradient", "cost"]

@@ -71,6 +71,11 @@ class Entry:
         return self.way.learned.figure.centre if self.way.learned else math.nan
 
     @property
+    def missed(self) -> bool:
+        """Whether most seeds never reached the target."""
+        return math.isinf(self.median_steps)
+
+    @property
     def median_steps(self) -> float:
         return float(np.median(list(self.steps.values()))) if self.steps else math.nan
 
@@ -237,6 +242,10 @@ def _soonest(entries: Sequence[Entry]) -> tuple[dict[str, Standing], bool]:
     for name in logs:
         later = means[best] - means[name] > math.log(SOONER)
         out[name] = "behind" if later and p.get(name, 1.0) < ALPHA else "first"
+    # Where most seeds missed the target there is no time to it that could be the shortest.
+    for e in able:
+        if out[e.name] == "first" and e.missed:
+            out[e.name] = "untold"
     return out, in_steps
 
 

@@ -112,6 +112,19 @@ def test_a_miss_is_infinite_and_chance_is_not_learning() -> None:
     assert by["bptt"].seconds == pytest.approx(0.2, rel=0.2)
 
 
+def test_a_way_that_mostly_misses_the_target_is_not_among_the_soonest() -> None:
+    rng = np.random.default_rng(0)
+    rare = way(rng, "immediate", 0.9)
+    for record in [r for r in rare if r["metrics"].get("target_accuracy")][:3]:
+        record["metrics"]["steps_to_target"] = None
+    match = one(way(rng, "bptt"), rare)
+    assert names(match, "soonest") == ["bptt"]
+    assert names(match, "soonest", "untold") == ["immediate"]
+    told = report([*way(rng, "bptt"), *rare])
+    assert "Soonest at 80.0 % of the validation data: **bptt**, after" in told
+    assert "; too few seeds of **immediate** got there to tell." in told
+
+
 def test_two_seeds_and_contended_times_tell_nothing() -> None:
     rng = np.random.default_rng(0)
     two = one(way(rng, "bptt", 0.95, seeds=2), way(rng, "d_rtrl", 0.5, seeds=2))
