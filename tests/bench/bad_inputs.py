@@ -135,7 +135,7 @@ CASES = {
     "größe=3": "argument: expected KEY=VALUE that Hydra can read, got größe=3. Hydra needs quotes "
     "around special characters, beside the shell's: KEY=\"'VALUE'\".",
     "algo=": f"algo: expected one of {ALGOS}, got nothing.",
-    "experiment=": "snn, width, got nothing.",
+    "experiment=": "snn, streaming, width, got nothing.",
     "--drtrl": "argument: expected KEY=VALUE, got --drtrl. See python -m bench --help.",
     "+experiment=quik": "Did you mean quick?",
     "batchsize=4": "got batchsize. Did you mean batch_size?",
