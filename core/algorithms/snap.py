@@ -40,7 +40,7 @@ import numpy as np
 from core.algorithms.d_rtrl import D_RTRL
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
-from core.analysis.reach import reached, with_own_products
+from core.analysis.reach import neurons_in_reach, with_own_products
 from core.analysis.readers import with_components
 from core.errors import InvalidArgument, NotRepresentable
 from core.execution.coupling import couplings
@@ -100,7 +100,7 @@ class SnAp(D_RTRL):
         return self.once(graph, self._near)
 
     def _near(self, graph: Graph) -> list[np.ndarray]:
-        return [reached(graph, g, self.n) for g in range(len(graph.groups))]
+        return [neurons_in_reach(graph, g, self.n) for g in range(len(graph.groups))]
 
     def traced(self, graph: Graph) -> Graph:
         """With a component for each state of each further neuron in reach."""

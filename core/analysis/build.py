@@ -33,7 +33,7 @@ from core.equations.program import Equation, needed
 from core.equations.relations import closure, components, partners
 from core.errors import NotRepresentable
 
-__all__ = ["build_graph", "join_biases", "labels_of"]
+__all__ = ["build_graph", "join_biases", "operand_labels"]
 
 
 def build_graph(
@@ -86,6 +86,13 @@ def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray
         relevant=lambda v: bool(fixed_y.get(v)),
         stretch=lambda v: v in graph.plain,
     )
+
+
+def operand_labels(graph: Graph, op: Operation, fixed_y: Sources) -> dict[int, np.ndarray]:
+    """Which place of what an operation reads each element of each variable feeds."""
+    dtype = graph.program.avals[op.x].dtype
+    x = Hidden(f"what {op.name} reads", op.x, op.x, op.x_shape, dtype)
+    return labels_of(graph, x, fixed_y)
 
 
 def _with_copies(graph: Graph) -> Graph:

@@ -17,7 +17,16 @@ from jax import lax
 
 from core.analysis.graph import Graph
 from core.equations.differential import RULES
-from core.equations.program import Equation, Program, bind, evaluate, flatten_jaxpr, needed, read
+from core.equations.program import (
+    Equation,
+    Program,
+    bind,
+    evaluate,
+    flatten_jaxpr,
+    needed,
+    read,
+    variables_of,
+)
 
 SPIKES = (*RULES, "heaviside_surrogate_gradient")  # the last one is braintools'
 
@@ -41,7 +50,7 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
     given = {*known, *(op.y for op in graph.operations)}
     equations = needed((*graph.prelude, *graph.body), [h.new], given=given)
     made = {v for eqn in equations for v in eqn.outputs}
-    read_by = {v for eqn in equations for v in eqn.variables} | {h.var, h.new}
+    read_by = variables_of(equations, (h.var, h.new))
     free = {
         v: jax.ShapeDtypeStruct(avals[v].shape, avals[v].dtype) for v in read_by - made - set(known)
     }
@@ -79,5 +88,4 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
 
 def _reads(program: Program, ends: list[Any]) -> set[int]:
     """The variables on which some results depend."""
-    equations = needed(program.equations, ends)
-    return {*ends, *(v for eqn in equations for v in eqn.variables)}
+    return variables_of(needed(program.equations, ends), ends)

@@ -12,22 +12,22 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from core.analysis.build import labels_of
-from core.analysis.graph import Graph, Hidden
+from core.analysis.build import operand_labels
+from core.analysis.graph import Graph
 from core.analysis.operation import Block, Operation, Parameter
 from core.analysis.other_states import dependencies
 from core.equations.movement import NONE
-from core.equations.program import evaluate, needed
+from core.equations.program import evaluate, needed, variables_of
 from core.equations.relations import closure, partners
 from core.errors import NotRepresentable
 
-__all__ = ["credited", "reached", "reaching", "read_back", "with_own_products"]
+__all__ = ["credited", "neurons_in_reach", "reaching", "read_back", "with_own_products"]
 
 
 def reaching(graph: Graph) -> set[int]:
     """Variables that reach a new state in a step, by any path."""
     equations = needed(graph.body, [h.new for h in graph.hidden])
-    return {v for eqn in equations for v in (*eqn.variables, *eqn.outputs)}
+    return variables_of(equations, [v for eqn in equations for v in eqn.outputs])
 
 
 def credited(graph: Graph) -> list[Operation | Parameter]:
@@ -38,7 +38,7 @@ def credited(graph: Graph) -> list[Operation | Parameter]:
 
 def read_back(graph: Graph, op: Operation, block: Block) -> list[int]:
     """The states of the group that a block feeds that its operation reads in turn."""
-    read = {v for eqn in needed(graph.body, [op.x]) for v in eqn.variables} | {op.x}
+    read = variables_of(needed(graph.body, [op.x]), [op.x])
     group = graph.groups[block.group]
     return [p for p in group.live if graph.hidden[group.states[p]].var in read]
 
@@ -70,7 +70,7 @@ def with_own_products(graph: Graph) -> Graph:
     return graph.with_blocks(covered)
 
 
-def reached(graph: Graph, g: int, n: int) -> np.ndarray:
+def neurons_in_reach(graph: Graph, g: int, n: int) -> np.ndarray:
     """The neurons that each neuron of a group reaches in at most `n` - 1 steps, itself first.
 
     Returns:
@@ -93,9 +93,8 @@ def reached(graph: Graph, g: int, n: int) -> np.ndarray:
 def _moved_by(graph: Graph, op: Operation, g: int) -> np.ndarray:
     """Whether y of an operation is moved by a neuron of a group within the step, [H, n]."""
     group, x = graph.groups[g], np.zeros((op.n_in, graph.groups[g].n), bool)
-    read = Hidden(op.name, op.x, op.x, op.x_shape, graph.program.avals[op.x].dtype)
     try:
-        labels = labels_of(graph, read, dependencies(graph)) if op.in_order else None
+        labels = operand_labels(graph, op, dependencies(graph)) if op.in_order else None
     except NotRepresentable:  # a mixture of neurons
         labels = None
     if labels is None:
@@ -118,7 +117,7 @@ def _occupied(graph: Graph, w: int) -> np.ndarray:
     aval, known = graph.program.avals[w], graph.program.constants
     equations = needed(graph.prelude, [w], given=known)
     made = {v for eqn in equations for v in eqn.outputs}
-    read = {v for eqn in equations for v in eqn.variables} | {w}
+    read = variables_of(equations, [w])
     if any(isinstance(known.get(v), jax.core.Tracer) for v in read):
         return np.ones(aval.shape, bool)
     found, draw = np.zeros(aval.shape, bool), np.random.default_rng(0)

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.analysis.build import labels_of
-from core.analysis.graph import Graph, Hidden
+from core.analysis.build import operand_labels
+from core.analysis.graph import Graph
 from core.analysis.operation import Block, Operation
 from core.analysis.other_states import dependencies
 from core.equations.movement import NONE
-from core.equations.program import needed
+from core.equations.program import needed, variables_of
 
 __all__ = ["Reader", "is_read", "readers", "with_components"]
 
@@ -54,8 +54,7 @@ def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
         (own,) = fed
         if decays[own] is None or not graph.groups[own].live:
             continue
-        x = Hidden(f"what {op.name} reads", op.x, op.x, op.x_shape, graph.program.avals[op.x].dtype)
-        labels = labels_of(graph, x, fixed_y)
+        labels = operand_labels(graph, op, fixed_y)
         for below, group in enumerate(graph.groups):
             feature = np.full(group.n, NONE)
             for s in group.states:
@@ -77,8 +76,7 @@ def is_read(graph: Graph, group: int) -> bool:
     """Whether an operation reads the group, one that feeds no state included."""
     own = {graph.hidden[s].var for s in graph.groups[group].states}
     operands = [op.x for op in graph.operations]
-    read = {v for eqn in needed(graph.body, operands) for v in eqn.variables} | {*operands}
-    return not own.isdisjoint(read)
+    return not own.isdisjoint(variables_of(needed(graph.body, operands), operands))
 
 
 def with_components(graph: Graph, group: int, states: Sequence[int]) -> Graph:

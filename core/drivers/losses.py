@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.extend import core as jex
 
 from core.environment import CLOCK, reading
-from core.equations.program import flatten_jaxpr
+from core.equations.program import flatten_jaxpr, variables_of
 from core.errors import CoreError, InvalidArgument
 
 __all__ = ["Losses"]
@@ -144,7 +144,7 @@ class Losses:
         mine = {i: given[i] for i in weights}
         rest = {i: a for i, a in given.items() if i not in weights}
         program = flatten_jaxpr(jax.make_jaxpr(slope)(mine, rest))
-        read = {v for eqn in program.equations for v in eqn.variables}.union(program.outputs)
+        read = variables_of(program.equations, program.outputs)
         variables = dict(zip((*mine, *rest), program.inputs, strict=True))
         samples = [i for i in rest if n_clock <= i < n or (i >= n and of[i - n] in self.watched)]
         if any(variables[i] in read for i in samples):

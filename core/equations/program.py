@@ -29,6 +29,7 @@ __all__ = [
     "needed",
     "reached",
     "read",
+    "variables_of",
 ]
 
 _HERE = str(Path(__file__).parents[1])  # the core
@@ -200,6 +201,13 @@ def needed(
             kept.append(eqn)
             wanted.update(v for v in eqn.variables if v not in known)
     return kept[::-1]
+
+
+def variables_of(equations: Iterable[Equation], ends: Iterable[Atom] = ()) -> set[int]:
+    """The variables that equations read, and those among `ends`."""
+    return {v for eqn in equations for v in eqn.variables}.union(
+        a for a in ends if isinstance(a, int)
+    )
 
 
 def reached(
