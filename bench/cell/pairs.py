@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -39,26 +40,31 @@ class TooLarge(Exception):
     """BPTT would not fit into the cell's memory; the text says how much it asks for."""
 
 
-class _Side:
-    """One of the two that take turns."""
+class Side:
+    """A training step that takes turns with something else."""
 
     def __init__(self, stepper: Stepper, batch: tuple[np.ndarray, np.ndarray]) -> None:
         self._stepper = stepper
         self._batch = stepper.prepare(*batch)
         self._values = stepper.values()
 
-    def turn(self) -> list[float]:
-        """Seconds of the steps of one turn, without the first, which finds the other's caches."""
-        self._step()
-        steps: list[float] = []
-        ends = time.perf_counter() + TURN_S
-        while not steps or time.perf_counter() < ends:
-            steps.append(self._step())
-        return steps
+    def turn(self, turn_s: float = TURN_S) -> list[float]:
+        """As `turn`, of the step."""
+        return turn(self._step, turn_s)
 
     def _step(self) -> float:
         self._values, _, seconds = timed(self._stepper, self._values, self._batch)
         return seconds
+
+
+def turn(step: Callable[[], float], turn_s: float) -> list[float]:
+    """Seconds of the steps of one turn, without the first, which finds the other's caches."""
+    step()
+    steps: list[float] = []
+    ends = time.perf_counter() + turn_s
+    while not steps or time.perf_counter() < ends:
+        steps.append(step())
+    return steps
 
 
 def is_bptt(config: Config) -> bool:
@@ -98,7 +104,7 @@ def time_ratio(run: Run, other: Stepper, *, width: float, budget_s: float, least
             ``LEAST_ROUNDS`` rounds fit or the interval is still twice as wide as asked.
         least_s: shortest sampling in seconds.
     """
-    sides = (_Side(run.stepper, run.batch), _Side(other, run.batch))
+    sides = (Side(run.stepper, run.batch), Side(other, run.batch))
     for side in sides:
         side.turn()
     turns: tuple[list[list[float]], list[list[float]]] = ([], [])

@@ -43,28 +43,23 @@ class Latency(Metric):
         import jax
 
         from bench.cell.compilations import Compilations
-        from bench.cell.stepper import timed
+        from bench.cell.pairs import Side, turn
 
         try:
             learn = _learner(run)
         except Skip as reason:
             return {"note": f"no latency: {reason}"}
         sequence = itertools.cycle(steps_of(run))
-        values, batch = run.stepper.values(), run.stepper.prepare(*run.batch)
+        loop = Side(run.stepper, run.batch)
 
         def call() -> float:
-            step = next(sequence)
+            sample = next(sequence)
             began = time.perf_counter()
-            jax.block_until_ready(learn(*step))
+            jax.block_until_ready(learn(*sample))
             return time.perf_counter() - began
 
-        def loop() -> float:
-            nonlocal values
-            values, _, seconds = timed(run.stepper, values, batch)
-            return seconds
-
-        for side in (call, loop):
-            _turn(side)
+        turn(call, TURN_S)
+        loop.turn(TURN_S)
         calls: list[float] = []
         loops: list[float] = []
         gc.collect()
@@ -73,8 +68,8 @@ class Latency(Metric):
             with Compilations() as compilations:
                 before = usage()
                 while len(calls) < self._steps:
-                    calls += _turn(call)
-                    loops += _turn(loop)
+                    calls += turn(call, TURN_S)
+                    loops += loop.turn(TURN_S)
                     if time.perf_counter() - before.wall_s > self._budget_s:
                         break
                 after = usage()
@@ -121,11 +116,3 @@ def _learner(run: Run) -> Callable[..., Any]:
     if run.config.devices > 1:
         raise Skip(f"a stream is on one device: expected devices=1, got {run.config.devices}")
     return run.trainee.stream(run.batch[0][0])
-
-
-def _turn(side: Callable[[], float]) -> list[float]:
-    """Seconds of what one side does in its turn, at least twice, without the first."""
-    ends, seconds = time.perf_counter() + TURN_S, [side()]
-    while len(seconds) < 2 or time.perf_counter() < ends:
-        seconds.append(side())
-    return seconds[1:]

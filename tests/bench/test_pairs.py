@@ -58,7 +58,7 @@ def test_turns_alternate_and_end_when_the_interval_is_narrow(
             next(now)
             return [2.0] if self.name == "cell" else [1.0]
 
-    monkeypatch.setattr(pairs, "_Side", Side)
+    monkeypatch.setattr(pairs, "Side", Side)
     monkeypatch.setattr(pairs.time, "perf_counter", lambda: float(next(now)))
     run = types.SimpleNamespace(stepper="cell", batch=None)
     found = pairs.time_ratio(run, "bptt", width=0.05, budget_s=1e6, least_s=0.0)  # type: ignore[arg-type]
