@@ -144,34 +144,6 @@ def export(chosen: Namespace) -> int:
     return 0
 
 
-def history(chosen: Namespace) -> int:
-    """Change points over the commits of a history: one folder of sweeps, per machine and cell.
-
-    The exit status is 0 in any case: a gate is `compare`.
-    """
-    from reports.history import LEAST_COMMITS, history, sweeps_below
-    from reports.records.columns import heading
-
-    sweeps = read_sweeps(sweeps_below(chosen.folders))
-    series = history(sweeps)
-    if not series:
-        print(f"no series yet: a series takes one cell, measured on one machine at two commits or "
-              f"more, and of sweeps there are {len(sweeps.folders)}.")  # fmt: skip
-    for s in series:
-        for change in s.changes:
-            print(f"{change.after}  {heading(s.metric)}  {change.ratio - 1:+.1%} after "
-                  f"{change.before}  {s.cell}  on {s.machine}")  # fmt: skip
-    long_enough = sum(len(s.points) >= LEAST_COMMITS for s in series)
-    print(f"{sum(len(s.changes) for s in series)} change points in "
-          f"{sum(bool(s.changes) for s in series)} of {len(series)} series; {long_enough} have the "
-          f"{LEAST_COMMITS} commits that a change point needs.")  # fmt: skip
-    if chosen.out:
-        from reports.build import build
-
-        print(build(list(sweeps.folders), chosen.out).page)
-    return 0
-
-
 def table(chosen: Namespace) -> int:
     """A LaTeX, Markdown or CSV table of any pivot of the results (medians over the ok cells).
 
@@ -236,11 +208,6 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], dict[str, dict[str, Any]]]
         "--out": {"help": "the tracker's folder (default: in the first DIR), or a URI of MLflow"},
         "--experiment": {"default": "etrace-bench", "help": "its name in MLflow, the project of "
                                                             "Weights & Biases"},
-    }),
-    "history": (history, {
-        "folders": {"nargs": "+", "type": Path, "metavar": "DIR",
-                    "help": "a sweep, or a folder with one sweep per commit below it"},
-        "--out": {"type": Path, "help": "also write a report with the drawn history there"},
     }),
     "table": (table, {
         **_FOLDERS,

@@ -40,7 +40,7 @@ def test_out_names_another_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["{}"], ["report", "{}"], ["claims", "{}"], ["table", "{}"], ["compare", "{}", "{}"],
-     ["export", "{}", "--to", "wandb"], ["history", "{}"]],
+     ["export", "{}", "--to", "wandb"]],
 )  # fmt: skip
 def test_a_folder_that_is_no_sweep_is_status_2(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -104,7 +104,7 @@ def test_help_lists_every_command_with_a_whole_sentence(capsys: pytest.CaptureFi
         main(["--help"])
     assert stopped.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
-    for command in ("report", "claims", "compare", "export", "history", "table"):
+    for command in ("report", "claims", "compare", "export", "table"):
         assert command in shown
     assert "holds, does not hold, not decided, or not tested here." in shown
     assert "Weights & Biases (offline), each once." in shown
@@ -145,7 +145,7 @@ def test_a_full_disk_is_said_to_be_full(small: Path) -> None:
 
 def test_importing_reports_loads_neither_drawing_nor_jax() -> None:
     code = ("import sys, reports; "
-            "print([m for m in ('matplotlib', 'jax', 'core', 'bench', 'ruptures') "
+            "print([m for m in ('matplotlib', 'jax', 'core', 'bench') "
             "if m in sys.modules])")  # fmt: skip
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True

@@ -27,11 +27,10 @@ KINDS = [m.name for m in pkgutil.iter_modules(plots.__path__) if m.name not in p
 
 @pytest.fixture(scope="module")
 def rich(sweep: Path) -> Study:
-    """All axes vary, three seeds, the same cells at three commits, and a contest."""
-    commits = [record("bptt", commit=f"c{i}", created=f"2025-03-0{i + 1}") for i in range(3)]
+    """All axes vary, three seeds, and a contest."""
     rng = np.random.default_rng(0)
     contest = [complete(r) for algo in ("bptt", "d_rtrl") for r in contestant(rng, algo)]
-    return study([*read_sweeps([sweep]).records, *commits, *contest])
+    return study([*read_sweeps([sweep]).records, *contest])
 
 
 def made(kind: str, records: list[dict[str, Any]]) -> list[Plot]:
@@ -54,8 +53,8 @@ def painted(plot: Plot) -> Any:
     return axes
 
 
-def test_there_are_six_kinds() -> None:
-    assert KINDS == ["contest", "credit", "frontier", "history", "learning", "scaling"]
+def test_there_are_five_kinds() -> None:
+    assert KINDS == ["contest", "credit", "frontier", "learning", "scaling"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
