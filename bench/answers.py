@@ -89,7 +89,7 @@ class Answers(abc.ABC):
         if ys.shape == shape and ys.dtype == kind:
             return []
         came = f"{list(ys.shape)} {ys.dtype}"
-        return [f"answers: expected {list(shape)} {np.dtype(kind)}, got {came}"]
+        return [f"answers: expected {list(shape)} {np.dtype(kind)}; got {came}"]
 
 
 class Classes(Answers):
@@ -128,7 +128,7 @@ class Classes(Answers):
     def broken(self, task: Task, ys: np.ndarray, n_steps: int, n: int) -> list[str]:
         found = super().broken(task, ys, n_steps, n)
         if not found and not 0 <= ys.min() <= ys.max() < task.n_out:
-            found = [f"labels: expected 0 to {task.n_out - 1}, got {ys.min()} to {ys.max()}"]
+            found = [f"labels: expected 0 to {task.n_out - 1}; got {ys.min()} to {ys.max()}"]
         return found
 
 

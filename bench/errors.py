@@ -6,18 +6,14 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
+from core.errors import EtraceError, Refusal
 
-class BadInput(ValueError):
-    """The command line or a configuration cannot be used; the message says why and what to do.
 
-    As of every error that this project raises on purpose, its parts are ``expected``, ``came`` and
-    ``do``, in the order of the sentence: WHAT: expected EXPECTED, got CAME. DO
-    """
+class BadInput(Refusal):
+    """The command line or a configuration cannot be used; the message says why and what to do."""
 
-    def __init__(self, what: str, expected: str, came: str, do: str = "") -> None:
-        self.expected, self.came, self.do = expected, came, do
-        message = f"{what}: expected {expected}, got {came or 'nothing'}."
-        super().__init__(f"{message} {do}" if do else message)
+    def __init__(self, what: str, expected: str, came: object, do: str = "") -> None:
+        super().__init__(expected, came, do, what=what)
 
     @classmethod
     def quoting(cls, what: str, words: str) -> BadInput:
@@ -28,7 +24,7 @@ class BadInput(ValueError):
         return error
 
 
-class Skip(Exception):
+class Skip(EtraceError):
     """A cell that a part of the harness declares it does not support; the text is the reason."""
 
 

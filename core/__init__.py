@@ -1,55 +1,14 @@
-"""Online learning for recurrent and spiking networks, on unmodified brainstate models."""
+"""Online learning for recurrent and spiking networks, on unmodified brainstate models.
+
+The names are listed in `__init__.pyi`. Each is imported when it is first asked for: processes that
+never load jax share `core.errors`.
+"""
 
 from importlib import metadata
 
-from core import nn
-from core.algorithms import ES_D_RTRL, IODimVjpAlgorithm, decay_from_rank, pp_prop
-from core.algorithms.bptt import BPTT, CheckpointedBPTT, TruncatedBPTT
-from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
-from core.algorithms.e_prop import EProp
-from core.algorithms.immediate import Immediate
-from core.algorithms.otpe import OTPE
-from core.algorithms.ottt import OTTT
-from core.algorithms.rtrl import RTRL
-from core.algorithms.snap import SnAp
-from core.algorithms.uoro import UORO
-from core.data import MultiStepData, SingleStepData
-from core.drivers.sequence import Result, evaluate, gradient, initialise, train, window_steps
-from core.drivers.streaming import Stream
-from core.errors import CoreError, InvalidArgument, NotCompiled, NotRepresentable
+import lazy_loader
 
-__all__ = [
-    "BPTT",
-    "D_RTRL",
-    "ES_D_RTRL",
-    "OTPE",
-    "OTTT",
-    "RTRL",
-    "UORO",
-    "CheckpointedBPTT",
-    "CoreError",
-    "EProp",
-    "IODimVjpAlgorithm",
-    "Immediate",
-    "InvalidArgument",
-    "MultiStepData",
-    "NotCompiled",
-    "NotRepresentable",
-    "ParamDimVjpAlgorithm",
-    "Result",
-    "SingleStepData",
-    "SnAp",
-    "Stream",
-    "TruncatedBPTT",
-    "decay_from_rank",
-    "evaluate",
-    "gradient",
-    "initialise",
-    "nn",
-    "pp_prop",
-    "train",
-    "window_steps",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 try:
     __version__ = metadata.version("etrace-bench")

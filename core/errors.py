@@ -1,14 +1,30 @@
-"""Errors of the core: each says what was expected, what came, and what to do."""
+"""Errors of the whole project: each says what was expected, what came, and what to do.
+
+Only the standard library is imported here, so that `bench` and `reports` share it without jax.
+"""
 
 from numbers import Integral
 
 
-class CoreError(ValueError):
-    """Base of every error that the core raises on purpose."""
+class EtraceError(Exception):
+    """Base of every exception that the project raises on purpose."""
 
-    def __init__(self, expected: str, came: str, do: str) -> None:
-        self.expected, self.came, self.do = expected, came, do
-        super().__init__(f"expected {expected}; got {came}. {do}")
+
+class Refusal(EtraceError, ValueError):
+    """What was asked for cannot be done.
+
+    Its text is ``WHAT: expected EXPECTED; got CAME. DO``, where WHAT and DO may be left out. The
+    three others are attributes: ``expected``, ``came`` and ``do``.
+    """
+
+    def __init__(self, expected: str, came: object, do: str = "", *, what: str = "") -> None:
+        self.expected, self.came, self.do = expected, str(came) or "nothing", do
+        sentence = f"expected {expected}; got {self.came}."
+        super().__init__(" ".join(part for part in (what and f"{what}:", sentence, do) if part))
+
+
+class CoreError(Refusal):
+    """Base of every error that the core raises on purpose."""
 
 
 class NotRepresentable(CoreError):

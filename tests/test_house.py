@@ -21,7 +21,8 @@ PACKAGES = ("core", "bench", "reports", "conf")
 MAX_LINES = 400
 LONG_FILE_REASON = "Longer than 400 lines because"
 
-# What the files of one package may never import, at any depth.
+# What the files of one package may never import, at any depth. The errors of all come of one base.
+SHARED_BY_PACKAGES = "core.errors."
 FORBIDDEN_IMPORTS = {
     "core": {"bench", "reports", "hydra", "omegaconf", "pandas"},
     "bench": {"reports"},
@@ -60,8 +61,8 @@ PLUGIN_FOLDERS = {
 # Who runs a folder of bench. The process that a person starts answers quickly and never holds a JAX
 # backend: nothing that is loaded as its modules are imported may load one, at whatever distance.
 PARENT = ("bench/__main__.py", "bench/command", "bench/sweep", "bench/launchers", "bench/duel")
-# Their constructors are asked by that process what they take.
-ASKED = ("bench/metrics",)
+# The constructors of metrics are asked by that process what they take.
+LOADED_BY_PARENT = (*PARENT, "bench/metrics", "core/__init__.py", "core/errors.py")
 # What the modules of a process may not import anywhere, functions included. A cell's process takes
 # from the sweep what a record may hold, and nothing else.
 OF_OTHER_PROCESSES = {
@@ -74,7 +75,7 @@ OF_OTHER_PROCESSES = {
     "bench/tasks": {"bench.sweep", "bench.command"},
     "bench/backends": {"bench.sweep", "bench.command"},
 }
-SHARED_BY_PROCESSES = ("bench.sweep.record",)
+SHARED_BY_PROCESSES = ("bench.sweep.record.", SHARED_BY_PACKAGES)
 JAX_STACK = {"jax", "jaxlib", "brainstate", "braintools", "brainunit", "brainpy", "core"}
 
 # Private modules of libraries, and the one file that may import a name from there. Besides these,
@@ -138,7 +139,8 @@ def forbidden_imports(root: Path) -> tuple[int, list[str]]:
         for file in python_files(root, package):
             for imported in imports_of(root, file):
                 looked += 1
-                if imported.name.split(".")[0] in forbidden:
+                shared = f"{imported.name}.".startswith(SHARED_BY_PACKAGES)
+                if imported.name.split(".")[0] in forbidden and not shared:
                     found.append(
                         f"{file.relative_to(root)}:{imported.line} imports {imported.name}"
                     )
@@ -191,7 +193,7 @@ def parent_without_jax(root: Path) -> tuple[int, list[str]]:
     looked, found = 0, []
     queue = [
         file
-        for place in (*PARENT, *ASKED)
+        for place in LOADED_BY_PARENT
         for file in ([root / place] if place.endswith(".py") else python_files(root, place))
     ]
     seen: set[Path] = set()
@@ -204,10 +206,11 @@ def parent_without_jax(root: Path) -> tuple[int, list[str]]:
         for imported in imports_of(root, file):
             if not imported.at_module_level:
                 continue
-            if imported.name.split(".")[0] in JAX_STACK:
+            parts = imported.name.split(".")
+            shared = f"{imported.name}.".startswith(SHARED_BY_PACKAGES)
+            if parts[0] in JAX_STACK and not shared:
                 found.append(f"{file.relative_to(root)}:{imported.line} imports {imported.name}")
-            if imported.name.split(".")[0] == "bench":
-                parts = imported.name.split(".")
+            if parts[0] == "bench":
                 for length in range(1, len(parts) + 1):
                     target = root.joinpath(*parts[:length])
                     queue += [target.with_suffix(".py"), target / "__init__.py"]
@@ -224,8 +227,8 @@ def processes_apart(root: Path) -> tuple[int, list[str]]:
                 looked += 1
                 name = f"{imported.name}."
                 theirs = any(name.startswith(f"{other}.") for other in others)
-                shared = any(name.startswith(f"{module}.") for module in SHARED_BY_PROCESSES)
-                if (theirs and not shared) or imported.name.split(".")[0] in without_jax:
+                shared = any(name.startswith(module) for module in SHARED_BY_PROCESSES)
+                if (theirs or name.split(".")[0] in without_jax) and not shared:
                     found.append(
                         f"{file.relative_to(root)}:{imported.line} imports {imported.name}"
                     )
@@ -335,6 +338,7 @@ RULES: dict[str, tuple[Callable[[Path], tuple[int, list[str]]], str, str]] = {
     "plug-ins are strangers": (plugin_imports, "core/algorithms/bptt.py", "from . import rtrl\n"),
     "parent without jax": (parent_without_jax, "bench/sweep/launch.py", "import jax\n"),
     "parent without core": (parent_without_jax, "bench/sweep/cell.py", "from core import D_RTRL\n"),
+    "errors without jax": (parent_without_jax, "core/errors.py", "import jax\n"),
     "sweep without jax": (
         processes_apart,
         "bench/sweep/measure.py",

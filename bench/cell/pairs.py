@@ -19,6 +19,7 @@ from bench.cell.run import Run
 from bench.cell.statistics import ratio_interval
 from bench.cell.stepper import Stepper, stepper_of, timed
 from bench.config import Config
+from core.errors import EtraceError
 
 TURN_S = 0.005
 LEAST_ROUNDS = 12
@@ -36,7 +37,7 @@ class Ratio(NamedTuple):
     rounds: int
 
 
-class TooLarge(Exception):
+class TooLarge(EtraceError):
     """BPTT would not fit into the cell's memory; the text says how much it asks for."""
 
 

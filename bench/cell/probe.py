@@ -15,6 +15,7 @@ from bench.cell.worker import is_refusal
 from bench.config import Config
 from bench.errors import BadInput
 from bench.instantiate import check, instantiate, task_of
+from core.errors import Refusal
 
 Finding = dict[str, Any]  # as in bench.command.trial
 
@@ -60,7 +61,7 @@ def _checked_task(job: Mapping[str, Any]) -> Any:
     """The task of a cell; where that is tuned, one that can be.
 
     Raises:
-        ValueError: in the words of the task, or about the target.
+        ValueError: in the words of the task; Refusal and BadInput about its data and the target.
     """
     config = job["config"]
     check("task", config.task)
@@ -68,24 +69,26 @@ def _checked_task(job: Mapping[str, Any]) -> Any:
     if not job.get("tuned"):
         return task
     if task.split() is None:
-        raise ValueError(
-            f"expected validation data to tune by, got none of {type(task).__name__}. "
-            "Choose a task that can be learned, or leave tune out."
+        raise Refusal(
+            "validation data to tune by",
+            f"none of {type(task).__name__}",
+            "Choose a task that can be learned, or leave tune out.",
         )
     target = config.metric.get("learning", {}).get("target")
     if target is not None and not task.guess.score < target <= 1:
-        raise ValueError(
-            f"metric.learning.target: expected a score ({task.answers.name}) above that of "
-            f"guessing, {task.guess.score:.3g}, and at most 1, got {target:g}. Try "
-            "metric.learning.target=0.9."
+        raise BadInput(
+            "metric.learning.target",
+            f"a score ({task.answers.name}) above that of guessing, {task.guess.score:.3g}, and at "
+            "most 1",
+            f"{target:g}",
+            "Try metric.learning.target=0.9.",
         )
     return task
 
 
 def _refusal(group: str, error: Exception) -> Finding:
     words = _line(error)
-    named = isinstance(error, BadInput) or words.startswith("metric.")
-    return finding(error=words if named else f"{group}: {words}")
+    return finding(error=words if isinstance(error, BadInput) else f"{group}: {words}")
 
 
 def _from_shapes(fun: Callable[[], Finding]) -> Finding:

@@ -100,7 +100,7 @@ def checked(found: Any) -> dict[str, Any]:
         TypeError: when it cannot; a metric may be anybody's plug-in.
     """
     if not isinstance(found, Mapping):
-        raise TypeError(f"expected parts of a record by name, got {type(found).__name__}")
+        raise TypeError(f"expected parts of a record by name; got {type(found).__name__}")
     parts = {str(name): value for name, value in found.items()}
     words = {name: str(parts.pop(name)) for name in ("invalid", "note") if parts.get(name)}
     if why := malformed(plain(parts)):

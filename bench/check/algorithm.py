@@ -26,6 +26,7 @@ from bench.errors import BadInput
 from bench.instantiate import instantiate
 from bench.models.gru import GRU
 from core.algorithms.windowed import WindowedAlgorithm
+from core.errors import EtraceError
 
 N_STEPS, BATCH, N_IN, N_HIDDEN, N_OUT = 6, 3, 2, 4, 3
 TOLERANCE = 1e-9
@@ -40,7 +41,7 @@ EXACT_ON = (
 )
 
 
-class Broken(Exception):
+class Broken(EtraceError):
     """A promise that is not kept; the text is the reason."""
 
 
@@ -189,7 +190,7 @@ def shapes(subject: Subject) -> str:
     }
     if {name: value.shape for name, value in found.items()} != wanted:
         raise Broken(
-            f"expected gradients of the weights {wanted}, "
+            f"expected gradients of the weights {wanted}; "
             f"got { ({name: value.shape for name, value in found.items()}) }"
         )
     bad = [name for name, value in found.items() if not np.isfinite(value).all()]
@@ -262,7 +263,7 @@ def exactness(subject: Subject) -> str:
         )
         return f"{same}; {words}"
     if declared:
-        raise Broken(f"exact_on: expected everywhere or element-wise, got {declared!r}")
+        raise Broken(f"exact_on: expected everywhere or element-wise; got {declared!r}")
     return f"{words}; exact nowhere by declaration"
 
 
@@ -281,7 +282,7 @@ def no_recompilation(subject: Subject) -> str:
     with Compilations() as compilations:
         jax.block_until_ready(step(again, subject.ys, of))
     if compilations.count:
-        raise Broken(f"expected none, got {compilations.count} on the second call of a jitted step")
+        raise Broken(f"expected none; got {compilations.count} on the second call of a jitted step")
     return "the second call of a jitted step compiles nothing"
 
 

@@ -74,13 +74,13 @@ def _broken(task: Task, batch: Batch, config: Config) -> list[str]:
     found = []
     if xs.shape != shape or xs.dtype != np.float32:
         found.append(
-            f"inputs: expected [T, B, I] = {list(shape)} float32, got {list(xs.shape)} {xs.dtype}"
+            f"inputs: expected [T, B, I] = {list(shape)} float32; got {list(xs.shape)} {xs.dtype}"
         )
     elif not np.isfinite(xs).all():
         found.append("inputs: expected finite numbers")
     found += task.answers.broken(task, ys, *shape[:2])
     if task.mask is not None and np.shape(task.mask) != shape[:1]:
-        found.append(f"mask: expected [T] = [{shape[0]}], got {list(np.shape(task.mask))}")
+        found.append(f"mask: expected [T] = [{shape[0]}]; got {list(np.shape(task.mask))}")
     return found
 
 

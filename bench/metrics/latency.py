@@ -111,8 +111,8 @@ def _learner(run: Run) -> Callable[..., Any]:
     """
     if run.config.update_every != 1:
         raise Skip(
-            f"a stream learns at every step: expected update_every=1, got {run.config.update_every}"
+            f"a stream learns at every step: expected update_every=1; got {run.config.update_every}"
         )
     if run.config.devices > 1:
-        raise Skip(f"a stream is on one device: expected devices=1, got {run.config.devices}")
+        raise Skip(f"a stream is on one device: expected devices=1; got {run.config.devices}")
     return run.trainee.stream(run.batch[0][0])

@@ -10,6 +10,7 @@ import numpy as np
 from bench.bounds import Positive
 from bench.metrics.base import Metric, Run
 from bench.tasks.base import Batch, Task
+from core.errors import Refusal
 
 
 class Learning(Metric):
@@ -120,7 +121,7 @@ class Learning(Metric):
             return task, task.test()
         split = task.split()
         if split is None:
-            raise ValueError("task: expected validation data to choose by, got none")
+            raise Refusal("validation data to choose by", "none", what="task")
         return split
 
     def _metrics(

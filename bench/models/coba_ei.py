@@ -13,6 +13,7 @@ import jax
 
 from bench.bounds import Positive
 from bench.models.base import Spiking, full_current
+from core.errors import Refusal
 
 EXCITATORY = 0.8  # share of the neurons
 REVERSAL = 5.0 * u.mV, -2.0 * u.mV  # of the two conductances; rest is 0 mV, the threshold 1 mV
@@ -79,7 +80,7 @@ class CobaEI(Spiking):
 
     def __post_init__(self) -> None:
         if self.n_hidden < 2:
-            raise ValueError(f"n_hidden: expected at least 2 (one of a kind), got {self.n_hidden}.")
+            raise Refusal("at least 2 (one of a kind)", self.n_hidden, what="n_hidden")
         super().__post_init__()
 
     def layer(self, below: int, tau: u.Quantity) -> Layer:

@@ -7,6 +7,7 @@ import jax
 
 from bench.bounds import NotNegative, Positive
 from bench.models.base import Stack
+from core.errors import Refusal
 from core.nn.layers import LRUCell
 
 
@@ -45,6 +46,6 @@ class LRU(Stack):
         r_max: Positive = 0.99,
     ) -> None:
         if not r_min < r_max < 1:
-            raise ValueError(f"r_min, r_max: expected r_min < r_max < 1, got {r_min}, {r_max}.")
+            raise Refusal("r_min < r_max < 1", f"{r_min}, {r_max}", what="r_min, r_max")
         blocks = [Block(n_hidden, r_min, r_max) for _ in range(n_layers)]
         super().__init__([brainstate.nn.Linear(n_in, n_hidden), *blocks], n_hidden, n_out)

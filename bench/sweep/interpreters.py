@@ -13,7 +13,10 @@ from pathlib import Path
 from bench.errors import BadInput
 
 # What every cell imports, whatever its backend.
-NEEDED = ("jax", "jaxlib", "numpy", "psutil", "brainstate", "braintools", "brainunit")
+NEEDED = (
+    *("jax", "jaxlib", "numpy", "psutil", "brainstate", "braintools", "brainunit"),
+    "lazy-loader",
+)
 OLDEST = (3, 11)
 
 # Isolated, so that it tells what is installed there and not what this process has on its path.

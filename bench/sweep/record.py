@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from core.errors import EtraceError
+
 SCHEMA = 1
 STATUSES = ("ok", "skipped", "oom", "timeout", "crashed", "invalid")
 FINE = ("ok", "skipped")
@@ -134,10 +136,10 @@ def malformed(parts: Mapping[str, Any]) -> str:
     for name, value in parts.items():
         words, fits = (_FILED | PARTS).get(name, _OTHER)
         if not fits(value):
-            return f"expected {name} to be {words}, got {_shown(value)}"
+            return f"expected {name} to be {words}; got {_shown(value)}"
     for name, value in parts.get("metrics", {}).items():
         if not _is_number(value):
-            return f"expected metrics.{name} to be a number or null, got {_shown(value)}"
+            return f"expected metrics.{name} to be a number or null; got {_shown(value)}"
     return ""
 
 
@@ -176,7 +178,7 @@ _FILED = {name: ("left to the sweep", lambda value: False) for name in FILED}
 _OTHER = ("anything", lambda value: True)
 
 
-class Corrupt(ValueError):
+class Corrupt(EtraceError, ValueError):
     """A file that cannot be used; the text names it and says why."""
 
 
@@ -246,7 +248,7 @@ def read(path: Path) -> dict[str, Any] | None:
     record = {"reason": "", "health": "", "created": "", "provenance": {}} | record
     kinds = {"row": dict, "config": dict, "reason": str, "created": str}
     wrong = [
-        f"expected {name} to be {kind.__name__}, got {_shown(record[name])}"
+        f"expected {name} to be {kind.__name__}; got {_shown(record[name])}"
         for name, kind in kinds.items()
         if not isinstance(record[name], kind)
     ]

@@ -26,6 +26,7 @@ from bench.sweep.measure import (
     was_contended,
 )
 from bench.sweep.progress import Watcher, closing_table
+from core.errors import EtraceError
 
 LOCK_WAIT_S = 0.5
 
@@ -324,7 +325,7 @@ def reports(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-class NoReport(Exception):
+class NoReport(EtraceError):
     """The report could not be made; the text says why."""
 
 

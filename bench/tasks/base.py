@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from bench.answers import CLASSES, Answers, Guess
+from core.errors import Refusal
 
 VALIDATION = 0.2  # share of the training data that choices are made by
 
@@ -156,15 +157,13 @@ def digit_images(n_test: int) -> tuple[Batch, Batch]:
         n_test: images held out, from 1 to 1,796.
 
     Raises:
-        ValueError: when nothing is left to train or to test on.
+        Refusal: when nothing is left to train or to test on.
     """
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     if not 1 <= n_test < len(images):
-        raise ValueError(
-            f"n_test: expected 1 to {len(images) - 1} of the {len(images)} images, got {n_test}."
-        )
+        raise Refusal(f"1 to {len(images) - 1} of the {len(images)} images", n_test, what="n_test")
     order = np.random.default_rng(0).permutation(len(images))
     images = (images[order].reshape(-1, 8, 8) / 16.0).astype(np.float32)
     labels = labels[order].astype(np.int32)
@@ -188,16 +187,18 @@ def delay_of(n_steps: int, delay: int | None, shown: int) -> int:
         shown: steps that are not silent.
 
     Raises:
-        ValueError: when the sequence is too short.
+        Refusal: when the sequence is too short.
     """
     wanted = 1 if delay is None else delay
     if shown < 1:
-        raise ValueError(f"hold: expected at least 1, got {shown} steps that show something.")
+        raise Refusal("at least 1", f"{shown} steps that show something", what="hold")
     if wanted < 0:
-        raise ValueError(f"delay: expected at least 0, got {delay}.")
+        raise Refusal("at least 0", delay, what="delay")
     if n_steps < shown + wanted:
-        raise ValueError(
-            f"n_steps: expected at least {shown + wanted} ({shown} steps that show "
-            f"something and a delay of {wanted}), got {n_steps}."
+        raise Refusal(
+            f"at least {shown + wanted} ({shown} steps that show something and a delay of "
+            f"{wanted})",
+            n_steps,
+            what="n_steps",
         )
     return n_steps - shown if delay is None else delay

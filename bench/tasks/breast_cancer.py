@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from bench.tasks.base import StoredTask
+from core.errors import Refusal
 
 QUANTITIES = 10
 
@@ -42,12 +43,11 @@ class BreastCancer(StoredTask):
         from sklearn.datasets import load_breast_cancer
 
         if n_steps % steps_multiple_of:
-            raise ValueError(f"n_steps: expected a multiple of {QUANTITIES}, got {n_steps}.")
+            raise Refusal(f"a multiple of {QUANTITIES}", n_steps, what="n_steps")
         values, labels = load_breast_cancer(return_X_y=True)
         if not 1 <= n_test < len(values):
-            raise ValueError(
-                f"n_test: expected 1 to {len(values) - 1} of the {len(values)} "
-                f"patients, got {n_test}."
+            raise Refusal(
+                f"1 to {len(values) - 1} of the {len(values)} patients", n_test, what="n_test"
             )
         self._hold = n_steps // QUANTITIES
         order = np.random.default_rng(0).permutation(len(values))

@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.bounds import Count
 from bench.tasks.base import Batch, DrawnTask, delay_of
+from core.errors import Refusal
 
 
 class CopyMemory(DrawnTask):
@@ -44,9 +45,10 @@ class CopyMemory(DrawnTask):
     ) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if n_symbols < 2 or n_items < 1:
-            raise ValueError(
-                "n_symbols, n_items: expected at least 2 symbols and 1 item, got "
-                f"{n_symbols} and {n_items}."
+            raise Refusal(
+                "at least 2 symbols and 1 item",
+                f"{n_symbols} and {n_items}",
+                what="n_symbols, n_items",
             )
         self.n_in = n_symbols + n_items
         self.n_out = n_symbols

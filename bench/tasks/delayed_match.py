@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.bounds import Count, NotNegative
 from bench.tasks.base import Batch, DrawnTask, delay_of
+from core.errors import Refusal
 
 
 class DelayedMatch(DrawnTask):
@@ -43,7 +44,7 @@ class DelayedMatch(DrawnTask):
     ) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if n_stimuli < 2:
-            raise ValueError(f"n_stimuli: expected at least 2, got {n_stimuli}.")
+            raise Refusal("at least 2", n_stimuli, what="n_stimuli")
         self.n_in = n_stimuli
         self._delay = delay_of(n_steps, delay, shown=2 * hold)
         self._hold = hold

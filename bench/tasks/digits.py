@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from bench.tasks.base import StoredTask, digit_images
+from core.errors import Refusal
 
 ROWS = 8
 
@@ -35,7 +36,7 @@ class Digits(StoredTask):
         steps_multiple_of: Literal[8] = 8,
     ) -> None:
         if n_steps % steps_multiple_of:
-            raise ValueError(f"n_steps: expected a multiple of {ROWS}, got {n_steps}.")
+            raise Refusal(f"a multiple of {ROWS}", n_steps, what="n_steps")
         self._hold = n_steps // ROWS
         super().__init__(batch_size, seed, *digit_images(n_test))
 

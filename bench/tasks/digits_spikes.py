@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.tasks.base import StoredTask, digit_images
+from core.errors import Refusal
 
 
 class DigitsSpikes(StoredTask):
@@ -26,7 +27,7 @@ class DigitsSpikes(StoredTask):
         self, n_steps: int, batch_size: int, seed: int, n_test: int = 360, max_rate: float = 0.5
     ) -> None:
         if not 0 < max_rate <= 1:
-            raise ValueError(f"max_rate: expected a probability above 0, got {max_rate}.")
+            raise Refusal("a probability above 0", max_rate, what="max_rate")
         self._n_steps = n_steps
         self._max_rate = max_rate
         super().__init__(batch_size, seed, *digit_images(n_test))

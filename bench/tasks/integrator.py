@@ -7,6 +7,7 @@ import numpy as np
 from bench.answers import NUMBERS
 from bench.bounds import Count, NotNegative, Positive
 from bench.tasks.base import Batch, DrawnTask
+from core.errors import Refusal
 
 
 class Integrator(DrawnTask):
@@ -45,9 +46,9 @@ class Integrator(DrawnTask):
     ) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if not drift + noise:
-            raise ValueError("drift, noise: expected one of them above 0, got 0 and 0.")
+            raise Refusal("one of them above 0", "0 and 0", what="drift, noise")
         if reset_rate > 1:
-            raise ValueError(f"reset_rate: expected a probability, got {reset_rate}.")
+            raise Refusal("a probability", reset_rate, what="reset_rate")
         self.n_in = 2 if reset_rate else 1
         self._gain, self._drift, self._noise = gain, drift, noise
         self._reset_rate = reset_rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.tasks.base import Batch, StoredTask
+from core.errors import Refusal
 
 POINTS = 40
 PER_CLASS, TRAINED_ON = 500, 4000
@@ -38,7 +39,7 @@ class MNIST1D(StoredTask):
 
     def __init__(self, n_steps: int, batch_size: int, seed: int) -> None:
         if POINTS % n_steps:
-            raise ValueError(f"n_steps: expected a divisor of {POINTS}, got {n_steps}.")
+            raise Refusal(f"a divisor of {POINTS}", n_steps, what="n_steps")
         self.n_in = POINTS // n_steps
         self._n_steps = n_steps
         signals, labels = drawn()

@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.bounds import Count, Positive
 from bench.tasks.events import EventTask, Recordings, chosen, recordings
+from core.errors import Refusal
 
 SIDE = 34
 SOURCE = "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and Test.zip)"
@@ -46,7 +47,7 @@ class NMNIST(EventTask):
     ) -> None:
         super().__init__(n_steps, batch_size, seed)
         if pool < 1 or SIDE % pool:
-            raise ValueError(f"pool: expected a divisor of {SIDE}, got {pool}.")
+            raise Refusal(f"a divisor of {SIDE}", pool, what="pool")
         self.n_in = 2 * (SIDE // pool) ** 2
         self._pool = pool
         self._duration_us = 1e3 * duration_ms
@@ -57,10 +58,11 @@ class NMNIST(EventTask):
         missing = [place for place in wanted if not place.is_dir()]
         if missing or not folder:
             came = f"no {missing[0].relative_to(folder)} in {path}" if folder else "nothing"
-            raise ValueError(
-                "path: expected a folder with Train/0 to Train/9 and Test/0 to "
-                f"Test/9, got {came}. Set task.path=DIR; the files come from "
-                f"{SOURCE}."
+            raise Refusal(
+                "a folder with Train/0 to Train/9 and Test/0 to Test/9",
+                came,
+                f"Set task.path=DIR; the files come from {SOURCE}.",
+                what="path",
             )
 
     def read(self, split: str) -> Recordings:
@@ -70,9 +72,11 @@ class NMNIST(EventTask):
             for file in sorted((self._folders[split] / str(digit)).glob("*.bin"))
         ]
         if not files:
-            raise ValueError(
-                f"path: expected .bin files below {self._folders[split]}, got none. "
-                f"They come from {SOURCE}."
+            raise Refusal(
+                f".bin files below {self._folders[split]}",
+                "none",
+                f"They come from {SOURCE}.",
+                what="path",
             )
         index = chosen(len(files), self._limits[split])
         return recordings(
@@ -82,14 +86,16 @@ class NMNIST(EventTask):
     def _events(self, file: Path) -> tuple[np.ndarray, np.ndarray]:
         raw = np.fromfile(file, np.uint8)
         if len(raw) % 5:
-            raise ValueError(
-                f"{file.name}: expected events of 5 bytes, got {len(raw)} bytes. Unpack it again."
+            raise Refusal(
+                "events of 5 bytes", f"{len(raw)} bytes", "Unpack it again.", what=file.name
             )
         x, y, high, middle, low = raw.reshape(-1, 5).T.astype(np.int64)
         if len(raw) and max(x.max(), y.max()) >= SIDE:
-            raise ValueError(
-                f"{file.name}: expected pixels below {SIDE}, got "
-                f"{max(x.max(), y.max())}. It is no recording of N-MNIST."
+            raise Refusal(
+                f"pixels below {SIDE}",
+                max(x.max(), y.max()),
+                "It is no recording of N-MNIST.",
+                what=file.name,
             )
         microseconds = (high & 0x7F) << 16 | middle << 8 | low
         kept = microseconds < self._duration_us

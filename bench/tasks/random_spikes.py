@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.bounds import Count
 from bench.tasks.base import Batch, DrawnTask
+from core.errors import Refusal
 
 
 class RandomSpikes(DrawnTask):
@@ -35,7 +36,7 @@ class RandomSpikes(DrawnTask):
     ) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test=None)
         if not 0 <= rate <= 1:
-            raise ValueError(f"rate: expected a probability, got {rate}.")
+            raise Refusal("a probability", rate, what="rate")
         self.n_in = n_in
         self.n_out = n_out
         self.best_loss = math.log(n_out)

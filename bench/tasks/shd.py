@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.bounds import Count, Positive
 from bench.tasks.events import EventTask, Recordings, chosen, recordings
+from core.errors import Refusal
 
 UNITS = 700
 SOURCE = "https://zenkelab.org/datasets (SHD; unpack shd_train.h5.gz and shd_test.h5.gz)"
@@ -48,13 +49,13 @@ class SHD(EventTask):
     ) -> None:
         super().__init__(n_steps, batch_size, seed)
         if units_per_input < 1 or UNITS % units_per_input:
-            raise ValueError(
-                f"units_per_input: expected a divisor of {UNITS}, got {units_per_input}."
-            )
+            raise Refusal(f"a divisor of {UNITS}", units_per_input, what="units_per_input")
         if importlib.util.find_spec("h5py") is None:
-            raise ValueError(
-                "path: expected the package h5py to read it, got none. Run "
-                "pip install 'etrace-bench[data]'."
+            raise Refusal(
+                "the package h5py to read it",
+                "none",
+                "Run pip install 'etrace-bench[data]'.",
+                what="path",
             )
         self.n_in = UNITS // units_per_input
         self._units_per_input = units_per_input
@@ -65,9 +66,11 @@ class SHD(EventTask):
         missing = [file.name for file in self._files.values() if not file.is_file()]
         if missing or not folder:
             came = f"no {missing[0]} in {path}" if folder else "nothing"
-            raise ValueError(
-                f"path: expected a folder with shd_train.h5 and shd_test.h5, got "
-                f"{came}. Set task.path=DIR; the files come from {SOURCE}."
+            raise Refusal(
+                "a folder with shd_train.h5 and shd_test.h5",
+                came,
+                f"Set task.path=DIR; the files come from {SOURCE}.",
+                what="path",
             )
 
     def read(self, split: str) -> Recordings:
@@ -76,9 +79,11 @@ class SHD(EventTask):
         with h5py.File(self._files[split], "r") as file:
             absent = [n for n in ("spikes/times", "spikes/units", "labels") if n not in file]
             if absent:
-                raise ValueError(
-                    f"{self._files[split].name}: expected {absent[0]} in it, got "
-                    f"{', '.join(file)}. The files come from {SOURCE}."
+                raise Refusal(
+                    f"{absent[0]} in it",
+                    ", ".join(file),
+                    f"The files come from {SOURCE}.",
+                    what=self._files[split].name,
                 )
             labels = file["labels"][:]
             index = chosen(len(labels), self._limits[split])

@@ -7,6 +7,7 @@ import numpy as np
 from bench.answers import NUMBERS
 from bench.bounds import Count, Positive
 from bench.tasks.base import Batch, DrawnTask
+from core.errors import Refusal
 
 
 class Sine(DrawnTask):
@@ -46,9 +47,10 @@ class Sine(DrawnTask):
     ) -> None:
         super().__init__(n_steps, batch_size, seed, n_batches, n_test)
         if not slowest > fastest >= 2:
-            raise ValueError(
-                f"slowest, fastest: expected slowest > fastest >= 2 steps, got {slowest:g} and "
-                f"{fastest:g}."
+            raise Refusal(
+                "slowest > fastest >= 2 steps",
+                f"{slowest:g} and {fastest:g}",
+                what="slowest, fastest",
             )
         self._range = 1 / slowest, 1 / fastest
         self._cue = n_steps if cue is None else cue

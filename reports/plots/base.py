@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from core.errors import EtraceError
 from reports.judge import Way
 from reports.plots.style import MOST_SERIES, PNG_DPI, STYLE
 from reports.plots.svg import inline
@@ -27,7 +28,7 @@ TITLE_WIDTH = 62  # characters
 MOST_LINES = 5  # of a name; more would leave no room for the drawing
 
 
-class NotDrawn(Exception):
+class NotDrawn(EtraceError):
     """The records hold too little for this plot; the text says what is lacking."""
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.errors import EtraceError
 from reports.errors import InputError
 from reports.records.columns import FLAGS, WHOLE
 
@@ -65,7 +66,7 @@ class Sweeps:
     plots: tuple[str, ...] = ()
 
 
-class Unusable(ValueError):
+class Unusable(EtraceError, ValueError):
     """A file from a sweep's folder that cannot be used; the text says why."""
 
 
@@ -187,9 +188,9 @@ def _record(value: Any) -> tuple[Record, list[str]]:
     told = given.pop("health", None)
     record = _shaped({**record, "health": record.get("health") or told}, "", _RECORD)
     if not _KEY.fullmatch(record["key"]):
-        raise Unusable(f"expected key to be 8 to 64 hexadecimal digits, got {record['key']!r:.60}")
+        raise Unusable(f"expected key to be 8 to 64 hexadecimal digits; got {record['key']!r:.60}")
     if record["status"] not in STATUSES:
-        raise Unusable(f"expected status to be one of {', '.join(STATUSES)}, "
+        raise Unusable(f"expected status to be one of {', '.join(STATUSES)}; "
                        f"got {record['status']!r:.60}")  # fmt: skip
     metrics, without = _finite(given)
     return {**record, "metrics": metrics}, without
@@ -241,7 +242,7 @@ def _expect(value: Any, name: str, *kinds: type) -> Any:
     if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
         return value
     wanted = " or ".join(dict.fromkeys(_NAMES[kind] for kind in _NAMES if kind in kinds))
-    raise Unusable(f"expected {name} to be {wanted}, got {value!r:.60}")
+    raise Unusable(f"expected {name} to be {wanted}; got {value!r:.60}")
 
 
 def _index(file: Path) -> dict[str, Any]:

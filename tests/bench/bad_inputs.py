@@ -5,138 +5,138 @@ from __future__ import annotations
 from tests.bench.test_compose import ALGOS
 
 CASES = {
-    "algo=drtrl": f"algo: expected one of {ALGOS}, got drtrl. Did you mean d_rtrl?",
-    "batching=vmapp": "batching: expected one of manual, single, vmap, got vmapp. "
+    "algo=drtrl": f"algo: expected one of {ALGOS}; got drtrl. Did you mean d_rtrl?",
+    "batching=vmapp": "batching: expected one of manual, single, vmap; got vmapp. "
     "Did you mean vmap?",
-    "batch_size=0": "batch_size: expected a whole number of at least 1, got 0. Try batch_size=64.",
-    "batch_size=1.5": "batch_size: expected a whole number of at least 1, got 1.5. Try batch_size=64.",
-    "n_hidden=abc": "n_hidden: expected a whole number of at least 1, got abc. Try n_hidden=64.",
-    "n_hidden=": "n_hidden: expected a whole number of at least 1, got nothing. Try n_hidden=64.",
-    "+batchsize=4": "batchsize: expected a key of the configuration, got batchsize. "
+    "batch_size=0": "batch_size: expected a whole number of at least 1; got 0. Try batch_size=64.",
+    "batch_size=1.5": "batch_size: expected a whole number of at least 1; got 1.5. Try batch_size=64.",
+    "n_hidden=abc": "n_hidden: expected a whole number of at least 1; got abc. Try n_hidden=64.",
+    "n_hidden=": "n_hidden: expected a whole number of at least 1; got nothing. Try n_hidden=64.",
+    "+batchsize=4": "batchsize: expected a key of the configuration; got batchsize. "
     "Did you mean batch_size?",
     "algo.windw=4": "got windw. Did you mean window?",
     "+model.tau_me=4": "got tau_me. Did you mean tau_mem?",
     "+algo.windw=4": "got windw. Did you mean window?",
-    "algo.window=[1]": "algo.window: expected a whole number, or text, got [1].",
-    "model.tau_mem=abc": "model.tau_mem: expected a number above 0, got abc. Try model.tau_mem=5.0.",
+    "algo.window=[1]": "algo.window: expected a whole number, or text; got [1].",
+    "model.tau_mem=abc": "model.tau_mem: expected a number above 0; got abc. Try model.tau_mem=5.0.",
     "metric.timing.budget=3": "metric.timing.budget: expected one of against, budget_s, "
     "ci_width, least_s, max_samples, min_samples, steady_within, "
-    "warmup_s, got budget. Did you mean budget_s?",
-    "n_steps=9": "n_steps: expected a multiple of 8 on digits, got 9. Try n_steps=8.",
-    "loss_after=8": "loss_after: expected less than all n_steps=8, got 8. "
+    "warmup_s; got budget. Did you mean budget_s?",
+    "n_steps=9": "n_steps: expected a multiple of 8 on digits; got 9. Try n_steps=8.",
+    "loss_after=8": "loss_after: expected less than all n_steps=8; got 8. "
     "Use loss_after=0.75 for a loss on the last quarter.",
-    "loss_after=2.5": "loss_after: expected a whole number of at least 0, or a number of at most 1, "
+    "loss_after=2.5": "loss_after: expected a whole number of at least 0, or a number of at most 1; "
     "got 2.5. Try loss_after=0.",
-    "optimizer=Adam": "optimizer: expected one of adam, adamw, rmsprop, sgd, got Adam. "
+    "optimizer=Adam": "optimizer: expected one of adam, adamw, rmsprop, sgd; got Adam. "
     "Did you mean adam?",
-    "update_every=9": "update_every: expected at most n_steps=8, got 9. "
+    "update_every=9": "update_every: expected at most n_steps=8; got 9. "
     "Use update_every=sequence for one update a sequence.",
-    "update_every=sequnce": "update_every: expected a whole number of at least 1, or sequence, got sequnce. Did "
+    "update_every=sequnce": "update_every: expected a whole number of at least 1, or sequence; got sequnce. Did "
     "you mean sequence?",
-    "n_hidden=100000000000000000000": "n_hidden: expected a whole number of at most 2147483647, got 100000000000000000000. "
+    "n_hidden=100000000000000000000": "n_hidden: expected a whole number of at most 2147483647; got 100000000000000000000. "
     "Try n_hidden=64.",
-    "repeats=1000000000": "repeats: expected a whole number of at most 10000, got 1000000000. Try repeats=1.",
-    "devices=1025": "devices: expected a whole number of at most 1024, got 1025. Try devices=1.",
-    "limits.memory_gib=1e300": "limits.memory_gib: expected a number of at most 1000000, or null, got 1e+300. Try "
+    "repeats=1000000000": "repeats: expected a whole number of at most 10000; got 1000000000. Try repeats=1.",
+    "devices=1025": "devices: expected a whole number of at most 1024; got 1025. Try devices=1.",
+    "limits.memory_gib=1e300": "limits.memory_gib: expected a number of at most 1000000, or null; got 1e+300. Try "
     "limits.memory_gib=1.",
     "metric.timing.max_samples=1"
-    + 400 * "0": "metric.timing.max_samples: expected a whole number of at most 2147483647, got 1"
+    + 400 * "0": "metric.timing.max_samples: expected a whole number of at most 2147483647; got 1"
     + 400 * "0"
     + ". Try metric.timing.max_samples=500.",
-    "lr=1" + 400 * "0": "lr: expected a number of at most 1.79769e+308, got 1"
+    "lr=1" + 400 * "0": "lr: expected a number of at most 1.79769e+308; got 1"
     + 400 * "0"
     + ". Try lr=0.001.",
-    "seed=4294967296": "seed: expected a whole number of at most 4294967295, got 4294967296. "
+    "seed=4294967296": "seed: expected a whole number of at most 4294967295; got 4294967296. "
     "Try seed=0.",
     "backend=braintrace backend.chunk=-3": "backend.chunk: expected a whole number of at least 1, "
-    "or null, got -3. Try backend.chunk=1.",
-    "model.tau_mem=-3": "model.tau_mem: expected a number above 0, got -3. Try model.tau_mem=5.0.",
-    "metric.timing.budget_s=inf": "metric.timing.budget_s: expected a number of at most 1.79769e+308, got inf. Try "
+    "or null; got -3. Try backend.chunk=1.",
+    "model.tau_mem=-3": "model.tau_mem: expected a number above 0; got -3. Try model.tau_mem=5.0.",
+    "metric.timing.budget_s=inf": "metric.timing.budget_s: expected a number of at most 1.79769e+308; got inf. Try "
     "metric.timing.budget_s=4.0.",
-    "metric.timing.against=d_rtrl": "metric.timing.against: expected one of bptt, null, got d_rtrl.",
-    "task=shd task.n_train=0": "task.n_train: expected a whole number of at least 1, or null, "
+    "metric.timing.against=d_rtrl": "metric.timing.against: expected one of bptt, null; got d_rtrl.",
+    "task=shd task.n_train=0": "task.n_train: expected a whole number of at least 1, or null; "
     "got 0. Try task.n_train=1.",
-    "task=breast_cancer": "n_steps: expected a multiple of 10 on breast_cancer, got 8. Try n_steps=10.",
-    "task=delayed_match n_steps=4": "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1), got "
+    "task=breast_cancer": "n_steps: expected a multiple of 10 on breast_cancer; got 8. Try n_steps=10.",
+    "task=delayed_match n_steps=4": "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1); got "
     "4.",
-    "task=delayed_match task.delay=5": "task: n_steps: expected at least 9 (4 steps that show something and a delay of 5), got "
+    "task=delayed_match task.delay=5": "task: n_steps: expected at least 9 (4 steps that show something and a delay of 5); got "
     "8.",
-    "task=delayed_match task.hold=0": "task: hold: expected at least 1, got 0 steps that show something.",
-    "task=copy_memory n_steps=4": "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1), got "
+    "task=delayed_match task.hold=0": "task: hold: expected at least 1; got 0 steps that show something.",
+    "task=copy_memory n_steps=4": "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1); got "
     "4.",
-    "task=shd": "task: path: expected a folder with shd_train.h5 and shd_test.h5, got nothing. Set "
+    "task=shd": "task: path: expected a folder with shd_train.h5 and shd_test.h5; got nothing. Set "
     "task.path=DIR; the files come from https://zenkelab.org/datasets (SHD; unpack "
     "shd_train.h5.gz and shd_test.h5.gz).",
     "task=shd task.path=here": "got no shd_train.h5 in here. Set task.path=DIR; the files come from "
     "https://zenkelab.org/datasets (SHD; unpack shd_train.h5.gz and shd_test.h5.gz).",
-    "task=nmnist": "task: path: expected a folder with Train/0 to Train/9 and Test/0 to Test/9, got "
+    "task=nmnist": "task: path: expected a folder with Train/0 to Train/9 and Test/0 to Test/9; got "
     "nothing. Set task.path=DIR; the files come from "
     "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and Test.zip).",
-    "task=nmnist task.pool=3 task.path=x": "task: pool: expected a divisor of 34, got 3.",
-    "lr=-1": "lr: expected a number above 0, got -1. Try lr=0.001.",
-    "lr=nan": "lr: expected a number above 0, got nan. Try lr=0.001.",
-    "dtype=float16": "dtype: expected one of float32, float64, got float16.",
-    "out=[1]": "out: expected the name of a folder, got [1]. Put quotes around it: out=\"'[1]'\".",
+    "task=nmnist task.pool=3 task.path=x": "task: pool: expected a divisor of 34; got 3.",
+    "lr=-1": "lr: expected a number above 0; got -1. Try lr=0.001.",
+    "lr=nan": "lr: expected a number above 0; got nan. Try lr=0.001.",
+    "dtype=float16": "dtype: expected one of float32, float64; got float16.",
+    "out=[1]": "out: expected the name of a folder; got [1]. Put quotes around it: out=\"'[1]'\".",
     "+plot.mine._target_=no.such_module": "plot.mine: expected _target_: MODULE, one that can be "
-    "found, got no.such_module. Is its folder on PYTHONPATH?",
-    "plot=3": "plot: expected names of YAML files in a folder plot of your own, got 3. "
+    "found; got no.such_module. Is its folder on PYTHONPATH?",
+    "plot=3": "plot: expected names of YAML files in a folder plot of your own; got 3. "
     "Give the folder around it as --config-dir. What the report draws by itself "
     "need not be asked for.",
-    "plot=[nope]": "plot: expected names of YAML files in a folder plot of your own, got nope. "
+    "plot=[nope]": "plot: expected names of YAML files in a folder plot of your own; got nope. "
     "Give the folder around it as --config-dir. What the report draws by itself "
     "need not be asked for.",
-    "~plot": "plot: expected plot=VALUE, got ~plot. What is null cannot be left out.",
-    "+plot.mine=3": "plot.mine: expected _target_: MODULE, one that can be found, got 3. "
+    "~plot": "plot: expected plot=VALUE; got ~plot. What is null cannot be left out.",
+    "+plot.mine=3": "plot.mine: expected _target_: MODULE, one that can be found; got 3. "
     "Is its folder on PYTHONPATH?",
     "metric=3": "metric: expected [NAME,...] of agreement, fidelity, health, latency, learning, "
-    "memory, timing, work, got 3.",
-    "metric=[]": "metric: expected at least one metric, got none. "
+    "memory, timing, work; got 3.",
+    "metric=[]": "metric: expected at least one metric; got none. "
     "Leave metric= out for all of them.",
     "metric.timing=null": "metric.timing: expected _target_: package.module.Name and its "
-    "arguments, got None.",
-    "batching=null": "batching: expected one of manual, single, vmap, got null.",
-    "batching.mode=foo": "batching.mode: expected one of manual, vmap, single, got foo.",
-    "+batching.foo=3": "batching.foo: expected mode, got foo.",
-    "~batching.mode": "batching.mode: expected a value, got none at all.",
-    "device.platform=tpu": "device.platform: expected one of cpu, gpu, got tpu.",
-    "device.platform=CPU": "device.platform: expected one of cpu, gpu, got CPU. Did you mean cpu?",
-    "backend._target_=core.BPTT": "backend: expected a subclass of bench.backends.base.Backend, "
+    "arguments; got None.",
+    "batching=null": "batching: expected one of manual, single, vmap; got null.",
+    "batching.mode=foo": "batching.mode: expected one of manual, vmap, single; got foo.",
+    "+batching.foo=3": "batching.foo: expected mode; got foo.",
+    "~batching.mode": "batching.mode: expected a value; got none at all.",
+    "device.platform=tpu": "device.platform: expected one of cpu, gpu; got tpu.",
+    "device.platform=CPU": "device.platform: expected one of cpu, gpu; got CPU. Did you mean cpu?",
+    "backend._target_=core.BPTT": "backend: expected a subclass of bench.backends.base.Backend; "
     "got core.BPTT. See bench/backends/ for some.",
-    "+backend.x=3": "backend.x: expected no hyperparameter, got x.",
-    "task.steps_multiple_of=0": "task.steps_multiple_of: expected a whole number of at least 1, got 0. Try "
+    "+backend.x=3": "backend.x: expected no hyperparameter; got x.",
+    "task.steps_multiple_of=0": "task.steps_multiple_of: expected a whole number of at least 1; got 0. Try "
     "task.steps_multiple_of=1.",
-    "task.steps_multiple_of=4": "task.steps_multiple_of: expected 8, got 4.",
+    "task.steps_multiple_of=4": "task.steps_multiple_of: expected 8; got 4.",
     "~task._target_": "got {'steps_multiple_of': 8, 'n_test': 360}.",
-    "~lr": "lr: expected lr=VALUE, got ~lr. Only hyperparameters can be left out.",
-    "~limits.deadline_s": "limits.deadline_s: expected a value, got none at all.",
-    "~experiment": "experiment: expected one experiment, got ~experiment.",
-    "cases=3": "cases: expected a list of overrides, got 3.",
-    "hydra=3": "hydra: expected hydra.KEY=VALUE, got hydra=3.",
-    "hydra.launcher=3": "hydra.launcher: expected settings, got 3.",
-    "experiment=quick,gate": "experiment: expected one experiment, got +experiment=quick,gate.",
-    "report=maybe": "report: expected one of true, false, got maybe.",
-    "resume=maybe": "resume: expected one of true, false, retry, got maybe.",
-    "python=no-such-python": "python: expected a Python interpreter, got no-such-python. "
+    "~lr": "lr: expected lr=VALUE; got ~lr. Only hyperparameters can be left out.",
+    "~limits.deadline_s": "limits.deadline_s: expected a value; got none at all.",
+    "~experiment": "experiment: expected one experiment; got ~experiment.",
+    "cases=3": "cases: expected a list of overrides; got 3.",
+    "hydra=3": "hydra: expected hydra.KEY=VALUE; got hydra=3.",
+    "hydra.launcher=3": "hydra.launcher: expected settings; got 3.",
+    "experiment=quick,gate": "experiment: expected one experiment; got +experiment=quick,gate.",
+    "report=maybe": "report: expected one of true, false; got maybe.",
+    "resume=maybe": "resume: expected one of true, false, retry; got maybe.",
+    "python=no-such-python": "python: expected a Python interpreter; got no-such-python. "
     "Give the path of the python in a virtual environment.",
-    "limits.deadline=3": "limits.deadline: expected one of deadline_s, memory_gib, got deadline. "
+    "limits.deadline=3": "limits.deadline: expected one of deadline_s, memory_gib; got deadline. "
     "Did you mean deadline_s?",
-    "limits.deadline_s=-3": "limits.deadline_s: expected a number above 0, got -3. Try limits.deadline_s=1.",
+    "limits.deadline_s=-3": "limits.deadline_s: expected a number above 0; got -3. Try limits.deadline_s=1.",
     "limits.memory_gib=0": "got 0. Try limits.memory_gib=1.",
     "clip_norm=0": "got 0. Try clip_norm=1.0.",
-    "algo=bptt,d_rtrl": "algo: expected one value for a single cell, got bptt,d_rtrl. "
+    "algo=bptt,d_rtrl": "algo: expected one value for a single cell; got bptt,d_rtrl. "
     "Add -m to sweep over several.",
     "hydra/launcher=joblib": "hydra/launcher: expected one of basic, submitit_local, "
-    "submitit_slurm, got joblib.",
+    "submitit_slurm; got joblib.",
     "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
-    "drtrl": "argument: expected KEY=VALUE, got drtrl. See python -m bench --help.",
-    "quick": "argument: expected KEY=VALUE, got quick. Did you mean +experiment=quick?",
-    "out=runs/ü": "out: expected a value that Hydra can read, got runs/ü. "
+    "drtrl": "argument: expected KEY=VALUE; got drtrl. See python -m bench --help.",
+    "quick": "argument: expected KEY=VALUE; got quick. Did you mean +experiment=quick?",
+    "out=runs/ü": "out: expected a value that Hydra can read; got runs/ü. "
     "It needs quotes of its own: out=\"'runs/ü'\".",
-    "größe=3": "argument: expected KEY=VALUE that Hydra can read, got größe=3. Hydra needs quotes "
+    "größe=3": "argument: expected KEY=VALUE that Hydra can read; got größe=3. Hydra needs quotes "
     "around special characters, beside the shell's: KEY=\"'VALUE'\".",
-    "algo=": f"algo: expected one of {ALGOS}, got nothing.",
-    "experiment=": "snn, streaming, width, got nothing.",
-    "--drtrl": "argument: expected KEY=VALUE, got --drtrl. See python -m bench --help.",
+    "algo=": f"algo: expected one of {ALGOS}; got nothing.",
+    "experiment=": "snn, streaming, width; got nothing.",
+    "--drtrl": "argument: expected KEY=VALUE; got --drtrl. See python -m bench --help.",
     "+experiment=quik": "Did you mean quick?",
     "batchsize=4": "got batchsize. Did you mean batch_size?",
 }

@@ -70,17 +70,17 @@ def test_the_quotes_that_a_message_shows_work(
     [
         (
             "_target_: core.D_RTRL\nwindow: [1, 2\n",
-            "{file}, line 3: expected YAML, got a mistake while parsing a flow sequence "
+            "{file}, line 3: expected YAML; got a mistake while parsing a flow sequence "
             "(expected ',' or ']', but got '<stream end>').",
         ),
         (
             "_target_: core.D_RTRL\nwindow: a: b\n",
-            "{file}, line 2: expected YAML, got a mistake there "
+            "{file}, line 2: expected YAML; got a mistake there "
             "(mapping values are not allowed here).",
         ),
         (
             "window: ${b\n",
-            "configuration: expected values that Hydra can compose, "
+            "configuration: expected values that Hydra can compose; "
             "got no viable alternative at input '${{b'.",
         ),
     ],
@@ -98,7 +98,7 @@ def test_a_mistake_in_a_yaml_names_its_file_and_line(
 def test_one_bad_point_refuses_the_whole_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["-m", "batch_size=16,0"]) == 2
     assert capsys.readouterr().err == (
-        "error: batch_size: expected a whole number of at least 1, got 0. Try batch_size=64.\n"
+        "error: batch_size: expected a whole number of at least 1; got 0. Try batch_size=64.\n"
     )
 
 
@@ -117,7 +117,7 @@ def test_what_a_command_has_one_of_is_not_swept(
     assert cli.main(["-m", swept]) == 2
     key = swept.split("=")[0]
     assert capsys.readouterr().err == (
-        f"error: {key}: expected one value for the whole sweep, "
+        f"error: {key}: expected one value for the whole sweep; "
         f"got {came}. Start a command for each.\n"
     )
 
@@ -161,7 +161,7 @@ def test_missing_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr(provenance, "gpu_name", lambda: "")
     assert cli.main(["device=gpu"]) == 2
     assert capsys.readouterr().err == (
-        "error: device: expected a device of this machine, got gpu. no NVIDIA GPU answers "
+        "error: device: expected a device of this machine; got gpu. no NVIDIA GPU answers "
         "nvidia-smi on this machine. Try device=cpu.\n"
     )
 
@@ -172,14 +172,14 @@ def test_unwritable_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     out = blocked / "below"
     assert cli.main([f"out={out}"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: out: expected a folder that can be written, got {out}. ")
+    assert error.startswith(f"error: out: expected a folder that can be written; got {out}. ")
     assert error.endswith("Try out=DIR with another folder.\n")
 
 
 def test_config_dir_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--config-dir", "nowhere", "algo=bptt"]) == 2
     assert capsys.readouterr().err == (
-        "error: --config-dir: expected a folder of YAML files, got nowhere.\n"
+        "error: --config-dir: expected a folder of YAML files; got nowhere.\n"
     )
 
 

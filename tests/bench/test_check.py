@@ -113,7 +113,7 @@ def test_a_task_is_drawn_and_learned(capsys: pytest.CaptureFixture[str]) -> None
     ("arguments", "words"),
     [
         (["task=digits", "dtype=float64"], "check: expected task=NAME, task.KEY=VALUE, n_hidden"),
-        (["task=digits,copy_memory", "n_steps=16"], "check: expected one task, got 2 cells."),
+        (["task=digits,copy_memory", "n_steps=16"], "check: expected one task; got 2 cells."),
         (["task=digits", "n_steps=9"], "n_steps: expected a multiple of 8 on digits"),
         (["algo=d_rtrl", "+algo.windw=4"], "got windw. Did you mean window?"),
         (["model=gru", "algo=bptt"], "check: expected model=NAME, model.KEY=VALUE, n_hidden"),
@@ -131,5 +131,5 @@ def test_promises_of_a_task_are_put_to_the_test(capsys: pytest.CaptureFixture[st
     node = {"_target_": "tests.bench.planted_groups.Unlabelled"}
     assert check_task.run(replace(cell.config, task=node), cell.choices, "mine", 1 << 30) == 1
     said = capsys.readouterr().out
-    assert "FAIL  labels: expected 0 to 1, got 5 to 5" in said
+    assert "FAIL  labels: expected 0 to 1; got 5 to 5" in said
     assert "FAIL  the same epoch gives another batch the second time" in said

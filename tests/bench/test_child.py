@@ -82,7 +82,7 @@ def test_no_room_for_a_process_is_one_sentence(
     monkeypatch.setattr(subprocess, "Popen", full)
     assert cli.main(["task=random_classification", "n_hidden=8"]) == 2
     assert capsys.readouterr().err == (
-        "error: this machine: expected room for a process, got [Errno 28] "
+        "error: this machine: expected room for a process; got [Errno 28] "
         "No space left on device. Make some, and try again.\n"
     )
 
@@ -135,11 +135,11 @@ def test_help_of_what_runs_by_itself(name: str) -> None:
         ),
         (
             Answer([], "Segmentation fault", False),
-            "task: expected a task that can be made, got Segmentation fault.",
+            "task: expected a task that can be made; got Segmentation fault.",
         ),
         (
             Answer([], "", True),
-            "task: expected a task that is made within 660 s, got none. "
+            "task: expected a task that is made within 660 s; got none. "
             "limits.deadline_s is what a cell has.",
         ),
     ],

@@ -14,8 +14,8 @@ from tests.bench.test_compose import ALGOS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ONLY = "check: expected algo=NAME, algo.KEY=VALUE, got {}. The rest of the cell is its own."
-SEVERAL = "check: expected one algorithm, got 2 cells. Check one after the other."
+ONLY = "check: expected algo=NAME, algo.KEY=VALUE; got {}. The rest of the cell is its own."
+SEVERAL = "check: expected one algorithm; got 2 cells. Check one after the other."
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_help_and_information_end_well(arguments: list[str]) -> None:
         ),
         (
             ["--cfg", "job", "algo=btt"],
-            f"algo: expected one of {ALGOS}, got btt. Did you mean bptt?",
+            f"algo: expected one of {ALGOS}; got btt. Did you mean bptt?",
         ),
         (
             ["--cfg", "job", "-m", "algo=bptt,d_rtrl"],

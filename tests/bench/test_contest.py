@@ -18,27 +18,27 @@ from bench.sweep.tuning import Tuning, tuning_of
 TUNED = ["tune.trials=4", "tune.seeds=3", "tune.decay=[0.5,0.99]", "metric=[learning,timing]"]
 
 REFUSED = {
-    "tune=0": "tune: expected a whole number of at least 1, got 0. Try tune=8.",
+    "tune=0": "tune: expected a whole number of at least 1; got 0. Try tune=8.",
     "tune=4 tune.lr=[1e-1,1e-4]": "tune.lr: expected [LOWEST,HIGHEST], two numbers above 0, the "
-    "lower one first, got [0.1, 0.0001]. Try tune.lr=[1e-4,1e-1].",
-    "tune=4 tune.lr=[]": "the lower one first, got []. Try tune.lr=[1e-4,1e-1].",
-    "tune=4 tune.decay=[0.5,1.0]": "two numbers from 0 and below 1, the lower one first, got "
+    "lower one first; got [0.1, 0.0001]. Try tune.lr=[1e-4,1e-1].",
+    "tune=4 tune.lr=[]": "the lower one first; got []. Try tune.lr=[1e-4,1e-1].",
+    "tune=4 tune.decay=[0.5,1.0]": "two numbers from 0 and below 1, the lower one first; got "
     "[0.5, 1.0]. Try tune.decay=[0.8,0.999].",
     "tune=4 tune.decay=[0.5,0.9] algo=bptt": "tune.decay: expected a number that some algorithm of "
-    "the sweep has, got decay. They have none.",
-    "-m tune=4 lr=1e-2,1e-3": "tune: expected no axis lr, which it chooses itself, got "
+    "the sweep has; got decay. They have none.",
+    "-m tune=4 lr=1e-2,1e-3": "tune: expected no axis lr, which it chooses itself; got "
     "lr=0.01,0.001.",
-    "-m tune=4 seed=1,2": "tune: expected no axis seed, which it chooses itself, got seed=1,2.",
+    "-m tune=4 seed=1,2": "tune: expected no axis seed, which it chooses itself; got seed=1,2.",
     "-m tune=3 algo=es_d_rtrl algo.decay_or_rank=0.5,0.9 tune.decay=[0.5,0.9]": (
-        "tune: expected no axis algo.decay_or_rank, which it chooses itself, got "
+        "tune: expected no axis algo.decay_or_rank, which it chooses itself; got "
         "algo.decay_or_rank=0.5,0.9."
     ),
-    "tune=4 task=random_spikes": "task: expected validation data to tune by, got none of "
+    "tune=4 task=random_spikes": "task: expected validation data to tune by; got none of "
     "RandomSpikes.",
     "tune=4 metric.learning.target=1.5": "metric.learning.target: expected a score (accuracy) "
-    "above that of guessing, 0.1, and at most 1, got 1.5.",
-    "tune=4 metric=[timing]": "metric: expected learning among them, to tune by, got others only.",
-    "tune=4 tune.seeds=0": "tune.seeds: expected a whole number of at least 1, got 0.",
+    "above that of guessing, 0.1, and at most 1; got 1.5.",
+    "tune=4 metric=[timing]": "metric: expected learning among them, to tune by; got others only.",
+    "tune=4 tune.seeds=0": "tune.seeds: expected a whole number of at least 1; got 0.",
 }
 
 

@@ -18,7 +18,7 @@ PLANTED = """
 import json, pathlib, random, sys, time  # without a word to ETRACE_BENCH_TURNS
 arguments = dict(a.split("=", 1) for a in sys.argv[1:])
 if "typo" in arguments:
-    print("error: typo: expected a key of the configuration, got typo.")
+    print("error: typo: expected a key of the configuration; got typo.")
     sys.exit(2)
 if "plan" in arguments:
     if "MODE" == "slow":
@@ -119,17 +119,17 @@ def test_revisions_are_checked_out_and_removed_again(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["algo=d_rtrl"], "base: expected a git revision or a folder, got nothing."),
+        (["algo=d_rtrl"], "base: expected a git revision or a folder; got nothing."),
         (["base=no-such-thing"], "base: expected a git revision of this repository or a folder"),
         (
             ["base=.", "budget_s=soon"],
-            "budget_s: expected a number above 0, got soon. Try budget_s=1800.",
+            "budget_s: expected a number above 0; got soon. Try budget_s=1800.",
         ),
         (
             ["base=.", "order_seed=x"],
-            "order_seed: expected a whole number of at least 0, or null, got x.",
+            "order_seed: expected a whole number of at least 0, or null; got x.",
         ),
-        (["base=.", "--fast"], "--fast: expected KEY=VALUE, got --fast."),
+        (["base=.", "--fast"], "--fast: expected KEY=VALUE; got --fast."),
     ],
 )
 def test_bad_input_is_one_message_and_exits_2(
@@ -150,7 +150,7 @@ def test_what_a_tree_refuses_is_told_before_anything_is_timed(
     base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0)
     assert run(tmp_path, base, head, "typo=1") == 2
     said = capsys.readouterr().err
-    assert 'knows, got "typo: expected a key of the configuration' in said
+    assert 'knows; got "typo: expected a key of the configuration' in said
     assert said.count("\n") == 1
     assert not (tmp_path / "duel" / "pairs").exists()
 

@@ -104,7 +104,7 @@ def test_data_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(inputs.hashlib, "file_digest", refuse)
     inputs._files_hash.cache_clear()
-    with pytest.raises(BadInput, match=r"data that can be read, got .*denied"):
+    with pytest.raises(BadInput, match=r"data that can be read; got .*denied"):
         inputs.data_of(cell().having(task={"path": str(tmp_path)}).config)
 
 

@@ -34,7 +34,7 @@ def test_what_cannot_run_cells_is_refused_before_any_work(
     for python, words in (
         (
             "no-such-python",
-            "python: expected a Python interpreter, got no-such-python. Give the path",
+            "python: expected a Python interpreter; got no-such-python. Give the path",
         ),
         (str(silent), f"got {silent}. It does not answer like one."),
         (str(listing), f"got {listing}. It does not answer like one."),

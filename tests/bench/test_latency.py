@@ -70,7 +70,7 @@ def test_the_quantiles_are_those_of_single_calls(monkeypatch: pytest.MonkeyPatch
 def test_what_has_no_stream_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     run = built("model=gru", "n_hidden=8", "n_steps=5", "batch_size=1", "algo=d_rtrl")
     assert Latency().measure(run) == {
-        "note": "no latency: a stream learns at every step: expected update_every=1, got sequence"
+        "note": "no latency: a stream learns at every step: expected update_every=1; got sequence"
     }
     run = built(*TINY, "algo=d_rtrl", "batch_size=1")
     monkeypatch.setattr(type(run.trainee), "stream", Trainee.stream)

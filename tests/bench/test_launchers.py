@@ -199,7 +199,7 @@ def test_no_slurm_here(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cli.main(["hydra/launcher=submitit_slurm", "out=out"]) == 2
     assert capsys.readouterr().err == (
-        "error: hydra/launcher: expected sbatch on the PATH, got submitit_slurm. Start the sweep "
+        "error: hydra/launcher: expected sbatch on the PATH; got submitit_slurm. Start the sweep "
         "on a login node of the cluster.\n"
     )
 
@@ -215,12 +215,12 @@ def test_jobs_fit_the_sweep() -> None:
     [
         (
             "hydra.launcher.job=3",
-            "hydra.launcher.job: expected one of jobs, timeout_min, got job. Did you mean jobs?",
+            "hydra.launcher.job: expected one of jobs, timeout_min; got job. Did you mean jobs?",
         ),
         (
             "hydra.launcher.jobs=many",
             "hydra.launcher.jobs: expected a whole number of at "
-            "least 1, or null, got many. Try hydra.launcher.jobs=1.",
+            "least 1, or null; got many. Try hydra.launcher.jobs=1.",
         ),
     ],
 )
@@ -244,7 +244,7 @@ def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(BadInput) as caught:
         cli.launcher_of("mine", {"_target_": "bench.launchers.slurm.Local"})
     assert str(caught.value) == (
-        "hydra/launcher: expected the package submitit to be installed, "
+        "hydra/launcher: expected the package submitit to be installed; "
         "got submitit_local. Run pip install 'etrace-bench[slurm]'."
     )
 
@@ -252,7 +252,7 @@ def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
 def test_one_launcher_a_sweep(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["-m", "hydra/launcher=basic,x"]) == 2
     assert capsys.readouterr().err == (
-        "error: hydra/launcher: expected one value for the whole sweep, got basic,x.\n"
+        "error: hydra/launcher: expected one value for the whole sweep; got basic,x.\n"
     )
 
 

@@ -11,37 +11,37 @@ from bench.command.compose import Composer
 from tests.bench.test_compose import ALGOS, points
 
 REFUSED = {
-    "hydra.run.dir=a out=b": "out: expected the folder that Hydra's setting names, a, got b. "
+    "hydra.run.dir=a out=b": "out: expected the folder that Hydra's setting names, a; got b. "
     "Give one of the two.",
     "hydra.job.chdir=true": "hydra.job.chdir: expected a setting of Hydra that the harness follows "
     "(launcher, sweeper.params, searchpath, mode, help, hydra_help, "
-    "job.name, run.dir, sweep.dir), got true. out=DIR names the folder of "
+    "job.name, run.dir, sweep.dir); got true. out=DIR names the folder of "
     "a sweep, and cells start in the current one.",
     "+hydra.job.env_set.A=b": "got b. out=DIR names the folder of a sweep, and cells start in the "
     "current one.",
-    "-m hydra.verbose=true,false": "hydra.verbose: expected one value for the whole sweep, got "
+    "-m hydra.verbose=true,false": "hydra.verbose: expected one value for the whole sweep; got "
     "true,false.",
-    "hydra.mode=x": "hydra.mode: expected a value that fits its place, got hydra.mode=x. Invalid "
+    "hydra.mode=x": "hydra.mode: expected a value that fits its place; got hydra.mode=x. Invalid "
     "value 'x', expected one of [RUN, MULTIRUN].",
     "out=${hydra:runtime.output_dir}": "'hydra.runtime.output_dir has no value here'.",
     "out=${oc.env:ETRACE_NO_SUCH}": "\"Environment variable 'ETRACE_NO_SUCH' not found\".",
     "lr=???": "got Missing mandatory value: lr.",
-    "-m lr=interval(0,1)": "lr: expected a list of values, range(...) or glob(...), got "
+    "-m lr=interval(0,1)": "lr: expected a list of values, range(...) or glob(...); got "
     "lr=interval(0,1). An interval has no finite list of points.",
-    "-m algo=glob(nope)": "sweep: expected at least one cell, got an empty list of values.",
-    "~algo": f"algo: expected one of {ALGOS}, got ~algo.",
-    "~lr=2": "~lr: expected its value, which is 0.001, got 2.",
-    "+lr=2": "lr: expected lr=VALUE, got + before a key that exists. ++ sets a key whether it "
+    "-m algo=glob(nope)": "sweep: expected at least one cell; got an empty list of values.",
+    "~algo": f"algo: expected one of {ALGOS}; got ~algo.",
+    "~lr=2": "~lr: expected its value, which is 0.001; got 2.",
+    "+lr=2": "lr: expected lr=VALUE; got + before a key that exists. ++ sets a key whether it "
     "exists or not.",
-    "algo={windw:4}": "algo: expected a value that fits its place, got algo={windw:4}. Key 'windw' "
+    "algo={windw:4}": "algo: expected a value that fits its place; got algo={windw:4}. Key 'windw' "
     "is not in struct.",
-    "n_hidden.foo=3": "n_hidden.foo: expected no hyperparameter, got foo.",
+    "n_hidden.foo=3": "n_hidden.foo: expected no hyperparameter; got foo.",
     "++algo=bptt": "got force-add of config groups is not supported: '++algo=bptt'.",
-    "--config-name config": "argument: expected KEY=VALUE, got --config-name. See python -m bench "
+    "--config-name config": "argument: expected KEY=VALUE; got --config-name. See python -m bench "
     "--help.",
-    "--resolve": "--resolve: expected an option that goes with it, got none. See python -m bench "
+    "--resolve": "--resolve: expected an option that goes with it; got none. See python -m bench "
     "--help.",
-    "check --cfg job": "--cfg: expected an option that goes with it, got none. See python -m bench "
+    "check --cfg job": "--cfg: expected an option that goes with it; got none. See python -m bench "
     "--help.",
 }
 
@@ -145,32 +145,32 @@ def test_a_folder_of_ones_own_is_searched_by_glob(tmp_path: Path) -> None:
     [
         (
             "n_hidden: 3",
-            "experiment/mine.yaml: expected # @package _global_ as its first line, got "
+            "experiment/mine.yaml: expected # @package _global_ as its first line; got "
             "settings of an experiment, not of its cells.",
         ),
         (
             "# @package _global_\nhydra: {sweeper: {params: [1]}}",
-            "configuration: expected values that Hydra can compose, got In "
+            "configuration: expected values that Hydra can compose; got In "
             "'experiment/mine': ConfigTypeError raised while composing config: "
             "Cannot merge DictConfig with ListConfig.",
         ),
         (
             "# @package _global_\nhydra: {sweeper: {params: {hydra.launcher.jobs: 3}}}",
-            "cases: expected overrides of cells, got hydra.launcher.jobs=3. That is for the "
+            "cases: expected overrides of cells; got hydra.launcher.jobs=3. That is for the "
             "command line.",
         ),
         (
             "# @package _global_\ncases: [experiment=quick]",
-            "cases: expected overrides of cells, got experiment=quick. "
+            "cases: expected overrides of cells; got experiment=quick. "
             "That is for the command line.",
         ),
         (
             "# @package _global_\ncases: [{a: 1}]",
-            "cases: expected a list of overrides, got [{'a': 1}].",
+            "cases: expected a list of overrides; got [{'a': 1}].",
         ),
         (
             "# @package _global_\nquestion: [1]",
-            "question: expected a sentence, got [1]. Put quotes around it: question=\"'[1]'\".",
+            "question: expected a sentence; got [1]. Put quotes around it: question=\"'[1]'\".",
         ),
     ],
 )

@@ -81,6 +81,6 @@ def test_out_is_a_file(
     monkeypatch.setattr(sweep, "run", lambda *_: 0)
     assert cli.main([f"out={file}", f"plan={planned}"]) == 2
     assert capsys.readouterr().err == (
-        f"error: out: expected a folder that can be written, got {file}. Not a directory. "
+        f"error: out: expected a folder that can be written; got {file}. Not a directory. "
         "Try out=DIR with another folder.\n"
     )

@@ -54,11 +54,11 @@ def test_missing_is_none(tmp_path: Path) -> None:
         (json.dumps(sample("aa")), "holds another cell's record"),
         (json.dumps(sample() | {"status": "fine"}), "holds another cell's record"),
         (json.dumps(sample() | {"status": ["ok"]}), "holds another cell's record"),
-        (json.dumps(sample() | {"row": None}), "expected row to be dict, got None"),
-        (json.dumps(sample() | {"reason": 3}), "expected reason to be str, got 3"),
+        (json.dumps(sample() | {"row": None}), "expected row to be dict; got None"),
+        (json.dumps(sample() | {"reason": 3}), "expected reason to be str; got 3"),
         (
             json.dumps(sample() | {"provenance": [3]}),
-            "expected provenance to be values by name, got a list",
+            "expected provenance to be values by name; got a list",
         ),
     ],
 )
@@ -125,12 +125,12 @@ def test_plain_holds_what_everybody_can_read() -> None:
     [
         ({"metrics": {"a": 1, "b": None, "c": 0.5}, "health": "", "mine": ["x"]}, ""),
         ({"curves": {"loss": [1.0, None]}, "samples": {}, "provenance": {"device": "x"}}, ""),
-        ({"metrics": [1]}, "expected metrics to be numbers by name, got a list"),
-        ({"metrics": {"a": [1]}}, "expected metrics.a to be a number or null, got a list"),
-        ({"health": None}, "expected health to be text, got None"),
-        ({"curves": {"loss": ["x"]}}, "expected curves to be lists of numbers by name, got a dict"),
-        ({"traces": "x" * 99}, f"expected traces to be values by name, got '{'x' * 59}..."),
-        ({"key": "../../x"}, "expected key to be left to the sweep, got '../../x'"),
+        ({"metrics": [1]}, "expected metrics to be numbers by name; got a list"),
+        ({"metrics": {"a": [1]}}, "expected metrics.a to be a number or null; got a list"),
+        ({"health": None}, "expected health to be text; got None"),
+        ({"curves": {"loss": ["x"]}}, "expected curves to be lists of numbers by name; got a dict"),
+        ({"traces": "x" * 99}, f"expected traces to be values by name; got '{'x' * 59}..."),
+        ({"key": "../../x"}, "expected key to be left to the sweep; got '../../x'"),
     ],
 )
 def test_a_measurement_adds_what_a_record_has_room_for(parts: dict, words: str) -> None:

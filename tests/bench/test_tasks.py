@@ -150,7 +150,7 @@ def test_mnist_1d_is_the_published_data() -> None:
     assert np.bincount(labels).tolist() == 10 * [500]
     assert np.array_equal(xs.transpose(1, 0, 2).reshape(1000, 40), signals[4000:])
     assert np.array_equal(ys, labels[4000:])
-    with pytest.raises(ValueError, match="n_steps: expected a divisor of 40, got 16"):
+    with pytest.raises(ValueError, match="n_steps: expected a divisor of 40; got 16"):
         MNIST1D(16, 4, 0)
 
 
@@ -182,11 +182,11 @@ def test_a_wrong_answer_is_named() -> None:
     numbers, classes = Sine(4, 2, 0), DelayedMatch(7, 2, 0)
     ys = np.zeros((2, 4, 1), np.float32)
     for task, bad, words in (
-        (numbers, ys[..., 0], r"answers: expected \[2, 4, 1\] float32, got \[2, 4\] float32"),
+        (numbers, ys[..., 0], r"answers: expected \[2, 4, 1\] float32; got \[2, 4\] float32"),
         (numbers, ys.astype(float), "got .* float64"),
         (numbers, ys + np.inf, "expected finite numbers"),
-        (classes, np.array([0, 2], np.int32), "labels: expected 0 to 1, got 0 to 2"),
-        (classes, np.array([0.0, 1.0]), r"answers: expected \[2\] int32, got \[2\] float64"),
+        (classes, np.array([0, 2], np.int32), "labels: expected 0 to 1; got 0 to 2"),
+        (classes, np.array([0.0, 1.0]), r"answers: expected \[2\] int32; got \[2\] float64"),
     ):
         (said,) = task.answers.broken(task, bad, 4, 2)
         assert re.search(words, said), said
@@ -303,17 +303,17 @@ def test_a_file_that_is_something_else_is_named(nmnist: Path, shd: Path, tmp_pat
     for split in ("Train", "Test"):
         for digit in range(10):
             (tmp_path / split / str(digit)).mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"path: expected \.bin files below .*Test, got none"):
+    with pytest.raises(ValueError, match=r"path: expected \.bin files below .*Test; got none"):
         NMNIST(8, 2, 0, path=str(tmp_path)).test()
     recording = tmp_path / "Test" / "3" / "1.bin"
     recording.write_bytes(b"1234567")
-    with pytest.raises(ValueError, match=r"1\.bin: expected events of 5 bytes, got 7 bytes"):
+    with pytest.raises(ValueError, match=r"1\.bin: expected events of 5 bytes; got 7 bytes"):
         NMNIST(8, 2, 0, path=str(tmp_path)).test()
     recording.write_bytes(event(40, 0, 0, 0))
-    with pytest.raises(ValueError, match=r"1\.bin: expected pixels below 34, got 40"):
+    with pytest.raises(ValueError, match=r"1\.bin: expected pixels below 34; got 40"):
         NMNIST(8, 2, 0, path=str(tmp_path)).test()
     for split in ("train", "test"):
         with h5py.File(tmp_path / f"shd_{split}.h5", "w") as file:
             file["labels"] = np.zeros(3)
-    with pytest.raises(ValueError, match=r"shd_test\.h5: expected spikes/times in it, got labels"):
+    with pytest.raises(ValueError, match=r"shd_test\.h5: expected spikes/times in it; got labels"):
         SHD(8, 2, 0, path=str(tmp_path)).test()

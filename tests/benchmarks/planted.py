@@ -52,7 +52,7 @@ def plant(tree: Path) -> None:
     file = tree / FILE
     text = file.read_text(encoding="utf-8")
     if text.count(CALL) != 1:
-        raise ValueError(f"{FILE}: expected one line {CALL.strip()!r}, got {text.count(CALL)}")
+        raise ValueError(f"{FILE}: expected one line {CALL.strip()!r}; got {text.count(CALL)}")
     file.write_text(text.replace(CALL, PLANTED) + CHAIN, encoding="utf-8")
 
 

@@ -30,15 +30,15 @@ def text(**changes: Any) -> bytes:
 
 STRANGERS = {
     "half": (b'{"schema": 1, "key"', "not readable as JSON"),
-    "null": (b"null", "expected the file to be an object, got None"),
-    "list": (b"[1, 2]", "expected the file to be an object, got [1, 2]"),
+    "null": (b"null", "expected the file to be an object; got None"),
+    "list": (b"[1, 2]", "expected the file to be an object; got [1, 2]"),
     "no schema": (b'{"key": "k"}', "no schema version"),
-    "row": (text(row=[]), "expected row to be an object, got []"),
+    "row": (text(row=[]), "expected row to be an object; got []"),
     "row of lists": (text(row={"algo": ["x"]}), "expected row.algo to be text or a number"),
-    "no metrics": (text(metrics=None), "expected metrics to be an object, got None"),
+    "no metrics": (text(metrics=None), "expected metrics to be an object; got None"),
     "words for numbers": (
         text(metrics={"accuracy": "high"}),
-        "only a metric: expected metrics.accuracy to be a number or a whole number, got 'high'",
+        "only a metric: expected metrics.accuracy to be a number or a whole number; got 'high'",
     ),
     "a path for a key": (text(key="../../x"), "expected key to be 8 to 64 hexadecimal digits"),
     "status": (text(status="fine"), "expected status to be one of ok, skipped"),

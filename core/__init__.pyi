@@ -1,0 +1,33 @@
+from . import nn as nn
+from .algorithms import ES_D_RTRL as ES_D_RTRL
+from .algorithms import IODimVjpAlgorithm as IODimVjpAlgorithm
+from .algorithms import decay_from_rank as decay_from_rank
+from .algorithms import pp_prop as pp_prop
+from .algorithms.bptt import BPTT as BPTT
+from .algorithms.bptt import CheckpointedBPTT as CheckpointedBPTT
+from .algorithms.bptt import TruncatedBPTT as TruncatedBPTT
+from .algorithms.d_rtrl import D_RTRL as D_RTRL
+from .algorithms.d_rtrl import ParamDimVjpAlgorithm as ParamDimVjpAlgorithm
+from .algorithms.e_prop import EProp as EProp
+from .algorithms.immediate import Immediate as Immediate
+from .algorithms.otpe import OTPE as OTPE
+from .algorithms.ottt import OTTT as OTTT
+from .algorithms.rtrl import RTRL as RTRL
+from .algorithms.snap import SnAp as SnAp
+from .algorithms.uoro import UORO as UORO
+from .data import MultiStepData as MultiStepData
+from .data import SingleStepData as SingleStepData
+from .drivers.sequence import Result as Result
+from .drivers.sequence import evaluate as evaluate
+from .drivers.sequence import gradient as gradient
+from .drivers.sequence import initialise as initialise
+from .drivers.sequence import train as train
+from .drivers.sequence import window_steps as window_steps
+from .drivers.streaming import Stream as Stream
+from .errors import CoreError as CoreError
+from .errors import EtraceError as EtraceError
+from .errors import InvalidArgument as InvalidArgument
+from .errors import NotCompiled as NotCompiled
+from .errors import NotRepresentable as NotRepresentable
+
+__version__: str
