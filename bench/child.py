@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, TextIO
+from typing import IO, Any, NamedTuple, TextIO
 
 from bench import processes
 from bench.errors import BadInput
@@ -24,8 +24,10 @@ from bench.errors import BadInput
 POLL_S = 0.1
 LOOK_SPACING = 10
 DRAIN_S = 2.0
-HEAD_BYTES = 1 << 20
-TAIL_BYTES = 1 << 16
+# What is kept of the output, its beginning and its end, so that nobody can fill the disk.
+HEAD_BYTES, TAIL_BYTES = 1 << 20, 1 << 16
+# Of answers. A record takes kilobytes; with a million samples 20 MiB.
+MOST_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class End:
         late: whether it was ended at its deadline.
         held: bytes that it held as it was ended for that; 0 otherwise.
         output: what it printed, the middle left out where that is very long.
-        too_much: whether it answered more than was to be kept.
+        too_much: whether it answered more than is listened to.
     """
 
     code: int | None
@@ -52,21 +54,12 @@ class End:
 
     def last_line(self) -> str:
         """The last line that it printed."""
-        return next(
-            (line.strip() for line in reversed(self.tail().splitlines()) if line.strip()),
-            "no output",
-        )
+        lines = [line.strip() for line in self.tail().splitlines() if line.strip()]
+        return lines[-1] if lines else "no output"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back.
-
-    Attributes:
-        found: the answers, as many as there were.
-        last: the last line that the process printed.
-        late: whether it was ended at its deadline.
-    """
+class Answer(NamedTuple):
+    """What came back: as many answers as there were, the last line printed, ``late`` as of End."""
 
     found: list[Any]
     last: str
@@ -81,14 +74,9 @@ def asked(
     timeout_s: float,
     python: str | None = None,
 ) -> Answer:
-    """Runs ``python -m module`` and waits for its answers.
+    """Runs ``python -m module``, which calls ``answer``, and waits for its answers.
 
-    Args:
-        module: calls ``answer`` when it is run.
-        question: anything JSON can hold.
-        env: the variables of the process.
-        timeout_s: seconds after which it is ended.
-        python: interpreter that runs it; None for this one.
+    Args: as of ``run``.
 
     Raises:
         BadInput: when it could not be started.
@@ -115,7 +103,6 @@ def run(
     deadline_s: float,
     python: str | None = None,
     memory_bytes: int | None = None,
-    most_bytes: int | None = None,
 ) -> End:
     """Runs ``python -m module`` in a process group of its own and ends whatever is left of it.
 
@@ -123,10 +110,10 @@ def run(
         module: what runs; it calls ``answer`` or ``question_here``.
         question: anything JSON can hold.
         on_line: told each line of its answers as it comes.
-        env, python: as of ``asked``.
+        env: the variables of the process.
         deadline_s: seconds after which it is ended.
+        python: interpreter that runs it; None for this one.
         memory_bytes: bytes that it and its children may hold together; None for any.
-        most_bytes: bytes of answers that are listened to; None for all.
 
     Raises:
         OSError: when it cannot be started.
@@ -154,17 +141,19 @@ def run(
         raise
     finally:
         os.close(write_end)
-    talk = _Talk(process, read_end, on_line, most_bytes)
-    late, held = False, 0
-    try:
-        late, held = talk.until_end(deadline, memory_bytes)
-    finally:
-        processes.end_tree(process.pid)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(processes.END_WITHIN_S)
-        processes.end_adopted(known)
-        talk.close()
-    return End(process.returncode, late, held, talk.output(), talk.too_much)
+    assert process.stdout is not None
+    with process.stdout, os.fdopen(read_end, "rb", buffering=0) as answers:
+        said = _Said(answers, process.stdout, on_line)
+        late, held = False, 0
+        try:
+            late, held = _until_end(process, said, deadline, memory_bytes)
+        finally:
+            processes.end_tree(process.pid)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(processes.END_WITHIN_S)
+            processes.end_adopted(known)
+            said.drain()
+    return End(process.returncode, late, held, said.output(), said.too_much)
 
 
 def _file() -> IO[bytes]:
@@ -174,100 +163,84 @@ def _file() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-class _Talk:
-    """Reads answers and output as they come.
+def _until_end(
+    process: subprocess.Popen[bytes], said: _Said, deadline: float, memory_bytes: int | None
+) -> tuple[bool, int]:
+    """Waits; whether it was late, and the bytes that it held where those were too many."""
+    next_look = 0.0
+    while process.poll() is None:
+        said.listen(POLL_S)
+        now = time.monotonic()
+        if now > deadline:
+            return True, 0
+        if memory_bytes is not None and now > next_look:
+            held = processes.resident_bytes(process.pid, memory_bytes)
+            if held > memory_bytes:
+                return False, held
+            # Looking at a thousand processes takes long, and disturbs them.
+            looked = time.monotonic()
+            next_look = looked + max(2 * POLL_S, LOOK_SPACING * (looked - now))
+    return False, 0
 
-    Attributes:
-        too_much: as of ``End``.
-    """
+
+class _Said:
+    """What a process answers, handed on line by line, and what it prints, which is kept."""
 
     def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        answers: int,
-        on_line: Callable[[bytes], None],
-        most_bytes: int | None,
+        self, answers: IO[bytes], output: IO[bytes], on_line: Callable[[bytes], None]
     ) -> None:
         self.too_much = False
-        self._process = process
-        self._answers: IO[bytes] = os.fdopen(answers, "rb", buffering=0)
-        self._on_line, self._most_bytes = on_line, most_bytes
-        self._pending = bytearray()
-        self._heard = 0
-        self._head, self._tail, self._dropped = bytearray(), bytearray(), 0
+        self._on_line = on_line
+        self._answered = self._printed = 0
+        self._line, self._head, self._tail = bytearray(), bytearray(), bytearray()
         # Of the kinds of selectors the one that takes no descriptor, of which none may be left.
         self._selector = selectors.PollSelector()
-        assert process.stdout is not None
-        self._output: IO[bytes] = process.stdout
-        self._selector.register(self._answers, selectors.EVENT_READ, self._on_answer)
-        self._selector.register(self._output, selectors.EVENT_READ, self._on_output)
+        self._selector.register(answers, selectors.EVENT_READ, self._hear)
+        self._selector.register(output, selectors.EVENT_READ, self._keep)
 
-    def until_end(self, deadline: float, memory_bytes: int | None) -> tuple[bool, int]:
-        """Waits; whether it was late, and the bytes that it held where those were too many."""
-        next_look = 0.0
-        while self._process.poll() is None:
-            self._pump(POLL_S)
-            now = time.monotonic()
-            if now > deadline:
-                return True, 0
-            if memory_bytes is not None and now > next_look:
-                held = processes.resident_bytes(self._process.pid, memory_bytes)
-                if held > memory_bytes:
-                    return False, held
-                # Looking at a thousand processes takes long, and disturbs them.
-                looked = time.monotonic()
-                next_look = looked + max(2 * POLL_S, LOOK_SPACING * (looked - now))
-        return False, 0
-
-    def close(self) -> None:
-        """Reads what is left and closes both."""
-        # Not for ever: a process that could not be ended may go on writing.
-        until = time.monotonic() + DRAIN_S
-        while self._pump(0) and time.monotonic() < until:
-            pass
-        if self._pending:
-            self._on_line(bytes(self._pending))
-        self._selector.close()
-        self._answers.close()
-        self._output.close()
-
-    def output(self) -> bytes:
-        """What was printed: the first and the last part, so that nobody can fill the disk."""
-        gap = f"\n[{self._dropped} bytes left out]\n".encode() if self._dropped else b""
-        return bytes(self._head) + gap + bytes(self._tail)
-
-    def _pump(self, timeout: float) -> bool:
-        """Handles what can be read now; False when there was nothing."""
-        handled = False
+    def listen(self, timeout: float) -> bool:
+        """Takes in what can be read now; False when there was nothing."""
         if not self._selector.get_map():
             time.sleep(timeout)
             return False
-        for key, _ in self._selector.select(timeout):
+        ready = self._selector.select(timeout)
+        for key, _ in ready:
             if chunk := os.read(key.fd, 1 << 16):
                 key.data(chunk)
-                handled = True
             else:
                 self._selector.unregister(key.fileobj)
-        return handled
+        return bool(ready)
 
-    def _on_output(self, chunk: bytes) -> None:
+    def drain(self) -> None:
+        """Takes in what is left, but not for ever: what could not be ended may go on writing."""
+        until = time.monotonic() + DRAIN_S
+        while self.listen(0) and time.monotonic() < until:
+            pass
+        if self._line:
+            self._on_line(bytes(self._line))
+
+    def output(self) -> bytes:
+        """What was printed."""
+        dropped = self._printed - len(self._head) - len(self._tail)
+        gap = f"\n[{dropped} bytes left out]\n".encode() if dropped else b""
+        return bytes(self._head + gap + self._tail)
+
+    def _keep(self, chunk: bytes) -> None:
+        self._printed += len(chunk)
         room = HEAD_BYTES - len(self._head)
         self._head += chunk[:room]
-        self._tail += chunk[room:] if room < len(chunk) else b""
-        surplus = len(self._tail) - TAIL_BYTES
-        if surplus > 0:
-            del self._tail[:surplus]
-            self._dropped += surplus
+        self._tail += chunk[room:]
+        del self._tail[:-TAIL_BYTES]
 
-    def _on_answer(self, chunk: bytes) -> None:
-        self._heard += len(chunk)
-        if self._most_bytes is not None and self._heard > self._most_bytes:
-            self._pending.clear()
+    def _hear(self, chunk: bytes) -> None:
+        self._answered += len(chunk)
+        if self._answered > MOST_BYTES:
             self.too_much = True
+            self._line.clear()
             return
-        self._pending += chunk
+        self._line += chunk
         if b"\n" in chunk:
-            *lines, self._pending = self._pending.split(b"\n")
+            *lines, self._line = self._line.split(b"\n")
             for line in lines:
                 self._on_line(bytes(line))
 

@@ -23,7 +23,7 @@ from bench.errors import BadInput
 from bench.instantiate import check as check_arguments
 from bench.instantiate import of_class
 from bench.launchers.base import Launcher
-from bench.sweep import jobs, plots, sweep
+from bench.sweep import jobs, sweep
 from bench.sweep.cell import Cell, checked, one_for_all, told_apart
 from bench.sweep.folder import Folder, default
 from bench.sweep.tuning import tuning_of
@@ -207,7 +207,7 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
         "experiment": first.experiment or "",
         "question": first.question,
         "overrides": overrides,
-        "plots": plots.modules(first),
+        "plots": [node["_target_"] for node in first.plot.values()],
     }
     folder = Folder.open(path, anywhere=launcher is not None)
     runner = None if launcher is None else partial(jobs.launch, launcher)

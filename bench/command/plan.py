@@ -31,7 +31,7 @@ def show(
     table = Table(show_edge=False)
     for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
         table.add_column(name, no_wrap=name != "state")
-    past = folder.survey({key_of(cell): cell for cell in cells}).durations
+    _, past = folder.survey(())
     times = list(past.values())
     total, left, notes = 0.0, 0, []
     for place, cell in enumerate(cells):

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import abc
-import importlib.util
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from bench.bounds import Count
-from bench.errors import BadInput
 
 # A job of about this many cells is long enough to be worth its place in a queue, and short enough
 # to fit into a time limit.
 CELLS_PER_JOB = 50
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How the jobs ended.
+class Job(Protocol):
+    """A job that was started."""
 
-    Attributes:
-        recorded: keys of the records that they wrote.
-        lost: one line for each job that ended without a result, with the reason.
-    """
+    def done(self) -> bool:
+        """Whether it has ended."""
 
-    recorded: list[str]
-    lost: list[str]
+    def problem(self) -> str:
+        """Why it ended before its cells were done, in a line; empty when it did not."""
+
+    def cancel(self) -> None:
+        """Ends it."""
 
 
 class Launcher(abc.ABC):
@@ -34,41 +32,21 @@ class Launcher(abc.ABC):
 
     Attributes:
         here: whether every job runs on this machine, so that what is missing here is missing there.
+        jobs: how many share the cells; None for one for every ``CELLS_PER_JOB``.
     """
 
     here: bool
+    jobs: Count | None
 
-    def __init__(self, jobs: Count | None) -> None:
-        self._jobs = jobs
-
-    def jobs(self, cells: int) -> int:
+    def jobs_for(self, cells: int) -> int:
         """How many jobs share this many cells."""
-        return max(1, min(cells, self._jobs or -(-cells // CELLS_PER_JOB)))
+        return max(1, min(cells, self.jobs or -(-cells // CELLS_PER_JOB)))
 
     @abc.abstractmethod
-    def run(self, shares: Sequence[Path], logs: Path, tick: Callable[[int], None]) -> Outcome:
-        """Starts a job for each share and waits for all of them.
+    def start(self, shares: Sequence[Path], logs: Path) -> Sequence[Job]:
+        """Starts a job for each share.
 
         Args:
             shares: files that ``bench.sweep.jobs.run`` understands.
             logs: folder for what the jobs print.
-            tick: called every few seconds with the number of jobs that have ended.
-
-        Raises:
-            KeyboardInterrupt: after the jobs were withdrawn.
         """
-
-
-def needs(package: str, extra: str, launcher: str) -> None:
-    """Refuses a launcher whose library is not installed.
-
-    Raises:
-        BadInput: naming the extra that brings it.
-    """
-    if importlib.util.find_spec(package) is None:
-        raise BadInput(
-            "hydra/launcher",
-            f"the package {package} to be installed",
-            launcher,
-            f"Run pip install 'etrace-bench[{extra}]'.",
-        )

@@ -1,62 +1,68 @@
-"""Jobs as plain processes of this machine, side by side: for cells that no clock is read in."""
+"""Jobs as plain processes of this machine, side by side."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.launchers.base import Launcher, Outcome
+from bench.bounds import Count
+from bench.launchers.base import Job, Launcher
 
-POLL_S = 0.2
 END_WITHIN_S = 10.0
 
 
+class _Process(Job):
+    def __init__(self, share: Path, log: Path) -> None:
+        self._log = log
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "bench.sweep.jobs", str(share)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+
+    def done(self) -> bool:
+        return self._process.poll() is not None
+
+    def problem(self) -> str:
+        status = self._process.returncode
+        if status == 0:
+            self._log.unlink()
+            return ""
+        last = self._log.read_text(errors="replace").strip().splitlines() or ["no output"]
+        return f"a job ended with status {status}: {last[-1]} [log: {self._log}]"
+
+    def cancel(self) -> None:
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_WITHIN_S)
+
+
 class Processes(Launcher):
-    """One process for each share.
+    """One process for each share; all start at once, and disturb each other's times.
 
     Args:
-        jobs: how many run at the same time.
+        jobs: how many.
     """
 
     here = True
 
-    def run(self, shares: Sequence[Path], logs: Path, tick: Callable[[int], None]) -> Outcome:
+    def __init__(self, jobs: Count = 1) -> None:
+        self.jobs = jobs
+
+    def start(self, shares: Sequence[Path], logs: Path) -> list[Job]:
         logs.mkdir(parents=True, exist_ok=True)
-        running: list[tuple[subprocess.Popen[bytes], Path, Path]] = []
+        jobs: list[Job] = []
         try:
             for path in shares:
-                log, answer = (
-                    logs / f"{os.getpid()}-{path.stem}.{kind}" for kind in ("log", "json")
-                )
-                command = [sys.executable, "-P", "-m", "bench.sweep.jobs", str(path), str(answer)]
-                with log.open("wb") as file:
-                    process = subprocess.Popen(
-                        command, stdin=subprocess.DEVNULL, stdout=file, stderr=file
-                    )
-                running.append((process, log, answer))
-            while (ended := sum(p.poll() is not None for p, _, _ in running)) < len(running):
-                tick(ended)
-                time.sleep(POLL_S)
+                jobs.append(_Process(path, logs / f"{os.getpid()}-{path.stem}.log"))
         except BaseException:
-            for process, _, _ in running:
-                process.terminate()
-            for process, _, _ in running:
-                process.wait(END_WITHIN_S)
+            for job in jobs:
+                job.cancel()
             raise
-        recorded, lost = [], []
-        for process, log, answer in running:
-            if process.returncode == 0:
-                recorded += json.loads(answer.read_text())
-                log.unlink()
-            else:
-                last = log.read_text(errors="replace").strip().splitlines() or ["no output"]
-                lost.append(
-                    f"a job ended with status {process.returncode}: {last[-1]} [log: {log}]"
-                )
-            answer.unlink(missing_ok=True)
-        return Outcome(recorded, lost)
+        return jobs

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.util
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ from bench import bounds, instantiate
 from bench.backends.base import Backend
 from bench.config import HINTS, Config
 from bench.errors import BadInput, suggest
-from bench.sweep import interpreters, plots, tuning
+from bench.sweep import interpreters, tuning
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
@@ -72,7 +74,9 @@ class Cell:
 
     def identity(self, environment: Mapping[str, Any]) -> str:
         """Hash of configuration, repeat and environment: equal for two versions of the code."""
-        return identity(self.config.plain(), self.choices, self.repeat, environment)
+        config = self.config.plain()
+        measured = {key: value for key, value in config.items() if key not in NOT_IN_KEY}
+        return digest([measured, self.choices, self.repeat, environment])
 
     def key(self, environment: Mapping[str, Any], code: str) -> str:
         """Hash that names the cell's record: its identity and the code that measured it."""
@@ -95,17 +99,6 @@ class Cell:
             parts.append(self.choices["backend"])
         parts += self.apart
         return " ".join([*parts, f"r{self.repeat}"] if self.repeat else parts)
-
-
-def identity(
-    config: Mapping[str, Any],
-    choices: Mapping[str, Any],
-    repeat: Any,
-    environment: Mapping[str, Any],
-) -> str:
-    """As of a cell, of a plain configuration that a record may hold."""
-    measured = {key: value for key, value in config.items() if key not in NOT_IN_KEY}
-    return digest([measured, choices, repeat, environment])
 
 
 def told_apart(cells: Sequence[Cell]) -> list[Cell]:
@@ -168,7 +161,7 @@ def _settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, 
 
 def kind_of(row: Mapping[str, Any]) -> str:
     """What cells share that take about as long as each other."""
-    return f"{row['algo']} {row['batching']} {row['model']}"
+    return " ".join(str(row.get(group)) for group in ("algo", "batching", "model"))
 
 
 def digest(value: Any) -> str:
@@ -198,7 +191,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
         if key not in config:
             raise BadInput(key, f"{key}=VALUE", f"~{key}", "Only hyperparameters can be left out.")
     config |= {
-        "plot": plots.checked(config["plot"]),
+        "plot": _plots(config["plot"]),
         "tune": tuning.checked("tune", config["tune"]),
         "out": _text("out", config["out"], "the name of a folder"),
         "question": _text("question", config["question"], "a sentence") or "",
@@ -225,6 +218,38 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
     cell = Cell(Config.of(config), choices)
     _check_steps(cell.config, choices["task"])
     return cell
+
+
+def _plots(asked: Any) -> dict[str, dict[str, str]]:
+    """The rule of ``plot``: every entry names a module that can be found. It is not imported here.
+
+    Raises:
+        BadInput: for the first that is not a module.
+    """
+    if asked in (None, []):
+        return {}
+    if not isinstance(asked, dict):
+        # Without any folder plot Hydra takes the names for a value.
+        raise BadInput(
+            "plot",
+            "names of YAML files in a folder plot of your own",
+            ", ".join(map(str, asked)) if isinstance(asked, list) else str(asked),
+            "Give the folder around it as --config-dir. What the report draws by "
+            "itself need not be asked for.",
+        )
+    for name, node in asked.items():
+        target = node.get("_target_") if isinstance(node, dict) else None
+        found = None
+        with contextlib.suppress(ImportError, ValueError, AttributeError):
+            found = importlib.util.find_spec(target or "")
+        if found is None or set(node) != {"_target_"}:
+            raise BadInput(
+                f"plot.{name}",
+                "_target_: MODULE, one that can be found",
+                str(target or node),
+                "Is its folder on PYTHONPATH?",
+            )
+    return asked
 
 
 def _text(key: str, value: Any, expected: str) -> str | None:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import re
 import sysconfig
 from collections.abc import Iterator
 from functools import cache
@@ -19,69 +20,47 @@ from bench.errors import BadInput
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("core", "bench", "reports", "conf")
 
-# Every variable of these families counts, those of tomorrow too, except what is left out below.
-NUMERIC = ("JAX_", "XLA_", "TF_", "NVIDIA_TF32_", "CUBLAS_", "CUDNN_")
+# Beginnings of the names of variables that may change a number. All of a family count, those of
+# tomorrow too, except what is left out below.
+NUMERIC = re.compile("JAX_|XLA_|TF_|NVIDIA_TF32_|CUBLAS_|CUDNN_")
 # Those of threads and memory belong to the machine: a launcher's job may have others.
-OF_MACHINE = (
-    "OMP_",
-    "GOMP_",
-    "KMP_",
-    "MKL_",
-    "OPENBLAS_",
-    "BLIS_",
-    "ONEDNN_",
-    "DNNL_",
-    "NCCL_",
-    "CUDA_",
-    "MALLOC_",
-    "GLIBC_TUNABLES",
-    "LD_PRELOAD",
+OF_MACHINE = re.compile(
+    "(OMP|GOMP|KMP|MKL|OPENBLAS|BLIS|ONEDNN|DNNL|NCCL|CUDA|MALLOC)_|GLIBC_TUNABLES|LD_PRELOAD"
 )
-LEFT_OUT = (
+LEFT_OUT = re.compile(
     # Set for each cell by the harness, from its configuration.
-    "JAX_PLATFORMS",
-    "JAX_ENABLE_COMPILATION_CACHE",
-    "JAX_COMPILATION_CACHE_",
-    "JAX_PERSISTENT_CACHE_",
-    "XLA_PYTHON_CLIENT_PREALLOCATE",
-    "XLA_FLAGS",  # recorded under a name of its own
+    "JAX_PLATFORMS|JAX_(ENABLE_)?COMPILATION_CACHE|JAX_PERSISTENT_CACHE_|XLA_PYTHON_CLIENT_PREALLOC"
+    # Recorded under a name of its own.
+    "|XLA_FLAGS"
     # Which of the GPUs: launchers choose one for each job, and its name is recorded.
-    "CUDA_VISIBLE_DEVICES",
-    # Set by scikit-learn where it is imported; whether two runtimes may be loaded moves no number.
-    "KMP_DUPLICATE_LIB_OK",
-    "KMP_INIT_AT_FORK",
+    "|CUDA_VISIBLE_DEVICES"
+    # Set by scikit-learn where it is imported; two runtimes that may be loaded move no number.
+    "|KMP_DUPLICATE_LIB_OK|KMP_INIT_AT_FORK"
     # What is said about a program, not what it computes.
-    "JAX_LOG",
-    "JAX_DEBUG_LOG_MODULES",
-    "JAX_TRACEBACK_",
-    "JAX_INCLUDE_FULL_TRACEBACKS",
-    "JAX_EXPLAIN_CACHE_MISSES",
-    "JAX_DUMP_IR_",
-    "TF_CPP_",
+    "|JAX_LOG|JAX_DEBUG_LOG_MODULES|JAX_TRACEBACK_|JAX_INCLUDE_FULL_TRACEBACKS"
+    "|JAX_EXPLAIN_CACHE_MISSES|JAX_DUMP_IR_|TF_CPP_"
 )
 # A setting whose name ends in one of these names data on disk.
 OF_DATA = ("path", "file", "folder", "dir")
 
 
-def variables(families: tuple[str, ...]) -> dict[str, str]:
+def variables(families: re.Pattern[str]) -> dict[str, str]:
     """Variables of the environment of these families that may change a number."""
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if name.startswith(families) and not name.startswith(LEFT_OUT)
+        if families.match(name) and not LEFT_OUT.match(name)
     }
 
 
-def code_hash(targets: tuple[str, ...], root: Path) -> str:
+def code_hash(targets: tuple[str, ...], root: Path = ROOT) -> str:
     """Hash of every source file of ``core`` and ``bench`` in ``root`` and of plug-ins outside."""
     files = [
         (str(path.relative_to(root)), path)
         for package in ("core", "bench")
         for path in (root / package).rglob("*.py")
     ]
-    files += [
-        (path.name, path) for target in targets for path in sources(target.rpartition(".")[0])
-    ]
+    files += [(path.name, path) for target in targets for path in sources(target)]
     hashes = set()
     for name, path in files:
         # What is no readable file cannot be imported: an editor's broken link, a folder, a pipe.
@@ -91,29 +70,28 @@ def code_hash(targets: tuple[str, ...], root: Path) -> str:
     return hashlib.sha256(repr(sorted(hashes)).encode()).hexdigest()[:16]
 
 
-def sources(module: str) -> set[Path]:
+def sources(target: str) -> set[Path]:
     """The files of a plug-in: its module and what that imports, as far as it is nobody else's.
 
     Found in the text of the files. What is installed has a version; of an installed plug-in only
     its own package counts. What a string names at run time is not seen.
     """
-    home = module.partition(".")[0]
+    home = target.partition(".")[0]
     found: set[Path] = set()
-    seen: set[str] = set()
-    queue = [module]
+    seen = set[str]()
+    queue = [target]
     while queue:
         name = queue.pop()
-        parts = name.split(".")
-        if name in seen or parts[0] in OURS:
+        package, _, _ = name.rpartition(".")
+        if name in seen or name.partition(".")[0] in OURS:
             continue
         seen.add(name)
-        # Importing a.b.c runs a and a.b as well.
-        queue += [".".join(parts[:length]) for length in range(1, len(parts))]
+        queue += [package] if package else []  # importing a.b runs a as well
         path = _source_of(name)
-        if path is None or path.suffix != ".py" or (parts[0] != home and _installed(path)):
-            continue
-        found.add(path)
-        queue += _imports_of(path, name)
+        mine = path is not None and (name.partition(".")[0] == home or not _installed(path))
+        if path is not None and mine and path.suffix == ".py":
+            found.add(path)
+            queue += _imports_of(path, name)
     return found
 
 
@@ -132,12 +110,7 @@ def _source_of(module: str) -> Path | None:
 
 
 def _imports_of(path: Path, module: str) -> Iterator[str]:
-    """Names of what a file imports anywhere in it, modules or what may be one.
-
-    Args:
-        path: the file.
-        module: its dotted name.
-    """
+    """Names of what the file of a module imports anywhere in it, modules or what may be one."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):

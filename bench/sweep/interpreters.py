@@ -1,14 +1,18 @@
-"""What another interpreter has: versions, and perhaps a version of this project of its own."""
+"""Which packages an interpreter has, this one or that of ``python=``."""
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import json
 import os
+import platform
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
+from importlib import metadata
+from typing import Any
 
 from bench.errors import BadInput
 
@@ -19,40 +23,13 @@ NEEDED = (
 )
 OLDEST = (3, 11)
 
-# Isolated, so that it tells what is installed there and not what this process has on its path.
-_ASK = """
-import importlib.util, json, pathlib, platform, sys
+_ASK = """\
+from __future__ import annotations
+import contextlib, json, platform, sys
 from importlib import metadata
-found = {}
-for name in sys.argv[1:]:
-    try:
-        found[name] = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        pass
-roots = set()
-for name in ("bench", "core"):
-    spec = importlib.util.find_spec(name)
-    roots.add(str(pathlib.Path(spec.origin).resolve().parents[1]) if spec and spec.origin else "")
-root = roots.pop() if len(roots) == 1 else ""
-own = bool(root) and (pathlib.Path(root) / "bench" / "cell" / "worker.py").is_file()
-print(json.dumps({"python": platform.python_version(), "versions": found,
-                  "root": root if own else ""}))
+{}
+print(json.dumps(_installed(sys.argv[1:])))
 """
-
-
-@dataclass(frozen=True)
-class Interpreter:
-    """What an interpreter answered.
-
-    Attributes:
-        python: its own version.
-        versions: of the distributions asked for that it has.
-        root: folder of the version of this project that is installed there; None for none.
-    """
-
-    python: str
-    versions: dict[str, str]
-    root: Path | None
 
 
 def checked(key: str, value: object) -> str | None:
@@ -76,19 +53,23 @@ def checked(key: str, value: object) -> str | None:
 
 
 @cache
-def ask(python: str, packages: tuple[str, ...]) -> Interpreter:
-    """Runs an interpreter to hear what it has.
+def packages(python: str | None, names: tuple[str, ...]) -> dict[str, Any]:
+    """``{"python": its version, "versions": {name: version}}`` of what an interpreter has of these.
 
     Args:
-        python: its path.
-        packages: distributions to ask for.
+        python: its path; None for this one.
+        names: of distributions.
 
     Raises:
         BadInput: when it is no Python interpreter, too old, or has not what cells need.
     """
+    if python is None:
+        return _installed(names)
+    # Isolated, so that it tells what is installed there and not what is on the path here.
+    command = [python, "-I", "-c", _ASK.format(inspect.getsource(_installed)), *names, *NEEDED]
     try:
         answer = subprocess.run(
-            [python, "-I", "-c", _ASK, *packages, *NEEDED],
+            command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -97,17 +78,14 @@ def ask(python: str, packages: tuple[str, ...]) -> Interpreter:
         )
         told = json.loads(answer.stdout)
         version = tuple(map(int, told["python"].split(".")[:2]))
-        found, root = dict(told["versions"]), str(told["root"])
+        found = dict(told["versions"])
     except Exception as error:  # any program may be named, and answer anything
         raise BadInput(
             "python", "a Python interpreter", python, "It does not answer like one."
         ) from error
     if version < OLDEST:
-        raise BadInput(
-            "python",
-            f"Python {'.'.join(map(str, OLDEST))} or newer",
-            f"{python}, which is {told['python']}",
-        )
+        wanted = f"Python {'.'.join(map(str, OLDEST))} or newer"
+        raise BadInput("python", wanted, f"{python}, which is {told['python']}")
     if missing := [name for name in NEEDED if name not in found]:
         raise BadInput(
             "python",
@@ -115,5 +93,13 @@ def ask(python: str, packages: tuple[str, ...]) -> Interpreter:
             f"{python}, which lacks {', '.join(missing)}",
             "Install them into its environment.",
         )
-    versions = {name: found[name] for name in packages if name in found}
-    return Interpreter(told["python"], versions, Path(root) if root else None)
+    return {**told, "versions": {name: found[name] for name in names if name in found}}
+
+
+# Its text runs in other interpreters as well.
+def _installed(names: Sequence[str]) -> dict[str, Any]:
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return {"python": platform.python_version(), "versions": found}

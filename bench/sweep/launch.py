@@ -16,7 +16,8 @@ from bench import child, processes
 from bench.config import Config
 from bench.sweep import record
 from bench.sweep.cell import Cell
-from bench.sweep.provenance import CACHE_VARIABLE, root_of
+from bench.sweep.inputs import ROOT
+from bench.sweep.provenance import CACHE_VARIABLE
 
 SHOWN = 80
 
@@ -32,6 +33,7 @@ class Outcome:
         phase: what the process was doing last.
         phases: seconds spent in each phase.
         wall_s: seconds from start to end of the process.
+        garbage: what it reported that is no report, the first of it, in words; empty if nothing.
     """
 
     status: str = "crashed"
@@ -40,6 +42,20 @@ class Outcome:
     phase: str = "start"
     phases: dict[str, float] = field(default_factory=dict)
     wall_s: float = 0.0
+    garbage: str = ""
+
+    def hear(self, line: bytes) -> str:
+        """Takes over what its process reports in a line; returns the phase that begins, if any."""
+        try:
+            message = _message(line)
+        except (ValueError, RecursionError) as error:
+            self.garbage = self.garbage or str(error)
+            return ""
+        record.merge(self.parts, message.get("parts", {}))
+        if "status" in message:
+            self.status = message["status"]
+            self.reason = record.one_line(message["reason"])
+        return str(message.get("phase", ""))
 
 
 def run_cell(
@@ -61,35 +77,46 @@ def run_cell(
     Returns:
         The outcome; this function raises only when it is interrupted itself.
     """
-    config, deadline_s = cell.config, cell.config.limits.deadline_s
-    memory_bytes = processes.memory_cap(config.limits)
+    config, memory_bytes = cell.config, processes.memory_cap(cell.config.limits)
     job = {"config": config.plain(), "choices": cell.choices, "memory_bytes": memory_bytes, **more}
-    outcome, started = Outcome(), time.monotonic()
-    report = _Report(outcome, on_phase)
+    outcome = Outcome()
+    started = entered = time.monotonic()
+
+    def enter(phase: str) -> None:
+        nonlocal entered
+        now, last = time.monotonic(), outcome.phase
+        outcome.phases[last] = outcome.phases.get(last, 0.0) + now - entered
+        outcome.phase, entered = phase, now
+
+    def on_line(line: bytes) -> None:
+        if phase := outcome.hear(line):
+            enter(phase)
+            on_phase(phase)
+
     try:
         end = child.run(
             module,
             job,
-            report.line,
+            on_line,
             python=config.python,
             env=environment(config),
-            deadline_s=deadline_s,
+            deadline_s=config.limits.deadline_s,
             memory_bytes=memory_bytes,
-            most_bytes=record.LARGEST,
         )
     except OSError as error:  # no process or descriptor is left, or no such interpreter
         outcome.reason = f"its process could not be started: {error}"
         _save(log, f"{outcome.reason}\n".encode())
         return outcome
-    report.enter(outcome.phase)
+    enter(outcome.phase)
     outcome.wall_s = time.monotonic() - started
     _save(log, end.output)
-    _conclude(outcome, end, deadline_s)
+    if outcome.status == "crashed" and not outcome.reason:
+        _conclude(outcome, end, config.limits.deadline_s)
     if end.too_much:
-        report.garbage = report.garbage or f"more than {record.LARGEST >> 20} MiB"
-    if report.garbage:
+        outcome.garbage = outcome.garbage or f"more than {child.MOST_BYTES >> 20} MiB"
+    if outcome.garbage:
         outcome.status = "invalid" if outcome.status in record.FINE else outcome.status
-        said = f"its process reported what is no part of a record: {report.garbage}"
+        said = f"its process reported what is no part of a record: {outcome.garbage}"
         outcome.reason = "; ".join(filter(None, [outcome.reason, said]))
     return outcome
 
@@ -99,42 +126,6 @@ def _save(log: Path, output: bytes) -> None:
         record.write_bytes(log, output)
     except OSError as error:
         print(f"log {log.name} could not be written: {error}", file=sys.stderr)
-
-
-class _Report:
-    """Makes an outcome of the lines that a cell's process reports.
-
-    Attributes:
-        garbage: what it reported that is no report, the first of it, in words; empty if nothing.
-    """
-
-    def __init__(self, outcome: Outcome, on_phase: Callable[[str], None]) -> None:
-        self.garbage = ""
-        self._outcome = outcome
-        self._on_phase = on_phase
-        self._entered = time.monotonic()
-
-    def enter(self, phase: str) -> None:
-        """Closes the account of the running phase and opens that of the next."""
-        now = time.monotonic()
-        phases, running = self._outcome.phases, self._outcome.phase
-        phases[running] = phases.get(running, 0.0) + now - self._entered
-        self._outcome.phase, self._entered = phase, now
-
-    def line(self, line: bytes) -> None:
-        """A line came."""
-        try:
-            message = _message(line)
-        except (ValueError, RecursionError) as error:
-            self.garbage = self.garbage or str(error)
-            return
-        if "phase" in message:
-            self.enter(message["phase"])
-            self._on_phase(message["phase"])
-        self._outcome.parts = record.merge(self._outcome.parts, message.get("parts", {}))
-        if "status" in message:
-            self._outcome.status = message["status"]
-            self._outcome.reason = record.one_line(message["reason"])
 
 
 def _message(line: bytes) -> dict[str, Any]:
@@ -162,8 +153,6 @@ def _message(line: bytes) -> dict[str, Any]:
 
 def _conclude(outcome: Outcome, end: child.End, deadline_s: float) -> None:
     """Sets status and reason of a process that did not report its own end."""
-    if outcome.reason or outcome.status != "crashed":
-        return
     part = "compile" if outcome.phase in record.COMPILE_PHASES else "run"
     where = f"at {part} (phase {outcome.phase})"
     code, tail = end.code, end.tail()
@@ -221,7 +210,7 @@ def environment(config: Config) -> dict[str, str]:
         forced = f"--xla_force_host_platform_device_count={config.devices}"
         env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {forced}".strip()
     # The project's packages first, then whatever the user's plug-ins need.
-    paths = [str(root_of(config.python)), env.get("PYTHONPATH", ""), os.getcwd()]
+    paths = [str(ROOT), env.get("PYTHONPATH", ""), os.getcwd()]
     env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return env
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bench import child
-from bench.bounds import is_number
 from bench.sweep import launch, provenance, record
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
@@ -18,35 +18,30 @@ from bench.sweep.folder import Folder
 RATES = ("product_flops_per_s", "copy_bytes_per_s")
 TIMEOUT_S = 120.0
 
-# What was busy or failed in this process: not every cell of a sweep has to wait for that again.
-_left_out: set[str] = set()
+# By the files they are kept in. What was busy or failed in this process is empty: not every cell
+# of a sweep has to wait for that again.
+_known: dict[Path, dict[str, Any]] = {}
 
 
 def rates_here(folder: Folder, cell: Cell) -> dict[str, Any]:
     """Ranges of the rates of a large product and a large copy here, and when they were measured.
 
-    They are measured once a sweep, after its first cell, and kept in ``rates.json`` by machine and
+    They are measured once a sweep, after its first cell, and kept in a file for each machine and
     precision, so that a resumed sweep and merged folders use those of the machine that a cell ran
     on. Empty where that fails, or the machine was busy all the while: the next sweep tries again.
     """
-    path = folder.path / "rates.json"
-    name = f"{provenance.fingerprint(cell)} {cell.choices['device']} {cell.config.dtype}"
-    known: dict[str, Any] = {}
-    with contextlib.suppress(OSError, record.Corrupt):
-        found = record.load(path)
-        known = found if isinstance(found, dict) else {}
-    if _are_rates(known.get(name)):
-        return dict(known[name])
-    if name in _left_out:
-        return {}
-    try:
-        known[name] = _measured(cell)
-    except ValueError:
-        _left_out.add(name)
-        return {}
-    with contextlib.suppress(OSError, ValueError):
-        record.write_json(path, known)
-    return dict(known[name])
+    name = f"{provenance.fingerprint(cell)}-{cell.choices['device']}-{cell.config.dtype}.json"
+    path = folder.path / "rates" / name
+    if path not in _known:
+        with contextlib.suppress(OSError, record.Corrupt):
+            _known[path] = record.load(path)
+    if path not in _known:
+        _known[path] = _measured(cell)
+        if _known[path]:
+            with contextlib.suppress(OSError):
+                path.parent.mkdir(exist_ok=True)
+                record.write_json(path, _known[path])
+    return _known[path]
 
 
 def against_floor(metrics: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[str, float | None]:
@@ -82,15 +77,6 @@ def against_floor(metrics: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[
     }
 
 
-def _are_rates(found: object) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(ends := found.get(rate), list)
-        and len(ends) == 2
-        and all(is_number(end) and end > 0 for end in ends)
-        for rate in RATES
-    )
-
-
 def _measured(cell: Cell) -> dict[str, Any]:
     answer = child.asked(
         "bench.cell.machine_rates",
@@ -99,6 +85,5 @@ def _measured(cell: Cell) -> dict[str, Any]:
         env=launch.environment(cell.config),
         timeout_s=TIMEOUT_S,
     )
-    if not (answer.found and _are_rates(answer.found[-1])):
-        raise ValueError(f"no rates: {answer.last}")
-    return dict(answer.found[-1])
+    found = answer.found[-1] if answer.found else {}
+    return dict(found) if set(RATES) <= set(found) else {}

@@ -4,52 +4,54 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
 
+from bench import processes
 from bench.backends.base import Backend
 from bench.instantiate import instantiate
 from bench.sweep import launch, provenance, record
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
+from bench.sweep.interpreters import packages
 from bench.sweep.machine_rates import against_floor, rates_here
-from bench.sweep.other_cells import OtherCells
-from bench.sweep.progress import Watcher
+
+WORKER = "bench.cell.worker"
 
 # What may run beside a cell that is timed again, in cores, looked at for so long.
 QUIET_CORES, LOOK_S = 0.3, 0.5
 
 
-def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
+def measured(
+    cell: Cell, key: str, folder: Folder, on_phase: Callable[[str], None] = lambda phase: None
+) -> dict[str, Any]:
     """The record of one cell, run in a process of its own unless it is skipped."""
     result = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
-    result["provenance"] = {
+    own = result["provenance"] = {
         **provenance.describe(cell),
-        "identity": cell.identity(provenance.environment_of(cell)),
-        "identity_anywhere": identity_anywhere(cell),
         "load_before": _load(),
+        "wall_s": 0.0,
     }
-    reason = why_skipped(cell)
-    if reason:
-        result["provenance"]["wall_s"] = 0.0
+    if reason := why_skipped(cell):
         return {**result, "status": "skipped", "reason": reason}
-    other_cells = OtherCells(cell.config.device.platform)
+    beside = OtherCells(cell.config.device.platform)
 
-    def on_phase(phase: str) -> None:
-        watcher.phase(phase)
-        other_cells.phase(phase)
+    def phase_begins(phase: str) -> None:
+        on_phase(phase)
+        beside.phase(phase)
 
-    outcome = launch.run_cell(cell, folder.cells / f"{key}.log", on_phase)
-    own = result["provenance"]
+    outcome = launch.run_cell(cell, folder.cells / f"{key}.log", phase_begins)
     record.merge(result, outcome.parts)
-    result["provenance"].update(own)  # whatever a cell's process says about itself
-    if other_cells.most is not None:
-        result["metrics"]["shared_with"] = other_cells.most
-    result["provenance"].update(
-        load_after=_load(), wall_s=round(outcome.wall_s, 3), phases=outcome.phases
-    )
+    result["provenance"] |= {
+        **own,  # whatever a cell's process says about itself
+        "load_after": _load(),
+        "wall_s": round(outcome.wall_s, 3),
+        "phases": outcome.phases,
+    }
+    if beside.most is not None:
+        result["metrics"]["shared_with"] = beside.most
     if provenance.code_changed(cell):
         return {
             **result,
@@ -66,21 +68,18 @@ def measured(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str
     return {**result, "status": outcome.status, "reason": reason}
 
 
-def timed_again(
-    cell: Cell, result: dict[str, Any], folder: Folder, watcher: Watcher
-) -> dict[str, Any]:
+def timed_again(cell: Cell, result: dict[str, Any], folder: Folder) -> dict[str, Any]:
     """The record with the times of another process, where those were disturbed less."""
-    key, timing = result["key"], cell.config.metric["timing"]
-    alone = cell.having(metric={"timing": timing})
-    other_cells, log = OtherCells(cell.config.device.platform), folder.cells / f".{key}.again.log"
+    alone = cell.having(metric={"timing": cell.config.metric["timing"]})
+    beside, log = OtherCells(cell.config.device.platform), folder.cells / f".{result['key']}.log"
     load = _load()
-    outcome = launch.run_cell(alone, log, other_cells.phase)
+    outcome = launch.run_cell(alone, log, beside.phase)
     log.unlink(missing_ok=True)
     metrics = outcome.parts.get("metrics", {})
     if outcome.status != "ok" or not _quieter(metrics, result["metrics"]):
         return result
     record.merge(result, {part: outcome.parts.get(part, {}) for part in ("metrics", "samples")})
-    result["metrics"]["shared_with"] = other_cells.most
+    result["metrics"]["shared_with"] = beside.most
     _add_floor(result, folder, cell)
     result["provenance"]["timed_again"] = {"load_before": load, "load_after": _load()}
     return result
@@ -91,11 +90,9 @@ def _quieter(metrics: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
     return not metrics["contended"] or (now is not None and before is not None and now < before / 2)
 
 
-def was_contended(result: Mapping[str, Any] | None) -> bool:
+def was_contended(result: Mapping[str, Any]) -> bool:
     """Whether a record holds times of a busy machine."""
-    return (
-        result is not None and result["status"] == "ok" and bool(result["metrics"].get("contended"))
-    )
+    return result["status"] == "ok" and bool(result["metrics"].get("contended"))
 
 
 def machine_is_quiet() -> bool:
@@ -126,8 +123,9 @@ def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
 
 
 def _not_installed(cell: Cell, backend: Backend) -> str:
-    python = cell.config.python
-    lacks = [package for package in backend.requires if not provenance.has(python, package)]
+    python, needed = cell.config.python, tuple(backend.requires)
+    has = packages(python, needed)["versions"] if needed else {}
+    lacks = [package for package in needed if package not in has]
     where = "the project's environment" if python is None else python
     return f"{where} lacks {', '.join(lacks)}" if lacks else ""
 
@@ -139,11 +137,58 @@ def _unsplittable(cell: Cell) -> str:
     return f"batch_size={batch} does not split over devices={devices}" if batch % devices else ""
 
 
-def identity_anywhere(cell: Cell) -> str:
-    return cell.identity(provenance.software_of(cell))
-
-
 def _load() -> float | None:
     with contextlib.suppress(OSError, AttributeError):
         return round(os.getloadavg()[0], 2)
     return None
+
+
+class OtherCells:
+    """Looks for other cells at both ends of the phase in which a cell is timed.
+
+    A cell takes longer than that phase, so one that runs beside it is seen at one of the ends. Only
+    the processes that this one may see count: not those of another container.
+
+    Args:
+        platform: ``cpu`` or ``gpu``, the device of the cell.
+
+    Attributes:
+        most: other cells seen on the same device; None as long as nothing was timed.
+    """
+
+    def __init__(self, platform: str) -> None:
+        self.most: int | None = None
+        self._platform = platform
+        self._timing = False
+
+    def phase(self, name: str) -> None:
+        """The cell enters a phase."""
+        if self._timing or name == "timing":
+            self.most = max(self.most or 0, others(self._platform))
+        self._timing = name == "timing"
+
+
+def others(platform: str) -> int:
+    """Cells on this machine that may use the same device and were not started by this process."""
+    own = set(processes.descendants(os.getpid()))
+    sessions = set()  # a cell's process and its guard, which looks like it, share one
+    for process in psutil.process_iter(["cmdline"]):
+        if WORKER in (process.info["cmdline"] or ()) and process.pid not in own:
+            with contextlib.suppress(OSError):  # it has ended
+                session = os.getsid(process.pid)
+                if _may_share(process, platform):
+                    sessions.add(session)
+    return len(sessions)
+
+
+def _may_share(process: psutil.Process, platform: str) -> bool:
+    try:
+        env = process.environ()
+    except psutil.Error:
+        return True  # another user's: it may
+    if ("gpu" if env.get("JAX_PLATFORMS") == "cuda" else "cpu") != platform:
+        return False
+    if platform == "cpu":
+        return True
+    mine, theirs = (e.get("CUDA_VISIBLE_DEVICES") for e in (os.environ, env))
+    return mine is None or theirs is None or bool(set(mine.split(",")) & set(theirs.split(",")))

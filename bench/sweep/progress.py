@@ -1,10 +1,9 @@
-"""What a person sees while a sweep runs: a bar on a terminal, otherwise one line per cell."""
+"""What a person sees while a sweep runs: a bar on a terminal, and one line per cell."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,12 +11,11 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
-    Task,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from bench.sweep.cell import Cell
@@ -26,6 +24,7 @@ from bench.sweep.record import one_line
 SHOWN_ROWS = 40
 BAR_WIDTH = 16
 PIPE_WIDTH = 160
+DAY_S = 86400.0
 STYLE = {"ok": "green", "skipped": "dim", "invalid": "yellow"}
 SCORES = ("accuracy", "test_accuracy", "r2", "test_r2")
 COLUMNS = ("step_time_ms", "memory_peak_mib", "loss_final", *SCORES)
@@ -37,43 +36,35 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
-class _Now(ProgressColumn):
-    """Text that is made anew at every refresh of the bar."""
-
-    def __init__(self, text: Callable[[], str]) -> None:
-        super().__init__()
-        self._text = text
-
-    def render(self, task: Task) -> Text:
-        return Text(self._text(), overflow="ellipsis", no_wrap=True)
-
-
 class Watcher:
     """Progress over the cells of a sweep; use as a context manager.
 
     Args:
         total: cells that will run.
-        expected_s: seconds that cells took in earlier sweeps, to guess from.
     """
 
-    def __init__(self, total: int, expected_s: list[float]) -> None:
+    def __init__(self, total: int) -> None:
         self.console = console()
-        self._durations = list(expected_s)
-        self._done = 0
-        self._total = total
-        self._began = 0.0
-        self._title = self._phase = ""
+        self._done, self._total = 0, total
+        self._began, self._title = 0.0, ""
         self._bar = Progress(
             TextColumn("[bold]cells"),
             BarColumn(BAR_WIDTH),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            _Now(self.now),
+            TimeRemainingColumn(),
+            # A narrow terminal cuts the end.
+            TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis"),
+            ),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
+            speed_estimate_period=DAY_S,
         )
-        self._task = self._bar.add_task("cells", total=total)
+        self._task = self._bar.add_task("", total=total)
 
     def __enter__(self) -> Watcher:
         self._bar.start()
@@ -84,40 +75,23 @@ class Watcher:
 
     def begin(self, cell: Cell) -> None:
         """A cell starts."""
-        self._title = cell.title()
-        self._began = time.monotonic()
+        self._began, self._title = time.monotonic(), cell.title()
         self.phase("start")
 
     def phase(self, phase: str) -> None:
         """The running cell enters a phase."""
-        self._phase = phase
-
-    def now(self) -> str:
-        """The running cell, its phase and how long it may still take."""
-        if not self._title:
-            return ""
-        spent = time.monotonic() - self._began
-        left = max(0.0, self._guess() - spent)
-        eta = f"about {left:.0f} s left" if self._durations else f"{spent:.0f} s"
-        # What changes comes first: a narrow terminal cuts the end.
-        return f"{self._phase}, {eta}: {self._title}"
+        self._bar.update(self._task, description=f"{phase}: {self._title}")
 
     def end(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """A cell has its record."""
         self._done += 1
-        self._durations.append(time.monotonic() - self._began)
-        self._bar.update(self._task, advance=1)
-        self.say(
-            f"[{self._done}/{self._total}] {outcome_line(cell, record)}"
-            f"  {self._durations[-1]:.1f} s"
-        )
+        self._bar.advance(self._task)
+        spent = time.monotonic() - self._began
+        self.say(f"[{self._done}/{self._total}] {outcome_line(cell, record)}  {spent:.1f} s")
 
     def say(self, text: str) -> None:
         """One line that stays."""
         self.console.print(text, markup=False, soft_wrap=True)
-
-    def _guess(self) -> float:
-        return statistics.median(self._durations) if self._durations else 0.0
 
 
 def outcome_line(cell: Cell, record: Mapping[str, Any]) -> str:

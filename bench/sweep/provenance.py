@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from functools import cache, partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import psutil
 from bench.sweep.cell import Cell, digest
 from bench.sweep.git import git
 from bench.sweep.inputs import NUMERIC, OF_MACHINE, ROOT, code_hash, data_of, variables
-from bench.sweep.interpreters import ask
+from bench.sweep.interpreters import packages
 
 PACKAGES = (
     "jax",
@@ -44,60 +43,52 @@ _hash_when_first_asked = cache(code_hash)
 
 
 def code_of(cell: Cell) -> str:
-    """Hash of the code that measures a cell: this project's, or that of its interpreter.
-
-    It is read once, so that all cells of a sweep are filed alike.
-    """
-    return _hash_when_first_asked(*_sources_of(cell))
+    """Hash of the code that measures a cell, read once: all cells of a sweep are filed alike."""
+    return _hash_when_first_asked(_targets_of(cell))
 
 
 def code_changed(cell: Cell) -> bool:
     """Whether the code that measures a cell is another than when it was first asked for."""
-    return code_hash(*_sources_of(cell)) != code_of(cell)
+    return code_hash(_targets_of(cell)) != code_of(cell)
 
 
-def _sources_of(cell: Cell) -> tuple[tuple[str, ...], Path]:
-    """Every ``_target_`` of a cell's configuration, and the folder of the code that it runs."""
+def _targets_of(cell: Cell) -> tuple[str, ...]:
     nodes = [*vars(cell.config).values(), *cell.config.metric.values()]
-    targets = {n["_target_"] for n in nodes if isinstance(n, dict) and "_target_" in n}
-    return tuple(sorted(targets)), root_of(cell.config.python)
+    return tuple(sorted({n["_target_"] for n in nodes if isinstance(n, dict) and "_target_" in n}))
 
 
-def root_of(python: str | None) -> Path:
-    """Folder of the version of this project that an interpreter runs: its own, if it has one."""
-    return ROOT if python is None else ask(python, PACKAGES).root or ROOT
+def key_of(cell: Cell) -> str:
+    """Names the cell's record here and now."""
+    return cell.key(_environment_of(cell), code_of(cell))
 
 
-def has(python: str | None, package: str) -> bool:
-    """Whether an interpreter has a distribution."""
-    if python is None:
-        return bool(_version(package))
-    return package in ask(python, (package,)).versions
+def identity_of(cell: Cell) -> str:
+    """Names the cell on machines like this one, whatever code measures it."""
+    return cell.identity(_environment_of(cell))
 
 
-@cache
-def software(python: str | None) -> dict[str, Any]:
-    """The part of the environment that is the same on every machine of a cluster."""
-    if python is None:
-        versions = _own_versions()
-    else:
-        told = ask(python, PACKAGES)
-        versions = {"python": told.python, "versions": told.versions}
-    return {**versions, **_if_any("variables", variables(NUMERIC))}
+def identity_anywhere(cell: Cell) -> str:
+    """Names the cell on any machine, whatever code measures it."""
+    return cell.identity({**software(cell.config.python), **data_of(cell.config)})
 
 
-def software_of(cell: Cell) -> dict[str, Any]:
-    """What a cell's result depends on anywhere, beside its configuration and code."""
-    return {**software(cell.config.python), **data_of(cell.config)}
+def fingerprint(cell: Cell) -> str:
+    """Names the machine and versions that timings may be compared on."""
+    return digest(environment(cell.config.python, _on_gpu(cell)))
 
 
-def environment_of(cell: Cell) -> dict[str, Any]:
-    """What a cell's result depends on here, beside its configuration and code."""
+def _environment_of(cell: Cell) -> dict[str, Any]:
     return {**environment(cell.config.python, _on_gpu(cell)), **data_of(cell.config)}
 
 
 def _on_gpu(cell: Cell) -> bool:
     return bool(cell.config.device.platform == "gpu")
+
+
+@cache
+def software(python: str | None) -> dict[str, Any]:
+    """The part of the environment that is the same on every machine of a cluster."""
+    return {**packages(python, PACKAGES), **_if_any("variables", variables(NUMERIC))}
 
 
 def _if_any(name: str, value: Any) -> dict[str, Any]:
@@ -130,24 +121,20 @@ def environment(python: str | None, gpu: bool) -> dict[str, Any]:
 
 def describe(cell: Cell) -> dict[str, Any]:
     """The provenance part of a record, as far as the parent process knows it."""
-    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return {
-        **_git(root_of(cell.config.python)),
+        **_commit(),
         "compilation_cache": "off",
-        **environment_of(cell),
-        "affinity": affinity,
+        **_environment_of(cell),
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 2),
         "hostname_hash": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
         "fingerprint": fingerprint(cell),
         # The same for cells that were given another interpreter side by side with this one's.
         "machine": digest(environment(None, _on_gpu(cell))),
         "code": code_of(cell),
+        "identity": identity_of(cell),
+        "identity_anywhere": identity_anywhere(cell),
     }
-
-
-def fingerprint(cell: Cell) -> str:
-    """Names the machine and versions that timings may be compared on."""
-    return digest(environment(cell.config.python, _on_gpu(cell)))
 
 
 @cache
@@ -167,21 +154,9 @@ def missing_device(platform_: str) -> str:
         return ""
     if not gpu_name():
         return "no NVIDIA GPU answers nvidia-smi on this machine"
-    if not any(_version(name) for name in PACKAGES if name.startswith("jax-cuda")):
+    if not any(name.startswith("jax-cuda") for name in packages(None, PACKAGES)["versions"]):
         return "jax's CUDA plug-in is not installed (pip install 'etrace-bench[cuda]')"
     return ""
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _own_versions() -> dict[str, Any]:
-    found = {name: _version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), "versions": {k: v for k, v in found.items() if v}}
 
 
 @cache
@@ -194,9 +169,9 @@ def _processor() -> str:
 
 
 @cache
-def _git(root: Path) -> dict[str, Any]:
-    told = partial(git, root, timeout_s=20.0)
-    if told("rev-parse", "--show-toplevel") != str(root):
+def _commit() -> dict[str, Any]:
+    told = partial(git, ROOT, timeout_s=20.0)
+    if told("rev-parse", "--show-toplevel") != str(ROOT):
         # Installed somewhere inside of another project's repository.
         return {"commit": None, "dirty": None}
     changed = told("status", "--porcelain", "--", "core", "bench", "conf")

@@ -12,11 +12,7 @@ TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ended(KeyboardInterrupt):
-    """A signal that asked this process to end.
-
-    Attributes:
-        status: what a shell reports of a program that the signal ended, 130 for Ctrl-C.
-    """
+    """A signal asked this process to end; ``status`` is what a shell then reports of a program."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -36,11 +32,9 @@ def endable() -> Iterator[None]:
         raise Ended(number)
 
     here = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in TOLD if here}
+    handlers = {number: signal.getsignal(number) for number in TOLD if here}
     before = {
-        number: handler
-        for number, handler in before.items()
-        if handler not in (signal.SIG_IGN, None)
+        n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
     }
     for number in before:
         signal.signal(number, end)

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import subprocess
 import sys
-import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.config import Config
 from bench.errors import BadInput
-from bench.sweep import plots, provenance, record, signals
+from bench.sweep import provenance, record, signals
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
-from bench.sweep.measure import (
-    identity_anywhere,
-    machine_is_quiet,
-    measured,
-    timed_again,
-    was_contended,
-)
+from bench.sweep.measure import machine_is_quiet, measured, timed_again, was_contended
 from bench.sweep.progress import Watcher, closing_table
+from bench.sweep.provenance import key_of
 from core.errors import EtraceError
-
-LOCK_WAIT_S = 0.5
 
 # Runs cells by key into a folder; returns what went wrong beside the cells' own failures.
 Runner = Callable[[Mapping[str, Cell], Folder, Watcher], list[str]]
@@ -48,11 +38,6 @@ def with_repeats(cells: list[Cell]) -> list[Cell]:
     return list({key_of(cell): cell for cell in expanded}.values())
 
 
-def key_of(cell: Cell) -> str:
-    """The name of the cell's record here and now."""
-    return cell.key(provenance.environment_of(cell), provenance.code_of(cell))
-
-
 def refuse_missing_device(cells: list[Cell]) -> None:
     """Refuses a sweep none of whose cells has its device here.
 
@@ -67,30 +52,6 @@ def refuse_missing_device(cells: list[Cell]) -> None:
             cells[0].choices["device"],
             f"{reasons[0]}. Try device=cpu.",
         )
-
-
-def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
-    """The cell's record; where a launcher chooses the machine, also one from another machine.
-
-    Args:
-        folder: where the sweep lives.
-        key: the name of the cell's record on this machine.
-        cell: the cell.
-
-    Raises:
-        BadInput: when it is there but cannot be read.
-    """
-    found = folder.load(key)
-    if found is None and folder.anywhere:
-        found = folder.load_anywhere(identity_anywhere(cell), provenance.code_of(cell))
-    return found
-
-
-def readable(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
-    """As ``recorded``, but None where a record cannot be read."""
-    with contextlib.suppress(BadInput):
-        return recorded(folder, key, cell)
-    return None
 
 
 def run(
@@ -144,10 +105,10 @@ def _stage(
     keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any], runner: Runner
 ) -> list[str]:
     """Runs those of the cells that have no record yet; returns what went wrong beside them."""
-    others, durations = folder.survey(keys)
-    _plan(keys, folder, about)
     todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
-    with Watcher(len(todo), list(durations.values())) as watcher:
+    others, _ = folder.survey({provenance.identity_anywhere(cell) for cell in keys.values()})
+    _plan(keys, folder, about)
+    with Watcher(len(todo)) as watcher:
         if others:
             watcher.say(
                 f"{folder.path} holds {others} records of other cells already; the "
@@ -157,62 +118,13 @@ def _stage(
             watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
         problems = runner(in_random_order(todo), folder, watcher)
         # A launcher's jobs look after their own cells.
-        return (
-            problems
-            if folder.anywhere
-            else [*problems, *again_where_contended(todo, folder, watcher)]
-        )
+        if not folder.anywhere:
+            problems += again_where_contended(todo, folder, watcher)
+    return problems
 
 
 def _plan(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any]) -> None:
     folder.plan(about, [{"key": key, "row": cell.row()} for key, cell in keys.items()])
-
-
-def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
-    """Runs cells one after the other, each in a process of its own.
-
-    Returns:
-        One line for each record that could not be written, or was there and could not be read.
-    """
-    unsaved: list[str] = []
-    queue = deque(todo.items())
-    said: set[str] = set()
-    waited = 0
-    while queue:
-        key, cell = queue.popleft()
-        with folder.lock(key) as mine:
-            if not mine:
-                # Another sweep in this folder runs it: look again when the others are done.
-                queue.append((key, cell))
-                if key not in said:
-                    said.add(key)
-                    watcher.say(
-                        f"another sweep runs {cell.title()} in this folder: waiting for it "
-                        f"(its lock: {folder.cells / f'.{key}.lock'})"
-                    )
-                waited += 1
-                if waited >= len(queue):
-                    time.sleep(LOCK_WAIT_S)
-                    waited = 0
-                continue
-            waited = 0
-            watcher.begin(cell)
-            # The other sweep may have finished it since this one looked.
-            try:
-                again = cell.config.resume is False
-                found = None if again else recorded(folder, key, cell)
-            except BadInput as error:
-                # Running it would replace a record that may be good.
-                unsaved.append(f"{cell.title()}: {error}")
-                watcher.say(unsaved[-1])
-                continue
-            fresh = found if counts(cell, found) else None
-            result = fresh or _guarded(cell, key, folder, watcher)
-            if fresh is None:
-                unsaved += _unsaved(folder, cell, result, watcher)
-            watcher.end(cell, result)
-        gc.collect()
-    return unsaved
 
 
 def in_random_order(todo: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -224,68 +136,139 @@ def in_random_order(todo: Mapping[str, Cell]) -> dict[str, Cell]:
     return dict(sorted(todo.items(), key=lambda item: (item[1].repeat, item[0])))
 
 
-def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
-    """Times cells once more whose times are of a busy machine, if it is quiet now.
+def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
+    """Runs cells one after the other, each in a process of its own.
 
     Returns:
-        As ``in_turn``.
+        One line for each record that could not be written, or was there and could not be read.
     """
-    unsaved: list[str] = []
-    left = [key for key, cell in todo.items() if was_contended(readable(folder, key, cell))]
-    while left and machine_is_quiet():
-        key, cell = left[0], todo[left.pop(0)]
+    problems: list[str] = []
+    elsewhere: dict[str, Cell] = {}
+    for key, cell in todo.items():
         with folder.lock(key) as mine:
-            found = readable(folder, key, cell) if mine else None
-            if found is not None and was_contended(found):
-                watcher.say(f"timed again  {cell.title()}: the machine was busy")
-                again = timed_again(cell, found, folder, watcher)
-                unsaved += _unsaved(folder, cell, again, watcher)
-    if left:
-        watcher.say(
-            f"{len(left)} cells were timed while the machine was busy, which it still is: "
-            "their column contended says so"
-        )
-    return unsaved
+            if mine:
+                problems += _run(key, cell, folder, watcher)
+            else:
+                elsewhere[key] = cell
+    for key, cell in elsewhere.items():
+        watcher.say(f"another sweep runs {cell.title()} in this folder: waiting for it")
+        with folder.lock(key, wait=True):
+            problems += _run(key, cell, folder, watcher)
+    return problems
+
+
+def _run(key: str, cell: Cell, folder: Folder, watcher: Watcher) -> list[str]:
+    """Runs one cell whose lock is held; returns a line for what happened to its record, if any."""
+    watcher.begin(cell)
+    # Another sweep may have finished it since this one looked.
+    try:
+        found = recorded(folder, key, cell)
+    except BadInput as error:
+        # Running it would replace a record that may be good.
+        problem = f"{cell.title()}: {error}"
+        watcher.say(problem)
+        return [problem]
+    problems = []
+    if found is None or not counts(cell, found):
+        found = _guarded(cell, key, folder, watcher)
+        problems = _save(folder, cell, found, watcher)
+    watcher.end(cell, found)
+    return problems
 
 
 def _guarded(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
     """The record of one cell, whatever goes wrong with it in this process."""
     try:
-        return measured(cell, key, folder, watcher)
+        return measured(cell, key, folder, watcher.phase)
     except Exception as error:
         blank = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
         reason = f"not measured: {type(error).__name__}: {' '.join(str(error).split())}"
         return {**blank, "reason": reason, "provenance": {"wall_s": 0.0}}
 
 
-def _unsaved(folder: Folder, cell: Cell, result: Mapping[str, Any], watcher: Watcher) -> list[str]:
+def _save(folder: Folder, cell: Cell, result: Mapping[str, Any], watcher: Watcher) -> list[str]:
     """Writes a record; says and returns why where it could not be written."""
     try:
         folder.save(result)
         return []
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         problem = f"record of {cell.title()} could not be written: {error}"
         watcher.say(problem)
         return [problem]
 
 
+def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
+    """Times cells once more whose times are of a busy machine, if it is quiet now.
+
+    Returns:
+        As ``in_turn``.
+    """
+    problems: list[str] = []
+
+    def disturbed(key: str) -> dict[str, Any] | None:
+        found = readable(folder, key, todo[key])
+        if found is None or found["key"] != key:  # another machine's is left to that
+            return None
+        return found if was_contended(found) else None
+
+    left = [key for key in todo if disturbed(key)]
+    while left and machine_is_quiet():
+        key = left.pop(0)
+        cell = todo[key]
+        with folder.lock(key) as mine:
+            if mine and (found := disturbed(key)):
+                watcher.say(f"timed again  {cell.title()}: the machine was busy")
+                problems += _save(folder, cell, timed_again(cell, found, folder), watcher)
+    if left:
+        watcher.say(
+            f"{len(left)} cells were timed while the machine was busy, which it still is: "
+            "their column contended says so"
+        )
+    return problems
+
+
+def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
+    """The cell's record; where a launcher chooses the machine, also one from another machine.
+
+    Args:
+        folder: where the sweep lives.
+        key: the name of the cell's record on this machine.
+        cell: the cell.
+
+    Raises:
+        BadInput: when it is there but cannot be read.
+    """
+    found = folder.load(key)
+    if found is None and folder.anywhere:
+        found = folder.load_anywhere(provenance.identity_anywhere(cell), provenance.code_of(cell))
+    return found
+
+
+def readable(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
+    """As ``recorded``, but None where a record cannot be read."""
+    with contextlib.suppress(BadInput):
+        return recorded(folder, key, cell)
+    return None
+
+
 def finished(folder: Folder, key: str, cell: Cell) -> bool:
     """Whether the cell's record is there, can be read, and counts."""
-    return cell.config.resume is not False and counts(cell, readable(folder, key, cell))
+    found = readable(folder, key, cell)
+    return found is not None and counts(cell, found)
 
 
-def counts(cell: Cell, found: Mapping[str, Any] | None) -> bool:
+def counts(cell: Cell, found: Mapping[str, Any]) -> bool:
     """Whether ``resume`` lets the cell's record count."""
-    retry = cell.config.resume == "retry"
-    return found is not None and not (retry and found["status"] not in record.FINE)
+    resume = cell.config.resume
+    return resume is True or (resume == "retry" and found["status"] in record.FINE)
 
 
 def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], config: Config) -> int:
     page = "none (report=false)"
     if config.report:
         try:
-            page = build_report(folder.path, plots.modules(config))
-        except NoReport as error:
+            page = build_report(folder.path, [node["_target_"] for node in config.plot.values()])
+        except (OSError, NoReport) as error:
             page = f"none ({error})"
             problems = [*problems, page]
     # Not before: until now the newest report is the one of the sweep before.
@@ -296,15 +279,39 @@ def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], config
         for key, cell in keys.items()
         if (found := readable(folder, key, cell)) is not None
     ]
-    watcher = Watcher(0, [])
+    watcher = Watcher(0)
     watcher.console.print(closing_table(records))
-    failed = [title for title, found in records if found["status"] not in record.FINE]
+    failed = sum(found["status"] not in record.FINE for _, found in records)
     missing = len(keys) - len(records)
     if failed or missing:
-        watcher.say(f"{len(failed)} of {len(keys)} cells failed, {missing} have no record")
+        watcher.say(f"{failed} of {len(keys)} cells failed, {missing} have no record")
     watcher.say(f"records: {folder.path}")
     watcher.say(f"report:  {page}")
     return 1 if failed or missing or problems else 0
+
+
+class NoReport(EtraceError):
+    """The report could not be made; the text says why."""
+
+
+def build_report(path: Path, modules: list[str]) -> str:
+    """Runs ``python -m reports`` on a folder; returns the report's path.
+
+    Args:
+        path: the folder.
+        modules: what draws plots of the sweep's own. The report runs no code that only
+            ``sweep.json`` names.
+
+    Raises:
+        NoReport: when it fails.
+        OSError: when it cannot be started.
+    """
+    answer = reports("report", str(path), *(["--plots", *modules] if modules else []))
+    page = path / "report" / "index.html"
+    if answer.returncode == 0 and page.exists():
+        return str(page)
+    lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
+    raise NoReport(f"python -m reports ended with status {answer.returncode}: {lines[-1]}")
 
 
 def reports(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -323,29 +330,3 @@ def reports(*arguments: str) -> subprocess.CompletedProcess[str]:
         errors="replace",
         check=False,
     )
-
-
-class NoReport(EtraceError):
-    """The report could not be made; the text says why."""
-
-
-def build_report(path: Path, modules: list[str]) -> str:
-    """Runs ``python -m reports`` on a folder; returns the report's path.
-
-    Args:
-        path: the folder.
-        modules: what draws plots of the sweep's own. The report runs no code that only
-            ``sweep.json`` names.
-
-    Raises:
-        NoReport: when it fails.
-    """
-    try:
-        answer = reports("report", str(path), *(["--plots", *modules] if modules else []))
-    except OSError as error:
-        raise NoReport(str(error)) from error
-    page = path / "report" / "index.html"
-    if answer.returncode == 0 and page.exists():
-        return str(page)
-    lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
-    raise NoReport(f"python -m reports ended with status {answer.returncode}: {lines[-1]}")

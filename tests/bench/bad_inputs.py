@@ -125,7 +125,7 @@ CASES = {
     "clip_norm=0": "got 0. Try clip_norm=1.0.",
     "algo=bptt,d_rtrl": "algo: expected one value for a single cell; got bptt,d_rtrl. "
     "Add -m to sweep over several.",
-    "hydra/launcher=joblib": "hydra/launcher: expected one of basic, submitit_local, "
+    "hydra/launcher=joblib": "hydra/launcher: expected one of basic, processes, "
     "submitit_slurm; got joblib.",
     "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
     "drtrl": "argument: expected KEY=VALUE; got drtrl. See python -m bench --help.",

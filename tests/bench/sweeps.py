@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bench.command import cli
-from bench.sweep import launch, measure, other_cells, provenance, sweep
+from bench.sweep import launch, measure, provenance, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.launch import Outcome
@@ -41,7 +41,7 @@ def plant(setattr_: Callable[[object, str, Any], None]) -> None:
     setattr_(measure, "rates_here", lambda *_: {})
     setattr_(sweep, "build_report", lambda *_: "none")
     # Other tests may run cells at the same time.
-    setattr_(other_cells, "others", lambda platform: 0)
+    setattr_(measure, "others", lambda platform: 0)
 
 
 def cells_of(*arguments: str) -> list[Cell]:

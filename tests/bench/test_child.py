@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -204,14 +205,17 @@ def test_a_lock_that_is_held_elsewhere_is_said(
 ) -> None:
     plant(monkeypatch.setattr)
     (cell,) = cli.cells_of(None, ["seed=0"], multirun=False)
-    folder, key = Folder.open(tmp_path / "out"), sweep.key_of(cell)
-    with folder.lock(key) as mine:
-        assert mine
-        other = threading.Timer(1.2, (folder.cells / f".{key}.lock").unlink)
-        other.start()
-        with Watcher(1, []) as watcher:
-            assert sweep.in_turn({key: cell}, folder, watcher) == []
-    assert capsys.readouterr().out.splitlines()[:-1] == [
-        f"another sweep runs {cell.title()} in this folder: waiting for it (its lock: "
-        f"{folder.cells / f'.{key}.lock'})"
-    ]
+    folder, waited = Folder.open(tmp_path / "out"), []
+
+    @contextlib.contextmanager
+    def held_elsewhere(key: str, wait: bool = False) -> Iterator[bool]:
+        waited.append(wait)
+        yield wait
+
+    monkeypatch.setattr(folder, "lock", held_elsewhere)
+    with Watcher(1) as watcher:
+        assert sweep.in_turn({sweep.key_of(cell): cell}, folder, watcher) == []
+    assert waited == [False, True]
+    said, ran = capsys.readouterr().out.splitlines()
+    assert said == f"another sweep runs {cell.title()} in this folder: waiting for it"
+    assert ran.startswith("[1/1] ok")

@@ -55,15 +55,13 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return found
 
 
-def test_submitit_local_gives_the_same_rows(serial: list[Any], tmp_path: Path) -> None:
-    answer = bench(
-        tmp_path, *TINY, "out=out", "hydra/launcher=submitit_local", "hydra.launcher.jobs=2"
-    )
+def test_processes_give_the_same_rows(serial: list[Any], tmp_path: Path) -> None:
+    answer = bench(tmp_path, *TINY, "out=out", "hydra/launcher=processes", "hydra.launcher.jobs=2")
     assert answer.returncode == 0, answer.stderr
     assert learned(tmp_path / "out") == serial
     assert "2 cells for 2 jobs\n" in answer.stdout
     assert "warning" not in answer.stdout  # no clock is read
-    again = bench(tmp_path, *TINY, "out=out", "hydra/launcher=submitit_local")
+    again = bench(tmp_path, *TINY, "out=out", "hydra/launcher=processes")
     assert "2 of 2 cells are recorded already" in again.stdout
 
 

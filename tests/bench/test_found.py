@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from bench import child
 from bench.cell.probe import finding
 from bench.child import Answer
 from bench.command import plan
-from bench.sweep import machine_rates, provenance, record, sweep
+from bench.sweep import machine_rates, record, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.machine_rates import rates_here
 from bench.sweep.progress import Watcher
@@ -45,7 +44,7 @@ def test_a_record_that_cannot_be_read_is_neither_run_again_nor_lost(
             assert "Stale file handle. It is left as it is" in capsys.readouterr().out
         # When it turns up between the plan and the cell, the other cells still run.
         todo = {sweep.key_of(cell): cell for cell in (cells[0], *cells_of("seed=10"))}
-        with Watcher(2, []) as watcher:
+        with Watcher(2) as watcher:
             (problem,) = sweep.in_turn(todo, Folder.open(out), watcher)
         assert "Stale file handle" in problem
     assert ran == [0, 5, 10]
@@ -111,16 +110,16 @@ def test_a_floor_that_fails_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monk
         asked.append(timeout_s)
         return Answer([], "", late=True)
 
-    monkeypatch.setattr(machine_rates, "_left_out", set())
+    monkeypatch.setattr(machine_rates, "_known", {})
     with monkeypatch.context() as patch:
         patch.setattr(child, "asked", hangs)
         assert [rates_here(folder, cell) for _ in range(2)] == [{}, {}]
     assert asked == [machine_rates.TIMEOUT_S]
-    # As another process finds it, and where an older version kept the failure.
-    machine_rates._left_out.clear()
-    assert not (folder.path / "rates.json").exists()
-    name = f"{provenance.fingerprint(cell)} cpu float32"
-    record.write_json(folder.path / "rates.json", {name: {}})
+    # As another process finds it.
+    machine_rates._known.clear()
+    assert not (folder.path / "rates").exists()
     monkeypatch.setattr(machine_rates, "_measured", lambda _: {"copy_bytes_per_s": 1.0})
     assert rates_here(folder, cell) == {"copy_bytes_per_s": 1.0}
-    assert json.loads((folder.path / "rates.json").read_text()) == {name: {"copy_bytes_per_s": 1.0}}
+    machine_rates._known.clear()
+    monkeypatch.setattr(machine_rates, "_measured", None)
+    assert rates_here(folder, cell) == {"copy_bytes_per_s": 1.0}

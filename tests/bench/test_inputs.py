@@ -24,10 +24,7 @@ def keys(asked: Cell) -> tuple[str, str]:
     provenance.environment.cache_clear()
     provenance.software.cache_clear()
     inputs._files_hash.cache_clear()
-    return (
-        asked.identity(provenance.environment_of(asked)),
-        asked.identity(provenance.software_of(asked)),
-    )
+    return provenance.identity_of(asked), provenance.identity_anywhere(asked)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from bench.command import cli
 from bench.errors import BadInput
 from bench.sweep import interpreters, launch, provenance
-from bench.sweep.interpreters import NEEDED, Interpreter
+from bench.sweep.interpreters import NEEDED
 
 
 @pytest.fixture
@@ -46,34 +46,32 @@ def test_what_cannot_run_cells_is_refused_before_any_work(
 
 
 def test_an_interpreter_says_what_it_has() -> None:
-    told = interpreters.ask(sys.executable, provenance.PACKAGES)
-    own = provenance.software(None)
-    assert (told.python, told.versions) == (own["python"], own["versions"])
-    # Whether or not this project is installed there, in place, it runs this code.
-    assert provenance.root_of(sys.executable) == provenance.ROOT
-    assert provenance.has(sys.executable, "jax")
-    assert not provenance.has(sys.executable, "no-such-distribution")
+    names = (*provenance.PACKAGES, "no-such-distribution")
+    told = interpreters.packages(sys.executable, names)
+    assert told == interpreters.packages(None, names)
+    assert told["versions"]["jax"]
+    assert "no-such-distribution" not in told["versions"]
 
 
-def test_an_interpreter_with_its_own_version_of_the_project_runs_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for package in ("bench", "core"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "code.py").write_text("older = True\n", encoding="utf-8")
+def test_a_cell_of_another_interpreter_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"jax": "0.9", "etrace-bench": "0.0.1"}
+    real = interpreters.packages
     monkeypatch.setattr(
-        provenance, "ask", lambda python, packages: Interpreter("3.12.1", versions, tmp_path)
+        provenance,
+        "packages",
+        lambda python, names: (
+            {"python": "3.12.1", "versions": versions} if python else real(python, names)
+        ),
     )
     (own,) = cli.cells_of(None, [], multirun=False)
     other = own.having(python="other/python")
+    # Whether or not this project is installed there, it runs this code.
     path = launch.environment(other.config)["PYTHONPATH"].split(os.pathsep)
-    assert path[0] == str(tmp_path)
+    assert path[0] == str(provenance.ROOT)
     described = provenance.describe(other)
     ours = provenance.describe(own)
     assert (described["python"], described["versions"]) == ("3.12.1", versions)
-    assert described["commit"] is None
-    assert described["code"] != ours["code"]
+    assert described["code"] == ours["code"]
     assert described["fingerprint"] != ours["fingerprint"]
     assert described["machine"] == ours["machine"]
 

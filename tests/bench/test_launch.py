@@ -156,7 +156,7 @@ def test_a_process_that_cannot_be_started_is_an_outcome(
         (b"\xff\x00", "codec can't decode"),
         (b"null", "None"),
         (b"[" * 100_000, "[[["),
-        (b"[" * 100 + b"]" * 100, "nested more than 32 deep"),
+        (b"[" * 100 + b"]" * 100, "[[["),
         (b'{"phase": 3}', "{'phase': 3}"),
         (b'{"parts": []}', "no parts by name"),
         (b'{"parts": {"key": "../../x"}}', "expected key to be left to the sweep"),

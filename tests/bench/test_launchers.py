@@ -19,8 +19,8 @@ import pytest
 from bench import processes
 from bench.command import cli
 from bench.errors import BadInput
-from bench.launchers.base import CELLS_PER_JOB, Launcher, Outcome
-from bench.sweep import jobs, other_cells, provenance, sweep
+from bench.launchers.base import CELLS_PER_JOB, Job, Launcher
+from bench.sweep import jobs, measure, provenance, sweep
 from bench.sweep.folder import Folder
 from tests.bench.sweeps import cells_of, counting, plant, records, with_code
 
@@ -35,25 +35,37 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     return counting(monkeypatch)
 
 
+class Ended(Job):
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    def done(self) -> bool:
+        return True
+
+    def problem(self) -> str:
+        return self._problem
+
+
 class InProcess(Launcher):
     """Jobs one after the other in this process, some of them lost before they begin."""
 
     here = False
 
     def __init__(
-        self,
-        jobs: int | None,
-        lost: Sequence[int] = (),
-        work: Callable[[str], list[str]] = jobs.run,
+        self, jobs: int | None, lost: Sequence[int] = (), work: Callable[[str], None] = jobs.run
     ) -> None:
-        super().__init__(jobs)
+        self.jobs = jobs
         self._lost = lost
         self._work = work
 
-    def run(self, shares: Sequence[Path], logs: Path, tick: Callable[[int], None]) -> Outcome:
-        kept = [path for job, path in enumerate(shares) if job not in self._lost]
-        recorded = [key for path in kept for key in self._work(str(path))]
-        return Outcome(recorded, [f"job {job}: the node is gone" for job in self._lost])
+    def start(self, shares: Sequence[Path], logs: Path) -> list[Job]:
+        for job, path in enumerate(shares):
+            if job not in self._lost:
+                self._work(str(path))
+        return [
+            Ended(f"job {job}: the node is gone" if job in self._lost else "")
+            for job in range(len(shares))
+        ]
 
 
 def run(out: Path, *arguments: str, launcher: Launcher | None = None) -> int:
@@ -69,7 +81,7 @@ def rows(out: Path) -> list[Any]:
     ]
 
 
-def on_another_machine(path: str) -> list[str]:
+def on_another_machine(path: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         real = provenance.environment
         patch.setattr(
@@ -77,7 +89,7 @@ def on_another_machine(path: str) -> list[str]:
             "environment",
             lambda python, gpu: real(python, gpu) | {"processor": "another"},
         )
-        return jobs.run(path)
+        jobs.run(path)
 
 
 def test_rows_are_those_of_a_sweep_in_turn(
@@ -151,10 +163,9 @@ def test_a_lost_job_is_named_and_its_cells_run_next_time(
 def test_a_job_that_is_queued_again_goes_on_where_it_was(
     planted: list[int], tmp_path: Path, resume: str
 ) -> None:
-    def twice(path: str) -> list[str]:
-        first = on_another_machine(path)
-        assert sorted(jobs.run(path)) == sorted(first)
-        return first
+    def twice(path: str) -> None:
+        on_another_machine(path)
+        jobs.run(path)
 
     # Seed 1 fails, which is a result that its job does not try again.
     run(tmp_path / "out", "seed=0,1", f"resume={resume}", launcher=InProcess(1, work=twice))
@@ -172,15 +183,15 @@ def test_a_withdrawn_sweep_stops_between_cells(
         return real(*arguments)
 
     monkeypatch.setattr(sweep, "in_turn", withdraw)
-    assert len(jobs.run(str(path))) == 1
+    jobs.run(str(path))
+    jobs.run(str(path))
     assert planted == [0]
-    assert jobs.run(str(path)) == []
 
 
 def test_a_launcher_that_breaks_still_gets_a_report(
     planted: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(path: str) -> list[str]:
+    def broken(path: str) -> None:
         jobs.run(path)
         raise RuntimeError("no answer\nfrom the queue")
 
@@ -205,22 +216,19 @@ def test_no_slurm_here(
 
 
 def test_jobs_fit_the_sweep() -> None:
-    assert InProcess(None).jobs(3) == 1
-    assert InProcess(None).jobs(10 * CELLS_PER_JOB + 1) == 11
-    assert InProcess(8).jobs(3) == 3
+    assert InProcess(None).jobs_for(3) == 1
+    assert InProcess(None).jobs_for(10 * CELLS_PER_JOB + 1) == 11
+    assert InProcess(8).jobs_for(3) == 3
 
 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        (
-            "hydra.launcher.job=3",
-            "hydra.launcher.job: expected one of jobs, timeout_min; got job. Did you mean jobs?",
-        ),
+        ("hydra.launcher.job=3", "hydra.launcher.job: expected jobs; got job. Did you mean jobs?"),
         (
             "hydra.launcher.jobs=many",
             "hydra.launcher.jobs: expected a whole number of at "
-            "least 1, or null; got many. Try hydra.launcher.jobs=1.",
+            "least 1; got many. Try hydra.launcher.jobs=1.",
         ),
     ],
 )
@@ -232,7 +240,7 @@ def test_bad_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["hydra/launcher=submitit_local", argument]) == 2
+    assert cli.main(["hydra/launcher=processes", argument]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
@@ -242,10 +250,10 @@ def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
         importlib.util, "find_spec", lambda name: None if name == "submitit" else real(name)
     )
     with pytest.raises(BadInput) as caught:
-        cli.launcher_of("mine", {"_target_": "bench.launchers.slurm.Local"})
+        cli.launcher_of("mine", {"_target_": "bench.launchers.slurm.Slurm"})
     assert str(caught.value) == (
-        "hydra/launcher: expected the package submitit to be installed; "
-        "got submitit_local. Run pip install 'etrace-bench[slurm]'."
+        "hydra/launcher: expected the package submitit to be installed, "
+        "got submitit_slurm. Run pip install 'etrace-bench[slurm]'."
     )
 
 
@@ -262,7 +270,7 @@ def test_a_cluster_may_have_the_device_that_is_missing_here(
     monkeypatch.setattr(provenance, "gpu_name", lambda: "")
     assert cli.cells_of(None, ["device=gpu", "hydra/launcher=submitit_slurm"], multirun=False)
     with pytest.raises(BadInput, match="nvidia-smi"):
-        cli.cells_of(None, ["device=gpu", "hydra/launcher=submitit_local"], multirun=False)
+        cli.cells_of(None, ["device=gpu", "hydra/launcher=processes"], multirun=False)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +289,7 @@ def test_a_cell_beside_another_is_seen(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"} | theirs
     other = subprocess.Popen(
-        [sys.executable, "-c", "print('up', flush=True); input()", "-m", other_cells.WORKER],
+        [sys.executable, "-c", "print('up', flush=True); input()", "-m", measure.WORKER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=env,
@@ -294,9 +302,9 @@ def test_a_cell_beside_another_is_seen(
     try:
         assert other.stdout
         assert other.stdout.readline() == b"up\n"
-        own = other_cells.others(mine)
+        own = measure.others(mine)
         monkeypatch.setattr(processes, "descendants", lambda pid: [])
-        seen = other_cells.OtherCells(mine)
+        seen = measure.OtherCells(mine)
         for phase in ("compile", "timing", "memory", "end"):
             seen.phase(phase)
     finally:
@@ -306,16 +314,16 @@ def test_a_cell_beside_another_is_seen(
 
 
 def test_a_cell_and_its_guard_are_one_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ["python", "-m", other_cells.WORKER]
+    command = ["python", "-m", measure.WORKER]
     every = [SimpleNamespace(pid=pid, info={"cmdline": command}) for pid in (10, 11, 20, 21)]
     monkeypatch.setattr(psutil, "process_iter", lambda attrs: every)
-    monkeypatch.setattr(other_cells, "_may_share", lambda *_: True)
+    monkeypatch.setattr(measure, "_may_share", lambda *_: True)
     monkeypatch.setattr(os, "getsid", lambda pid: 10 * (pid // 10))
-    assert other_cells.others("cpu") == 2
+    assert measure.others("cpu") == 2
 
 
 def test_nothing_timed_is_nothing_shared() -> None:
-    seen = other_cells.OtherCells("cpu")
+    seen = measure.OtherCells("cpu")
     for phase in ("build", "compile", "learning", "end"):
         seen.phase(phase)
     assert seen.most is None

@@ -169,10 +169,10 @@ def test_a_disk_that_is_full_at_once_is_one_message(
 ) -> None:
     cells, folder = cells_of("seed=0"), Folder.open(tmp_path / "out")
 
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(record, "write_text", full)
+    monkeypatch.setattr(record, "write_bytes", full)
     with pytest.raises(BadInput, match=r"a folder that can be written, .* No space left"):
         sweep.run(cells, folder, {})
 
