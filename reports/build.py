@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from reports import output, page, plots
-from reports.page.context import Context
 from reports.records import Sweeps, read_sweeps
 from reports.records.table import write
 from reports.study import Study
 
 
-@dataclass(frozen=True)
-class Built:
-    """What was written: the page's path, the sweeps it came from, and the answer as text."""
+class Built(NamedTuple):
+    """The page's path, the sweeps it came from, and the answer as text."""
 
     page: Path
     sweeps: Sweeps
@@ -38,22 +36,16 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
     """
     modules = [plots.plot_module(name) for name in dict.fromkeys(others)]
     sweeps = read_sweeps(folders)
-    target = out or (
-        sweeps.folders[0]
-        if len(sweeps.folders) == 1
-        else sweeps.folders[0].resolve().parent / "merged"
-    )
+    first, *more = sweeps.folders
+    target = out or (first.resolve().parent / "merged" if more else first)
     study = Study(sweeps)
     drawn, missing = plots.make_all(study, modules)
-    missing += [
-        (name, f"its code runs only where it is named: add --plots {name}")
-        for name in sweeps.plots
-        if name not in others
-    ]
+    missing += [(name, f"its code runs only where it is named: add --plots {name}")
+                for name in sweeps.plots if name not in others]  # fmt: skip
     with output.staged(target) as stage:
         write(study.everything, stage)
         report = stage / "report"
-        told = Context(study, [plot.save(report) for plot in drawn], missing)
+        told = page.Context(study, [(plot, plot.save(report)) for plot in drawn], missing)
         for table in told.tables:
             table.write(report)
         (report / "report.md").write_text(page.markdown(told), encoding="utf-8")

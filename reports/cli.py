@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def report(chosen: Namespace) -> int:
     from reports.build import build
 
     built = build(chosen.folders, chosen.out, chosen.plots)
-    _name_left_out(built.sweeps)
+    _left_out(built.sweeps)
     print(built.page)
     print(built.answer)
     return 0
@@ -72,7 +72,7 @@ def claims(chosen: Namespace) -> int:
     from reports.judge.claims import answers
     from reports.study import Study
 
-    found, untested = answers(Study(_read(chosen.folders)).facts)
+    found, untested = answers(Study(_left_out(read_sweeps(chosen.folders))).facts)
     for a in found:
         print(f"{a.finding.verdict.upper():<16}{a.claim.words} [{a.claim.source}]\n"
               f"{'':<16}{a.where}: {a.finding.figure}")  # fmt: skip
@@ -88,16 +88,15 @@ def compare(chosen: Namespace) -> int:
     Exit status: 0 no regression (also where the data cannot tell), 1 some regression, a newly
     failing or a missing cell, 2 input that cannot be used.
     """
-    from reports.compare import compare
-    from reports.compare.render import FORMATS, headline
+    from reports.compare import FORMATS, compare
     from reports.output import tell
 
     if not 0 <= chosen.bar < 10:
         raise InputError("--bar to be a share such as 0.05", f"{chosen.bar}", "Write 5 % as 0.05.")
-    found = compare(chosen.base, chosen.head, _names(chosen.measured), chosen.bar)
+    found = compare(chosen.base, chosen.head, chosen.bar)
     tell(FORMATS[chosen.format](found), chosen.out)
     if chosen.out:
-        print(headline(found))
+        print(found.headline)
     return found.status
 
 
@@ -109,35 +108,30 @@ def duel(chosen: Namespace) -> int:
     """
     from reports.duel import as_markdown, as_text
     from reports.output import tell
-    from reports.records.read import Unusable, read_json
+    from reports.records.read import read_json
     from reports.sequential import decide
 
     file: Path = chosen.folder / "duel.json"
     try:
         state = read_json(file, MOST_DUEL_MIB)
         decision = decide(state)
-        text, markdown = as_text(decision), as_markdown(decision, state)
-    except FileNotFoundError:
-        came = f"{chosen.folder}, which {'lacks it' if file.parent.exists() else 'is not there'}"
-    except Unusable as why:
-        came = f"{file}, {why}"
-    except (LookupError, TypeError, AttributeError, ValueError) as why:
-        came = f"{file}, which holds something else ({why!r})"
-    else:
-        verdict = {"json": json.dumps(decision, indent=1), "txt": text, "md": markdown}
-        for ending, words in verdict.items():
-            tell(words, chosen.folder / f"verdict.{ending}")
-        print(text, end="")
-        return 1 if decision["worse"] else 0
-    raise InputError("a folder with the duel.json of a duel", came,
-                     "`python -m bench.duel base=main` makes one.")  # fmt: skip
+        verdict = {"json": json.dumps(decision, indent=1), "txt": as_text(decision),
+                   "md": as_markdown(decision, state)}  # fmt: skip
+    except (FileNotFoundError, LookupError, TypeError, AttributeError, ValueError) as why:
+        raise InputError("a folder with the duel.json of a duel",
+                         f"{file}, which is none ({type(why).__name__}: {why})",
+                         "`python -m bench.duel base=main` makes one.") from None  # fmt: skip
+    for ending, words in verdict.items():
+        tell(words, chosen.folder / f"verdict.{ending}")
+    print(verdict["txt"], end="")
+    return 1 if decision["worse"] else 0
 
 
 def export(chosen: Namespace) -> int:
     """Write records as runs of MLflow, TensorBoard or Weights & Biases (offline), each once."""
     from reports.tracking import export
 
-    sweeps = _read(chosen.folders)
+    sweeps = _left_out(read_sweeps(chosen.folders))
     place = chosen.out or str(sweeps.folders[0] / PLACES.get(chosen.to, chosen.to))
     written, there = export(sweeps, chosen.to, place, chosen.experiment)
     print(f"{written} of {written + there} runs written to {place}; a run that is there stays")
@@ -154,7 +148,7 @@ def table(chosen: Namespace) -> int:
 
     rows, values = _names(chosen.rows), _names(chosen.values)
     cols = _names("" if "algo" in rows else "algo") if chosen.cols is None else _names(chosen.cols)
-    found = frame(_read(chosen.folders).records)
+    found = frame(_left_out(read_sweeps(chosen.folders)).records)
     made = tables.pivot(found, rows, cols, values, chosen.intervals)
     if made.pooled:
         print(f"reports: medians over different {', '.join(made.pooled)}", file=sys.stderr)
@@ -162,16 +156,11 @@ def table(chosen: Namespace) -> int:
     return 0
 
 
-def _read(folders: Iterable[Path]) -> Sweeps:
-    """What the folders hold; the files that had to be left out are named on standard error."""
-    sweeps = read_sweeps(folders)
-    _name_left_out(sweeps)
-    return sweeps
-
-
-def _name_left_out(sweeps: Sweeps) -> None:
+def _left_out(sweeps: Sweeps) -> Sweeps:
+    """The same; the files that had to be left out are named on standard error."""
     for file, why in sweeps.corrupt:
         print(f"reports: left out {file}: {why}", file=sys.stderr)
+    return sweeps
 
 
 def _names(text: str) -> list[str]:
@@ -196,10 +185,8 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], dict[str, dict[str, Any]]]
         "head": {"metavar": "HEAD", **_SIDE},
         "--format": {"choices": ("text", "markdown", "json"), "default": "text"},
         "--out": {"type": Path, "help": "write it there instead of to standard output"},
-        "--measured": {"default": "step_time_ms", "metavar": "A,B",
-                       "help": "metrics judged by statistics (default: %(default)s)"},
         "--bar": {"type": float, "default": 0.05, "metavar": "SHARE", "help": "the least change "
-                  "of a measured metric that counts (default: %(default)s)"},
+                  "of a time that counts (default: %(default)s)"},
     }),
     "duel": (duel, {"folder": {"type": Path, "metavar": "DIR", "help": "a duel's folder"}}),
     "export": (export, {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -21,11 +21,10 @@ from reports.text import short, table
 NOTHING = "–"
 
 
-@dataclass(frozen=True)
-class Pivot:
+class Pivot(NamedTuple):
     """Some metrics over two sets of settings.
 
-    Args:
+    Attributes:
         cells: a row for the values of the settings down the side, a column for a metric and the
             values of those along the top; each cell a median with its interval, or words where
             nothing was measured.
@@ -37,25 +36,21 @@ class Pivot:
     pooled: list[str]
     intervals: bool
 
-    @property
     def texts(self) -> pd.DataFrame:
-        return self.cells.map(self._shown)
+        def text(cell: Interval | str) -> str:
+            if isinstance(cell, str):
+                return cell
+            between = self.intervals and cell.kind in (RANGE, STUDENT)
+            ends = f" [{short(cell.low)}, {short(cell.high)}]" if between else ""
+            return short(cell.centre) + ends
 
-    def _shown(self, cell: Interval | str) -> str:
-        if isinstance(cell, str):
-            return cell
-        between = self.intervals and cell.kind in (RANGE, STUDENT)
-        ends = f" [{short(cell.low)}, {short(cell.high)}]"
-        return short(cell.centre) + (ends if between else "")
+        return self.cells.map(text)
 
 
 def pivot(
-    table: pd.DataFrame,
-    rows: Sequence[str],
-    cols: Sequence[str],
-    values: Sequence[str],
+    table: pd.DataFrame, rows: Sequence[str], cols: Sequence[str], values: Sequence[str],
     intervals: bool = False,
-) -> Pivot:
+) -> Pivot:  # fmt: skip
     """Medians of metrics over the ok cells of a results table.
 
     Raises:
@@ -69,10 +64,8 @@ def pivot(
             raise InputError("a column of the results", repr(name),
                              f"Close to it: {', '.join(close) or 'none'}.")  # fmt: skip
     if twice := sorted({name for name in asked if asked.count(name) > 1}):
-        raise InputError(
-            "different columns as rows, as columns and as values", f"{', '.join(twice)} twice",
-            "Choose another, such as --rows n_hidden,batching --cols algo --values step_time_ms.",
-        )  # fmt: skip
+        raise InputError("different columns as rows, as columns and as values",
+                         f"{', '.join(twice)} twice", "Choose another.")  # fmt: skip
     ok = table["status"].eq("ok")
     numbers = table[list(values)].apply(pd.to_numeric, errors="coerce").astype("float64")
     for name in values:
@@ -84,8 +77,7 @@ def pivot(
         raise InputError(
             "rows and columns that tell all cells apart, where intervals are asked for",
             f"different {', '.join(pooled)} inside of one",
-            f"Add --rows {','.join([*rows, *pooled])}.",
-        )
+            f"Add --rows {','.join([*rows, *pooled])}.")  # fmt: skip
     keys = [_texts(table[name]) for name in (*rows, *cols)]
     groups = table.assign(**numbers).groupby(keys, observed=True)
     cells = pd.concat({metric: groups.apply(_cell, metric) for metric in values}, axis=1)
@@ -134,7 +126,7 @@ def to_csv(made: Pivot) -> str:
 
 def to_markdown(made: Pivot) -> str:
     """A GitHub table; pipes in names are escaped."""
-    texts = made.texts.rename(columns=heading, level=0)
+    texts = made.texts().rename(columns=heading, level=0)
     keys = made.cells.index.to_frame().astype(str).to_numpy().tolist()
     body = [[*key, *row] for key, row in zip(keys, texts.to_numpy().tolist(), strict=True)]
     n, head = texts.index.nlevels, [*texts.index.names, *_heads(texts.columns)]
@@ -144,7 +136,7 @@ def to_markdown(made: Pivot) -> str:
 def to_latex(made: Pivot) -> str:
     r"""A booktabs table: units in its heads, the best of each row in bold, a caption, a label."""
     metrics = [describe(v) for v in made.cells.columns.get_level_values(0).unique()]
-    texts, n = made.texts, made.cells.index.nlevels
+    texts, n = made.texts(), made.cells.index.nlevels
     texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
     names = [describe(name).title for name in texts.index.names]
     ends = " with 95 % intervals (from three processes; of two both)" if made.intervals else ""

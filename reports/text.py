@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "](": "]\\(", "\n": " "}
 
@@ -60,8 +59,6 @@ def templates(package: str, kind: str) -> Environment:
     Every value is escaped by jinja2 on its way into HTML. Markdown is read by renderers that pass
     HTML through, so values are escaped the same way there, and for what Markdown itself would read.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     def plain(value: Any) -> Any:
         safe = not isinstance(value, str) or isinstance(value, Markup)

@@ -22,21 +22,14 @@ AT_ONCE = 100  # parameters that it takes in one call
 
 @dataclass(frozen=True)
 class Run:
-    """One record as trackers know it.
-
-    Args:
-        settings: the main settings, and each leaf of the configuration as ``cfg.<path>``.
-        tags: status, reason, health and commit, where there is one.
-        numbers: the metrics.
-        curves: (epoch, the values of ``curve.<name>`` after it).
-    """
+    """One record as trackers know it."""
 
     key: str
     name: str
-    settings: dict[str, str | float]
+    settings: dict[str, str | float]  # with each leaf of the configuration as ``cfg.<path>``
     tags: dict[str, str]
-    numbers: dict[str, float]
-    curves: list[tuple[int, dict[str, float]]]
+    numbers: dict[str, float]  # the metrics
+    curves: list[tuple[int, dict[str, float]]]  # epoch, and values of ``curve.<name>`` after it
 
 
 def export(sweeps: Sweeps, to: str, place: str, experiment: str) -> tuple[int, int]:

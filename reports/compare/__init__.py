@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from reports.compare.exact import exact_lines
 from reports.compare.pairing import Cell, pair, read_side, told
-from reports.compare.result import Comparison, Line
-from reports.compare.times import BAR, TIME, time_lines
+from reports.compare.result import FORMATS, Comparison, Line
+from reports.compare.times import BAR, RATIO, TIME, time_lines
 
-__all__ = ["Comparison", "Line", "compare"]
+__all__ = ["BAR", "FORMATS", "Comparison", "Line", "compare"]
 
 
-def compare(
-    base: Path, head: Path, measured: Sequence[str] = (TIME,), bar: float = BAR
-) -> Comparison:
+def compare(base: Path, head: Path, bar: float = BAR) -> Comparison:
     """Compares two sweeps, each a folder with records or a results.parquet.
 
     Args:
-        measured: metrics judged by statistics; the exact ones are always compared.
-        bar: the least change in a measured metric that counts, as a share.
+        bar: the least change in time that counts, as a share.
 
     Raises:
         InputError: a side cannot be read, or they have no cell in common.
@@ -32,7 +28,7 @@ def compare(
     shared = [cell for cell in cells if all(map(len, cell.at))]
     ok = [both for cell in shared if (both := cell.only_ok())]
     lines = [line for cell in ok for line in exact_lines(cell)]
-    lines += [line for metric in measured for line in time_lines(ok, metric, bar)]
+    lines += [line for metric in (TIME, RATIO) for line in time_lines(ok, metric, bar)]
     status = [(cell.name, *cell.column("status")) for cell in cells]
     return Comparison(
         str(base), str(head), lines,
@@ -41,7 +37,7 @@ def compare(
         failing=[words for cell in shared if (words := _failing(cell))],
         added=[name for name, b, _ in status if not len(b)],
         fixed=[name for name, b, h in status if len(b) and "ok" not in b and "ok" in h],
-        notes=[*notes, *left_out, *left_out_too, *_notes(before, after)], bar=bar,
+        notes=[*notes, *left_out, *left_out_too, *_machines(before, after)], bar=bar,
     )  # fmt: skip
 
 
@@ -54,14 +50,12 @@ def _failing(cell: Cell) -> str:
     return f"{cell.name}: {status}" + (f", {reason}" if reason else "")
 
 
-def _notes(base: pd.DataFrame, head: pd.DataFrame) -> list[str]:
-    notes = []
-    places = [[told(rows[f"env.{fact}"]) if f"env.{fact}" in rows else []
-               for fact in ("fingerprint", "processor")] for rows in (base, head)]  # fmt: skip
-    if places[0][0] != places[1][0]:
-        words = " and ".join(
-            f"{', '.join(processors) or 'unknown'} ({', '.join(known) or 'unknown'})"
-            for known, processors in places
-        )
-        notes.append(f"The machines differ: {words}; times are not compared.")
-    return notes
+def _machines(*sides: pd.DataFrame) -> list[str]:
+    """A note where the two were measured on different machines."""
+    known, processors = ([told(side[fact]) if fact in side else [] for side in sides]
+                         for fact in ("env.fingerprint", "env.processor"))  # fmt: skip
+    if known[0] == known[1]:
+        return []
+    words = " and ".join(f"{', '.join(p) or 'unknown'} ({', '.join(k) or 'unknown'})"
+                         for p, k in zip(processors, known, strict=True))  # fmt: skip
+    return [f"The machines differ: {words}; times are not compared."]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from reports.compare.pairing import Cell
+from reports.compare.pairing import Cell, told
 from reports.compare.result import Line, Verdict
 
 # Repeats of one cell that differ a little among themselves leave room for a change this many times
@@ -23,8 +23,7 @@ class Exact:
     Args:
         better: which way is an improvement; None: any change is an alarm.
         relative, absolute: how far apart two values may be and still be the same; one is enough.
-        processor: whether another processor may rightly give another value (rounding, vector
-            width).
+        processor: whether another one may rightly give another value (rounding, vector width).
     """
 
     metric: str
@@ -32,10 +31,6 @@ class Exact:
     relative: float = 0.0
     absolute: float = 0.0
     processor: bool = False
-
-    def room(self, values: np.ndarray) -> float:
-        """How far from these values another one may be and still be the same."""
-        return max(self.absolute, self.relative * float(np.abs(values).max()))
 
 
 GATES = (
@@ -62,17 +57,14 @@ def exact_lines(cell: Cell) -> list[Line]:
     processor = cell.difference("processor", "cores")
     lines = []
     for gate in GATES:
-        b, h = (side[~np.isnan(side)] for side in cell.column(gate.metric))
-        if not (len(b) or len(h)):
+        line, judge = cell.line(gate.metric, "exact", gate.better)
+        if line.base is None and line.head is None:
             continue
-        elsewhere = versions or (processor if gate.processor else "")
-        verdict, note = cell.gone(gate.metric, gate.better) or _judged(gate, b, h, elsewhere)
-        if verdict in ("same", "cannot tell"):
-            note = note or cell.lacking(gate.metric)
-        before, after = (float(np.median(v)) if len(v) else None for v in (b, h))
-        change = after / before - 1 if before and after is not None else None
-        lines.append(Line(cell.name, gate.metric, "exact", verdict, before, after, change,
-                          note=note, keys=cell.keys))  # fmt: skip
+        if judge:
+            elsewhere = versions or (processor if gate.processor else "")
+            verdict, note = _judged(gate, *cell.numbers(gate.metric), elsewhere)
+            line = replace(line, verdict=verdict, note=note or line.note)
+        lines.append(line)
     return lines + _health(cell)
 
 
@@ -80,7 +72,7 @@ def _judged(gate: Exact, base: np.ndarray, head: np.ndarray, elsewhere: str) -> 
     if elsewhere:
         return "cannot tell", elsewhere
     before, after = float(np.median(base)), float(np.median(head))
-    room = gate.room(np.concatenate([base, head]))
+    room = max(gate.absolute, gate.relative * max(np.abs(base).max(), np.abs(head).max()))
     spread = max(np.ptp(base), np.ptp(head))
     moved = abs(after - before)
     if spread > room and moved <= REPEATS * spread:
@@ -96,19 +88,17 @@ def _judged(gate: Exact, base: np.ndarray, head: np.ndarray, elsewhere: str) -> 
 
 
 def _health(cell: Cell) -> list[Line]:
-    """A line where a side's training has a warning: a new one is worse, whatever the machine."""
-    base, head = (
-        {_kind(word): word for words in side for word in words.split("; ") if word}
-        for side in cell.column("health")
-    )
+    """A line where a side's training has a warning: a new one is worse, whatever the machine.
+
+    Warnings are one when they are but for their figures.
+    """
+    base, head = ({re.sub(r"[\d.]+", "", word): word
+                   for words in told(side) for word in words.split("; ")}
+                  for side in cell.column("health"))  # fmt: skip
     if not (base or head):
         return []
-    new = [word for kind, word in head.items() if kind not in base]
-    verdict: Verdict = "worse" if new else "better" if set(base) - set(head) else "same"
-    note = "; ".join(new or sorted(set(base.values()) - set(head.values())))
-    return [Line(cell.name, "health", "exact", verdict, None, None, note=note, keys=cell.keys)]
-
-
-def _kind(warning: str) -> str:
-    """A warning without its figures."""
-    return re.sub(r"[\d.]+", "", warning)
+    new = [head[kind] for kind in head if kind not in base]
+    gone = [base[kind] for kind in base if kind not in head]
+    verdict: Verdict = "worse" if new else "better" if gone else "same"
+    return [Line(cell.name, "health", "exact", verdict, None, None, note="; ".join(new or gone),
+                 keys=cell.keys)]  # fmt: skip

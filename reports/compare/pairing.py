@@ -1,108 +1,92 @@
-"""The two sides of a comparison as one table, and its cells, paired by configuration."""
+"""The two sides of a comparison and their cells, paired by configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from reports.compare.result import Verdict
+from reports.compare.result import Line, Verdict
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import SETTINGS, SYMBOLS
-from reports.records.settings import identities, labels, option_names, settings, varying_within
-from reports.records.table import frame, read_parquet
+from reports.records.settings import identities, settings, variants, varying_within
+from reports.records.table import frame, one_thread, read_parquet
 
-SIDES = ("base", "head")
-LACKING = "not finite or not recorded in"
-_WORDS = ("algo", "batching", "model", "task", "backend", "device")
-_ALWAYS = ("algo", "batching", "batch_size", "n_hidden", "n_steps")
-
-
-@dataclass(frozen=True)
-class Both:
-    """The rows of base and of head."""
-
-    rows: pd.DataFrame
-    _columns: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def column(self, name: str) -> np.ndarray:
-        """One value a row: words, or numbers that are NaN where one is absent or not finite."""
-        if name not in self._columns:
-            column = self.rows[name] if name in self.rows else pd.Series(np.nan, self.rows.index)
-            if pd.api.types.is_numeric_dtype(column):
-                numbers = column.to_numpy(dtype=float, na_value=np.nan)
-                self._columns[name] = np.where(np.isfinite(numbers), numbers, np.nan)
-            else:
-                self._columns[name] = column.to_numpy(dtype=object)
-        return self._columns[name]
+_LACKING = "not finite or not recorded in"
+_WORDS = ("batching", "model", "task", "backend", "device")
+_ALWAYS = ("batching", "batch_size", "n_hidden", "n_steps")  # in a name; others where they vary
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell on both sides.
-
-    Args:
-        name: the configuration in words.
-        at: where its processes of base and of head are in `both`; empty on a side without it.
+    """One cell on both sides: its name in words, and where its processes of base and of head are
+    among the values of `columns`.
     """
 
     name: str
     at: tuple[np.ndarray, np.ndarray]
-    both: Both
+    columns: Mapping[str, np.ndarray]
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """`Both.column` of the cell's processes of base and of head."""
-        values = self.both.column(name)
-        return values[self.at[0]], values[self.at[1]]
+        """One value a process of base and of head; NaN for a column that nobody has."""
+        values = self.columns.get(name)
+        base, head = (np.full(len(at), np.nan) if values is None else values[at] for at in self.at)
+        return base, head
 
     @property
     def keys(self) -> tuple[str, ...]:
         return tuple(np.concatenate(self.column("key")))
 
-    @property
-    def timed(self) -> bool:
-        """Whether all processes were to take times."""
-        rows = self.both.rows.iloc[np.concatenate(self.at)]
-        return bool(rows.filter(regex=r"^cfg\.metric\.timing").notna().any(axis=1).all())
+    def numbers(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Those of base and of head that are there."""
+        base, head = (side[~np.isnan(side)] for side in self.column(metric))
+        return base, head
+
+    def line(
+        self, metric: str, gate: Literal["exact", "measured"], better: str | None
+    ) -> tuple[Line, bool]:
+        """A line with the medians, and whether there is something to judge.
+
+        Which numbers are lacking is said: NaN and infinities are recorded as null, and a number
+        that is gone is no "cannot tell". Where `better` is None any change is an alarm.
+        """
+        before, after = (float(np.median(s)) if len(s) else None for s in self.numbers(metric))
+        change = after / before - 1 if before and after is not None else None
+        verdict, note = self._lacking(metric, better)
+        return Line(self.name, metric, gate, verdict or "cannot tell", before, after, change,
+                    note=note, keys=self.keys), verdict is None  # fmt: skip
+
+    def _lacking(self, metric: str, better: str | None) -> tuple[Verdict | None, str]:
+        """What is said of numbers that are not there; a verdict where that decides."""
+        base, head = (np.isnan(side) for side in self.column(metric))
+        was_ill, is_ill = ("; ".join(told(side)) for side in self.column("health"))
+        alarm: Verdict = "changed" if better is None else "worse"
+        if head.mean() > base.mean():
+            if head.all() and not is_ill:
+                return "lost", "base has it and head lacks it; measure the same metric= groups"
+            why = f"{_LACKING} {head.sum()} of {len(head)} processes of head"
+            return alarm, why + (f" ({is_ill})" if is_ill else "")
+        if not base.all():
+            some = [f"{no.sum()} of {len(no)} processes of {name}"
+                    for name, no in (("base", base), ("head", head)) if no.any()]  # fmt: skip
+            return None, f"{_LACKING} {' and '.join(some)}" if some else ""
+        if head.all():
+            return "cannot tell", f"{_LACKING} any process of either side"
+        if better is None and "finite" in was_ill:
+            return alarm, "not finite in base"
+        return "cannot tell", "base does not record it"
 
     def only_ok(self) -> Cell | None:
         """The same without processes that failed; None where a side has none left."""
         base, head = (
             at[found == "ok"] for at, found in zip(self.at, self.column("status"), strict=True)
         )
-        return Cell(self.name, (base, head), self.both) if len(base) and len(head) else None
-
-    def gone(self, metric: str, better: str | None) -> tuple[Verdict, str] | None:
-        """The verdict where a side lacks the number in some of its processes, and why.
-
-        None where neither does, or head no more often than base: NaN and infinities are recorded as
-        null, and a number that is gone is no "cannot tell".
-        """
-        base, head = (np.isnan(side) for side in self.column(metric))
-        if head.mean() > base.mean():
-            ill = "; ".join(sorted({words for words in self.column("health")[1] if words}))
-            if head.all() and not ill:
-                return "lost", "base has it and head lacks it; measure the same metric= groups"
-            why = f"{LACKING} {head.sum()} of {len(head)} processes of head"
-            return ("changed" if better is None else "worse"), why + (f" ({ill})" if ill else "")
-        if not base.all():
-            return None
-        if head.all():
-            return "cannot tell", f"{LACKING} any process of either side"
-        if better is None and any("finite" in words for words in self.column("health")[0]):
-            return "changed", "not finite in base"
-        return "cannot tell", "base does not record it"
-
-    def lacking(self, metric: str) -> str:
-        """In words, how many processes lack a number; "" where all have it."""
-        told = [f"{np.isnan(side).sum()} of {len(side)} processes of {name}"
-                for name, side in zip(SIDES, self.column(metric), strict=True)
-                if np.isnan(side).any()]  # fmt: skip
-        return f"{LACKING} {' and '.join(told)}" if told else ""
+        return Cell(self.name, (base, head), self.columns) if len(base) and len(head) else None
 
     def difference(self, *facts: str) -> str:
         """In words, how the environments of both sides differ in these; "" for not at all."""
@@ -118,9 +102,27 @@ class Cell:
         return ""
 
 
-def told(values: np.ndarray) -> list[str]:
+def told(values: Iterable[Any]) -> list[str]:
     """The distinct words among these."""
     return sorted({value for value in values if isinstance(value, str) and value})
+
+
+def columns(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Words, or numbers that are NaN where one is absent or not finite.
+
+    In place of the configuration, whether a process was to take times (``timed``) and whether it
+    computed on ``one_thread``.
+    """
+    found = {}
+    timed = rows.filter(regex=r"^cfg\.metric\.timing").notna().any(axis=1)
+    rows = rows.assign(timed=timed, one_thread=one_thread(rows))
+    for name, column in rows.filter(regex=r"^(?!cfg\.)").items():
+        if pd.api.types.is_numeric_dtype(column):
+            numbers = column.to_numpy(dtype=float, na_value=np.nan)
+            found[str(name)] = np.where(np.isfinite(numbers), numbers, np.nan)
+        else:
+            found[str(name)] = column.to_numpy(dtype=object)
+    return found
 
 
 def read_side(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -151,37 +153,31 @@ def pair(base: pd.DataFrame, head: pd.DataFrame) -> tuple[list[Cell], list[str]]
     known = [dict.fromkeys(settings(side)) for side in (base, head)]
     by = [*(c for c in known[0] if c in known[1]), "seed"]
     notes = [f"Only {side} has the settings {', '.join(own[:6])}; cells were paired without them."
-             for side, mine, theirs in zip(SIDES, known, known[::-1], strict=True)
+             for side, mine, theirs in zip(("base", "head"), known, known[::-1], strict=True)
              if (own := [c for c in mine if c not in theirs])]  # fmt: skip
-    both = Both(pd.concat([base.assign(side=0), head.assign(side=1)], ignore_index=True))
+    rows = pd.concat([base.assign(side=0), head.assign(side=1)], ignore_index=True)
+    rows["cell"] = identities(rows, by)
     # Of a process that was measured again the later record.
-    places: dict[tuple[str, ...], tuple[dict, dict]] = {}
-    for row, (identity, side, repeat) in enumerate(
-        zip(identities(both.rows, by), both.rows["side"], both.rows["repeat"], strict=True)
-    ):
-        places.setdefault(identity, ({}, {}))[side][repeat] = row
-    if not any(all(sides) for sides in places.values()):
-        counts = [sum(bool(sides[i]) for sides in places.values()) for i in (0, 1)]
-        raise InputError(
-            "two sweeps with cells in common",
-            f"sweeps that share none of their {counts[0]} and {counts[1]} cells",
-            "Run the same KEY=VALUE settings on both.",
-        )
-    at = [(np.array([*b.values()], int), np.array([*h.values()], int)) for b, h in places.values()]
-    names = _names([*places], by, both)
-    return [Cell(*cell, both) for cell in zip(names, at, strict=True)], notes
+    again = rows.duplicated(["cell", "side", "repeat"], keep="last")
+    rows = rows[~again].reset_index(drop=True)
+    places, nowhere = rows.groupby(["cell", "side"]).indices, np.array([], int)
+    firsts = rows.drop_duplicates("cell")
+    at = [(places.get((cell, 0), nowhere), places.get((cell, 1), nowhere))
+          for cell in firsts["cell"]]  # fmt: skip
+    if not any(len(b) and len(h) for b, h in at):
+        raise InputError("two sweeps with cells in common", "sweeps that share none of their "
+                         f"{sum(len(b) > 0 for b, _ in at)} and {sum(len(h) > 0 for _, h in at)} "
+                         "cells", "Run the same KEY=VALUE settings on both.")  # fmt: skip
+    names, table = _names(firsts[by]), columns(rows)
+    return [Cell(*cell, table) for cell in zip(names, at, strict=True)], notes
 
 
-def _names(identities: Sequence[tuple[str, ...]], by: Sequence[str], both: Both) -> list[str]:
+def _names(cells: pd.DataFrame) -> list[str]:
     """Each cell in words: its main settings, others only where nothing else tells."""
-    cells = pd.DataFrame(identities, columns=list(by))
-    main = [*SETTINGS, "seed"]
-    options = varying_within(cells, main)
-    shown = [c for c in main if c in _ALWAYS or cells[c].nunique() > 1] + options
-    leaves = option_names(options)
-    words = []
-    for c in shown:
-        texts = labels(both.rows[c].dropna().unique().tolist())
-        name = "" if c in _WORDS else f"{leaves.get(c) or SYMBOLS.get(c, c)}="
-        words.append([name + texts.get(value, "–") for value in cells[c]])
-    return [" ".join(parts) for parts in zip(*words, strict=True)]
+    names = variants(cells, varying_within(cells, [*SETTINGS, "seed"]))
+    told = [c for c in (*SETTINGS, "seed") if c in _ALWAYS or cells[c].nunique() > 1]
+    for column in (c for c in told if c != "algo"):
+        symbol = SYMBOLS.get(column, "" if column in _WORDS else column)
+        for i, value in enumerate(cells[column].astype(object).fillna("–")):
+            names[i] += f" {symbol}={value}" if symbol else f" {value}"
+    return names

@@ -1,32 +1,33 @@
-"""What a comparison found."""
+"""What a comparison found, and its words for a terminal, a pull request and programs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import math
+from dataclasses import asdict, dataclass
 from typing import Literal, get_args
+
+from reports.records.columns import heading
+from reports.text import one_blank_line, plural, short, templates
 
 # "changed" is an alarm too: a seeded loss that moves either way means that the mathematics did.
 # So is "lost": a gate whose number is gone would pass whatever happened.
 Verdict = Literal["worse", "changed", "lost", "better", "cannot tell", "same"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 ALARMS = VERDICTS[:3]
+MOST = 30  # lines of each kind in a text; JSON has all
+_HEAD = ["cell", "metric", "base", "head", "change", "95 % interval", "could have seen", "verdict"]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one cell on both sides.
+    """One metric of one cell on both sides: the medians, and the verdict with its reason.
 
     Args:
-        cell: the configuration in words.
-        metric: column name.
-        gate: "exact" (no clock, compared digit by digit) or "measured" (statistics).
-        base, head: the medians.
-        change: head / base - 1; None where base is zero or a side is missing.
-        low, high: 95 % interval of the change; None for exact metrics.
-        p: p-value of "no further than the bar in this direction", after Holm's correction over all
-            measured lines.
+        gate: digit by digit, or by the statistics of a clock.
+        change: head / base - 1; `low` and `high` are its 95 % interval.
+        p: of "no further than the bar in this direction", by Holm over all measured lines.
         detectable: the smallest change for the worse that these processes show in 80 of 100 cases.
-        note: why, in words.
         keys: records behind it, base's then head's.
     """
 
@@ -51,26 +52,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All lines, the cells without a partner, and what is to be known about both sides.
-
-    Args:
-        missing: cells that base has and head has not.
-        failing: cells that were ok in base and are not in head, with the reason.
-        added: cells that only head has; no alarm.
-        fixed: cells that failed in base and are ok in head.
-        notes: differing machines, versions and settings, files that were left out.
-        bar: the share that a change in a measured metric has to exceed.
+    """All lines; the cells that head lacks, that fail there, that only head has, that work again;
+    and what is to be known about both sides.
     """
 
     base: str
     head: str
     lines: list[Line]
-    missing: list[str] = field(default_factory=list)
-    failing: list[str] = field(default_factory=list)
-    added: list[str] = field(default_factory=list)
-    fixed: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    bar: float = 0.05
+    missing: list[str]
+    failing: list[str]
+    added: list[str]
+    fixed: list[str]
+    notes: list[str]
+    bar: float
 
     @property
     def alarms(self) -> list[Line]:
@@ -93,3 +87,57 @@ class Comparison:
         found = {"Newly failing": self.failing, "Missing in head": self.missing,
                  "Only in head": self.added, "Works again": self.fixed}  # fmt: skip
         return {title: cells for title, cells in found.items() if cells}
+
+    @property
+    def headline(self) -> str:
+        """The whole result in a sentence."""
+        exact = sum(line.gate == "exact" for line in self.alarms)
+        in_time = f" ({exact} exact, {len(self.alarms) - exact} in time)"
+        said = [plural(len(self.alarms), "regression") + in_time if self.alarms else "",
+                plural(len(self.failing), "newly failing cell") if self.failing else "",
+                plural(len(self.missing), "missing cell") if self.missing else ""]  # fmt: skip
+        counts = [f"{len(self.groups[v])} {v}" for v in ("same", "better", "cannot tell")
+                  if v in self.groups]  # fmt: skip
+        return (f"{', '.join(filter(None, said)) or 'No regression'}. Of {len(self.lines)} "
+                f"comparisons: {', '.join(counts) or 'none else'}.")  # fmt: skip
+
+
+def text(found: Comparison) -> str:
+    """For a terminal."""
+    return _rendered(found, "text", "compare.txt.j2") + "\n"
+
+
+def markdown(found: Comparison) -> str:
+    """For a pull request: alarms in the open, the rest folded."""
+    return one_blank_line(_rendered(found, "markdown", "compare.md.j2"))
+
+
+def to_json(found: Comparison) -> str:
+    """Everything, with null for what is no finite number."""
+    data = {"status": found.status, "alarms": len(found.alarms), **asdict(found)}
+    for line in data["lines"]:
+        line |= {k: None for k, v in line.items() if isinstance(v, float) and not math.isfinite(v)}
+    return json.dumps(data, indent=1) + "\n"
+
+
+FORMATS = {"text": text, "markdown": markdown, "json": to_json}
+
+
+def _rendered(found: Comparison, kind: str, name: str) -> str:
+    template = templates("reports.compare", kind).get_template(name)
+    return template.render(c=found, head=_HEAD, cells_of=_cells, most=MOST)
+
+
+def _cells(line: Line) -> list[str]:
+    """A line under `_HEAD`; an en dash for what it has not."""
+    between = line.low is not None and line.high is not None
+    return [
+        line.cell,
+        heading(line.metric),
+        short(line.base),
+        short(line.head),
+        "–" if line.change is None else f"{line.change:+.2%}",
+        f"[{line.low:+.1%}, {line.high:+.1%}]" if between else "–",
+        "–" if line.detectable is None else f"{line.detectable:.0%}",
+        line.verdict + (f": {line.note}" if line.note else ""),
+    ]

@@ -23,8 +23,6 @@ from scipy import optimize, stats
 
 from reports.compare.pairing import Cell
 from reports.compare.result import Line, Verdict
-from reports.records.columns import describe
-from reports.records.table import one_thread
 from reports.stats import LEAST, Welch, holm
 
 TIME, RATIO = "step_time_ms", "time_vs_bptt"
@@ -33,51 +31,84 @@ MOOD = 0.15  # what sweeps one after the other may differ by without any change
 SHARED = 0.25  # the same of a change that the other cells went through as well
 LEVEL = 0.025  # one-sided: an alarm takes a 95 % interval beyond the bar
 POWER = 0.8
-Sides = tuple[np.ndarray, np.ndarray]  # base and head, each [processes]
+Sides = tuple[np.ndarray, np.ndarray]  # base and head, each [processes] logarithms
 _QUIETEST = 1e-6  # a spread of zero is a clock that does not tick
 _AGAINST = "against BPTT in the same process, unless that became faster"
 _CONTENDED = "contended: other programs ran beside them; a duel can tell"
 _LONE = "one cell alone: a mood of the machine can look like this; a duel can tell"
-_CLOCKED = ("ms", "s", "1/s")
 
 
 def time_lines(cells: Sequence[Cell], metric: str, bar: float) -> list[Line]:
-    """One line for each cell in which a side has the metric or should have it.
-
-    Of a step time also one of its ratio to BPTT, where both sides have that.
+    """One line for each cell whose step time a side has or should have, or whose ratio to BPTT
+    both sides have.
     """
-    found = [made for cell in cells if (made := _line(cell, metric))]
-    lines = [line for line, _ in found]
-    tested = {i: (sides, cell) for i, (_, (sides, cell)) in enumerate(found) if sides}
-    # On logarithms, and so that more is always worse.
-    sign = -1.0 if describe(metric).better == "high" else 1.0
-    moody = metric != RATIO
-    beside = [_of_bptt(sides, cell) if metric == TIME else math.nan
-              for sides, cell in tested.values()]  # fmt: skip
-    told = decide([(sign * np.log(b), sign * np.log(h)) for (b, h), _ in tested.values()], bar,
-                  moody, beside)  # fmt: skip
+    lines: list[Line] = []
+    tested: dict[int, tuple[Sides, float]] = {}  # where in lines; and the BPTT beside it
+    for cell in cells:
+        has = [len(side) > 0 for side in cell.numbers(metric)]
+        asked = any(has) or np.concatenate(cell.column("timed")).all()
+        if not (asked if metric == TIME else all(has)):
+            continue
+        line, sides = _begun(cell, metric)
+        if sides:
+            tested[len(lines)] = sides, _of_bptt(cell) if metric == TIME else math.nan
+        lines.append(line)
+    told = decide([sides for sides, _ in tested.values()], bar, metric == TIME,
+                  [bptt for _, bptt in tested.values()])  # fmt: skip
     for i, one in zip(tested, told, strict=True):
-        low, high = sorted(math.expm1(sign * end) for end in one.test.interval())
+        low, high = one.test.interval()
+        why = one.note or _AGAINST * (metric == RATIO and one.verdict == "worse")
         lines[i] = replace(
-            lines[i], verdict=one.verdict, p=one.p, low=low, high=high,
-            note=_joined([one.note or _AGAINST * (not moody and one.verdict == "worse"),
-                          lines[i].note]),
-            detectable=detectable(one.test, bar, len(told), MOOD * moody),
+            lines[i], verdict=one.verdict, p=one.p, change=math.expm1(one.test.gap),
+            low=math.expm1(low), high=math.expm1(high), note=_joined(why, lines[i].note),
+            detectable=detectable(one.test, bar, len(told), MOOD * (metric == TIME)),
         )  # fmt: skip
-    if metric != TIME:
-        return lines
-    both = [cell for cell in cells if not any(np.isnan(s).all() for s in cell.column(RATIO))]
-    return lines + time_lines(both, RATIO, bar)
+    return lines
 
 
-def _of_bptt(times: Sides, cell: Cell) -> float:
+def _begun(cell: Cell, metric: str) -> tuple[Line, Sides | None]:
+    """A cell's line before any test, and the processes to test where that can be done."""
+    line, judge = cell.line(metric, "measured", "low")
+    if not judge:
+        return line, None
+    sides = cell.numbers(metric)
+    if min(map(np.min, sides)) <= 0:
+        return replace(line, note="a number that is not positive, so of no ratio"), None
+    calm = _calm(cell, metric)
+    few, left_out = min(map(len, sides)), sum(map(len, sides)) - sum(map(len, calm))
+    testable, note = False, ""
+    if machine := cell.difference("fingerprint").removeprefix("different "):
+        note = f"different machines ({machine})"
+    elif few < LEAST:
+        note = f"{few} process{'es' if few > 1 else ''} a side; repeats={LEAST} or more can tell"
+    elif min(map(len, calm)) < LEAST:
+        note = _CONTENDED + "; threads=1 makes ratios that these do not move" * (metric == RATIO)
+    else:
+        testable = True
+        note = f"{left_out} contended process{'es' * (left_out > 1)} left out" if left_out else ""
+    return replace(line, note=_joined(line.note, note)), calm if testable else None
+
+
+def _calm(cell: Cell, metric: str) -> Sides:
+    """Logarithms of those processes whose number other programs cannot have moved.
+
+    They slow both parts of a ratio alike where its process has one thread.
+    """
+    calm = []
+    for values, busy, alone in zip(*map(cell.column, (metric, "contended", "one_thread")),
+                                   strict=True):  # fmt: skip
+        moved = (busy > 0) & ~((alone > 0) & (metric == RATIO))
+        calm.append(np.log(values[(values > 0) & ~moved]))
+    return calm[0], calm[1]
+
+
+def _of_bptt(cell: Cell) -> float:
     """[log] how much the BPTT slowed down that a cell took turns with; nan where it took none."""
-    sides = zip(cell.column(RATIO), _busy(cell, RATIO), strict=True)
-    ratios = [np.log(side[(side > 0) & ~busy]) for side, busy in sides]
+    times, ratios = _calm(cell, TIME), _calm(cell, RATIO)
     if not all(map(len, ratios)):
         return math.nan
-    gaps = [head.mean() - base.mean() for base, head in (map(np.log, times), ratios)]
-    return float(gaps[0] - gaps[1])
+    of_time, of_ratio = (float(head.mean() - base.mean()) for base, head in (times, ratios))
+    return of_time - of_ratio
 
 
 class Decided(NamedTuple):
@@ -96,7 +127,6 @@ def decide(samples: Sequence[Sides], bar: float, moody: bool = True,
     Args:
         samples: (base, head) of each cell: logarithms of its processes, at least two a side, of
             what is worse when it is more.
-        bar: the least change that counts, as a share.
         moody: whether the machine's mood is part of them.
         beside: [log] of each cell how much slower it was what ran by turns with it; nan for none.
     """
@@ -147,57 +177,11 @@ def _mood(gap: float, others: np.ndarray) -> str:
     return ""
 
 
-def _line(cell: Cell, metric: str) -> tuple[Line, tuple[Sides | None, Cell]] | None:
-    """A cell's line before any test, and the processes to test where that can be done."""
-    sides = cell.column(metric)
-    if all(np.isnan(side).all() for side in sides) and not (metric == TIME and cell.timed):
-        return None
-    there = [~np.isnan(side) for side in sides]
-    base, head = (side[known] for side, known in zip(sides, there, strict=True))
-    before, after = (float(np.median(side)) if len(side) else None for side in (base, head))
-    line = Line(cell.name, metric, "measured", "cannot tell", before, after, keys=cell.keys)
-    if gone := cell.gone(metric, "low"):
-        return replace(line, verdict=gone[0], note=gone[1]), (None, cell)
-    if min(base.min(), head.min()) <= 0:
-        return replace(line, note="a number that is not positive, so of no ratio"), (None, cell)
-    line = replace(line, change=float(np.exp(np.log(head).mean() - np.log(base).mean()) - 1))
-    machine = cell.difference("fingerprint").removeprefix("different ")
-    busy = _busy(cell, metric)
-    calm = [s[known & ~b] for s, known, b in zip(sides, there, busy, strict=True)]
-    left_out = len(base) + len(head) - sum(map(len, calm))
-    few = min(len(base), len(head))
-    told: Sides | None = None
-    if machine:
-        note = f"different machines ({machine})"
-    elif few < LEAST:
-        note = f"{few} process{'es' if few > 1 else ''} a side; repeats={LEAST} or more can tell"
-    elif min(map(len, calm)) < LEAST:
-        note = _CONTENDED + "; threads=1 makes ratios that these do not move" * (metric == RATIO)
-    else:
-        told = calm[0], calm[1]
-        note = f"{left_out} contended process{'es' * (left_out > 1)} left out" if left_out else ""
-    return replace(line, note=_joined([cell.lacking(metric), note])), (told, cell)
-
-
-def _busy(cell: Cell, metric: str) -> list[np.ndarray]:
-    """Which processes of base and of head have a number that other programs may have moved.
-
-    They slow both parts of a ratio alike where its process has one thread, and nothing that no
-    clock measures.
-    """
-    busy = [side > 0 for side in cell.column("contended")]
-    if metric == RATIO:
-        alone = [one_thread(cell.both.rows.iloc[at]).to_numpy() for at in cell.at]
-        return [side & ~single for side, single in zip(busy, alone, strict=True)]
-    clocked = describe(metric).unit in _CLOCKED
-    return [side & clocked for side in busy]
-
-
-def _joined(notes: Sequence[str]) -> str:
+def _joined(*notes: str) -> str:
     return "; ".join(filter(None, notes))
 
 
-def detectable(test: Welch, bar: float, cells: int, mood: float = MOOD) -> float:
+def detectable(test: Welch, bar: float, cells: int, mood: float) -> float:
     """The change for the worse that is called with 80 % power, by the noncentral t."""
     critical = float(stats.t.isf(LEVEL / cells, test.degrees))
     reach = optimize.brentq(

@@ -1,4 +1,4 @@
-"""Facts to HTML, Markdown and text, through the same templates."""
+"""What a report says of a study, and its pages: templates over one set of facts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,109 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
+import pandas as pd
 from jinja2 import Environment
 from markupsafe import Markup
 
 from reports.judge import Facts, cost
+from reports.judge.claims import answers
 from reports.judge.contest import Match
-from reports.page import figures
-from reports.page.contest import told
-from reports.page.context import Context
+from reports.judge.problems import problems
+from reports.page import figures, tables
+from reports.plots.base import Plot
+from reports.records import asked
+from reports.records.columns import heading
+from reports.study import Study
 from reports.text import one_blank_line, plural, templates
+
+MOST_GROUPS = 3  # with a table of ways each; the others are in the table of settings
+
+# Columns of the table of all cells: the first always, the last where they vary, the others where
+# they say something.
+ALWAYS = ("variant", "backend", "model", "batching", "batch_size", "n_hidden", "n_steps", "status")
+FURTHER = (
+    "time_vs_bptt", "step_time_ms", "latency_p50_us", "memory_peak_mib", "memory_xla_mib",
+    "etrace_mib", "grad_cosine", "grad_rel_error", "test_accuracy", "accuracy", "test_r2", "r2",
+    "loss_final", "lr", "compile_s", "limit_ratio", "firing_rate", "health", "reason", "task",
+    "n_layers", "seed", "repeat", "device", "machine", "contended", "key",
+)  # fmt: skip
+IF_VARIED = ("machine", "contended", "lr")
+TITLES = {"variant": "algorithm", "batch_size": "B", "n_hidden": "H", "n_steps": "T",
+          "lr": "learning rate"}  # fmt: skip
+
+
+class Context:
+    """One report: what the templates are given.
+
+    Args:
+        drawings: plots with their SVG.
+        not_drawn: (title, why) of the others.
+
+    Attributes:
+        first, more: the drawings of the first screen, and those after the tables.
+        ways: tables, one for each group of settings; `details` are folded; `tables` are all that
+            have a CSV file of their own.
+        shown: columns of the table of all cells; `cells` are its rows as JSON, see app.js.
+        sources: where peaks of memory were read.
+        below_floor: (cells whose step took less than the machine's floor, cells with a floor).
+    """
+
+    def __init__(
+        self, study: Study, drawings: Sequence[tuple[Plot, Markup]],
+        not_drawn: Sequence[tuple[str, str]],
+    ) -> None:  # fmt: skip
+        facts, table, records = study.facts, study.table, study.sweeps.records
+        self.facts, self.not_drawn, self.count = facts, not_drawn, len(table)
+        questions = set(study.sweeps.questions.values())
+        self.title = (
+            questions.pop() if len(questions) == 1 else "Which way of computing should I use?"
+        )
+        machines = table["machine"].nunique()
+        processors = {str(r["provenance"].get("processor") or "") for r in records} - {""}
+        self.subtitle = " · ".join(filter(None, [
+            ", ".join(sorted(set(table["experiment"]) - {""})[:4]),
+            plural(len(table), "cell"),
+            f"{machines} machines" if machines > 1 else "",
+            processors.pop() if machines < 2 and len(processors) == 1 else "",
+        ]))  # fmt: skip
+        self.first = [d for d in drawings if d[0].place == "first"]
+        self.more = [d for d in drawings if d[0].place != "first"]
+        if len(self.first) == 1 and self.more:  # nothing was trained: growth beside the costs
+            self.first.append(self.more.pop(0))
+        self.contests = [(m, tables.contest(m, i)) for i, m in enumerate(study.contests, 1)]
+        self.overview = tables.overview(study.contests)
+        self.ways = [tables.ways(g[0], i) for i, g in enumerate(facts.groups[:MOST_GROUPS], 1)]
+        self.elsewhere, self.streams = tables.elsewhere(facts), tables.streams(facts)
+        found = [*tables.scaling(facts), tables.phases(facts), tables.weights(study)]
+        self.details = [table for table in found if table]
+        self.environment, self.columns = tables.environment(records), tables.columns(table)
+        others = self.overview, self.streams, self.elsewhere, self.columns, self.environment
+        self.tables = [*(t for _, t in self.contests), *self.ways, *self.details,
+                       *(t for t in others if t)]  # fmt: skip
+        self.problems = problems(table, study.sweeps, facts)
+        self.claims = answers(facts)
+        self.shown, self.cells = all_cells(table)
+        sources = {str((r.get("memory") or {}).get("source") or "") for r in records}
+        self.sources = sorted(sources - {""})
+        ratios = table["limit_ratio"][table["status"].eq("ok")]
+        self.below_floor = int(ratios.lt(1).sum()), int(ratios.notna().sum())
+        self.health = any(asked(record, "health") for record in records)
+
+
+def all_cells(table: pd.DataFrame) -> tuple[list[tuple[str, str, bool]], Markup]:
+    """(name, title, whether it is a number) of the columns shown, and their rows as JSON."""
+
+    def says_something(column: pd.Series) -> bool:
+        if column.name in IF_VARIED:
+            return bool(column.nunique(dropna=False) > 1)
+        return bool(column.dropna().astype(str).ne("").any())
+
+    shown = [*ALWAYS, *(c for c in FURTHER if c in table and says_something(table[c]))]
+    heads = [(c, TITLES.get(c) or heading(c), pd.api.types.is_numeric_dtype(table[c]))
+             for c in shown]  # fmt: skip
+    rows = table[shown].to_json(orient="split", index=False, double_precision=15)
+    # Inside a script element only "<" can end the data early; JSON may spell it otherwise.
+    return heads, Markup(rows.replace("<", "\\u003c"))
 
 
 def html(context: Context) -> str:
@@ -39,7 +133,7 @@ def markdown(context: Context) -> str:
 def answer(facts: Facts, contests: Sequence[Match] = ()) -> str:
     """The answer alone, as one line of text that moves no terminal's cursor."""
     page = _environment("text").get_template("answer.txt.j2")
-    text = page.render(groups=facts.groups, contests=told(contests))
+    text = page.render(groups=facts.groups, contests=contests)
     return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 

@@ -1,25 +1,28 @@
-"""The tables of a report: rows of text with what each cell means, for HTML, Markdown and CSV."""
+"""The tables of a report: cells of text with what each means, for HTML, Markdown and CSV."""
 
 from __future__ import annotations
 
-import csv
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reports.judge import Facts, Setting, Way
+from reports.judge.contest import Entry, Match
 from reports.judge.cost import AGAINST, LEAST_BAR, UNKNOWN_BAR
 from reports.judge.problems import STATUS
-from reports.judge.rows import no_gradient, number
+from reports.judge.rows import no_gradient, number, words
 from reports.judge.scaling import LEAST_SIZES, TIME, TRACE, Series, crossings, series, sizes_swept
 from reports.page.figures import between, change, figure, kind, listed, probability
 from reports.records import Record
 from reports.records.columns import METRICS, SYMBOLS, heading
+from reports.stats import Interval, interval
 from reports.study import Study
 from reports.text import plural, short
 
@@ -27,51 +30,57 @@ MOST_SETTINGS = 40  # rows of the table of settings
 MOST_SLICES = 3  # settings of the rest for which growth with a size is told
 MOST_WEIGHTS = 40
 STEPS = 100  # training steps set beside what is paid once
+_UNDER_CONTENTION = "* measured under contention."
+_BEST = {"first": "among the best", "behind": "behind", "untold": "cannot tell",
+         "nothing": "no better than guessing"}  # fmt: skip
+_SOONEST = {"first": "among the soonest", "behind": "later", "untold": "cannot tell",
+            "nothing": "not reached"}  # fmt: skip
 
 
-class Cell(NamedTuple):
-    """A text, what shows when the pointer rests on it, and how it is marked."""
+class Cell(str):
+    """A text, with what shows when the pointer rests on it and how it is marked."""
 
-    text: str
-    tip: str = ""
-    mark: str = ""
+    tip: str
+    mark: str
+
+    def __new__(cls, text: str, tip: str = "", mark: str = "") -> Cell:
+        made = super().__new__(cls, text)
+        made.tip, made.mark = tip, mark
+        return made
+
+
+Row = dict[str, str]  # head -> text or Cell
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head; columns of numbers are set flush right, `notes` stand below."""
+    """Cells under their heads; `notes` stand below."""
 
     name: str
     title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    cells: pd.DataFrame
     notes: Sequence[str]
 
     @property
-    def numeric(self) -> set[int]:
-        """Which columns hold numbers and their intervals alone; the first has names."""
-        texts = ["".join(row[i].text.replace(" to ", " ") for row in self.rows)
-                 for i in range(len(self.head))]  # fmt: skip
-        return {i for i, t in enumerate(texts) if i and not re.search(r"(?!e[+-]\d)[^\W\d_]", t)}
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers and their intervals alone, to be set flush right."""
+        texts = ["".join(self.cells[head]).replace(" to ", " ") for head in self.cells]
+        return [i > 0 and not re.search(r"(?!e[+-]\d)[^\W\d_]", t) for i, t in enumerate(texts)]
 
     def write(self, folder: Path) -> None:
         """Writes NAME.csv."""
-        with open(folder / f"{self.name}.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(self.head)
-            writer.writerows([cell.text for cell in row] for row in self.rows)
+        self.cells.to_csv(folder / f"{self.name}.csv", index=False)
 
 
-def tabulate(name: str, title: str, rows: Iterable[Mapping[str, Cell | str]],
-             notes: Sequence[str] = ()) -> Table:  # fmt: skip
+def tabulate(name: str, title: str, rows: Iterable[Row], notes: Sequence[str] = ()) -> Table:
     """A table of rows with one set of heads, without the columns that say nothing in any."""
-    cells = [{h: Cell(c) if isinstance(c, str) else c for h, c in row.items()} for row in rows]
-    head = [h for i, h in enumerate(cells[0] if cells else ())
-            if not i or any(row[h].text not in ("", "–") for row in cells)]  # fmt: skip
-    return Table(name, title, head, [[row[h] for h in head] for row in cells], notes)
+    cells = pd.DataFrame([{head: c if isinstance(c, Cell) else Cell(c) for head, c in row.items()}
+                          for row in rows], dtype=object)  # fmt: skip
+    empty = [head for head in cells.columns[1:] if cells[head].isin(["", "–"]).all()]
+    return Table(name, title, cells.drop(columns=empty), notes)
 
 
-def _costs(way: Way | None, setting: Setting, learned: str) -> dict[str, Cell | str]:
+def _costs(way: Way | None, setting: Setting, learned: str) -> Row:
     """A way's time over BPTT's, its time, its memory and what it learned, under that head."""
     time, found = way and way.time, way and way.learned
     lost = f"; {time.odd} more, far off, left out" if time and time.odd else ""
@@ -97,14 +106,13 @@ def ways(setting: Setting, nth: int) -> Table:
         time = ratio.centre if ratio else way.ms
         return way is not start, way not in answer.equal, not way.ok, not way.time, time, way.name
 
-    rows = [{
+    return tabulate(f"ways_{nth}", f"Ways for {setting.whole}", [{
         "way": Cell(w.name, mark="start" if w is start else ""),
         **_costs(w, setting, heading(setting.metric or "test_accuracy")),
         "learning rate": short(w.learned.lr) if tuned and w.learned else "–",
         "gradient cosine": short(w.cosine),
         "": _standing(setting, w),
-    } for w in sorted(setting.ways, key=place)]  # fmt: skip
-    return tabulate(f"ways_{nth}", f"Ways for {setting.whole}", rows)
+    } for w in sorted(setting.ways, key=place)])  # fmt: skip
 
 
 def _standing(setting: Setting, way: Way) -> Cell:
@@ -145,7 +153,7 @@ def elsewhere(facts: Facts) -> Table | None:
         values = [(number(v), str(v)) for v in (setting.row[c] for c in facts.varied)]
         return [(n != n, n if n == n else 0.0, text) for n, text in values]
 
-    def row(setting: Setting) -> dict[str, Cell | str]:
+    def row(setting: Setting) -> Row:
         answer = setting.answer
         alone = " (the only one)" * (answer.kind in ("one way", "only one ran"))
         tied = listed([w.name for w in answer.tied], most=3) or "–"
@@ -158,12 +166,11 @@ def elsewhere(facts: Facts) -> Table | None:
             **costs,
         }
 
-    rows = [row(s) for s in sorted(found[:MOST_SETTINGS], key=place)]
-    more = len(facts.settings) - len(rows)
-    starts = [s.answer.start for s in found]
-    notes = ["* measured under contention."] * any(w.contended for w in starts if w)
+    shown = sorted(found[:MOST_SETTINGS], key=place)
+    more = len(facts.settings) - len(shown)
+    notes = [_UNDER_CONTENTION] * any(s.answer.start and s.answer.start.contended for s in found)
     notes += [f"{more} more settings are in results.csv."] * (more > 0)
-    return tabulate("settings", "Every setting", rows, notes)
+    return tabulate("settings", "Every setting", map(row, shown), notes)
 
 
 def scaling(facts: Facts) -> list[Table]:
@@ -187,7 +194,7 @@ def scaling(facts: Facts) -> list[Table]:
             "between": f"{SYMBOLS[c.size]} = {c.between[0]:g} and {c.between[1]:g}",
         } for c in crossed]),
     ]  # fmt: skip
-    return [table for table in made if table.rows]
+    return [table for table in made if len(table.cells)]
 
 
 def _exponent(growth: Series) -> str:
@@ -202,7 +209,7 @@ def _exponent(growth: Series) -> str:
 def phases(facts: Facts) -> Table | None:
     """What is paid once and kept under each way, at the first setting that tells."""
     first = next((s for s in facts.settings if any("compile_s" in w.medians for w in s.ways)), None)
-    if not first:
+    if first is None:
         return None
     return tabulate(
         "phases", f"Seconds paid once, and memory kept, for {first.whole}", [{
@@ -222,19 +229,16 @@ def streams(facts: Facts) -> Table | None:
     found = [(s, w) for s in facts.settings for w in s.ways if w.median("latency_steps") > 0]
     if not found:
         return None
-    rows = [{
+    busy = [w.median("latency_contended") > 0 for _, w in found]
+    notes = ["Medians over processes, those of a 99th percentile over the ones that have it; "
+             "learning included."] + [_UNDER_CONTENTION] * any(busy)  # fmt: skip
+    return tabulate("streams", "One step at a time", [{
         "way": w.name,
         "at": s.name or "–",
-        heading("latency_p50_us"): short(w.median("latency_p50_us"))
-        + "*" * (w.median("latency_contended") > 0),
+        heading("latency_p50_us"): short(w.median("latency_p50_us")) + "*" * contended,
         **{heading(n): short(w.median(n))
            for n in ("latency_p99_us", "latency_steps", "stream_steps_per_s", "scan_steps_per_s")},
-    } for s, w in found]  # fmt: skip
-    notes = ["Medians over processes, those of a 99th percentile over the ones that have it; "
-             "learning included."]  # fmt: skip
-    contended = any(w.median("latency_contended") > 0 for _, w in found)
-    notes += ["* measured under contention."] * contended
-    return tabulate("streams", "One step at a time", rows, notes)
+    } for (s, w), contended in zip(found, busy, strict=True)], notes)  # fmt: skip
 
 
 def weights(study: Study) -> Table | None:
@@ -258,8 +262,7 @@ def weights(study: Study) -> Table | None:
         notes = ["Median over processes; 1: the same direction; 0: none, or no gradient at all."]
         if len(by) > MOST_WEIGHTS:
             notes.append(f"{len(by) - MOST_WEIGHTS} more weights are closer to BPTT's.")
-        rows = [{"weight": str(weight), **{m: short(v) for m, v in row.items()}}
-                for weight, row in by.head(MOST_WEIGHTS).iterrows()]  # fmt: skip
+        rows = by.head(MOST_WEIGHTS).map(short).reset_index().to_dict("records")
         return tabulate("fidelity", f"Gradient cosine of each weight for {setting.whole}", rows,
                         notes)  # fmt: skip
     return None
@@ -295,3 +298,70 @@ def environment(records: Sequence[Record]) -> Table:
                                           for value, n in counts.most_common())}
         for name, counts in found.items() if len(counts) <= 3
     ])  # fmt: skip
+
+
+def contest(match: Match, nth: int) -> Table:
+    """One row a way, the best first: its score on fresh seeds, and its way to the target."""
+    tuned = sorted({k for e in match.entries for k in e.chosen} - {"lr"})
+    unit = "" if match.metric == "test_r2" else " %"
+    goal = f"{match.target * (100 if unit else 1):.3g}{unit}"
+    goal = goal if match.target == match.target else "a target"
+    return tabulate(f"contest_{nth}", f"Contest on {words(match.where, ['task', 'model'])}", [{
+        "way": Cell(e.name, mark="start" if e.best == "first" else ""),
+        heading(match.metric): _score(e),
+        "learns": _BEST[e.best] + (f"; {e.failed} runs failed" if e.failed else ""),
+        f"steps to {goal}": _span(list(e.steps.values()), e.median_steps),
+        f"s to {goal}": _span([s * e.ms / 1000 for s in e.steps.values()], e.seconds),
+        "arrives": _SOONEST[e.soonest],
+        "ms per training step": short(e.ms) + "*" * (e.contention and e.ms == e.ms),
+        **{{"lr": "learning rate"}.get(k, k): _chosen(e, k) for k in ("lr", *tuned)},
+    } for e in sorted(match.entries, key=lambda e: (-np.nan_to_num(e.mean, nan=-1), e.name))
+    ])  # fmt: skip
+
+
+def overview(matches: Sequence[Match]) -> Table | None:
+    """Every way's test score in every setting, where there are several; those most often among the
+    best first.
+    """
+    if len(matches) < 2:
+        return None
+    entries = {words(m.where, ["task", "model"]): {e.name: e for e in m.entries} for m in matches}
+    by_way: dict[str, list[Entry]] = {}
+    for match in matches:
+        for entry in match.entries:
+            by_way.setdefault(entry.name, []).append(entry)
+    best = {way: sum(e.best == "first" for e in some) for way, some in by_way.items()}
+    order = sorted(by_way, key=lambda way: (-best[way], -sum(e.mean for e in by_way[way]), way))
+    return tabulate("contest", "Test score of all ways in all settings", [{
+        "way": way,
+        **{where: _score(some[way], brief=True) if way in some else "–"
+           for where, some in entries.items()},
+        "among the best": f"{best[way]} of {len(by_way[way])}",
+    } for way in order], ["Means of the fresh seeds, accuracy in per cent; in bold what is among "
+                          "the best of its column, as far as the seeds can tell."])  # fmt: skip
+
+
+def _score(entry: Entry, brief: bool = False) -> Cell:
+    if not entry.scores or entry.way.learned is None:
+        return Cell("–")
+    share = entry.way.learned.metric != "test_r2"
+    values = [100 * score if share else score for score in entry.scores.values()]
+    found = interval(values, bounds=(0, 100) if share else (-math.inf, 1))
+    if brief:
+        told = f"{found.centre:{'.1f' if share else '.3f'}}"
+        return Cell(told, _BEST[entry.best], "start" if entry.best == "first" else "")
+    kinds = f"{len(values)} seeds, {found.kind or 'one value'}"
+    return Cell(f"{between(found)}{' %' * share}", kinds)
+
+
+def _span(values: Sequence[float], middle: float) -> Cell:
+    """The median, least and most of what seeds took, where that is known."""
+    if not values or math.isnan(values[0]):
+        return Cell("–")
+    return Cell(between(Interval(middle, min(values), max(values))), "median, least to most")
+
+
+def _chosen(entry: Entry, name: str) -> Cell:
+    edge = entry.edge.get(name)
+    tip = f"the {edge} that was tried" if edge else ""
+    return Cell(short(entry.chosen.get(name)) + "†" * bool(edge), tip)

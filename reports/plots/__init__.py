@@ -10,13 +10,10 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from reports.errors import InputError
 from reports.plots.base import NotDrawn, Plot
-
-if TYPE_CHECKING:
-    from reports.study import Study
+from reports.study import Study
 
 SHARED = ("base", "style", "svg")  # what plots are made with
 
@@ -27,7 +24,6 @@ def make_all(
     """Every plot the records allow, and (title, reason) of each kind that they do not.
 
     Args:
-        study: what is drawn.
         others: modules outside this folder; an error in one is a reason as well.
     """
     names = [m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED]
@@ -55,14 +51,11 @@ def plot_module(name: str) -> ModuleType:
     try:
         module = importlib.import_module(name)
     except Exception as error:  # its own code runs here
-        raise InputError(
-            "a module with a plot", f"{name} ({error})", "Is its folder on PYTHONPATH?"
-        ) from error
+        raise InputError("a module with a plot", f"{name} ({error})",
+                         "Is its folder on PYTHONPATH?") from error  # fmt: skip
     lacking = [part for part in ("ORDER", "TITLE", "make") if not hasattr(module, part)]
     if lacking:
-        raise InputError(
-            "a module with ORDER, TITLE and make(study)",
-            f"{name} without {', '.join(lacking)}",
-            "Files in reports/plots are examples.",
-        )
+        raise InputError("a module with ORDER, TITLE and make(study)",
+                         f"{name} without {', '.join(lacking)}",
+                         "Files in reports/plots are examples.")  # fmt: skip
     return module

@@ -1,31 +1,52 @@
-"""What every plot shares: the drawing as data, its files, round ticks, one legend."""
+"""What plots are made with: a drawing and its files, marks with bars and tips, round ticks."""
 
 from __future__ import annotations
 
 import io
+import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from core.errors import EtraceError
-from reports.judge import Way
-from reports.plots.style import MOST_SERIES, PNG_DPI, STYLE
+from reports.judge import Setting, Way
+from reports.plots.style import PAPER, PNG_DPI, STYLE, Look
 from reports.plots.svg import inline
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from reports.records.columns import SYMBOLS, describe, heading
+from reports.study import Study
+from reports.text import short
 
 # One column of a paper; on a screen and on a phone the drawing scales.
 SIZE_IN = (4.2, 2.9)
-TITLE_WIDTH = 62  # characters
+TITLE_WIDTH, NAME_WIDTH = 42, 22  # characters
+LABELS = {
+    "n_steps": "time steps in a sequence, T",
+    "n_hidden": "hidden neurons, H",
+    "batch_size": "batch size, B",
+    "step_time_ms": "ms per training step",
+    "grad_cosine": "cosine to BPTT's gradient",
+    "accuracy": "training accuracy",
+    "r2": "training R²",
+    "loss": "training loss",
+    "train_time_s": "training time (s)",
+    "train_time_bptt_epochs": "training time (epochs of BPTT)",
+}
 MOST_LINES = 5  # of a name; more would leave no room for the drawing
+
+
+Place = Literal["first", "more"]
 
 
 class NotDrawn(EtraceError):
@@ -42,7 +63,7 @@ class Plot:
         title: what this one shows in particular, such as its setting.
         caption: how to read it.
         data: the numbers drawn, as the reader may copy them.
-        draw: paints onto an empty axes.
+        draw: paints onto an empty axes; title and legend are added.
         place: on the first screen, or after the tables.
     """
 
@@ -52,70 +73,111 @@ class Plot:
     caption: str
     data: pd.DataFrame
     draw: Callable[[Axes], None]
-    place: Literal["first", "more"] = "more"
+    place: Place = "more"
 
-    def save(self, folder: Path) -> Drawn:
-        """Writes NAME.svg, NAME.png and NAME.csv into the folder."""
-        import matplotlib.style
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-
-        with matplotlib.style.context([STYLE, {"svg.hashsalt": self.name}]):
+    def figure(self) -> Figure:
+        """The drawing, laid out."""
+        with matplotlib.style.context(STYLE):
             figure = Figure(SIZE_IN, layout="constrained", dpi=PNG_DPI)
-            canvas = FigureCanvasAgg(figure)
-            self.draw(figure.add_subplot())
+            FigureCanvasAgg(figure)
+            axes = figure.add_subplot()
+            self.draw(axes)
+            axes.set_title(folded(self.title, TITLE_WIDTH))
+            _legend(axes)
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # laid out once; both files below keep it
-            # The canvases are called themselves: savefig would draw everything twice for each.
-            canvas.print_png(folder / f"{self.name}.png")
-            buffer = io.StringIO()
+            figure.set_layout_engine("none")  # laid out once; all files keep it
+        return figure
+
+    def save(self, folder: Path) -> Markup:
+        """Writes NAME.svg, NAME.png and NAME.csv into the folder; returns the SVG for a page."""
+        figure, buffer = self.figure(), io.StringIO()
+        # The canvases are called themselves: savefig would draw everything twice for each.
+        figure.canvas.print_png(folder / f"{self.name}.png")  # type: ignore[attr-defined]
+        with matplotlib.style.context([STYLE, {"svg.hashsalt": self.name}]):
             FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-        svg = buffer.getvalue()
+        named = re.compile(f'<g id="{_TIP}(.*?)">', re.S)
+        svg = named.sub(r'<g class="tip"><title>\1</title>', buffer.getvalue())
         (folder / f"{self.name}.svg").write_text(svg, encoding="utf-8")
         self.data.to_csv(folder / f"{self.name}.csv", index=False)
-        label = f"{self.section} {self.title}".strip()
-        return Drawn(self, Markup(inline(svg, label, getattr(figure, "_tips", {}))))
+        return Markup(inline(svg, f"{self.section} {self.title}".strip()))
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A plot whose files are written, and its SVG for a page."""
-
-    plot: Plot
-    svg: Markup
+_TIP = "tip: "  # begins the name of a group that is made a tip
 
 
 def tip(axes: Axes, x: float, y: float, text: str) -> None:
     """A value that shows when the pointer rests on the point."""
-    tips: dict[str, str] = axes.get_figure().__dict__.setdefault("_tips", {})
-    name = f"tip{len(tips)}"
-    axes.plot([x], [y], "o", markersize=9, alpha=0.0, gid=name, label="_", zorder=9)
-    tips[name] = text
+    axes.plot([x], [y], "o", markersize=9, alpha=0.0, gid=_TIP + text, label="_", zorder=9)
 
 
-def log_axis(axes: Axes, which: Literal["x", "y"], values: Iterable[float]) -> None:
+def draw(
+    axes: Axes, points: pd.DataFrame, styles: Mapping[str, Look], x: str, y: str, *,
+    log: str = "xy", kind: Literal["marks", "lines", "both"] = "both", hollow: str = "",
+) -> None:  # fmt: skip
+    """One column against another: each way as marks, as a line or as both, in its look.
+
+    Args:
+        points: a row a mark; ``way`` and the columns `x` and `y`, with bars between the ends of one
+            of them where it has any: ``<y>_lo`` and ``<y>_hi``, or ``<x>_lo`` and ``<x>_hi``.
+        log: which axes are logarithmic.
+        hollow: column that says which marks are open.
+    """
+    long = next((c for c in (x, y) if f"{c}_lo" in points), "")
+    low, high = (points[f"{long}_{end}"] if long else np.nan for end in ("lo", "hi"))
+    points = points.assign(low=low, high=high, hollow=points[hollow] if hollow else False)
+    for way, some in points.groupby("way", sort=False):
+        look, bars = styles[str(way)], some.dropna(subset=["low", "high"])
+        line, at = (axes.hlines, bars[y]) if long == x else (axes.vlines, bars[x])
+        line(at, bars["low"], bars["high"], color=look.colour, linewidth=0.9)
+        for nth, state in enumerate(some["hollow"].unique()):
+            axes.plot(
+                some[x], some[y], color=look.colour, linewidth=2 if kind == "lines" else 1.6,
+                linestyle="none" if kind == "marks" or nth else look.dash,
+                marker="none" if kind == "lines" else look.marker,
+                markevery=list(np.flatnonzero(some["hollow"] == state)),
+                markersize=6 if kind == "marks" else 4, fillstyle="none" if state else "full",
+                # A rim in the colour of the paper keeps marks apart that cover each other.
+                markeredgecolor=look.colour if state else PAPER,
+                markeredgewidth=1 if state else 0.5, label="_" if nth else way,
+            )  # fmt: skip
+        for at_x, at_y in zip(some[x], some[y], strict=True):
+            tip(axes, at_x, at_y, f"{way}: {_told(x, at_x)}, {_told(y, at_y)}")
+    for which, column in (("x", x), ("y", y)):
+        if which in log:
+            ends = ["low", "high"] if column == long else []
+            log_axis(axes, which, np.ravel(points[[column, *ends]]))
+    axes.set(xlabel=label(x), ylabel=label(y))
+
+
+def _told(column: str, value: float) -> str:
+    """ "T = 16", "3.2 ms", "gradient cosine 0.97"."""
+    if column in SYMBOLS:
+        return f"{SYMBOLS[column]} = {value:g}"
+    unit = describe(column).unit
+    return f"{short(value)} {unit}" if unit else f"{label(column)} {short(value)}"
+
+
+def label(column: str) -> str:
+    """What an axis is called."""
+    return LABELS.get(column) or heading(column)
+
+
+def log_axis(axes: Axes, which: str, values: np.ndarray) -> None:
     """A logarithmic axis with few, round ticks; sizes that were swept are ticks themselves."""
-    from matplotlib.ticker import FuncFormatter, NullLocator
-
-    axes.set(**{f"{which}scale": "log"})
+    swept = np.unique(values[values > 0])
+    # Over many decades a fixed margin is too thin for the marker of the outermost point.
+    margin = max(1.15, (swept[-1] / swept[0]) ** 0.07)
+    low, high = swept[0] / margin, swept[-1] * margin
+    axes.set(**{f"{which}scale": "log", f"{which}lim": (low, high)})
+    sizes = which == "x" and len(swept) <= 7 and bool((swept == np.round(swept)).all())
     axis = axes.xaxis if which == "x" else axes.yaxis
-    swept = np.unique([v for v in values if v > 0])
-    if len(swept):
-        # Over many decades a fixed margin is too thin for the marker of the outermost point.
-        margin = max(1.15, (swept.max() / swept.min()) ** 0.07)
-        low, high = swept.min() / margin, swept.max() * margin
-        sizes = which == "x" and len(swept) <= 7 and bool((swept == np.round(swept)).all())
-        axis.set_ticks(swept if sizes else round_ticks(low, high))
-        axes.set(**{f"{which}lim": (low, high)})
+    axis.set_ticks(swept if sizes else round_ticks(low, high))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
 
 
 def round_ticks(low: float, high: float) -> list[float]:
     """Some round numbers between two positive ends of a logarithmic axis."""
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
     if high / low < 5:
         ticks = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high)
     else:
@@ -132,20 +194,24 @@ def plain(value: float) -> str:
     return f"{value:.4g}"
 
 
-def legend(axes: Axes) -> None:
+def _legend(axes: Axes) -> None:
     """The names at the right of the axes, in the order in which lines end or marks stand."""
-    figure: Figure = axes.get_figure()  # type: ignore[assignment]
     lines, names = axes.get_legend_handles_labels()
-    ends = [line.get_ydata()[-1] for line in lines]  # type: ignore[attr-defined]
+    if not lines or axes.get_legend():
+        return
+    ends = [line.get_ydata()[-1] if hasattr(line, "get_ydata") else 0 for line in lines]
     order = np.argsort(-np.array(ends), kind="stable")
-    figure.legend([lines[i] for i in order], [folded(names[i], 22) for i in order],
-                  loc="outside right upper", handlelength=1.7, handletextpad=0.5)  # fmt: skip
+    axes.get_figure().legend(  # type: ignore[union-attr]
+        [lines[i] for i in order], [folded(names[i], NAME_WIDTH) for i in order],
+        loc="outside right upper", handlelength=1.7, handletextpad=0.5,
+    )  # fmt: skip
 
 
 def folded(text: str, most: int) -> str:
     """A name on as many lines as it needs, broken between its words: no sensible one is cut off."""
-    lines = textwrap.wrap(text.replace(" · ", "\xa0· "), most, max_lines=MOST_LINES,
-                          placeholder=" …", break_on_hyphens=False)  # fmt: skip
+    kept = text.replace(" · ", "\xa0· ").replace(" = ", "\xa0=\xa0")
+    lines = textwrap.wrap(kept, most, max_lines=MOST_LINES, placeholder=" …",
+                          break_on_hyphens=False)  # fmt: skip
     return "\n".join(lines).replace("\xa0", " ")
 
 
@@ -154,21 +220,9 @@ def note(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:
     axes.text(x, y, text, fontsize=6.5, color="#77777f", **options)
 
 
-def of_way(way: Way) -> tuple[str, str, str]:
-    """What the look of a way depends on."""
-    return way.algo, way.variant[len(way.algo) :], way.name[len(way.variant) :]
-
-
-def of_method(way: Way) -> tuple[str, str, str]:
-    """What the look depends on where batching plays no part."""
-    return way.algo, way.variant[len(way.algo) :], way.method[len(way.variant) :]
-
-
-def most_telling(ways: Sequence[Way], start: Way | None) -> list[Way]:
-    """At most seven: the recommended one, then the fastest."""
-    ranked = sorted(ways, key=lambda w: (not start or w.method != start.method,
-                                         w.ms if w.ms == w.ms else np.inf, w.name))  # fmt: skip
-    return [w for w in ways if w in ranked[:MOST_SERIES]]
+def place(study: Study, setting: Setting) -> Place:
+    """What is answered for on the first screen is drawn there."""
+    return "first" if any(setting is group[0] for group in study.facts.groups) else "more"
 
 
 def by_turns(ways: Sequence[Way]) -> bool:

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
-from reports.judge import Setting
+from reports.judge import Setting, Way
 from reports.judge.rows import number
 from reports.plots import base
 from reports.plots.base import NotDrawn, Plot
-from reports.plots.style import INK, Look, looks
+from reports.plots.style import INK, MOST_SERIES, Look, looks_of
 from reports.study import Study
-from reports.text import short
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 ORDER = 10
 TITLE = "Learning against training time"
-CURVES = {
-    "test_accuracy": "test accuracy",
-    "accuracy": "training accuracy",
-    "test_r2": "test R²",
-    "r2": "training R²",
-    "loss": "training loss",
-}
-TIME = "train_time_s"
+CURVES = ("test_accuracy", "accuracy", "test_r2", "r2", "loss")
+TIME, IN_BPTT = "train_time_s", "train_time_bptt_epochs"
 MOST_SETTINGS = 2
 LEAST_EPOCHS = 3
 
@@ -40,8 +30,8 @@ def make(study: Study) -> list[Plot]:
         points = curves(study, setting).dropna(subset=[TIME])
         y = next((name for name in CURVES if points[name].notna().any()), None)
         if y:
-            first = setting in [group[0] for group in study.facts.groups]
-            drawn.append(_plot(setting, points.dropna(subset=[y]), y, len(drawn) + 1, first))
+            points = points.dropna(subset=[y])
+            drawn.append(_plot(setting, points, y, len(drawn) + 1, base.place(study, setting)))
     if not drawn:
         raise NotDrawn(f"no record holds a learning curve of {LEAST_EPOCHS} epochs or more")
     return drawn
@@ -54,12 +44,11 @@ def curves(study: Study, setting: Setting) -> pd.DataFrame:
     """
     columns = ["way", "seed", "epoch", *CURVES, TIME]
     found = [pd.DataFrame(columns=columns)]
-    trained = [w for w in setting.by_method if w.learned]
-    for way in base.most_telling(trained, setting.answer.start):
+    for way in _most_telling(setting):
         for record in (study.by_key[key] for key in way.keys):
             curve, epochs = record["curves"], len(record["curves"].get("epoch") or ())
-            lr, judged_at = number(record["config"].get("lr")), way.learned and way.learned.lr
-            elsewhere = lr == lr and judged_at == judged_at and lr != judged_at
+            judged_at = way.learned.lr if way.learned else np.nan
+            elsewhere = abs(number(record["config"].get("lr")) - judged_at) > 0
             if epochs >= LEAST_EPOCHS and not elsewhere:
                 known = {n: v for n, v in curve.items() if n in columns and len(v) == epochs}
                 seed = record["row"].get("seed")
@@ -70,64 +59,65 @@ def curves(study: Study, setting: Setting) -> pd.DataFrame:
     return by.median().reset_index()
 
 
-def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bool) -> Plot:
+def _most_telling(setting: Setting) -> list[Way]:
+    """At most seven that trained: the recommended one, then the fastest."""
+    start, ways = setting.answer.start, [w for w in setting.by_method if w.learned]
+    ranked = sorted(ways, key=lambda w: (not start or w.method != start.method,
+                                         np.nan_to_num(w.ms, nan=np.inf), w.name))  # fmt: skip
+    return [w for w in ways if w in ranked[:MOST_SERIES]]
+
+
+def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, place: base.Place) -> Plot:
     shown = [w for w in setting.ways if w.name in set(points["way"])]
     learned = [w.learned for w in shown if w.learned]
     chance = learned[0].chance
     if y == "loss" and setting.metric in ("test_accuracy", "accuracy"):
         chance = -np.log(chance)
-    busy, turns = any(w.contended for w in shown), base.by_turns(shown)
-    if busy and turns:  # seconds of a busy machine say little; an epoch has equally many steps
+    busy, time = any(w.contended for w in shown), TIME
+    if busy and base.by_turns(shown):
+        # Seconds of a busy machine say little; an epoch has equally many steps.
         ratio = {w.name: w.against.centre for w in shown if w.against}
-        points = points.assign(**{TIME: points["epoch"] * points["way"].map(ratio)})
+        time, points = IN_BPTT, points.rename(columns={TIME: IN_BPTT})
+        points[time] = points["epoch"] * points["way"].map(ratio)
     several = points.groupby("way")["seed"].nunique(dropna=False).max() > 1
     batchings = ", ".join(sorted({w.batching for w in shown if w.name != w.method}))
     caption = " ".join(filter(None, [
         "Thin: each seed; thick: their median." if several else "One seed.",
         "Evaluation is not counted as training time.",
-        "" if not busy else "The machine was busy, so time is by turns with BPTT." if turns else
+        "" if not busy else "The machine was busy, so time is by turns with BPTT."
+        if time == IN_BPTT else
         "Times were measured under contention, so how far the curves lie apart says little.",
         batchings and f"Batching: {batchings}.",
         "Each at its best learning rate." if any(f.n_lr > 1 for f in learned) else "",
     ]))  # fmt: skip
     trained = sum(1 for w in setting.by_method if w.learned)
-    styles = looks(base.of_method(way) for way in setting.ways)
+    data = points[["way", "seed", "epoch", time, y]].reset_index(drop=True)
+    methods = looks_of(setting.ways)
     return Plot(
         name=f"{y}_vs_{TIME}_{number}",
-        section=f"{CURVES[y][0].upper()}{CURVES[y][1:]} against training time",
+        section=f"{base.label(y)[0].upper()}{base.label(y)[1:]} against training time",
         title=setting.whole,
         caption=caption + base.left_out(len(shown), trained, "methods"),
-        data=points[["way", "seed", "epoch", TIME, y]].reset_index(drop=True)
-        .rename(columns={TIME: "train_time_bptt_epochs"} if busy and turns else {}),
-        draw=partial(_draw, points=points, y=y, chance=chance, title=setting.name or setting.whole,
-                     unit="epochs of BPTT" if busy and turns else "s",
-                     styles={way.name: styles[base.of_method(way)] for way in setting.ways}),
-        place="first" if first else "more",
+        data=data,
+        draw=partial(_draw, points=data, chance=chance,
+                     styles={w.name: methods[w.method] for w in shown}),
+        place=place,
     )  # fmt: skip
 
 
-def _draw(
-    axes: Axes, points: pd.DataFrame, y: str, chance: float, title: str, unit: str,
-    styles: dict[str, Look],
-) -> None:  # fmt: skip
-    for way, some in points.groupby("way", sort=False):
-        look = styles[str(way)]
-        seeds = [s.sort_values("epoch") for _, s in some.groupby("seed", dropna=False)]
-        for seed in seeds if len(seeds) > 1 else []:
-            axes.plot(seed[TIME], seed[y], color=look.colour, linewidth=0.6, alpha=0.45, label="_")
-        middle = some.groupby("epoch")[[TIME, y]].median()
-        axes.plot(middle[TIME], middle[y], color=look.colour, linestyle=look.dash, linewidth=2,
-                  label=str(way))  # fmt: skip
-        for epoch, (at, value) in zip(middle.index, middle.to_numpy(), strict=True):
-            said = f"{CURVES[y]} {short(value)}, epoch {epoch:g}, {short(at)} {unit}"
-            base.tip(axes, at, value, f"{way}: {said}")
+def _draw(axes: Axes, points: pd.DataFrame, chance: float, styles: dict[str, Look]) -> None:
+    time, y = points.columns[-2:]
+    several = points.groupby("way")["seed"].transform("nunique", dropna=False) > 1
+    for (way, _), seed in points[several].groupby(["way", "seed"], dropna=False):
+        seed = seed.sort_values("epoch")
+        axes.plot(seed[time], seed[y], color=styles[way].colour, linewidth=0.6, alpha=0.45,
+                  label="_")  # fmt: skip
+    middle = points.groupby(["way", "epoch"], sort=False)[[time, y]].median().reset_index()
+    base.draw(axes, middle.sort_values("epoch", kind="stable"), styles, time, y, log="",
+              kind="lines")  # fmt: skip
     axes.set_xlim(left=0)
     axes.margins(y=0.06)
     if chance == chance:
         axes.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
         base.note(axes, "chance", 0.99, chance, transform=axes.get_yaxis_transform(), ha="right",
              va="bottom")  # fmt: skip
-    axes.set_xlabel(f"training time ({unit})")
-    axes.set_ylabel(CURVES[y])
-    axes.set_title(base.folded(title, base.TITLE_WIDTH))
-    base.legend(axes)

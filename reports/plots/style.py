@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from reports.judge import Way
 
 # Greys that the page replaces by its own colours, so that one drawing serves light and dark.
 INK, FAINT, PAPER = "#1b1b1f", "#c9c9cf", "#fefefe"
@@ -56,3 +59,11 @@ def looks(ways: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], Lo
         return Look(COLOURS[places[way] % len(COLOURS)], MARKERS[turn % len(MARKERS)], DASHES[dash])
 
     return {way: look(way) for way in ways}
+
+
+def looks_of(ways: Iterable[Way], by: Literal["name", "method"] = "method") -> dict[str, Look]:
+    """Name of a way -> its look; or its method, where batching plays no part."""
+    told = {name: (w.algo, w.variant[len(w.algo) :], name[len(w.variant) :])
+            for w in ways for name in [getattr(w, by)]}  # fmt: skip
+    found = looks(told.values())
+    return {name: found[parts] for name, parts in told.items()}

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from html import escape
 
 from reports.plots.style import FAINT, INK, PAPER
 
 
-def inline(svg: str, label: str, tips: Mapping[str, str]) -> str:
-    """The `svg` element of a file that matplotlib wrote.
-
-    Args:
-        label: what a screen reader says it is.
-        tips: id of a group -> what shows when the pointer rests on it.
-    """
+def inline(svg: str, label: str) -> str:
+    """The `svg` element of a file that matplotlib wrote; `label` is what a screen reader says."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
-    for name, text in tips.items():
-        body = body.replace(f'<g id="{name}">', f'<g class="tip"><title>{escape(text)}</title>', 1)
     # Matplotlib numbers its groups anew in each drawing; several drawings share this page.
     body = re.sub(
         r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib\.axis|legend'

@@ -17,7 +17,7 @@ from synthetic_records import Records, record, study, way
 from reports import page
 from reports.judge import cost
 from reports.judge.cost import Time
-from reports.page.context import Context
+from reports.page import Context
 from reports.stats import Interval
 
 DRAWS = 6

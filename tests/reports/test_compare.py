@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from synthetic_records import ALGOS, VERSIONS, Records, grid, record, write_sweep
 
-from reports.compare import Comparison, compare
-from reports.compare.render import FORMATS, headline
+from reports.compare import FORMATS, Comparison, compare
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.table import frame, write
@@ -298,7 +297,7 @@ def test_markdown_shows_alarms_and_folds_the_rest(mixed: Comparison) -> None:
 
 
 def test_text_for_people_names_the_cell(mixed: Comparison) -> None:
-    assert headline(mixed) in FORMATS["text"](mixed)
+    assert mixed.headline in FORMATS["text"](mixed)
     assert "d_rtrl manual B=16 H=64 T=16  etrace_mib: 0.5 -> 0.525, +5.00%" in FORMATS["text"](
         mixed
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.compare.pairing import Both, Cell
+from reports.compare.pairing import Cell, columns
 from reports.compare.result import Line
 from reports.compare.times import time_lines
 
@@ -18,10 +18,10 @@ TIME, RATIO = "step_time_ms", "time_vs_bptt"
 def cell(name: str, *sides: dict[str, Any]) -> Cell:
     """A cell whose processes have these columns, on one machine."""
     known = {"key": "", "health": "", "env.fingerprint": "a"}
-    base, head = (pd.DataFrame(known | columns) for columns in sides)
+    base, head = (pd.DataFrame(known | side) for side in sides)
     at = np.arange(len(base) + len(head))
-    both = Both(pd.concat([base, head], ignore_index=True))
-    return Cell(name, (at[: len(base)], at[len(base) :]), both)
+    rows = pd.concat([base, head], ignore_index=True)
+    return Cell(name, (at[: len(base)], at[len(base) :]), columns(rows))
 
 
 def cells_of(times: list[tuple[np.ndarray, np.ndarray]]) -> list[Cell]:
@@ -104,7 +104,8 @@ def test_a_change_that_all_cells_share_takes_more() -> None:
 
 def sides(base: dict[str, Any], head: dict[str, Any]) -> list[Line]:
     """The lines of one cell with these columns."""
-    return time_lines([cell("cell", base, head)], TIME, bar=0.05)
+    cells = [cell("cell", base, head)]
+    return [line for metric in (TIME, RATIO) for line in time_lines(cells, metric, bar=0.05)]
 
 
 STEADY, SLOWER = [1.0, 1.01, 1.02, 1.0], [1.5, 1.51, 1.52, 1.5]

@@ -13,7 +13,7 @@ from synthetic_records import study
 
 from reports import page
 from reports.judge.contest import Match
-from reports.page.context import Context
+from reports.page import Context
 
 
 def one(*ways: list[dict[str, Any]]) -> Match:

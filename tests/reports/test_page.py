@@ -15,10 +15,9 @@ from synthetic_records import ALGOS, Records, grid, record, study, write_sweep
 
 from reports import plots
 from reports.build import build
-from reports.page import html, markdown
-from reports.page.cells import results
-from reports.page.context import Context
+from reports.page import Context, html, markdown
 from reports.page.figures import change, figure, kind, listed
+from reports.page.render import all_cells
 from reports.page.tables import short_weights, streams
 from reports.plots.base import Plot
 from reports.stats import Interval
@@ -174,7 +173,7 @@ def test_the_markdown_twin_says_the_same(sweep: Path, page: str) -> None:
 
 def test_backend_and_model_stand_among_the_first_columns() -> None:
     records = grid(algo=ALGOS, backend=["core", "braintrace"], model=["gru", "lif_net"])
-    first = [name for name, _, _ in results(study(records).table).columns[:4]]
+    first = [name for name, _, _ in all_cells(study(records).table)[0][:4]]
     assert first == ["variant", "backend", "model", "batching"]
 
 
@@ -319,7 +318,7 @@ def test_a_stream_has_a_row_wherever_it_was_timed() -> None:
     ]
     table = streams(study(sweep).facts)
     assert table is not None
-    assert [[cell.text for cell in row] for row in table.rows] == [
+    assert table.cells.to_numpy().tolist() == [
         ["d_rtrl", "gru", "80*", "999", "12000", "20000"],
         ["d_rtrl", "lif_net", "80", "999", "12000", "20000"],
     ]

@@ -16,9 +16,9 @@ from contest_records import way as contestant
 from synthetic_records import ALGOS, grid, record, study
 
 from reports import plots
-from reports.plots.base import SIZE_IN, NotDrawn, Plot, folded, plain, round_ticks
+from reports.plots.base import NotDrawn, Plot, folded, plain, round_ticks
 from reports.plots.frontier import pareto
-from reports.plots.style import MOST_SERIES, PNG_DPI, STYLE
+from reports.plots.style import MOST_SERIES
 from reports.records import read_sweeps
 from reports.study import Study
 
@@ -40,17 +40,7 @@ def made(kind: str, records: list[dict[str, Any]]) -> list[Plot]:
 
 def painted(plot: Plot) -> Any:
     """The axes as they are saved, laid out, for questions about where things are."""
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with style.context(STYLE):
-        figure = Figure(SIZE_IN, layout="constrained", dpi=PNG_DPI)
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        plot.draw(axes)
-        figure.draw_without_rendering()
-    return axes
+    return plot.figure().axes[0]
 
 
 def test_there_are_five_kinds() -> None:
@@ -60,7 +50,7 @@ def test_there_are_five_kinds() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_is_drawn_to_svg_png_and_csv(kind: str, rich: Study, tmp_path: Path) -> None:
     drawn = importlib.import_module(f"reports.plots.{kind}").make(rich)
-    inline = drawn[0].save(tmp_path).svg
+    inline = drawn[0].save(tmp_path)
     ElementTree.fromstring((tmp_path / f"{drawn[0].name}.svg").read_text())
     assert (tmp_path / f"{drawn[0].name}.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / f"{drawn[0].name}.csv").read_text().count("\n") == len(drawn[0].data) + 1 > 1
@@ -95,7 +85,7 @@ def test_values_show_on_hover(tmp_path: Path) -> None:
     rows = [record(algo, metrics={"step_time_ms": t, "memory_xla_mib": 7.0, "memory_peak_mib": 1.0})
             for algo, t in zip(ALGOS, (0.002, 0.005, 0.008), strict=True)]  # fmt: skip
     (plot,) = made("frontier", rows)
-    svg = plot.save(tmp_path).svg
+    svg = plot.save(tmp_path)
     tips = re.findall(r'<g class="tip"><title>(.*?)</title>', svg)
     assert sorted(tips) == ["bptt: 0.002 ms, 7 MiB", "d_rtrl: 0.005 ms, 7 MiB",
                             "es_d_rtrl: 0.008 ms, 7 MiB"]  # fmt: skip
