@@ -20,45 +20,17 @@ REVERSAL = 5.0 * u.mV, -2.0 * u.mV  # of the two conductances; rest is 0 mV, the
 
 
 class Layer(brainstate.nn.Module):
-    """Neurons with a voltage and two conductances; inputs are excitatory.
-
-    Args:
-        n_in: spikes from below.
-        n: neurons; the first four of five are excitatory.
-        tau, tau_syn: time constants of the membrane and the synapses.
-        gain, recurrent_gain: of the initial weights.
-    """
+    """Neurons, the first ``n_exc`` of them excitatory as inputs are, and their projections."""
 
     def __init__(
         self,
-        n_in: int,
-        n: int,
-        tau: u.Quantity,
-        tau_syn: u.Quantity,
-        gain: float,
-        recurrent_gain: float,
+        neuron: brainstate.nn.Module,
+        n_exc: int,
+        exc: brainstate.nn.Module,
+        inh: brainstate.nn.Module,
     ) -> None:
         super().__init__()
-        self.n_exc = max(1, min(n - 1, round(EXCITATORY * n)))
-        self.neuron = brainpy.state.LIF(n, tau=tau, R=full_current(tau))
-        init = braintools.init.KaimingNormal(unit=u.siemens)
-        recurrent = recurrent_gain * init((n, n))
-        # Weights of one sign add up, to sqrt(n) times what those of both do, and a conductance
-        # drives the neuron by its reversal potential times as much.
-        below = gain * init((n_in, n)) / math.sqrt(n_in)
-        exc = u.math.concatenate([below, recurrent[: self.n_exc] / math.sqrt(n)], axis=0) / 5
-        inh = recurrent[self.n_exc :] / math.sqrt(n) * 2
-        self.exc, self.inh = (
-            brainpy.state.AlignPostProj(
-                comm=brainstate.nn.SignedWLinear(w.shape[0], n, w_init=w),
-                syn=brainpy.state.Expon.desc(
-                    n, tau=tau_syn, g_initializer=braintools.init.Constant(0.0 * u.siemens)
-                ),
-                out=brainpy.state.COBA.desc(E=reversal),
-                post=self.neuron,
-            )
-            for w, reversal in zip((exc, inh), REVERSAL, strict=True)
-        )
+        self.neuron, self.n_exc, self.exc, self.inh = neuron, n_exc, exc, inh
 
     def update(self, x: jax.Array) -> jax.Array:
         spikes = self.neuron.get_spike()
@@ -69,20 +41,34 @@ class Layer(brainstate.nn.Module):
 
 @dataclass(eq=False, repr=False)
 class CobaEI(Spiking):
-    """Recurrent layers of excitatory and inhibitory neurons, four to one; at least one of a kind.
+    """Recurrent layers of excitatory and inhibitory neurons, four to one."""
 
-    Args:
-        tau_syn: time constant of the conductances in ms.
-        others: as of ``Spiking``.
-    """
-
-    tau_syn: Positive = 3.0
+    tau_syn: Positive = 3.0  # ms, time constant of the conductances
 
     def __post_init__(self) -> None:
         if self.n_hidden < 2:
             raise Refusal("at least 2 (one of a kind)", self.n_hidden, what="n_hidden")
         super().__post_init__()
 
-    def layer(self, below: int, tau: u.Quantity) -> Layer:
-        tau_syn = self.tau_syn * u.ms
-        return Layer(below, self.n_hidden, tau, tau_syn, self.gain, self.recurrent_gain)
+    def layer(self, below: int) -> Layer:
+        n, tau = self.n_hidden, self.tau()
+        n_exc = max(1, min(n - 1, round(EXCITATORY * n)))
+        neuron = brainpy.state.LIF(n, tau=tau, R=full_current(tau))
+        init = braintools.init.KaimingNormal(unit=u.siemens)
+        recurrent = self.recurrent_gain * init((n, n))
+        # Weights of one sign add up, to sqrt(n) times what those of both do, and a conductance
+        # drives the neuron by its reversal potential times as much.
+        inputs = self.gain * init((below, n)) / math.sqrt(below)
+        exc = u.math.concatenate([inputs, recurrent[:n_exc] / math.sqrt(n)], axis=0) / 5
+        inh = recurrent[n_exc:] / math.sqrt(n) * 2
+        zero = braintools.init.Constant(0.0 * u.siemens)
+        projections = (
+            brainpy.state.AlignPostProj(
+                comm=brainstate.nn.SignedWLinear(w.shape[0], n, w_init=w),
+                syn=brainpy.state.Expon.desc(n, tau=self.tau_syn * u.ms, g_initializer=zero),
+                out=brainpy.state.COBA.desc(E=reversal),
+                post=neuron,
+            )
+            for w, reversal in zip((exc, inh), REVERSAL, strict=True)
+        )
+        return Layer(neuron, n_exc, *projections)

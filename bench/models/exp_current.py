@@ -14,16 +14,12 @@ from bench.models.base import Projected, Spiking, full_current
 
 @dataclass(eq=False, repr=False)
 class ExpCurrent(Spiking):
-    """Neurons with a voltage and a synaptic current.
+    """Neurons with a voltage and a synaptic current."""
 
-    Args:
-        tau_syn: time constant of the synaptic current in ms.
-        others: as of ``Spiking``.
-    """
+    tau_syn: Positive = 3.0  # ms, time constant of the synaptic current
 
-    tau_syn: Positive = 3.0
-
-    def layer(self, below: int, tau: u.Quantity) -> Projected:
+    def layer(self, below: int) -> Projected:
+        tau = self.tau()
         neuron = brainpy.state.LIF(self.n_hidden, tau=tau, R=full_current(tau))
         zero = braintools.init.Constant(0.0 * u.mA)
         syn = brainpy.state.Expon.desc(self.n_hidden, tau=self.tau_syn * u.ms, g_initializer=zero)

@@ -5,38 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import brainpy.state
-import brainstate
 import braintools
 import brainunit as u
-import jax
 
-from bench.models.base import Spiking, full_current
-
-
-class Layer(brainstate.nn.Module):
-    """Neurons driven by a current from ``[x, own spikes]``."""
-
-    def __init__(self, neuron: brainstate.nn.Module, linear: brainstate.nn.Module) -> None:
-        super().__init__()
-        self.neuron, self.linear = neuron, linear
-
-    def update(self, x: jax.Array) -> jax.Array:
-        return self.neuron(self.linear(u.math.concatenate([x, self.neuron.get_spike()], axis=-1)))
+from bench.models.base import Driven, Spiking, full_current
 
 
 @dataclass(eq=False, repr=False)
 class GIF(Spiking):
-    """Neurons of four states: voltage, threshold and two currents, the second slow.
+    """Neurons of four states: voltage, threshold and two currents, the second slow."""
 
-    Args:
-        after: current that a spike adds to the slow one, in mA; negative for adaptation.
-        others: as of ``Spiking``.
-    """
+    after: float = -0.05  # mA that a spike adds to the slow current; negative for adaptation
 
-    after: float = -0.05
-
-    def layer(self, below: int, tau: u.Quantity) -> Layer:
-        zero, threshold = 0.0 * u.mV, 1.0 * u.mV
+    def layer(self, below: int) -> Driven:
+        tau, zero, threshold = self.tau(), 0.0 * u.mV, 1.0 * u.mV
         neuron = brainpy.state.Gif(
             self.n_hidden,
             R=full_current(tau),
@@ -49,4 +31,4 @@ class GIF(Spiking):
             V_initializer=braintools.init.Constant(zero),
             V_th_initializer=braintools.init.Constant(threshold),
         )
-        return Layer(neuron, self.linear(below, u.mA))
+        return Driven(neuron, self.linear(below, u.mA))

@@ -7,7 +7,7 @@ import braintools
 import jax
 import jax.numpy as jnp
 
-from bench.models.base import Stack, widths
+from bench.models.base import Stack
 
 
 class GRUCell(brainstate.nn.Module):
@@ -16,10 +16,6 @@ class GRUCell(brainstate.nn.Module):
     ``z = s(W_z [x, h])``, ``r = s(W_r [x, h])``, ``h' = (1 - z) h + z tanh(W_h [x, r h])``. With
     the gates' matrices apart, those of z and of the candidate can be traced even by libraries
     that trace only what reaches the state directly; r's reaches it through W_h alone.
-
-    Args:
-        n_in: inputs per step, I.
-        n_hidden: units, H.
     """
 
     def __init__(self, n_in: int, n_hidden: int) -> None:
@@ -47,15 +43,7 @@ class GRUCell(brainstate.nn.Module):
 
 
 class GRU(Stack):
-    """``n_layers`` GRU cells, each reading the one below, and a linear readout of the last.
+    """Layers of ``GRUCell``."""
 
-    Args:
-        n_in: inputs per step, I.
-        n_hidden: units of each layer, H.
-        n_out: classes or numbers, O.
-        n_layers: GRU layers.
-    """
-
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
-        cells = [GRUCell(below, n_hidden) for below in widths(n_in, n_hidden, n_layers)]
-        super().__init__(cells, n_hidden, n_out)
+    def layer(self, below: int) -> GRUCell:
+        return GRUCell(below, self.n_hidden)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import brainpy.state
 import brainunit as u
 
 from bench.models.base import Projected, Spiking
 
 
-@dataclass(eq=False, repr=False)
 class LIFNet(Spiking):
-    """Input and own spikes jump the voltage. The settings are those of ``Spiking``."""
+    """Input and own spikes jump the voltage."""
 
-    def layer(self, below: int, tau: u.Quantity) -> Projected:
-        neuron = brainpy.state.LIF(self.n_hidden, tau=tau)
+    def layer(self, below: int) -> Projected:
+        neuron = brainpy.state.LIF(self.n_hidden, tau=self.tau())
         comm = self.linear(below, u.mV)
         return Projected(neuron, brainpy.state.DeltaProj(comm=comm, post=neuron))

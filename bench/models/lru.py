@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import brainstate
 import jax
 
@@ -22,30 +24,25 @@ class Block(brainstate.nn.Module):
         return x + jax.nn.gelu(self.unit(x))
 
 
+@dataclass(eq=False, repr=False)
 class LRU(Stack):
-    """A linear encoder, ``n_layers`` blocks of linear recurrent units, and a linear readout.
+    """A linear encoder, and blocks of ``n_hidden`` linear recurrent units each.
 
     With one block D-RTRL's gradient is BPTT's but for the encoder, which reaches the states through
     the units' own product and is credited within the step alone.
-
-    Args:
-        n_in: inputs per step, I.
-        n_hidden: width, and complex units of each layer, H.
-        n_out: classes or numbers, O.
-        n_layers: blocks.
-        r_min, r_max: range of the initial decays.
     """
 
-    def __init__(
-        self,
-        n_in: int,
-        n_hidden: int,
-        n_out: int,
-        n_layers: int = 1,
-        r_min: NotNegative = 0.5,
-        r_max: Positive = 0.99,
-    ) -> None:
-        if not r_min < r_max < 1:
-            raise Refusal("r_min < r_max < 1", f"{r_min}, {r_max}", what="r_min, r_max")
-        blocks = [Block(n_hidden, r_min, r_max) for _ in range(n_layers)]
-        super().__init__([brainstate.nn.Linear(n_in, n_hidden), *blocks], n_hidden, n_out)
+    r_min: NotNegative = 0.5  # smallest initial decay a step
+    r_max: Positive = 0.99  # largest
+
+    def __post_init__(self) -> None:
+        if not self.r_min < self.r_max < 1:
+            raise Refusal("r_min < r_max < 1", f"{self.r_min}, {self.r_max}", what="r_min, r_max")
+        super().__post_init__()
+
+    def made(self) -> list[brainstate.nn.Module]:
+        blocks = super().made()
+        return [brainstate.nn.Linear(self.n_in, self.n_hidden), *blocks]
+
+    def layer(self, below: int) -> Block:
+        return Block(self.n_hidden, self.r_min, self.r_max)

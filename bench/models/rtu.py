@@ -8,15 +8,13 @@ import brainstate
 import jax
 import jax.numpy as jnp
 
-from bench.models.base import Stack, widths
+from bench.models.base import Stack
 
 
 class RTUCell(brainstate.nn.Module):
     """``h = r e^{i theta} h + sqrt(1 - r^2) W x`` in two real states, and ``relu`` of both.
 
-    Args:
-        n_in: inputs per step.
-        n: pairs; the output has twice as many numbers.
+    The output of ``n`` pairs has twice as many numbers.
     """
 
     def __init__(self, n_in: int, n: int) -> None:
@@ -41,21 +39,15 @@ class RTUCell(brainstate.nn.Module):
 
 
 class RTU(Stack):
-    """``n_layers`` layers of linear recurrent trace units and a linear readout.
-
-    Args:
-        n_in: inputs per step, I.
-        n_hidden: pairs of states of each layer, H.
-        n_out: classes or numbers, O.
-        n_layers: layers.
+    """Layers of ``n_hidden`` pairs of states each.
 
     Reference: E. Elelimy et al., "Real-Time Recurrent Learning using Trace Units in Reinforcement
     Learning", NeurIPS 2024, arXiv:2409.01449.
     """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
-        super().__init__(
-            [RTUCell(below, n_hidden) for below in widths(n_in, 2 * n_hidden, n_layers)],
-            2 * n_hidden,
-            n_out,
-        )
+    @property
+    def width(self) -> int:
+        return 2 * self.n_hidden
+
+    def layer(self, below: int) -> RTUCell:
+        return RTUCell(below, self.n_hidden)

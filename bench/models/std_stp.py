@@ -14,19 +14,13 @@ from bench.models.base import Projected, Spiking
 
 @dataclass(eq=False, repr=False)
 class Plastic(Spiking):
-    """Neurons with a voltage, and one (std) or two (stp) states of their synapses.
+    """Neurons with a voltage, and one (std) or two (stp) states of their synapses."""
 
-    Args:
-        kind: ``std``, depression alone, or ``stp``, facilitation as well.
-        tau_rec: time in ms in which a synapse recovers.
-        others: as of ``Spiking``.
-    """
+    kind: Literal["std", "stp"] = "stp"  # std: depression alone, stp: facilitation as well
+    tau_rec: Positive = 200.0  # ms in which a synapse recovers
 
-    kind: Literal["std", "stp"] = "stp"
-    tau_rec: Positive = 200.0
-
-    def layer(self, below: int, tau: u.Quantity) -> Projected:
-        neuron = brainpy.state.LIF(self.n_hidden, tau=tau)
+    def layer(self, below: int) -> Projected:
+        neuron = brainpy.state.LIF(self.n_hidden, tau=self.tau())
         tau_rec = self.tau_rec * u.ms
         strength = (
             brainpy.state.STD(self.n_hidden, tau=tau_rec)

@@ -1,16 +1,18 @@
 """What a task offers, and the data that several tasks draw on."""
 
-from __future__ import annotations
+# Hints are real here, not text: a constructor that inherits fields is asked for them elsewhere.
 
 import abc
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 
 from bench.answers import CLASSES, Answers, Guess
+from bench.bounds import Count
 from core.errors import Refusal
 
 VALIDATION = 0.2  # share of the training data that choices are made by
@@ -58,7 +60,7 @@ class Task(abc.ABC):
         """What answers come to that do not look at the input."""
         return self.answers.guess(self)
 
-    def split(self) -> tuple[Task, Batch] | None:
+    def split(self) -> "tuple[Task, Batch] | None":
         """Data to choose by: the task without it, and a ``Batch``; None where there is none.
 
         It comes from what is trained on, never from ``test``, and is the same for every seed.
@@ -66,49 +68,68 @@ class Task(abc.ABC):
         return None
 
 
+@dataclass(eq=False)
 class StoredTask(Task):
     """Examples that are held in memory and come in another order every epoch.
 
+    A subclass is a dataclass with its own settings as further fields.
+
     Args:
+        n_steps: time steps, T.
         batch_size: sequences a batch, B.
         seed: of the order.
-        train: examples [N, ...] and labels [N] in an order that says nothing about them.
-        test: those that are held out.
     """
 
-    def __init__(self, batch_size: int, seed: int, train: Batch, test: Batch) -> None:
-        self._batch_size = batch_size
-        self._seed = seed
-        self._train = train
-        self._test = test
+    n_steps: int
+    batch_size: int
+    seed: int
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        values, labels = self._train
-        # What is drawn anew each epoch comes from a stream of its own.
-        rng = np.random.default_rng([self._seed, epoch, 1])
-        for index in shuffled(len(labels), self._batch_size, self._seed, epoch):
-            yield self.sequences(values[index], rng), labels[index]
-
-    def test(self) -> Batch:
-        return self._whole(self._test, 0)
-
-    def split(self) -> tuple[Self, Batch]:
-        values, labels = self._train
-        kept = len(labels) - max(1, round(VALIDATION * len(labels)))
-        rest = copy.copy(self)
-        rest._train = values[:kept], labels[:kept]
-        return rest, self._whole((values[kept:], labels[kept:]), 1)
-
-    def _whole(self, data: Batch, stream: int) -> Batch:
-        return self.sequences(data[0], np.random.default_rng(stream)), data[1]
+    @abc.abstractmethod
+    def examples(self, split: str) -> Batch:
+        """Examples [N, ...] and labels [N] of ``train`` or ``test``."""
 
     @abc.abstractmethod
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Examples [N, ...] as sequences [T, N, I] float32; ``rng`` draws what is random."""
 
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        values, labels = self._train
+        # What is drawn anew each epoch comes from a stream of its own.
+        rng = np.random.default_rng([self.seed, epoch, 1])
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(labels))
+        # Every batch is full; a small set is repeated to fill one.
+        order = np.resize(order, max(len(order), self.batch_size))
+        for first in range(0, len(order) - self.batch_size + 1, self.batch_size):
+            index = order[first : first + self.batch_size]
+            yield self.sequences(values[index], rng), labels[index]
 
+    def test(self) -> Batch:
+        return self._whole(self.examples("test"), 0)
+
+    def split(self) -> tuple[Self, Batch]:
+        values, labels = self._train
+        kept, chosen = self.divided(len(labels), max(1, round(VALIDATION * len(labels))))
+        rest = copy.copy(self)
+        rest._train = values[kept], labels[kept]
+        return rest, self._whole((values[chosen], labels[chosen]), 1)
+
+    def divided(self, n: int, n_chosen: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which of ``n`` examples are trained on, and which chosen by: here the last ones."""
+        return np.arange(n - n_chosen), np.arange(n - n_chosen, n)
+
+    @cached_property
+    def _train(self) -> Batch:
+        return self.examples("train")
+
+    def _whole(self, data: Batch, stream: int) -> Batch:
+        return self.sequences(data[0], np.random.default_rng(stream)), data[1]
+
+
+@dataclass(eq=False)
 class DrawnTask(Task):
     """Sequences that are drawn afresh for every batch.
+
+    A subclass is a dataclass with its own settings as further fields.
 
     Args:
         n_steps: time steps, T.
@@ -118,73 +139,63 @@ class DrawnTask(Task):
         n_test: held-out sequences, the same for every seed; None for none.
     """
 
-    def __init__(
-        self, n_steps: int, batch_size: int, seed: int, n_batches: int, n_test: int | None
-    ) -> None:
-        self._n_steps = n_steps
-        self._batch_size = batch_size
-        self._seed = seed
-        self._n_batches = n_batches
-        self._n_test = n_test
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        rng = np.random.default_rng([self._seed, epoch])
-        for _ in range(self._n_batches):
-            yield self._draw(rng, self._batch_size)
-
-    def test(self) -> Batch | None:
-        if self._n_test is None:
-            return None
-        # A stream of three numbers, so that no seed and epoch trains on it.
-        return self._draw(np.random.default_rng([0, 0, 1]), self._n_test)
-
-    def split(self) -> tuple[Self, Batch] | None:
-        if self._n_test is None:
-            return None
-        return self, self._draw(np.random.default_rng([0, 0, 2]), self._n_test)
+    n_steps: int
+    batch_size: int
+    seed: int
+    n_batches: Count = 20
+    n_test: Count | None = 512
 
     @abc.abstractmethod
-    def _draw(self, rng: np.random.Generator, n: int) -> Batch:
-        """``n`` sequences and their answers."""
+    def draw(self, rng: np.random.Generator, n: int) -> Batch:
+        """``n`` sequences [T, n, I] and their answers."""
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        rng = np.random.default_rng([self.seed, epoch])
+        for _ in range(self.n_batches):
+            yield self.draw(rng, self.batch_size)
+
+    def test(self) -> Batch | None:
+        return self._held_out(1)
+
+    def split(self) -> tuple[Self, Batch] | None:
+        held_out = self._held_out(2)
+        return None if held_out is None else (self, held_out)
+
+    def _held_out(self, stream: int) -> Batch | None:
+        if self.n_test is None:
+            return None
+        # A stream of three numbers, so that no seed and epoch trains on it.
+        return self.draw(np.random.default_rng([0, 0, stream]), self.n_test)
 
 
-def digit_images(n_test: int) -> tuple[Batch, Batch]:
-    """scikit-learn's handwritten digits as (training, test) pairs of images [N, 8, 8] and labels.
-
-    The split is the same for every seed: a held-out image never trains in any repeat.
-
-    Args:
-        n_test: images held out, from 1 to 1,796.
+def held_out(values: np.ndarray, labels: np.ndarray, n_test: int, what: str) -> dict[str, Batch]:
+    """Divides [N, ...] and labels [N], the same for every seed: what is held out never trains.
 
     Raises:
-        Refusal: when nothing is left to train or to test on.
+        Refusal: when nothing is left to train or to test on; ``what`` they are.
     """
+    n = len(labels)
+    if not 1 <= n_test < n:
+        raise Refusal(f"1 to {n - 1} of the {n} {what}", n_test, what="n_test")
+    order = np.random.default_rng(0).permutation(n)
+    labels = labels.astype(np.int32)
+    return {
+        split: (values[index], labels[index])
+        for split, index in (("train", order[n_test:]), ("test", order[:n_test]))
+    }
+
+
+def digit_images(n_test: int) -> dict[str, Batch]:
+    """scikit-learn's handwritten digits, images [N, 8, 8] from 0 to 1, as of ``held_out``."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    if not 1 <= n_test < len(images):
-        raise Refusal(f"1 to {len(images) - 1} of the {len(images)} images", n_test, what="n_test")
-    order = np.random.default_rng(0).permutation(len(images))
-    images = (images[order].reshape(-1, 8, 8) / 16.0).astype(np.float32)
-    labels = labels[order].astype(np.int32)
-    return (images[n_test:], labels[n_test:]), (images[:n_test], labels[:n_test])
-
-
-def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Indices of an epoch's batches, every one full; a small set is repeated to fill one batch."""
-    order = np.random.default_rng([seed, epoch]).permutation(n)
-    if batch_size > n:
-        return [np.resize(order, batch_size)]
-    return [order[i * batch_size : (i + 1) * batch_size] for i in range(n // batch_size)]
+    images = (images.reshape(-1, 8, 8) / 16.0).astype(np.float32)
+    return held_out(images, labels, n_test, "images")
 
 
 def delay_of(n_steps: int, delay: int | None, shown: int) -> int:
-    """Silent steps of a task that shows something for at least ``shown`` steps.
-
-    Args:
-        n_steps: time steps, T.
-        delay: what was asked for; None for all that is left.
-        shown: steps that are not silent.
+    """Silent steps of a task that shows something for ``shown`` steps; all that is left for None.
 
     Raises:
         Refusal: when the sequence is too short.

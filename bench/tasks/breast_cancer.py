@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from bench.tasks.base import StoredTask
+from bench.tasks.base import Batch, StoredTask, held_out
 from core.errors import Refusal
 
 QUANTITIES = 10
 
 
+@dataclass(eq=False)
 class BreastCancer(StoredTask):
     """scikit-learn's breast cancer data: malignant or benign, from 10 quantities of cell nuclei.
 
@@ -19,47 +21,37 @@ class BreastCancer(StoredTask):
     mean, standard error and worst value over a patient's cells. No quantity decides alone, so what
     was told has to be kept. Real data that is no recording in time: of the packages that this
     project needs, none ships one that can be learnt from.
-
-    Args:
-        n_steps: time steps, T, a multiple of 10.
-        batch_size: sequences a batch, B.
-        seed: of the order of the patients.
-        n_test: patients held out, the same for every seed.
-        steps_multiple_of: 10 and nothing else, for the check before any cell runs.
     """
 
-    n_in = 3
-    n_out = 2
-    target = 0.93
+    n_test: int = 114  # patients held out
+    steps_multiple_of: Literal[10] = 10  # and nothing else, for the check before any cell runs
 
-    def __init__(
-        self,
-        n_steps: int,
-        batch_size: int,
-        seed: int,
-        n_test: int = 114,
-        steps_multiple_of: Literal[10] = 10,
-    ) -> None:
+    n_in, n_out, target = 3, 2, 0.93
+
+    def __post_init__(self) -> None:
         from sklearn.datasets import load_breast_cancer
 
-        if n_steps % steps_multiple_of:
-            raise Refusal(f"a multiple of {QUANTITIES}", n_steps, what="n_steps")
+        if self.n_steps % QUANTITIES:
+            raise Refusal(f"a multiple of {QUANTITIES}", self.n_steps, what="n_steps")
         values, labels = load_breast_cancer(return_X_y=True)
-        if not 1 <= n_test < len(values):
-            raise Refusal(
-                f"1 to {len(values) - 1} of the {len(values)} patients", n_test, what="n_test"
-            )
-        self._hold = n_steps // QUANTITIES
-        order = np.random.default_rng(0).permutation(len(values))
-        train, test = order[n_test:], order[:n_test]
+        patients = held_out(values, labels, self.n_test, "patients")
         # Standardised by what may be known: the patients that are trained on.
-        values = (values - values[train].mean(0)) / values[train].std(0)
+        known = patients["train"][0]
+        mean, std = known.mean(0), known.std(0)
         # Columns are 10 means, 10 standard errors, 10 worst values.
-        values = values.reshape(-1, 3, QUANTITIES).transpose(0, 2, 1).astype(np.float32)
-        labels = labels.astype(np.int32)
-        super().__init__(
-            batch_size, seed, (values[train], labels[train]), (values[test], labels[test])
-        )
+        self._patients = {
+            split: (
+                ((values - mean) / std)
+                .reshape(-1, 3, QUANTITIES)
+                .transpose(0, 2, 1)
+                .astype(np.float32),
+                labels,
+            )
+            for split, (values, labels) in patients.items()
+        }
+
+    def examples(self, split: str) -> Batch:
+        return self._patients[split]
 
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.repeat(values.transpose(1, 0, 2), self._hold, axis=0)
+        return np.repeat(values.transpose(1, 0, 2), self.n_steps // QUANTITIES, axis=0)

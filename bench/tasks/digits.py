@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from bench.tasks.base import StoredTask, digit_images
+from bench.tasks.base import Batch, StoredTask, digit_images
 from core.errors import Refusal
 
-ROWS = 8
 
-
+@dataclass(eq=False)
 class Digits(StoredTask):
-    """scikit-learn's digits, 8 pixels a step: each of the 8 rows is held ``n_steps / 8`` steps.
+    """scikit-learn's digits, 8 pixels a step: each of the 8 rows is held ``n_steps / 8`` steps."""
 
-    Args:
-        n_steps: time steps, T, a multiple of 8.
-        batch_size: sequences a batch, B.
-        seed: of the order of the images.
-        n_test: images held out.
-        steps_multiple_of: 8 and nothing else, for the check before any cell runs.
-    """
+    n_test: int = 360  # images held out
+    steps_multiple_of: Literal[8] = 8  # and nothing else, for the check before any cell runs
 
-    n_in = 8
-    n_out = 10
-    target = 0.9
+    n_in, n_out, target = 8, 10, 0.9
 
-    def __init__(
-        self,
-        n_steps: int,
-        batch_size: int,
-        seed: int,
-        n_test: int = 360,
-        steps_multiple_of: Literal[8] = 8,
-    ) -> None:
-        if n_steps % steps_multiple_of:
-            raise Refusal(f"a multiple of {ROWS}", n_steps, what="n_steps")
-        self._hold = n_steps // ROWS
-        super().__init__(batch_size, seed, *digit_images(n_test))
+    def __post_init__(self) -> None:
+        if self.n_steps % 8:
+            raise Refusal("a multiple of 8", self.n_steps, what="n_steps")
+        self._images = digit_images(self.n_test)
+
+    def examples(self, split: str) -> Batch:
+        return self._images[split]
 
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.repeat(values.transpose(1, 0, 2), self._hold, axis=0)
+        return np.repeat(values.transpose(1, 0, 2), self.n_steps // 8, axis=0)

@@ -1,97 +1,83 @@
 """Recordings of events (which input, when) as spike trains; shared by the tasks that read files."""
 
-from __future__ import annotations
+# Hints are real here, not text: a constructor that inherits fields is asked for them elsewhere.
 
-import abc
-import copy
-from collections.abc import Iterator
-from functools import cached_property
-from typing import NamedTuple, Self
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from bench.tasks.base import VALIDATION, Batch, Task, shuffled
+from bench.bounds import Count
+from bench.tasks.base import Batch, StoredTask
+from core.errors import Refusal
 
 
-class Recordings(NamedTuple):
-    """N recordings, their E events one after the other.
-
-    Attributes:
-        steps: time step of each event, [E].
-        inputs: input of each event, [E].
-        starts: where each recording begins, and the end of the last, [N + 1].
-        labels: classes, [N].
-    """
-
-    steps: np.ndarray
-    inputs: np.ndarray
-    starts: np.ndarray
-    labels: np.ndarray
-
-
-def recordings(parts: list[tuple[np.ndarray, np.ndarray]], labels: np.ndarray) -> Recordings:
-    """Joins the (steps, inputs) of single recordings, as small as they can be held."""
-    starts = np.cumsum([0, *(len(steps) for steps, _ in parts)])
-    steps, inputs = (np.concatenate([part[i] for part in parts]).astype(np.uint16) for i in (0, 1))
-    return Recordings(steps, inputs, starts, np.asarray(labels, np.int32))
-
-
-class EventTask(Task):
+@dataclass(eq=False)
+class EventTask(StoredTask):
     """Spikes of 0 or 1: several events of one input in one step are one spike.
 
-    The files are looked for when the task is made and read when the first batch is asked for.
+    The files are looked for when the task is made and read when the first batch is asked for. An
+    example is the E events of one recording: their steps and their inputs, [2, E].
 
     Args:
         n_steps: time steps, T.
         batch_size: sequences a batch, B.
         seed: of the order of the recordings.
+        path: folder of the files.
+        n_train, n_test: recordings that are used, drawn once and for all; None for all.
     """
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int) -> None:
-        self._n_steps = n_steps
-        self._batch_size = batch_size
-        self._seed = seed
+    path: str | None = None
+    n_train: Count | None = None
+    n_test: Count | None = 256
 
-    @abc.abstractmethod
-    def read(self, split: str) -> Recordings:
-        """The recordings of ``train`` or ``test``."""
+    def found(self, names: Sequence[str], expected: str, source: str) -> Path:
+        """The folder.
 
-    @cached_property
-    def _training(self) -> Recordings:
-        return self.read("train")
+        Raises:
+            Refusal: when it has not all that is named; what was expected, and its source.
+        """
+        folder = Path(self.path or "").expanduser()
+        missing = [name for name in names if not (folder / name).exists()]
+        if missing or not self.path:
+            came = f"no {missing[0]} in {self.path}" if self.path else "nothing"
+            raise Refusal(
+                f"a folder with {expected}",
+                came,
+                f"Set task.path=DIR; the files come from {source}.",
+                what="path",
+            )
+        return folder
 
-    @cached_property
-    def _kept(self) -> np.ndarray:
-        """Which of the training recordings are trained on."""
-        return np.arange(len(self._training.labels))
+    def chosen(self, n: int, split: str) -> np.ndarray:
+        """Which of ``n`` recordings of ``train`` or ``test`` are used."""
+        limit = self.n_train if split == "train" else self.n_test
+        if limit is None or limit >= n:
+            return np.arange(n)
+        return np.sort(np.random.default_rng(0).permutation(n)[:limit])
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        for index in shuffled(len(self._kept), self._batch_size, self._seed, epoch):
-            yield self._spikes(self._training, self._kept[index])
+    def events(self, times: np.ndarray, inputs: np.ndarray, duration: float) -> np.ndarray:
+        """Events at ``times`` before ``duration``, [2, E], as small as they can be held."""
+        kept = times < duration
+        steps = (times[kept] / duration * self.n_steps).astype(np.int64)
+        return np.stack([steps, inputs[kept]]).astype(np.uint16)
 
-    def split(self) -> tuple[Self, Batch]:
+    def divided(self, n: int, n_chosen: int) -> tuple[np.ndarray, np.ndarray]:
         # Files may be sorted by class.
-        order = np.random.default_rng(0).permutation(len(self._training.labels))
-        n = max(1, round(VALIDATION * len(order)))
-        rest = copy.copy(self)
-        rest._kept = np.sort(order[n:])
-        return rest, self._spikes(self._training, order[:n])
+        order = np.random.default_rng(0).permutation(n)
+        return np.sort(order[n_chosen:]), order[:n_chosen]
 
-    def test(self) -> Batch:
-        data = self.read("test")
-        return self._spikes(data, np.arange(len(data.labels)))
-
-    def _spikes(self, data: Recordings, index: np.ndarray) -> Batch:
-        """The recordings ``index`` [B] as spikes [T, B, I] and labels [B]."""
-        out = np.zeros((self._n_steps, len(index), self.n_in), np.float32)
-        for place, i in enumerate(index):
-            events = slice(data.starts[i], data.starts[i + 1])
-            out[data.steps[events], place, data.inputs[events]] = 1
-        return out, data.labels[index]
+    def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        out = np.zeros((self.n_steps, len(values), self.n_in), np.float32)
+        for place, (steps, inputs) in enumerate(values):
+            out[steps, place, inputs] = 1
+        return out
 
 
-def chosen(n: int, limit: int | None) -> np.ndarray:
-    """Which of ``n`` recordings are used: all, or ``limit`` of them drawn once and for all."""
-    if limit is None or limit >= n:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(0).permutation(n)[:limit])
+def examples_of(recordings: Sequence[np.ndarray], labels: Sequence[int] | np.ndarray) -> Batch:
+    """Recordings, [2, E] each, as an array of objects [N], and their labels [N]."""
+    values = np.empty(len(recordings), object)
+    for i, recording in enumerate(recordings):
+        values[i] = recording
+    return values, np.asarray(labels, np.int32)

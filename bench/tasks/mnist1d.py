@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from bench.tasks.base import Batch, StoredTask
@@ -20,6 +22,7 @@ TEMPLATES = """
 """
 
 
+@dataclass(eq=False)
 class MNIST1D(StoredTask):
     """4,000 signals of 40 points to train on and 1,000 to test (Greydanus and Kobak 2024).
 
@@ -27,33 +30,24 @@ class MNIST1D(StoredTask):
     stream, so the signals are the same ones; arXiv:2011.14439 reports 91 % for a GRU, 32 % for
     logistic regression and 94 % for a convolutional network. ``n_steps`` divides the 40 points:
     each step sees ``40 / n_steps`` of them.
-
-    Args:
-        n_steps: time steps, T, a divisor of 40.
-        batch_size: sequences a batch, B.
-        seed: of the order of the signals.
     """
 
-    n_out = 10
-    target = 0.7
+    n_out, target = 10, 0.7
 
-    def __init__(self, n_steps: int, batch_size: int, seed: int) -> None:
-        if POINTS % n_steps:
-            raise Refusal(f"a divisor of {POINTS}", n_steps, what="n_steps")
-        self.n_in = POINTS // n_steps
-        self._n_steps = n_steps
-        signals, labels = drawn()
-        super().__init__(
-            batch_size,
-            seed,
-            (signals[:TRAINED_ON], labels[:TRAINED_ON]),
-            (signals[TRAINED_ON:], labels[TRAINED_ON:]),
-        )
+    def __post_init__(self) -> None:
+        if POINTS % self.n_steps:
+            raise Refusal(f"a divisor of {POINTS}", self.n_steps, what="n_steps")
+        self.n_in = POINTS // self.n_steps
+        self._drawn = drawn()
+
+    def examples(self, split: str) -> Batch:
+        used = slice(TRAINED_ON) if split == "train" else slice(TRAINED_ON, None)
+        signals, labels = self._drawn
+        return signals[used], labels[used]
 
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.ascontiguousarray(
-            values.reshape(len(values), self._n_steps, self.n_in).transpose(1, 0, 2)
-        )
+        steps = values.reshape(len(values), self.n_steps, self.n_in)
+        return np.ascontiguousarray(steps.transpose(1, 0, 2))
 
 
 def drawn(seed: int = 42) -> Batch:
@@ -62,13 +56,7 @@ def drawn(seed: int = 42) -> Batch:
 
     # The package's stream, which is numpy's of old.
     rng = np.random.RandomState(seed)
-    shapes = np.array(
-        [
-            [float(v) for v in one.split()]
-            for one in TEMPLATES.replace("\n", ";").split(";")
-            if one.strip()
-        ]
-    )
+    shapes = np.array(TEMPLATES.replace(";", " ").split(), float).reshape(10, -1)
     shapes = (shapes - shapes.mean(1, keepdims=True)) / shapes.std(1, keepdims=True)
     shapes = (shapes - shapes[:, :1]) / 6 + 1e-8  # from zero to zero; what is exactly zero is void
     n = len(shapes) * PER_CLASS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,28 +11,20 @@ from bench.bounds import Count
 from bench.tasks.base import Batch, Task
 
 
+@dataclass(eq=False)
 class RandomClassification(Task):
-    """One batch of uniform noise with random labels, the same every epoch.
+    """One batch of uniform noise with random labels, the same every epoch."""
 
-    Args:
-        n_steps: time steps, T.
-        batch_size: sequences, B.
-        seed: of inputs and labels.
-        n_in: inputs per step, I.
-        n_out: classes, O.
-    """
-
-    def __init__(
-        self, n_steps: int, batch_size: int, seed: int, n_in: Count = 100, n_out: Count = 10
-    ) -> None:
-        self.n_in = n_in
-        self.n_out = n_out
-        rng = np.random.default_rng(seed)
-        self._inputs = rng.random((n_steps, batch_size, n_in), dtype=np.float32)
-        self._labels = rng.integers(0, n_out, batch_size, dtype=np.int32)
+    n_steps: int
+    batch_size: int
+    seed: int
+    n_in: Count = 100  # inputs per step
+    n_out: Count = 10  # classes
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        yield self._inputs, self._labels
+        rng = np.random.default_rng(self.seed)
+        xs = rng.random((self.n_steps, self.batch_size, self.n_in), dtype=np.float32)
+        yield xs, rng.integers(0, self.n_out, self.batch_size, dtype=np.int32)
 
     def test(self) -> None:
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from bench.answers import NUMBERS
@@ -10,57 +12,37 @@ from bench.tasks.base import Batch, DrawnTask
 from core.errors import Refusal
 
 
+@dataclass(eq=False)
 class Sine(DrawnTask):
     """``y_t = sin(2 pi f t)``, and f is told by a level, -1 to 1 from the slowest to the fastest.
 
     The second input marks the beginning. As the target depends on nothing else, the wave has to be
     made by the network itself.
 
-    Args:
-        n_steps: time steps, T.
-        batch_size: sequences a batch, B.
-        seed: of the sequences that are trained on.
-        slowest, fastest: longest and shortest period in steps.
-        cue: steps that the level is shown; None for all.
-        n_batches: fresh batches an epoch.
-        n_test: held-out sequences, the same for every seed.
-
     Reference: D. Sussillo and O. Barak, "Opening the black box", Neural Computation 25 (2013):
     their network makes sine waves of a frequency that a constant input tells.
     """
 
-    n_in = 2
-    n_out = 1
-    answers = NUMBERS
-    target = 0.9
+    slowest: Positive = 40.0  # steps of the longest period
+    fastest: Positive = 10.0  # of the shortest
+    cue: Count | None = None  # steps that the level is shown; None for all
 
-    def __init__(
-        self,
-        n_steps: int,
-        batch_size: int,
-        seed: int,
-        slowest: Positive = 40.0,
-        fastest: Positive = 10.0,
-        cue: Count | None = None,
-        n_batches: Count = 20,
-        n_test: Count = 512,
-    ) -> None:
-        super().__init__(n_steps, batch_size, seed, n_batches, n_test)
-        if not slowest > fastest >= 2:
+    n_in, n_out, answers, target = 2, 1, NUMBERS, 0.9
+
+    def __post_init__(self) -> None:
+        if not self.slowest > self.fastest >= 2:
             raise Refusal(
                 "slowest > fastest >= 2 steps",
-                f"{slowest:g} and {fastest:g}",
+                f"{self.slowest:g} and {self.fastest:g}",
                 what="slowest, fastest",
             )
-        self._range = 1 / slowest, 1 / fastest
-        self._cue = n_steps if cue is None else cue
 
-    def _draw(self, rng: np.random.Generator, n: int) -> Batch:
+    def draw(self, rng: np.random.Generator, n: int) -> Batch:
         level = rng.uniform(-1, 1, n)
-        low, high = self._range
+        low, high = 1 / self.slowest, 1 / self.fastest
         frequency = low + (high - low) * (level + 1) / 2
-        xs = np.zeros((self._n_steps, n, self.n_in), np.float32)
-        xs[: self._cue, :, 0] = level
+        xs = np.zeros((self.n_steps, n, self.n_in), np.float32)
+        xs[: self.cue, :, 0] = level
         xs[0, :, 1] = 1
-        ys = np.sin(2 * np.pi * np.outer(frequency, np.arange(self._n_steps)))
+        ys = np.sin(2 * np.pi * np.outer(frequency, np.arange(self.n_steps)))
         return xs, ys[..., None].astype(np.float32)

@@ -121,7 +121,7 @@ def test_the_published_spiking_network_is_flagged() -> None:
     )
     run.parts = Learning().measure(run)
     words = Health().measure(run)["health"].split("; ")
-    assert "layer neurons.0 never spikes" in words
+    assert "layer layers.0.neuron never spikes" in words
     assert "loss stuck at ln(10) = 2.3026" in words
 
 

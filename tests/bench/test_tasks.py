@@ -264,7 +264,7 @@ def test_a_loss_on_the_last_steps(after: float, left: list[int] | None) -> None:
 
 
 def test_random_spikes_are_those_of_one_draw() -> None:
-    xs, ys = RandomSpikes(5, 4, 3, n_in=7, n_out=3, rate=0.3)._draw(np.random.default_rng(1), 4)
+    xs, ys = RandomSpikes(5, 4, 3, n_in=7, n_out=3, rate=0.3).draw(np.random.default_rng(1), 4)
     rng = np.random.default_rng(1)
     assert np.array_equal(xs, rng.random((5, 4, 7), dtype=np.float32) < 0.3)
     assert np.array_equal(ys, rng.integers(0, 3, 4))
