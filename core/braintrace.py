@@ -15,6 +15,7 @@ from typing import Any
 import brainstate
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 
 from core import nn
 from core.algorithms import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
@@ -50,7 +51,7 @@ ALIASES = {"pp_prop": "ES_D_RTRL"}
 def compile(
     model: Any,
     algorithm: str | type[OnlineAlgorithm],
-    *inputs: Any,
+    *inputs: PyTree[ArrayLike],
     batch_size: int | None = None,
     vmap: bool = False,
     seed: int | None = None,
@@ -148,7 +149,7 @@ class Learner(brainstate.nn.Module):
         """The model's ParamStates by path."""
         return self.module.model.states(brainstate.ParamState)
 
-    def update(self, *inputs: Any) -> Any:
+    def update(self, *inputs: PyTree[ArrayLike] | SingleStepData | MultiStepData) -> PyTree[Array]:
         """One step, or a window of `MultiStepData`."""
         return self._call(*inputs)
 
@@ -159,11 +160,11 @@ class Learner(brainstate.nn.Module):
 
     def etrace_grad(
         self,
-        *sequences: Any,
+        *sequences: PyTree[Shaped[ArrayLike, "T ..."]],
         step_fn: Callable[..., Any],
-        mask: Any = None,
+        mask: Shaped[ArrayLike, " T"] | None = None,
         chunk_size: int | None = None,
-        weights: Any = None,
+        weights: dict[Any, brainstate.State] | None = None,
         reduction: str = "mean",
         loss_output: str = "per_step",
         has_aux: bool = False,
@@ -220,7 +221,7 @@ class Learner(brainstate.nn.Module):
 
     def etrace_evolve(
         self,
-        *sequences: Any,
+        *sequences: PyTree[Shaped[ArrayLike, "T ..."]],
         step_fn: Callable[..., Any] | None = None,
         chunk_size: int | None = None,
         return_outputs: bool = False,
@@ -253,42 +254,55 @@ def _chunks(tree: Any, shape: tuple[int, ...]) -> Any:
 # -- operations: plain products, which the core finds by itself
 
 
-def _of(fn: Callable[[Any], Any] | None, weight: Any) -> Any:
+Fn = Callable[[Any], Any] | None
+
+
+def _of(fn: Fn, weight: Any) -> Any:
     return weight if fn is None else fn(weight)
 
 
 def matmul(
-    x: Any, weight: Any, bias: Any = None, *, weight_fn: Any = None, bias_fn: Any = None
-) -> Any:
+    x: Float[Array, "... I"],
+    weight: Float[Array, "I O"],
+    bias: Float[Array, " O"] | None = None,
+    *,
+    weight_fn: Fn = None,
+    bias_fn: Fn = None,
+) -> Float[Array, "... O"]:
     """x W (+ b)."""
     y = x @ _of(weight_fn, weight)
     return y if bias is None else y + _of(bias_fn, bias)
 
 
 def grouped_matmul(
-    x: Any, weight: Any, bias: Any = None, *, weight_fn: Any = None, bias_fn: Any = None
-) -> Any:
+    x: Float[Array, "... G K"],
+    weight: Float[Array, "G K N"],
+    bias: Float[Array, "G N"] | None = None,
+    *,
+    weight_fn: Fn = None,
+    bias_fn: Fn = None,
+) -> Float[Array, "... G N"]:
     """[..., G, K] times [G, K, N], (+ b)."""
     y = jnp.einsum("...gk,gkn->...gn", x, _of(weight_fn, weight))
     return y if bias is None else y + _of(bias_fn, bias)
 
 
 def lora_matmul(
-    x: Any,
-    B: Any,
-    A: Any,
+    x: Float[Array, "... I"],
+    B: Float[Array, "I R"],
+    A: Float[Array, "R O"],
     *,
     alpha: float = 1.0,
-    bias: Any = None,
-    b_fn: Any = None,
-    a_fn: Any = None,
-    bias_fn: Any = None,
-) -> Any:
+    bias: Float[Array, " O"] | None = None,
+    b_fn: Fn = None,
+    a_fn: Fn = None,
+    bias_fn: Fn = None,
+) -> Float[Array, "... O"]:
     """alpha x B A (+ b)."""
     y = alpha * (x @ _of(b_fn, B) @ _of(a_fn, A))
     return y if bias is None else y + _of(bias_fn, bias)
 
 
-def element_wise(weight: Any, *, weight_fn: Any = None) -> Any:
+def element_wise(weight: PyTree, *, weight_fn: Fn = None) -> PyTree:
     """The weight itself."""
     return _of(weight_fn, weight)

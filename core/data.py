@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, ArrayLike, Bool, PyTree, Shaped
 
 from core.errors import InvalidArgument
 
@@ -32,7 +33,7 @@ __all__ = [
 class SingleStepData:
     """One time step, any pytree of arrays: `[I]` or `[B, I]`. A bare array means the same."""
 
-    data: Any
+    data: PyTree[ArrayLike]
 
 
 @jax.tree_util.register_dataclass
@@ -40,10 +41,10 @@ class SingleStepData:
 class MultiStepData:
     """A window of time steps, any pytree of arrays with time leading: `[T, I]` or `[T, B, I]`."""
 
-    data: Any
+    data: PyTree[Shaped[ArrayLike, "T ..."]]
 
 
-def split_steps(args: Sequence[Any]) -> tuple[tuple[Any, ...], int | None]:
+def split_steps(args: Sequence[PyTree]) -> tuple[tuple[PyTree, ...], int | None]:
     """Unwrap a call's arguments.
 
     Returns the bare arguments and the number of steps, `None` for a single step. An argument
@@ -77,17 +78,21 @@ def split_steps(args: Sequence[Any]) -> tuple[tuple[Any, ...], int | None]:
     return tuple(expand(a) for a in args), n_steps
 
 
-def step_weights(mask: Any, n_steps: int, batch: int | None = None) -> Any:
+def step_weights(
+    mask: Shaped[ArrayLike, " T *B"], n_steps: int, batch: int | None = None
+) -> Shaped[Array, " T *B"]:
     """Of the steps' losses, [T], or of every sample's share in them, [T, B]."""
     return _of_steps("a mask", mask, n_steps, batch)
 
 
-def restarts(reset: Any, n_steps: int, batch: int | None = None) -> Any:
+def restarts(
+    reset: Bool[ArrayLike, " T *B"], n_steps: int, batch: int | None = None
+) -> Bool[Array, " T *B"]:
     """Booleans, before which steps all samples start anew, [T], or each of them, [T, B]."""
     return _of_steps("resets", reset, n_steps, batch).astype(bool)
 
 
-def _of_steps(what: str, given: Any, n_steps: int, batch: int | None) -> Any:
+def _of_steps(what: str, given: ArrayLike, n_steps: int, batch: int | None) -> Array:
     found = jnp.asarray(given)
     shapes = [(n_steps,)] + ([] if batch is None else [(n_steps, batch)])
     if found.shape not in shapes:
@@ -99,13 +104,15 @@ def _of_steps(what: str, given: Any, n_steps: int, batch: int | None) -> Any:
     return found
 
 
-def without_padding(args: tuple[Any, ...], weight: Any) -> tuple[Any, ...]:
+def without_padding(
+    args: tuple[Shaped[Array, "T ..."], ...], weight: Shaped[Array, " T *B"]
+) -> tuple[Shaped[Array, "T ..."], ...]:
     """Inputs [T, ...] with zero for what is not finite at a step (of a sample) of weight zero.
 
     Such a step still drives the states, and with them later steps, but with nothing.
     """
 
-    def finite(a: Any) -> Any:
+    def finite(a: Array) -> Array:
         if not jnp.issubdtype(a.dtype, jnp.inexact) or a.ndim < weight.ndim:
             return a
         masked = (weight == 0).reshape(weight.shape + (1,) * (a.ndim - weight.ndim))
@@ -114,7 +121,9 @@ def without_padding(args: tuple[Any, ...], weight: Any) -> tuple[Any, ...]:
     return tuple(map(finite, args))
 
 
-def idle_steps(weight: Any, reset: Any = None) -> Any:
+def idle_steps(
+    weight: Shaped[Array, " T *B"], reset: Bool[Array, " T *B"] | None = None
+) -> Bool[Array, " T *B"]:
     """Steps from which on no step counts until the sample starts anew, or the sequence ends.
 
     Args:
@@ -136,7 +145,7 @@ def idle_steps(weight: Any, reset: Any = None) -> Any:
     return lax.scan(tick, jnp.ones_like(reset[0]), (unweighed, reset), reverse=True)[1]
 
 
-def check_steps(n_steps: int, *inputs: Any) -> None:
+def check_steps(n_steps: int, *inputs: PyTree[ArrayLike]) -> None:
     """Targets have one entry for every step; a longer one would be cut unnoticed."""
     lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(inputs)}
     if lengths - {(n_steps,)}:
@@ -147,6 +156,6 @@ def check_steps(n_steps: int, *inputs: Any) -> None:
         )
 
 
-def leading(x: Any) -> int:
+def leading(x: PyTree[Shaped[Array, "n ..."]]) -> int:
     """Length of the first axis."""
     return int(jax.tree.leaves(x)[0].shape[0])

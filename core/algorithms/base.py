@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, ArrayLike, PyTree, Shaped
 
 from core.algorithms.compiled import Carry, Compiled
-from core.data import split_steps
+from core.data import MultiStepData, SingleStepData, split_steps
 from core.errors import InvalidArgument, NotRepresentable
 from core.execution.axes import finite, forget, scan
 from core.execution.derivative import differentiated_once
@@ -25,13 +26,13 @@ from core.execution.step import prelude
 
 __all__ = ["Arrays", "Carry", "OnlineAlgorithm", "Window", "check_window"]
 
-Arrays = tuple[Any, ...]
+Arrays = tuple[Array, ...]
 
 
 class Window(NamedTuple):
     """The steps that an algorithm is given at once."""
 
-    args: tuple[Any, ...]  # leaves of the input, [K, ...]
+    args: tuple[Shaped[Array, "K ..."], ...]  # leaves of the input
     fresh: bool = False  # the traces are known to be zero
     keep: bool = True  # whether the traces are wanted at the end
     restart: Restart | None = None  # samples that start anew on the way
@@ -41,7 +42,7 @@ class Window(NamedTuple):
         """Restart.keep: zero where a sample starts anew before a step; None where none does."""
         return None if self.restart is None else self.restart.keep
 
-    def past(self, traces: Any) -> Any:
+    def past(self, traces: PyTree) -> PyTree:
         """Traces where the window begins, without what no longer counts."""
         if self.restart is None:
             return traces
@@ -60,7 +61,7 @@ class OnlineAlgorithm(Compiled):
 
     differentiable = False
 
-    def update(self, *args: Any) -> Any:
+    def update(self, *args: PyTree[ArrayLike] | SingleStepData | MultiStepData) -> PyTree[Array]:
         """Advance one step, or one window for `MultiStepData`, and return the output(s).
 
         Differentiate a loss of the output, and of the states after it, with respect to the model's
@@ -86,7 +87,7 @@ class OnlineAlgorithm(Compiled):
         outs = outs[:n] if n_steps else tuple(o[0] for o in outs[:n])
         return jax.tree.unflatten(graph.out_tree, outs)
 
-    def input_leaves(self, args: Any, multi_step: bool) -> tuple[Any, ...]:
+    def input_leaves(self, args: PyTree[ArrayLike], multi_step: bool) -> Arrays:
         """Flatten inputs and check them against the compiled shapes."""
         graph = self.graph
         leaves, tree = jax.tree.flatten(args)
@@ -143,7 +144,7 @@ class OnlineAlgorithm(Compiled):
           The leaves of the output [K, ...] and the next carry, to be given to `settle`.
         """
 
-    def settle(self, carry: Carry, gradient: Any = None) -> Carry:
+    def settle(self, carry: Carry, gradient: PyTree = None) -> Carry:
         """Finish what `window` left open in its carry.
 
         Args:
@@ -152,11 +153,11 @@ class OnlineAlgorithm(Compiled):
         """
         return carry
 
-    def open_traces(self, traces: Any, steps: int) -> Any:
+    def open_traces(self, traces: PyTree, steps: int) -> PyTree:
         """Traces as they are best carried while windows of `steps` steps follow one another."""
         return traces
 
-    def close_traces(self, traces: Any) -> Any:
+    def close_traces(self, traces: PyTree) -> PyTree:
         """The reverse of `open_traces`."""
         return traces
 

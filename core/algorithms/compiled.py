@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 import brainstate
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, PyTree
 
 from core.analysis.beginning import Beginning, learned_beginning
 from core.analysis.build import build_graph
@@ -31,10 +32,10 @@ __all__ = ["Carry", "Compiled"]
 class Carry(NamedTuple):
     """What passes from window to window."""
 
-    hidden: tuple[Any, ...]  # one array per Graph.hidden
-    others: tuple[Any, ...]  # written states without gradient
-    constants: dict[int, Any]  # states that a step only reads, by variable
-    traces: Any  # the algorithm's own
+    hidden: tuple[Array, ...]  # one array per Graph.hidden
+    others: tuple[Array, ...]  # written states without gradient
+    constants: dict[int, Array]  # states that a step only reads, by variable
+    traces: PyTree  # the algorithm's own
 
 
 class Known(NamedTuple):
@@ -65,7 +66,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         self._model_states: dict[int, list[int]] = {}
         self._given: dict[str, Any] = {}
 
-    def compile_graph(self, *args: Any) -> None:
+    def compile_graph(self, *args: PyTree[ArrayLike]) -> None:
         """Trace the model for one step's input and create zero traces.
 
         Call it after the model's states are initialised; again whenever their shapes change.
@@ -264,7 +265,7 @@ class Compiled(brainstate.nn.Module, abc.ABC):
             self.begun.value = jnp.zeros_like(self.begun.value)
 
     @abc.abstractmethod
-    def init_traces(self, graph: Graph) -> dict[str, Any]:
+    def init_traces(self, graph: Graph) -> dict[str, PyTree[Array]]:
         """Zero traces by name."""
 
     # -- the clock

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array, PyTree, Shaped
 
 from core.algorithms.windowed import WindowedAlgorithm
 from core.analysis.cuts import late_states
@@ -48,7 +49,7 @@ class OTTT(WindowedAlgorithm):
       mode: accepted for compatibility; the shapes tell.
     """
 
-    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
+    def make_graph(self, args: tuple[PyTree, ...], watched: Sequence[Any] = ()) -> Graph:
         graph, rule = super().make_graph(args, watched), type(self).__name__
         for parameter in graph.parameters:
             raise NotRepresentable(
@@ -80,7 +81,7 @@ class OTTT(WindowedAlgorithm):
     def _decays(self, graph: Graph) -> list[Any]:
         return [constant_decay(graph, g, held=True) for g in range(len(graph.groups))]
 
-    def init_traces(self, graph: Graph) -> dict[str, Any]:
+    def init_traces(self, graph: Graph) -> dict[str, tuple[Shaped[Array, "... rows"], ...]]:
         """ex by operation and block."""
         return {
             op.label: tuple(
@@ -90,7 +91,9 @@ class OTTT(WindowedAlgorithm):
             if isinstance(op, Operation)
         }
 
-    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+    def follow(
+        self, graph: Graph, local: Derivatives, traces: PyTree, keep: bool
+    ) -> tuple[PyTree, PyTree]:
         """The past is ex_t of every step."""
         seen = {}
         for op, x in zip(graph.sources, local.x, strict=True):
@@ -107,8 +110,8 @@ class OTTT(WindowedAlgorithm):
         return {label: tuple(ex[-1] for ex in found) for label, found in seen.items()}, seen
 
     def direction(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> tuple[dict[int, Any], list[Any]]:
+        self, graph: Graph, local: Derivatives, past: PyTree, d_weights: dict[int, Array]
+    ) -> tuple[dict[int, Shaped[Array, "K ... n"]], list[Shaped[Array, "K ... width"]]]:
         """dy_t = ex_t dW; what was before the step is in ex."""
         dq = []
         for op, x in zip(graph.sources, local.x, strict=True):

@@ -10,6 +10,7 @@ import brainstate
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, PyTree, Shaped
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
 from core.analysis.build import build_graph, join_biases
@@ -223,7 +224,9 @@ class WindowedAlgorithm(OnlineAlgorithm):
         )
 
     @abc.abstractmethod
-    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+    def follow(
+        self, graph: Graph, local: Derivatives, traces: PyTree, keep: bool
+    ) -> tuple[PyTree, PyTree]:
         """Follow a window with the traces.
 
         Args:
@@ -237,8 +240,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
 
     @abc.abstractmethod
     def direction(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> tuple[dict[int, Any], list[Any]]:
+        self, graph: Graph, local: Derivatives, past: PyTree, d_weights: dict[int, Array]
+    ) -> tuple[dict[int, Shaped[Array, "K ... n"]], list[Shaped[Array, "K ... width"]]]:
         """How a change of the weights moves the network, linear in `d_weights`.
 
         Args:

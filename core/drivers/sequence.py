@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, ArrayLike, Bool, Float, PyTree, Shaped
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
 from core.data import check_steps, idle_steps, leading, restarts, step_weights, without_padding
@@ -37,7 +38,7 @@ __all__ = [
     "window_steps",
 ]
 
-Loss = Callable[..., Any]
+Loss = Callable[..., Float[Array, ""] | tuple[Float[Array, ""], PyTree]]
 
 
 class Result(NamedTuple):
@@ -50,13 +51,13 @@ class Result(NamedTuple):
       aux: what the loss returned beside its value, stacked over T, or None.
     """
 
-    grads: dict[Any, Any]
-    losses: Any
-    outputs: Any
-    aux: Any
+    grads: dict[Any, PyTree[Array]]
+    losses: Float[Array, " T"]
+    outputs: PyTree[Shaped[Array, "T ..."]]
+    aux: PyTree[Shaped[Array, "T ..."]]
 
 
-def initialise(algo: OnlineAlgorithm, x: Any, batching: str = "manual") -> None:
+def initialise(algo: OnlineAlgorithm, x: PyTree[ArrayLike], batching: str = "manual") -> None:
     """Initialise the model's states for a batch and compile the graph.
 
     Args:
@@ -97,13 +98,13 @@ def initialise(algo: OnlineAlgorithm, x: Any, batching: str = "manual") -> None:
 def gradient(
     algo: OnlineAlgorithm,
     loss: Loss,
-    xs: Any,
-    targets: Any = None,
+    xs: PyTree[Shaped[ArrayLike, "T ..."]],
+    targets: PyTree = None,
     *,
     per_step_targets: bool = False,
     reduce: str = "sum",
-    mask: Any = None,
-    reset: Any = None,
+    mask: Shaped[ArrayLike, " T *B"] | None = None,
+    reset: Bool[ArrayLike, " T *B"] | None = None,
     fresh: bool = True,
     has_aux: bool = False,
     outputs: bool = False,
@@ -117,7 +118,7 @@ def gradient(
       xs: input, [T, B, ...].
       targets: passed to the loss; constant over time unless `per_step_targets` ([T, ...]).
       reduce: "sum" or "mean" of the per-step gradients.
-      mask: [T], weight of each step's loss.
+      mask: [T], weight of each step's loss, or [T, B], of each sample's.
       reset: [T, B] booleans ([T] for all alike): before which steps a sample starts anew,
         with the states that it had when the graph was compiled and no trace of the past: the
         HiddenStates, and ShortTermStates whose first axis is of samples (the time of a last spike).
@@ -140,7 +141,9 @@ def gradient(
         loss, targets, reset, fresh=fresh, per_step_targets=per_step_targets, has_aux=has_aux
     )
     weight = None if mask is None else step_weights(mask, n_steps, stepper.batch)
-    args = stepper.args if weight is None else without_padding(stepper.args, weight)
+    args, idle = stepper.args, None
+    if weight is not None:
+        args, idle = without_padding(args, weight), idle_steps(weight, reset)
     if reduce == "mean":
         weight = jnp.ones(n_steps) if weight is None else weight
         total = weight.mean(axis=tuple(range(1, weight.ndim))).sum()
@@ -171,10 +174,7 @@ def gradient(
     traces = start.traces
     if size < n_steps:
         start = start._replace(traces=stepper.algo.open_traces(traces, size))
-    again = (
-        None if reset is None else 1.0 - reset.astype(float),
-        None if mask is None else idle_steps(weight, reset),
-    )
+    again = (None if reset is None else 1.0 - reset.astype(float), idle)
     inputs = (args, targets if per_step_targets else None, weight, again, stepper.clock)
     state = (start, jax.tree.map(jnp.zeros_like, trained))
     (carry, grads), (losses, aux, outs) = _over_windows(tick, state, inputs, size)
@@ -187,16 +187,16 @@ def gradient(
 def train(
     algo: OnlineAlgorithm,
     loss: Loss,
-    xs: Any,
-    targets: Any,
+    xs: PyTree[Shaped[ArrayLike, "T ..."]],
+    targets: PyTree,
     optimizer: Any,
     *,
     update_every: int | str = "sequence",
     clip_norm: float | None = None,
     per_step_targets: bool = False,
     reduce: str = "sum",
-    mask: Any = None,
-    reset: Any = None,
+    mask: Shaped[ArrayLike, " T *B"] | None = None,
+    reset: Bool[ArrayLike, " T *B"] | None = None,
     fresh: bool = True,
     has_aux: bool = False,
 ) -> Result:
@@ -289,7 +289,7 @@ def train(
     return Result(grads, losses, None, aux)
 
 
-def apply(optimizer: Any, grads: dict[Any, Any], clip_norm: float | None) -> None:
+def apply(optimizer: Any, grads: dict[Any, PyTree[Array]], clip_norm: float | None) -> None:
     """Apply a gradient, clipped as `train` says."""
     if not grads:  # of a model without parameters
         return
@@ -326,8 +326,8 @@ def check_optimizer(optimizer: Any, algo: OnlineAlgorithm) -> None:
 def evaluate(
     algo: OnlineAlgorithm,
     loss: Loss,
-    xs: Any,
-    targets: Any = None,
+    xs: PyTree[Shaped[ArrayLike, "T ..."]],
+    targets: PyTree = None,
     *,
     per_step_targets: bool = False,
     has_aux: bool = False,
@@ -346,7 +346,7 @@ def evaluate(
     return Result({}, values, out, aux)
 
 
-def window_steps(algo: OnlineAlgorithm, xs: Any) -> int:
+def window_steps(algo: OnlineAlgorithm, xs: PyTree[Shaped[ArrayLike, "T ..."]]) -> int:
     """Steps of a sequence that `gradient` computes at once; traces are carried in between.
 
     All of them under BPTT, and wherever a sequence fits one window: no trace is made then.

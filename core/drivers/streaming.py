@@ -18,6 +18,7 @@ from typing import Any
 import brainstate
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from core.algorithms.base import OnlineAlgorithm
 from core.drivers.sequence import apply, check_optimizer, gradient
@@ -45,7 +46,7 @@ class Stream:
     def __init__(
         self,
         algo: OnlineAlgorithm,
-        loss: Callable[..., Any],
+        loss: Callable[..., Float[Array, ""]],
         optimizer: Any,
         *,
         clip_norm: float | None = None,
@@ -66,7 +67,9 @@ class Stream:
         self._tree: Any = None
         self._restarts = False
 
-    def __call__(self, x: Any, target: Any, reset: Any = None) -> tuple[Any, Any]:
+    def __call__(
+        self, x: PyTree[ArrayLike], target: PyTree, reset: Bool[ArrayLike, "*B"] | None = None
+    ) -> tuple[Float[Array, ""], PyTree[Array]]:
         """One step, and what is learned from it.
 
         Args:

@@ -13,6 +13,7 @@ import brainstate
 import braintools
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 __all__ = [
     "CFNCell",
@@ -36,7 +37,7 @@ def width(size: Size) -> int:
 class LoRA(brainstate.nn.LoRA):
     """``y = base(x) + x A B / rank``; brainstate's leaves the factor 1 / rank out."""
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
         factors = self.weight.value
         y = x @ factors["lora_a"] @ factors["lora_b"] / factors["lora_a"].shape[-1]
         return y if self.base_module is None else y + self.base_module(x)
@@ -69,7 +70,7 @@ class FeedbackLinear(brainstate.nn.Module):
         self.weight, self.feedback = (brainstate.ParamState(param(w_init, shape)) for _ in "WB")
         self.bias = None if b_init is None else brainstate.ParamState(param(b_init, shape[1:]))
 
-    def update(self, x: Any) -> Any:
+    def update(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
         stop, B = jax.lax.stop_gradient, self.feedback.value
         # The value is x W: what is added to it is nothing, but has the derivatives above.
         y = x @ stop(B) + stop(x) @ (self.weight.value + B - 2 * stop(B))
@@ -100,7 +101,7 @@ class GroupedLinear(brainstate.nn.Module):
             weights["bias"] = param(b_init, (num_groups, out_features))
         self.weight = brainstate.ParamState(weights)
 
-    def update(self, x: Any) -> Any:
+    def update(self, x: Float[Array, "... G K"]) -> Float[Array, "... G N"]:
         y = jnp.einsum("...gk,gkn->...gn", x, self.weight.value["weight"])
         return y + self.weight.value["bias"] if "bias" in self.weight.value else y
 
@@ -141,10 +142,10 @@ class _Gated(brainstate.nn.RNNCell):
     def reset_state(self, batch_size: int | None = None, **_: Any) -> None:
         self.h.value = self._zero(batch_size)
 
-    def _zero(self, batch_size: int | None) -> Any:
+    def _zero(self, batch_size: int | None) -> Float[Array, "... H"]:
         return braintools.init.param(self._state_init, self.out_size, batch_size)
 
-    def gate(self, name: str, x: Any) -> Any:
+    def gate(self, name: str, x: Float[Array, "... I"]) -> Float[Array, "... H"]:
         return jax.nn.sigmoid(getattr(self, name)(jnp.concatenate([x, self.h.value], axis=-1)))
 
 
@@ -153,7 +154,7 @@ class MiniGRU(_Gated):
 
     gates = ("W_z",)
 
-    def update(self, x: Any) -> Any:
+    def update(self, x: Float[Array, "... I"]) -> Float[Array, "... H"]:
         z = self.gate("W_z", x)
         self.h.value = (1 - z) * self.h.value + z * self.W_x(x)
         return self.h.value
@@ -164,7 +165,7 @@ class MiniLSTM(_Gated):
 
     gates = ("W_f", "W_i")
 
-    def update(self, x: Any) -> Any:
+    def update(self, x: Float[Array, "... I"]) -> Float[Array, "... H"]:
         f, i = (self.gate(name, x) for name in self.gates)
         self.h.value = f * self.h.value + i * self.W_x(x)
         return self.h.value
@@ -176,7 +177,7 @@ class MinimalRNNCell(_Gated):
     reading, gates = "phi", ("W_u",)
     reads_input = False
 
-    def update(self, x: Any) -> Any:
+    def update(self, x: Float[Array, "... I"]) -> Float[Array, "... H"]:
         z = self.phi(x)
         f = self.gate("W_u", z)
         self.h.value = f * self.h.value + (1 - f) * z
@@ -188,7 +189,7 @@ class CFNCell(_Gated):
 
     reading, gates = "Wh", ("Wf", "Wi")
 
-    def update(self, x: Any) -> Any:
+    def update(self, x: Float[Array, "... I"]) -> Float[Array, "... H"]:
         f, i = (self.gate(name, x) for name in self.gates)
         self.h.value = f * jnp.tanh(self.h.value) + i * jnp.tanh(self.Wh(x))
         return self.h.value
@@ -241,7 +242,7 @@ class LRUCell(brainstate.nn.Module):
         for h in (self.h_re, self.h_im):
             h.value = jnp.zeros_like(h.value)
 
-    def update(self, x: Any) -> Any:
+    def update(self, x: Float[Array, "... D"]) -> Float[Array, "... D"]:
         decay, angle = jnp.exp(-jnp.exp(self.nu_log.value)), jnp.exp(self.theta_log.value)
         a, b, gain = decay * jnp.cos(angle), decay * jnp.sin(angle), jnp.exp(self.gamma_log.value)
         re, im = self.h_re.value, self.h_im.value
