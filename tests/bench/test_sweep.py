@@ -173,7 +173,7 @@ def test_a_disk_that_is_full_at_once_is_one_message(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(record, "write_bytes", full)
-    with pytest.raises(BadInput, match=r"a folder that can be written, .* No space left"):
+    with pytest.raises(BadInput, match=r"a folder that can be written; .* No space left"):
         sweep.run(cells, folder, {})
 
 
