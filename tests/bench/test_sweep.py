@@ -192,7 +192,7 @@ def test_an_ended_sweep_keeps_its_records_and_goes_on(
 ) -> None:
     out = tmp_path / "out"
     seeds = "seed=" + ",".join(str(5 * i) for i in range(8))
-    process = start(out, seeds)
+    process = start(out, seeds, PLANTED_HOLD=str(out / "cells"))
     wait_for(lambda: len(list((out / "cells").glob("*.json"))) >= 2)
     process.send_signal(number)
     process.communicate(timeout=30)
