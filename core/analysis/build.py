@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from core.analysis.capture import trace_step, uses, with_copies
+from core.analysis.capture import trace_step
 from core.analysis.cuts import credited_states, read_states, with_cuts
 from core.analysis.graph import Graph, Group, Hidden
 from core.analysis.operation import Block, Operation, Parameter
@@ -61,7 +61,6 @@ def build_graph(
 
 def _analysed(graph: Graph, every_path: bool) -> Graph:
     read = read_states(graph)
-    graph = _with_copies(graph)
     fixed_y = dependencies(graph)
     later = frozenset() if every_path else delays(graph)
     check_other_states(graph, later)
@@ -93,18 +92,6 @@ def operand_labels(graph: Graph, op: Operation, fixed_y: Sources) -> dict[int, n
     dtype = graph.program.avals[op.x].dtype
     x = Hidden(f"what {op.name} reads", op.x, op.x, op.x_shape, dtype)
     return labels_of(graph, x, fixed_y)
-
-
-def _with_copies(graph: Graph) -> Graph:
-    """A variable of its own for every place where a parameter is read.
-
-    Where it reaches a state it is one number per neuron; in an operand, in an output or in a layer
-    of another width the same parameter has another shape.
-    """
-    weights = {op.w for op in graph.operations}
-    new = itertools.count(max(graph.program.avals) + 1)
-    places = [(use, v) for v, u in uses(graph).items() for use in (u if v in weights else u[1:])]
-    return with_copies(graph, {place: next(new) for place in places})
 
 
 # -- groups, blocks, cuts

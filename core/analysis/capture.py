@@ -22,11 +22,11 @@ from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
 from core.equations.differential import RULES, differential, is_real
 from core.equations.labels import unlinear
 from core.equations.links import carries_gradient
-from core.equations.program import Atom, Equation, Program, flatten_jaxpr, grafted
+from core.equations.program import Atom, Equation, Program, Writer, flatten_jaxpr
 from core.errors import NotRepresentable
 from core.lowering import is_product, lowered
 
-__all__ = ["trace_step", "uses", "with_copies"]
+__all__ = ["trace_step"]
 
 
 def trace_step(
@@ -126,12 +126,7 @@ def trace_step(
     }
     out_atoms = (*jax.tree.leaves(out), *shown.values())
     operations = _find_operations(body, program, data, trainable, names)
-    known = {id(op.eqn) for op in operations}
-    used = [v for eqn in body if id(eqn) not in known for v in eqn.variables]
-    used += [a for a in out_atoms if isinstance(a, int)]
-    used += [a for a in (*(h.new for h in hidden), *(new for _, new in others)) if a in trainable]
-    plain = tuple(dict.fromkeys(v for v in used if v in trainable and v not in data))
-    return Graph(
+    graph = Graph(
         program,
         prelude=tuple(prelude),
         body=tuple(body),
@@ -145,7 +140,7 @@ def trace_step(
         others=tuple(others),
         operations=operations,
         parameters=(),
-        plain=plain,
+        plain=(),
         groups=(),
         names=names,
         clock={k: jax.tree.map(jax.typeof, v) for k, v in clock.items() if k in ticking},
@@ -154,6 +149,7 @@ def trace_step(
         parts=parts,
         rules=rules,
     )
+    return _with_copies(graph, trainable)
 
 
 def _moves(aval: Any) -> bool:
@@ -170,25 +166,15 @@ def _apart(
       The program, in which the array is put together from its entries at the beginning of the step
       and taken apart at its end; the entries' variables before and after.
     """
-    aval = program.avals[var]
-    avals, count = dict(program.avals), aval.shape[-1]
-
-    def fresh(like: Any) -> int:
-        avals[len(avals)] = like
-        return len(avals) - 1
-
-    def made(f: Any, like: Any, inputs: Sequence[Atom], outputs: Sequence[int] = ()) -> Any:
-        return grafted(flatten_jaxpr(jax.make_jaxpr(f)(*like)), inputs, outputs, fresh)
-
-    whole = jax.ShapeDtypeStruct(aval.shape, aval.dtype)
-    entries = [jax.ShapeDtypeStruct(aval.shape[:-1], aval.dtype)] * count
-    own = tuple(fresh(jax.core.ShapedArray(e.shape, e.dtype)) for e in entries)
-    first, _ = made(lambda *e: jnp.stack(e, -1), entries, own, (var,))
-    last, new_own = made(
-        lambda a: [lax.index_in_dim(a, k, -1, keepdims=False) for k in range(count)], [whole], [new]
-    )
-    equations = (*first, *program.equations, *last)
-    return replace(program, equations=equations, avals=avals), own, tuple(new_own)
+    aval, writer = program.avals[var], Writer(program.avals)
+    places, entry = range(aval.shape[-1]), jax.core.ShapedArray(aval.shape[:-1], aval.dtype)
+    before, after = (tuple(writer.fresh(entry) for _ in places) for _ in range(2))
+    stack = jax.make_jaxpr(lambda *entries: jnp.stack(entries, -1))(*(entry for _ in places))
+    writer.graft(flatten_jaxpr(stack), before, [var])
+    writer.written += program.equations
+    take = jax.make_jaxpr(lambda a: [lax.index_in_dim(a, k, -1, keepdims=False) for k in places])
+    writer.graft(flatten_jaxpr(take(aval)), [new], after)
+    return replace(program, equations=tuple(writer.written), avals=writer.avals), before, after
 
 
 def _traced(
@@ -266,61 +252,42 @@ def _find_operations(
     return tuple(operations)
 
 
-def uses(graph: Graph) -> dict[int, list[int]]:
-    """Where parameters are read but by operations: ids of equations, and ends of the step."""
-    own = {id(op.eqn) for op in graph.operations}
-    found: dict[int, list[int]] = {v: [] for v in graph.plain}
-    for eqn in graph.body:
-        for v in dict.fromkeys(eqn.variables) if id(eqn) not in own else ():
-            if v in found:
-                found[v].append(id(eqn))
-    for use, atom in _ends(graph):
-        if isinstance(atom, int) and use not in found.get(atom, [use]):
-            found[atom].append(use)
-    return found
+def _with_copies(graph: Graph, weights: Set[int]) -> Graph:
+    """A variable of its own for every place where a weight is read.
 
-
-OUTPUT = -1  # the use in an output; the new value of the k-th hidden or other state is -2 - k
-
-
-def _ends(graph: Graph) -> list[tuple[int, Atom]]:
-    new = [*(h.new for h in graph.hidden), *(after for _, after in graph.others)]
-    return [*((OUTPUT, a) for a in graph.out_atoms), *((-2 - k, a) for k, a in enumerate(new))]
-
-
-def with_copies(graph: Graph, copies: Mapping[tuple[int, int], int]) -> Graph:
-    """The same step, where uses of parameters read copies.
-
-    Args:
-      copies: new variables by use, as in `uses`, and parameter.
+    Where it reaches a state it is one number per neuron; in an operand, in an output or in a layer
+    of another width the same parameter has another shape.
     """
-    originals = {copy: v for (_, v), copy in copies.items()}
+    products, matrices = {id(op.eqn) for op in graph.operations}, {op.w for op in graph.operations}
+    avals, names = dict(graph.program.avals), dict(graph.names)
+    first, copies = list[int](), dict[int, int]()
 
-    def own(use: int, atom: Any) -> Any:
-        return copies.get((use, atom), atom) if isinstance(atom, int) else atom
+    def here(v: int) -> int:
+        if v not in matrices and v not in first:
+            first.append(v)
+            return v
+        copy = max(avals) + 1
+        avals[copy], names[copy], copies[copy] = avals[v], names[v], v
+        return copy
 
-    ends = iter([own(*end) for end in _ends(graph)])
-    avals, names = graph.program.avals, graph.names
-    graph = replace(
+    def placed(*atoms: Any) -> tuple[Any, ...]:
+        own = {a: here(a) for a in dict.fromkeys(atoms) if isinstance(a, int) and a in weights}
+        return tuple(own.get(a, a) if isinstance(a, int) else a for a in atoms)
+
+    return replace(
         graph,
-        program=replace(
-            graph.program, avals={**avals, **{c: avals[v] for c, v in originals.items()}}
-        ),
         body=tuple(
-            replace(eqn, inputs=tuple(own(id(eqn), a) for a in eqn.inputs))
-            if any((id(eqn), v) in copies for v in eqn.variables)
-            else eqn
+            eqn if id(eqn) in products else replace(eqn, inputs=placed(*eqn.inputs))
             for eqn in graph.body
         ),
-        out_atoms=tuple(next(ends) for _ in graph.out_atoms),
-        hidden=tuple(replace(h, new=next(ends)) for h in graph.hidden),
-        others=tuple((v, next(ends)) for v, _ in graph.others),
-        names={**names, **{c: names[v] for c, v in originals.items()}},
-        copies=originals,
-        plain=(*graph.plain, *originals),
+        out_atoms=placed(*graph.out_atoms),
+        hidden=tuple(replace(h, new=placed(h.new)[0]) for h in graph.hidden),
+        others=tuple((v, placed(new)[0]) for v, new in graph.others),
+        program=replace(graph.program, avals=avals),
+        names=names,
+        copies=copies,
+        plain=(*first, *copies),
     )
-    read = uses(graph)
-    return replace(graph, plain=tuple(v for v in graph.plain if read[v]))
 
 
 def _path(state: str, key: tuple[Any, ...]) -> str:

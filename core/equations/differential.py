@@ -9,7 +9,7 @@ these equations have the pattern of the step's own, their values mean nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -18,17 +18,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend import core as jex
-from jax.extend.core import primitives
 
-from core.equations.program import Atom, Constant, Equation, Program, bind, flatten_jaxpr, grafted
+from core.equations.program import (
+    Atom,
+    Constant,
+    Equation,
+    Program,
+    Writer,
+    aval_of,
+    bind,
+    flatten_jaxpr,
+    traced,
+)
 
 __all__ = ["LONGEST_LOOP", "RULES", "counts", "differential", "is_real", "tangent", "unrolled"]
 
 # Functions with a rule of their own.
 RULES = ("custom_jvp_call", "custom_vjp_call")
-
-# Calls that hold a jaxpr under this name, and would be inlined but for what they tell XLA or vmap.
-_WRAPPED = {"custom_vmap_call": "call"}
 
 # A longer loop is not written out, and refused where a gradient would pass through it.
 LONGEST_LOOP = 4096
@@ -58,121 +64,78 @@ def differential(
         is.
       known: programs by the id of the equation's parameters, to be kept between calls; filled.
     """
-    writer = _Writer(dict(avals), set(moving), known)
+    writer = _Differential(avals, moving, known)
     for eqn in equations:
         writer.write(eqn)
     return tuple(writer.written), writer.avals
 
 
-class _Writer:
+class _Differential(Writer):
     def __init__(
-        self, avals: dict[int, Any], moving: set[int], known: dict[int, Program | None]
+        self, avals: Mapping[int, Any], moving: Iterable[int], known: dict[int, Program | None]
     ) -> None:
-        self.avals, self.moving, self.known = avals, moving, known
-        self.written: list[Equation] = []
-        self.count = max(avals, default=-1)
+        super().__init__(avals)
+        self.moving, self.known = set(moving), known
 
     def write(self, eqn: Equation) -> None:
         """Append an equation, or what it stands for."""
-        if not any(v in self.moving and is_real(self.avals[v]) for v in eqn.variables):
-            self.written.append(eqn)
-        elif eqn.name in RULES:
-            self._rule(eqn)
-        elif eqn.name == "cond":
-            self._branches(eqn)
-        elif eqn.name == "optimization_barrier":
-            for a, v in zip(eqn.inputs, eqn.outputs, strict=True):
-                self._append(eqn, primitives.copy_p, (a,), v)
-        else:
-            program = self._program(eqn, _body)
-            if program is None:
-                self._keep(eqn)
-            else:
-                self._graft(eqn, program, self._copied(eqn), eqn.outputs)
+        moves = any(map(self._moves, eqn.inputs))
+        program = self._program(eqn) if moves and eqn.name in _HOLDING else None
+        if program is not None:
+            # Moving operands under a name of their own: inside, the shape of a parameter is not
+            # free.
+            inputs = [self._copied(eqn, v) for v in dict.fromkeys(eqn.variables)]
+            outputs = [v for v in eqn.outputs if eqn.name not in RULES or is_real(self.avals[v])]
+            self.graft(program, inputs, outputs, eqn.source_info)
+            return
+        self.written.append(eqn)
+        if moves and eqn.name != "stop_gradient":
+            self.moving.update(eqn.outputs)
 
-    def _append(self, eqn: Equation, primitive: Any, inputs: tuple[Atom, ...], output: int) -> None:
-        new = Equation(primitive, inputs, (output,), {}, eqn.source_info)
-        self.written.append(new)
-        if not self.moving.isdisjoint(new.variables):
-            self.moving.add(output)
+    def _moves(self, a: Atom) -> bool:
+        return isinstance(a, int) and a in self.moving and is_real(self.avals[a])
 
-    def _fresh(self, aval: Any) -> int:
-        self.count += 1
-        self.avals[self.count] = aval
-        return self.count
+    def _copied(self, eqn: Equation, v: int) -> int:
+        if not self._moves(v):
+            return v
+        own = self.fresh(self.avals[v])
+        self.copy(v, own, eqn.source_info)
+        return own
 
-    def _program(self, eqn: Equation, make: Any) -> Program | None:
+    def _program(self, eqn: Equation) -> Program | None:
         key = id(eqn.params)
         if key not in self.known:
-            self.known[key] = make(eqn, self.avals)
+            f = tangent(eqn, self.avals) if eqn.name in RULES else _HOLDING[eqn.name](eqn.params)
+            self.known[key] = None if f is None else traced(f, eqn, self.avals)
         return self.known[key]
 
-    def _rule(self, eqn: Equation) -> None:
-        program = self._program(eqn, tangent)
-        if program is None:  # not linear
-            self._keep(eqn)
-            return
-        at: list[Atom] = []
-        for a in eqn.inputs:
-            if isinstance(a, int) and is_real(self.avals[a]):
-                v = self._fresh(self.avals[a])
-                self._append(eqn, primitives.stop_gradient_p, (a,), v)
-                self.moving.discard(v)
-                a = v
-            at.append(a)
-        moved = [a for a in self._copied(eqn) if isinstance(a, int) and is_real(self.avals[a])]
-        outputs = [v for v in eqn.outputs if is_real(self.avals[v])]
-        self._graft(eqn, program, [*at, *moved], outputs)
 
-    def _branches(self, eqn: Equation) -> None:
-        which, *operands = self._copied(eqn)
-        ends = []
-        for k, branch in enumerate(eqn.params["branches"]):
-            program = flatten_jaxpr(branch)
-            ends.append([self._fresh(self.avals[v]) for v in eqn.outputs])
-            self._graft(eqn, program, operands, ends[k])
-        for v, *made in zip(eqn.outputs, *ends, strict=True):
-            self._append(eqn, primitives.select_n_p, (which, *made), v)
-
-    def _copied(self, eqn: Equation) -> list[Atom]:
-        """The operands, moving ones under a name of their own: inside, the shape of a parameter is
-        not free."""
-        found: list[Atom] = []
-        for a in eqn.inputs:
-            if isinstance(a, int) and a in self.moving and is_real(self.avals[a]):
-                v = self._fresh(self.avals[a])
-                self._append(eqn, primitives.copy_p, (a,), v)
-                a = v
-            found.append(a)
-        return found
-
-    def _keep(self, eqn: Equation) -> None:
-        self.written.append(eqn)
-        self.moving.update(eqn.outputs)
-
-    def _graft(
-        self, eqn: Equation, program: Program, inputs: Sequence[Atom], outputs: Sequence[int]
-    ) -> None:
-        """Write a program of its own in place of `eqn`."""
-        inner, ends = grafted(program, inputs, outputs, self._fresh, eqn.source_info)
-        for new in inner:
-            self.write(new)
-        for a, v in zip(ends, outputs, strict=True):
-            if a != v:
-                self._append(eqn, primitives.copy_p, (a,), v)
+# -- what stands for an equation, as a function of its operands; None where it stays
 
 
-# -- programs that stand for an equation
+def _chosen(params: Mapping[str, Any]) -> Callable[..., Any]:
+    """Of all branches."""
+    branches = [jex.jaxpr_as_fun(branch) for branch in params["branches"]]
+
+    def chosen(which: Any, *operands: Any) -> list[Any]:
+        every = zip(*(branch(*operands) for branch in branches), strict=True)
+        return [lax.select_n(which, *made) for made in every]
+
+    return chosen
 
 
-def _body(eqn: Equation, avals: Mapping[int, Any]) -> Program | None:
-    """What a call or a loop computes; None for a single operation."""
-    if eqn.name in _WRAPPED:
-        return flatten_jaxpr(eqn.params[_WRAPPED[eqn.name]])
-    if eqn.name == "scan" and eqn.params["length"] <= LONGEST_LOOP:
-        operands = [_like(avals, a) for a in eqn.inputs]
-        return flatten_jaxpr(jax.make_jaxpr(partial(unrolled, eqn.params))(*operands))
-    return None
+def _turned(params: Mapping[str, Any]) -> Callable[..., Any] | None:
+    return partial(unrolled, params) if params["length"] <= LONGEST_LOOP else None
+
+
+# Equations that hold others. The last two would be inlined but for what they tell XLA or vmap.
+_HOLDING: dict[str, Any] = {
+    **dict.fromkeys(RULES),
+    "cond": _chosen,
+    "scan": _turned,
+    "custom_vmap_call": lambda params: jex.jaxpr_as_fun(params["call"]),
+    "optimization_barrier": lambda params: lambda *operands: operands,
+}
 
 
 def counts(params: Mapping[str, Any]) -> tuple[int, int]:
@@ -198,9 +161,9 @@ def unrolled(params: Mapping[str, Any], *operands: Any) -> list[Any]:
     return [*carry, *(jnp.stack(y) for y in ys)]
 
 
-def tangent(eqn: Equation, avals: Mapping[int, Any]) -> Program | None:
-    """What a rule says: from the operands, and tangents of the real ones, to the tangents of the
-    real outputs. None where what is pulled back is not linear in the cotangents.
+def tangent(eqn: Equation, avals: Mapping[int, Any]) -> Callable[..., Any] | None:
+    """What a rule says: from the operands, at which it is taken and which move, to the real outputs
+    as they move. None where what is pulled back is not linear in the cotangents.
 
     A rule may exist in reverse alone, so it is taken there and transposed.
     """
@@ -208,7 +171,7 @@ def tangent(eqn: Equation, avals: Mapping[int, Any]) -> Program | None:
     made = [_like(avals, v) for v in eqn.outputs if is_real(avals[v])]
     primals = [_like(avals, a) for a in eqn.inputs]
 
-    def pull(primals: list[Any]) -> Any:
+    def pull(primals: Sequence[Any]) -> Any:
         def call(*values: Any) -> list[Any]:
             full = list(primals)
             for i, value in zip(moving, values, strict=True):
@@ -222,14 +185,15 @@ def tangent(eqn: Equation, avals: Mapping[int, Any]) -> Program | None:
     if not is_linear(back, back.inputs[len(primals) :]):
         return None
 
-    def push(primals: list[Any], moved: list[Any]) -> Any:
-        return jax.linear_transpose(pull(primals), made)(tuple(moved))[0]
+    def push(*operands: Any) -> Any:
+        at = [lax.stop_gradient(a) for a in operands]
+        return jax.linear_transpose(pull(at), made)(tuple(operands[i] for i in moving))[0]
 
-    return flatten_jaxpr(jax.make_jaxpr(push)(primals, [primals[i] for i in moving]))
+    return push
 
 
 def _like(avals: Mapping[int, Any], a: Atom) -> jax.ShapeDtypeStruct:
-    aval = jax.typeof(a.value) if isinstance(a, Constant) else avals[a]
+    aval = aval_of(avals, a)
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
 
 

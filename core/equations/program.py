@@ -16,19 +16,22 @@ import jax
 import numpy as np
 from jax.extend import core as jex
 from jax.extend import source_info_util
+from jax.extend.core import primitives
 
 __all__ = [
     "Constant",
     "Equation",
     "Program",
     "Settled",
+    "Writer",
+    "aval_of",
     "bind",
     "evaluate",
     "flatten_jaxpr",
-    "grafted",
     "needed",
     "reached",
     "read",
+    "traced",
     "variables_of",
 ]
 
@@ -143,50 +146,69 @@ def flatten_jaxpr(closed: Any) -> Program:
     return Program(inputs, tuple(needed(equations, outputs)), outputs, constants, avals)
 
 
-def grafted(
-    program: Program,
-    inputs: Sequence[Atom],
-    outputs: Sequence[int],
-    fresh: Callable[[Any], int],
-    around: tuple[Any, ...] = (),
-) -> tuple[list[Equation], list[Atom]]:
-    """A program among the variables of another one.
+def aval_of(avals: Mapping[int, Any], atom: Atom) -> Any:
+    """Shape and dtype of an operand."""
+    return jax.typeof(atom.value) if isinstance(atom, Constant) else avals[atom]
+
+
+def traced(f: Callable[..., Any], eqn: Equation, avals: Mapping[int, Any]) -> Program:
+    """What a function of an equation's operands computes, as a program of its variables."""
+    variables = tuple(dict.fromkeys(eqn.variables))
+
+    def of_variables(*values: Any) -> Any:
+        env = dict(zip(variables, values, strict=True))
+        return f(*(read(env, a) for a in eqn.inputs))
+
+    like = (jax.ShapeDtypeStruct(avals[v].shape, avals[v].dtype) for v in variables)
+    return flatten_jaxpr(jax.make_jaxpr(of_variables)(*like))
+
+
+class Writer:
+    """Writes equations one after the other; `write` may put others in place of one.
 
     Args:
-      inputs: its operands there.
-      outputs: the variables that its results are to be.
-      fresh: makes a variable of a shape and dtype.
-      around: where it is called from.
-
-    Returns:
-      Its equations, and its results: those of `outputs`, but for what is an operand, a constant,
-      or the same as another result.
+      avals: of the variables so far, numbered from zero on.
     """
-    given: dict[int, Atom] = dict(zip(program.inputs, inputs, strict=True))
-    given.update((v, Constant(value)) for v, value in program.constants.items())
-    named: dict[int, int] = {}
-    for end, v in zip(program.outputs, outputs, strict=False):
-        if isinstance(end, int) and end not in given:
-            named.setdefault(end, v)
 
-    def there(a: Atom) -> Atom:
-        return a if isinstance(a, Constant) else named[a] if a in named else given[a]
+    def __init__(self, avals: Mapping[int, Any]) -> None:
+        self.avals, self.written = dict(avals), list[Equation]()
 
-    equations = []
-    for eqn in program.equations:
-        for v in eqn.outputs:
-            if v not in named:
-                named[v] = fresh(program.avals[v])
-        equations.append(
-            Equation(
-                eqn.primitive,
-                tuple(map(there, eqn.inputs)),
-                tuple(named[v] for v in eqn.outputs),
-                eqn.params,
-                (*eqn.source_info, *around),
-            )
-        )
-    return equations, list(map(there, program.outputs))
+    def write(self, eqn: Equation) -> None:
+        self.written.append(eqn)
+
+    def fresh(self, aval: Any) -> int:
+        self.avals[len(self.avals)] = aval
+        return len(self.avals) - 1
+
+    def copy(self, a: Atom, v: int, source_info: tuple[Any, ...]) -> None:
+        self.write(Equation(primitives.copy_p, (a,), (v,), {}, source_info))
+
+    def graft(
+        self,
+        program: Program,
+        operands: Sequence[Atom],
+        results: Sequence[int],
+        around: tuple[Any, ...] = (),
+    ) -> None:
+        """Write a program whose operands and results are these, called from `around`."""
+        there: dict[int, Atom] = dict(zip(program.inputs, operands, strict=True))
+        there.update((v, Constant(value)) for v, value in program.constants.items())
+        for end, v in zip(program.outputs, results, strict=True):
+            if isinstance(end, int):
+                there.setdefault(end, v)
+
+        def named(a: Atom) -> Any:
+            if isinstance(a, int) and a not in there:
+                there[a] = self.fresh(program.avals[a])
+            return there[a] if isinstance(a, int) else a
+
+        for eqn in program.equations:
+            inputs, outputs = tuple(map(named, eqn.inputs)), tuple(map(named, eqn.outputs))
+            source_info = (*eqn.source_info, *around)
+            self.write(Equation(eqn.primitive, inputs, outputs, eqn.params, source_info))
+        for end, v in zip(program.outputs, results, strict=True):
+            if (a := named(end)) != v:
+                self.copy(a, v, around)
 
 
 def needed(

@@ -9,7 +9,7 @@ import jax
 from jax import lax
 
 from core.equations.differential import is_real, tangent
-from core.equations.program import bind, evaluate, read
+from core.equations.program import bind, traced
 from core.lowering.lowered import lowered
 from core.lowering.site import Rewritten, Site, is_product, rule
 
@@ -17,30 +17,25 @@ from core.lowering.site import Rewritten, Site, is_product, rule
 @rule("custom_jvp_call", "custom_vjp_call")
 def spelled_out(site: Site) -> Rewritten | None:
     eqn = site.eqn
-    moves = site.moves()
     if not any(site.is_weight(i) and len(site.shape(i)) > 1 for i in range(len(eqn.inputs))):
         return None
-    program = tangent(eqn, site.avals)
-    if program is None:  # not linear
+    along = tangent(eqn, site.avals)
+    if along is None:  # not linear
         return None
-    real = [i for i, a in enumerate(eqn.inputs) if isinstance(a, int) and is_real(site.avals[a])]
-    flags = [*moves, *(moves[i] for i in real)]
-    data = [v for v, moving in zip(program.inputs, flags, strict=True) if moving]
-    written, reached = lowered(program, data)
+    program = traced(along, eqn, site.avals)
+    variables = zip(program.inputs, dict.fromkeys(eqn.variables), strict=True)
+    written, reached = lowered(program, [own for own, v in variables if v in site.data])
     if not any(is_product(e, reached, written.avals) for e in written.equations):
         return None
 
     def spelled(*operands: Any) -> list[Any]:
-        stopped = [lax.stop_gradient(a) for a in operands]
-        moved = [operands[i] for i in real]
-        env = {**program.constants, **dict(zip(program.inputs, [*stopped, *moved], strict=True))}
-        evaluate(program.equations, env)
-        along = iter([read(env, a) for a in program.outputs])
+        linear = iter(along(*operands))
         found = []
-        for value, v in zip(bind(eqn, stopped), eqn.outputs, strict=True):
+        values = bind(eqn, [lax.stop_gradient(a) for a in operands])
+        for value, v in zip(values, eqn.outputs, strict=True):
             if is_real(site.avals[v]):
-                linear = next(along)
-                value = linear + lax.stop_gradient(value - linear)
+                moved = next(linear)
+                value = moved + lax.stop_gradient(value - moved)
             found.append(jax.numpy.asarray(value))
         return found
 
