@@ -32,7 +32,7 @@ from core.algorithms.d_rtrl import D_RTRL
 from core.analysis.decay import constant_decay
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation
-from core.analysis.readers import Reader, is_read, readers, with_components
+from core.analysis.reach import Reader, is_read, readers, with_components
 from core.execution.readings import reading
 from core.execution.rollout import Record
 from core.execution.window import Derivatives
@@ -104,7 +104,7 @@ class EProp(D_RTRL):
                     if block.group == readout.below:
                         of_block[z] = d[..., block.columns].astype(dtype)
             assert isinstance(op, Operation)
-            matrices.append(op.matrix(behind[op.w]))
+            matrices.append(behind[op.w])
         flows = tuple(map(tuple, f))
         return replace(local, transition=tuple(transition), f=flows, own=tuple(matrices))
 

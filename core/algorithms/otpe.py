@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from core.algorithms.ottt import OTTT
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation
-from core.analysis.readers import Reader, readers
+from core.analysis.reach import Reader, readers
 from core.execution.axes import along, forget
 from core.execution.readings import reading
 from core.execution.recurrence import accumulate, remembered
@@ -79,7 +79,7 @@ class OTPE(OTTT):
             op = graph.sources[reader.source]
             assert isinstance(op, Operation)
             dz = reading(graph, values, record, reader.source).sources
-            read.append((dz, op.matrix(behind[op.w])))
+            read.append((dz, behind[op.w]))
         return replace(local, own=tuple(read))
 
     def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:

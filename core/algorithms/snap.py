@@ -40,8 +40,7 @@ import numpy as np
 from core.algorithms.d_rtrl import D_RTRL
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
-from core.analysis.reach import neurons_in_reach, with_own_products
-from core.analysis.readers import with_components
+from core.analysis.reach import neurons_in_reach, with_components, with_own_products
 from core.errors import InvalidArgument, NotRepresentable
 from core.execution.coupling import couplings
 from core.execution.rollout import Record

@@ -213,7 +213,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
                 for i in graph.live
             ),
             tuple(
-                op.native_y(q).astype(graph.program.avals[op.y].dtype)
+                q.astype(graph.program.avals[op.y].dtype)
                 for op, q in zip(operations, dq[:split], strict=True)
             ),
             tuple(

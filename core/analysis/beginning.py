@@ -20,8 +20,8 @@ from brainstate._state import TRACE_CONTEXT  # who is told of new states has no 
 from jax.extend import core as jex
 
 from core.equations.differential import is_real
-from core.equations.links import differentiable
-from core.equations.program import flatten_jaxpr, reached
+from core.equations.links import reached
+from core.equations.program import flatten_jaxpr
 from core.errors import NotRepresentable
 
 __all__ = ["Beginning", "learned_beginning"]
@@ -141,7 +141,7 @@ def _beginning(model: Any, function: Any, found: Any, lead: tuple[int, ...]) -> 
         for v, own in held.items()
         if isinstance(states[min(own)], brainstate.ParamState) and is_real(program.avals[v])
     }
-    learned = reached(program.equations, params, differentiable(program.avals))
+    learned = reached(program.equations, params, program.avals)
 
     present = model.states(brainstate.HiddenState)
     outputs, hidden, places, first = program.outputs, [], [], 0

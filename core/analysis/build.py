@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -28,12 +28,11 @@ from core.analysis.other_states import (
     dependencies,
 )
 from core.equations.labels import propagate
-from core.equations.movement import NONE
-from core.equations.program import Equation, needed
-from core.equations.relations import closure, components, partners
+from core.equations.links import NONE
+from core.equations.program import Equation, closure, needed
 from core.errors import NotRepresentable
 
-__all__ = ["build_graph", "join_biases", "operand_labels"]
+__all__ = ["build_graph", "covered", "join_biases", "labels_of"]
 
 
 def build_graph(
@@ -87,13 +86,6 @@ def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray
     )
 
 
-def operand_labels(graph: Graph, op: Operation, fixed_y: Sources) -> dict[int, np.ndarray]:
-    """Which place of what an operation reads each element of each variable feeds."""
-    dtype = graph.program.avals[op.x].dtype
-    x = Hidden(f"what {op.name} reads", op.x, op.x, op.x_shape, dtype)
-    return labels_of(graph, x, fixed_y)
-
-
 # -- groups, blocks, cuts
 
 
@@ -116,7 +108,8 @@ def _with_groups(
                 )
             couplings.add((s, p))
     groups = []
-    for states in components(len(graph.hidden), couplings):
+    both = couplings | {(p, s) for s, p in couplings}
+    for states in sorted({tuple(sorted(closure([s], both))) for s in range(len(graph.hidden))}):
         if read.isdisjoint(states):
             continue
         leads = {op.lead for op in graph.operations for s in states if op.y in labels[s]}
@@ -129,14 +122,14 @@ def _with_groups(
         lead = leads.pop() if leads else graph.hidden[states[0]].shape[:-1]
         reads = {(states.index(s), states.index(p)) for s, p in couplings if s in states}
         n = math.prod(graph.hidden[states[0]].shape) // math.prod(lead)
-        groups.append(Group(tuple(states), lead, n, frozenset(reads)))
+        groups.append(Group(states, lead, n, frozenset(reads)))
     return replace(graph, groups=tuple(groups))
 
 
 def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
     operations = []
     for op in graph.operations:
-        blocks = _blocks(graph, op.y, op.name, labels, op.canonical_y)
+        blocks = _blocks(graph, op.y, op.name, labels)
         operations.append(replace(op, blocks=blocks))
     parameters: list[Parameter] = []
     plain: list[int] = []
@@ -154,7 +147,7 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
             )
         (shape,) = shapes
         group = next(g for g in graph.groups for s in g.states if var in labels[s])
-        blocks = _blocks(graph, var, graph.names[var], labels, lambda label: label)
+        blocks = _blocks(graph, var, graph.names[var], labels)
         users = [eqn.name for eqn in graph.body if var in eqn.variables]
         aval = graph.program.avals[var]
         named = [*(op.name for op in graph.operations), *(p.name for p in parameters)]
@@ -170,7 +163,7 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
 
 
 def _blocks(
-    graph: Graph, var: int, name: str, labels: list[dict[int, np.ndarray]], canonical: Any
+    graph: Graph, var: int, name: str, labels: list[dict[int, np.ndarray]]
 ) -> tuple[Block, ...]:
     """Cut the outputs of a source into runs that feed consecutive neurons of a group.
 
@@ -191,7 +184,7 @@ def _blocks(
                     "Use one dtype for both, or train with core.BPTT.",
                 )
         merged = np.maximum.reduce(list(found.values()))
-        rows = canonical(merged).reshape(math.prod(group.lead), -1)
+        rows = merged.reshape(math.prod(group.lead), -1)
         first = rows[0]
         offsets = group.n * np.arange(len(rows))[:, None]
         expected = np.where(first == NONE, NONE, first + offsets)
@@ -207,7 +200,7 @@ def _blocks(
             fed = tuple(
                 k
                 for k, label in found.items()
-                if (canonical(label).reshape(len(rows), -1)[0, columns] != NONE).any()
+                if (label.reshape(len(rows), -1)[0, columns] != NONE).any()
             )
             blocks.append(Block(g, columns, neurons, fed))
     return tuple(blocks)
@@ -217,17 +210,25 @@ def _with_components(graph: Graph, credited: frozenset[int]) -> Graph:
     """Spend traces only on states whose previous value carries credit anywhere."""
     groups = []
     for group in graph.groups:
-        start = {k for k, s in enumerate(group.states) if s in credited}
-        live = closure(start, partners(group.reads, of=0))
-        groups.append(replace(group, live=tuple(sorted(live))))
-    graph = replace(graph, groups=tuple(groups))
+        start = [k for k, s in enumerate(group.states) if s in credited]
+        groups.append(replace(group, live=tuple(sorted(closure(start, group.reads)))))
+    return covered(replace(graph, groups=tuple(groups)), [group.reads for group in groups])
 
-    def covered(block: Block) -> Block:
-        group = graph.groups[block.group]
-        touched = closure(set(block.components), partners(group.reads, of=1))
-        return replace(block, components=tuple(s for s in group.live if s in touched))
 
-    return graph.with_blocks(covered)
+def covered(graph: Graph, reads: Sequence[Set[tuple[int, int]]]) -> Graph:
+    """Traces of all live states that a source moves, in the step or in a later one.
+
+    Args:
+      reads: of each group, which new state depends on which previous one.
+    """
+
+    def of(block: Block) -> Block:
+        moves = {(p, s) for s, p in reads[block.group]}
+        touched = closure(block.components, moves)
+        live = graph.groups[block.group].live
+        return replace(block, components=tuple(s for s in live if s in touched))
+
+    return graph.with_blocks(of)
 
 
 def join_biases(graph: Graph) -> Graph:
@@ -254,7 +255,7 @@ def join_biases(graph: Graph) -> Graph:
 
     def bias_of(op: Operation) -> int | None:
         add = only_reader(op.y)
-        if not op.trainable or not op.in_order or add is None or add.name not in ("add", "add_any"):
+        if not op.trainable or add is None or add.name not in ("add", "add_any"):
             return None
         for var in candidates:
             stretch = only_reader(var)

@@ -232,8 +232,7 @@ def _find_operations(
     for eqn in body:
         if not is_product(eqn, data, program.avals):
             continue
-        left, right = eqn.variables
-        x, w = (left, right) if left in data else (right, left)
+        x, w = eqn.variables
         name = names.get(w, "a constant matrix")
         same = sum(op.name == name for op in operations)
         operations.append(
@@ -244,9 +243,8 @@ def _find_operations(
                 name,
                 f"{name} (use {same + 1})" if same else name,
                 w in trainable,
-                x_first=left in data,
                 x_shape=program.avals[x].shape,
-                w_shape=program.avals[w].shape,
+                width=program.avals[w].shape[1],
             )
         )
     return tuple(operations)

@@ -30,9 +30,8 @@ from core.analysis.graph import Credit, Graph, Product
 from core.analysis.operation import Operation
 from core.equations.differential import differential
 from core.equations.elements import Elements, Mask, compact, union
-from core.equations.links import differentiable
-from core.equations.program import Equation, needed, reached
-from core.equations.relations import closure
+from core.equations.links import reached
+from core.equations.program import Equation, closure, needed
 
 __all__ = ["credited_states", "late_states", "loops_of", "read_states", "with_cuts"]
 
@@ -47,8 +46,8 @@ def read_states(graph: Graph) -> frozenset[int]:
         masks = [union(found.get(a, 0)) for a in atoms if isinstance(a, int)]
         return {i for i in range(len(graph.hidden)) if any(mask >> i & 1 for mask in masks)}
 
-    by_outputs = read_by(*graph.out_atoms)
-    return frozenset(closure(by_outputs, lambda i: read_by(graph.hidden[i].new)))
+    reads = [(i, k) for i, h in enumerate(graph.hidden) for k in read_by(h.new)]
+    return frozenset(closure(read_by(*graph.out_atoms), reads))
 
 
 def credited_states(graph: Graph) -> frozenset[int]:
@@ -73,8 +72,7 @@ def _credited(graph: Graph, hidden: Iterable[int], ends: set[int]) -> frozenset[
     sources = {graph.hidden[i].var: frozenset([i]) for i in hidden}
     avals = graph.program.avals
     step, avals = differential(graph.credit.equations, avals, sources, graph.rules)
-    passes = differentiable(avals)
-    found = reached(step, sources, lambda eqn: [v for v in passes(eqn) if v not in ends])
+    found = reached(step, dict.fromkeys(ends, frozenset[int]()) | sources, avals)
     return frozenset[int]().union(*(found.get(a, ()) for a in graph.out_atoms))
 
 
@@ -114,13 +112,14 @@ def loops_of(graph: Graph, new: Mapping[int, Mask] | None = None) -> list[Mask]:
     previous = {var: g for var, _, g in _states(graph)}
     found = _elements(graph).forward(previous, lambda v, mask: mask | new.get(v, 0))
     groups = range(len(graph.groups))
-    readers: dict[int, set[int]] = {g: set() for g in groups}
-    for op in graph.operations:
-        read = union(found.get(op.x, 0))
-        for g in groups:
-            if read >> g & 1:
-                readers[g].update(block.group for block in op.blocks)
-    below = [closure({g}, readers.__getitem__) for g in groups]
+    reads = {
+        (g, block.group)
+        for op in graph.operations
+        for g in groups
+        if union(found.get(op.x, 0)) >> g & 1
+        for block in op.blocks
+    }
+    below = [closure([g], reads) for g in groups]
     return [sum(1 << h for h in below[g] if g in below[h]) for g in groups]
 
 
@@ -141,14 +140,13 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
 
     def live(op: Operation, found: Mask) -> np.ndarray:
         """The groups that some reader of a column sees live, [H]."""
-        columns = op.canonical_y(elements.full(found, graph.program.avals[op.y].shape))
+        columns = elements.full(found, graph.program.avals[op.y].shape)
         return np.bitwise_or.reduce(columns.reshape(-1, op.width), axis=0)
 
     def at(v: int, found: Mask) -> Mask:
         if v in by_y:
             op = by_y[v]
-            columns = np.broadcast_to(live(op, found) & ~cuts[v], (*op.lead, op.width))
-            found = compact(op.native_y(columns))
+            found = compact(np.broadcast_to(live(op, found) & ~cuts[v], (*op.lead, op.width)))
         return np.where(np.not_equal(new[v], 0), everything, found) if v in new else found
 
     ends = {a: everything for a in graph.out_atoms if isinstance(a, int)}
@@ -186,7 +184,7 @@ class _Writer:
         """The groups by which a variable can differ under a cut."""
         previous = {var: g for var, _, g in _states(self.graph)}
         stopped = {
-            op.y: compact(op.native_y(np.broadcast_to(self.cuts[op.y], (*op.lead, op.width))))
+            op.y: compact(np.broadcast_to(self.cuts[op.y], (*op.lead, op.width)))
             for op in self.graph.operations
         }
 

@@ -75,7 +75,7 @@ def pieces(blocks: tuple[Block, ...], width: int) -> list[tuple[slice, tuple[int
 class Operation:
     """y = x W: a `dot_general` with one operand that depends on parameters and constants alone.
 
-    Canonical order of axes is x [lead, I], W [I, H], y [lead, H]; the equation may use another.
+    `core.lowering` has made it x [lead, I], W [I, H], y [lead, H].
     """
 
     eqn: Equation
@@ -84,9 +84,8 @@ class Operation:
     name: str
     label: str  # unique among the sources of a graph
     trainable: bool
-    x_first: bool
     x_shape: tuple[int, ...]
-    w_shape: tuple[int, ...]
+    width: int  # H
     blocks: tuple[Block, ...] = ()
     samples: tuple[int, ...] = ()  # axes over which the step is mapped
     bias: int | None = None  # the variable of b, [H] up to axes of length one
@@ -97,35 +96,12 @@ class Operation:
         return self.eqn.outputs[0]
 
     @property
-    def _contracting(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Contracted axes of x and of W."""
-        (left, right), _ = self.eqn.params["dimension_numbers"]
-        return (tuple(left), tuple(right)) if self.x_first else (tuple(right), tuple(left))
-
-    @property
-    def _own_lead(self) -> tuple[int, ...]:
-        return tuple(s for i, s in enumerate(self.x_shape) if i not in self._contracting[0])
-
-    @property
     def lead(self) -> tuple[int, ...]:
-        return (*self.samples, *self._own_lead)
-
-    @property
-    def _w_free(self) -> tuple[int, ...]:
-        return tuple(s for i, s in enumerate(self.w_shape) if i not in self._contracting[1])
+        return (*self.samples, *self.x_shape[:-1])
 
     @property
     def n_in(self) -> int:
-        return math.prod(self.x_shape[i] for i in self._contracting[0])
-
-    @property
-    def width(self) -> int:
-        return math.prod(self._w_free)
-
-    @property
-    def in_order(self) -> bool:
-        """Whether y is [lead, H] as it stands."""
-        return self.x_first and len(self._w_free) == 1
+        return self.x_shape[-1]
 
     @property
     def rows(self) -> int:
@@ -142,30 +118,15 @@ class Operation:
         """Axes of a trace between lead and the columns."""
         return (self.rows,)
 
-    def apply(self, x: Any, w: Any) -> Any:
-        """The equation itself, native order of axes."""
-        return bind(self.eqn, [x, w] if self.x_first else [w, x])[0]
-
     def joined(self, xs: Sequence[Any], columns: Sequence[slice], w: Any) -> Any:
-        """The equation where runs of columns have operands of their own, native order of axes."""
+        """The equation where runs of columns have operands of their own."""
         if len(xs) == 1:
-            return self.apply(xs[0], w)
-        options = {k: self.eqn.params[k] for k in ("precision", "preferred_element_type")}
-        matrix = self.matrix(w)
-        made = [
-            jnp.matmul(self._native_x_as_rows(x), matrix[:, run], **options)
-            for x, run in zip(xs, columns, strict=True)
-        ]
-        return self.native_y(jnp.concatenate(made, axis=-1))
+            return bind(self.eqn, [xs[0], w])[0]
+        runs = zip(xs, columns, strict=True)
+        return jnp.concatenate([bind(self.eqn, [x, w[:, run]])[0] for x, run in runs], axis=-1)
 
-    def _native_x_as_rows(self, x: Any) -> Any:
-        """[..., native] -> [..., lead, I]."""
-        moved = _contracted_last(x, self._contracting[0], len(self.x_shape))
-        return moved.reshape(*x.shape[: x.ndim - len(self.x_shape)], *self._own_lead, self.n_in)
-
-    def canonical_x(self, x: Any) -> Any:
-        """[..., native] -> [..., lead, rows]."""
-        x = self._native_x_as_rows(x)
+    def with_one(self, x: Any) -> Any:
+        """[..., lead, I] -> [..., lead, rows]."""
         if self.bias is None:
             return x
         return jnp.concatenate([x, jnp.ones((*x.shape[:-1], 1), x.dtype)], axis=-1)
@@ -176,35 +137,11 @@ class Operation:
         if dw is None and db is None:
             return None
         dtype = jnp.result_type(*(d for d in (dw, db) if d is not None))
-        parts = [jnp.zeros((self.n_in, self.width), dtype) if dw is None else self.matrix(dw)]
+        parts = [jnp.zeros((self.n_in, self.width), dtype) if dw is None else dw]
         if self.bias is not None:
             row = jnp.zeros((1, self.width), dtype) if db is None else db.reshape(1, self.width)
             parts.append(row)
         return jnp.concatenate(parts)
-
-    def matrix(self, w: Any) -> Any:
-        """Native -> [I, H]."""
-        contract = self._contracting[1]
-        free = [i for i in range(w.ndim) if i not in contract]
-        return w.transpose(*contract, *free).reshape(self.n_in, self.width)
-
-    def canonical_y(self, y: Any) -> Any:
-        """[..., native] -> [..., lead, H]."""
-        front = y.ndim - len(self._own_lead) - len(self._w_free)
-        if not self.x_first:
-            middle = front + len(self._w_free)
-            y = y.transpose(*range(front), *range(middle, y.ndim), *range(front, middle))
-        return y.reshape(*y.shape[:front], *self._own_lead, self.width)
-
-    def native_y(self, y: Any) -> Any:
-        """[..., lead, H] -> [..., native]."""
-        front = y.ndim - len(self._own_lead) - 1
-        # One tuple: numpy refuses to reshape to no axis at all when they are given one by one.
-        y = y.reshape((*y.shape[:front], *self._own_lead, *self._w_free))
-        if self.x_first:
-            return y
-        middle = front + len(self._own_lead)
-        return y.transpose(*range(front), *range(middle, y.ndim), *range(front, middle))
 
     def drive(self, x: Any, dw: Any, n_steps: int, columns: slice = slice(None)) -> Any:
         """dy = x dW of some columns, [K, lead, width]; zero when the weight does not move.
@@ -270,9 +207,3 @@ class Parameter:
     def cut(self, dw: Any, runs: Sequence[slice]) -> list[Any]:
         """As of an operation; `drive` takes the columns itself."""
         return [dw] * len(runs)
-
-
-def _contracted_last(x: Any, axes: tuple[int, ...], ndim: int) -> Any:
-    """Move `axes` of the trailing `ndim` axes to the end."""
-    last = [x.ndim - ndim + a for a in axes]
-    return x.transpose(*(i for i in range(x.ndim) if i not in last), *last)

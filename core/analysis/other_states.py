@@ -13,9 +13,8 @@ from core.analysis.cuts import loops_of
 from core.analysis.graph import Graph
 from core.equations.differential import RULES, is_real
 from core.equations.labels import unlinear
-from core.equations.links import differentiable
-from core.equations.program import reached
-from core.equations.relations import closure
+from core.equations.links import reached
+from core.equations.program import closure
 from core.errors import NotRepresentable
 
 __all__ = ["Sources", "check_delays", "check_other_states", "delays", "dependencies"]
@@ -25,23 +24,14 @@ CREDIT = -1  # what trainable weights and hidden states hand on; no variable
 Sources = Mapping[int, frozenset[Any]]
 
 
-def flow(graph: Graph, sources: Sources, through_operations: bool) -> dict[int, frozenset[Any]]:
-    """Which sources reach each variable by differentiable paths. Without `through_operations`,
-    an operation's output is a source of its own, ("y", its variable)."""
-    step = graph.differential
-    passes = differentiable(step.avals)
-    if through_operations:
-        return reached(step.equations, sources, passes)
-    fixed = {id(op.eqn): op.y for op in graph.operations}
-    ys = {y: frozenset([("y", y)]) for y in fixed.values()}
-    return reached(step.equations, {**sources, **ys}, lambda e: [] if id(e) in fixed else passes(e))
-
-
-def dependencies(graph: Graph) -> dict[int, frozenset[Any]]:
-    """Sources of each variable while every y is held fixed, as D requires."""
-    sources = {h.var: frozenset([("h", i)]) for i, h in enumerate(graph.hidden)}
-    sources |= {v: frozenset([("p", v)]) for v in graph.plain}
-    return flow(graph, sources, through_operations=False)
+def dependencies(graph: Graph, sources: Sources | None = None) -> dict[int, frozenset[Any]]:
+    """Which sources reach each variable by differentiable paths while every y is held fixed, as D
+    requires: states ("h", their place), an operation's output ("y", its variable), and parameters
+    ("p", their variable), of `plain` if no others are given."""
+    given = {h.var: frozenset([("h", i)]) for i, h in enumerate(graph.hidden)}
+    given |= {op.y: frozenset([("y", op.y)]) for op in graph.operations}
+    given |= {v: frozenset([("p", v)]) for v in graph.plain} if sources is None else sources
+    return reached(graph.differential.equations, given, graph.differential.avals)
 
 
 def check_other_states(graph: Graph, but: Set[int] = frozenset()) -> None:
@@ -58,22 +48,18 @@ def check_other_states(graph: Graph, but: Set[int] = frozenset()) -> None:
     sources |= {op.w: credit for op in graph.operations if op.trainable}
     sources |= dict.fromkeys(graph.plain, credit)
     sources |= {v: frozenset([v]) for v, _ in graph.others if is_real(graph.program.avals[v])}
-    found = flow(graph, sources, through_operations=True)
+    step = graph.differential
+    found = reached(step.equations, sources, step.avals)
     used = frozenset[Any]().union(
         *(found.get(a, ()) for a in [*graph.out_atoms, *(h.new for h in graph.hidden)])
     )
-    for eqn in graph.differential.equations:
+    for eqn in step.equations:
         if eqn.name in RULES and any(CREDIT in found.get(v, ()) for v in eqn.variables):
             raise unlinear(eqn)
-    after = {v: new for v, new in graph.others if v not in but}
-
-    def before(v: int) -> set[int]:
-        """What the new value of another state reads."""
-        new = after.get(v)
-        return set(found.get(new, ())) if isinstance(new, int) else set()
-
-    for var in after:
-        if var in used and CREDIT in closure({var}, before):
+    others = [(v, new) for v, new in graph.others if v not in but]
+    reads = [(v, u) for v, new in others if isinstance(new, int) for u in found.get(new, ())]
+    for var, _ in others:
+        if var in used and CREDIT in closure([var], reads):
             raise _carries(graph, var)
 
 
@@ -103,9 +89,8 @@ def check_delays(graph: Graph, later: Set[int]) -> None:
         return
     group_of = {s: 1 << g for g, group in enumerate(graph.groups) for s in group.states}
     fed = {op.y: sum({1 << block.group for block in op.blocks}) for op in graph.operations}
-    sources = {h.var: frozenset([("h", i)]) for i, h in enumerate(graph.hidden)}
-    sources |= {v: frozenset([("p", v)]) for v in (*graph.plain, *(p.w for p in graph.parameters))}
-    found = flow(graph, sources | {v: frozenset([("d", v)]) for v in later}, False)
+    sources = {v: frozenset([("p", v)]) for v in (*graph.plain, *(p.w for p in graph.parameters))}
+    found = dependencies(graph, sources | {v: frozenset([("d", v)]) for v in later})
     loops = loops_of(graph)
     ends = [*graph.out_atoms, *(h.new for h in graph.hidden)]
     for var, new in graph.others:

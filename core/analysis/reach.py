@@ -1,27 +1,42 @@
-"""What reaches a state in a step, and which neurons of a group one reaches in several, through the
-group's own products.
+"""What rules beside D-RTRL ask of a graph: who reaches whom, neuron by neuron.
 
-Zeros of a weight count where they are there whatever the parameters are: a mask, a sparse product,
-one group of a grouped one.
+The neurons of a group reach one another through the group's own products (SnAp). Zeros of a weight
+count where they are there whatever the parameters are: a mask, a sparse product, one group of a
+grouped one.
+
+Leaky integrators read the neurons of another group one by one: readouts, layers above. With z_t
+what their product y = z W reads, r_t = k r_{t-1} + f y_t remembers sum_s k^{t-s} z_s: a rule that
+credits what earlier spikes have left in r (e-prop, OTPE) follows one such sum for each neuron.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from core.analysis.build import operand_labels
-from core.analysis.graph import Graph
+from core.analysis.build import covered, labels_of
+from core.analysis.graph import Graph, Hidden
 from core.analysis.operation import Block, Operation, Parameter
 from core.analysis.other_states import dependencies
-from core.equations.movement import NONE
+from core.equations.links import NONE
 from core.equations.program import evaluate, needed, variables_of
-from core.equations.relations import closure, partners
 from core.errors import NotRepresentable
 
-__all__ = ["credited", "neurons_in_reach", "reaching", "read_back", "with_own_products"]
+__all__ = [
+    "Reader",
+    "credited",
+    "is_read",
+    "neurons_in_reach",
+    "reaching",
+    "read_back",
+    "readers",
+    "with_components",
+    "with_own_products",
+]
 
 
 def reaching(graph: Graph) -> set[int]:
@@ -49,7 +64,7 @@ def with_own_products(graph: Graph) -> Graph:
     Raises:
       NotRepresentable: such a product whose weights are not trained.
     """
-    fed: set[tuple[int, int, int]] = set()
+    reads = [set(group.reads) for group in graph.groups]
     for op in graph.operations:
         for block in op.blocks:
             back = read_back(graph, op, block)
@@ -59,15 +74,32 @@ def with_own_products(graph: Graph) -> Graph:
                     f"{op.name}, which is constant",
                     "Make it a ParamState, or use core.RTRL or core.D_RTRL.",
                 )
-            fed.update((block.group, s, p) for s in block.components for p in back)
+            reads[block.group].update((s, p) for s in block.components for p in back)
+    return covered(graph, reads)
 
-    def covered(block: Block) -> Block:
-        group = graph.groups[block.group]
-        reads = group.reads | {(s, p) for g, s, p in fed if g == block.group}
-        touched = closure(set(block.components), partners(reads, of=1))
-        return replace(block, components=tuple(s for s in group.live if s in touched))
 
-    return graph.with_blocks(covered)
+def read_places(graph: Graph, op: Operation) -> dict[int, np.ndarray]:
+    """Which place of what an operation reads each neuron of a state [n], or column of another
+    operation [H], is at, or NONE; by their variable.
+
+    Raises:
+      NotRepresentable: it reads a mixture of neurons.
+    """
+    dtype = graph.program.avals[op.x].dtype
+    x = Hidden(f"what {op.name} reads", op.x, op.x, op.x_shape, dtype)
+    labels = labels_of(graph, x, dependencies(graph))
+    columns = {
+        below.y: labels[below.y].reshape(-1, below.width)
+        for below in graph.operations
+        if below.y in labels
+    }
+    neurons = {
+        graph.hidden[s].var: labels[graph.hidden[s].var].reshape(-1, group.n)
+        for group in graph.groups
+        for s in group.states
+        if graph.hidden[s].var in labels
+    }
+    return {v: label[0] for v, label in (columns | neurons).items()}
 
 
 def neurons_in_reach(graph: Graph, g: int, n: int) -> np.ndarray:
@@ -94,22 +126,21 @@ def _moved_by(graph: Graph, op: Operation, g: int) -> np.ndarray:
     """Whether y of an operation is moved by a neuron of a group within the step, [H, n]."""
     group, x = graph.groups[g], np.zeros((op.n_in, graph.groups[g].n), bool)
     try:
-        labels = operand_labels(graph, op, dependencies(graph)) if op.in_order else None
+        places = read_places(graph, op)
     except NotRepresentable:  # a mixture of neurons
-        labels = None
-    if labels is None:
+        places = None
+    if places is None:
         x[:] = True
-        labels = {}
+        places = {}
     for s in group.states:
-        feature = labels.get(graph.hidden[s].var, np.full(group.n, NONE))
-        feature = feature.reshape(-1, group.n)[0]
-        x[feature[feature != NONE], np.flatnonzero(feature != NONE)] = True
+        place = places.get(graph.hidden[s].var, np.full(group.n, NONE))
+        x[place[place != NONE], np.flatnonzero(place != NONE)] = True
     for below in graph.operations:
-        if below.y in labels and below is not op:
-            feature = below.canonical_y(labels[below.y]).reshape(-1, below.width)[0]
+        if below.y in places and below is not op:
+            place = places[below.y]
             moved = _moved_by(graph, below, g)
-            np.logical_or.at(x, feature[feature != NONE], moved[feature != NONE])
-    return op.matrix(_occupied(graph, op.w)).T.astype(int) @ x > 0
+            np.logical_or.at(x, place[place != NONE], moved[place != NONE])
+    return _occupied(graph, op.w).T.astype(int) @ x > 0
 
 
 def _occupied(graph: Graph, w: int) -> np.ndarray:
@@ -129,3 +160,76 @@ def _occupied(graph: Graph, w: int) -> np.ndarray:
                 env[v] = jax.numpy.asarray(sign * draw.uniform(1, 2, own.shape), own.dtype)
             found |= np.asarray(evaluate(equations, env)[w]) != 0
     return found
+
+
+class Reader(NamedTuple):
+    """An operation through which a leaky group reads another, neuron by neuron."""
+
+    source: int  # its place in Graph.sources
+    group: int  # which it feeds
+    decay: Any  # of that group
+    below: int  # the group that it reads
+    feature: np.ndarray  # [n], the place of each neuron in what it reads, or NONE
+
+    def passed(self, z: Any, matrix: Any) -> Any:
+        """z W of the neurons that it reads, [..., n] -> [..., H], with W [I, H]."""
+        reads = self.feature != NONE
+        return z[..., np.flatnonzero(reads)] @ matrix[self.feature[reads]].astype(z.dtype)
+
+
+def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
+    """All that feed a group with a decay, and nothing else.
+
+    Args:
+      decays: by group; None of those that do not count.
+
+    Raises:
+      NotRepresentable: one that reads a mixture of neurons.
+    """
+    found = list[Reader]()
+    for k, op in enumerate(graph.sources):
+        fed = {block.group for block in op.blocks}
+        if not isinstance(op, Operation) or len(fed) != 1 or op.blocks[0].width != op.width:
+            continue
+        (own,) = fed
+        if decays[own] is None or not graph.groups[own].live:
+            continue
+        places = read_places(graph, op)
+        for below, group in enumerate(graph.groups):
+            feature = np.full(group.n, NONE)
+            for s in group.states:
+                np.maximum(feature, places.get(graph.hidden[s].var, NONE), out=feature)
+            for source in graph.operations:
+                for block in source.blocks if source.y in places else ():
+                    if block.group == below:
+                        neurons = block.of_neurons(np.arange(group.n))
+                        new = places[source.y][block.columns]
+                        feature[neurons] = np.maximum(feature[neurons], new)
+            if below != own and (feature != NONE).any():
+                found.append(Reader(k, own, decays[own], below, feature))
+    return found
+
+
+def is_read(graph: Graph, group: int) -> bool:
+    """Whether an operation reads the group, one that feeds no state included."""
+    own = {graph.hidden[s].var for s in graph.groups[group].states}
+    operands = [op.x for op in graph.operations]
+    return not own.isdisjoint(variables_of(needed(graph.body, operands), operands))
+
+
+def with_components(graph: Graph, group: int, states: Sequence[int]) -> Graph:
+    """More live components of the neurons of a group, in all traces of what feeds it.
+
+    Args:
+      states: the place in Graph.hidden of a state of the kind of each.
+    """
+    old = graph.groups[group]
+    new = tuple(range(len(old.states), len(old.states) + len(states)))
+    groups = list(graph.groups)
+    groups[group] = replace(old, states=(*old.states, *states), live=(*old.live, *new))
+
+    def of(block: Block) -> Block:
+        own = (*block.components, *new) if block.group == group else block.components
+        return replace(block, components=own)
+
+    return replace(graph, groups=tuple(groups)).with_blocks(of)

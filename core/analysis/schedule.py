@@ -18,8 +18,8 @@ from typing import Any
 from jax.interpreters import batching
 
 from core.equations.differential import is_real
-from core.equations.program import Atom, Equation, needed, reached
-from core.equations.relations import closure
+from core.equations.links import reached
+from core.equations.program import Atom, Equation, closure, needed
 
 __all__ = ["Stage", "is_affine", "one_by_one", "schedule"]
 
@@ -63,7 +63,8 @@ def schedule(
     feeds = {
         v: found.get(a, _NOTHING) if isinstance(a, int) else _NOTHING for v, a in states.items()
     }
-    below = {v: closure(set(feeds[v]), lambda k: set(feeds[k])) for v in states}
+    reads = [(v, u) for v in states for u in feeds[v]]
+    below = {v: closure(feeds[v], reads) for v in states}
     depth: dict[int, int] = {}
     for v in sorted(states, key=lambda v: len(below[v] | {v})):
         depth[v] = 1 + max((depth[u] for u in below[v] if v not in below[u]), default=-1)

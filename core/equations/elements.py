@@ -16,8 +16,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from core.equations.differential import is_real
-from core.equations.links import Links, carries_gradient
-from core.equations.movement import MOVEMENT, SCATTERS
+from core.equations.links import MOVEMENT, SCATTERS, Links, carries_gradient
 from core.equations.program import Atom, Equation
 
 __all__ = ["Elements", "Mask", "compact", "union"]

@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from core.equations.differential import RULES, is_real
-from core.equations.links import ELEMENTWISE, Links, carries_gradient
-from core.equations.movement import MOVEMENT, NONE, SCATTERS
+from core.equations.links import ELEMENTWISE, MOVEMENT, NONE, SCATTERS, Links, carries_gradient
 from core.equations.program import Equation
 from core.errors import NotRepresentable
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from core.equations.differential import is_real
-from core.equations.movement import MOVEMENT, MOVES, SCATTERS, moved_elements, written_to
-from core.equations.program import Atom, Constant, Equation
+from core.equations.program import Atom, Equation, aval_of
 
-__all__ = ["ELEMENTWISE", "Links", "carries_gradient", "differentiable"]
+__all__ = ["ELEMENTWISE", "MOVEMENT", "NONE", "SCATTERS", "Links", "carries_gradient", "reached"]
 
 # Operations that treat every element alike. The last two come from braintools and brainunit.
 ELEMENTWISE = frozenset(
@@ -30,6 +32,19 @@ ELEMENTWISE = frozenset(
     polygamma polynomial pow pvary real reduce_precision regularized_incomplete_beta rem rsqrt
     select_n sin sinh sqrt square sub tan tanh zeta
     heaviside_surrogate_gradient exprel""".split()  # noqa: SIM905  a word list reads better
+)
+
+NONE = -1  # no element
+
+# Operations that only move elements.
+MOVEMENT = frozenset(
+    """broadcast_in_dim concatenate dynamic_slice dynamic_update_slice expand_dims gather pad
+    reshape rev slice split squeeze stack tile transpose unstack""".split()  # noqa: SIM905
+)
+
+# Operations that write, or add, elements at places within an array.
+SCATTERS = frozenset(
+    ["scatter", *(f"scatter-{how}" for how in ("add", "max", "min", "mul", "sub"))]
 )
 
 # Operations whose every result is made of the elements along some axes.
@@ -49,13 +64,25 @@ def carries_gradient(eqn: Equation, avals: Mapping[int, Any]) -> bool:
     return any(is_real(avals[v]) for v in eqn.outputs)
 
 
-def differentiable(avals: Mapping[int, Any]) -> Callable[[Equation], list[int]]:
-    """The outputs of an equation to which differentiation passes, as `reached` asks."""
+def reached(
+    equations: Iterable[Equation],
+    sources: Mapping[int, frozenset[Any]],
+    avals: Mapping[int, Any] | None = None,
+) -> dict[int, frozenset[Any]]:
+    """What of `sources` each variable depends on; what is one itself depends on nothing else.
 
-    def passes(eqn: Equation) -> list[int]:
-        return [v for v in eqn.outputs if is_real(avals[v])] if carries_gradient(eqn, avals) else []
-
-    return passes
+    Args:
+      avals: of all variables, where differentiable paths alone count.
+    """
+    found = dict(sources)
+    for eqn in equations:
+        ends = [v for v in eqn.outputs if v not in sources]
+        if avals is not None:
+            carries = carries_gradient(eqn, avals)
+            ends = [v for v in ends if carries and is_real(avals[v])]
+        here = frozenset[Any]().union(*(found[v] for v in eqn.variables if v in found))
+        found.update(dict.fromkeys(ends, here))
+    return found
 
 
 class Links:
@@ -75,13 +102,36 @@ class Links:
         self._tables: dict[Equation, list[np.ndarray] | None] = {}
 
     def shape(self, atom: Atom) -> tuple[int, ...]:
-        return np.shape(atom.value) if isinstance(atom, Constant) else self.avals[atom].shape
+        return tuple(aval_of(self.avals, atom).shape)
 
     def table(self, eqn: Equation) -> list[np.ndarray] | None:
-        """Of a movement, as `moved_elements`."""
+        """Of a movement, for every output the number of the element that is moved there, all
+        operands counted through, and the number after the last where none is; None where places are
+        computed."""
         if eqn not in self._tables:
-            self._tables[eqn] = moved_elements(eqn, self.avals, self.fixed)
+            self._tables[eqn] = self._moved_elements(eqn)
         return self._tables[eqn]
+
+    def _moved_elements(self, eqn: Equation) -> list[np.ndarray] | None:
+        values: list[Any] = []
+        start = 0
+        for a in eqn.inputs:
+            shape, real = self.shape(a), is_real(aval_of(self.avals, a))
+            size = math.prod(shape)
+            value = np.arange(start, start + size).reshape(shape) if real else self.fixed(a)
+            if value is None:
+                return None
+            values.append(value)
+            start += size
+        if eqn.name in MOVES:
+            found = MOVES[eqn.name](eqn.params, *values)
+        else:
+            outside = {"fill_value": NONE} if "fill_value" in eqn.params else {}
+            params = eqn.primitive.get_bind_params({**eqn.params, **outside})
+            with jax.ensure_compile_time_eval():
+                found = eqn.primitive.bind(*(jnp.asarray(v, jnp.int32) for v in values), **params)
+        several = found if eqn.primitive.multiple_results else [found]
+        return [np.where((n >= 0) & (n < start), n, start) for n in map(np.asarray, several)]
 
     def places(self, eqn: Equation) -> np.ndarray | None:
         """Of a scatter, the place of each update in the flat array, or NONE; None where places are
@@ -90,8 +140,26 @@ class Links:
         index, shape = self.fixed(where), self.shape(array)
         if index is None:
             return None
-        numbers = np.arange(math.prod(shape)).reshape(shape)
-        return written_to(eqn, numbers, index, self.shape(updates))
+        to, axes = eqn.params["dimension_numbers"], range(len(shape))
+        whole = {*axes} - {*to.inserted_window_dims, *to.operand_batching_dims}
+        window = (self.shape(updates)[i] for i in to.update_window_dims)
+        sizes = dict(zip(sorted(whole), window, strict=True))
+        with jax.ensure_compile_time_eval():
+            numbers = lax.gather(
+                jnp.arange(math.prod(shape)).reshape(shape),
+                jnp.asarray(index),
+                lax.GatherDimensionNumbers(
+                    to.update_window_dims,
+                    to.inserted_window_dims,
+                    to.scatter_dims_to_operand_dims,
+                    to.operand_batching_dims,
+                    to.scatter_indices_batching_dims,
+                ),
+                tuple(sizes.get(i, 1) for i in axes),
+                mode=eqn.params["mode"],
+                fill_value=NONE,
+            )
+        return np.asarray(numbers)
 
     def forwards(
         self, eqn: Equation, held: Sequence[np.ndarray], join: np.ufunc, none: int
@@ -205,3 +273,39 @@ def _back(
     return np.expand_dims(
         found.transpose(np.argsort(np.argsort(own))), [i for i, to in enumerate(axes) if to is None]
     )
+
+
+def _broadcast(params: Any, a: np.ndarray) -> np.ndarray:
+    shape, axes = params["shape"], params["broadcast_dimensions"]
+    aligned = [a.shape[axes.index(i)] if i in axes else 1 for i in range(len(shape))]
+    return np.broadcast_to(a.reshape(aligned), shape)
+
+
+def _slice(params: Any, a: np.ndarray) -> np.ndarray:
+    strides = params["strides"] or (1,) * a.ndim
+    return a[tuple(map(slice, params["start_indices"], params["limit_indices"], strides))]
+
+
+def _concatenate(params: Any, *arrays: np.ndarray) -> np.ndarray:
+    """Views that are constant along an axis (stride zero) stay so."""
+    along = params["dimension"]
+    alike = [i != along and not any(a.strides[i] for a in arrays) for i in range(arrays[0].ndim)]
+    thin = tuple(slice(1) if same else slice(None) for same in alike)
+    found = np.concatenate([a[thin] for a in arrays], along)
+    sizes = zip(alike, arrays[0].shape, found.shape, strict=True)
+    return np.broadcast_to(found, [whole if same else size for same, whole, size in sizes])
+
+
+# The commonest moves, without a compilation for each shape.
+MOVES: dict[str, Callable[..., Any]] = {
+    "broadcast_in_dim": _broadcast,
+    "concatenate": _concatenate,
+    "reshape": lambda params, a: a.reshape(params["new_sizes"]),
+    "slice": _slice,
+    "split": lambda params, a: np.split(a, np.cumsum(params["sizes"])[:-1], params["axis"]),
+    "squeeze": lambda params, a: a.squeeze(tuple(params["dimensions"])),
+    "stack": lambda params, *arrays: _concatenate(
+        {"dimension": params["axis"]}, *(np.expand_dims(a, params["axis"]) for a in arrays)
+    ),
+    "transpose": lambda params, a: a.transpose(params["permutation"]),
+}

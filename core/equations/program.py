@@ -7,7 +7,7 @@ takes ten lines, so the other modules run parts of it, replace variables and cut
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ __all__ = [
     "Writer",
     "aval_of",
     "bind",
+    "closure",
     "evaluate",
     "flatten_jaxpr",
     "needed",
-    "reached",
     "read",
     "traced",
     "variables_of",
@@ -232,21 +232,11 @@ def variables_of(equations: Iterable[Equation], ends: Iterable[Atom] = ()) -> se
     )
 
 
-def reached(
-    equations: Iterable[Equation],
-    sources: Mapping[int, frozenset[Any]],
-    passes: Callable[[Equation], Iterable[int]] = lambda eqn: eqn.outputs,
-) -> dict[int, frozenset[Any]]:
-    """What of `sources` each variable depends on.
-
-    Args:
-      passes: the outputs of an equation that what reaches its operands reaches.
-    """
-    found = dict(sources)
-    for eqn in equations:
-        if ends := list(passes(eqn)):
-            here = frozenset[Any]().union(*(found[v] for v in eqn.variables if v in found))
-            found.update(dict.fromkeys(ends, here))
+def closure(start: Iterable[Any], pairs: Collection[tuple[Any, Any]]) -> set[Any]:
+    """All that pairs (from, to) lead to from `start`, itself included."""
+    found = set(start)
+    while more := {to for origin, to in pairs if origin in found} - found:
+        found |= more
     return found
 
 

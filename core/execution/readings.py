@@ -41,7 +41,7 @@ def reading(graph: Graph, values: Any, record: Record, k: int) -> Reading:
     read, pull = jax.vjp(z, live, record.ys, stretched(graph, values, n_steps))
     d_live, d_ys, d_thetas = pull(jnp.ones_like(read))
     trained = zip(graph.operations, d_ys, strict=True)
-    d_sources = [op.canonical_y(d) for op, d in trained if op.trainable]
+    d_sources = [d for op, d in trained if op.trainable]
     d_sources += [
         d.reshape(n_steps, *p.lead, p.width)
         for p, d in zip(graph.parameters, d_thetas, strict=True)

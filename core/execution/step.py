@@ -152,15 +152,14 @@ def operands(
     wanted = [op for op in graph.operations if op.trainable]
     env = _environment(graph, values, hidden, step, ys)
     found = _found(graph, env, [op.x for op in wanted])
-    return tuple(op.canonical_x(x) for op, x in zip(wanted, found, strict=True))
+    return tuple(op.with_one(x) for op, x in zip(wanted, found, strict=True))
 
 
 @_over_samples
 def products_run(graph: Graph, values: Values, hidden: Arrays, step: StepInput) -> tuple[Any, ...]:
     """The output y of every trainable operation, [lead, H], by every path inside the step."""
     wanted = [op for op in graph.operations if op.trainable]
-    found = _found(graph, _environment(graph, values, hidden, step), [op.y for op in wanted])
-    return tuple(op.canonical_y(y) for op, y in zip(wanted, found, strict=True))
+    return _found(graph, _environment(graph, values, hidden, step), [op.y for op in wanted])
 
 
 @_over_samples

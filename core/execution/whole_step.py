@@ -49,7 +49,7 @@ def whole_step(graph: Graph, values: Any, record: Record) -> WholeStep:
         _, d_ys, d_thetas = pulled(c)
         own = [d for op, d in zip(graph.operations, d_ys, strict=True) if op.trainable]
         found = {
-            op.label: x[..., :, None] * op.canonical_y(d)[..., None, :]
+            op.label: x[..., :, None] * d[..., None, :]
             for op, x, d in zip(trained, xs, own, strict=True)
         }
         for p, d in zip(graph.parameters, d_thetas, strict=True):

@@ -80,9 +80,7 @@ def derivatives(
                     d = d_hidden[group.states[p]]
                     d = d.reshape(n_steps, *group.lead, group.n)
                     transition[g][s, p] = d.astype(graph.dtype(g))
-        d_by_source = [
-            op.canonical_y(d) for op, d in zip(graph.operations, d_ys, strict=True) if op.trainable
-        ] + [
+        d_by_source = [d for op, d in zip(graph.operations, d_ys, strict=True) if op.trainable] + [
             d.reshape(n_steps, *p.lead, p.width)
             for p, d in zip(graph.parameters, d_thetas, strict=True)
         ]
@@ -126,7 +124,7 @@ class Perturbation(NamedTuple):
     """A direction in which the outputs are differentiated; steps lead every array but `plain`."""
 
     hidden: tuple[Any, ...]  # dh_tm1 of the live states, in the order of Graph.live
-    ys: tuple[Any, ...]  # dy of the trainable operations, native order of axes
+    ys: tuple[Any, ...]  # dy of the trainable operations, [K, lead, H]
     thetas: tuple[Any, ...]  # d of the element-wise parameters, as broadcast
     plain: tuple[Any, ...]  # d of the plain weights
 

@@ -9,7 +9,16 @@ convolution in front of a recurrent layer) stays as it is, and as fast.
 """
 
 # Each registers its rules.
-from core.lowering import branches, convolutions, foreign, groups, lookups, loops, own_rules, sparse  # noqa: F401
+from core.lowering import (  # noqa: F401
+    branches,
+    convolutions,
+    foreign,
+    lookups,
+    loops,
+    own_rules,
+    products,
+    sparse,
+)
 from core.lowering.lowered import lowered
 from core.lowering.site import is_product
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.equations.differential import is_real
-from core.equations.movement import MOVEMENT
+from core.equations.links import MOVEMENT
 from core.equations.program import Equation, Program, evaluate, flatten_jaxpr, needed, read
 from core.lowering.lowered import holds_weights, lowered
 from core.lowering.site import Rewritten, Site, is_product, rule, stretched

@@ -76,13 +76,13 @@ def rule(*names: str, always: bool = False) -> Callable[[Rule], Rule]:
 
 
 def is_product(eqn: Equation, data: Set[int], avals: Mapping[int, Any]) -> bool:
-    """Whether an equation is an operation y = x W: a product of data with what is none."""
+    """Whether an equation is an operation y = x W: data [..., I] times what is none, [I, H]."""
     if eqn.name != "dot_general" or len(eqn.variables) != 2:
         return False
-    left, right = eqn.variables
-    batched = eqn.params["dimension_numbers"][1][0]
-    one = (left in data) != (right in data)
-    return one and not batched and is_real(avals[eqn.outputs[0]])
+    x, w = eqn.variables
+    form = (((avals[x].ndim - 1,), (0,)), ((), ()))
+    plain = avals[w].ndim == 2 and eqn.params["dimension_numbers"] == form
+    return plain and x in data and w not in data and is_real(avals[eqn.outputs[0]])
 
 
 def stretched(eqn: Equation, data: Set[int], avals: Mapping[int, Any]) -> list[int]:
