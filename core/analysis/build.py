@@ -27,7 +27,7 @@ from core.analysis.other_states import (
     delays,
     dependencies,
 )
-from core.equations.labels import propagate
+from core.equations.labels import Paths
 from core.equations.links import NONE
 from core.equations.program import Equation, closure, needed
 from core.errors import NotRepresentable
@@ -75,15 +75,9 @@ def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray
     """Which neuron of `h` each element of each variable feeds."""
     ys = {op.y for op in graph.operations}
     equations = needed(graph.differential.equations, [h.new], given=ys)
-    seed = {h.new: np.arange(math.prod(h.shape)).reshape(h.shape)}
-    return propagate(
-        equations,
-        graph.links,
-        seed,
-        h.name,
-        relevant=lambda v: bool(fixed_y.get(v)),
-        stretch=lambda v: v in graph.plain,
-    )
+    relevant, stretch = (lambda v: bool(fixed_y.get(v))), graph.plain.__contains__
+    paths = Paths(graph.links, h.name, relevant, stretch)
+    return paths.labels(equations, {h.new: np.arange(math.prod(h.shape)).reshape(h.shape)})
 
 
 # -- groups, blocks, cuts
