@@ -49,7 +49,7 @@ CORE_ROOMS = (
 PLUGIN_FOLDERS = {
     # d_rtrl: several rules are its trace with another derivative in it.
     "core/algorithms": {"base", "compiled", "windowed", "d_rtrl", "ottt"},
-    "core/lowering": {"site", "lowered"},
+    "core/lowering": {"lowered"},
     "bench/models": {"base"},
     "bench/tasks": {"base", "events"},
     "bench/backends": {"base"},

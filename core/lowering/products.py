@@ -1,17 +1,25 @@
-"""A product of data and weights is x [..., I] times a matrix [I, H], in whatever order of axes it
-was written. With batch axes that both have (groups, heads, a block-diagonal matrix) it is one such
-product for each group."""
+"""Products of data and weights, spelled as x [..., I] times a matrix [I, H].
+
+A product is that in whatever order of axes it was written; with batch axes that both have (groups,
+heads, a block-diagonal matrix) it is one such product for each group. A convolution is one product
+of its kernel with the patches of its input, place by place. Rows of a table by computed indices are
+a product of one-hot vectors with the table.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.lax import GatherScatterMode as Mode
 
 from core.equations.differential import is_real
-from core.lowering.site import LONGEST, Rewritten, Site, is_product, rule
+from core.lowering.lowered import LONGEST, Rewritten, Site, is_product, rule
 
 
 @rule("dot_general", always=True)
@@ -54,3 +62,116 @@ def rows_times_matrix(site: Site) -> Rewritten | None:
         return [y]
 
     return products
+
+
+@rule("conv_general_dilated")
+def convolution(site: Site) -> Rewritten | None:
+    params = site.eqn.params
+    groups, how = params["feature_group_count"], params["dimension_numbers"]
+    kernel = tuple(site.shape(1)[i] for i in how.rhs_spec[2:])
+    few = groups <= LONGEST and math.prod(kernel) <= LONGEST
+    if site.moves() != [True, False] or params["batch_group_count"] != 1 or not few:
+        return None
+    if not site.is_weight(1):
+        return None  # a constant kernel mixes neurons
+    options = {k: params[k] for k in ("precision", "preferred_element_type")}
+
+    def patches(x: Any) -> Any:
+        """[N, *places, *kernel (one axis), channels]."""
+        x = x.transpose(how.lhs_spec[0], *how.lhs_spec[2:], how.lhs_spec[1])
+        pad = [
+            (lo, hi, d - 1)
+            for (lo, hi), d in zip(params["padding"], params["lhs_dilation"], strict=True)
+        ]
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pad, (0, 0, 0)])
+        steps, apart = params["window_strides"], params["rhs_dilation"]
+        last = [
+            (n - (k - 1) * d - 1) // s * s
+            for n, k, d, s in zip(x.shape[1:-1], kernel, apart, steps, strict=True)
+        ]
+        found = []
+        for at in itertools.product(*map(range, kernel)):
+            start = [i * d for i, d in zip(at, apart, strict=True)]
+            stop = [i + n + 1 for i, n in zip(start, last, strict=True)]
+            strides = (1, *steps, 1)
+            found.append(lax.slice(x, (0, *start, 0), (x.shape[0], *stop, x.shape[-1]), strides))
+        return jnp.stack(found, -2)
+
+    def product(x: Any, w: Any) -> list[Any]:
+        w = w.transpose(*how.rhs_spec[2:], how.rhs_spec[1], how.rhs_spec[0])
+        w = w.reshape(math.prod(kernel), *w.shape[-2:])
+        x = patches(x)
+        made = [
+            jnp.matmul(a.reshape(*a.shape[:-2], -1), b.reshape(-1, b.shape[-1]), **options)
+            for a, b in zip(jnp.split(x, groups, -1), jnp.split(w, groups, -1), strict=True)
+        ]
+        y = jnp.concatenate(made, -1)
+        order = [0] * y.ndim
+        for i, to in enumerate((how.out_spec[0], *how.out_spec[2:], how.out_spec[1])):
+            order[to] = i
+        return [y.transpose(order)]
+
+    return product
+
+
+@rule("gather")
+def table(site: Site) -> Rewritten | None:
+    eqn, (_, of_index) = site.eqn, site.moves()
+    how, sizes, shape = (eqn.params["dimension_numbers"], eqn.params["slice_sizes"], site.shape(0))
+    if (
+        not of_index
+        or not site.is_weight(0)
+        or len(how.start_index_map) != 1
+        or how.operand_batching_dims
+    ):
+        return None
+    (axis,) = how.start_index_map
+    whole = all(n == m for i, (n, m) in enumerate(zip(sizes, shape, strict=True)) if i != axis)
+    if how.collapsed_slice_dims != (axis,) or not whole:
+        return None
+    n, mode, fill = shape[axis], eqn.params["mode"], eqn.params["fill_value"]
+
+    def product(weight: Any, index: Any) -> list[Any]:
+        at = index[..., 0]
+        inside = (at >= 0) & (at < n)
+        y = _rows(weight, axis, jnp.clip(at, 0, n - 1))
+        if mode in (Mode.FILL_OR_DROP, None):
+            outside = jnp.asarray(np.nan if fill is None else fill, y.dtype)
+            y = jnp.where(inside.reshape(*at.shape, *(1,) * (y.ndim - at.ndim)), y, outside)
+        rows = iter(range(at.ndim))  # the axes of the slice go where the gather wants them
+        own = iter(range(at.ndim, y.ndim))
+        order = [next(own) if i in how.offset_dims else next(rows) for i in range(y.ndim)]
+        return [y.transpose(order)]
+
+    return product
+
+
+@rule("dynamic_slice")
+def one_row(site: Site) -> Rewritten | None:
+    eqn, shape = site.eqn, site.shape(0)
+    moves = site.moves()[1:]
+    sizes = eqn.params["slice_sizes"]
+    computed = [i for i, moving in enumerate(moves) if moving]
+    if not site.is_weight(0) or len(computed) != 1:
+        return None
+    (axis,) = computed
+    whole = all(n == m for i, (n, m) in enumerate(zip(sizes, shape, strict=True)) if i != axis)
+    if sizes[axis] != 1 or not whole:
+        return None
+
+    def product(weight: Any, *starts: Any) -> list[Any]:
+        at = jnp.clip(starts[axis], 0, shape[axis] - 1)
+        return [jnp.expand_dims(_rows(weight, axis, at), axis)]
+
+    return product
+
+
+def _rows(weight: Any, axis: int, at: Any) -> Any:
+    """[..., n, ...] at `at` [...] within the axis: [*at, the others]."""
+    hot = jax.nn.one_hot(at, weight.shape[axis], dtype=weight.dtype)
+    return lax.dot_general(
+        hot,
+        weight,
+        (((hot.ndim - 1,), (axis,)), ((), ())),
+        precision=lax.Precision.HIGHEST,  # every digit of the row
+    )

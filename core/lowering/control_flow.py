@@ -1,0 +1,228 @@
+"""Equations that hold programs with weights in them: branches, loops, functions with a derivative
+rule of their own. Products leave them; those without weights stay, as the analysis can read them.
+
+A branch is cut where a product stands. Each part is a `cond` of its own, whose other side gives
+zeros, so that a product's operand is zero unless its branch is taken; the results are chosen in the
+end. Nothing of a branch that is not taken is computed but products of zeros, and its derivative,
+which may be NaN, meets no other. A `while` that runs a fixed number of times is a scan; a short
+scan is written out step by step. A function with a rule (a lookup with padding) has its value as it
+is, with the derivative that the rule says spelled out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend import core as jex
+
+from core.equations.differential import LONGEST_LOOP, counts, is_real, tangent, unrolled
+from core.equations.links import MOVEMENT
+from core.equations.program import (
+    Constant,
+    Equation,
+    Program,
+    bind,
+    evaluate,
+    flatten_jaxpr,
+    needed,
+    read,
+    traced,
+)
+from core.lowering.lowered import (
+    LONGEST,
+    Rewritten,
+    Site,
+    holds_weights,
+    is_product,
+    lowered,
+    rule,
+    stretched,
+)
+
+# What a branch may do to a weight before a product: defined for all numbers, with its derivative.
+_HARMLESS = MOVEMENT | {"add", "convert_element_type", "copy", "mul", "neg", "sub"}
+
+
+@rule("cond")
+def with_weights_outside(site: Site) -> Rewritten | None:
+    moves = site.moves()[1:]
+    branches = []
+    for closed in site.eqn.params["branches"]:
+        program = flatten_jaxpr(closed)
+        inputs = zip(program.inputs, moves, strict=True)
+        branches.append(lowered(program, [v for v, moving in inputs if moving]))
+    if not any(holds_weights(*branch) for branch in branches):
+        return None
+    if any(
+        data.isdisjoint(e.variables) and e.name not in _HARMLESS and _has_derivative(e, p.avals)
+        for p, data in branches
+        for e in p.equations
+    ):
+        return None
+
+    def chosen(which: Any, *operands: Any) -> list[Any]:
+        ends = [_branch(*branch, which == k, operands) for k, branch in enumerate(branches)]
+        return [lax.select_n(which, *found) for found in zip(*ends, strict=True)]
+
+    return chosen
+
+
+def _has_derivative(eqn: Equation, avals: Mapping[int, Any]) -> bool:
+    """Unlike a comparison or the arithmetic of a counter, which are defined for all numbers."""
+    return any(is_real(avals[v]) for v in eqn.outputs)
+
+
+def _branch(program: Program, data: Set[int], taken: Any, operands: Sequence[Any]) -> list[Any]:
+    """The outputs of a branch; where it is not taken, zeros."""
+    env: dict[int, Any] = {**program.constants, **dict(zip(program.inputs, operands, strict=True))}
+    evaluate([e for e in program.equations if data.isdisjoint(e.variables)], env)
+    equations = []
+    for e in program.equations:
+        if not data.isdisjoint(e.variables):
+            equations.append(_with_whole_weights(e, data, program.avals, env))
+    for product in equations:
+        if is_product(product, data, program.avals):
+            _part(equations, [v for v in product.variables if v in data], taken, env)
+            evaluate([product], env)
+    ends = [a for a in program.outputs if isinstance(a, int)]
+    _part(equations, ends, taken, env)
+    return [read(env, a) for a in program.outputs]
+
+
+def _with_whole_weights(eqn: Equation, data: Set[int], avals: Any, env: dict[int, Any]) -> Equation:
+    """The equation with weights that have the shape of its output, put into `env`."""
+    whole = {}
+    for v in stretched(eqn, data, avals):
+        whole[v] = min(env) - 1  # no variable of the program
+        env[whole[v]] = jnp.broadcast_to(env[v], avals[eqn.outputs[0]].shape)
+    inputs = tuple(whole.get(a, a) if isinstance(a, int) else a for a in eqn.inputs)
+    return replace(eqn, inputs=inputs) if whole else eqn
+
+
+def _part(
+    equations: Sequence[Equation], wanted: Sequence[int], taken: Any, env: dict[int, Any]
+) -> None:
+    """Put into `env` what is wanted, computed from what it holds if the branch is taken."""
+    run = needed(equations, wanted, given=env)
+    inputs = [
+        v for v in dict.fromkeys([*wanted, *(v for e in run for v in e.variables)]) if v in env
+    ]
+    values = [env[v] for v in inputs]
+
+    def here(*values: Any) -> list[Any]:
+        found = evaluate(run, dict(zip(inputs, values, strict=True)))
+        return [found[v] for v in wanted]
+
+    like = jax.eval_shape(here, *values)
+    made = lax.cond(taken, here, lambda *_: [jnp.zeros(a.shape, a.dtype) for a in like], *values)
+    env.update(zip(wanted, made, strict=True))
+
+
+@rule("scan")
+def short_scan(site: Site) -> Rewritten | None:
+    params = site.eqn.params
+    if params["length"] > LONGEST:
+        return None
+    program = flatten_jaxpr(params["jaxpr"])
+    inputs = zip(program.inputs, _moving(site, program), strict=True)
+    if not holds_weights(*lowered(program, [v for v, moving in inputs if moving])):
+        return None
+    return partial(unrolled, params)
+
+
+def _moving(site: Site, program: Program) -> list[bool]:
+    """Which inputs of a scan's body are data: also what a turn hands on to the next."""
+    moves = site.moves()
+    n_consts, n_carry = counts(site.eqn.params)
+    while True:
+        data = {v for v, moving in zip(program.inputs, moves, strict=True) if moving}
+        for eqn in program.equations:
+            if not data.isdisjoint(eqn.variables):
+                data.update(eqn.outputs)
+        after = list(moves)
+        for i, a in enumerate(program.outputs[:n_carry], n_consts):
+            after[i] |= a in data
+        if after == moves:
+            return moves
+        moves = after
+
+
+@rule("while")
+def counted_while(site: Site) -> Rewritten | None:
+    params = site.eqn.params
+    n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
+    turns = _turns(site)
+    if turns is None:
+        return None
+    body = jex.jaxpr_as_fun(params["body_jaxpr"])
+
+    def counted(*operands: Any) -> list[Any]:
+        consts = operands[n_cond : n_cond + n_body]
+        carry = list(operands[n_cond + n_body :])
+        return lax.scan(lambda c, _: (body(*consts, *c), None), carry, None, length=turns)[0]
+
+    return counted
+
+
+def _turns(site: Site) -> int | None:
+    """How often a `while` turns, if constants alone decide it."""
+    params = site.eqn.params
+    n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
+    known = [site.fixed(a) for a in site.eqn.inputs]
+    of_cond, of_body, carry = (
+        known[:n_cond],
+        known[n_cond : n_cond + n_body],
+        known[n_cond + n_body :],
+    )
+    cond, body = (flatten_jaxpr(params[k]) for k in ("cond_jaxpr", "body_jaxpr"))
+    with jax.ensure_compile_time_eval():
+        for turn in range(LONGEST_LOOP + 1):
+            (more,) = _partly(cond, [*of_cond, *carry])
+            if more is None or not more:
+                return None if more is None else turn
+            carry = _partly(body, [*of_body, *carry])
+    return None
+
+
+def _partly(program: Program, inputs: Sequence[Any]) -> list[Any]:
+    """The outputs of a program some of whose inputs are not known: None where it takes those."""
+    given = zip(program.inputs, inputs, strict=True)
+    env = {**program.constants, **{v: a for v, a in given if a is not None}}
+    for eqn in program.equations:
+        if all(v in env for v in eqn.variables):
+            evaluate([eqn], env)
+    return [a.value if isinstance(a, Constant) else env.get(a) for a in program.outputs]
+
+
+@rule("custom_jvp_call", "custom_vjp_call")
+def spelled_out(site: Site) -> Rewritten | None:
+    eqn = site.eqn
+    if not any(site.is_weight(i) and len(site.shape(i)) > 1 for i in range(len(eqn.inputs))):
+        return None
+    along = tangent(eqn, site.avals)
+    if along is None:  # not linear
+        return None
+    program = traced(along, eqn, site.avals)
+    variables = zip(program.inputs, dict.fromkeys(eqn.variables), strict=True)
+    written, reached = lowered(program, [own for own, v in variables if v in site.data])
+    if not any(is_product(e, reached, written.avals) for e in written.equations):
+        return None
+
+    def spelled(*operands: Any) -> list[Any]:
+        linear = iter(along(*operands))
+        found = []
+        values = bind(eqn, [lax.stop_gradient(a) for a in operands])
+        for value, v in zip(values, eqn.outputs, strict=True):
+            if is_real(site.avals[v]):
+                moved = next(linear)
+                value = moved + lax.stop_gradient(value - moved)
+            found.append(jax.numpy.asarray(value))
+        return found
+
+    return spelled
