@@ -100,10 +100,10 @@ class Graph:
     hidden: tuple[Hidden, ...]
     others: tuple[tuple[int, Any], ...]  # (before, after) of written states without gradient
     operations: tuple[Operation, ...]
-    parameters: tuple[Parameter, ...]  # element-wise, reaching a state
-    plain: tuple[int, ...]  # other uses of parameters: gradient within the step only
-    groups: tuple[Group, ...]
     names: Mapping[int, str]
+    parameters: tuple[Parameter, ...] = ()  # element-wise, reaching a state
+    plain: tuple[int, ...] = ()  # other uses of parameters: gradient within the step only
+    groups: tuple[Group, ...] = ()
     copies: Mapping[int, int] = field(default_factory=dict)  # parameters that are read twice
     credit: Credit = field(default_factory=lambda: Credit())
     clock: Mapping[str, Any] = field(default_factory=dict)  # i and t, inputs behind the model's
@@ -263,17 +263,6 @@ class Graph:
 
     # -- for people
 
-    def trace_shapes(self) -> dict[str, list[tuple[int, ...]]]:
-        """Shapes of a full trace (D-RTRL's) by source."""
-        return {
-            source.label: [
-                (*source.lead, *source.trace_axes, block.width)
-                for block in source.blocks
-                for _ in block.components
-            ]
-            for source in self.sources
-        }
-
     def __str__(self) -> str:
         if self.hidden and not self.groups:
             return self._listing()
@@ -323,7 +312,6 @@ class Graph:
         )
 
     def _explain(self, source: Operation | Parameter) -> list[str]:
-        shapes = iter(self.trace_shapes().get(source.label, []))
         lines = []
         for block in source.blocks:
             group = self.groups[block.group]
@@ -332,14 +320,13 @@ class Graph:
             if not block.components:
                 feeds = ", ".join(self.hidden[s].name for s in group.states)
                 lines.append(f"    -> {feeds}{columns}: no trace, no credit passes in time")
-            for s in block.components if isinstance(source, Parameter) or source.trainable else ():
-                shape = next(shapes)
-                size = math.prod(shape) * jnp.dtype(self.dtype(block.group)).itemsize
+            shape = [*source.lead, *source.trace_axes, block.width]  # of a full trace, D-RTRL's
+            size = math.prod(shape) * jnp.dtype(self.dtype(block.group)).itemsize
+            for s in block.components if source in self.sources else ():
                 name = self.hidden[group.states[s]].name
-                lines.append(f"    -> {name}{columns}: trace {list(shape)}, {size:,} bytes")
-        covered = sum(block.width for block in source.blocks)
-        if covered < source.width:
-            which = "its outputs" if not source.blocks else "the other outputs"
+                lines.append(f"    -> {name}{columns}: trace {shape}, {size:,} bytes")
+        if sum(block.width for block in source.blocks) < source.width:
+            which = "the other outputs" if source.blocks else "its outputs"
             lines.append(
                 f"    no trace: {which} reach no state but through another operation;"
                 " exact gradient within the step"

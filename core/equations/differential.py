@@ -31,7 +31,7 @@ from core.equations.program import (
     traced,
 )
 
-__all__ = ["LONGEST_LOOP", "RULES", "counts", "differential", "is_real", "tangent", "unrolled"]
+__all__ = ["LONGEST_LOOP", "RULES", "differential", "is_real", "tangent", "unrolled"]
 
 # Functions with a rule of their own.
 RULES = ("custom_jvp_call", "custom_vjp_call")
@@ -138,7 +138,7 @@ _HOLDING: dict[str, Any] = {
 }
 
 
-def counts(params: Mapping[str, Any]) -> tuple[int, int]:
+def _counts(params: Mapping[str, Any]) -> tuple[int, int]:
     """How many operands of a scan are constants, and how many are carried."""
     if "num_consts" in params:
         return params["num_consts"], params["num_carry"]
@@ -148,7 +148,7 @@ def counts(params: Mapping[str, Any]) -> tuple[int, int]:
 
 def unrolled(params: Mapping[str, Any], *operands: Any) -> list[Any]:
     """`lax.scan` step by step."""
-    n_consts, n_carry = counts(params)
+    n_consts, n_carry = _counts(params)
     consts, carry = operands[:n_consts], list(operands[n_consts : n_consts + n_carry])
     xs, body = operands[n_consts + n_carry :], jex.jaxpr_as_fun(params["jaxpr"])
     steps = range(params["length"])

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend import core as jex
 
-from core.equations.differential import LONGEST_LOOP, counts, is_real, tangent, unrolled
+from core.equations.differential import LONGEST_LOOP, is_real, tangent, unrolled
 from core.equations.links import MOVEMENT
 from core.equations.program import (
     Constant,
@@ -126,31 +126,16 @@ def _part(
 
 @rule("scan")
 def short_scan(site: Site) -> Rewritten | None:
-    params = site.eqn.params
-    if params["length"] > LONGEST:
-        return None
-    program = flatten_jaxpr(params["jaxpr"])
-    inputs = zip(program.inputs, _moving(site, program), strict=True)
-    if not holds_weights(*lowered(program, [v for v, moving in inputs if moving])):
-        return None
-    return partial(unrolled, params)
+    turned = partial(unrolled, site.eqn.params)
+    short = site.eqn.params["length"] <= LONGEST
+    return turned if short and holds_weights(*_inside(site, turned)) else None
 
 
-def _moving(site: Site, program: Program) -> list[bool]:
-    """Which inputs of a scan's body are data: also what a turn hands on to the next."""
-    moves = site.moves()
-    n_consts, n_carry = counts(site.eqn.params)
-    while True:
-        data = {v for v, moving in zip(program.inputs, moves, strict=True) if moving}
-        for eqn in program.equations:
-            if not data.isdisjoint(eqn.variables):
-                data.update(eqn.outputs)
-        after = list(moves)
-        for i, a in enumerate(program.outputs[:n_carry], n_consts):
-            after[i] |= a in data
-        if after == moves:
-            return moves
-        moves = after
+def _inside(site: Site, f: Rewritten) -> tuple[Program, frozenset[int]]:
+    """What a function in the equation's place computes, as of `lowered`."""
+    program = traced(f, site.eqn, site.avals)
+    variables = zip(program.inputs, dict.fromkeys(site.eqn.variables), strict=True)
+    return lowered(program, [own for own, v in variables if v in site.data])
 
 
 @rule("while")
@@ -208,10 +193,8 @@ def spelled_out(site: Site) -> Rewritten | None:
     along = tangent(eqn, site.avals)
     if along is None:  # not linear
         return None
-    program = traced(along, eqn, site.avals)
-    variables = zip(program.inputs, dict.fromkeys(eqn.variables), strict=True)
-    written, reached = lowered(program, [own for own, v in variables if v in site.data])
-    if not any(is_product(e, reached, written.avals) for e in written.equations):
+    program, data = _inside(site, along)
+    if not any(is_product(e, data, program.avals) for e in program.equations):
         return None
 
     def spelled(*operands: Any) -> list[Any]:
