@@ -121,10 +121,7 @@ def _with_groups(
 
 
 def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
-    operations = []
-    for op in graph.operations:
-        blocks = _blocks(graph, op.y, op.name, labels)
-        operations.append(replace(op, blocks=blocks))
+    made = (replace(op, blocks=_blocks(graph, op.y, op.name, labels)) for op in graph.operations)
     parameters: list[Parameter] = []
     plain: list[int] = []
     for var in graph.plain:
@@ -132,28 +129,17 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
         if not found:
             plain.append(var)
             continue
-        shapes = {label.shape for label in found}
-        if len(shapes) > 1:
-            raise NotRepresentable(
-                f"one broadcast shape of the parameter {graph.names[var]}",
-                f"shapes {sorted(shapes)}",
-                "Use one parameter for each use.",
-            )
-        (shape,) = shapes
+        (shape,) = {label.shape for label in found}  # one place in the step reads it
         group = next(g for g in graph.groups for s in g.states if var in labels[s])
-        blocks = _blocks(graph, var, graph.names[var], labels)
-        users = [eqn.name for eqn in graph.body if var in eqn.variables]
-        aval = graph.program.avals[var]
+        name, dtype = graph.names[var], graph.program.avals[var].dtype
         named = [*(op.name for op in graph.operations), *(p.name for p in parameters)]
-        same = named.count(graph.names[var])
-        label = f"{graph.names[var]} (use {same + 1})" if same else graph.names[var]
-        additive = set(users) <= {"add", "sub", "add_any"}
-        parameters.append(
-            Parameter(var, graph.names[var], label, shape, group.lead, aval.dtype, additive, blocks)
-        )
-    return replace(
-        graph, operations=tuple(operations), parameters=tuple(parameters), plain=tuple(plain)
-    )
+        same = named.count(name)
+        label = f"{name} (use {same + 1})" if same else name
+        users = {eqn.name for eqn in graph.body if var in eqn.variables}
+        additive = users <= {"add", "sub", "add_any"}
+        blocks = _blocks(graph, var, name, labels)
+        parameters.append(Parameter(var, name, label, shape, group.lead, dtype, additive, blocks))
+    return replace(graph, operations=tuple(made), parameters=tuple(parameters), plain=tuple(plain))
 
 
 def _blocks(
@@ -230,52 +216,40 @@ def join_biases(graph: Graph) -> Graph:
 
     The bias then shares the operation's trace and its product: a weight on the constant input one.
     """
-    readers: dict[int, list[Equation]] = {}
+    readers: dict[int, list[Equation | None]] = {}
     for eqn in graph.body:
         for v in eqn.variables:
             readers.setdefault(v, []).append(eqn)
-    avals = graph.program.avals
-    read_elsewhere = {
-        *graph.out_atoms,
-        *(h.new for h in graph.hidden),
-        *(after for _, after in graph.others),
-    }
-    apart = {p.w: p for p in graph.parameters}
-    candidates = [*apart, *graph.plain]
+    for a in (*graph.out_atoms, *(h.new for h in graph.hidden), *(new for _, new in graph.others)):
+        readers.setdefault(a, []).append(None)
 
     def only_reader(var: int) -> Equation | None:
         found = readers.get(var, [])
-        return found[0] if len(found) == 1 and var not in read_elsewhere else None
+        return found[0] if len(found) == 1 else None
 
-    def bias_of(op: Operation) -> int | None:
-        add = only_reader(op.y)
-        if not op.trainable or add is None or add.name not in ("add", "add_any"):
-            return None
-        for var in candidates:
-            stretch = only_reader(var)
-            if stretch is not None and stretch.name == "broadcast_in_dim":
-                reader = only_reader(stretch.outputs[0])
-            else:
-                reader = stretch
-            blocks = apart[var].blocks if var in apart else ()
-            shape = avals[var].shape
-            if reader is add and shape[-1:] == (op.width,) == (math.prod(shape),):
-                return var if blocks == op.blocks else None
-        return None
+    sums = {id(only_reader(op.y)): op for op in graph.operations if op.trainable}
+    apart = {p.w: p.blocks for p in graph.parameters}
+    biases: dict[int, int] = {}  # by the variable y
+    for var in (*apart, *graph.plain):
+        reader, shape = only_reader(var), graph.program.avals[var].shape
+        if reader is not None and reader.name == "broadcast_in_dim":
+            reader = only_reader(reader.outputs[0])
+        if reader is None or reader.name not in ("add", "add_any") or id(reader) not in sums:
+            continue
+        op = sums[id(reader)]
+        row = shape[-1:] == (op.width,) == (math.prod(shape),)
+        if row and apart.get(var, ()) == op.blocks:
+            biases[op.y] = var
 
-    operations, joined = [], set()
-    for op in graph.operations:
-        bias = bias_of(op)
-        if bias is None:
-            operations.append(op)
-        else:
-            joined.add(bias)
-            operations.append(replace(op, bias=bias, bias_name=graph.names[bias]))
+    def joined(op: Operation) -> Operation:
+        b = biases.get(op.y)
+        return op if b is None else replace(op, bias=b, bias_name=graph.names[b])
+
     return replace(
         graph,
-        operations=tuple(operations),
-        parameters=tuple(p for p in graph.parameters if p.w not in joined),
-        plain=tuple(v for v in graph.plain if v not in joined),
+        operations=tuple(map(joined, graph.operations)),
+        parameters=tuple(p for p in graph.parameters if p.w not in biases.values()),
+        plain=tuple(v for v in graph.plain if v not in biases.values()),
     )
 
 
