@@ -30,9 +30,8 @@ __all__ = ["Beginning", "learned_beginning"]
 class Beginning:
     """A model that begins with its parameters; `update` takes who begins as a last argument.
 
-    Args:
-      model: the brainstate module.
-      hidden: those of its HiddenStates that depend on parameters.
+    Attributes:
+      hidden: those HiddenStates that depend on parameters.
       values: their initial values, of the parameters as they are now.
       lead: axes of the samples in the states, (B,) or ().
     """
@@ -55,13 +54,8 @@ class Beginning:
         return self.model.update(*given)
 
     def begins(self, states: Sequence[Any], initial: Sequence[Any], lead: int) -> Any:
-        """Which samples are where they begin.
-
-        Args:
-          states: all HiddenStates.
-          initial: their values at the beginning.
-          lead: how many axes samples have.
-        """
+        """Which samples, of `lead` axes, are where they begin; `initial` are the values there of
+        `states`, all HiddenStates."""
         now = {id(s): v for s, v in zip(self.hidden, self.values(), strict=True)}
 
         def equal(others: Sequence[Any]) -> Any:
@@ -76,13 +70,9 @@ class Beginning:
 
 
 def learned_beginning(model: Any, batch_sizes: Sequence[int | None]) -> Beginning | None:
-    """How the states of a model begin with its parameters, if `init_state` reads any.
-
-    `init_state` is traced again, and leaves the model as it is.
-
-    Args:
-      model: initialised.
-      batch_sizes: what `init_all_states` may have been given; None for nothing.
+    """How the states of a model begin with its parameters, if `init_state` reads any. It is traced
+    again, with the first of the batch sizes (None for none) that gives states as they are, and
+    leaves the model as it is.
 
     Raises:
       NotRepresentable: the initial states depend on parameters, and on chance.

@@ -165,12 +165,7 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
 
 
 class _Writer:
-    """Writes an equation once for every cut under which its outputs are read.
-
-    Args:
-      cuts: of the columns of operations, by their variable y.
-      new: the groups whose new states a variable holds.
-    """
+    """Writes an equation once for every cut under which its outputs are read."""
 
     def __init__(
         self, graph: Graph, cuts: Mapping[int, np.ndarray], new: Mapping[int, Mask]

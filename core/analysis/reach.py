@@ -103,11 +103,8 @@ def read_places(graph: Graph, op: Operation) -> dict[int, np.ndarray]:
 
 
 def neurons_in_reach(graph: Graph, g: int, n: int) -> np.ndarray:
-    """The neurons that each neuron of a group reaches in at most `n` - 1 steps, itself first.
-
-    Returns:
-      [neurons, most], filled up with NONE.
-    """
+    """The neurons that each neuron of a group reaches in at most `n` - 1 steps, itself first,
+    [neurons, most], filled up with NONE."""
     size = graph.groups[g].n
     one = np.eye(size, dtype=bool)
     for op in graph.operations if n > 1 else ():
@@ -178,10 +175,7 @@ class Reader(NamedTuple):
 
 
 def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
-    """All that feed a group with a decay, and nothing else.
-
-    Args:
-      decays: by group; None of those that do not count.
+    """All that feed a group with a decay and nothing else; `decays` are by group, or None.
 
     Raises:
       NotRepresentable: one that reads a mixture of neurons.
@@ -218,11 +212,8 @@ def is_read(graph: Graph, group: int) -> bool:
 
 
 def with_components(graph: Graph, group: int, states: Sequence[int]) -> Graph:
-    """More live components of the neurons of a group, in all traces of what feeds it.
-
-    Args:
-      states: the place in Graph.hidden of a state of the kind of each.
-    """
+    """More live components of the neurons of a group, in all traces of what feeds it; `states` are
+    the places in Graph.hidden of a state of the kind of each."""
     old = graph.groups[group]
     new = tuple(range(len(old.states), len(old.states) + len(states)))
     groups = list(graph.groups)

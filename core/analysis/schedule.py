@@ -45,17 +45,8 @@ def schedule(
     inputs: Sequence[int],
     wanted: Iterable[Atom],
 ) -> tuple[Stage, ...]:
-    """Cut a step into stages.
-
-    Args:
-      equations: of the step, in order.
-      states: after by before.
-      inputs: variables of the step's input.
-      wanted: what is read of every step in the end.
-
-    Returns:
-      The stages in order: by turns what is computed at once and what is a loop.
-    """
+    """A step in stages, by turns what is computed at once and what is a loop; `wanted` is what is
+    read of every step in the end."""
     wanted = list(dict.fromkeys(wanted))
     if one_by_one(equations):
         return (Stage(True, tuple(equations), tuple(states.items()), tuple(inputs), tuple(wanted)),)

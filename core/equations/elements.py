@@ -45,13 +45,8 @@ def compact(mask: np.ndarray) -> Mask:
 
 
 class Elements:
-    """The equations of a step, as `core.equations.differential` writes them.
-
-    Args:
-      equations: in execution order.
-      links: of these equations.
-      n: integers that a set may hold, 0 to n - 1.
-    """
+    """The equations of a step, as `core.equations.differential` writes them; sets hold integers
+    below `n`."""
 
     def __init__(self, equations: Sequence[Equation], links: Links, n: int) -> None:
         self.equations, self.links, self.avals = equations, links, links.avals
@@ -62,12 +57,8 @@ class Elements:
         return np.broadcast_to(np.asarray(mask, self.dtype), shape)
 
     def forward(self, start: Mapping[int, Mask], at: At = lambda v, mask: mask) -> dict[int, Mask]:
-        """What of `start` reaches the elements of each variable by differentiable paths.
-
-        Args:
-          start: by variable.
-          at: may change what has reached a variable before it goes on.
-        """
+        """What of `start` reaches the elements of each variable by differentiable paths; `at` may
+        change what has reached one before it goes on."""
         found = dict(start)
         for eqn in self.equations:
             masks = [found.get(a, 0) if self._moves(a) else 0 for a in eqn.inputs]

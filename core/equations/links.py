@@ -86,14 +86,9 @@ def reached(
 
 
 class Links:
-    """The links of the equations of a step.
-
-    Arrays have the axes of a variable, with a length of one where its elements agree.
-
-    Args:
-      avals: of all variables.
-      fixed: the value of an operand that constants alone decide, or None.
-    """
+    """The links of the equations of a step; `fixed` is the value of an operand that constants alone
+    decide, or None. Arrays have the axes of a variable, with a length of one where its elements
+    agree."""
 
     def __init__(
         self, avals: Mapping[int, Any], fixed: Callable[[Atom], np.ndarray | None]
@@ -164,15 +159,9 @@ class Links:
     def forwards(
         self, eqn: Equation, held: Sequence[np.ndarray], join: np.ufunc, none: int
     ) -> list[np.ndarray] | None:
-        """What the results hold when each operand holds an array.
-
-        Args:
-          join: of what several elements hold.
-          none: what an element without any holds; `join` leaves the other as it is.
-
-        Returns:
-          None where elements are mixed, or places computed.
-        """
+        """What the results hold when each operand holds an array, None where elements are mixed or
+        places computed. `join` is of what several elements hold; it leaves an element as it is that
+        it joins with `none`."""
         if eqn.name in MOVEMENT:
             return self._moved(eqn, held, none)
         if eqn.name in SCATTERS:
@@ -195,7 +184,7 @@ class Links:
     def backwards(
         self, eqn: Equation, held: Sequence[np.ndarray], join: np.ufunc, none: int
     ) -> list[np.ndarray | None]:
-        """What each operand holds when the results do; None as above. Arguments as above."""
+        """What each operand holds when the results do; arguments and None as above."""
         if eqn.name in MOVEMENT:
             shapes = [self.shape(a) for a in eqn.inputs]
             table, ends = self.table(eqn), np.cumsum([math.prod(shape) for shape in shapes])

@@ -164,11 +164,8 @@ def traced(f: Callable[..., Any], eqn: Equation, avals: Mapping[int, Any]) -> Pr
 
 
 class Writer:
-    """Writes equations one after the other; `write` may put others in place of one.
-
-    Args:
-      avals: of the variables so far, numbered from zero on.
-    """
+    """Writes equations one after the other; `write` may put others in place of one. Variables are
+    numbered from zero on."""
 
     def __init__(self, avals: Mapping[int, Any]) -> None:
         self.avals, self.written = dict(avals), list[Equation]()
@@ -258,12 +255,7 @@ def evaluate(
 
 
 class Settled:
-    """Values that constants alone decide, computed when they are asked for.
-
-    Args:
-      constants: by variable.
-      equations: in order; `add` takes later ones.
-    """
+    """Values that constants alone decide, computed when they are asked for."""
 
     def __init__(self, constants: Mapping[int, Any], equations: Iterable[Equation] = ()) -> None:
         self._known = {v: a for v, a in constants.items() if not isinstance(a, jax.core.Tracer)}
