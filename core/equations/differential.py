@@ -31,7 +31,7 @@ from core.equations.program import (
     traced,
 )
 
-__all__ = ["LONGEST_LOOP", "RULES", "differential", "is_real", "tangent", "unrolled"]
+__all__ = ["RULES", "differential", "is_real", "tangent", "unrolled"]
 
 # Functions with a rule of their own.
 RULES = ("custom_jvp_call", "custom_vjp_call")

@@ -4,9 +4,8 @@ rule of their own. Products leave them; those without weights stay, as the analy
 A branch is cut where a product stands. Each part is a `cond` of its own, whose other side gives
 zeros, so that a product's operand is zero unless its branch is taken; the results are chosen in the
 end. Nothing of a branch that is not taken is computed but products of zeros, and its derivative,
-which may be NaN, meets no other. A `while` that runs a fixed number of times is a scan; a short
-scan is written out step by step. A function with a rule (a lookup with padding) has its value as it
-is, with the derivative that the rule says spelled out.
+which may be NaN, meets no other. A short scan is written out step by step. A function with a rule
+(a lookup with padding) has its value as it is, with the derivative that the rule says spelled out.
 """
 
 from __future__ import annotations
@@ -19,12 +18,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend import core as jex
 
-from core.equations.differential import LONGEST_LOOP, is_real, tangent, unrolled
+from core.equations.differential import is_real, tangent, unrolled
 from core.equations.links import MOVEMENT
 from core.equations.program import (
-    Constant,
     Equation,
     Program,
     bind,
@@ -136,53 +133,6 @@ def _inside(site: Site, f: Rewritten) -> tuple[Program, frozenset[int]]:
     program = traced(f, site.eqn, site.avals)
     variables = zip(program.inputs, dict.fromkeys(site.eqn.variables), strict=True)
     return lowered(program, [own for own, v in variables if v in site.data])
-
-
-@rule("while")
-def counted_while(site: Site) -> Rewritten | None:
-    params = site.eqn.params
-    n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
-    turns = _turns(site)
-    if turns is None:
-        return None
-    body = jex.jaxpr_as_fun(params["body_jaxpr"])
-
-    def counted(*operands: Any) -> list[Any]:
-        consts = operands[n_cond : n_cond + n_body]
-        carry = list(operands[n_cond + n_body :])
-        return lax.scan(lambda c, _: (body(*consts, *c), None), carry, None, length=turns)[0]
-
-    return counted
-
-
-def _turns(site: Site) -> int | None:
-    """How often a `while` turns, if constants alone decide it."""
-    params = site.eqn.params
-    n_cond, n_body = params["cond_nconsts"], params["body_nconsts"]
-    known = [site.fixed(a) for a in site.eqn.inputs]
-    of_cond, of_body, carry = (
-        known[:n_cond],
-        known[n_cond : n_cond + n_body],
-        known[n_cond + n_body :],
-    )
-    cond, body = (flatten_jaxpr(params[k]) for k in ("cond_jaxpr", "body_jaxpr"))
-    with jax.ensure_compile_time_eval():
-        for turn in range(LONGEST_LOOP + 1):
-            (more,) = _partly(cond, [*of_cond, *carry])
-            if more is None or not more:
-                return None if more is None else turn
-            carry = _partly(body, [*of_body, *carry])
-    return None
-
-
-def _partly(program: Program, inputs: Sequence[Any]) -> list[Any]:
-    """The outputs of a program some of whose inputs are not known: None where it takes those."""
-    given = zip(program.inputs, inputs, strict=True)
-    env = {**program.constants, **{v: a for v, a in given if a is not None}}
-    for eqn in program.equations:
-        if all(v in env for v in eqn.variables):
-            evaluate([eqn], env)
-    return [a.value if isinstance(a, Constant) else env.get(a) for a in program.outputs]
 
 
 @rule("custom_jvp_call", "custom_vjp_call")

@@ -88,14 +88,6 @@ def products_in_a_loop(m: Any, x: Any, h: Any) -> Any:
     return repeat(2, lambda i, h: 0.7 * h + 0.3 * jnp.tanh(y + product(h, m.U.value)), h)
 
 
-def a_while_that_counts(m: Any, x: Any, h: Any) -> Any:
-    if by_hand():
-        return substeps(m, x, h)
-    y = drive(m, x, h)
-    body = lambda c: (c[0] + 1, c[1] + 0.2 * (jnp.tanh(y) - c[1]))  # noqa: E731
-    return lax.while_loop(lambda c: c[0] < 3, body, (0, h))[1]
-
-
 def a_scan_over_weights(m: Any, x: Any, h: Any) -> Any:
     y = product(x, m.V.value)
     for w in (m.U.value, m.W.value):
@@ -222,7 +214,6 @@ FORMULAS: dict[str, Step] = {
     "products one after another in a branch": products_one_after_another_in_a_branch,
     "a branch that is infinite where it is not taken": infinite_elsewhere,
     "switch": switched,
-    "a while that counts": a_while_that_counts,
     "a loop over weights": scanned_weights,
     "sub-steps in a loop": substeps,
     "products in a loop": products_in_a_loop,
@@ -271,7 +262,6 @@ MAPPED: dict[str, Step] = {  # written for one sample, and mapped over a batch
     "a row looked up": one_row,
     "branch": by_sign,
     "products in branches": products_in_branches,
-    "a while that counts": a_while_that_counts,
     "heads": heads,
 }
 
