@@ -76,7 +76,7 @@ def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray
     ys = {op.y for op in graph.operations}
     equations = needed(graph.differential.equations, [h.new], given=ys)
     relevant, stretch = (lambda v: bool(fixed_y.get(v))), graph.plain.__contains__
-    paths = Paths(graph.links, h.name, relevant, stretch)
+    paths = Paths(graph.elements.links, h.name, relevant, stretch)
     return paths.labels(equations, {h.new: np.arange(math.prod(h.shape)).reshape(h.shape)})
 
 

@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from core.analysis.graph import Credit, Graph, Product
+from core.analysis.graph import Credit, Graph, Hidden, Product
 from core.analysis.operation import Operation
 from core.equations.differential import differential
-from core.equations.elements import Elements, Mask, compact, union
+from core.equations.elements import Mask, compact, union
 from core.equations.links import reached
 from core.equations.program import Equation, closure, needed
 
@@ -40,7 +40,7 @@ def read_states(graph: Graph) -> frozenset[int]:
     """Hidden arrays whose previous value reaches an output, of this step or of a later one, by
     differentiable paths. The others are stored and not read, and have no part in any gradient."""
     start = {h.var: 1 << i for i, h in enumerate(graph.hidden)}
-    found = _elements(graph).forward(start)
+    found = graph.elements.forward(start)
 
     def read_by(*atoms: Any) -> set[int]:
         masks = [union(found.get(a, 0)) for a in atoms if isinstance(a, int)]
@@ -83,34 +83,28 @@ def with_cuts(graph: Graph) -> Graph:
     return _Writer(graph, cuts, new).written()
 
 
-def _elements(graph: Graph) -> Elements:
-    return Elements(graph.differential.equations, graph.links, len(graph.hidden))
-
-
 # -- what is cut
 
 
-def _states(graph: Graph) -> Iterable[tuple[Any, Any, Mask]]:
-    """Every state of a group: previous, new, the group as a mask."""
-    for g, group in enumerate(graph.groups):
-        for s in group.states:
-            yield graph.hidden[s].var, graph.hidden[s].new, 1 << g
+def _states(graph: Graph) -> list[tuple[Hidden, Mask]]:
+    """Every state of a group, and the group as a mask."""
+    return [(graph.hidden[s], 1 << g) for g, group in enumerate(graph.groups) for s in group.states]
 
 
 def _new_states(graph: Graph) -> dict[int, Mask]:
     """The groups whose new states the elements of a variable hold."""
     ends: dict[int, Mask] = {}
-    for _, new, g in _states(graph):
-        if isinstance(new, int):
-            ends[new] = ends.get(new, 0) | g
-    return _elements(graph).copies(ends)
+    for h, g in _states(graph):
+        if isinstance(h.new, int):
+            ends[h.new] = ends.get(h.new, 0) | g
+    return graph.elements.copies(ends)
 
 
 def loops_of(graph: Graph, new: Mapping[int, Mask] | None = None) -> list[Mask]:
     """For each group, itself and those that form a loop with it."""
     new = _new_states(graph) if new is None else new
-    previous = {var: g for var, _, g in _states(graph)}
-    found = _elements(graph).forward(previous, lambda v, mask: mask | new.get(v, 0))
+    previous = {h.var: g for h, g in _states(graph)}
+    found = graph.elements.forward(previous, lambda v, mask: mask | new.get(v, 0))
     groups = range(len(graph.groups))
     reads = {
         (g, block.group)
@@ -130,17 +124,16 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
     nothing: the reset gate of a GRU as the operation that reads it.
     """
     everything = (1 << len(graph.groups)) - 1
-    elements = _elements(graph)
     by_y = {op.y: op for op in graph.operations}
     cuts = {}
     for op in graph.operations:
-        cuts[op.y] = elements.full(0, (op.width,)).copy()
+        cuts[op.y] = graph.elements.full(0, (op.width,)).copy()
         for block in op.blocks:
             cuts[op.y][block.columns] |= loops[block.group]
 
     def live(op: Operation, found: Mask) -> np.ndarray:
         """The groups that some reader of a column sees live, [H]."""
-        columns = elements.full(found, graph.program.avals[op.y].shape)
+        columns = graph.elements.full(found, graph.program.avals[op.y].shape)
         return np.bitwise_or.reduce(columns.reshape(-1, op.width), axis=0)
 
     def at(v: int, found: Mask) -> Mask:
@@ -150,7 +143,7 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
         return np.where(np.not_equal(new[v], 0), everything, found) if v in new else found
 
     ends = {a: everything for a in graph.out_atoms if isinstance(a, int)}
-    found = elements.backward(ends, at)
+    found = graph.elements.backward(ends, at)
     for op in graph.operations:
         free = cuts[op.y] == 0
         most = everything & ~live(op, found.get(op.y, 0))
@@ -177,7 +170,7 @@ class _Writer:
 
     def _reach(self) -> dict[int, Mask]:
         """The groups by which a variable can differ under a cut."""
-        previous = {var: g for var, _, g in _states(self.graph)}
+        previous = {h.var: g for h, g in _states(self.graph)}
         stopped = {
             op.y: compact(np.broadcast_to(self.cuts[op.y], (*op.lead, op.width)))
             for op in self.graph.operations
@@ -187,7 +180,7 @@ class _Writer:
             mask = mask & ~stopped.get(v, 0)
             return np.where(np.not_equal(self.new[v], 0), 0, mask) if v in self.new else mask
 
-        found = _elements(self.graph).forward(previous, at)
+        found = self.graph.elements.forward(previous, at)
         return {v: union(mask) for v, mask in found.items()}
 
     def written(self) -> Graph:
@@ -215,7 +208,7 @@ class _Writer:
         products: dict[int, Product] = {}
         equations = [self._equation(eqn, cut, products) for eqn, cut in reversed(plan)]
         stopped, avals = {}, dict(graph.program.avals)
-        previous = {var for var, _, _ in _states(graph)}
+        previous = {h.var for h, _ in _states(graph)}
         for (v, _), copy in self.copies.items():
             avals[copy] = avals[v]
             if v in previous:

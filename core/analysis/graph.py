@@ -23,6 +23,7 @@ import numpy as np
 from core.analysis.operation import Block, Operation, Parameter
 from core.analysis.schedule import Stage, one_by_one, schedule
 from core.equations.differential import differential, is_real
+from core.equations.elements import Elements
 from core.equations.links import Links
 from core.equations.program import Equation, Program, Settled
 
@@ -158,11 +159,11 @@ class Graph:
         return replace(self.program, equations=equations, avals=avals)
 
     @cached_property
-    def links(self) -> Links:
-        """Which element of `differential` is made of which."""
+    def elements(self) -> Elements:
+        """Of `differential`, which element is made of which; sets of states or of groups."""
         step = self.differential
         settled = Settled(self.program.constants, (*self.prelude, *step.equations))
-        return Links(step.avals, settled.value)
+        return Elements(step.equations, Links(step.avals, settled.value), len(self.hidden))
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
