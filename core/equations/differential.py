@@ -80,7 +80,7 @@ class _Differential(Writer):
     def write(self, eqn: Equation) -> None:
         """Append an equation, or what it stands for."""
         moves = any(map(self._moves, eqn.inputs))
-        program = self._program(eqn) if moves and eqn.name in _HOLDING else None
+        program = self._program(eqn) if moves else None
         if program is not None:
             # Moving operands under a name of their own: inside, the shape of a parameter is not
             # free.
@@ -103,9 +103,11 @@ class _Differential(Writer):
         return own
 
     def _program(self, eqn: Equation) -> Program | None:
-        key = id(eqn.params)
+        key, rule = id(eqn.params), eqn.name in RULES
+        if not rule and eqn.name not in _STANDING:
+            return None
         if key not in self.known:
-            f = tangent(eqn, self.avals) if eqn.name in RULES else _HOLDING[eqn.name](eqn.params)
+            f = tangent(eqn, self.avals) if rule else _STANDING[eqn.name](eqn.params)
             self.known[key] = None if f is None else traced(f, eqn, self.avals)
         return self.known[key]
 
@@ -128,9 +130,8 @@ def _turned(params: Mapping[str, Any]) -> Callable[..., Any] | None:
     return partial(unrolled, params) if params["length"] <= LONGEST_LOOP else None
 
 
-# Equations that hold others. The last two would be inlined but for what they tell XLA or vmap.
-_HOLDING: dict[str, Any] = {
-    **dict.fromkeys(RULES),
+# The last two would be inlined but for what they tell XLA or vmap.
+_STANDING: dict[str, Any] = {
     "cond": _chosen,
     "scan": _turned,
     "custom_vmap_call": lambda params: jex.jaxpr_as_fun(params["call"]),

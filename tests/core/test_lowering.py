@@ -100,6 +100,15 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
         draw(3, 2, 3, 2),
     ),
     "transposed": (lambda x, w: lax.conv_transpose(x, w, (2, 2), "SAME"), IMAGE, KERNEL),
+    "weight first": (lambda x, w: jnp.einsum("ih,bi->hb", w, x), X, W),
+    "transposed weight": (lambda x, w: jnp.einsum("bi,hi->bh", x, w), X, draw(4, 3)),
+    "several axes": (
+        lambda x, w: jnp.einsum("abij,jkil->abkl", x, w),
+        draw(2, 3, 4, 5),
+        draw(5, 2, 4, 3),
+    ),
+    "a weight that is a vector": (lambda x, w: x @ w, X, draw(3)),
+    "outer product": (lambda x, w: lax.dot_general(x, w, (((), ()), ((), ()))), X, draw(4)),
     "heads": (lambda x, w: jnp.einsum("bgi,gio->bgo", x, w), draw(2, 3, 4), draw(3, 4, 2)),
     "heads, weight first": (
         lambda x, w: jnp.einsum("goi,bgi->gbo", w, x),
