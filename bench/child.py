@@ -24,10 +24,8 @@ from bench.errors import BadInput
 POLL_S = 0.1
 LOOK_SPACING = 10
 DRAIN_S = 2.0
-# What is kept of the output, its beginning and its end, so that nobody can fill the disk.
-HEAD_BYTES, TAIL_BYTES = 1 << 20, 1 << 16
-# Of answers. A record takes kilobytes; with a million samples 20 MiB.
-MOST_BYTES = 64 << 20
+# What is kept of the output, so that nobody can fill the disk.
+KEPT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,24 +36,18 @@ class End:
         code: its exit status, minus the number of a signal; None when it does not end.
         late: whether it was ended at its deadline.
         held: bytes that it held as it was ended for that; 0 otherwise.
-        output: what it printed, the middle left out where that is very long.
-        too_much: whether it answered more than is listened to.
+        output: what it printed, the beginning left out where that is very long.
     """
 
     code: int | None
     late: bool
     held: int
     output: bytes
-    too_much: bool
-
-    def tail(self) -> str:
-        """The end of what it printed."""
-        return self.output[-TAIL_BYTES:].decode(errors="replace")
 
     def last_line(self) -> str:
         """The last line that it printed."""
-        lines = [line.strip() for line in self.tail().splitlines() if line.strip()]
-        return lines[-1] if lines else "no output"
+        lines = self.output.decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "no output"
 
 
 class Answer(NamedTuple):
@@ -153,7 +145,7 @@ def run(
                 process.wait(processes.END_WITHIN_S)
             processes.end_adopted(known)
             said.drain()
-    return End(process.returncode, late, held, said.output(), said.too_much)
+    return End(process.returncode, late, held, said.output())
 
 
 def _file() -> IO[bytes]:
@@ -189,10 +181,9 @@ class _Said:
     def __init__(
         self, answers: IO[bytes], output: IO[bytes], on_line: Callable[[bytes], None]
     ) -> None:
-        self.too_much = False
         self._on_line = on_line
-        self._answered = self._printed = 0
-        self._line, self._head, self._tail = bytearray(), bytearray(), bytearray()
+        self._printed = 0
+        self._line, self._kept = bytearray(), bytearray()
         # Of the kinds of selectors the one that takes no descriptor, of which none may be left.
         self._selector = selectors.PollSelector()
         self._selector.register(answers, selectors.EVENT_READ, self._hear)
@@ -221,23 +212,15 @@ class _Said:
 
     def output(self) -> bytes:
         """What was printed."""
-        dropped = self._printed - len(self._head) - len(self._tail)
-        gap = f"\n[{dropped} bytes left out]\n".encode() if dropped else b""
-        return bytes(self._head + gap + self._tail)
+        dropped = self._printed - len(self._kept)
+        return (f"[{dropped} bytes left out]\n".encode() if dropped else b"") + self._kept
 
     def _keep(self, chunk: bytes) -> None:
         self._printed += len(chunk)
-        room = HEAD_BYTES - len(self._head)
-        self._head += chunk[:room]
-        self._tail += chunk[room:]
-        del self._tail[:-TAIL_BYTES]
+        self._kept += chunk
+        del self._kept[:-KEPT_BYTES]
 
     def _hear(self, chunk: bytes) -> None:
-        self._answered += len(chunk)
-        if self._answered > MOST_BYTES:
-            self.too_much = True
-            self._line.clear()
-            return
         self._line += chunk
         if b"\n" in chunk:
             *lines, self._line = self._line.split(b"\n")
@@ -260,7 +243,7 @@ def answer(answers: Callable[[Any], Iterable[Any]], about: str | None) -> None:
 
 
 def question_here(about: str | None) -> tuple[Any, TextIO]:
-    """The question to this process, which is guarded from here on, and the file for its answers.
+    """The question to this process, which ends with its parent, and the file for its answers.
 
     Args:
         about: as of ``answer``. A command line that is not ``run``'s comes from a person, who is
@@ -274,5 +257,5 @@ def question_here(about: str | None) -> tuple[Any, TextIO]:
             "--help."
         )
         sys.exit(0 if {"-h", "--help"} & set(sys.argv) else 2)
-    processes.guarded(parent)
+    processes.die_with_parent(parent)
     return json.load(sys.stdin), os.fdopen(descriptor, "w", encoding="utf-8")

@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
 
 import psutil
 
@@ -39,51 +38,8 @@ def die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def guarded(parent: int) -> None:
-    """Goes on in a child of this process, which itself stays behind as a guard and never returns.
-
-    When the child or the parent ends, however that happens, the guard ends everything that the
-    child has started, also what has a session of its own or lost its parent, and then ends as the
-    child did. Where the system lacks what this takes, nothing is guarded.
-
-    Args:
-        parent: process id of the expected parent; if it is gone already this process exits now.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    signal.signal(signal.SIGTERM, lambda *_: _end_all(1))
-    adopt_orphans()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os._exit(1)
     # A dump of the memory, named core, would go to the user's folder.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    guard = os.getpid()
-    child = os.fork()
-    if child:
-        _guard(child)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent(guard)
-
-
-def _guard(child: int) -> NoReturn:
-    ended, status = 0, 0
-    while ended != child:
-        ended, status = os.waitpid(-1, 0)  # orphans as well
-    if os.WIFSIGNALED(status):
-        end_adopted(set())
-        number = os.WTERMSIG(status)
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    _end_all(os.waitstatus_to_exitcode(status))
-
-
-def _end_all(code: int) -> NoReturn:
-    end_adopted(set())
-    os._exit(code)
 
 
 def descendants(pid: int) -> list[int]:

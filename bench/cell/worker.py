@@ -1,8 +1,7 @@
 """Inside a cell's process: build, compile, measure, and report each part as soon as it is there.
 
 Started as ``python -m bench.cell.worker FD PARENT``: the job comes as JSON on standard input,
-reports go as JSON lines to the file descriptor FD, and the process dies with PARENT. What it starts
-ends with it: see ``bench.processes.guarded``.
+reports go as JSON lines to the file descriptor FD, and the process dies with PARENT.
 """
 
 from __future__ import annotations

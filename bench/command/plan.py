@@ -12,7 +12,7 @@ from bench.sweep.cell import Cell, kind_of
 from bench.sweep.folder import Folder
 from bench.sweep.measure import why_skipped
 from bench.sweep.progress import console
-from bench.sweep.sweep import finished, key_of
+from bench.sweep.sweep import counts, key_of, recorded
 
 NOTE_WIDTH = 200
 
@@ -36,7 +36,7 @@ def show(
     total, left, notes = 0.0, 0, []
     for place, cell in enumerate(cells):
         reason = why_skipped(cell, elsewhere) or findings[place]["error"]
-        done = finished(folder, key_of(cell), cell)
+        done = counts(cell, recorded(folder, key_of(cell), cell))
         row = cell.row()
         guess = past.get(kind_of(row), sum(times) / len(times) if times else None)
         runs = not reason and not done

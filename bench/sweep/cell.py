@@ -21,21 +21,11 @@ GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
 AXES = ("batch_size", "n_hidden", "n_layers", "n_steps")
 
-# What a cell measures does not depend on where it is kept or how it was started.
-NOT_IN_KEY = (
-    "out",
-    "plan",
-    "resume",
-    "report",
-    "plot",
-    "experiment",
-    "question",
-    "repeats",
-    "tune",
-)
-
 # What a whole command has one of.
 PER_COMMAND = ("out", "plan", "plot", "question", "report", "tune")
+
+# What a cell measures does not depend on where it is kept or how it was started.
+NOT_IN_KEY = (*PER_COMMAND, "experiment", "repeats", "resume")
 
 
 @dataclass(frozen=True)
@@ -108,36 +98,27 @@ def told_apart(cells: Sequence[Cell]) -> list[Cell]:
     """
     titles = [replace(cell, apart=()).title() for cell in cells]
     settings = [
-        {(key, key): option for key, option in cell.choices.items()}
+        {(group, None): option for group, option in cell.choices.items()}
         | {
-            (key, cell.choices.get(key.partition(".")[0], "")): value
+            (key, cell.choices.get(key.partition(".")[0])): value
             for key, value in _settings(cell.config.plain())
         }
         for cell in cells
     ]
-    values: defaultdict[tuple[str, tuple[str, str]], set[str]] = defaultdict(set)
+    values = defaultdict[Any, set[str]](set)
     for title, own in zip(titles, settings, strict=True):
         for key, value in own.items():
             values[title, key].add(str(value))
-    return [
-        replace(
-            cell,
-            apart=tuple(
-                f"{key[0].rpartition('.')[2]}={value}"
-                for key, value in own.items()
-                if len(values[title, key]) > 1
-            ),
-        )
-        for cell, title, own in zip(cells, titles, settings, strict=True)
-    ]
+    told = []
+    for cell, title, own in zip(cells, titles, settings, strict=True):
+        differ = {key: value for key, value in own.items() if len(values[title, key]) > 1}
+        words = [f"{name.rpartition('.')[2]}={value}" for (name, _), value in differ.items()]
+        told.append(replace(cell, apart=tuple(words)))
+    return told
 
 
 def one_for_all(cells: Sequence[Cell]) -> None:
-    """Refuses cells that differ in what a command has one of, such as its folder.
-
-    Raises:
-        BadInput: for the first such key.
-    """
+    """Refuses cells that differ in what a command has one of, such as its folder."""
     for key in PER_COMMAND:
         every = [getattr(cell.config, key) for cell in cells]
         values = {json.dumps(value): value for value in every}
@@ -221,11 +202,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
 
 
 def _plots(asked: Any) -> dict[str, dict[str, str]]:
-    """The rule of ``plot``: every entry names a module that can be found. It is not imported here.
-
-    Raises:
-        BadInput: for the first that is not a module.
-    """
+    """The rule of ``plot``: every entry names a module that can be found; none is imported."""
     if asked in (None, []):
         return {}
     if not isinstance(asked, dict):

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import re
-import socket
 import statistics
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -40,27 +39,28 @@ class Folder:
         cells: where the records are.
         anywhere: whether a cell is done once any machine has run it for such a folder; otherwise
             each machine has records of its own.
+
+    Raises:
+        BadInput: when a file has its name.
     """
 
     def __init__(self, path: Path, anywhere: bool = False) -> None:
         self.path = path
         self.cells = path / "cells"
         self.anywhere = anywhere
+        with self.writing(), contextlib.suppress(FileNotFoundError):
+            self.cells.stat()
 
     @classmethod
     def open(cls, path: Path, anywhere: bool = False) -> Folder:
         """The folder at ``path``, made if missing.
 
         Raises:
-            BadInput: when it cannot be written.
+            BadInput: when it cannot be made.
         """
         folder = cls(path, anywhere)
-        # Several jobs may open the folder at the same moment.
-        probe = folder.cells / f".writable-{socket.gethostname()}-{os.getpid()}"
         with folder.writing():
             folder.cells.mkdir(parents=True, exist_ok=True)
-            record.write_json(probe, {})
-            probe.unlink()
         return folder
 
     @contextlib.contextmanager
@@ -97,33 +97,18 @@ class Folder:
             )
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """The record of a cell; a corrupt one is named, set aside and counts as missing.
-
-        Raises:
-            BadInput: when there is one that cannot be read, which may be a good one.
-        """
+        """The record of a cell; what cannot be read is named, set aside and counts as missing."""
         path = self.cells / f"{key}.json"
         try:
             return record.read(path)
-        except record.Corrupt as error:
+        except (record.Corrupt, OSError) as error:
             print(record.one_line(f"corrupt record, the cell runs again: {error}"), file=sys.stderr)
             with contextlib.suppress(OSError):
                 os.replace(path, path.with_suffix(".corrupt"))
             return None
-        except OSError as error:
-            raise BadInput(
-                "out",
-                "records that can be read",
-                str(path),
-                f"{error.strerror or error}. It is left as it is; try again.",
-            ) from error
 
     def load_anywhere(self, identity: str, code: str) -> dict[str, Any] | None:
-        """The record that some machine made of a cell with this code, if there is one.
-
-        Raises:
-            BadInput: as ``load``.
-        """
+        """The record that some machine made of a cell with this code, if there is one."""
         key = self._indexed(identity)
         found = self.load(key) if key else None
         return found if found is not None and found["provenance"].get("code") == code else None

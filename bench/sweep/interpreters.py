@@ -21,7 +21,6 @@ NEEDED = (
     *("jax", "jaxlib", "numpy", "psutil", "brainstate", "braintools", "brainunit"),
     "lazy-loader",
 )
-OLDEST = (3, 11)
 
 _ASK = """\
 from __future__ import annotations
@@ -61,7 +60,7 @@ def packages(python: str | None, names: tuple[str, ...]) -> dict[str, Any]:
         names: of distributions.
 
     Raises:
-        BadInput: when it is no Python interpreter, too old, or has not what cells need.
+        BadInput: when it is no Python interpreter, or has not what cells need.
     """
     if python is None:
         return _installed(names)
@@ -77,15 +76,11 @@ def packages(python: str | None, names: tuple[str, ...]) -> dict[str, Any]:
             check=True,
         )
         told = json.loads(answer.stdout)
-        version = tuple(map(int, told["python"].split(".")[:2]))
         found = dict(told["versions"])
     except Exception as error:  # any program may be named, and answer anything
         raise BadInput(
             "python", "a Python interpreter", python, "It does not answer like one."
         ) from error
-    if version < OLDEST:
-        wanted = f"Python {'.'.join(map(str, OLDEST))} or newer"
-        raise BadInput("python", wanted, f"{python}, which is {told['python']}")
     if missing := [name for name in NEEDED if name not in found]:
         raise BadInput(
             "python",

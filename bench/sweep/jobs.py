@@ -28,13 +28,7 @@ VISIBLE_WITHIN_S = 60.0
 def launch(
     launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher: Watcher
 ) -> list[str]:
-    """Deals the cells to the launcher's jobs and waits for their records.
-
-    Args:
-        launcher: what runs the jobs.
-        todo: the cells to run, by the key that they would have on this machine.
-        folder: where the records go; all jobs see it.
-        watcher: is told how far it is.
+    """Deals cells, by their keys on this machine, to a launcher's jobs and waits for their records.
 
     Returns:
         What went wrong with the jobs themselves, one line each.
@@ -66,7 +60,7 @@ def launch(
         watcher.say(f"lost: {line}")
     deadline = time.monotonic() + VISIBLE_WITHIN_S
     while not lost and time.monotonic() < deadline:
-        if all(sweep.readable(folder, key, cell) for key, cell in todo.items()):
+        if all(sweep.recorded(folder, key, cell) for key, cell in todo.items()):
             break
         time.sleep(POLL_S)
     return lost
@@ -119,7 +113,6 @@ def run(path: str) -> None:
         path: a file that ``deal`` wrote. When it is gone the sweep was withdrawn, and nothing runs.
 
     Raises:
-        BadInput: when the folder cannot be written from this machine.
         OSError: when records could not be written.
     """
     try:
@@ -128,17 +121,11 @@ def run(path: str) -> None:
         return
     folder = Folder.open(Path(content["folder"]), anywhere=True)
     cells = {provenance.key_of(cell): cell for cell in map(Cell.of, content["cells"])}
-    problems: list[str] = []
     with Watcher(len(cells)) as watcher:
-        for key, cell in cells.items():
-            if not Path(path).exists():
-                watcher.say("the sweep was withdrawn")
-                break
-            found = sweep.readable(folder, key, cell)
-            # A job that was queued again after its time limit goes on where it was.
-            if found is None or found["created"] < content["dealt"]:
-                problems += sweep.in_turn({key: cell}, folder, watcher)
-        else:
+        # A job that was queued again after its time limit goes on where it was.
+        since, wanted = content["dealt"], Path(path).exists
+        problems = sweep.in_turn(cells, folder, watcher, since, wanted)
+        if wanted():
             problems += sweep.again_where_contended(cells, folder, watcher)
     if problems:
         raise OSError(f"{len(problems)} cells: {problems[0]}")

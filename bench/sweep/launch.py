@@ -48,7 +48,7 @@ class Outcome:
         """Takes over what its process reports in a line; returns the phase that begins, if any."""
         try:
             message = _message(line)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             self.garbage = self.garbage or str(error)
             return ""
         record.merge(self.parts, message.get("parts", {}))
@@ -65,17 +65,13 @@ def run_cell(
     module: str = "bench.cell.worker",
     **more: Any,
 ) -> Outcome:
-    """Runs one cell in a fresh process; whatever happens to it is an outcome.
+    """Runs one cell in a fresh process; it raises only when it is interrupted itself.
 
     Args:
         cell: whose limits its process is kept to.
-        log: file that gets the process' output, its middle left out when it is very long.
+        log: file that gets the process' output, the last MiB of it.
         on_phase: told the name of every phase as it begins.
-        module: what runs in the process; it speaks the protocol of ``bench.cell.worker``.
-        more: what it is told beside ``config``, ``choices`` and ``memory_bytes``.
-
-    Returns:
-        The outcome; this function raises only when it is interrupted itself.
+        module: what runs in the process, with what it is told beside the cell.
     """
     config, memory_bytes = cell.config, processes.memory_cap(cell.config.limits)
     job = {"config": config.plain(), "choices": cell.choices, "memory_bytes": memory_bytes, **more}
@@ -112,8 +108,6 @@ def run_cell(
     _save(log, end.output)
     if outcome.status == "crashed" and not outcome.reason:
         _conclude(outcome, end, config.limits.deadline_s)
-    if end.too_much:
-        outcome.garbage = outcome.garbage or f"more than {child.MOST_BYTES >> 20} MiB"
     if outcome.garbage:
         outcome.status = "invalid" if outcome.status in record.FINE else outcome.status
         said = f"its process reported what is no part of a record: {outcome.garbage}"
@@ -129,11 +123,7 @@ def _save(log: Path, output: bytes) -> None:
 
 
 def _message(line: bytes) -> dict[str, Any]:
-    """A line that a cell's process reported.
-
-    Raises:
-        ValueError: when the worker, or what wrote to its descriptor, sent something else.
-    """
+    """A line that a cell's process reported; a ValueError where something else wrote it."""
     try:
         message = record.plain(json.loads(line.decode()))
     except (ValueError, RecursionError) as error:
@@ -155,7 +145,7 @@ def _conclude(outcome: Outcome, end: child.End, deadline_s: float) -> None:
     """Sets status and reason of a process that did not report its own end."""
     part = "compile" if outcome.phase in record.COMPILE_PHASES else "run"
     where = f"at {part} (phase {outcome.phase})"
-    code, tail = end.code, end.tail()
+    code, printed = end.code, end.output.lower()
     last = record.one_line(end.last_line())[:300]
     if end.late:
         outcome.status = "timeout"
@@ -163,14 +153,14 @@ def _conclude(outcome: Outcome, end: child.End, deadline_s: float) -> None:
     elif end.held:
         outcome.status = "oom"
         outcome.reason = f"held {end.held / 2**30:.2f} GiB, above the memory cap, {where}"
-    elif code == -signal.SIGABRT and ("bad_alloc" in tail or "out of memory" in tail.lower()):
+    elif code == -signal.SIGABRT and (b"bad_alloc" in printed or b"out of memory" in printed):
         outcome.status = "oom"
         outcome.reason = f"{last}, {where}"
     elif code is None:
         outcome.reason = f"its process does not end, not even by signal 9, {where}"
     elif code < 0:
         outcome.reason = f"ended by {_signal(-code)}, {where}"
-        if code == -signal.SIGABRT and tail.strip():
+        if code == -signal.SIGABRT and printed.strip():
             outcome.reason += f": {last}"
         if code == -signal.SIGKILL:
             outcome.reason += "; the kernel does this when memory runs out"
@@ -179,10 +169,8 @@ def _conclude(outcome: Outcome, end: child.End, deadline_s: float) -> None:
 
 
 def _signal(number: int) -> str:
-    try:
-        return f"signal {number} ({signal.Signals(number).name})"
-    except ValueError:
-        return f"signal {number}"  # such as one of the real-time signals between the first and last
+    names = {known.value: f" ({known.name})" for known in signal.Signals}
+    return f"signal {number}{names.get(number, '')}"  # of most real-time signals there is none
 
 
 def environment(config: Config) -> dict[str, str]:

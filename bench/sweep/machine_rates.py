@@ -49,10 +49,6 @@ def against_floor(metrics: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[
 
     It is the larger of two times: the step's matrix products at the rate of one large product, and
     its arguments and outputs at the rate of one large copy.
-
-    Args:
-        metrics: of a cell; without those of its work there is no floor.
-        rates: of the machine; empty where they are not known.
     """
     work = [metrics.get(name) for name in ("product_flops_per_step", "moved_bytes_per_step")]
     if None in work:

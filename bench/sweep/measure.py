@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -137,10 +136,8 @@ def _unsplittable(cell: Cell) -> str:
     return f"batch_size={batch} does not split over devices={devices}" if batch % devices else ""
 
 
-def _load() -> float | None:
-    with contextlib.suppress(OSError, AttributeError):
-        return round(os.getloadavg()[0], 2)
-    return None
+def _load() -> float:
+    return round(psutil.getloadavg()[0], 2)
 
 
 class OtherCells:
@@ -171,19 +168,19 @@ class OtherCells:
 def others(platform: str) -> int:
     """Cells on this machine that may use the same device and were not started by this process."""
     own = set(processes.descendants(os.getpid()))
-    sessions = set()  # a cell's process and its guard, which looks like it, share one
-    for process in psutil.process_iter(["cmdline"]):
-        if WORKER in (process.info["cmdline"] or ()) and process.pid not in own:
-            with contextlib.suppress(OSError):  # it has ended
-                session = os.getsid(process.pid)
-                if _may_share(process, platform):
-                    sessions.add(session)
-    return len(sessions)
+    return sum(
+        WORKER in (process.info["cmdline"] or ())
+        and process.pid not in own
+        and _may_share(process, platform)
+        for process in psutil.process_iter(["cmdline"])
+    )
 
 
 def _may_share(process: psutil.Process, platform: str) -> bool:
     try:
         env = process.environ()
+    except psutil.NoSuchProcess:
+        return False
     except psutil.Error:
         return True  # another user's: it may
     if ("gpu" if env.get("JAX_PLATFORMS") == "cuda" else "cpu") != platform:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,20 +106,15 @@ def outcome_line(cell: Cell, record: Mapping[str, Any]) -> str:
 
 
 def closing_table(records: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
-    """Cells of a sweep, by their titles, as a table, or their counts when there are many."""
+    """Cells of a sweep, by their titles, as a table; of many only how many have which status."""
     table = Table(show_edge=False)
     if len(records) > SHOWN_ROWS:
-        table.add_column("status")
-        table.add_column("cells", justify="right")
-        statuses = [record["status"] for _, record in records]
-        for status in sorted(set(statuses)):
-            table.add_row(status, str(statuses.count(status)))
+        statuses = Counter(record["status"] for _, record in records)
+        for status in statuses:
+            table.add_column(status, justify="right")
+        table.add_row(*map(str, statuses.values()))
         return table
-    measured = [
-        name
-        for name in COLUMNS
-        if any(record["metrics"].get(name) is not None for _, record in records)
-    ]
+    measured = [n for n in COLUMNS if any(r["metrics"].get(n) is not None for _, r in records)]
     for name in ("cell", "status", *measured):
         table.add_column(name, justify="right" if name in COLUMNS else "left", no_wrap=True)
     for title, record in records:

@@ -52,14 +52,7 @@ def blank(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "row": dict(row),
         "config": dict(config),
-        "metrics": {},
-        "health": "",
-        "samples": {},
-        "curves": {},
-        "fidelity": {},
-        "traces": {},
-        "memory": {},
-        "provenance": {},
+        **{part: kind() for part, kind in PARTS.items()},
         "log": f"cells/{key}.log",
     }
 

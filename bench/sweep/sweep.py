@@ -80,10 +80,10 @@ def run(
         while cells:
             keys |= {key_of(cell): cell for cell in cells}
             problems += _stage(keys, folder, about, runner or in_turn)
-            cells = then(lambda cell: readable(folder, key_of(cell), cell)) if then else []
+            cells = then(lambda cell: recorded(folder, key_of(cell), cell)) if then else []
             then = None
     except KeyboardInterrupt as ended:
-        done = sum(readable(folder, key, cell) is not None for key, cell in keys.items())
+        done = sum(recorded(folder, key, cell) is not None for key, cell in keys.items())
         print(
             f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; the same "
             "command runs the others",
@@ -93,7 +93,7 @@ def run(
     if folder.anywhere:
         # The records' own keys, which are those of the machines that measured them.
         keys = {
-            found["key"] if (found := readable(folder, key, cell)) else key: cell
+            found["key"] if (found := recorded(folder, key, cell)) else key: cell
             for key, cell in keys.items()
         }
         with contextlib.suppress(BadInput):  # not writable any more: the records are there
@@ -105,7 +105,9 @@ def _stage(
     keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any], runner: Runner
 ) -> list[str]:
     """Runs those of the cells that have no record yet; returns what went wrong beside them."""
-    todo = {key: cell for key, cell in keys.items() if not finished(folder, key, cell)}
+    todo = {
+        key: cell for key, cell in keys.items() if not counts(cell, recorded(folder, key, cell))
+    }
     others, _ = folder.survey({provenance.identity_anywhere(cell) for cell in keys.values()})
     _plan(keys, folder, about)
     with Watcher(len(todo)) as watcher:
@@ -136,54 +138,57 @@ def in_random_order(todo: Mapping[str, Cell]) -> dict[str, Cell]:
     return dict(sorted(todo.items(), key=lambda item: (item[1].repeat, item[0])))
 
 
-def in_turn(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
+def in_turn(
+    todo: Mapping[str, Cell],
+    folder: Folder,
+    watcher: Watcher,
+    since: str = "",
+    wanted: Callable[[], bool] = lambda: True,
+) -> list[str]:
     """Runs cells one after the other, each in a process of its own.
 
+    Args:
+        todo: the cells by their keys.
+        folder: where their records go.
+        watcher: is told how far it is.
+        since: as of ``counts``.
+        wanted: asked before each cell whether to go on.
+
     Returns:
-        One line for each record that could not be written, or was there and could not be read.
+        One line for each record that could not be written.
     """
     problems: list[str] = []
     elsewhere: dict[str, Cell] = {}
     for key, cell in todo.items():
+        if not wanted():
+            watcher.say("the sweep was withdrawn")
+            return problems
         with folder.lock(key) as mine:
             if mine:
-                problems += _run(key, cell, folder, watcher)
+                problems += _run(key, cell, folder, watcher, since)
             else:
                 elsewhere[key] = cell
     for key, cell in elsewhere.items():
         watcher.say(f"another sweep runs {cell.title()} in this folder: waiting for it")
         with folder.lock(key, wait=True):
-            problems += _run(key, cell, folder, watcher)
+            problems += _run(key, cell, folder, watcher, since)
     return problems
 
 
-def _run(key: str, cell: Cell, folder: Folder, watcher: Watcher) -> list[str]:
-    """Runs one cell whose lock is held; returns a line for what happened to its record, if any."""
+def _run(key: str, cell: Cell, folder: Folder, watcher: Watcher, since: str) -> list[str]:
+    """Runs one cell whose lock is held; whatever goes wrong with it costs its own row alone."""
     watcher.begin(cell)
-    # Another sweep may have finished it since this one looked.
-    try:
-        found = recorded(folder, key, cell)
-    except BadInput as error:
-        # Running it would replace a record that may be good.
-        problem = f"{cell.title()}: {error}"
-        watcher.say(problem)
-        return [problem]
-    problems = []
-    if found is None or not counts(cell, found):
-        found = _guarded(cell, key, folder, watcher)
+    problems: list[str] = []
+    found = recorded(folder, key, cell)  # another sweep may have finished it meanwhile
+    if found is None or not counts(cell, found, since):
+        try:
+            found = measured(cell, key, folder, watcher.phase)
+        except Exception as error:
+            found = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
+            found["reason"] = f"not measured: {type(error).__name__}: {record.one_line(str(error))}"
         problems = _save(folder, cell, found, watcher)
     watcher.end(cell, found)
     return problems
-
-
-def _guarded(cell: Cell, key: str, folder: Folder, watcher: Watcher) -> dict[str, Any]:
-    """The record of one cell, whatever goes wrong with it in this process."""
-    try:
-        return measured(cell, key, folder, watcher.phase)
-    except Exception as error:
-        blank = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
-        reason = f"not measured: {type(error).__name__}: {' '.join(str(error).split())}"
-        return {**blank, "reason": reason, "provenance": {"wall_s": 0.0}}
 
 
 def _save(folder: Folder, cell: Cell, result: Mapping[str, Any], watcher: Watcher) -> list[str]:
@@ -198,15 +203,11 @@ def _save(folder: Folder, cell: Cell, result: Mapping[str, Any], watcher: Watche
 
 
 def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
-    """Times cells once more whose times are of a busy machine, if it is quiet now.
-
-    Returns:
-        As ``in_turn``.
-    """
+    """Times cells once more whose times are of a busy machine, if it is quiet now."""
     problems: list[str] = []
 
     def disturbed(key: str) -> dict[str, Any] | None:
-        found = readable(folder, key, todo[key])
+        found = recorded(folder, key, todo[key])
         if found is None or found["key"] != key:  # another machine's is left to that
             return None
         return found if was_contended(found) else None
@@ -228,39 +229,20 @@ def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Wat
 
 
 def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
-    """The cell's record; where a launcher chooses the machine, also one from another machine.
-
-    Args:
-        folder: where the sweep lives.
-        key: the name of the cell's record on this machine.
-        cell: the cell.
-
-    Raises:
-        BadInput: when it is there but cannot be read.
-    """
+    """The cell's record; where a launcher chooses the machine, also one from another machine."""
     found = folder.load(key)
     if found is None and folder.anywhere:
         found = folder.load_anywhere(provenance.identity_anywhere(cell), provenance.code_of(cell))
     return found
 
 
-def readable(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
-    """As ``recorded``, but None where a record cannot be read."""
-    with contextlib.suppress(BadInput):
-        return recorded(folder, key, cell)
-    return None
-
-
-def finished(folder: Folder, key: str, cell: Cell) -> bool:
-    """Whether the cell's record is there, can be read, and counts."""
-    found = readable(folder, key, cell)
-    return found is not None and counts(cell, found)
-
-
-def counts(cell: Cell, found: Mapping[str, Any]) -> bool:
-    """Whether ``resume`` lets the cell's record count."""
+def counts(cell: Cell, found: Mapping[str, Any] | None, since: str = "") -> bool:
+    """Whether there is a record and ``resume`` lets it count, or it was made since a moment."""
+    if found is None:
+        return False
     resume = cell.config.resume
-    return resume is True or (resume == "retry" and found["status"] in record.FINE)
+    good = resume is True or (resume == "retry" and found["status"] in record.FINE)
+    return good or bool(since and found["created"] >= since)
 
 
 def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], config: Config) -> int:
@@ -277,7 +259,7 @@ def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], config
     records = [
         (cell.title(), {part: found[part] for part in ("status", "metrics")})
         for key, cell in keys.items()
-        if (found := readable(folder, key, cell)) is not None
+        if (found := recorded(folder, key, cell)) is not None
     ]
     watcher = Watcher(0)
     watcher.console.print(closing_table(records))
@@ -297,14 +279,7 @@ class NoReport(EtraceError):
 def build_report(path: Path, modules: list[str]) -> str:
     """Runs ``python -m reports`` on a folder; returns the report's path.
 
-    Args:
-        path: the folder.
-        modules: what draws plots of the sweep's own. The report runs no code that only
-            ``sweep.json`` names.
-
-    Raises:
-        NoReport: when it fails.
-        OSError: when it cannot be started.
+    The modules draw plots of the sweep's own: a report runs no code that only ``sweep.json`` names.
     """
     answer = reports("report", str(path), *(["--plots", *modules] if modules else []))
     page = path / "report" / "index.html"
@@ -315,11 +290,7 @@ def build_report(path: Path, modules: list[str]) -> str:
 
 
 def reports(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs ``python -m reports``, which reads what was recorded as anybody does: from files.
-
-    Raises:
-        OSError: when it cannot be started.
-    """
+    """Runs ``python -m reports``, which reads what was recorded as anybody does: from files."""
     paths = [str(provenance.ROOT), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
         [sys.executable, "-P", "-m", "reports", *arguments],

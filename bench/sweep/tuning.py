@@ -7,7 +7,6 @@ below 1, on one of 1 - decay.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -110,4 +109,4 @@ def _between(name: str, low: float, high: float, at: float) -> float:
     if _is_decay(name):
         short = 1 - low
         return round(1 - short * ((1 - high) / short) ** at, 2 + DIGITS)
-    return float(f"{low * (high / low) ** at:.{DIGITS}g}") if math.isfinite(high) else low
+    return float(f"{low * (high / low) ** at:.{DIGITS}g}")

@@ -52,11 +52,6 @@ def leave_a_child_behind() -> None:
     print(f"child {child.pid}")
 
 
-def leave_a_child_and_sleep() -> None:
-    leave_a_child_behind()
-    time.sleep(3600)
-
-
 def leave_a_child_that_writes_without_end() -> None:
     subprocess.Popen(["yes"])
 

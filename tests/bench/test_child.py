@@ -88,32 +88,6 @@ def test_no_room_for_a_process_is_one_sentence(
     )
 
 
-def test_the_process_ends_with_the_one_that_asked(module: dict[str, str], tmp_path: Path) -> None:
-    program = (
-        "import os\nfrom bench import child\n"
-        "child.asked('etb_child', 'late', env=dict(os.environ), timeout_s=60)\n"
-    )
-    asking = subprocess.Popen([sys.executable, "-c", program], env=module, cwd=tmp_path)
-
-    def sleepers() -> list[Path]:
-        return [
-            path.parent
-            for path in Path("/proc").glob("[0-9]*/cwd")
-            if own(path) and not gone(int(path.parent.name))
-        ]
-
-    def own(path: Path) -> bool:
-        try:
-            return os.readlink(path) == str(tmp_path)
-        except OSError:
-            return False
-
-    wait_for(lambda: bool(sleepers()))
-    asking.kill()
-    asking.wait()
-    wait_for(lambda: not sleepers())
-
-
 @pytest.mark.parametrize("name", ["cell.worker", "cell.probe", "cell.machine_rates", "duel"])
 def test_help_of_what_runs_by_itself(name: str) -> None:
     done = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,10 +10,9 @@ from bench import child
 from bench.cell.probe import finding
 from bench.child import Answer
 from bench.command import plan
-from bench.sweep import machine_rates, record, sweep
+from bench.sweep import machine_rates, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.machine_rates import rates_here
-from bench.sweep.progress import Watcher
 from tests.bench.sweeps import cells_of, counting, plant, records, run, with_code
 
 
@@ -25,30 +23,19 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plant(monkeypatch.setattr)
 
 
-def test_a_record_that_cannot_be_read_is_neither_run_again_nor_lost(
+def test_a_record_that_cannot_be_read_is_set_aside_and_its_cell_runs_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cells, out, ran = cells_of("seed=0,5"), tmp_path / "out", counting(monkeypatch)
     assert run(cells, out) == 0
-    real, victim = record.read, f"{sweep.key_of(cells[0])}.json"
-
-    def stale(path: Path) -> Any:
-        if path.name == victim:
-            raise OSError(116, "Stale file handle")
-        return real(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(record, "read", stale)
-        for resume in ("true", "retry"):
-            assert run(cells_of("seed=0,5", f"resume={resume}"), out) == 1
-            assert "Stale file handle. It is left as it is" in capsys.readouterr().out
-        # When it turns up between the plan and the cell, the other cells still run.
-        todo = {sweep.key_of(cell): cell for cell in (cells[0], *cells_of("seed=10"))}
-        with Watcher(2) as watcher:
-            (problem,) = sweep.in_turn(todo, Folder.open(out), watcher)
-        assert "Stale file handle" in problem
-    assert ran == [0, 5, 10]
-    assert [r["row"]["seed"] for r in records(out)] == [0, 5, 10]
+    victim = out / "cells" / f"{sweep.key_of(cells[0])}.json"
+    victim.unlink()
+    victim.mkdir()
+    assert run(cells, out) == 0
+    assert "corrupt record, the cell runs again: [Errno 21]" in capsys.readouterr().err
+    assert victim.with_suffix(".corrupt").exists()
+    assert ran == [0, 5, 0]
+    assert [r["row"]["seed"] for r in records(out)] == [0, 5]
 
 
 def test_a_plan_says_what_will_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

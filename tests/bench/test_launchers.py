@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -176,13 +175,13 @@ def test_a_withdrawn_sweep_stops_between_cells(
     planted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (path,) = jobs.deal(cells_of("seed=0,5"), Folder.open(tmp_path / "out", anywhere=True), 1)
-    real = sweep.in_turn
+    real = sweep.measured
 
-    def withdraw(*arguments: Any) -> list[str]:
+    def withdraw(*arguments: Any) -> dict[str, Any]:
         path.unlink()
         return real(*arguments)
 
-    monkeypatch.setattr(sweep, "in_turn", withdraw)
+    monkeypatch.setattr(sweep, "measured", withdraw)
     jobs.run(str(path))
     jobs.run(str(path))
     assert planted == [0]
@@ -252,7 +251,7 @@ def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(BadInput) as caught:
         cli.launcher_of("mine", {"_target_": "bench.launchers.slurm.Slurm"})
     assert str(caught.value) == (
-        "hydra/launcher: expected the package submitit to be installed, "
+        "hydra/launcher: expected the package submitit to be installed; "
         "got submitit_slurm. Run pip install 'etrace-bench[slurm]'."
     )
 
@@ -311,15 +310,6 @@ def test_a_cell_beside_another_is_seen(
         other.communicate(b"\n")
     assert own == 0  # a child of this process is its own cell
     assert seen.most == int(shared)
-
-
-def test_a_cell_and_its_guard_are_one_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ["python", "-m", measure.WORKER]
-    every = [SimpleNamespace(pid=pid, info={"cmdline": command}) for pid in (10, 11, 20, 21)]
-    monkeypatch.setattr(psutil, "process_iter", lambda attrs: every)
-    monkeypatch.setattr(measure, "_may_share", lambda *_: True)
-    monkeypatch.setattr(os, "getsid", lambda pid: 10 * (pid // 10))
-    assert measure.others("cpu") == 2
 
 
 def test_nothing_timed_is_nothing_shared() -> None:

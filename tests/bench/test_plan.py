@@ -69,7 +69,7 @@ def test_why_no_memory_is_predicted(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_nothing_is_left_to_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "finished", lambda *_: True)
+    monkeypatch.setattr(plan, "counts", lambda *_: True)
     plan.show(cli.cells_of(None, [], multirun=False), {0: finding()}, Folder(tmp_path))
     assert capsys.readouterr().out.endswith("; nothing is left to run\n")
 
