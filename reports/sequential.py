@@ -45,19 +45,13 @@ Want = dict[str, Any] | None
 
 
 class Evidence(NamedTuple):
-    """What the pairs of one cell and round say; ratios are head over base.
-
-    Attributes:
-        pairs: number of pairs.
-        estimate, lo, hi: median log-ratio and its interval; NaN where too few pairs.
-        p: one-sided p-value of "no further than `LASTING`", in the pairs' own direction.
-    """
+    """What the pairs of one cell and round say; ratios are head over base."""
 
     pairs: int
-    estimate: float
+    estimate: float  # median log-ratio; nan, as its interval, where too few pairs
     lo: float
     hi: float
-    p: float
+    p: float  # one-sided, of "no further than `LASTING`", in the pairs' own direction
 
 
 def looks(cells: int) -> list[int]:
@@ -134,33 +128,32 @@ def decide(state: dict[str, Any]) -> dict[str, Any]:
         cell that is not decided, if any), and the names of the cells that got ``worse`` and
         ``better``.
     """
-    plan = looks(len(state["cells"]))
-    judged = [_cell(state, number, plan) for number in range(len(state["cells"]))]
+    judged = [_cell(state, number) for number in range(len(state["cells"]))]
     cells = [cell for cell, _ in judged]
-    return {
-        "cells": cells,
-        "wanted": [] if state["over"] else [wanted for _, wanted in judged if wanted][:1],
-        SLOWER: [cell["name"] for cell in cells if cell["verdict"] == SLOWER],
-        FASTER: [cell["name"] for cell in cells if cell["verdict"] == FASTER],
-    }
+    names = {said: [cell["name"] for cell in cells if cell["verdict"] == said]
+             for said in (SLOWER, FASTER)}  # fmt: skip
+    wanted = [] if state["over"] else [pairs for _, pairs in judged if pairs][:1]
+    return {"cells": cells, "wanted": wanted, **names}
 
 
-def _cell(state: dict[str, Any], number: int, plan: list[int]) -> tuple[dict[str, Any], Want]:
+def _cell(state: dict[str, Any], number: int) -> tuple[dict[str, Any], Want]:
     """One cell: two rounds by the same rule, the second only to confirm a difference."""
-    name = state["cells"][number]
+    name, cells = state["cells"][number], len(state["cells"])
+    plan = looks(cells)
     pairs = [pair for pair in state["pairs"] if pair["cell"] == number]
     failed = [p for p in pairs if p["base"]["value"] is None or p["head"]["value"] is None]
     if len(failed) >= FAILURES and 2 * len(failed) >= len(pairs):
         return _failed(name, failed), None
     # A few failures are bad luck: their pairs say nothing about time, and others are run.
     pairs = [pair for pair in pairs if pair not in failed]
+    every = _evidence(pairs)
     said = ""
     for turn in ("first", "second"):
-        found = _evidence(pairs, turn)
+        found = _evidence([pair for pair in pairs if pair["round"] == turn])
         # Looks are only at the planned numbers: a duel that ended between two has not decided.
         verdict = "undecided"
         if found.pairs in plan:
-            verdict = direction(found, level_of_a_look(len(state["cells"])))
+            verdict = direction(found, level_of_a_look(cells))
         if verdict == "undecided":
             later = [count - found.pairs for count in plan if count > found.pairs]
             want = {"cell": number, "round": turn, "pairs": later[0]} if later else None
@@ -169,18 +162,17 @@ def _cell(state: dict[str, Any], number: int, plan: list[int]) -> tuple[dict[str
                 reason += "the budget ended before it could be " + ("confirmed" if said else "told")
             elif said:
                 reason += "not confirmed"
-            return _told(name, "cannot tell", _evidence(pairs, "first", "second"), reason), want
+            return _told(name, "cannot tell", every, reason), want
         if verdict == "same" and not said:
             return _told(name, "same", found), None
         if said and verdict != said:
             return _told(name, "cannot tell", found, f"{said} at first, {verdict} later"), None
         said = verdict
-    return _told(name, said, _evidence(pairs, "first", "second")), None
+    return _told(name, said, every), None
 
 
-def _evidence(pairs: list[dict[str, Any]], *rounds: str) -> Evidence:
-    chosen = [pair for pair in pairs if pair["round"] in rounds]
-    return evidence([p["base"]["value"] for p in chosen], [p["head"]["value"] for p in chosen])
+def _evidence(pairs: list[dict[str, Any]]) -> Evidence:
+    return evidence([p["base"]["value"] for p in pairs], [p["head"]["value"] for p in pairs])
 
 
 def _failed(name: str, failed: list[dict[str, Any]]) -> dict[str, Any]:

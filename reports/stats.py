@@ -21,18 +21,12 @@ OWN, RANGE, STUDENT = "within one process", "min to max", "95 %"
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of what is known about it.
-
-    Attributes:
-        centre: the estimate.
-        low, high: the ends; NaN where nothing is known.
-        kind: what the ends are: "within one process", "min to max", "95 %", or "" for nothing.
-    """
+    """An estimate and the ends of what is known about it; NaN where nothing is."""
 
     centre: float
     low: float = math.nan
     high: float = math.nan
-    kind: str = ""
+    kind: str = ""  # what the ends are: "within one process", "min to max", "95 %", or ""
 
 
 def interval(
@@ -81,17 +75,11 @@ def wilson(share: float, n: int) -> Interval:
 
 
 class Welch(NamedTuple):
-    """Two independent sets of logarithms compared without assuming equal spreads (Welch, 1947).
+    """Two independent sets of logarithms compared without assuming equal spreads (Welch, 1947)."""
 
-    Attributes:
-        gap: mean of head minus mean of base.
-        error: its standard error.
-        degrees: Welch's degrees of freedom.
-    """
-
-    gap: float
-    error: float
-    degrees: float
+    gap: float  # mean of head minus mean of base
+    error: float  # its standard error
+    degrees: float  # Welch's degrees of freedom
 
     @classmethod
     def of(cls, base: np.ndarray, head: np.ndarray, floor: float = 1e-12) -> Welch:
@@ -119,8 +107,7 @@ def behind(
     """p of "this way is as good as the best" for every other way; NaN below three seeds.
 
     By Tukey's studentised range, which corrects over all pairs of ways, so that picking the best
-    costs nothing. Paired, seeds that all ways share are blocks; a way that shares fewer than three
-    with the best is then compared by Welch's test, times the number of pairs.
+    costs nothing. Paired, the seeds that all share are blocks, where there are three of them.
 
     Args:
         values: way -> seed -> value; higher is better (negate losses).
@@ -128,38 +115,26 @@ def behind(
         least: what a value's standard deviation counts as at least.
         own: way -> a variance that all its seeds share.
     """
-    others = sorted(values.keys() - {best})
-    seeds, kept = set(values[best]), [best]
-    for way in sorted(others, key=lambda w: (-len(seeds & set(values[w])), w)):
-        shared = seeds & set(values[way]) if paired else seeds
-        if len(values[way]) >= LEAST <= len(shared):
-            seeds = shared
-            kept.append(way)
-    p = {way: _unpaired(values[way], values[best], len(values)) for way in others
-         if way not in kept}  # fmt: skip
-    if len(kept) < 2:
+    p = dict.fromkeys(sorted(values.keys() - {best}), math.nan)
+    ways = [w for w in [best, *p] if len(values[w]) >= LEAST]
+    if best not in ways or len(ways) < 2:
         return p
-    rows = [np.array([values[w][s] for s in (sorted(seeds, key=str) if paired else values[w])])
-            for w in kept]  # fmt: skip
+    shared = set.intersection(*(set(values[w]) for w in ways))
+    paired = paired and len(shared) >= LEAST
+    rows = [np.array([values[w][s] for s in sorted(shared if paired else values[w], key=str)])
+            for w in ways]  # fmt: skip
     counts = np.array([len(row) for row in rows])
     degrees = (counts - 1).sum() - paired * (counts[0] - 1)
     if paired:
         rows = list(np.array(rows) - np.mean(rows, axis=0))
     within = max(sum(float(row.var()) * len(row) for row in rows) / degrees, least**2)
     gaps = rows[0].mean() - np.array([row.mean() for row in rows])
-    shares = np.array([(own or {}).get(way, 0.0) for way in kept])
+    shares = np.array([(own or {}).get(way, 0.0) for way in ways])
     errors = np.sqrt((within / counts + within / counts[0] + shares + shares[0]) / 2)
     still = errors < 1e-12
-    told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), len(kept), degrees)
+    told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), len(ways), degrees)
     told = np.where(still, np.where(gaps > 1e-12, 0.0, 1.0), told)
-    return p | dict(zip(kept[1:], told[1:].tolist(), strict=True))
-
-
-def _unpaired(one: Mapping[Hashable, float], best: Mapping[Hashable, float], ways: int) -> float:
-    if min(len(one), len(best)) < LEAST:
-        return math.nan
-    both = Welch.of(np.array([*one.values()]), np.array([*best.values()]))
-    return min(1.0, 2 * both.p_above(0.0) * ways * (ways - 1) / 2)
+    return p | dict(zip(ways[1:], told[1:].tolist(), strict=True))
 
 
 def holm(p: Sequence[float]) -> list[float]:

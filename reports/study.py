@@ -34,7 +34,7 @@ class Study:
         Of a contest's fresh seeds those at the point that is judged.
         """
         table = rows(tuned_alike(self.sweeps.records))
-        return table[~at_other_points(table, self.by_key)].reset_index(drop=True)
+        return table[~at_other_points(table)].reset_index(drop=True)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -48,12 +48,12 @@ class Study:
     @cached_property
     def contests(self) -> list[Match]:
         """The contests among the records: see `reports.judge.contest`."""
-        return matches(self.rows, self.facts, self.by_key)
+        return matches(self.rows, self.facts)
 
     @cached_property
     def by_key(self) -> dict[str, Record]:
-        """The records, with what a contest tuned below ``config.tuned``."""
-        return {record["key"]: record for record in tuned_alike(self.sweeps.records)}
+        """The records themselves."""
+        return {record["key"]: record for record in self.sweeps.records}
 
     @cached_property
     def cells(self) -> pd.DataFrame:

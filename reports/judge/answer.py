@@ -6,7 +6,7 @@ Nothing here depends on the order of the ways.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,6 @@ import numpy as np
 from reports.judge import cost
 from reports.judge.cost import Noise, Order
 from reports.judge.learning import SAME
-from reports.judge.rows import order
 from reports.judge.way import Way
 from reports.stats import Interval
 
@@ -34,40 +33,25 @@ _APPROXIMATIONS = {
 Kind = Literal["start", "one way", "only one ran", "nothing learned", "not timed", "nothing ran"]
 Basis = Literal["learning", "gradient", "cost"]
 Decided = Literal["memory", "accuracy", "approximations"]
-_Order = Callable[[Way, Way], Order]  # how the first's time stands to the second's
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What to use at a setting.
+    """What to use at a setting."""
 
-    Args:
-        kind: whether there is a recommendation, or why there is none.
-        basis: what made a way qualify.
-        start: the recommended way; None where there is none.
-        equal: others of which nothing tells it: they are as good.
-        tied: all others that qualify and are not slower.
-        decided: what chose `start` and its equals among those, in this order.
-        why: way -> why it does not qualify, "" where it does.
-        order: way -> how its time stands to that of `start`.
-        ratio: way -> its time over that of `start`.
-        faster: the fastest way that is faster than `start` and does not qualify.
-        lean: a sound way that needs much less memory than `start`.
-        uncompared: those of `tied` whose times are not compared with that of `start`, one of the
-            two having been measured under contention.
-    """
-
-    kind: Kind
-    basis: Basis
-    start: Way | None = None
-    equal: tuple[Way, ...] = ()
-    tied: tuple[Way, ...] = ()
-    decided: tuple[Decided, ...] = ()
-    why: Mapping[str, str] = field(default_factory=dict)
-    order: Mapping[str, Order] = field(default_factory=dict)
-    ratio: Mapping[str, Interval] = field(default_factory=dict)
-    faster: Way | None = None
-    lean: Way | None = None
+    kind: Kind  # whether there is a recommendation, or why there is none
+    basis: Basis  # what made a way qualify
+    start: Way | None = None  # the recommended way
+    equal: tuple[Way, ...] = ()  # others of which nothing tells it: they are as good
+    tied: tuple[Way, ...] = ()  # all others that qualify and are not slower
+    decided: tuple[Decided, ...] = ()  # what chose `start` and its equals among those, in order
+    why: Mapping[str, str] = field(default_factory=dict)  # why a way does not qualify, or ""
+    order: Mapping[str, Order] = field(default_factory=dict)  # how its time stands to `start`'s
+    ratio: Mapping[str, Interval] = field(default_factory=dict)  # its time over that of `start`
+    faster: Way | None = None  # the fastest that is faster than `start` and does not qualify
+    lean: Way | None = None  # a sound way that needs much less memory than `start`
+    # Those of `tied` whose times are not compared with that of `start`, one of the two having been
+    # measured under contention.
     uncompared: tuple[Way, ...] = ()
 
 
@@ -92,21 +76,43 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
         return Answer("nothing learned", basis, why=why)
     timed = [w for w in ran if w.time]
     if not any(w.time for w in able):
-        known = sorted((w for w in able if w.memory), key=lambda w: (w.mib, _place(w)))
+        known = sorted((w for w in able if w.memory), key=lambda w: (w.mib, w.place))
         return Answer("not timed", basis, known[0] if known else None, why=why)
-    able = [w for w in able if w.time]
     pairs = max(1, len(timed) * (len(timed) - 1) // 2)
 
     def against(way: Way, other: Way) -> Order:
         return cost.compare(way.time, other.time, noise, pairs)  # type: ignore[arg-type]
 
-    start, equal, tied, decided = _choose(able, memory, against)
-    kind: Kind = "start"
-    if len(timed) == 1:
-        kind = "one way" if len(ways) == 1 else "only one ran"
-    found = Answer(kind, basis, start, tuple(equal), tuple(tied), tuple(decided), why)
+    able = [w for w in able if w.time]
+    as_fast = [w for w in able if not any(against(w, other) == "slower" for other in able)]
+    left = as_fast = as_fast or [min(able, key=lambda w: (w.ms, w.place))]
+    decided: list[Decided] = []
+    for name, keep in _TIES.items():
+        fewer = keep(left, memory)
+        if len(fewer) < len(left):
+            left = fewer
+            decided.append(name)
+    start, *equal = sorted(left, key=lambda w: w.place)
+    tied = sorted((w for w in as_fast if w is not start), key=lambda w: w.place)
     others = [w for w in timed if w is not start]
-    return _compared(found, start, others, against, noise)
+    orders = {w.name: against(w, start) for w in others}
+    faster = [w for w in others if why[w.name] and orders[w.name] == "faster"]
+    lean = [w for w in others if not why[w.name] and w.mib < MUCH_LESS * start.mib]
+    kind: Kind = "only one ran" if len(ways) > 1 else "one way"
+    return Answer(
+        kind="start" if others else kind,
+        basis=basis,
+        start=start,
+        equal=tuple(equal),
+        tied=tuple(tied),
+        decided=tuple(decided),
+        why=why,
+        order=orders,
+        ratio={w.name: cost.ratio(w.time, start.time, noise) for w in others},  # type: ignore[arg-type]
+        faster=min(faster, key=lambda w: (w.ms, w.place), default=None),
+        lean=min(lean, key=lambda w: (w.mib, w.ms, w.place), default=None),
+        uncompared=tuple(w for w in tied if orders[w.name] == "not compared"),
+    )
 
 
 def _why_not(way: Way, basis: Basis) -> str:
@@ -124,32 +130,10 @@ def _faithful(way: Way) -> bool:
     return way.cosine >= FAITHFUL or (way.algo == "bptt" and np.isnan(way.cosine))
 
 
-def _choose(
-    able: Sequence[Way], memory: str, against: _Order
-) -> tuple[Way, list[Way], list[Way], list[Decided]]:
-    """(what to use, what is as good, what is as fast, what decided) of ways that qualify and were
-    timed.
-    """
-    as_fast = [w for w in able if not any(against(w, other) == "slower" for other in able)]
-    as_fast = as_fast or [min(able, key=lambda w: (w.ms, _place(w)))]
-    left: list[Way] = as_fast
-    decided: list[Decided] = []
-    for name, keep in _TIES:
-        fewer = keep(left, memory)
-        if len(fewer) < len(left):
-            left = fewer
-            decided.append(name)
-    start, *equal = sorted(left, key=_place)
-    tied = sorted((w for w in as_fast if w is not start), key=_place)
-    return start, equal, tied, decided
-
-
 def _leanest(ways: list[Way], memory: str) -> list[Way]:
     known = [w for w in ways if w.memory]
-    if not known:
-        return ways
-    kept = cost.least_memory([w.mib for w in known], memory)
-    return [w for w, keep in zip(known, kept, strict=True) if keep]
+    most = cost.equal_memory(min((w.mib for w in known), default=0.0), memory)
+    return [w for w in known if w.mib <= most] or ways
 
 
 def _most_accurate(ways: list[Way], _: str) -> list[Way]:
@@ -166,27 +150,6 @@ def _least_approximate(ways: list[Way], _: str) -> list[Way]:
     return [w for w in ways if _APPROXIMATIONS.get(w.algo, 1) == least]
 
 
-_TIES: tuple[tuple[Decided, Callable[[list[Way], str], list[Way]]], ...] = (
-    ("memory", _leanest), ("accuracy", _most_accurate), ("approximations", _least_approximate),
-)  # fmt: skip
-
-
-def _place(way: Way) -> tuple[int, int, str]:
-    return order(way.algo, way.batching, way.name)
-
-
-def _compared(
-    found: Answer, start: Way, others: Sequence[Way], against: _Order, noise: Noise | None
-) -> Answer:
-    """The answer with how every other way stands to the recommended one."""
-    orders = {w.name: against(w, start) for w in others}
-    faster = [w for w in others if found.why[w.name] and orders[w.name] == "faster"]
-    sound = [w for w in others if not found.why[w.name] and w.mib < MUCH_LESS * start.mib]
-    return replace(
-        found,
-        order=orders,
-        ratio={w.name: cost.ratio(w.time, start.time, noise) for w in others},  # type: ignore[arg-type]
-        faster=min(faster, key=lambda w: (w.ms, _place(w)), default=None),
-        lean=min(sound, key=lambda w: (w.mib, w.ms, _place(w)), default=None),
-        uncompared=tuple(w for w in found.tied if orders[w.name] == "not compared"),
-    )
+_TIES: dict[Decided, Callable[[list[Way], str], list[Way]]] = {
+    "memory": _leanest, "accuracy": _most_accurate, "approximations": _least_approximate,
+}  # fmt: skip

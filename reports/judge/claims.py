@@ -2,41 +2,40 @@
 
 A claim is judged for each network and task apart, and only inside the regime that it is about. The
 core's rows alone count: other libraries' would judge their implementations.
+
+Two tests answer them all: whether a quantity grows with a size as theory says, and whether the
+quantity of some ways, or what it is beside that of others with all else equal, is beyond a bar.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from reports.judge.facts import Facts, Setting, Way
 from reports.judge.learning import SAME
 from reports.judge.rows import number
 from reports.judge.scaling import LEAST_SIZES, TIME, TRACED, series
-from reports.records.columns import describe
 from reports.stats import STUDENT, Interval, interval
-from reports.text import short
+from reports.text import plural, short
 
 Verdict = Literal["holds", "does not hold", "not decided"]
 BATCHING, SNN = "Batching Online Learning", "SNN Online Learning with BrainTrace"
-TEMP = "memory_temp_mib"
 HYPR, OTPE = "arXiv:2506.14464 (HYPR)", "arXiv:2311.16151 (OTPE)"
 FREE = "arXiv:2603.28750 (Temporal Credit Is Free)"
+TEMP = "memory_temp_mib"
 EACH = "updated every step"  # in the name of a way
-PAYS = 1.05  # the least ratio of times that is worth a claim
 LARGE = 512  # neurons from which on a network is called large
 EXACT = 1e-3  # relative error of a gradient that is BPTT's, in single precision
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What records say to a claim: a verdict, the figure behind it, and the keys of its rows."""
 
     verdict: Verdict
@@ -64,8 +63,7 @@ class Claim:
     test: Test = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(NamedTuple):
     """A claim with what the records of one network and task say to it."""
 
     claim: Claim
@@ -75,10 +73,11 @@ class Answered:
 
 def grows(facts: Facts, settings: Sequence[Setting], metric: str, size: str, algos: Sequence[str],
           batching: str = "") -> Finding | None:  # fmt: skip
-    """A metric of each of these algorithms grows with a size as theory says: the claims agree."""
-    told: dict[str, bool | None] = {}
+    """A metric of each of these algorithms (of all, where none is named) grows with a size as
+    theory says.
+    """
+    told: dict[str, str] = {}
     keys: list[str] = []
-    verdicts = {"as theory": True, "not as theory": False}
     for one in series(facts, settings, metric, size, least=LEAST_SIZES, batching=batching):
         unknown = one.way.algo in TRACED and metric != TIME and one.points["window"].isna().any()
         if one.law is None or unknown or (algos and one.way.algo not in algos):
@@ -86,167 +85,122 @@ def grows(facts: Facts, settings: Sequence[Setting], metric: str, size: str, alg
         if one.reading == "measured under contention" or not _own(one.way):
             continue
         said = one.reading if one.law.dominated else f"exponent {one.law.exponent:.2f}"
-        told[f"{one.name}: {said}"] = verdicts.get(one.reading)
-        theory = one.theory
+        told[f"{one.name}: {said}; claimed: {one.theory:g}"] = one.reading
         keys += [key for some in one.carried["keys"] for key in some]
     if not told:
         return None
-    parts = told.values()
-    some = "; ".join([*told][:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
-    holds = False if False in parts else None if None in parts else True
-    return _finding(holds, f"{some}; claimed: {theory:g}.", keys)
+    readings = set(told.values())
+    verdict: Verdict = "holds" if readings == {"as theory"} else "not decided"
+    if "not as theory" in readings:
+        verdict = "does not hold"
+    rest = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    return Finding(verdict, f"{'; '.join([*told][:3])}{rest}.", tuple(keys))
 
 
-def relates(facts: Facts, settings: Sequence[Setting], metric: str, column: str, of: str, to: str,
-            bar: float, n_hidden: int = 0, batch_size: int = 0) -> Finding | None:  # fmt: skip
-    """A metric of ways with `of` over that of those with `to`, all else equal, is beyond a bar:
-    above one that is above 1, else below it.
-    """
-    same = "batching" if column == "algo" else "variant"
-    rows = []
-    for setting in settings:
-        width, batch = (number(setting.row[size]) for size in ("n_hidden", "batch_size"))
-        for way in setting.ways if width >= n_hidden and batch >= batch_size else ():
-            # What an algorithm's trace costs shows only where one is made.
-            counts = (way.traced or column != "algo") and not (metric == TIME and way.contended)
-            value = way.ms if metric == TIME else way.median(metric)
-            if getattr(way, column) in (of, to) and counts and _own(way) and value > 0:
-                pair = f"{setting.id} {getattr(way, same)}"
-                rows.append((pair, getattr(way, column), math.log(value), way.keys))
-    table = pd.DataFrame(rows, columns=["pair", "side", "log", "keys"])
-    means = table.groupby(["pair", "side"])["log"].mean().unstack().reindex(columns=[of, to])
-    pairs = means.dropna()
-    if pairs.empty:
-        return None
-    a, b = (np.exp(pairs[side].to_numpy()) for side in (of, to))
-    found = interval(a / b) if metric == TIME else Interval(*np.quantile(a / b, (0.5, 0, 1)))
-    low, high = (found.low, found.high) if found.low == found.low else (0.0, math.inf)
-    beyond, short_of = (low > bar, high < bar) if bar > 1 else (high < bar, low > bar)
-    ends = f" ({short(low)} to {short(high)})" if len(pairs) > 1 else ""
-    count = f"{len(pairs)} {'setting' if len(pairs) == 1 else 'settings'}"
-    figure = f"{of}'s {describe(metric).title} over {to}'s: {short(found.centre)}{ends} in {count}."
-    keys = [key for some in table["keys"] for key in some]
-    return _finding(True if beyond else False if short_of else None, figure, keys)
-
-
-def is_exact(facts: Facts, settings: Sequence[Setting], algo: str) -> Finding | None:
-    """The gradient of an algorithm is BPTT's."""
-    ways = [w for s in settings for w in s.ways if w.algo == algo and _own(w)]
-    errors = {w: e for w in ways if (e := w.median("grad_rel_error")) == e}
-    if not errors:
-        return None
-    worst = max(errors.values())
-    figure = f"Relative error of the gradient: up to {short(worst)}."
-    return _finding(worst <= EXACT, figure, (key for w in errors for key in w.keys))
-
-
-def learns_as_well(
-    facts: Facts, settings: Sequence[Setting], of: str, to: Sequence[str], updates: str = ""
+def compares(
+    facts: Facts,
+    settings: Sequence[Setting],
+    what: str,
+    bar: float,
+    words: str,
+    of: str,
+    to: str = "",
+    same: Sequence[str] = ("batching", "updates"),
+    below: bool = False,
 ) -> Finding | None:
-    """An algorithm learns no worse than another, the same seeds and updates for both, wherever one
-    of them learns at all.
+    """Whether a quantity of some ways, over that of others (of scores, minus), is above a bar.
+
+    What is drawn anew in each process or seed is judged by Student's interval, so three are the
+    least; the rest by its smallest and largest value.
 
     Args:
-        to: the other one; of several the first that ran.
-        updates: words for when weights are updated that a way has to have.
+        what: the quantity, as `_values` knows it.
+        words: for the figure.
+        of, to: which ways, as queries of that table; without `to` the quantity stands alone.
+        same: what two ways have to share, besides their setting.
+        below: the claim is that it is below the bar.
     """
-    gaps: list[float] = []
-    keys: list[str] = []
-    others: list[str] = []
-    for setting in settings:
-        trained = {(w.algo, _updates(w)): w for w in setting.by_method if w.learned and _own(w)}
-        for (algo, when), mine in trained.items():
-            other = next((trained[o, when] for o in to if (o, when) in trained), None)
-            if algo != of or updates not in when or other is None:
-                continue
-            found = [w.learned for w in (mine, other) if w.learned]
-            if all(f.verdict == "at chance" for f in found):
-                continue  # of what neither learns nothing is told
-            ours, theirs = (f.seeds for f in found)
-            pairs = [(ours[s], theirs[s]) for s in sorted(ours.keys() & theirs.keys(), key=str)]
-            loss = setting.metric == "loss_final"
-            gaps += [(b - a) / b if loss else a - b for a, b in pairs]
-            keys += [*mine.keys, *other.keys]
-            others.append(other.algo)
-    words = f"Better than {' and '.join(dict.fromkeys(others))} by"
-    return _gap(gaps, words, "pairs of runs with one seed", keys, least=-SAME)
+    table = _table(settings, what)
+    sides = [table.query(side) for side in (of, to) if side and len(table)]
+    if not sides or any(side.empty for side in sides):
+        return None
+    by = ["setting", *same]
+    # Where none of them learns nothing is told.
+    told = pd.concat(sides).groupby("setting")["learns"].any()
+    sides = [side[side["setting"].map(told)] for side in sides]
+    values = [side.groupby(by, dropna=False)[["low", "value", "high"]].mean() for side in sides]
+    found = values[0]
+    if to:
+        # The ends that lie furthest apart.
+        its = values[1].rename(columns={"low": "high", "high": "low"})
+        found = (found - its if what == "score" else found / its).dropna()
+    else:
+        found = found.nlargest(1, "value")  # one exception is enough
+    if found.empty:
+        return None
+    sampled = what in ("score", "time", "lacks")
+    figure = Interval(found["value"].median(), found["low"].min(), found["high"].max())
+    if sampled:
+        bounds = (-math.inf, math.inf) if what == "score" else None
+        figure = interval(found["value"], bounds=bounds)
+    verdict: Verdict = "not decided"
+    if (figure.kind == STUDENT or not sampled) and not figure.low <= bar <= figure.high:
+        verdict = "holds" if (figure.high < bar) == below else "does not hold"
+    ends = f" ({short(figure.low)} to {short(figure.high)})" if figure.high > figure.low else ""
+    used = pd.concat([side.set_index(by) for side in sides])
+    keys = used.loc[used.index.isin(found.index), "keys"].explode().unique()
+    count = plural(len(found), "comparison")
+    return Finding(verdict, f"{words}: {short(figure.centre)}{ends}, {count}.", tuple(keys))
 
 
-def closer(
-    facts: Facts, settings: Sequence[Setting], of: str, to: str, column: str, value: float
-) -> Finding | None:
-    """The gradient of an algorithm is nearer to BPTT's than that of another, where an option of the
-    network is known to have a value.
+def _table(settings: Sequence[Setting], what: str) -> pd.DataFrame:
+    """A row a way, of scores a row a seed: what tells it, its ``keys``, and the quantity's
+    ``value`` with its ``low`` and ``high`` end. What is not known is left out.
     """
-    ratios: list[float] = []  # of what is missing to a cosine of one: it grows with the length
-    keys: list[str] = []
+    rows: list[dict[str, Any]] = []
     for setting in settings:
-        ways = {w.algo: w for w in setting.ways if _own(w) and w.cosine < 1}
-        if column in setting.row and number(setting.row[column]) == value and {of, to} <= {*ways}:
-            ratios.append((1 - ways[of].cosine) / (1 - ways[to].cosine))
-            keys += [*ways[of].keys, *ways[to].keys]
-    if not ratios:
-        return None
-    ratio = interval(ratios)
-    told = ratio.kind == STUDENT
-    holds = True if told and ratio.high < 1 else False if told and ratio.low > 1 else None
-    ends = f" ({short(ratio.low)} to {short(ratio.high)})" if len(ratios) > 1 else ""
-    figure = f"{of}'s cosine lacks {short(ratio.centre)}{ends} times what {to}'s lacks to one"
-    return _finding(holds, f"{figure}, in {len(ratios)} settings.", keys)
+        for way in filter(_own, setting.ways):
+            named = re.search(rf"update_every=\w+|{EACH}", way.variant)
+            told = {"setting": setting.id, "algo": way.algo, "batching": way.batching,
+                    "updates": named[0] if named else "once", "traced": way.traced,
+                    "learns": not way.learned or way.learned.verdict != "at chance",
+                    "n_hidden": number(setting.row["n_hidden"]),
+                    "batch_size": number(setting.row["batch_size"]),
+                    "gain": number(setting.row.get("cfg.model.recurrent_gain")),
+                    "keys": way.keys}  # fmt: skip
+            rows += [told | {"low": low, "value": value, "high": high, "seed": seed}
+                     for seed, (value, low, high) in _values(way, what)]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-def _gap(
-    gaps: Sequence[float], words: str, unit: str, keys: Iterable[str], least: float = 0.0
-) -> Finding | None:
-    """Whether gaps are above `least`, by Student's interval: of fewer than three it is open."""
-    if not gaps:
-        return None
-    gap = interval(gaps, bounds=(-math.inf, math.inf))
-    told = gap.kind == STUDENT
-    holds = True if told and gap.low > least else False if told and gap.high < least else None
-    ends = f" ({short(gap.low)} to {short(gap.high)})" if len(gaps) > 1 else ""
-    return _finding(holds, f"{words} {short(gap.centre)}{ends} over {len(gaps)} {unit}.", keys)
-
-
-def windows_pay(facts: Facts, settings: Sequence[Setting], algo: str) -> Finding | None:
-    """One update for several steps takes less time than an update at every step, both by turns with
-    the same BPTT, so that a busy machine slows both.
-    """
-    ratios: list[Interval] = []
-    keys: list[str] = []
-    for setting in settings:
-        timed = {_updates(w): w for w in setting.ways if w.algo == algo and w.against and _own(w)}
-        each = timed.get(EACH)
-        for when, way in timed.items():
-            if each and each.against and way.against and when.startswith("update_every="):
-                a, b = each.against, way.against
-                ratios.append(Interval(a.centre / b.centre, a.low / b.high, a.high / b.low))
-                keys += [*each.keys, *way.keys]
-    if not ratios:
-        return None
-    low, high = min(r.low for r in ratios), max(r.high for r in ratios)
-    centre = math.exp(sum(math.log(r.centre) for r in ratios) / len(ratios))
-    figure = "Time with an update at every step over that with one for several: "
-    figure += f"{short(centre)} ({short(low)} to {short(high)})."
-    return _finding(True if low > PAYS else False if high < PAYS else None, figure, keys)
-
-
-def _updates(way: Way) -> str:
-    """When a way updates the weights, in the words of its name; "" for once a sequence."""
-    named = re.search(rf"update_every=\w+|{EACH}", way.variant)
-    return named[0] if named else ""
+def _values(way: Way, what: str) -> list[tuple[str, tuple[float, float, float]]]:
+    """(seed, (value, low end, high end)) of a quantity of a way."""
+    if what == "score":
+        found = way.learned
+        if not found:
+            return []
+        loss = found.metric == "loss_final"
+        return [(str(s), (x, x, x)) for s, v in found.seeds.items()
+                for x in [-math.log(v) if loss else v]]  # fmt: skip
+    if what == "turns":  # with the same BPTT, so that a busy machine slows both
+        return [("", way.against[:3])] if way.against else []
+    value = {"memory": way.median(TEMP), "error": way.median("grad_rel_error"),
+             "time": math.nan if way.contended else way.ms,
+             "lacks": 1 - way.cosine}[what]  # fmt: skip
+    return [("", (value, value, value))] if value > 0 else []
 
 
 def _own(way: Way) -> bool:
     return way.backend in ("core", "")
 
 
-def _finding(holds: bool | None, figure: str, keys: Iterable[str]) -> Finding:
-    verdict: Verdict = "not decided" if holds is None else "holds" if holds else "does not hold"
-    return Finding(verdict, figure, tuple(dict.fromkeys(keys)))
-
-
-_LARGE = f"both on {LARGE} neurons or more, with traces made"
+_ES, _D = "algo == 'es_d_rtrl'", "algo == 'd_rtrl'"
+_MADE = f"both on {LARGE} neurons or more, with traces made"
+_ES_OVER_D = partial(compares, of=f"{_ES} and traced and n_hidden >= {LARGE}",
+                     to=f"{_D} and traced", below=True)  # fmt: skip
+_MANUAL = partial(compares, what="time", to="batching == 'manual'", same=["algo", "updates"])
+_LEARNS = partial(compares, what="score", bar=-SAME, same=["updates", "seed"],
+                  words="Learns more by")  # fmt: skip
 # fmt: off
 CLAIMS = (
     Claim("flat-in-time", "Online learning needs the same memory however long the sequence is.",
@@ -266,38 +220,43 @@ CLAIMS = (
     Claim("es-d-rtrl-width", "ES-D-RTRL's memory is linear in the width.",
           SNN, "ES-D-RTRL at three widths, with a trace made",
           partial(grows, metric=TEMP, size="n_hidden", algos=["es_d_rtrl"])),
-    Claim("es-cheaper", "On larger networks ES-D-RTRL needs less memory than D-RTRL.", SNN, _LARGE,
-          partial(relates, metric=TEMP, column="algo", of="es_d_rtrl", to="d_rtrl", bar=0.98,
-                  n_hidden=LARGE)),
+    Claim("es-cheaper", "On larger networks ES-D-RTRL needs less memory than D-RTRL.", SNN, _MADE,
+          partial(_ES_OVER_D, what="memory", bar=0.98, words="ES-D-RTRL's memory over D-RTRL's")),
     Claim("es-faster", "On larger networks ES-D-RTRL is faster than D-RTRL.",
-          SNN, f"{_LARGE}, timed on a quiet machine",
-          partial(relates, metric=TIME, column="algo", of="es_d_rtrl", to="d_rtrl", bar=0.95,
-                  n_hidden=LARGE)),
+          SNN, f"{_MADE}, timed on a quiet machine",
+          partial(_ES_OVER_D, what="time", bar=0.95, words="ES-D-RTRL's time over D-RTRL's")),
     Claim("d-rtrl-exact", "D-RTRL computes the exact gradient.",
-          SNN, "D-RTRL with its gradient compared with BPTT's", partial(is_exact, algo="d_rtrl")),
+          SNN, "D-RTRL with its gradient compared with BPTT's",
+          partial(compares, what="error", of=_D, bar=EXACT, below=True,
+                  words="Largest relative error of the gradient")),
     Claim("manual-faster", "Manual batching is faster than vmap.",
           BATCHING, "the same cells with both, timed on a quiet machine",
-          partial(relates, metric=TIME, column="batching", of="vmap", to="manual", bar=1.05)),
+          partial(_MANUAL, of="batching == 'vmap'", bar=1.05, words="vmap's time over manual's")),
     Claim("batching-pays", "Batching is much faster than one sample after another.",
           BATCHING, "batches of 16 or more both ways, timed on a quiet machine",
-          partial(relates, metric=TIME, column="batching", of="single", to="manual", bar=1.5,
-                  batch_size=16)),
+          partial(_MANUAL, of="batching == 'single' and batch_size >= 16", bar=1.5,
+                  words="Time of one sample after another over that of a batch")),
     Claim("loop-costs-b", "One sample after another costs B times one sample.",
           BATCHING, "one sample at a time at three batch sizes, timed on a quiet machine",
           partial(grows, metric=TIME, size="batch_size", algos=(), batching="single")),
     Claim("credit-is-free", "Online, derivatives within each step learn as well as full RTRL.",
-          FREE, "both with an update at every step, RTRL or else D-RTRL, on three seeds",
-          partial(learns_as_well, of="immediate", to=("rtrl", "d_rtrl"), updates=EACH)),
+          FREE, "both with an update at every step, RTRL or D-RTRL, on three seeds",
+          partial(_LEARNS, of=f"algo == 'immediate' and updates == '{EACH}'",
+                  to="algo in ('rtrl', 'd_rtrl')")),
     Claim("windows-pay", "Online learning over windows of steps is faster than step by step.",
           HYPR, "D-RTRL with an update at every step and with one for several, by turns with BPTT",
-          partial(windows_pay, algo="d_rtrl")),
+          partial(compares, what="turns", of=f"{_D} and updates == '{EACH}'", bar=1.05,
+                  to=f"{_D} and updates not in ('once', '{EACH}')", same=["batching"],
+                  words="Time with an update at every step over that with one for several")),
     Claim("otpe-closer",
           "In feed-forward spiking networks OTPE's gradient is nearer to BPTT's than OTTT's.",
           OTPE, "both compared with BPTT in three settings, recurrent weights being zero",
-          partial(closer, of="otpe", to="ottt", column="cfg.model.recurrent_gain", value=0.0)),
+          partial(compares, what="lacks", of="algo == 'otpe' and gain == 0", to="algo == 'ottt'",
+                  bar=1.0, below=True, same=["updates"],
+                  words="What OTPE's cosine lacks to one, over what OTTT's lacks")),
     Claim("es-learns", "ES-D-RTRL learns as well as D-RTRL.",
           SNN, "both on three seeds, with the same updates",
-          partial(learns_as_well, of="es_d_rtrl", to=("d_rtrl",))),
+          partial(_LEARNS, of=_ES, to=_D)),
 )
 # fmt: on
 

@@ -9,7 +9,7 @@ equal ways are told apart in one contest of 200.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +21,7 @@ from reports.judge.facts import Facts, Setting
 from reports.judge.learning import SAME
 from reports.judge.way import Way
 from reports.records import Record
+from reports.records.settings import identities
 from reports.stats import LEAST, Interval, behind
 
 ALPHA = 0.005 / 2  # of each of the two scores
@@ -31,31 +32,21 @@ Standing = Literal["first", "behind", "untold", "nothing"]
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One way in one setting.
-
-    Args:
-        steps: training steps to the target, by seed; infinite where it was not reached.
-        budget: training steps of a seed, and `stride` those between two evaluations.
-        ms: of one training step, nan where it was not timed; `error` the standard error of its
-            logarithm; whether it was measured under `contention`.
-        chosen: what was tuned, by name; `edge` those at the first or last value that was tried.
-        tried: trials that ran; `failed`, runs of all kinds that did not get through.
-        best: how its score stands; `soonest`: its time to the target.
-    """
+    """One way in one setting."""
 
     way: Way
-    steps: Mapping[int, float]
-    budget: float
-    stride: float
-    ms: float
-    error: float
-    contention: bool
-    chosen: Mapping[str, float]
-    edge: Mapping[str, str]
-    tried: int
-    failed: int
-    best: Standing = "untold"
-    soonest: Standing = "untold"
+    steps: Mapping[int, float]  # training steps to the target, by seed; infinite for a miss
+    budget: float  # training steps of a seed
+    stride: float  # those between two evaluations
+    ms: float  # of one training step, nan where it was not timed
+    error: float  # the standard error of its logarithm
+    contention: bool  # it was measured under it
+    chosen: Mapping[str, float]  # what was tuned, by name
+    edge: Mapping[str, str]  # what of it is the lowest or highest value that was tried
+    tried: int  # trials that ran
+    failed: int  # runs of all kinds that did not get through
+    best: Standing = "untold"  # how its score stands
+    soonest: Standing = "untold"  # how its time to the target stands
 
     @property
     def name(self) -> str:
@@ -87,19 +78,14 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """All ways of one setting.
-
-    Args:
-        target: validation score that time counts to; nan for none.
-        in_steps: whether steps stand for the time to the target, no two times being comparable.
-        by_turns: whether all times are ratios to BPTT's, which do not count what slows both, times
-            BPTT's in the quietest process.
-    """
+    """All ways of one setting."""
 
     setting: Setting
-    target: float
+    target: float  # validation score that time counts to; nan for none
     entries: Sequence[Entry]
-    in_steps: bool
+    in_steps: bool  # steps stand for the time to the target, no two times being comparable
+    # All times are ratios to BPTT's, which do not count what slows both, times BPTT's in the
+    # quietest process.
     by_turns: bool
 
     @property
@@ -125,28 +111,21 @@ class Match:
         return sorted(found, key=lambda e: (e.seconds, e.median_steps, e.name))
 
 
-def matches(table: pd.DataFrame, facts: Facts, records: Mapping[str, Record]) -> list[Match]:
+def matches(table: pd.DataFrame, facts: Facts) -> list[Match]:
     """The contests among these rows; none where nothing was tuned.
 
     Args:
         table: `reports.judge.rows`, trials and all.
         facts: of the rows that are no trials.
-        records: by key, as `tuned_alike` made them.
     """
-    ran = table[table["choose"].ne("")]
-    found = []
-    for setting in facts.settings:
-        entries = []
-        for way in setting.ways:
-            rows = ran[ran["setting"].eq(setting.id) & ran["way"].eq(way.name)]
-            if len(rows):
-                entries.append(_entry(way, rows, records))
-        if entries:
-            known = [_target(records[key])
-                     for key in ran.loc[ran["setting"].eq(setting.id), "key"]]  # fmt: skip
-            target = next((t for t in known if t is not None), math.nan)
-            found.append(_match(setting, entries, target))
-    return found
+    ran = _cells(table)
+    ways = {(s.id, way.name): way for s in facts.settings for way in s.ways}
+    entries: dict[int, list[Entry]] = {}
+    for place, rows in ran.groupby(["setting", "way"]):
+        if way := ways.get(place):
+            entries.setdefault(place[0], []).append(_entry(way, rows))
+    return [_match(s, entries[s.id], float(ran.loc[ran["setting"].eq(s.id), "target"].max()))
+            for s in facts.settings if s.id in entries]  # fmt: skip
 
 
 def tuned_alike(records: Sequence[Record]) -> list[Record]:
@@ -155,33 +134,52 @@ def tuned_alike(records: Sequence[Record]) -> list[Record]:
     What one contest tuned is tuned in all of them: a second into the same folder, of other ranges,
     uses cells of the first. The values stay below ``tuned``.
     """
-    names = {name for record in records for name in _names(record["config"])}
-    return [_alike(record, _tuned(record["config"], names)) for record in records]
+    efforts = [record["config"].get("tune") or {} for record in records]
+    names = {name for tune in efforts if tune.get("trials")
+             for name, ends in tune.items() if isinstance(ends, list) and name != "lr"}  # fmt: skip
+    return [_alike(record, names) if tune.get("trials") else record
+            for record, tune in zip(records, efforts, strict=True)]  # fmt: skip
 
 
-def at_other_points(table: pd.DataFrame, records: Mapping[str, Record]) -> pd.Series:
+def _alike(record: Record, names: set[str]) -> Record:
+    config = record["config"]
+    # A decay may be called decay_or_rank; a rank, a whole number, is not tuned.
+    tuned = {key: key.partition("_or_")[0] for key, value in config.get("algo", {}).items()
+             if isinstance(value, float)}  # fmt: skip
+    values = {name: config["algo"][key] for key, name in tuned.items() if name in names}
+    algo = {key: "tuned" for key, name in tuned.items() if name in names}
+    return {**record, "config": {**config, "algo": config.get("algo", {}) | algo, "tuned": values}}
+
+
+def at_other_points(table: pd.DataFrame) -> pd.Series:
     """Which rows are fresh seeds at another point than the one that is judged.
 
     A contest that is run again with more trials may choose anew, and the fresh seeds of both
     choices are there. As among trials the lowest validation loss decides, never the test data.
     """
-    other = pd.Series(False, index=table.index)
-    for _, rows in table[table["choose"].ne("")].groupby(["setting", "method"], sort=False):
-        finals = rows[rows["choose"].eq("final")]
-        at = {i: tuple(_point(records[key]).items()) for i, key in finals["key"].items()}
-        if len(set(at.values())) < 2:
-            continue
-        losses = dict.fromkeys(at.values(), math.inf)
-        trials = rows[rows["choose"].eq("trial") & rows["status"].eq("ok")]
-        for record in (records[key] for key in trials["key"]):
-            point, loss = tuple(_point(record).items()), record["metrics"].get("validation_loss")
-            if point in losses and loss is not None:
-                losses[point] = min(losses[point], float(loss))
-        chosen = min(reversed(losses), key=lambda point: losses[point])
-        other |= pd.Series({i: point != chosen for i, point in at.items()}).reindex(
-            table.index, fill_value=False
-        )
-    return other
+    ran = _cells(table)
+    method = [ran["setting"], ran["method"]]
+    point = identities(ran, [*_hyperparameters(ran)])
+    tried = ran["validation_loss"].where(ran["choose"].eq("trial") & ran["status"].eq("ok"))
+    loss = tried.groupby([*method, point]).transform("min").fillna(math.inf)
+    finals = loss[ran["choose"].eq("final")]
+    # Of equal ones the later.
+    chosen = finals[::-1].groupby([key[::-1] for key in method]).transform("idxmin")[::-1]
+    other = point[finals.index].ne(point[chosen].to_numpy())
+    return other.reindex(table.index, fill_value=False)
+
+
+def _cells(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of contests, with what only they measure."""
+    own = ("validation_loss", "steps_to_target", "target_accuracy", "target_r2")
+    ran = table[table["choose"].ne("")].reindex(columns=[*dict.fromkeys([*table, *own])])
+    return ran.assign(target=ran["target_accuracy"].fillna(ran["target_r2"]))
+
+
+def _hyperparameters(table: pd.DataFrame) -> dict[str, str]:
+    """Column -> name of what contests tune."""
+    rest = {c: c.removeprefix("cfg.tuned.") for c in table if c.startswith("cfg.tuned.")}
+    return {"lr": "lr", **rest}
 
 
 def _match(setting: Setting, entries: Sequence[Entry], target: float) -> Match:
@@ -215,113 +213,62 @@ def _soonest(entries: Sequence[Entry]) -> tuple[dict[str, Standing], bool]:
     Returns:
         How each way stands, and whether by steps alone: where fewer than two were timed in quiet.
     """
-    out: dict[str, Standing] = {e.name: "untold" for e in entries}
-    for entry in entries:
-        if entry.steps and not any(map(math.isfinite, entry.steps.values())):
-            out[entry.name] = "nothing"
+    out: dict[str, Standing] = {
+        e.name: "nothing" if e.steps and min(e.steps.values()) == math.inf else "untold"
+        for e in entries
+    }
     able = [e for e in entries if len(e.steps) >= LEAST and out[e.name] == "untold"]
-    costs = {e.name: (e.ms, e.error) for e in able if e.ms == e.ms and not e.contention}
-    in_steps = len(costs) < 2 <= len(able)
-    if in_steps:
-        costs = {e.name: (1.0, 0.0) for e in able}
-    able = [e for e in able if e.name in costs]
+    timed = [e for e in able if not math.isnan(e.ms) and not e.contention]
+    in_steps = len(timed) < 2 <= len(able)
+    able = [replace(e, ms=1.0, error=0.0) for e in able] if in_steps else timed
     if not able:
         return out, in_steps
     # More is better.
     logs: dict[str, dict[Hashable, float]] = {
-        e.name: {seed: -math.log(min(steps, 2 * e.budget) * costs[e.name][0])
-                 for seed, steps in e.steps.items()}
+        e.name: {seed: -math.log(min(n, 2 * e.budget) * e.ms) for seed, n in e.steps.items()}
         for e in able
-    }  # fmt: skip
+    }
     means = {name: float(np.mean(list(found.values()))) for name, found in logs.items()}
     best = max(means, key=lambda name: (means[name], name))
     # An evaluation every `stride` steps leaves open when between two of them it was reached.
     open_ = [(e.stride / min(e.median_steps, 2 * e.budget)) ** 2 / 12 for e in able]
-    p = behind(logs, best, False, math.sqrt(np.mean(open_)),
-               {name: error**2 for name, (_, error) in costs.items()})  # fmt: skip
-    for name in logs:
-        later = means[best] - means[name] > math.log(SOONER)
-        out[name] = "behind" if later and p.get(name, 1.0) < ALPHA else "first"
-    # Where most seeds missed the target there is no time to it that could be the shortest.
+    p = behind(logs, best, False, math.sqrt(np.mean(open_)), {e.name: e.error**2 for e in able})
     for e in able:
-        if out[e.name] == "first" and e.missed:
-            out[e.name] = "untold"
+        later = means[best] - means[e.name] > math.log(SOONER)
+        if later and p.get(e.name, 1.0) < ALPHA:
+            out[e.name] = "behind"
+        elif not e.missed:  # where most seeds missed it there is no time that could be the shortest
+            out[e.name] = "first"
     return out, in_steps
 
 
-def _target(record: Record) -> float | None:
-    """The validation score that time counts to."""
-    found = (record["metrics"].get(f"target_{score}") for score in ("accuracy", "r2"))
-    return next((t for t in found if t is not None), None)
-
-
-def _entry(way: Way, rows: pd.DataFrame, records: Mapping[str, Record]) -> Entry:
+def _entry(way: Way, rows: pd.DataFrame) -> Entry:
     """A way with its trials and fresh seeds."""
-    ok = rows[rows["status"].eq("ok")]
-    finals = [records[key] for key in ok.loc[ok["choose"].eq("final"), "key"]]
-    trials = rows[rows["choose"].eq("trial")]
-    curves = [r["curves"]["train_steps"] for r in finals if r["curves"].get("train_steps")]
-    chosen = _point(finals[0]) if finals else {}
-    tried = [_point(records[key]) for key in trials["key"]]
-    failed = ~trials["status"].isin(["ok", "skipped"])
+    ok, trials = rows[rows["status"].eq("ok")], rows[rows["choose"].eq("trial")]
+    finals = ok[ok["choose"].eq("final")]
+    timed = finals[finals["target"].notna()]
+    chosen, edge = {}, {}
+    for column, name in _hyperparameters(rows).items():
+        values, tried = finals[column].dropna(), trials[column].dropna()
+        if len(values):
+            chosen[name] = float(values.iloc[0])
+            if tried.nunique() > 1 and chosen[name] in (tried.min(), tried.max()):
+                edge[name] = "lowest" if chosen[name] == tried.min() else "highest"
     return Entry(
         way=way,
-        steps={r["row"]["seed"]: float(r["metrics"].get("steps_to_target") or math.inf)
-               for r in finals if _target(r) is not None},
-        budget=curves[0][-1] if curves else math.nan,
-        stride=curves[0][0] if curves else math.nan,
+        steps=dict(zip(timed["seed"], timed["steps_to_target"].fillna(math.inf), strict=True)),
+        budget=finals["budget"].max(),
+        stride=finals["stride"].max(),
         ms=way.ms,
         error=_error(way.time.ms if way.time else None),
         contention=way.contended,
         chosen=chosen,
-        edge={k: end for k, v in chosen.items() if (end := _edge(v, [t[k] for t in tried]))},
+        edge=edge,
         tried=int(trials["status"].eq("ok").sum()),
-        failed=way.lost + int(failed.sum()),
-    )  # fmt: skip
+        failed=way.lost + int((~trials["status"].isin(["ok", "skipped"])).sum()),
+    )
 
 
 def _error(figure: Interval | None) -> float:
     """The standard error of a time's logarithm, from its 95 % interval."""
     return math.log(figure.high / figure.low) / (2 * Z95) if figure and figure.low > 0 else 0.0
-
-
-def _edge(value: float, tried: Sequence[float]) -> str:
-    if len(set(tried)) < 2:
-        return ""
-    return "lowest" if value == min(tried) else "highest" if value == max(tried) else ""
-
-
-def _alike(record: Record, keys: Sequence[str]) -> Record:
-    if not keys:
-        return record
-    config = record["config"]
-    return {
-        **record,
-        "config": {
-            **config,
-            "algo": config["algo"] | dict.fromkeys(keys, "tuned"),
-            "tuned": {key: config["algo"][key] for key in keys},
-        },
-    }
-
-
-def _names(config: Mapping[str, Mapping]) -> list[str]:
-    """What the contest of a record tuned beside the learning rate."""
-    tune = config.get("tune") or {}
-    return [k for k, v in tune.items() if isinstance(v, list) and k != "lr" and tune["trials"]]
-
-
-def _tuned(config: Mapping[str, Mapping], names: Collection[str]) -> list[str]:
-    """The algorithm's hyperparameters of these names, where the record is of a contest."""
-    if not (config.get("tune") or {}).get("trials"):
-        return []
-    return [key for key, value in config.get("algo", {}).items() for n in names
-            if isinstance(value, float) and (key == n or key.startswith(f"{n}_or_"))]  # fmt: skip
-
-
-def _point(record: Record) -> dict[str, float]:
-    """Of a record that `tuned_alike` made."""
-    config = record["config"]
-    return {"lr": config["lr"]} | {
-        k.partition("_or_")[0]: v for k, v in sorted(config.get("tuned", {}).items())
-    }

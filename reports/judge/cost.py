@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from reports.stats import LEAST, STUDENT, Interval, interval, own_ends
 
@@ -33,52 +34,33 @@ Order = Literal["faster", "slower", "within noise", "not compared"]
 
 @dataclass(frozen=True)
 class Time:
-    """The step time of one program, over the processes that ran it.
+    """The step time of one program, over the processes that ran it."""
 
-    Args:
-        ms: [ms] the figure with its interval; one process has its own, labelled so.
-        logs: logarithms of the processes that are compared.
-        n: how many those are; `odd` more were far off and are left out.
-        repeats: the rounds of the sweep that they ran in.
-        contended: all of them ran while more was running than the machine has cores.
-        against: its time over BPTT's, the two by turns in each process; None where it was not so
-            measured, or only where load may have moved it.
-        beside: what the BPTT that it took turns with had in common with it; the step of that is the
-            same for every batching, library and rule of updates.
-        moved: that ratio where load may have moved it, as it was measured under contention with
-            several threads: a core that is gone costs one way more than BPTT, and another less.
-        one_thread: its processes computed on one thread.
-    """
-
-    ms: Interval
-    logs: tuple[float, ...]
-    n: int
-    odd: int
-    repeats: frozenset[int]
-    contended: bool
+    ms: Interval  # one process has its own, labelled so
+    logs: tuple[float, ...]  # of the processes that are compared
+    n: int  # how many those are
+    odd: int  # more that were far off and are left out
+    repeats: frozenset[int]  # the rounds of the sweep that they ran in
+    contended: bool  # all ran while more was running than the machine has cores
+    # Its time over BPTT's, the two by turns in each process; None where it was not so measured, or
+    # only where load may have moved it.
     against: Interval | None = None
+    # What that BPTT had in common with it; its step is the same for every batching, library and
+    # rule of updates.
     beside: str = ""
+    # The ratio where load may have moved it, as it was measured under contention with several
+    # threads: a core that is gone costs one way more than BPTT, and another less.
     moved: Interval | None = None
     one_thread: bool = False
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.logs))
 
 
 @dataclass(frozen=True)
 class Noise:
-    """How far processes that ran one program lie apart.
+    """How far processes that ran one program lie apart."""
 
-    Args:
-        sd: standard deviation of the logarithm of a step time, pooled over programs.
-        degrees: degrees of freedom of it.
-        modes: [log] the distance of the two speeds that the machine ran at; 0 where it had one.
-    """
-
-    sd: float
-    degrees: int
-    modes: float = 0.0
+    sd: float  # standard deviation of the logarithm of a step time, pooled over programs
+    degrees: int  # of freedom
+    modes: float = 0.0  # [log] the distance of the two speeds that the machine ran at; 0 for one
 
     @property
     def step(self) -> float:
@@ -86,14 +68,24 @@ class Noise:
         return float(np.expm1(self.modes))
 
 
-def time_of(cells: pd.DataFrame) -> Time | None:
-    """The step time of the rows of one program; None where none was timed.
-
-    Processes that ran undisturbed stand for the program where there are any.
+def times_of(cells: pd.DataFrame) -> dict[str, Time]:
+    """Way -> its step time, of the rows of one setting; that of BPTT is 1 over BPTT's where others
+    took turns with it.
     """
     timed = cells[cells["step_time_ms"].gt(0)]
-    if timed.empty:
-        return None
+    times = {str(way): _time_of(rows) for way, rows in timed.groupby("way", sort=False)}
+    bptt = set(timed.loc[timed["exact"], "way"])
+    turned = {t.beside for way, t in times.items() if way not in bptt and (t.against or t.moved)}
+    for way in bptt:
+        if not times[way].against and times[way].beside in turned:
+            times[way] = replace(times[way], against=Interval(1.0, 1.0, 1.0))
+    return times
+
+
+def _time_of(timed: pd.DataFrame) -> Time:
+    """The step time of one program. Processes that ran undisturbed stand for it where there are
+    any.
+    """
     calm = timed[~timed["contended"]]
     used = calm if len(calm) else timed
     logs = np.log(used["step_time_ms"].to_numpy(dtype=float))
@@ -133,14 +125,6 @@ def _against(cells: pd.DataFrame) -> Interval | None:
                           high=max(found.high, found.centre * own))  # fmt: skip
 
 
-def with_bptt(times: dict[str, Time], bptt: Collection[str]) -> dict[str, Time]:
-    """The times of a setting's ways, that of BPTT as 1 where others took turns with it."""
-    turned = {t.beside for n, t in times.items() if n not in bptt and (t.against or t.moved)}
-    return {name: replace(time, against=Interval(1.0, 1.0, 1.0))
-            if name in bptt and not time.against and time.beside in turned else time
-            for name, time in times.items()}  # fmt: skip
-
-
 def noise_of(times: Iterable[Time]) -> Noise | None:
     """The noise pooled over programs; None where too little was repeated to tell."""
     groups = [np.asarray(t.logs) for t in times if t.n > 1]
@@ -178,58 +162,44 @@ def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
     program than from another all the same. A difference is at least 5 %, and on a machine of two
     speeds their distance: which of them a process met says nothing of its program.
     """
-    found = _difference(a, b, noise)
-    busy = not found.by_turns and (a.contended or b.contended)
+    gap, half, by_turns = _difference(a, b, noise, 1 - _ALPHA / (2 * pairs))
+    busy = not by_turns and (a.contended or b.contended)
     if busy and len(a.repeats & b.repeats) < LEAST:
         return "not compared"
-    least = float(np.log1p(LEAST_BAR))
-    if found.error != found.error or (busy and not (a.one_thread and b.one_thread)):
-        least = float(np.log1p(UNKNOWN_BAR))
-    if noise and not found.by_turns:
+    unsure = math.isnan(half) or (busy and not (a.one_thread and b.one_thread))
+    least = math.log1p(UNKNOWN_BAR if unsure else LEAST_BAR)
+    if noise and not by_turns:
         least = max(least, noise.modes)
-    if abs(found.gap) <= max(least, np.nan_to_num(found.half(1 - _ALPHA / (2 * pairs)))):
+    if abs(gap) <= max(least, 0.0 if math.isnan(half) else half):
         return "within noise"
-    return "slower" if found.gap > 0 else "faster"
+    return "slower" if gap > 0 else "faster"
 
 
 def ratio(a: Time, b: Time, noise: Noise | None) -> Interval:
     """a's time over b's; 95 % interval where they took turns or both have three processes."""
-    found = _difference(a, b, noise)
-    half = found.half(0.975) if found.by_turns or min(a.n, b.n) >= LEAST else np.nan
-    if half != half:
-        return Interval(float(np.exp(found.gap)))
-    low, centre, high = np.exp([found.gap - half, found.gap, found.gap + half]).tolist()
-    return Interval(centre, low, high, STUDENT)
+    gap, half, by_turns = _difference(a, b, noise, 0.975)
+    if math.isnan(half) or not (by_turns or min(a.n, b.n) >= LEAST):
+        return Interval(math.exp(gap))
+    return Interval(math.exp(gap), math.exp(gap - half), math.exp(gap + half), STUDENT)
 
 
-class _Difference(NamedTuple):
-    """[log] of two times, its standard error (nan where the noise is unknown), and degrees of
-    freedom.
-    """
+def _difference(a: Time, b: Time, noise: Noise | None, level: float) -> tuple[float, float, bool]:
+    """[log] of two times, half its interval at a one-sided level (nan where the noise is unknown),
+    and whether they took turns.
 
-    gap: float
-    error: float
-    degrees: float
-    by_turns: bool
-
-    def half(self, level: float) -> float:
-        return float(stdtrit(self.degrees, level)) * self.error
-
-
-def _difference(a: Time, b: Time, noise: Noise | None) -> _Difference:
-    """By their ratios to one BPTT where both have one with an interval; else with the noise that is
+    By their ratios to one BPTT where both have one with an interval; else with the noise that is
     pooled, or a program's own where that is larger.
     """
     one, other = a.against, b.against
     if one and other and a.beside == b.beside and min(one.low, other.low) > 0:
-        error = np.hypot(*(np.log(r.high / r.low) / 2 for r in (one, other))) / Z95
-        return _Difference(float(np.log(one.centre / other.centre)), float(error), 1e9, True)
-    gap = a.mean - b.mean
+        error = math.hypot(*(math.log(r.high / r.low) / 2 / Z95 for r in (one, other)))
+        return math.log(one.centre / other.centre), float(ndtri(level)) * error, True
+    gap = float(np.mean(a.logs) - np.mean(b.logs))
     if noise is None:
-        return _Difference(gap, np.nan, 1.0, False)
+        return gap, math.nan, False
     own = [float(np.std(t.logs, ddof=1)) if t.n >= LEAST else 0.0 for t in (a, b)]
     squares = sum(max(noise.sd, s) ** 2 / t.n for s, t in zip(own, (a, b), strict=True))
-    return _Difference(gap, squares**0.5, noise.degrees, False)
+    return gap, float(stdtrit(noise.degrees, level)) * squares**0.5, False
 
 
 def memory_column(cells: pd.DataFrame) -> str:
@@ -256,8 +226,7 @@ def memory_of(cells: pd.DataFrame, column: str) -> Interval | None:
     return Interval(float(np.median(values)))
 
 
-def least_memory(values: Sequence[float], column: str) -> list[bool]:
-    """Which need no more than the least, but for what counts as equal."""
-    least = np.nanmin(values)
+def equal_memory(least: float, column: str) -> float:
+    """[MiB] up to where memories count as equal to the least."""
     slack = SLACK_MIB if column == "memory_peak_mib" else 0.0
-    return [bool(v <= max((1 + EQUAL_MEMORY) * least, least + slack)) for v in values]
+    return max((1 + EQUAL_MEMORY) * least, least + slack)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from reports.judge import cost, learning
 from reports.judge.answer import Answer, answer
 from reports.judge.cost import Noise
 from reports.judge.learning import Learned
-from reports.judge.rows import held_columns, number, order, varied, words
+from reports.judge.rows import held_columns, number, varied, words
 from reports.judge.way import Way
 from reports.records.columns import SIZES
 
@@ -22,29 +22,17 @@ __all__ = ["Answer", "Facts", "Learned", "Setting", "Way", "facts"]
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One setting with everything that was tried in it.
+    """One setting with everything that was tried in it."""
 
-    Args:
-        id: the value of the column ``setting``.
-        group: which settings differ from this one in sizes alone.
-        row: its columns, as one row of the table.
-        name: what of it varies in this report, "" where nothing does.
-        whole: task, model, sizes and device.
-        ways: in a fixed order.
-        memory: the column that stands for memory here.
-        metric: what training is judged by; "" where nothing was trained.
-        answer: what to use.
-    """
-
-    id: int
-    group: int
-    row: pd.Series
-    name: str
-    sizes: str
-    whole: str
-    ways: tuple[Way, ...]
-    memory: str
-    metric: str
+    id: int  # the value of the column ``setting``
+    group: tuple[str, ...]  # what settings share that differ in sizes alone
+    row: pd.Series  # its columns, as one row of the table
+    name: str  # what of it varies in this report, "" where nothing does
+    sizes: str  # of that, the sizes
+    whole: str  # task, model, sizes and device
+    ways: tuple[Way, ...]  # in a fixed order
+    memory: str  # the column that stands for memory here
+    metric: str  # what training is judged by; "" where nothing was trained
     answer: Answer
 
     @property
@@ -65,19 +53,13 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """Everything that a report says of its records.
+    """Everything that a report says of its records."""
 
-    Args:
-        groups: settings that differ in sizes alone, the one to answer for first; the richest group
-            first.
-        noise: of this report's machines; None where too little was repeated.
-        held: the columns that make a setting, and of them `varied`.
-    """
-
+    # Settings that differ in sizes alone, the one to answer for first; the richest group first.
     groups: tuple[tuple[Setting, ...], ...]
-    noise: Noise | None
-    held: tuple[str, ...]
-    varied: tuple[str, ...]
+    noise: Noise | None  # of this report's machines; None where too little was repeated
+    held: tuple[str, ...]  # the columns that make a setting
+    varied: tuple[str, ...]  # those of them that differ here
 
     @property
     def settings(self) -> list[Setting]:
@@ -105,39 +87,46 @@ def facts(table: pd.DataFrame) -> Facts:
     # of an arrow table, and where each column lies apart, as it does until it is copied.
     table = table[[c for c in table if not c.startswith(("cfg.", "env.")) or c in held]]
     table = table.astype(dict.fromkeys(table.select_dtypes("string").columns, object)).copy()
-    numbers = list(table.select_dtypes("float").columns)
-    by = table[table["status"].eq("ok")].groupby(["setting", "way"], sort=False)
-    medians = by[numbers].median().to_dict("index")
     differs = varied(table, held)
     apart = [c for c in differs if c not in SIZES]
-    group_of = (table.groupby(apart, dropna=False, sort=False).ngroup() if apart
-                else pd.Series(0, index=table.index))  # fmt: skip
-    pieces = {int(i): cells for i, cells in table.groupby("setting", sort=False)}
-    made = {i: _ways(cells, medians, table[group_of.eq(group_of[cells.index[0]])])
-            for i, cells in pieces.items()}  # fmt: skip
-    noise = cost.noise_of(w.time for ways, *_ in made.values() for w in ways if w.time)
+    first = {int(row["setting"]): row for _, row in table.drop_duplicates("setting").iterrows()}
+    group_of = {i: tuple(str(row[c]) for c in apart) for i, row in first.items()}
+    sizes = {i: words(row, [c for c in differs if c in SIZES]) for i, row in first.items()}
+
+    ok = table[table["status"].eq("ok")]
+    memory = {i: cost.memory_column(ran) for i, ran in ok.groupby("setting")}
+    metric = learning.metrics(ok)
+    ways = _ways(table, ok, memory, learning.learned(ok, metric))
+    noise = cost.noise_of(w.time for some in ways.values() for w in some if w.time)
+    # Where a way did not get through at all is told where it did.
+    lost: dict[tuple[tuple[str, ...], str], list[tuple[int, str]]] = defaultdict(list)
+    for i, way in ((i, w) for i, some in ways.items() for w in some if w.failed and not w.ok):
+        lost[group_of[i], way.name].append((i, max(sorted(way.failed), key=way.failed.__getitem__)))
     found = []
-    for i, (ways, memory, metric) in made.items():
-        row = pieces[i].iloc[0]
+    for i, some in ways.items():
+        tried = [replace(w, fails_at=tuple(sorted((status, sizes[j]) for j, status
+                                                  in lost[group_of[i], w.name] if j != i)))
+                 for w in some]  # fmt: skip
+        of = memory.get(i, "memory_xla_mib")
         found.append(
             Setting(
                 id=i,
-                group=int(group_of[pieces[i].index[0]]),
-                row=row,
-                name=words(row, differs),
-                sizes=words(row, [c for c in differs if c in SIZES]),
-                whole=_whole(row, differs),
-                ways=tuple(ways),
-                memory=memory,
-                metric=metric,
-                answer=answer(ways, metric, memory, noise),
+                group=group_of[i],
+                row=first[i],
+                name=words(first[i], differs),
+                sizes=sizes[i],
+                whole=_whole(first[i], differs),
+                ways=tuple(tried),
+                memory=of,
+                metric=metric.get(i, ""),
+                answer=answer(tried, metric.get(i, ""), of, noise),
             )
         )
-    groups: dict[int, list[Setting]] = {}
+    groups: dict[tuple[str, ...], list[Setting]] = defaultdict(list)
     for setting in sorted(found, key=_rank):
-        groups.setdefault(setting.group, []).append(setting)
+        groups[setting.group].append(setting)
     return Facts(
-        groups=tuple(tuple(g) for g in sorted(groups.values(), key=lambda g: _rank(g[0]))),
+        groups=tuple(tuple(g) for g in groups.values()),
         noise=noise,
         held=tuple(held),
         varied=tuple(differs),
@@ -156,69 +145,45 @@ def _whole(row: pd.Series, differs: Sequence[str]) -> str:
     """Task, model and sizes, and what else tells this setting from the others."""
     sizes = [c for c in SIZES if not pd.isna(row[c])]
     rest = [c for c in differs if c not in (*SIZES, "model", "task", "device")]
-    told = ", ".join(words(row, [c]) for c in [*sizes, *rest])
+    told = ", ".join(filter(None, (words(row, [c]) for c in [*sizes, *rest])))
     return f"{row['model']} on {row['task']} with {told} ({row['device']})"
 
 
 def _ways(
-    cells: pd.DataFrame, medians: Mapping[tuple[int, str], Mapping[str, float]], kin: pd.DataFrame
-) -> tuple[list[Way], str, str]:
-    """The ways of one setting, what stands for memory, and what training is judged by.
-
-    Args:
-        kin: rows of the settings that differ from this one in sizes alone.
-    """
-    ok = cells[cells["status"].eq("ok")]
-    metric = learning.metric_of(ok)
-    memory = cost.memory_column(ok)
-    timed = {str(w): time for w, rows in ok.groupby("way", sort=False)
-             if (time := cost.time_of(rows))}  # fmt: skip
-    times = cost.with_bptt(timed, ok.loc[ok["exact"], "way"].unique())
-    trained = {str(m): learning.learned(rows, metric) if metric else None
-               for m, rows in ok.groupby("method", sort=False)}  # fmt: skip
-    healthy = {m: bool(_used(ok[ok["method"].eq(m)], f)["health"].eq("").any())
-               for m, f in trained.items()}  # fmt: skip
-    judged = learning.judged({m: f for m, f in trained.items() if f}, healthy)
-    ways = []
-    for name, rows in cells.groupby("way", sort=False):
-        first, ran = rows.iloc[0], rows[rows["status"].eq("ok")]
-        known = medians.get((first["setting"], str(name)), {})
-        ways.append(
+    table: pd.DataFrame,
+    ok: pd.DataFrame,
+    memory: Mapping[int, str],
+    trained: Mapping[tuple[int, str], Learned],
+) -> dict[int, list[Way]]:
+    """Setting -> its ways."""
+    by = ok.groupby(["setting", "way"], sort=False)
+    medians = by[list(ok.select_dtypes("float").columns)].median().to_dict("index")
+    ran = dict(list(by))
+    times = {i: cost.times_of(cells) for i, cells in ok.groupby("setting")}
+    ways: dict[int, list[Way]] = defaultdict(list)
+    for (i, name), rows in table.groupby(["setting", "way"], sort=False):
+        first, mine = rows.iloc[0], ran.get((i, name), ok.iloc[:0])
+        learned, known = trained.get((i, first["method"])), medians.get((i, name), {})
+        used = mine[mine["lr"].eq(learned.lr)] if learned and learned.n_lr > 1 else mine
+        ways[i].append(
             Way(
                 **{c: str(first[c]) for c in ("method", "variant", "algo", "batching", "backend")},
-                name=str(name),
-                keys=tuple(ran["key"]),
+                name=name,
+                keys=tuple(mine["key"]),
                 failed=Counter(rows.loc[~rows["status"].isin(["ok", "skipped"]), "status"]),
-                fails_at=_fails_at(str(name), first["setting"], kin),
-                time=times.get(str(name)),
-                memory=cost.memory_of(ran, memory),
-                learned=judged.get(str(first["method"])),
+                time=times[i].get(name) if i in times else None,
+                memory=cost.memory_of(mine, memory[i]) if i in memory else None,
+                learned=learned,
                 medians=known,
                 traced=known.get("etrace_mib", 0) > 0
                 and not known.get("window_steps", 0) >= number(first["n_steps"]),
-                flaw=_flaw(_used(ran, judged.get(str(first["method"])))),
+                flaw=_flaw(used),
+                fails_at=(),  # told once all settings are known
             )
         )
-    return sorted(ways, key=lambda w: order(w.algo, w.batching, w.name)), memory, metric
-
-
-def _used(cells: pd.DataFrame, found: Learned | None) -> pd.DataFrame:
-    """The rows at the learning rate that a method is judged at."""
-    if found is None or found.n_lr < 2:
-        return cells
-    return cells[cells["lr"].eq(found.lr)]
-
-
-def _fails_at(name: str, setting: int, kin: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    """(status, sizes) of the settings of its group where this way did not get through at all."""
-    mine = kin[kin["way"].eq(name) & kin["setting"].ne(setting)]
-    lost = ~mine["status"].isin(["ok", "skipped"])
-    if not lost.any():
-        return ()
-    lost &= ~mine["setting"].isin(mine.loc[mine["status"].eq("ok"), "setting"])
-    sizes = [s for s in SIZES if kin[s].nunique() > 1]
-    return tuple(sorted((str(rows["status"].mode().iloc[0]), words(rows.iloc[0], sizes))
-                        for _, rows in mine[lost].groupby("setting")))  # fmt: skip
+    for some in ways.values():
+        some.sort(key=lambda w: w.place)
+    return ways
 
 
 def _flaw(cells: pd.DataFrame) -> str:

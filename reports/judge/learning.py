@@ -5,179 +5,208 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr
 
 from reports.records.columns import BOUNDS
-from reports.stats import Interval, behind, interval, wilson
+from reports.stats import Interval, behind, holm, interval, wilson
 
 # What training came to, the most telling first; the first that was recorded is judged.
 LEARNED = ("test_accuracy", "accuracy", "test_r2", "r2", "loss_final")
-_ALPHA = 0.05
-Z = 1.96  # standard errors of a sample of test data that chance may be worth
-_UNKNOWN_TEST = 100  # test sequences, where the records do not tell
+# Scores that are no number where training diverged; an accuracy still is one. 0 is guessing.
+UNBOUNDED = ("test_r2", "r2")
 SAME = 0.02  # accuracies no further apart decide nothing; of losses, as a share
+_METHOD = ["setting", "method"]
+_ALPHA = 0.05
+_Z = 1.96  # standard errors of a sample of test data that chance may be worth
+_UNKNOWN_TEST = 100  # test sequences, where the records do not tell
 _STUCK = 0.99  # of the loss of guessing: no lower than this is guessing; nor is 1 % explained more
 # A method that gained less over guessing than this share of what the best did, and this much less,
 # has not learned the task, however few its seeds.
 _MOST_OF_IT, _MUCH = 0.6, 0.15
+_OF_A_SEED = 0.05  # accuracy that another seed may be worth: fewer than three do not tell
 
-Verdict = Literal["learned", "at chance", "far behind", "significantly worse"]
+Verdict = Literal["learned", "at chance", "far behind", "behind on the test data",
+                  "significantly worse"]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What training came to.
+    """What training came to under one method of one setting, at the best of its learning rates."""
 
-    Args:
-        metric: the column that is judged.
-        figure: mean over seeds, with its interval.
-        seeds: seed -> value; repeats and batchings of a seed are one value.
-        chance: the value of guessing; nan where the records do not tell.
-        lr: the learning rate, the best of `n_lr` by this metric; nan where none was recorded.
-        rounding: largest difference between batchings on one seed; nan where there was but one.
-        n_test: sequences of test data, the least that is likely where the records do not tell.
-        verdict: as the best, or not.
-        p: of no difference to the best; nan where that was not tested.
-        best: the figure of the best.
-        lags: worse than that by what matters, however well it is told.
-    """
-
-    metric: str
-    figure: Interval
-    seeds: Mapping[Hashable, float]
-    chance: float
-    lr: float
+    metric: str  # the column that is judged
+    figure: Interval  # mean over seeds
+    seeds: Mapping[Hashable, float]  # repeats and batchings of a seed are one value
+    chance: float  # the value of guessing; nan where the records do not tell
+    lr: float  # the best of `n_lr` by this metric; nan where none was recorded
     n_lr: int
-    rounding: float
-    n_test: float
+    rounding: float  # largest difference between batchings on one seed
+    n_test: float  # sequences of test data, the least that is likely where the records do not tell
+    sound: bool  # some of its seeds are healthy
     verdict: Verdict = "learned"
-    p: float = math.nan
-    best: float = math.nan
-    lags: bool = False
+    p: float = math.nan  # of no difference to the best, where that was tested
+    best: float = math.nan  # the figure of the best
+    lags: bool = False  # worse than that by what matters, however well it is told
 
     @property
     def better(self) -> float:
         """The figure, as a number of which more is better."""
-        return -self.figure.centre if self.metric == "loss_final" else self.figure.centre
+        return _sign(self.metric) * self.figure.centre
+
+    @property
+    def gained(self) -> float:
+        """Over guessing, or over nothing where that is not known."""
+        return self.better - _sign(self.metric) * (0.0 if math.isnan(self.chance) else self.chance)
 
 
-def metric_of(cells: pd.DataFrame) -> str:
-    """What is judged in a setting; "" where nothing was trained."""
-    found = [m for m in LEARNED if cells[m].notna().any()]
-    return [*found, *(m for m in LEARNED if cells["diverged"].eq(m).any()), ""][0]
+def metrics(ok: pd.DataFrame) -> dict[int, str]:
+    """What training is judged by in each setting; "" where nothing was trained."""
+    told = {m: ok[m].notna() for m in LEARNED}
+    told |= {f"{m} diverged": ok["diverged"].eq(m) for m in UNBOUNDED}
+    known = pd.DataFrame({**told, "": True}).groupby(ok["setting"]).any()
+    return known.idxmax(axis=1).str.removesuffix(" diverged").to_dict()
 
 
-def learned(cells: pd.DataFrame, metric: str) -> Learned | None:
-    """What one method's rows of a setting came to, at the best of its learning rates.
+def learned(ok: pd.DataFrame, metric_of: Mapping[int, str]) -> dict[tuple[int, str], Learned]:
+    """(setting, method) -> what training came to, with its verdict.
 
-    A run that diverged, so that its score is no number, counts as one that guesses, or as the worst
-    of its method that is a number: left out, it would leave a mean of those that happened not to.
+    Args:
+        ok: the rows that ran.
+        metric_of: setting -> what is judged.
     """
-    chance, values = _chance(cells, metric), cells[metric]
-    diverged = values.isna() & cells["diverged"].ne("")
-    values = values.mask(diverged, np.fmin(chance, values.min()))
-    # As plain rows: there are few, and grouping a table of them takes a hundred times as long.
-    rows = [
-        row
-        for row in zip(
-            *(cells[c].tolist() for c in ("lr", "seed", "batching", "health")),
-            values.tolist(),
-            strict=True,
-        )
-        if row[-1] == row[-1]
-    ]
-    if not rows:
-        return None
-    by_rate: dict[float | None, list[tuple]] = {}
-    for row in rows:
-        by_rate.setdefault(row[0] if row[0] == row[0] else None, []).append(row)
-    rates = {lr: _per_seed(some) for lr, some in by_rate.items()}
+    rates: dict[tuple[int, str], dict[float, list[Any]]] = {}
+    for row in _seeds(ok, ok["setting"].map(metric_of)).itertuples():
+        rates.setdefault((row.setting, row.method), {}).setdefault(row.lr, []).append(row)
+    by = ok.groupby(_METHOD)
+    known = by[["n_classes", "guess_loss", "loss_first", "n_test"]].first()
+    of_task = known.assign(n_lr=by["lr"].nunique()).to_dict("index")
+    found: dict[int, dict[str, Learned]] = {}
+    for (setting, method), some in rates.items():
+        came_to = _came_to(metric_of[setting], some, of_task[setting, method])
+        found.setdefault(setting, {})[method] = came_to
+    return {(s, m): f for s, some in found.items() for m, f in _judged(some).items()}
+
+
+def _seeds(ok: pd.DataFrame, metric: pd.Series) -> pd.DataFrame:
+    """A row for each seed at each learning rate of a method: ``score``, the mean over batchings
+    (its repeats give the same number again); ``rounding``, how far these lie apart; ``sick``.
+
+    Args:
+        metric: [rows] what each is judged by.
+    """
+    runs = ok[[*_METHOD, "seed", "batching"]].assign(
+        lr=ok["lr"].fillna(0),
+        sick=ok["health"].ne(""),
+        score=np.select([metric.eq(m) for m in LEARNED], [ok[m] for m in LEARNED], np.nan),
+    )
+    # A run that diverged counts as one that guesses, or as the worst of its method that is a
+    # number: left out, it would leave a mean of those that happened not to.
+    worst = runs.groupby(_METHOD)["score"].transform("min").fillna(0).clip(upper=0)
+    diverged = runs["score"].isna() & ok["diverged"].eq(metric) & metric.ne("")
+    runs = runs.assign(score=runs["score"].mask(diverged, worst)).dropna(subset="score")
+    by = [*_METHOD, "lr", "seed"]
+    # A sick run counts where its seed has no other: what diverged is not left out of a mean.
+    none_sound = runs.groupby(by, dropna=False)["sick"].transform("all")
+    batchings = runs[~runs["sick"] | none_sound].groupby([*by, "batching"], dropna=False)
+    each = batchings[["score", "sick"]].mean().groupby(by, dropna=False)
+    apart = each["score"].max() - each["score"].min()
+    return each.mean().assign(rounding=apart).reset_index()
+
+
+def _came_to(
+    metric: str, rates: Mapping[float, Sequence[Any]], known: Mapping[str, float]
+) -> Learned:
+    """What a method came to, without a verdict but for that of guessing.
+
+    Args:
+        rates: learning rate -> rows of `_seeds`.
+        known: what its records tell of the task.
+    """
     most = max(map(len, rates.values()))
-    whole = {lr: found for lr, found in rates.items() if len(found) == most}
-    sign = -1.0 if metric == "loss_final" else 1.0
-    sick = {lr: sum(bool(row[3]) for row in some) for lr, some in by_rate.items()}
 
-    def merit(rate: float | None) -> tuple[float, int, float]:
-        return sign * float(np.mean(list(whole[rate].values()))), -sick[rate], rate or 0.0
+    def merit(lr: float) -> tuple[float, float, float]:
+        mean = float(np.mean([seed.score for seed in rates[lr]]))
+        return _sign(metric) * mean, -sum(seed.sick for seed in rates[lr]), lr
 
-    lr = max(whole, key=merit)
-    scores = np.array([whole[lr][seed] for seed in sorted(whole[lr], key=str)])
-    n_test = _one_number(cells, "n_test")
+    lr = max((lr for lr in rates if len(rates[lr]) == most), key=merit)
+    scores = [seed.score for seed in rates[lr]]
+    n_test = known["n_test"] if known["n_test"] > 0 else _UNKNOWN_TEST
     figure = interval(scores, bounds=BOUNDS.get(metric))
-    if metric == "test_accuracy" and len(scores) == 1 and n_test > 0 and 0 <= scores[0] <= 1:
-        figure = wilson(float(scores[0]), int(n_test))
-    n = n_test if n_test > 0 else _UNKNOWN_TEST
+    if metric == "test_accuracy" and len(scores) == 1 and known["n_test"] > 0 <= figure.centre <= 1:
+        figure = wilson(scores[0], int(n_test))
+    chance = _chance(metric, known)
     return Learned(
         metric=metric,
         figure=figure,
-        seeds=whole[lr],
+        seeds={seed.seed: seed.score for seed in rates[lr]},
         chance=chance,
-        lr=math.nan if lr is None else float(lr),
-        n_lr=max(len(rates), cells["lr"].nunique()),
-        rounding=_rounding(by_rate[lr]),
-        n_test=n,
-        verdict="at chance" if _guessing(figure.centre, metric, chance, n) else "learned",
+        lr=lr or math.nan,
+        n_lr=int(known["n_lr"]),
+        rounding=max(seed.rounding for seed in rates[lr]),
+        n_test=n_test,
+        sound=any(seed.sick < 1 for seed in rates[lr]),
+        verdict="at chance" if _guessing(figure.centre, metric, chance, n_test) else "learned",
     )
 
 
-def judged(found: Mapping[str, Learned], sound: Mapping[str, bool]) -> dict[str, Learned]:
-    """The methods of a setting with their verdicts.
-
-    Args:
-        found: method -> what it came to.
-        sound: method -> whether its training was healthy: only such a one can be the best.
-    """
+def _judged(found: Mapping[str, Learned]) -> dict[str, Learned]:
+    """The methods of a setting with their verdicts; the best is one that is healthy, if any is."""
     above = {m: f for m, f in found.items() if f.verdict == "learned"}
-    pool = {m: f for m, f in above.items() if sound[m]} or above
+    pool = {m: f for m, f in above.items() if f.sound} or above
     if not pool:
         return dict(found)
     top = max(pool, key=lambda m: (pool[m].better, m))
     best = pool[top]
-    sign = -1.0 if best.metric == "loss_final" else 1.0
-    p = behind({m: {s: sign * v for s, v in f.seeds.items()} for m, f in above.items()}, top)
+    loss = best.metric == "loss_final"
+    same, much = (SAME * abs(best.figure.centre), _MUCH * best.chance) if loss else (SAME, _MUCH)
+    values = {m: {s: _sign(f.metric) * v for s, v in f.seeds.items()} for m, f in above.items()}
+    p = behind(values, top)
+    below = _below_by_test_data({m: above[m] for m in p if math.isnan(p[m])}, best)
     out = dict(found)
-    for name, chances in p.items():
-        verdict: Verdict = "far behind" if _far_behind(above[name], best) else "learned"
-        lags = _matters(above[name], best)
-        if chances < _ALPHA and lags:
+    for name in p:
+        one = above[name]
+        verdict: Verdict = "learned"
+        lags = best.better - one.better > same
+        if p[name] < _ALPHA and lags:
             verdict = "significantly worse"
-        out[name] = replace(above[name], verdict=verdict, p=chances, best=best.figure.centre,
-                            lags=lags)  # fmt: skip
+        elif one.gained < min(_MOST_OF_IT * best.gained, best.gained - much):
+            verdict = "far behind"
+        elif name in below:
+            verdict = "behind on the test data"
+        out[name] = replace(one, verdict=verdict, p=p[name], best=best.figure.centre, lags=lags)
     return out
 
 
-def _per_seed(rows: Sequence[tuple]) -> dict[Hashable, float]:
-    """One value a seed: repeats and batchings give the same number again, but for rounding."""
-    found: dict[Hashable, list[tuple[str, float]]] = {}
-    for _, seed, _, health, value in rows:
-        found.setdefault(None if seed is pd.NA else seed, []).append((health, value))
-    # A sick run counts where its seed has no other: what diverged is not left out of a mean.
-    return {seed: float(np.mean([v for health, v in some if not health] or [v for _, v in some]))
-            for seed, some in found.items()}  # fmt: skip
+def _below_by_test_data(few: Mapping[str, Learned], best: Learned) -> set[str]:
+    """Which methods of fewer than three seeds are below the best by more than another seed may be
+    worth, by the test of two proportions of Agresti and Caffo (2000), one correction over all.
+    """
+    if best.metric != "test_accuracy" or not few:
+        return set()
+
+    def share(one: Learned) -> tuple[float, float]:
+        adjusted = (one.figure.centre * one.n_test + 1) / (one.n_test + 2)
+        return adjusted, adjusted * (1 - adjusted) / (one.n_test + 2)
+
+    top, spread = share(best)
+    p = [float(ndtr((_OF_A_SEED - (top - mine)) / math.sqrt(spread + own)))
+         for mine, own in map(share, few.values())]  # fmt: skip
+    return {name for name, chances in zip(few, holm(p), strict=True) if chances < _ALPHA}
 
 
-def _rounding(rows: Sequence[tuple]) -> float:
-    """The largest difference between batchings on one seed; nan for one batching."""
-    ways = [_per_seed([r for r in rows if r[2] == b]) for b in sorted({r[2] for r in rows})]
-    gaps = [abs(a[s] - b[s]) for a, b in combinations(ways, 2) for s in a.keys() & b.keys()]
-    return max(gaps, default=math.nan)
+def _sign(metric: str) -> float:
+    return -1.0 if metric == "loss_final" else 1.0
 
 
-def _one_number(cells: pd.DataFrame, column: str) -> float:
-    values = cells[column].dropna().tolist()
-    return float(values[0]) if values else math.nan
-
-
-def _chance(cells: pd.DataFrame, metric: str) -> float:
-    classes = _one_number(cells, "n_classes")
+def _chance(metric: str, known: Mapping[str, float]) -> float:
+    classes = known["n_classes"]
     if metric == "loss_final":
-        guess = math.log(classes) if classes > 1 else _one_number(cells, "guess_loss")
-        return guess if guess == guess else _one_number(cells, "loss_first")
-    if metric in ("test_r2", "r2"):
+        guess = math.log(classes) if classes > 1 else known["guess_loss"]
+        return guess if guess == guess else known["loss_first"]
+    if metric in UNBOUNDED:
         return 0.0  # of the best constant
     return 1 / classes if classes > 1 else math.nan
 
@@ -186,20 +215,6 @@ def _guessing(value: float, metric: str, chance: float, n_test: float) -> bool:
     """Whether a mean over seeds is no better than guessing; no where that is not known."""
     if metric == "loss_final":
         return value >= _STUCK * chance
-    if metric in ("test_r2", "r2"):
+    if metric in UNBOUNDED:
         return value <= 1 - _STUCK
-    return value <= chance + Z * math.sqrt(chance * (1 - chance) / n_test)
-
-
-def _matters(one: Learned, best: Learned) -> bool:
-    """Whether a difference is large enough to choose by, however well it is told."""
-    scale = abs(best.figure.centre) if best.metric == "loss_final" else 1.0
-    return best.better - one.better > SAME * scale
-
-
-def _far_behind(one: Learned, best: Learned) -> bool:
-    loss = one.metric == "loss_final"
-    start = best.chance if loss or best.chance == best.chance else 0.0
-    gains = [abs(f.figure.centre - start) for f in (one, best)]  # neither is at chance
-    much = _MUCH * (start if loss else 1.0)
-    return gains[0] < _MOST_OF_IT * gains[1] and gains[1] - gains[0] > much
+    return value <= chance + _Z * math.sqrt(chance * (1 - chance) / n_test)

@@ -22,17 +22,11 @@ Rows = list[tuple[str, str, tuple[str, ...]]]  # which, what, keys
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of problem.
+    """One kind of problem."""
 
-    Args:
-        title: what it is, with its count.
-        rows: one for each group of cells that share it.
-        grave: whether it counts among the problems, rather than being by design.
-    """
-
-    title: str
-    rows: Rows
-    grave: bool = True
+    title: str  # what it is, with its count
+    rows: Rows  # one for each group of cells that share it
+    grave: bool = True  # it counts among the problems, rather than being by design
 
 
 def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]:

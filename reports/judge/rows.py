@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.judge.learning import UNBOUNDED
 from reports.records import Record, frame
 from reports.records.columns import HELD, REPLICATION, SETTINGS, SIZES, SYMBOLS
 from reports.records.settings import variants, varying_within
@@ -24,10 +25,6 @@ from reports.records.table import one_thread, recorded_contention
 TUNED, UPDATES = "cfg.lr", "cfg.update_every"
 _IN_WORDS = {"update_every=sequence": "", "update_every=1": " (updated every step)"}
 _OF_A_WAY = frozenset({"algo", "backend", "batching", "update_every", "python", "devices"})
-ALGOS = ("bptt", "bptt_checkpointed", "bptt_truncated", "rtrl", "d_rtrl", "es_d_rtrl", "immediate")
-BATCHINGS = ("manual", "vmap", "single")
-# Scores that are no number where training diverged; an accuracy still is one.
-UNBOUNDED = ("test_r2", "r2")
 
 
 def rows(records: Sequence[Record]) -> pd.DataFrame:
@@ -41,7 +38,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     Returns:
         The columns of `reports.records.frame` and those named above; ``machine``; ``contended``;
         ``one_thread``; ``silent`` and ``weights``, how many weights get no gradient, of how many
-        compared; ``choose``, "trial" or "final" of a contest's cells and "" of others.
+        compared; ``choose``, "trial" or "final" of a contest's cells and "" of others; ``budget``
+        and ``stride``, the training steps of a seed, and those between two evaluations.
     """
     table = _with_provenance(frame(records), records)
     options = [c for c in varying_within(table, SETTINGS) if _of_a_way(c)]
@@ -58,14 +56,13 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     places = [c for c in options if c in ("cfg.python", "cfg.devices")]
     every = table.get(UPDATES, pd.Series("sequence", index=table.index)).astype(str)
     own = {"algo": "bptt", "batching": "manual", "backend": "core"}
-    # Also in a table of one row: what a plot is of does not depend on how many there are.
-    named = {s: table[s].nunique() > 1 for s in ("batching", "backend")}
-    method = variant + (" · " + table["backend"] if named["backend"] else "")
-    way = variant + (" · " + table["batching"] if named["batching"] else "")
+    batching, library = (
+        " · " + table[s] if table[s].nunique() > 1 else "" for s in ("batching", "backend")
+    )
     return table.assign(
         variant=variant,
-        method=method,
-        way=way + (" · " + table["backend"] if named["backend"] else ""),
+        method=variant + library,
+        way=variant + batching + library,
         beside=variants(table.assign(algo=""), places),
         exact=table[list(own)].eq(own).all(axis=1) & every.eq("sequence"),
         setting=table.groupby(held, dropna=False, sort=False).ngroup(),
@@ -115,6 +112,7 @@ def _of_a_way(column: str) -> bool:
 
 def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
     places, weights = ([r[part] for r in records] for part in ("provenance", "fidelity"))
+    evaluated = [[n for n in r["curves"].get("train_steps", ()) if n] for r in records]
     machines = [str(p.get("machine") or p.get("fingerprint") or "") for p in places]
     # A fingerprint is long; its beginning will do where that tells the machines apart.
     short = {m: m[:8] for m in machines}
@@ -131,6 +129,8 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
         ],
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],
+        budget=[max(steps, default=math.nan) for steps in evaluated],
+        stride=[min(steps, default=math.nan) for steps in evaluated],
     )
 
 
@@ -156,23 +156,22 @@ def no_gradient(found: Mapping[str, float | None]) -> bool:
     return found.get("cosine") is None and found.get("rel_error") == 1
 
 
-def order(algo: str, batching: str, name: str) -> tuple[int, int, str]:
-    """Where a way stands among others: the same in every table, legend and tie."""
-    place = ALGOS.index(algo) if algo in ALGOS else len(ALGOS)
-    return place, BATCHINGS.index(batching) if batching in BATCHINGS else len(BATCHINGS), name
-
-
 def words(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     """These settings of a row in words: "lif_net · digits · H = 128 · epochs = 20"."""
 
-    def one(column: str) -> str:
-        value = row[column]
+    told = []
+    for column in columns:
+        value, name = (
+            row[column],
+            SYMBOLS.get(column, column.removeprefix("cfg.").rsplit(".", 1)[-1]),
+        )
         if column in ("model", "task", "device"):
-            return str(value)
-        name = SYMBOLS.get(column, column.removeprefix("cfg.").rsplit(".", 1)[-1])
-        return f"{name} = {'none' if value is pd.NA or value != value else value}"
-
-    return " · ".join(map(one, columns))
+            told.append(str(value))
+        elif not pd.isna(value):
+            told.append(f"{name} = {value}")
+        elif not column.startswith(("cfg.model.", "cfg.task.")):  # other models' options
+            told.append(f"{name} = none")
+    return " · ".join(told)
 
 
 def number(value: Any) -> float:

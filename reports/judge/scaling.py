@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,19 +46,14 @@ Reading = Literal["as theory", "a fixed cost dominates", "fits one window", "not
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One metric of one method against one size, everything else held.
-
-    Args:
-        where: what is held, of what varies in the report.
-        way: of the largest size.
-        points: a row for each size, in order: ``x``, ``y``, ``lo``, ``hi``, ``n``, ``window``,
-            ``steps``, ``contended``, ``keys``.
-    """
+    """One metric of one method against one size, everything else held."""
 
     metric: str
     size: str
-    where: str
-    way: Way
+    where: str  # what is held, of what varies in the report
+    way: Way  # of the largest size
+    # A row a size, in order: x, y with its interval lo to hi, n processes, window and steps of a
+    # sequence, contended, keys of the records.
     points: pd.DataFrame
 
     @property
@@ -120,60 +115,49 @@ def series(
     the recommended one where it ran, else another.
 
     Args:
-        most: settings of the rest to look at, those with most ways first.
+        most: settings of the rest to look at, those with most points first.
     """
     held = [c for c in facts.varied if c != size]
-    slices: dict[str, list[Setting]] = {}
-    for setting in settings:
-        if number(setting.row[size]) > 0:
-            slices.setdefault(words(setting.row, held), []).append(setting)
-    rich = sorted(slices, key=lambda w: (-sum(len(s.ways) for s in slices[w]), w))[:most]
-    found = []
-    for where in sorted(rich):
-        rows = [_point(setting, way, figure, metric, size)
-                for setting in slices[where] for way in setting.ways
-                if (figure := _figure(setting, way, metric)) and figure.centre > 0
-                and batching in ("", way.batching)]  # fmt: skip
-        by_method: dict[str, list[dict[str, Any]]] = {}
-        for row in sorted(rows, key=lambda row: row["x"]):
-            by_method.setdefault(row["way"].method, []).append(row)
-        for points in by_method.values():
-            ran = [row["way"].batching for row in points]
-            chosen = facts.batching if facts.batching in ran else ran[0]
-            mine = [row for row in points if row["way"].batching == chosen]
-            if len(mine) >= least:
-                table = pd.DataFrame(mine).drop(columns="way")
-                found.append(Series(metric, size, where, mine[-1]["way"], table))
+    rows = [
+        {"where": words(setting.row, held), "method": way.method, "way": way,
+         "x": number(setting.row[size]), "y": y, "lo": low, "hi": high,
+         "n": way.time.n if metric == TIME and way.time else way.ok,
+         "window": way.median("window_steps"), "steps": number(setting.row["n_steps"]),
+         "contended": metric == TIME and way.contended, "keys": way.keys}
+        for setting in settings
+        for way in setting.ways
+        for y, low, high, _ in [_figure(setting, way, metric)]
+        if number(setting.row[size]) > 0 and y > 0 and batching in ("", way.batching)
+    ]  # fmt: skip
+    found: list[Series] = []
+    if not rows:
+        return found
+    table = pd.DataFrame(rows).sort_values(["where", "x"], kind="stable")
+    rich = table["where"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    table = table[table["where"].isin(rich.index[:most])]
+    for (where, _), points in table.groupby(["where", "method"], sort=False):
+        ran = [way.batching for way in points["way"]]
+        chosen = facts.batching if facts.batching in ran else ran[0]
+        mine = points[[batched == chosen for batched in ran]]
+        if len(mine) >= least:
+            points = mine.drop(columns=["where", "method", "way"])
+            found.append(Series(metric, size, where, mine["way"].iloc[-1], points))
     return found
 
 
-def _figure(setting: Setting, way: Way, metric: str) -> Interval | None:
-    if metric == TIME:
-        return way.time.ms if way.time else None
-    return way.memory if metric == setting.memory else Interval(way.median(metric))
+def _figure(setting: Setting, way: Way, metric: str) -> Interval:
+    known = way.time and way.time.ms if metric == TIME else way.memory
+    return known if metric in (TIME, setting.memory) and known else Interval(way.median(metric))
 
 
-def _point(setting: Setting, way: Way, figure: Interval, metric: str, size: str) -> dict[str, Any]:
-    timed = way.time if metric == TIME else None
-    return {"x": float(setting.row[size]), "y": figure.centre, "lo": figure.low, "hi": figure.high,
-            "n": timed.n if timed else way.ok, "window": way.median("window_steps"),
-            "steps": number(setting.row["n_steps"]), "contended": bool(timed and timed.contended),
-            "keys": way.keys, "way": way}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Law:
-    """y = a + b x^exponent, with a fixed cost a ≥ 0.
-
-    Args:
-        exponent, low, high: with a 95 % interval; its ends are nan where three sizes or fewer leave
-            nothing to tell it from.
-        dominated: a is so large a share of y at the largest size that the exponent says little.
-    """
+class Law(NamedTuple):
+    """y = a + b x^exponent, with a fixed cost a ≥ 0."""
 
     exponent: float
+    # Of its 95 % interval; nan where three sizes or fewer leave nothing to tell it from.
     low: float
     high: float
+    # a is so large a share of y at the largest size that the exponent says little.
     dominated: bool
 
 
@@ -210,14 +194,13 @@ def fit(x: ArrayLike, y: ArrayLike) -> Law:
     return Law(float(POWERS[best]), low, high, dominated)
 
 
-@dataclass(frozen=True)
-class Crossing:
+class Crossing(NamedTuple):
     """Two methods that were seen to change places between two neighbouring sizes."""
 
     metric: str
     size: str
     where: str
-    below: str
+    below: str  # which has less below them
     above: str
     between: tuple[float, float]
 

@@ -10,41 +10,36 @@ from reports.judge.cost import Time
 from reports.judge.learning import Learned
 from reports.stats import Interval
 
+_ALGOS = ["bptt", "bptt_checkpointed", "bptt_truncated", "rtrl", "d_rtrl", "es_d_rtrl", "immediate"]
+_BATCHINGS = ["manual", "vmap", "single"]
+
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """A way at one setting.
+    """A way at one setting."""
 
-    Args:
-        name: algorithm with its options, and batching and library where they vary.
-        method: the name without batching, which decides what is learned.
-        variant: the algorithm with its options alone.
-        keys: of the records that ran.
-        failed: status -> how many of its records here did not get through.
-        fails_at: (status, sizes) of other settings where it did not get through at all.
-        time: None where it was not timed.
-        memory: [MiB] None where it was not measured.
-        learned: None where nothing was trained.
-        medians: of every metric over the records that ran.
-        traced: it carries a trace, as its sequence is longer than one window.
-        flaw: why its training is not healthy, "" where it is.
-    """
-
-    name: str
-    method: str
-    variant: str
+    name: str  # algorithm with its options, and batching and library where they vary
+    method: str  # without batching: it decides what is learned
+    variant: str  # the algorithm with its options alone
     algo: str
     batching: str
     backend: str
-    keys: tuple[str, ...]
-    failed: Mapping[str, int]
-    fails_at: tuple[tuple[str, str], ...]
+    keys: tuple[str, ...]  # of the records that ran
+    failed: Mapping[str, int]  # status -> how many of its records here did not get through
     time: Time | None
-    memory: Interval | None
+    memory: Interval | None  # [MiB]
     learned: Learned | None
-    medians: Mapping[str, float]
-    traced: bool
-    flaw: str
+    medians: Mapping[str, float]  # of every metric over the records that ran
+    traced: bool  # it carries a trace, as its sequence is longer than one window
+    flaw: str  # why its training is not healthy
+    # (status, sizes) of other settings where it did not get through at all.
+    fails_at: tuple[tuple[str, str], ...]
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """Where it stands among others: the same in every table, legend and tie."""
+        algo, batching = [*_ALGOS, self.algo], [*_BATCHINGS, self.batching]
+        return algo.index(self.algo), batching.index(self.batching), self.name
 
     @property
     def ok(self) -> int:

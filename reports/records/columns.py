@@ -13,24 +13,16 @@ from math import inf
 
 @dataclass(frozen=True)
 class Column:
-    """One documented column.
+    """One documented column."""
 
-    Args:
-        name: the column's name in ``results.parquet``.
-        kind: "cell" for what says which cell it is, "metric" for what each table has, "further" for
-            other metrics, "note" for what is to be known of one.
-        unit: the unit of its numbers, "" for words and for ratios.
-        better: which direction is an improvement, "low" or "high"; "" where neither is.
-        title: a short heading for people.
-        words: one sentence that says what it is.
-    """
-
-    name: str
+    name: str  # in ``results.parquet``
+    # "cell" says which cell it is, "metric" is in every table, "further" are other metrics, "note"
+    # is to be known of one.
     kind: str
-    unit: str
-    better: str
-    title: str
-    words: str
+    unit: str  # of its numbers, "" for words and for ratios
+    better: str  # which direction is an improvement, "low" or "high"; "" where neither is
+    title: str  # a short heading for people
+    words: str  # one sentence that says what it is
 
 
 with (files("reports.records") / "columns.csv").open(encoding="utf-8") as _file:

@@ -47,22 +47,16 @@ _INDEX: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Sweeps:
-    """Everything that the given folders hold.
-
-    Args:
-        folders: where it was read from.
-        records: one dict a finished cell, oldest first; of two with one key the newer is kept.
-        corrupt: (file, what is wrong with it) of what was left out: a file, or one of its metrics.
-        missing: {"key": ..., "folder": ..., row columns} of planned cells without a record.
-        questions: experiment name -> the question that it asks.
-        plots: modules that the sweeps asked to draw plots of their own; none is imported for that.
-    """
+    """Everything that the given folders hold."""
 
     folders: tuple[Path, ...]
-    records: list[Record]
+    records: list[Record]  # one a finished cell, oldest first; of two with one key the newer
+    # (file, what is wrong with it) of what was left out: a file, or one of its metrics.
     corrupt: list[tuple[Path, str]] = field(default_factory=list)
+    # {"key": ..., "folder": ..., row columns} of planned cells without a record.
     missing: list[dict[str, Any]] = field(default_factory=list)
-    questions: dict[str, str] = field(default_factory=dict)
+    questions: dict[str, str] = field(default_factory=dict)  # experiment -> what it asks
+    # Modules that the sweeps asked to draw plots of their own; none is imported for that.
     plots: tuple[str, ...] = ()
 
 
@@ -95,7 +89,10 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
             except Unusable as why:
                 corrupt.append((file, str(why)))
         try:
-            indices.append((folder, _index(folder / "sweep.json")))
+            index = _expect(read_json(folder / "sweep.json", MOST_INDEX_MIB), "the file", dict)
+            indices.append((folder, _shaped(index, "", _INDEX)))
+        except FileNotFoundError:
+            pass  # the records are the truth
         except Unusable as why:
             corrupt.append((folder / "sweep.json", str(why)))
     if not records:
@@ -187,32 +184,30 @@ def _record(value: Any) -> tuple[Record, list[str]]:
     # Words are no metric; a writer that put them there meant the health beside them.
     told = given.pop("health", None)
     record = _shaped({**record, "health": record.get("health") or told}, "", _RECORD)
-    if not _KEY.fullmatch(record["key"]):
-        raise Unusable(f"expected key to be 8 to 64 hexadecimal digits; got {record['key']!r:.60}")
-    if record["status"] not in STATUSES:
-        raise Unusable(f"expected status to be one of {', '.join(STATUSES)}; "
-                       f"got {record['status']!r:.60}")  # fmt: skip
+    for part, right, wanted in (
+        ("key", _KEY.fullmatch(record["key"]), "8 to 64 hexadecimal digits"),
+        ("status", record["status"] in STATUSES, f"one of {', '.join(STATUSES)}"),
+    ):
+        if not right:
+            raise Unusable(f"expected {part} to be {wanted}; got {record[part]!r:.60}")
     metrics, without = _finite(given)
     return {**record, "metrics": metrics}, without
 
 
 def _shaped(value: Any, name: str, shape: Any) -> Any:
     """The value, when it has the shape; what an object lacks is empty."""
-    if isinstance(shape, dict):
-        found = dict(_expect({} if value is None else value, name or "the file", dict))
-        for each in {*shape, *found} - {"*"}:
-            if each in shape or "*" in shape:
-                inner = shape.get(each, shape.get("*"))
-                found[each] = _shaped(found.get(each), f"{name}.{each}".lstrip("."), inner)
-        return found
-    if isinstance(shape, list):
-        listed = _expect([] if value is None else value, name, list)
-        if isinstance(shape[0], dict):
-            return [_shaped(item, f"one of {name}", shape[0]) for item in listed]
-        for item in listed:
-            _expect(item, f"one of {name}", *shape[0])
-        return listed
-    return _expect("" if value is None and shape == (str,) else value, name, *shape)
+    if isinstance(shape, tuple):
+        return _expect("" if value is None and shape == (str,) else value, name, *shape)
+    kind = type(shape)
+    found = _expect(kind() if value is None else value, name or "the file", kind)
+    if kind is list:
+        return [_shaped(item, f"one of {name}", shape[0]) for item in found]
+    return found | {
+        part: _shaped(found.get(part), f"{name}.{part}".lstrip("."), shape.get(part, rest))
+        for rest in [shape.get("*")]
+        for part in dict.fromkeys([*shape, *found])
+        if part != "*" and (part in shape or rest)
+    }
 
 
 def _finite(metrics: dict[str, Any]) -> tuple[dict[str, float | None], list[str]]:
@@ -243,14 +238,6 @@ def _expect(value: Any, name: str, *kinds: type) -> Any:
         return value
     wanted = " or ".join(dict.fromkeys(_NAMES[kind] for kind in _NAMES if kind in kinds))
     raise Unusable(f"expected {name} to be {wanted}; got {value!r:.60}")
-
-
-def _index(file: Path) -> dict[str, Any]:
-    """``sweep.json``, empty where there is none: the records are the truth."""
-    try:
-        return _shaped(_expect(read_json(file, MOST_INDEX_MIB), "the file", dict), "", _INDEX)
-    except FileNotFoundError:
-        return _shaped({}, "", _INDEX)
 
 
 def _cell_files(folder: Path) -> list[Path]:

@@ -34,17 +34,15 @@ def settings(table: pd.DataFrame) -> list[str]:
     return [*SETTINGS, *(c for c in table.columns if is_setting(c) and c[4:] not in SETTINGS)]
 
 
-def varying_within(table: pd.DataFrame, by: Sequence[str], null_counts: bool = True) -> list[str]:
-    """Settings and configuration leaves that take several values inside one group of `by`; whether
-    null, as in rows that do not know of an option, is one.
+def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """Settings and configuration leaves that take several values inside one group of `by`, null
+    being one.
     """
-    if table.empty:
-        return []
     candidates = [c for c in settings(table)
                   if c not in by and table[c].nunique(dropna=False) > 1]  # fmt: skip
     if not candidates:
         return []
-    counts = table.groupby(list(by), dropna=False)[candidates].nunique(dropna=not null_counts)
+    counts = table.groupby(list(by), dropna=False)[candidates].nunique(dropna=False)
     return [c for c in candidates if (counts[c] > 1).any()]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from reports.records.settings import whole
 
 _WORDS = ("key", "experiment", "backend", "algo", "batching", "model", "task", "device", "status",
           "reason", "health")  # fmt: skip
+# What decides whether two numbers may be compared; the load and the time of day do not.
+_COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
 
 
 def load(*folders: str | Path) -> pd.DataFrame:
@@ -38,31 +40,21 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         own = ("key", "experiment", "status", "reason", "health")
-        row = {name: record.get(name) for name in own} | record["row"]
-        row |= record["metrics"]
+        row = {name: record.get(name) for name in own} | record["row"] | record["metrics"]
         row.update(("cfg." + path, _quoted(leaf)) for path, leaf in leaves(record["config"]))
-        row.update((f"env.{fact}", told) for fact, told in _environment(record))
-        if (told := recorded_contention(record)) is not None:
-            row["contended"] = told
+        for fact in _COMPARED:
+            told = record["provenance"].get(fact)
+            if isinstance(told, dict):
+                told = ", ".join(f"{name} {version}" for name, version in sorted(told.items()))
+            if told not in (None, ""):
+                row[f"env.{fact}"] = str(told)
+        if (contended := recorded_contention(record)) is not None:
+            row["contended"] = contended
         rows.append(row)
     table = pd.DataFrame(rows, dtype=object)  # pandas would make floats of large whole numbers
     table = table.reindex(columns=_ordered(table.columns))
     # Converted all at once: adding a hundred columns one by one fragments the frame.
     return pd.DataFrame({name: _typed(name, table[name]) for name in table.columns})
-
-
-# What decides whether two numbers may be compared; the load and the time of day do not.
-_COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
-
-
-def _environment(record: Record) -> Iterator[tuple[str, str]]:
-    """Where a record was measured: (fact, in words)."""
-    for name in _COMPARED:
-        fact = record["provenance"].get(name)
-        if isinstance(fact, dict):
-            fact = ", ".join(f"{library} {version}" for library, version in sorted(fact.items()))
-        if fact not in (None, ""):
-            yield name, str(fact)
 
 
 def recorded_contention(record: Record) -> float | None:
@@ -132,17 +124,18 @@ def read_parquet(file: Path) -> pd.DataFrame:
                      "Rebuild it with python -m reports DIR.") from None  # fmt: skip
 
 
-def _ordered(columns: Sequence[str] | pd.Index) -> list[str]:
+def _ordered(columns: Iterable[str]) -> list[str]:
     """Contract first (also what no record has), intervals beside their metric, settings last."""
-    documented = dict.fromkeys([*CONTRACT, *(c.name for c in METRICS)])
-    present = [str(c) for c in columns]
-    settings = sorted(c for c in present if c.startswith(("cfg.", "env.")))
-    further = [c for c in present if c not in documented and c not in settings]
-    bounds = {c for c in further if c.endswith(("_lo", "_hi"))}
-    order: list[str] = []
-    for name in [*documented, *(c for c in further if c not in bounds)]:
-        order += [name, *(b for b in (f"{name}_lo", f"{name}_hi") if b in bounds)]
-    return [*order, *sorted(bounds - set(order)), *settings]
+    documented = [*CONTRACT, *(c.name for c in METRICS)]
+    settings = sorted(c for c in columns if c.startswith(("cfg.", "env.")))
+    names = [*dict.fromkeys([*documented, *(c for c in columns if c not in settings)])]
+
+    def place(name: str) -> int:
+        metric = name.removesuffix("_lo").removesuffix("_hi")
+        return names.index(metric if metric in names and name not in documented else name)
+
+    order = sorted(names, key=lambda name: (place(name), len(name), name.endswith("_hi")))
+    return [*order, *settings]
 
 
 def _typed(name: str, values: pd.Series) -> pd.Series:
