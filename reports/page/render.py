@@ -133,7 +133,7 @@ def markdown(context: Context) -> str:
 def answer(facts: Facts, contests: Sequence[Match] = ()) -> str:
     """The answer alone, as one line of text that moves no terminal's cursor."""
     page = _environment("text").get_template("answer.txt.j2")
-    text = page.render(groups=facts.groups, contests=contests)
+    text = page.render(groups=facts.groups, settings=facts.settings, contests=contests)
     return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 

@@ -275,6 +275,18 @@ def test_one_page_has_one_verdict() -> None:
     assert "start with" in page.answer(found.facts)
 
 
+def test_an_answer_of_a_contest_says_that_other_settings_had_none() -> None:
+    rng = np.random.default_rng(2)
+    records = [complete(r) for a in ("bptt", "d_rtrl") for r in way(rng, a)]
+    rest = [{**complete(r), "key": f"{i:08x}"} for i, r in enumerate(way(rng, "bptt")[:1])]
+    for each in rest:
+        each["row"]["task"] = "sine"
+    for made, told in ((records, False), ([*records, *rest], True)):
+        found = study(made)
+        text = page.answer(found.facts, found.contests)
+        assert ("contest alone: 1 further setting in these records had none" in text) == told
+
+
 def test_the_page_escapes_a_contest_as_anything_else() -> None:
     rng = np.random.default_rng(0)
     records = [r for a in ("bptt", "d_rtrl") for r in way(rng, a)]
