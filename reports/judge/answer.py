@@ -5,11 +5,10 @@ Nothing here depends on the order of the ways.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-
-import numpy as np
 
 from reports.judge import cost
 from reports.judge.cost import Noise, Order
@@ -87,8 +86,9 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
     as_fast = [w for w in able if not any(against(w, other) == "slower" for other in able)]
     left = as_fast = as_fast or [min(able, key=lambda w: (w.ms, w.place))]
     decided: list[Decided] = []
-    for name, keep in _TIES.items():
-        fewer = keep(left, memory)
+    for name, (value, equal_to) in _ties(memory, metric).items():
+        known = [value(w) for w in left if not math.isnan(value(w))]
+        fewer = [w for w in left if known and value(w) <= equal_to(min(known))] or left
         if len(fewer) < len(left):
             left = fewer
             decided.append(name)
@@ -127,29 +127,21 @@ def _why_not(way: Way, basis: Basis) -> str:
 
 
 def _faithful(way: Way) -> bool:
-    return way.cosine >= FAITHFUL or (way.algo == "bptt" and np.isnan(way.cosine))
+    return way.cosine >= FAITHFUL or (way.algo == "bptt" and math.isnan(way.cosine))
 
 
-def _leanest(ways: list[Way], memory: str) -> list[Way]:
-    known = [w for w in ways if w.memory]
-    most = cost.equal_memory(min((w.mib for w in known), default=0.0), memory)
-    return [w for w in known if w.mib <= most] or ways
-
-
-def _most_accurate(ways: list[Way], _: str) -> list[Way]:
-    found = [w.learned for w in ways if w.learned]
-    if len(found) < len(ways):
-        return ways
-    best = max(f.better for f in found)
-    slack = SAME * (abs(best) if found[0].metric == "loss_final" else 1.0)
-    return [w for w, f in zip(ways, found, strict=True) if f.better >= best - slack]
-
-
-def _least_approximate(ways: list[Way], _: str) -> list[Way]:
-    least = min(_APPROXIMATIONS.get(w.algo, 1) for w in ways)
-    return [w for w in ways if _APPROXIMATIONS.get(w.algo, 1) == least]
-
-
-_TIES: dict[Decided, Callable[[list[Way], str], list[Way]]] = {
-    "memory": _leanest, "accuracy": _most_accurate, "approximations": _least_approximate,
-}  # fmt: skip
+def _ties(
+    memory: str, metric: str
+) -> dict[Decided, tuple[Callable[[Way], float], Callable[[float], float]]]:
+    """What chooses among ways that are as fast: a number, the less the better, and up to where it
+    counts as equal to the least.
+    """
+    loss = metric == "loss_final"
+    return {
+        "memory": (lambda w: w.mib, lambda least: cost.equal_memory(least, memory)),
+        "accuracy": (
+            lambda w: -w.learned.better if w.learned else math.nan,
+            lambda least: least + SAME * (least if loss else 1.0),
+        ),
+        "approximations": (lambda w: _APPROXIMATIONS.get(w.algo, 1), lambda least: least),
+    }

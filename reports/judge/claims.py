@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -43,8 +43,8 @@ class Finding(NamedTuple):
     keys: tuple[str, ...]
 
 
-# (facts, settings of one network and task) -> finding, None outside of the regime
-Test = Callable[[Facts, Sequence[Setting]], Finding | None]
+# (facts, settings of one network and task, their ways) -> finding, None outside of the regime
+Test = Callable[[Facts, Sequence[Setting], pd.DataFrame], Finding | None]
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,15 @@ class Answered(NamedTuple):
     finding: Finding
 
 
-def grows(facts: Facts, settings: Sequence[Setting], metric: str, size: str, algos: Sequence[str],
-          batching: str = "") -> Finding | None:  # fmt: skip
+def grows(
+    facts: Facts,
+    settings: Sequence[Setting],
+    ways: pd.DataFrame,
+    metric: str,
+    size: str,
+    algos: Sequence[str],
+    batching: str = "",
+) -> Finding | None:
     """A metric of each of these algorithms (of all, where none is named) grows with a size as
     theory says.
     """
@@ -100,6 +107,7 @@ def grows(facts: Facts, settings: Sequence[Setting], metric: str, size: str, alg
 def compares(
     facts: Facts,
     settings: Sequence[Setting],
+    ways: pd.DataFrame,
     what: str,
     bar: float,
     words: str,
@@ -114,80 +122,74 @@ def compares(
     least; the rest by its smallest and largest value.
 
     Args:
-        what: the quantity, as `_values` knows it.
+        ways: as `_table` makes them.
+        what: the column of the quantity.
         words: for the figure.
-        of, to: which ways, as queries of that table; without `to` the quantity stands alone.
+        of, to: which ways, as queries of the table; without `to` the quantity stands alone.
         same: what two ways have to share, besides their setting.
         below: the claim is that it is below the bar.
     """
-    table = _table(settings, what)
-    sides = [table.query(side) for side in (of, to) if side and len(table)]
-    if not sides or any(side.empty for side in sides):
+    known = ways.explode(["seed", "score"]) if what == "score" else ways
+    known = known[known[what].notna()].astype({what: float})
+    sides = [known.query(side) for side in (of, to) if side]
+    if any(side.empty for side in sides):
         return None
-    by = ["setting", *same]
     # Where none of them learns nothing is told.
-    told = pd.concat(sides).groupby("setting")["learns"].any()
-    sides = [side[side["setting"].map(told)] for side in sides]
-    values = [side.groupby(by, dropna=False)[["low", "value", "high"]].mean() for side in sides]
-    found = values[0]
+    learns = pd.concat(sides).groupby("setting")["learns"].any()
+    sides = [side[side["setting"].map(learns)] for side in sides]
+    by = ["setting", *same]
+    mine, *its = (side.groupby(by).mean(numeric_only=True) for side in sides)
     if to:
         # The ends that lie furthest apart.
-        its = values[1].rename(columns={"low": "high", "high": "low"})
-        found = (found - its if what == "score" else found / its).dropna()
+        ends = ("turns_low", "turns", "turns_high") if what == "turns" else (what,) * 3
+        over = pd.Series.sub if what == "score" else pd.Series.div
+        low, value, high = (over(mine[a], its[0][b]).dropna()
+                            for a, b in zip(ends, reversed(ends), strict=True))  # fmt: skip
     else:
-        found = found.nlargest(1, "value")  # one exception is enough
-    if found.empty:
+        low = value = high = mine[what].nlargest(1)  # one exception is enough
+    if value.empty:
         return None
     sampled = what in ("score", "time", "lacks")
-    figure = Interval(found["value"].median(), found["low"].min(), found["high"].max())
+    figure = Interval(value.median(), low.min(), high.max())
     if sampled:
-        bounds = (-math.inf, math.inf) if what == "score" else None
-        figure = interval(found["value"], bounds=bounds)
+        figure = interval(value, bounds=(-math.inf, math.inf) if what == "score" else None)
     verdict: Verdict = "not decided"
     if (figure.kind == STUDENT or not sampled) and not figure.low <= bar <= figure.high:
         verdict = "holds" if (figure.high < bar) == below else "does not hold"
-    ends = f" ({short(figure.low)} to {short(figure.high)})" if figure.high > figure.low else ""
+    between = f" ({short(figure.low)} to {short(figure.high)})" if figure.high > figure.low else ""
     used = pd.concat([side.set_index(by) for side in sides])
-    keys = used.loc[used.index.isin(found.index), "keys"].explode().unique()
-    count = plural(len(found), "comparison")
-    return Finding(verdict, f"{words}: {short(figure.centre)}{ends}, {count}.", tuple(keys))
+    keys = used.loc[used.index.isin(value.index), "keys"].explode().unique()
+    count = plural(len(value), "comparison")
+    return Finding(verdict, f"{words}: {short(figure.centre)}{between}, {count}.", tuple(keys))
 
 
-def _table(settings: Sequence[Setting], what: str) -> pd.DataFrame:
-    """A row a way, of scores a row a seed: what tells it, its ``keys``, and the quantity's
-    ``value`` with its ``low`` and ``high`` end. What is not known is left out.
+def _table(settings: Sequence[Setting]) -> pd.DataFrame:
+    """A row a way of the core: what tells it, the ``keys`` of its records, and quantities that
+    claims are about, nan where they are not known.
     """
-    rows: list[dict[str, Any]] = []
-    for setting in settings:
-        for way in filter(_own, setting.ways):
-            named = re.search(rf"update_every=\w+|{EACH}", way.variant)
-            told = {"setting": setting.id, "algo": way.algo, "batching": way.batching,
-                    "updates": named[0] if named else "once", "traced": way.traced,
-                    "learns": not way.learned or way.learned.verdict != "at chance",
-                    "n_hidden": number(setting.row["n_hidden"]),
-                    "batch_size": number(setting.row["batch_size"]),
-                    "gain": number(setting.row.get("cfg.model.recurrent_gain")),
-                    "keys": way.keys}  # fmt: skip
-            rows += [told | {"low": low, "value": value, "high": high, "seed": seed}
-                     for seed, (value, low, high) in _values(way, what)]  # fmt: skip
+    rows = []
+    for setting, way in ((s, w) for s in settings for w in filter(_own, s.ways)):
+        named = re.search(rf"update_every=\w+|{EACH}", way.variant)
+        learned, turns = way.learned, way.against or Interval(math.nan)
+        seeds = learned.seeds if learned else {}
+        loss = learned is not None and learned.metric == "loss_final"
+        rows.append({
+            "setting": setting.id, "algo": way.algo, "batching": way.batching,
+            "updates": named[0] if named else "once", "traced": way.traced, "keys": way.keys,
+            "learns": learned is None or learned.verdict != "at chance",
+            "n_hidden": number(setting.row["n_hidden"]),
+            "batch_size": number(setting.row["batch_size"]),
+            "gain": number(setting.row.get("cfg.model.recurrent_gain")),
+            "memory": way.median(TEMP), "error": way.median("grad_rel_error"),
+            "time": math.nan if way.contended else way.ms,
+            # Of the cosine, to one.
+            "lacks": 1 - way.cosine if way.cosine < 1 else math.nan,
+            # With the same BPTT, so that a busy machine slows both.
+            "turns": turns.centre, "turns_low": turns.low, "turns_high": turns.high,
+            "seed": [str(seed) for seed in seeds],
+            "score": [-math.log(x) if loss else x for x in seeds.values()],
+        })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _values(way: Way, what: str) -> list[tuple[str, tuple[float, float, float]]]:
-    """(seed, (value, low end, high end)) of a quantity of a way."""
-    if what == "score":
-        found = way.learned
-        if not found:
-            return []
-        loss = found.metric == "loss_final"
-        return [(str(s), (x, x, x)) for s, v in found.seeds.items()
-                for x in [-math.log(v) if loss else v]]  # fmt: skip
-    if what == "turns":  # with the same BPTT, so that a busy machine slows both
-        return [("", way.against[:3])] if way.against else []
-    value = {"memory": way.median(TEMP), "error": way.median("grad_rel_error"),
-             "time": math.nan if way.contended else way.ms,
-             "lacks": 1 - way.cosine}[what]  # fmt: skip
-    return [("", (value, value, value))] if value > 0 else []
 
 
 def _own(way: Way) -> bool:
@@ -267,9 +269,11 @@ def answers(facts: Facts) -> tuple[list[Answered], list[Claim]]:
     apart = [c for c in ("model", "task", "device", "machine") if c in facts.held]
     for setting in facts.settings:
         places.setdefault(tuple(str(setting.row[c]) for c in apart), []).append(setting)
-    found = [Answered(claim, settings[0].place, finding)
-             for _, settings in sorted(places.items()) for claim in CLAIMS
-             if (finding := claim.test(facts, settings))]  # fmt: skip
+    found = []
+    for _, settings in sorted(places.items()):
+        ways = _table(settings)
+        told = [(claim, claim.test(facts, settings, ways)) for claim in CLAIMS if len(ways)]
+        found += [Answered(claim, settings[0].place, finding) for claim, finding in told if finding]
     found.sort(key=lambda a: a.finding.verdict == "not decided")
     tested = {a.claim.id for a in found}
     return found, [c for c in CLAIMS if c.id not in tested]

@@ -161,7 +161,7 @@ def _judged(found: Mapping[str, Learned]) -> dict[str, Learned]:
     top = max(pool, key=lambda m: (pool[m].better, m))
     best = pool[top]
     loss = best.metric == "loss_final"
-    same, much = (SAME * abs(best.figure.centre), _MUCH * best.chance) if loss else (SAME, _MUCH)
+    same, much = (SAME * best.figure.centre, _MUCH * best.chance) if loss else (SAME, _MUCH)
     values = {m: {s: _sign(f.metric) * v for s, v in f.seeds.items()} for m, f in above.items()}
     p = behind(values, top)
     below = _below_by_test_data({m: above[m] for m in p if math.isnan(p[m])}, best)

@@ -144,11 +144,8 @@ def contended(record: Record) -> bool:
     if (told := recorded_contention(record)) is not None:
         return bool(told)
     place = record["provenance"]
-    cores, before, after = (place.get(x) for x in ("cores", "load_before", "load_after"))
-    if not isinstance(cores, int | float):
-        return False
-    loads = (x if isinstance(x, int | float) else 0.0 for x in (before, after))
-    return any(load > cores + room for load, room in zip(loads, (0.5, 1.0), strict=True))
+    cores, before, after = (number(place.get(x)) for x in ("cores", "load_before", "load_after"))
+    return before > cores + 0.5 or after > cores + 1.0
 
 
 def no_gradient(found: Mapping[str, float | None]) -> bool:
