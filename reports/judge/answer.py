@@ -87,8 +87,8 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
     left = as_fast = as_fast or [min(able, key=lambda w: (w.ms, w.place))]
     decided: list[Decided] = []
     for name, (value, equal_to) in _ties(memory, metric).items():
-        known = [value(w) for w in left if not math.isnan(value(w))]
-        fewer = [w for w in left if known and value(w) <= equal_to(min(known))] or left
+        told = [value(w) for w in left if not math.isnan(value(w))]
+        fewer = [w for w in left if told and value(w) <= equal_to(min(told))] or left
         if len(fewer) < len(left):
             left = fewer
             decided.append(name)
