@@ -92,7 +92,8 @@ def grows(
         if one.reading == "measured under contention" or not _own(one.way):
             continue
         said = one.reading if one.law.dominated else f"exponent {one.law.exponent:.2f}"
-        told[f"{one.name}: {said}; claimed: {one.theory:g}"] = one.reading
+        told[f"{one.name}: {said}"] = one.reading
+        theory = one.theory
         keys += [key for some in one.carried["keys"] for key in some]
     if not told:
         return None
@@ -101,7 +102,8 @@ def grows(
     if "not as theory" in readings:
         verdict = "does not hold"
     rest = f" and {len(told) - 3} more" if len(told) > 3 else ""
-    return Finding(verdict, f"{'; '.join([*told][:3])}{rest}.", tuple(keys))
+    figure = f"{'; '.join([*told][:3])}{rest}; claimed: {theory:g}."
+    return Finding(verdict, figure, tuple(keys))
 
 
 def compares(
@@ -159,8 +161,8 @@ def compares(
     between = f" ({short(figure.low)} to {short(figure.high)})" if figure.high > figure.low else ""
     used = pd.concat([side.set_index(by) for side in sides])
     keys = used.loc[used.index.isin(value.index), "keys"].explode().unique()
-    count = plural(len(value), "comparison")
-    return Finding(verdict, f"{words}: {short(figure.centre)}{between}, {count}.", tuple(keys))
+    count = f", {plural(len(value), 'comparison')}" if to else ""
+    return Finding(verdict, f"{words}: {short(figure.centre)}{between}{count}.", tuple(keys))
 
 
 def _table(settings: Sequence[Setting]) -> pd.DataFrame:
@@ -202,7 +204,7 @@ _ES_OVER_D = partial(compares, of=f"{_ES} and traced and n_hidden >= {LARGE}",
                      to=f"{_D} and traced", below=True)  # fmt: skip
 _MANUAL = partial(compares, what="time", to="batching == 'manual'", same=["algo", "updates"])
 _LEARNS = partial(compares, what="score", bar=-SAME, same=["updates", "seed"],
-                  words="Learns more by")  # fmt: skip
+                  words="Difference in what is learned")  # fmt: skip
 # fmt: off
 CLAIMS = (
     Claim("flat-in-time", "Online learning needs the same memory however long the sequence is.",

@@ -98,15 +98,16 @@ def facts(table: pd.DataFrame) -> Facts:
     metric = learning.metrics(ok)
     ways = _ways(table, ok, memory, learning.learned(ok, metric))
     noise = cost.noise_of(w.time for some in ways.values() for w in some if w.time)
-    # Where a way did not get through at all is told where it did.
-    lost: dict[tuple[tuple[str, ...], str], list[tuple[int, str]]] = defaultdict(list)
-    for i, way in ((i, w) for i, some in ways.items() for w in some if w.failed and not w.ok):
-        lost[group_of[i], way.name].append((i, max(sorted(way.failed), key=way.failed.__getitem__)))
+    lost = [(i, w) for i, some in ways.items() for w in some if w.failed and not w.ok]
+
+    def fails_at(here: int, name: str) -> tuple[tuple[str, str], ...]:
+        there = [(i, w) for i, w in lost
+                 if w.name == name and i != here and group_of[i] == group_of[here]]  # fmt: skip
+        return tuple(sorted((max(w.failed, key=w.failed.__getitem__), sizes[i]) for i, w in there))
+
     found = []
     for i, some in ways.items():
-        tried = [replace(w, fails_at=tuple(sorted((status, sizes[j]) for j, status
-                                                  in lost[group_of[i], w.name] if j != i)))
-                 for w in some]  # fmt: skip
+        tried = [replace(w, fails_at=fails_at(i, w.name)) for w in some]
         of = memory.get(i, "memory_xla_mib")
         found.append(
             Setting(
@@ -170,7 +171,7 @@ def _ways(
                 **{c: str(first[c]) for c in ("method", "variant", "algo", "batching", "backend")},
                 name=name,
                 keys=tuple(mine["key"]),
-                failed=Counter(rows.loc[~rows["status"].isin(["ok", "skipped"]), "status"]),
+                failed=Counter(sorted(rows.loc[~rows["status"].isin(["ok", "skipped"]), "status"])),
                 time=times[i].get(name) if i in times else None,
                 memory=cost.memory_of(mine, memory[i]) if i in memory else None,
                 learned=learned,

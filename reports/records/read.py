@@ -218,14 +218,14 @@ def _finite(metrics: dict[str, Any]) -> tuple[dict[str, float | None], list[str]
     found: dict[str, float | None] = {}
     without = []
     for name, number in metrics.items():
+        if name in FLAGS and isinstance(number, bool):
+            number = int(number)
         try:
-            if name in FLAGS and isinstance(number, bool):
-                number = int(number)
             _expect(number, f"metrics.{name}", *_NUMBER)
-            found[name] = number if number is not None and math.isfinite(number) else None
         except Unusable as why:
-            found[name] = None
             without.append(f"only a metric: {why}")
+            number = None
+        found[name] = number if number is not None and math.isfinite(number) else None
     return found, without
 
 

@@ -110,18 +110,16 @@ def read_parquet(file: Path) -> pd.DataFrame:
     """
     from pyarrow import ArrowException
 
-    came = str(file)
     try:
         table = pd.read_parquet(file)
+        lacks = [c for c in CONTRACT if c not in table][:5]
+        why = f"without {', '.join(lacks)}" if lacks else ""
     except (OSError, ArrowException) as error:
-        came = f"{file} ({error})"
-    else:
-        missing = [c for c in CONTRACT if c not in table]
-        if not missing:
-            return table
-        came = f"{file} without {', '.join(missing[:5])}"
-    raise InputError("a sweep's folder or a results.parquet with the contract's columns", came,
-                     "Rebuild it with python -m reports DIR.") from None  # fmt: skip
+        why = f"({error})"
+    if why:
+        raise InputError("a sweep's folder or a results.parquet with the contract's columns",
+                         f"{file} {why}", "Rebuild it with python -m reports DIR.")  # fmt: skip
+    return table
 
 
 def _ordered(columns: Iterable[str]) -> list[str]:
