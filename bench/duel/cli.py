@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import bounds
+from bench.command import overrides
+from bench.config import Seed
 from bench.duel import process
-from bench.duel.options import USAGE, Options, parse, titles
 from bench.duel.referee import Referee
 from bench.duel.trees import Tree, checked_out
 from bench.errors import BadInput
@@ -22,7 +25,22 @@ from bench.sweep.provenance import CACHE_VARIABLE
 from bench.sweep.record import write_json
 
 SCHEMA = 1
-CELL_TIMEOUT_S = 900.0
+CELL_TIMEOUT_S, POLL_S = 900.0, 0.05
+
+USAGE = """\
+usage: python -m bench.duel base=REF_OR_PATH head=REF_OR_PATH [KEY=VALUE...]
+
+Times two versions of this project against each other: interleaved fresh processes in random
+order, until every cell is decided or the budget is spent.
+
+  base, head    a git revision or a folder; head defaults to the working tree (.)
+  budget_s      seconds the duel may take (default 1800)
+  out           folder for the records and the verdict (default runs/duel)
+  order_seed    seed of the random order (default: from the system)
+  KEY=VALUE     what `python -m bench -m` takes; A=x,y makes one cell of each value
+
+Exit status: 0 nothing got slower, or the data cannot tell; 1 something did; 2 bad input.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,12 +59,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return signals.status_of(ended)
 
 
-def duel(options: Options) -> int:
-    """Times both trees until every cell is decided or the budget is spent.
+@dataclass(frozen=True)
+class Options:
+    """A checked command line, as ``USAGE`` has it, and the overrides of each cell."""
 
-    Returns:
-        0 when nothing got slower or the data cannot tell, 1 when something did.
-    """
+    base: str
+    head: str
+    budget_s: float
+    out: Path
+    order_seed: int | None
+    cells: list[tuple[str, ...]]
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The options that a command line asks for."""
+    own = {"base": "", "head": ".", "budget_s": "1800", "out": "runs/duel", "order_seed": "null"}
+    rest = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in own:
+            own[key] = value
+        else:
+            rest.append(argument)
+    if not own["base"]:
+        raise BadInput(
+            "base",
+            "a git revision or a folder",
+            "nothing",
+            "For example: python -m bench.duel base=main algo=d_rtrl",
+        )
+    return Options(
+        base=own["base"],
+        head=own["head"],
+        budget_s=_number("budget_s", own["budget_s"], bounds.Positive, 1800),
+        out=Path(own["out"]).resolve(),
+        order_seed=_number("order_seed", own["order_seed"], Seed | None, 0),
+        # In the order typed.
+        cells=list(overrides.combinations([overrides.parse(argument) for argument in rest])),
+    )
+
+
+def _number(key: str, text: str, hint: Any, default: float) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    bounds.check(key, value, hint, default)
+    return value
+
+
+def titles(cells: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:
+    """What all cells share, and for each what sets it apart; a lone cell keeps its whole name."""
+    shared = {text for text in cells[0] if len(cells) > 1 and all(text in c for c in cells)}
+    names = [" ".join(text for text in cell if text not in shared) for cell in cells]
+    return " ".join(t for t in cells[0] if t in shared), [name or "defaults" for name in names]
+
+
+def duel(options: Options) -> int:
+    """Times both trees until every cell is decided or the budget is spent; the exit status."""
     folder = options.out
     if (folder / "duel.json").exists():
         raise BadInput(
@@ -61,10 +131,6 @@ def duel(options: Options) -> int:
             side: stack.enter_context(checked_out(side, asked))
             for side, asked in (("base", options.base), ("head", options.head))
         }
-        # A lone cell is refused by its first process just as soon.
-        for overrides in options.cells if len(options.cells) > 1 else ():
-            for side, tree in sides.items():
-                process.check(tree, overrides, folder / side)
         seed = random.randrange(2**32) if options.order_seed is None else options.order_seed
         shared, names = titles(options.cells)
         state: dict[str, Any] = {
@@ -121,21 +187,23 @@ def _pair(
     # One thread: a step that waits for the other cores measures who else is on them.
     threads = os.environ.get("NPROC", "1")
 
-    overrides = options.cells[cell]
     with Referee(order.randrange(2**32), one_core=threads == "1") as referee, ExitStack() as stack:
         running = {}
         for name in names:
             folder = options.out / name
             variables = {"NPROC": threads, CACHE_VARIABLE: str(folder / "compiled")}
             variables |= referee.environment
-            started = process.start(sides[name], overrides, folder, variables)
-            running[name] = stack.enter_context(started)
-        process.wait(running.values(), CELL_TIMEOUT_S, on_end=referee.ended)
-        found = {}
-        for name, started in running.items():
-            keep = options.out / "pairs" / f"{number:04d}-{name}.json"
-            told = process.outcome(started, sides[name], overrides, options.out / name, keep)
-            found[name] = told._asdict()
+            side = process.Process(sides[name], options.cells[cell], folder, variables)
+            running[name] = stack.enter_context(side)
+        until = time.monotonic() + CELL_TIMEOUT_S
+        while (left := [s for s in running.values() if s.status() is None]) and (
+            time.monotonic() < until
+        ):
+            if len(left) < len(running):
+                referee.ended()
+            time.sleep(POLL_S)
+        pairs = options.out / "pairs"
+        found = {n: s.outcome(pairs / f"{number:04d}-{n}.json") for n, s in running.items()}
         return {"cell": cell, **found}
 
 

@@ -18,9 +18,7 @@ LOOK_S = 0.1
 class Referee:
     """Waits until both are ready to time, then lets them take turns, in an order drawn each round.
 
-    Args:
-        seed: of the order, and of the core that a round is on.
-        one_core: whether both turns of a round are on the same core, drawn each round.
+    With ``one_core`` both turns of a round are on the same core, drawn each round as well.
     """
 
     def __init__(self, seed: int, one_core: bool = True) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,14 +24,12 @@ class Tree:
         commit: full commit hash; for a folder the one it stands on, None outside git.
         dirty: whether a folder differs from that commit.
         root: where the tree lies.
-        core: the file that ``import core`` loads there.
     """
 
     asked: str
     commit: str | None
     dirty: bool
     root: Path
-    core: str
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with this tree's own code first on the path."""
@@ -50,22 +46,19 @@ class Tree:
 def checked_out(side: str, asked: str) -> Iterator[Tree]:
     """The tree that ``asked`` names, for as long as the context lasts.
 
-    Args:
-        side: ``base`` or ``head``, for messages.
-        asked: a folder that holds the project, or a revision of the repository of the working
-            directory; a folder wins over a revision of the same name.
-
-    Raises:
-        BadInput: when it is neither, or holds no ``bench`` and ``core``.
+    That is a folder that holds the project, or else a revision of the repository of the working
+    directory.
     """
     folder = Path(asked).expanduser()
     if (folder / "bench").is_dir():
         root = folder.resolve()
         commit = git(root, "rev-parse", "HEAD")
         dirty = commit is not None and bool(git(root, "status", "--porcelain"))
-        yield _tree(side, asked, commit, dirty, root)
+        _refuse(side, asked, root)
+        yield Tree(asked, commit, dirty, root)
         return
-    commit = git(Path.cwd(), "rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}")
+    repository = Path.cwd()
+    commit = git(repository, "rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}")
     if commit is None:
         raise BadInput(
             side,
@@ -73,7 +66,6 @@ def checked_out(side: str, asked: str) -> Iterator[Tree]:
             asked,
             "`git log --oneline --all` lists revisions.",
         )
-    repository = Path.cwd()
     with TemporaryDirectory(prefix=f"duel-{side}-") as temporary:
         root = Path(temporary).resolve() / "tree"
         # A work tree, not an archive: the records inside then name their commit by themselves.
@@ -81,47 +73,21 @@ def checked_out(side: str, asked: str) -> Iterator[Tree]:
         if added is None:
             raise BadInput(side, "a revision that can be checked out", asked)
         try:
-            yield _tree(side, asked, commit, False, root)
+            _refuse(side, asked, root)
+            yield Tree(asked, commit, False, root)
         finally:
             git(repository, "worktree", "remove", "--force", str(root))
 
 
-def _tree(side: str, asked: str, commit: str | None, dirty: bool, root: Path) -> Tree:
+def _refuse(side: str, asked: str, root: Path) -> None:
+    """Refuses a tree without the packages, or whose cells are from before they took turns."""
     for package in ("bench", "core"):
         if not (root / package / "__init__.py").is_file():
             raise BadInput(
                 side, f"a tree with a package {package}", asked, "Choose a later revision."
             )
-    tree = Tree(asked, commit, dirty, root, core="")
-    # Bytecode now, so that the first process of a side does not pay for it.
-    _python(tree, "-m", "compileall", "-q", "bench", "core")
-    found = _python(tree, "-c", "import importlib.util as u; print(u.find_spec('core').origin)")
-    if not Path(found).resolve().is_relative_to(root):
-        raise BadInput(
-            side,
-            f"`import core` to load {root}/core",
-            found,
-            "Something on the path comes before it: check PYTHONPATH and .pth files.",
-        )
-    if not _takes_turns(root):
+    name = time_slices.VARIABLE.encode()
+    if not any(name in file.read_bytes() for file in (root / "bench").rglob("*.py")):
         raise BadInput(
             side, "a tree whose cells can be timed in turns", asked, "Choose a later revision."
         )
-    return replace(tree, core=found)
-
-
-def _takes_turns(root: Path) -> bool:
-    files = (file for file in (root / "bench").rglob("*.py") if file.is_file())
-    return any(time_slices.VARIABLE.encode() in file.read_bytes() for file in files)
-
-
-def _python(tree: Tree, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=tree.root,
-        env=tree.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip()

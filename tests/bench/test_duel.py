@@ -9,21 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from bench.duel import cli, options, process
+from bench.duel import cli
 from bench.duel.trees import checked_out
 from bench.errors import BadInput
 
 # Stands in for `python -m bench`: same arguments, same record, a planted time.
 PLANTED = """
-import json, pathlib, random, sys, time  # without a word to ETRACE_BENCH_TURNS
+import json, pathlib, random, sys  # without a word to ETRACE_BENCH_TURNS
 arguments = dict(a.split("=", 1) for a in sys.argv[1:])
 if "typo" in arguments:
     print("error: typo: expected a key of the configuration; got typo.")
     sys.exit(2)
-if "plan" in arguments:
-    if "MODE" == "slow":
-        time.sleep(60)
-    sys.exit(0)
 if "MODE" == "later" and list(pathlib.Path(arguments["out"].strip("'")).glob("../pairs/0001-*")):
     print("error: task: no such file any more.")
     sys.exit(2)
@@ -34,7 +30,8 @@ folder.mkdir(parents=True, exist_ok=True)
 step = (2.0 if arguments.get("algo") == "bptt" else 1.0) * random.gauss(SPEED, 0.005)
 record = {"status": "ok", "reason": "", "row": {"algo": arguments.get("algo")},
           "metrics": {"step_time_ms": step}}
-(folder / "0.json").write_text(json.dumps(record))
+for number in range(3 if "+experiment" in arguments else 1):
+    (folder / f"{number}.json").write_text(json.dumps(record))
 """
 
 
@@ -53,6 +50,10 @@ def run(tmp_path: Path, base: Path, head: Path, *more: str) -> int:
     return cli.main([f"base={base}", f"head={head}", out, "order_seed=0", "algo=d_rtrl", *more])
 
 
+def cells(arguments: list[str]) -> list[tuple[str, ...]]:
+    return cli.parse(["base=.", *arguments]).cells
+
+
 def verdict(tmp_path: Path) -> dict[str, str]:
     decision = json.loads((tmp_path / "duel" / "verdict.json").read_text(encoding="utf-8"))
     return {cell["name"]: cell["verdict"] for cell in decision["cells"]}
@@ -69,8 +70,7 @@ def test_a_slower_head_is_worse_and_exits_1(
     assert said.rstrip().endswith("1 worse of 1 cells")
     state = json.loads((tmp_path / "duel" / "duel.json").read_text(encoding="utf-8"))
     assert len(state["pairs"]) == 14
-    assert state["base"]["core"].startswith(str(base))
-    assert state["head"]["core"].startswith(str(head))
+    assert [state[side]["root"] for side in ("base", "head")] == [str(base), str(head)]
     assert (tmp_path / "duel" / "verdict.md").read_text(encoding="utf-8").startswith("### Timing")
 
 
@@ -106,7 +106,6 @@ def test_revisions_are_checked_out_and_removed_again(
         assert (tree.root / "bench" / "__main__.py").is_file()
         assert tree.commit is not None
         assert len(tree.commit) == 40
-        assert Path(tree.core) == tree.root / "core" / "__init__.py"
         root = tree.root
     assert not root.exists()
     listed = subprocess.run(["git", "worktree", "list"], cwd=repository, capture_output=True)
@@ -129,7 +128,7 @@ def test_revisions_are_checked_out_and_removed_again(
             ["base=.", "order_seed=x"],
             "order_seed: expected a whole number of at least 0, or null; got x.",
         ),
-        (["base=.", "--fast"], "--fast: expected KEY=VALUE; got --fast."),
+        (["base=.", "--fast"], "argument: expected KEY=VALUE; got --fast."),
     ],
 )
 def test_bad_input_is_one_message_and_exits_2(
@@ -165,14 +164,13 @@ def test_a_refusal_in_the_middle_keeps_the_pairs(
     assert len(state["pairs"]) >= 1
 
 
-def test_a_tree_that_does_not_answer_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_duel_of_an_experiment_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(process, "CHECK_TIMEOUT_S", 0.5)
-    base, head = plant(tmp_path / "a", 1.0, "slow"), plant(tmp_path / "b", 1.0)
-    assert run(tmp_path, base, head, "lr=1,2") == 2
-    assert "expected a plan of" in capsys.readouterr().err
-    assert not (tmp_path / "duel" / "duel.json").exists()
+    base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0)
+    assert run(tmp_path, base, head, "+experiment=three") == 2
+    assert "expected overrides of one cell that" in (said := capsys.readouterr().err)
+    assert ", got 3 cells. " in said
 
 
 def test_a_folder_with_a_duel_in_it_is_not_overwritten(
@@ -186,20 +184,20 @@ def test_a_folder_with_a_duel_in_it_is_not_overwritten(
 
 
 def test_sweeps_become_one_cell_a_value() -> None:
-    assert options.cells(["algo=a,b", "lr=1e-3", "seed=range(0,2)"]) == [
+    assert cells(["algo=a,b", "lr=1e-3", "seed=range(0,2)"]) == [
         ("algo=a", "lr=1e-3", "seed=0"),
         ("algo=a", "lr=1e-3", "seed=1"),
         ("algo=b", "lr=1e-3", "seed=0"),
         ("algo=b", "lr=1e-3", "seed=1"),
     ]
-    assert options.cells([]) == [()]
+    assert cells([]) == [()]
 
 
 def test_cells_are_named_by_what_sets_them_apart() -> None:
-    cells = options.cells(["algo=a,b", "lr=1e-3"])
-    assert options.titles(cells) == ("lr=1e-3", ["algo=a", "algo=b"])
-    assert options.titles([("algo=a", "lr=1e-3")]) == ("", ["algo=a lr=1e-3"])
-    assert options.titles([()]) == ("", ["defaults"])
+    found = cells(["algo=a,b", "lr=1e-3"])
+    assert cli.titles(found) == ("lr=1e-3", ["algo=a", "algo=b"])
+    assert cli.titles([("algo=a", "lr=1e-3")]) == ("", ["algo=a lr=1e-3"])
+    assert cli.titles([()]) == ("", ["defaults"])
 
 
 def test_a_tree_without_the_packages_is_refused(tmp_path: Path) -> None:
@@ -218,4 +216,4 @@ def test_help_needs_no_tree() -> None:
     said = subprocess.run(
         [sys.executable, "-m", "bench.duel", "--help"], capture_output=True, text=True, check=True
     )
-    assert said.stdout == options.USAGE
+    assert said.stdout == cli.USAGE
