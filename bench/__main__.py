@@ -9,11 +9,7 @@ from bench.sweep import signals
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command, which a signal ends with one sentence and one status whenever it comes.
-
-    Args, Returns: as of ``bench.command.cli.main``; 128 and its number when a signal ended it (130:
-    Ctrl-C, 143: SIGTERM).
-    """
+    """As ``bench.command.cli.main``; 128 and its number when a signal ends it."""
     with signals.endable():
         try:
             from bench.command import cli

@@ -6,7 +6,6 @@ that one.
 
 from __future__ import annotations
 
-import abc
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,21 +18,17 @@ if TYPE_CHECKING:
 
 
 class Guess(NamedTuple):
-    """What answers come to that do not look at the input.
+    """What answers come to that do not look at the input."""
 
-    Attributes:
-        loss: mean over the steps that are asked for.
-        score: as of ``Answers.score``.
-        words: what its loss is.
-    """
-
-    loss: float
-    score: float
-    words: str
+    loss: float  # mean over the steps that are asked for
+    score: float  # as of ``Classes.score``
+    words: str  # what its loss is
 
 
-class Answers(abc.ABC):
-    """One kind of answer.
+class Classes:
+    """One of ``n_out`` classes for each sequence, [N]; outputs are logits.
+
+    The loss is the cross entropy, the score the share that is right at the last step.
 
     Attributes:
         column: of the score on the training data; ``test_`` and ``validation_`` stand before it for
@@ -41,18 +36,20 @@ class Answers(abc.ABC):
         name: of the score, for people.
     """
 
-    column: str
-    name: str
+    column = name = "accuracy"
 
-    @abc.abstractmethod
     def shape(self, task: Task, n_steps: int, n: int) -> tuple[tuple[int, ...], type]:
         """Shape and type of the answers to ``n`` sequences: these come first."""
+        return (n,), np.int32
 
-    @abc.abstractmethod
-    def loss(self, out: jax.Array, asked: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+    def loss(self, out: jax.Array, asked: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mean loss of one step's outputs [B, O] or [O], and the share that is right, or None."""
+        import braintools
+        import jax.numpy as jnp
 
-    @abc.abstractmethod
+        loss = braintools.metric.softmax_cross_entropy_with_integer_labels(out, asked).mean()
+        return loss, (jnp.argmax(out, axis=-1) == asked).mean()
+
     def in_time(self, ys: jax.Array, xs: jax.Array) -> tuple[jax.Array, bool]:
         """Answers as the loss takes them, and whether they are [T, ...], those of each step.
 
@@ -60,8 +57,8 @@ class Answers(abc.ABC):
             ys: of a batch, or of a single sequence.
             xs: its inputs, [T, B, I] or [T, I].
         """
+        return ys, False
 
-    @abc.abstractmethod
     def score(self, loss: float, right: Any, task: Task) -> float:
         """How good answers were.
 
@@ -70,73 +67,34 @@ class Answers(abc.ABC):
             right: share that is right at each step, [T].
             task: what was answered.
         """
-
-    @abc.abstractmethod
-    def guess(self, task: Task) -> Guess:
-        """What guessing comes to."""
-
-    @abc.abstractmethod
-    def describe(self, task: Task, ys: np.ndarray) -> str:
-        """What is asked for, and how much of it these answers have."""
-
-    def figure(self, score: float) -> str:
-        """A score as people write it."""
-        return f"{score:.3f}"
-
-    def broken(self, task: Task, ys: np.ndarray, n_steps: int, n: int) -> list[str]:
-        """Promises that the answers of a batch of ``n`` sequences do not keep."""
-        shape, kind = self.shape(task, n_steps, n)
-        if ys.shape == shape and ys.dtype == kind:
-            return []
-        came = f"{list(ys.shape)} {ys.dtype}"
-        return [f"answers: expected {list(shape)} {np.dtype(kind)}; got {came}"]
-
-
-class Classes(Answers):
-    """One of ``n_out`` classes for each sequence, [N]; outputs are logits.
-
-    The loss is the cross entropy, the score the share that is right at the last step.
-    """
-
-    column = name = "accuracy"
-
-    def shape(self, task: Task, n_steps: int, n: int) -> tuple[tuple[int, ...], type]:
-        return (n,), np.int32
-
-    def loss(self, out: jax.Array, asked: jax.Array) -> tuple[jax.Array, jax.Array]:
-        import braintools
-        import jax.numpy as jnp
-
-        loss = braintools.metric.softmax_cross_entropy_with_integer_labels(out, asked).mean()
-        return loss, (jnp.argmax(out, axis=-1) == asked).mean()
-
-    def in_time(self, ys: jax.Array, xs: jax.Array) -> tuple[jax.Array, bool]:
-        return ys, False
-
-    def score(self, loss: float, right: Any, task: Task) -> float:
         return float(right[-1])
 
     def guess(self, task: Task) -> Guess:
+        """What guessing comes to."""
         return Guess(math.log(task.n_out), 1 / task.n_out, f"ln({task.n_out})")
 
     def describe(self, task: Task, ys: np.ndarray) -> str:
+        """What is asked for, and how much of it these answers have."""
         return f"{task.n_out} classes, {len(np.unique(ys))} of them in this batch"
 
     def figure(self, score: float) -> str:
+        """A score as people write it."""
         return f"{100 * score:.1f} %"
 
     def broken(self, task: Task, ys: np.ndarray, n_steps: int, n: int) -> list[str]:
-        found = super().broken(task, ys, n_steps, n)
+        """Promises that the answers of a batch of ``n`` sequences do not keep."""
+        found = _misshapen(ys, *self.shape(task, n_steps, n))
         if not found and not 0 <= ys.min() <= ys.max() < task.n_out:
             found = [f"labels: expected 0 to {task.n_out - 1}; got {ys.min()} to {ys.max()}"]
         return found
 
 
-class Numbers(Answers):
+class Numbers:
     """``n_out`` numbers at every step, [N, T, O]; outputs are those numbers.
 
     The loss is the mean squared error. The score is R², the share of their variance that is
-    explained: 1 less the loss over that of the best constant, which is what guessing gives.
+    explained: 1 less the loss over that of the best constant, which is what guessing gives. The
+    methods are those of ``Classes``.
     """
 
     column, name = "r2", "R²"
@@ -165,11 +123,22 @@ class Numbers(Answers):
     def describe(self, task: Task, ys: np.ndarray) -> str:
         return f"{task.n_out} at every step, {ys.min():.3g} to {ys.max():.3g}"
 
+    def figure(self, score: float) -> str:
+        return f"{score:.3f}"
+
     def broken(self, task: Task, ys: np.ndarray, n_steps: int, n: int) -> list[str]:
-        found = super().broken(task, ys, n_steps, n)
+        found = _misshapen(ys, *self.shape(task, n_steps, n))
         if not found and not np.isfinite(ys).all():
             found = ["answers: expected finite numbers"]
         return found
 
 
+def _misshapen(ys: np.ndarray, shape: tuple[int, ...], kind: type) -> list[str]:
+    if ys.shape == shape and ys.dtype == kind:
+        return []
+    came = f"{list(ys.shape)} {ys.dtype}"
+    return [f"answers: expected {list(shape)} {np.dtype(kind)}; got {came}"]
+
+
+Answers = Classes | Numbers
 CLASSES, NUMBERS = Classes(), Numbers()

@@ -84,14 +84,7 @@ def fits(value: Any, hint: Any) -> bool:
 def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
     """Refuses a value that its hint does not allow.
 
-    Args:
-        key: what is set, for the message.
-        value: what it is set to.
-        hint: what it may be.
-        default: what could be tried instead; None for the least that the hint allows.
-
-    Raises:
-        BadInput: for one that does not fit.
+    The default is what could be tried instead; without one it is the least that the hint allows.
     """
     if fits(value, hint):
         return

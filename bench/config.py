@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
 from bench.bounds import LARGEST, Count, NotNegative, Positive, Range
@@ -99,10 +99,7 @@ class Config:
 
     def plain(self) -> dict[str, Any]:
         """As dictionaries, for files and other processes."""
-        return {
-            name: dict(vars(value)) if is_dataclass(value) else value
-            for name, value in vars(self).items()
-        }
+        return asdict(self)
 
 
 HINTS: dict[str, Any] = get_type_hints(Config, include_extras=True)

@@ -16,11 +16,11 @@ class BadInput(Refusal):
         super().__init__(expected, came, do, what=what)
 
     @classmethod
-    def quoting(cls, what: str, words: str) -> BadInput:
-        """The complaint of a constructor about its arguments, in its own words."""
+    def quoting(cls, what: str, words: object) -> BadInput:
+        """The complaint of a constructor about its arguments, in its own words, on one line."""
         error = cls.__new__(cls)
         error.expected = error.came = error.do = ""
-        ValueError.__init__(error, f"{what}: {words}")
+        ValueError.__init__(error, f"{what}: {' '.join(str(words).split())}")
         return error
 
 
@@ -29,12 +29,7 @@ class Skip(EtraceError):
 
 
 def suggest(name: str, options: Iterable[str]) -> str:
-    """``Did you mean ...?`` for the option closest to ``name``, or an empty string.
-
-    Args:
-        name: what was typed.
-        options: what could have been typed.
-    """
+    """``Did you mean ...?`` for the option closest to ``name``, or an empty string."""
     # Separators are what people forget (drtrl, batchsize), so they do not count as a difference.
     plain = {option.replace("_", "").lower(): option for option in options}
     # Nor is float16 a slip of the finger for float64: other digits are another thing.

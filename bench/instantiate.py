@@ -20,13 +20,7 @@ GIVEN = {
 
 
 def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
-    """Calls the target of a configuration node with its scalars.
-
-    Args:
-        node: ``{"_target_": "package.module.Name", ...}``; the other entries are keyword arguments.
-        args: positional arguments.
-        given: further keyword arguments.
-    """
+    """Calls the target of ``{"_target_": "package.module.Name", ...}`` with the other entries."""
     # A pair of numbers in YAML is a list; constructors take tuples.
     plain = {k: tuple(v) if isinstance(v, list) else v for k, v in node.items() if k != "_target_"}
     return target_of(node)(*args, **plain, **given)
@@ -51,14 +45,13 @@ def target_of(node: Mapping[str, Any]) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def imported(group: str, node: Mapping[str, Any]) -> Any:
-    """The target of a node that somebody may have written.
+def check(group: str, node: Mapping[str, Any], base: type | None = None) -> None:
+    """Refuses a node that somebody may have written, unless its target takes these arguments.
 
-    Raises:
-        BadInput: where there is no such target.
+    Where a base is given, the target has to be a subclass of it.
     """
     try:
-        return target_of(node)
+        target = target_of(node)
     except (ImportError, AttributeError, ValueError) as error:
         raise BadInput(
             f"{group}._target_",
@@ -66,16 +59,7 @@ def imported(group: str, node: Mapping[str, Any]) -> Any:
             str(node["_target_"]),
             f"{error}.",
         ) from error
-
-
-def of_class(group: str, node: Mapping[str, Any], base: type) -> Any:
-    """The object of a node that somebody may have written, which has to be of a class.
-
-    Raises:
-        BadInput: when it is not, or cannot be built.
-    """
-    target = imported(group, node)
-    if not (isinstance(target, type) and issubclass(target, base)):
+    if base is not None and not (isinstance(target, type) and issubclass(target, base)):
         folder = base.__module__.rpartition(".")[0].replace(".", "/")
         raise BadInput(
             group,
@@ -83,41 +67,25 @@ def of_class(group: str, node: Mapping[str, Any], base: type) -> Any:
             str(node["_target_"]),
             f"See {folder}/ for some.",
         )
-    check(group, node)
+    arguments = {name: value for name, value in node.items() if name != "_target_"}
+    check_call(group, target, arguments, GIVEN.get(group, ()))
+
+
+def of_class(group: str, node: Mapping[str, Any], base: type) -> Any:
+    """The object of a node that somebody may have written, which has to be of a class."""
+    check(group, node, base)
     try:
         return instantiate(node)
     except BadInput:
         raise
     except (TypeError, ValueError) as error:
-        raise BadInput.quoting(group, " ".join(str(error).split())) from error
-
-
-def check(group: str, node: Mapping[str, Any]) -> None:
-    """Refuses arguments that the target's constructor does not have, or not of this type.
-
-    Args:
-        group: what the node configures, for messages (``algo``).
-        node: as of ``instantiate``.
-
-    Raises:
-        BadInput: also where there is no such target.
-    """
-    target = imported(group, node)
-    arguments = {name: value for name, value in node.items() if name != "_target_"}
-    check_call(group, target, arguments, GIVEN.get(group, ()))
+        raise BadInput.quoting(group, error) from error
 
 
 def check_call(group: str, target: Any, arguments: Any, given: Sequence[str] = ()) -> None:
-    """Refuses arguments by name that a class or function does not take.
+    """Refuses arguments by name that a class or function does not take, or lacks.
 
-    Args:
-        group: as of ``check``.
-        target: the class or function.
-        arguments: what it is to be called with.
-        given: names of what else it is called with.
-
-    Raises:
-        BadInput: also for an argument that it needs and does not get.
+    What is ``given`` to it besides is not theirs to set.
     """
     bounds.check(group, arguments, dict)
     parameters = _parameters(target)

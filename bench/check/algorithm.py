@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import brainstate
@@ -30,6 +30,7 @@ from core.errors import EtraceError
 
 N_STEPS, BATCH, N_IN, N_HIDDEN, N_OUT = 6, 3, 2, 4, 3
 TOLERANCE = 1e-9
+ONES = np.ones(BATCH)
 MV = 1e-3  # volts
 
 # What the core's own families promise; a class attribute of a plug-in goes before.
@@ -46,11 +47,9 @@ class Broken(EtraceError):
 
 
 class Leaky(brainstate.nn.Module):
-    """``h = a h + tanh(W x)`` with a linear readout: nothing recurrent but the element-wise decay.
+    """``h = a h + tanh(W x)`` with a linear readout: recurrent in its element-wise decay alone."""
 
-    Args:
-        n_in, n_hidden, n_out: widths I, H, O.
-    """
+    unit: Any = 1.0
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int) -> None:
         super().__init__()
@@ -60,7 +59,7 @@ class Leaky(brainstate.nn.Module):
 
     def init_state(self, batch_size: int | None = None, **_: object) -> None:
         lead = () if batch_size is None else (batch_size,)
-        self.h = brainstate.HiddenState(jnp.zeros((*lead, self.n_hidden)))
+        self.h = brainstate.HiddenState(jnp.zeros((*lead, self.n_hidden)) * self.unit)
 
     def update(self, x: jax.Array) -> jax.Array:
         """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
@@ -68,48 +67,35 @@ class Leaky(brainstate.nn.Module):
         return self.readout(self.h.value)
 
 
-class Membrane(brainstate.nn.Module):
-    """``v = a v + W [x, tanh v]`` with a linear readout of ``tanh v``, v in mV.
+class Membrane(Leaky):
+    """``h = a h + W [x, tanh h]`` with a linear readout of ``tanh h``, h in mV.
 
-    Args:
-        n_in, n_hidden, n_out: widths I, H, O.
-        units: whether W is a quantity in volts and v one in millivolts, or both are numbers in mV.
+    With units W is a quantity in volts and h one in millivolts, else both are numbers in mV.
     """
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, units: bool = False) -> None:
-        super().__init__()
-        self.n_hidden, self.mv = n_hidden, u.mV if units else 1.0
-        self.linear = brainstate.nn.Linear(n_in + n_hidden, n_hidden)
-        self.readout = brainstate.nn.Linear(n_hidden, n_out)
+        super().__init__(n_in + n_hidden, n_hidden, n_out)
         if units:
-            weight = self.linear.weight
+            self.unit, weight = u.mV, self.linear.weight
             weight.value = jax.tree.map(lambda w: w * MV * u.volt, weight.value)
 
-    def init_state(self, batch_size: int | None = None, **_: object) -> None:
-        lead = () if batch_size is None else (batch_size,)
-        self.v = brainstate.HiddenState(jnp.zeros((*lead, self.n_hidden)) * self.mv)
-
     def update(self, x: jax.Array) -> jax.Array:
-        """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
-        x = jnp.concatenate([x, jnp.tanh(self.v.value / self.mv)], axis=-1)
-        self.v.value = 0.6 * self.v.value + self.linear(x)
-        return self.readout(jnp.tanh(self.v.value / self.mv))
+        x = jnp.concatenate([x, jnp.tanh(self.h.value / self.unit)], axis=-1)
+        self.h.value = 0.6 * self.h.value + self.linear(x)
+        return self.readout(jnp.tanh(self.h.value / self.unit))
 
 
 class Subject:
-    """One algorithm, built anew for every question.
-
-    Args:
-        node: the composed ``algo`` group.
-    """
+    """The algorithm of a composed ``algo`` group, built anew for every question."""
 
     def __init__(self, node: Mapping[str, Any]) -> None:
         self.node = node
         rng = np.random.default_rng(0)
         self.xs = jnp.asarray(rng.normal(size=(N_STEPS, BATCH, N_IN)))
         self.ys = jnp.asarray(rng.integers(0, N_OUT, BATCH))
-        # Compiling takes longer than everything else: one program serves all questions it can.
-        self._programs: dict[str, Callable[..., Any]] = {}
+        # The jitted gradient by way of batching. Compiling takes longer than everything else: one
+        # program serves all questions it can.
+        self.program = cache(lambda batching: _program(self.build(), batching))
 
     @cached_property
     def network(self) -> Callable[..., Any]:
@@ -129,27 +115,11 @@ class Subject:
         return instantiate({**self.node, **changes}, made)
 
     def gradient(
-        self,
-        algo: Any = None,
-        *,
-        xs: Any = None,
-        batching: str = "manual",
-        sample: int | None = None,
-        of: Any = None,
+        self, algo: Any = None, *, xs: Any = None, of: Any = ONES, batching: str = "manual"
     ) -> dict[str, np.ndarray]:
-        """Gradients by weight, of the loss of each sample times ``of``; one sample if given."""
-        xs, ys = self.xs if xs is None else xs, self.ys
-        of = jnp.ones(BATCH) if of is None else jnp.asarray(of, float)
-        if sample is not None:
-            xs, ys, of = xs[:, sample], ys[sample], of[sample]
+        """Gradients by weight, of the loss of each sample times ``of`` [B]."""
         program = self.program(batching) if algo is None else _program(algo, batching)
-        return flat(program(xs, ys, of))
-
-    def program(self, batching: str = "manual") -> Callable[..., Any]:
-        """The algorithm's jitted gradient on the GRU."""
-        if batching not in self._programs:
-            self._programs[batching] = _program(self.build(), batching)
-        return self._programs[batching]
+        return flat(program(self.xs if xs is None else xs, self.ys, of))
 
     @property
     def on(self) -> str:
@@ -181,18 +151,11 @@ def loss_of(weights: Any) -> Callable[[Any, Any], Any]:
 
 
 def shapes(subject: Subject) -> str:
-    algo, found = subject.build(), subject.gradient()
-    wanted = {
-        name: value.shape
-        for name, value in flat(
-            {path: s.value for path, s in algo.model.states(brainstate.ParamState).items()}
-        ).items()
-    }
-    if {name: value.shape for name, value in found.items()} != wanted:
-        raise Broken(
-            f"expected gradients of the weights {wanted}; "
-            f"got { ({name: value.shape for name, value in found.items()}) }"
-        )
+    weights = subject.build().model.states(brainstate.ParamState)
+    found, like = subject.gradient(), flat({path: s.value for path, s in weights.items()})
+    wanted; got = ({name: v.shape for name, v in of.items()} for of in (like, found))
+    if got != wanted:
+        raise Broken(f"expected gradients of the weights {wanted}; got {got}")
     bad = [name for name, value in found.items() if not np.isfinite(value).all()]
     if bad:
         raise Broken(f"the gradient of {', '.join(bad)} is not finite")
@@ -201,7 +164,8 @@ def shapes(subject: Subject) -> str:
 
 def batching(subject: Subject) -> str:
     manual = subject.gradient()
-    parts = [subject.gradient(batching="single", sample=b) for b in range(BATCH)]
+    single = subject.program("single")
+    parts = [flat(single(subject.xs[:, b], subject.ys[b], ONES[b])) for b in range(BATCH)]
     singles = {name: np.sum([part[name] for part in parts], axis=0) for name in manual}
     return "; ".join(
         [
@@ -212,7 +176,7 @@ def batching(subject: Subject) -> str:
 
 
 def no_leak(subject: Subject) -> str:
-    of = jnp.arange(BATCH) == 0
+    of = np.eye(BATCH)[0]
     other = subject.xs.at[:, 1:].add(1.0)
     for mode in ("manual", "vmap"):
         _same(
@@ -276,11 +240,11 @@ def readout(subject: Subject) -> str:
 
 
 def no_recompilation(subject: Subject) -> str:
-    step, of = subject.program(), jnp.ones(BATCH)
-    jax.block_until_ready(step(subject.xs, subject.ys, of))
+    step = subject.program("manual")
+    jax.block_until_ready(step(subject.xs, subject.ys, ONES))
     again = jax.block_until_ready(subject.xs + 1.0)
     with Compilations() as compilations:
-        jax.block_until_ready(step(again, subject.ys, of))
+        jax.block_until_ready(step(again, subject.ys, ONES))
     if compilations.count:
         raise Broken(f"expected none; got {compilations.count} on the second call of a jitted step")
     return "the second call of a jitted step compiles nothing"
@@ -324,22 +288,14 @@ CHECKS: tuple[tuple[str, Callable[[Subject], str]], ...] = (
 
 
 def run(node: Mapping[str, Any], name: str) -> int:
-    """Prints a line for every promise; returns 0 when all are kept, 1 otherwise.
-
-    Args:
-        node: the composed ``algo`` group.
-        name: what the algorithm is called in messages.
-
-    Raises:
-        BadInput: when the algorithm cannot be built at all.
-    """
+    """Prints a line for every promise of an ``algo`` group; 0 when all are kept, 1 otherwise."""
     failed = 0
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
         subject = Subject(node)
         try:
             subject.build()
         except (ValueError, TypeError, ImportError, AttributeError) as error:
-            raise BadInput.quoting("algo", " ".join(str(error).split())) from error
+            raise BadInput.quoting("algo", error) from error
         for title, check in CHECKS:
             try:
                 verdict, words = "ok", check(subject)
