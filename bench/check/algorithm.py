@@ -153,7 +153,7 @@ def loss_of(weights: Any) -> Callable[[Any, Any], Any]:
 def shapes(subject: Subject) -> str:
     weights = subject.build().model.states(brainstate.ParamState)
     found, like = subject.gradient(), flat({path: s.value for path, s in weights.items()})
-    wanted; got = ({name: v.shape for name, v in of.items()} for of in (like, found))
+    wanted, got = ({name: v.shape for name, v in of.items()} for of in (like, found))
     if got != wanted:
         raise Broken(f"expected gradients of the weights {wanted}; got {got}")
     bad = [name for name, value in found.items() if not np.isfinite(value).all()]

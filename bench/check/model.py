@@ -7,7 +7,7 @@ algorithm beside BPTT's, in float64 on a small batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,31 +18,26 @@ import numpy as np
 import core
 from bench.cell.build import Rebuild, model_of, set_up
 from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
-from bench.config import Config
 from bench.errors import BadInput
 from bench.instantiate import task_of
+from bench.sweep.cell import Cell
 
 SAMPLES = 4  # sequences of the batch
 
 
-def run(config: Config, algos: Sequence[tuple[str, Mapping[str, Any]]], name: str) -> int:
+def run(cell: Cell, others: Sequence[Cell]) -> int:
     """Prints what there is to know; returns 0 when some trace can train the model, 1 otherwise.
 
-    Args:
-        config: composed configuration of a cell with the model.
-        algos: name and composed ``algo`` group of every algorithm.
-        name: what the model is called in messages.
-
-    Raises:
-        BadInput: when it cannot be built.
+    The other cells are the same with every algorithm.
     """
-    config = replace(config, **{**EXACT, "algo": config.algo}, batch_size=SAMPLES)
+    name = cell.choices["model"]
+    config = replace(cell.config, **{**EXACT, "algo": cell.config.algo}, batch_size=SAMPLES)
     set_up(config)
     try:
         task = task_of(config)
         model = model_of(config, task)
     except (ValueError, TypeError, ImportError, AttributeError) as error:
-        raise BadInput.quoting("model", " ".join(str(error).split())) from error
+        raise BadInput.quoting("model", error) from error
     (xs, ys), *_ = itertools.islice(task.batches(0), 1)
     weights = {
         path: jax.tree.map(np.array, state.value)
@@ -53,9 +48,8 @@ def run(config: Config, algos: Sequence[tuple[str, Mapping[str, Any]]], name: st
     (exact,) = float64_gradients(build, (xs, ys), {}, max_samples=SAMPLES)
     names = sorted(exact)
     print(f"\nGradients beside BPTT's, {SAMPLES} sequences of {type(task).__name__}, float64:")
-    for algo, node in algos:
+    for algo, change in [(c.choices["algo"], {"algo": c.config.algo}) for c in others]:
         try:
-            change = {"algo": dict(node)}
             (found,) = float64_gradients(build, (xs, ys), change, max_samples=SAMPLES)
         except Exception as error:
             # Somebody else's model or algorithm may raise anything; the others still say theirs.

@@ -7,11 +7,11 @@ that the task may be too hard for an hour as well, or needs another learning rat
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from bench import processes
 from bench.answers import CLASSES
 from bench.cell.build import build
 from bench.config import Config
@@ -19,6 +19,7 @@ from bench.errors import BadInput
 from bench.instantiate import task_of
 from bench.metrics.base import Run
 from bench.metrics.learning import Learning
+from bench.sweep.cell import Cell
 from bench.tasks.base import Batch, Task
 
 SECONDS, SAY_EVERY_S = 60.0, 5.0
@@ -26,31 +27,20 @@ PATIENCE = 30  # epochs without a better one, after which a task that was learne
 LEARNED = 0.5  # of the way from guessing to the best score; below, it is only on its way
 
 
-def run(config: Config, choices: Mapping[str, str], name: str, memory_bytes: int) -> int:
-    """Prints what there is to know; returns 1 when a promise is broken or the GRU learned nothing.
+def run(cell: Cell) -> int:
+    """Prints what there is to know of the task of a cell, which has a GRU and BPTT beside it.
 
-    Args:
-        config: composed configuration of a cell with the task, a GRU and BPTT.
-        choices: option chosen in each group.
-        name: what the task is called in messages.
-        memory_bytes: what the compiled step may take.
-
-    Raises:
-        BadInput: when it cannot be made.
+    Returns 1 when a promise is broken or the GRU learned nothing, 0 otherwise.
     """
+    config, name = cell.config, cell.choices["task"]
     try:
         task, again = task_of(config), task_of(config)
         batch, same = (next(iter(t.batches(0))) for t in (task, again))
     except (ValueError, TypeError, ImportError, AttributeError, OSError) as error:
-        raise BadInput.quoting("task", " ".join(str(error).split())) from error
-    broken = [
-        *_broken(task, batch, config),
-        *(
-            ["the same epoch gives another batch the second time"]
-            if not all(np.array_equal(a, b) for a, b in zip(batch, same, strict=True))
-            else []
-        ),
-    ]
+        raise BadInput.quoting("task", error) from error
+    broken = _broken(task, batch, config)
+    if not all(map(np.array_equal, batch, same)):
+        broken.append("the same epoch gives another batch the second time")
     for promise in broken:
         print(f"FAIL  {promise}")
     if broken:
@@ -61,8 +51,9 @@ def run(config: Config, choices: Mapping[str, str], name: str, memory_bytes: int
     if held_out is None or task.best_loss >= 0.99 * task.guess.loss:
         print(f"{name}: nothing to learn, so nothing was trained")
         return 0
+    memory_bytes = processes.memory_cap(config.limits)
     run, _ = build(
-        {"config": config, "choices": choices, "memory_bytes": memory_bytes}, lambda phase: None
+        {"config": config, "choices": cell.choices, "memory_bytes": memory_bytes}, lambda _: None
     )
     return _learned(run, guess, name)
 

@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import hydra
 
-from bench import processes
 from bench.command import help, plan, streams
-from bench.command.compose import Composer
+from bench.command.compose import CONF, VERSION, Composer, start_anew
 from bench.command.contest import Contest
-from bench.command.hydra_start import CONF, VERSION, start_anew
 from bench.command.trial import refuse_bad_values, trial, values_given
 from bench.errors import BadInput
 from bench.instantiate import check as check_arguments
@@ -29,11 +26,9 @@ from bench.sweep.folder import Folder, default
 from bench.sweep.tuning import tuning_of
 
 BAD_INPUT = 2
-BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 
 # Hydra answers these by itself; none of them runs a cell.
 HYDRA_FLAGS = ("hydra_help", "cfg", "info", "shell_completion")
-OF_CFG = ("package", "resolve")  # go with --cfg
 
 CHECK_USAGE = """\
 usage: python -m bench check algo=NAME [algo.KEY=VALUE...] [--config-dir DIR]
@@ -46,6 +41,16 @@ A task: a batch, what guessing reaches, and whether a GRU learns it in a minute.
 
 Exit status: 0 every promise is kept, traces can train the model, the GRU learned the task; 1 not
 so; 2 bad input."""
+
+# What a check may set beside the group that it looks at, and what is set unless it is: of a model
+# steps to look back at, of a task the rate that a GRU learns most of them with. The rest of a cell
+# is its own.
+CHECKED = {
+    "algo": (),
+    "model": ("n_hidden=16", "n_layers", "n_steps=16", "seed", "task"),
+    "task": ("n_hidden", "n_steps", "batch_size", "seed", "lr=1e-2"),
+}
+LEARNER = ("model=gru", "algo=bptt", "epochs=1000")  # of a task
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,51 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         streams.prepare()
-    return answer(sys.argv[1:] if argv is None else argv)
-
-
-def printed(status: int = 0) -> int:
-    """The status of a command that is there to print; not its own where that was lost."""
-    lost = streams.lost(sys.stdout)
-    if isinstance(lost, BrokenPipeError):
-        return BROKEN_PIPE
-    if lost is not None:
-        print(f"error: output: {lost.strerror}", file=sys.stderr)
-        return status or 1
-    return status
-
-
-def answer(argv: Sequence[str]) -> int:
-    """Hydra's own flags, or the cells; a bad input becomes one message."""
-    if "--version" in argv:
-        print(f"etrace-bench {_version()}, Hydra {metadata.version('hydra-core')}")
-        return printed()
-    parser = _parser()
     try:
-        # Plain parse_known_args takes no overrides behind an option once there were some before it.
-        namespace, unknown = parser.parse_known_intermixed_args(list(argv))
-        options = [argument for argument in argv if argument not in namespace.overrides]
-        namespace.overrides = [_in_full(o) for o in namespace.overrides]
-        checks = namespace.overrides[:1] == ["check"]
-        if namespace.help:
-            asked = (namespace.config_dir, namespace.overrides, namespace.multirun)
-            print(CHECK_USAGE if checks else help.text(*asked))
-            return printed()
-        flags = [flag for flag in HYDRA_FLAGS if getattr(namespace, flag)]
-        if flags and not checks:
-            return by_hydra(options, namespace)
-        if unknown:
-            raise BadInput("argument", "KEY=VALUE", unknown[0], "See python -m bench --help.")
-        for flag in [*flags, *(name for name in OF_CFG if getattr(namespace, name))]:
-            raise BadInput(
-                f"--{flag.replace('_', '-')}",
-                "an option that goes with it",
-                "none",
-                "See python -m bench --help.",
-            )
-        if checks:
-            return printed(check(namespace.config_dir, namespace.overrides[1:]))
-        return run(namespace.config_dir, namespace.overrides, namespace.multirun)
+        return answer(sys.argv[1:] if argv is None else argv)
     except argparse.ArgumentError as error:
         print(
             f"error: {error.argument_name}: {error.message}. --cfg job prints the configuration "
@@ -116,6 +78,34 @@ def answer(argv: Sequence[str]) -> int:
     return BAD_INPUT
 
 
+def answer(argv: Sequence[str]) -> int:
+    """What is asked for: some text, what Hydra answers by itself, a check, or cells."""
+    # Plain parse_known_args takes no overrides behind an option once there were some before it.
+    asked, unknown = _parser().parse_known_intermixed_args(list(argv))
+    options = [argument for argument in argv if argument not in asked.overrides]
+    overrides = [_in_full(override) for override in asked.overrides]
+    checks = overrides[:1] == ["check"]
+    if asked.version:
+        print(f"etrace-bench {_version()}, Hydra {metadata.version('hydra-core')}")
+    elif asked.help and checks:
+        print(CHECK_USAGE)
+    elif asked.help:
+        print(help.text(asked.config_dir, overrides, asked.multirun))
+    elif not checks and any(getattr(asked, flag) for flag in HYDRA_FLAGS):
+        if not asked.shell_completion:
+            # Its own messages would have another form.
+            list(Composer(asked.config_dir).points(overrides, asked.multirun))
+        by_hydra([*options, *overrides])
+    else:
+        alone = [flag for flag in (*HYDRA_FLAGS, "package") if getattr(asked, flag)]
+        for other in [*unknown, *(f"--{flag.replace('_', '-')}" for flag in alone)]:
+            raise BadInput("argument", "KEY=VALUE", other, "See python -m bench --help.")
+        if not checks:
+            return run(asked.config_dir, overrides, asked.multirun)
+        return streams.printed(check(asked.config_dir, overrides[1:]))
+    return streams.printed()
+
+
 def _in_full(override: str) -> str:
     """An override for Hydra in place of the short forms ``experiment=NAME`` and ``tune=N``."""
     if override.startswith("experiment="):
@@ -125,39 +115,31 @@ def _in_full(override: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Hydra's options; an argument that is none of them is an override."""
+    """Our options and Hydra's; an argument that is none of them is an override."""
     parser = argparse.ArgumentParser(
         "python -m bench", add_help=False, exit_on_error=False, allow_abbrev=False
     )
     parser.add_argument("overrides", nargs="*")
-    for short, name in (("-h", "help"), ("-m", "multirun"), ("-sc", "shell-completion")):
-        parser.add_argument(f"--{name}", short, action="store_true")
-    for name in ("hydra-help", "resolve"):
-        parser.add_argument(f"--{name}", action="store_true")
+    for name, *short in (
+        ("version",),
+        ("help", "-h"),
+        ("multirun", "-m"),
+        ("hydra-help",),
+        ("shell-completion", "-sc"),
+    ):
+        parser.add_argument(f"--{name}", *short, action="store_true")
     parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
-    parser.add_argument(
-        "--info",
-        "-i",
-        nargs="?",
-        const="all",
-        choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"],
-    )
+    info = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=info)
     parser.add_argument("--package", "-p")
     parser.add_argument("--config-dir", "-cd")
     return parser
 
 
-def by_hydra(options: Sequence[str], namespace: argparse.Namespace) -> int:
-    """What Hydra answers by itself.
-
-    Raises:
-        BadInput: for flags that exclude each other, or overrides that cannot be composed.
-    """
-    if not namespace.shell_completion:
-        # Its own messages would have another form.
-        list(Composer(namespace.config_dir).points(namespace.overrides, namespace.multirun))
+def by_hydra(arguments: Sequence[str]) -> None:
+    """What Hydra answers by itself, unless its flags exclude each other."""
     start_anew()
-    typed, sys.argv = sys.argv, [sys.argv[0], *options, *namespace.overrides]
+    typed, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
         hydra.main(str(CONF), "config", VERSION)(_never_runs)()
     except ValueError as error:
@@ -167,7 +149,10 @@ def by_hydra(options: Sequence[str], namespace: argparse.Namespace) -> int:
             raise
     finally:
         sys.argv = typed
-    return printed()
+
+
+def _never_runs(_: object) -> None:
+    raise AssertionError("Hydra's own flags do not run a task")
 
 
 def _version() -> str:
@@ -202,7 +187,7 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
                 f"then {tuning.seeds} fresh seeds of each of {len(contest.ways)} ways, at the "
                 f"best of its {tuning.trials} trials"
             )
-        return printed()
+        return streams.printed()
     about = {
         "experiment": first.experiment or "",
         "question": first.question,
@@ -216,34 +201,22 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     return sweep.run(cells, folder, about, contest.runner(runner), contest.finals)
 
 
-# What a check may set beside the group that it looks at; the rest of a cell is its own.
-CHECKED = {
-    "algo": (),
-    "model": ("n_hidden", "n_layers", "n_steps", "seed", "task"),
-    "task": ("n_hidden", "n_steps", "batch_size", "seed", "lr"),
-}
-
-
 def check(config_dir: str | None, overrides: list[str]) -> int:
-    """Puts an algorithm, a model or a task to the test.
-
-    Raises:
-        BadInput: when the overrides choose several, or set what the check has of its own.
-    """
+    """Puts an algorithm, a model or a task to the test."""
     keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
     kind = next((key for key in keys if key in CHECKED), "algo")
+    own = {setting.partition("=")[0]: setting for setting in CHECKED[kind]}
     for key, override in zip(keys, overrides, strict=True):
-        if key.partition(".")[0] not in (kind, *CHECKED[kind]):
-            more = f", {' '.join(CHECKED[kind])}" if CHECKED[kind] else ""
+        if key.partition(".")[0] not in (kind, *own):
             raise BadInput(
                 "check",
-                f"{kind}=NAME, {kind}.KEY=VALUE{more}",
+                " ".join([f"{kind}=NAME, {kind}.KEY=VALUE,", *own]).rstrip(","),
                 override,
                 "The rest of the cell is its own.",
             )
-    own = {"task": ["model=gru", "algo=bptt", "epochs=1000"]}.get(kind, [])
+    overrides = [s for key, s in own.items() if "=" in s and key not in keys] + overrides
     cell, *others = cells_of(
-        config_dir, [*own, *_check_defaults(kind, keys), *overrides], multirun=True
+        config_dir, [*(LEARNER if kind == "task" else ()), *overrides], multirun=True
     )
     if others:
         raise BadInput(
@@ -262,30 +235,14 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
     if kind == "model":
         from bench.check import model
 
-        names = Composer(config_dir).options("algo")
-        cells = cells_of(config_dir, [f"algo={','.join(names)}", *overrides], multirun=True)
-        return model.run(
-            cell.config, [(c.choices["algo"], c.config.algo) for c in cells], cell.choices["model"]
-        )
+        return model.run(cell, cells_of(config_dir, ["algo=glob(*)", *overrides], multirun=True))
     from bench.check import task
 
-    return task.run(
-        cell.config, cell.choices, cell.choices["task"], processes.memory_cap(cell.config.limits)
-    )
-
-
-def _check_defaults(kind: str, keys: list[str]) -> list[str]:
-    """Of a check, unless they are set: what a GRU learns most tasks with; steps to look back at."""
-    wanted = {"task": {"lr": "1e-2"}, "model": {"n_steps": "16", "n_hidden": "16"}}.get(kind, {})
-    return [f"{key}={value}" for key, value in wanted.items() if key not in keys]
+    return task.run(cell)
 
 
 def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> list[Cell]:
-    """The checked cells of a command in the order they run, repeats included.
-
-    Raises:
-        BadInput: for the first thing that cannot be used.
-    """
+    """The checked cells of a command in the order they run, repeats included."""
     return _composed(config_dir, overrides, multirun)[0]
 
 
@@ -300,23 +257,22 @@ def _composed(
     if not cells:
         raise BadInput("sweep", "at least one cell", "an empty list of values")
     one_for_all(cells)
-    launcher = launcher_of(*composer.launcher)
+    _refuse_idle_target(cells)
+    name, settings = composer.launcher
+    # The basic one runs the cells one after the other right here.
+    launcher = None if name == "basic" else of_class("hydra.launcher", settings, Launcher)
     if launcher is None or launcher.here:
         sweep.refuse_missing_device(cells)
     return sweep.with_repeats(told_apart(cells)), launcher
 
 
-def launcher_of(name: str, node: dict[str, Any]) -> Launcher | None:
-    """What runs the jobs of a sweep; None when its cells run one after the other right here.
-
-    Raises:
-        BadInput: on settings that the launcher does not have, or when its library is missing.
-    """
-    if name == "basic":
-        return None
-    made: Launcher = of_class("hydra.launcher", node, Launcher)
-    return made
-
-
-def _never_runs(_: object) -> None:
-    raise AssertionError("Hydra's own flags do not run a task")
+def _refuse_idle_target(cells: Sequence[Cell]) -> None:
+    """Refuses a target that no cell is held to; one of several penalties may well be 0."""
+    targets = [cell.config.rate_target for cell in cells]
+    if any(targets) and not any(cell.config.rate_penalty for cell in cells):
+        raise BadInput(
+            "rate_target",
+            "a rate_penalty above 0 beside it",
+            f"rate_target={max(targets):g} alone",
+            "Try rate_penalty=0.1.",
+        )

@@ -17,7 +17,7 @@ from bench.config import MAX_SEED
 from bench.errors import BadInput, one_of
 from bench.launchers.processes import Processes
 from bench.sweep import jobs
-from bench.sweep.cell import Cell, digest, told_apart
+from bench.sweep.cell import Cell, told_apart
 from bench.sweep.folder import Folder
 from bench.sweep.progress import Watcher
 from bench.sweep.sweep import Runner, in_turn
@@ -28,12 +28,7 @@ LEARNS = "learning"
 
 @dataclass(frozen=True)
 class Way:
-    """What competes: everything of a cell but what is tuned.
-
-    Attributes:
-        cell: as it was composed.
-        places: where in the configuration the tuned values go, by name.
-    """
+    """What competes: everything of a cell but what is tuned, whose places its algorithm has."""
 
     cell: Cell
     places: Mapping[str, str]
@@ -42,19 +37,15 @@ class Way:
         """The way as a cell that learns at a point of what is tuned."""
         config = self.cell.config
         learning = {**config.metric[LEARNS], "choose": choose}
-        algo = {**config.algo, **{place: point[name] for name, place in self.places.items()}}
+        tuned = {place: point[name] for name, place in self.places.items() if name in point}
+        algo = {**config.algo, **tuned}
         return self.cell.having(
             algo=algo, lr=point["lr"], seed=seed, metric={LEARNS: learning}, repeats=1
         )
 
 
 class Contest:
-    """The cells of a sweep under ``tune=N``.
-
-    Args:
-        cells: as composed, one a way.
-        tuning: what they may try.
-        path: folder of the sweep.
+    """The cells of a sweep under ``tune=N``: as composed they are one a way.
 
     Raises:
         BadInput: for an axis that is tuned, a range that no way has, or no metric of learning.
@@ -63,15 +54,15 @@ class Contest:
     def __init__(self, cells: Sequence[Cell], tuning: Tuning, path: Path) -> None:
         self._tuning = tuning
         self._points = tuning.points()
-        self.ways = [Way(cell.having(out=str(path)), _places(cell, tuning)) for cell in cells]
-        for name in set(tuning.ranges) - {"lr"}:
-            if not any(name in way.places for way in self.ways):
-                raise BadInput(
-                    f"tune.{name}",
-                    "a number that some algorithm of the sweep has",
-                    name,
-                    f"They have {one_of(_numbers(cells), 'none')}.",
-                )
+        self.ways = [Way(cell.having(out=str(path)), _tunable(cell)) for cell in cells]
+        tunable = {name for way in self.ways for name in way.places}
+        for name in set(tuning.ranges) - {"lr"} - tunable:
+            raise BadInput(
+                f"tune.{name}",
+                "a number that some algorithm of the sweep has",
+                name,
+                f"They have {one_of(tunable, 'none')}.",
+            )
         if any(LEARNS not in cell.config.metric for cell in cells):
             raise BadInput(
                 "metric",
@@ -95,7 +86,11 @@ class Contest:
             for way in self.ways
             if (rest := {k: v for k, v in way.cell.config.metric.items() if k != LEARNS})
         ]
-        trials = [cell for i in range(len(self._points)) for cell in self._trials(i)]
+        trials = [
+            way.at(point, "trial", way.cell.config.seed)
+            for point in self._points
+            for way in self.ways
+        ]
         return told_apart([*costs, *trials])
 
     def finals(self, record_of: Callable[[Cell], Mapping[str, Any] | None]) -> list[Cell]:
@@ -123,8 +118,7 @@ class Contest:
     def runner(self, launched: Runner | None) -> Runner:
         """How the cells run: those that are timed in turn, those that learn side by side.
 
-        Args:
-            launched: by the sweep's launcher, if it has one; it then runs all of them.
+        The sweep's launcher, if it has one, runs all of them.
         """
         if launched is not None:
             return launched
@@ -138,27 +132,20 @@ class Contest:
 
         return run
 
-    def _trials(self, i: int) -> list[Cell]:
-        return [way.at(self._points[i], "trial", way.cell.config.seed) for way in self.ways]
-
     def _refuse_axes(self) -> None:
         """Refuses an axis that is tuned: its values would compete as if they were other ways."""
         seen: dict[str, Cell] = {}
         for way in self.ways:
-            cell = way.at(dict.fromkeys(self._tuning.ranges, 0.0), "trial", 0)
-            key = digest([cell.config.plain(), cell.choices])
-            other = seen.setdefault(key, way.cell)
-            if other is way.cell:
-                continue
-            for place in ("lr", "seed", *(f"algo.{p}" for p in way.places.values())):
-                mine, theirs = _value(way.cell, place), _value(other, place)
-                if mine != theirs:
-                    raise BadInput(
-                        "tune",
-                        f"no axis {place}, which it chooses itself",
-                        f"{place}={theirs},{mine}",
-                        f"Leave {place} out; tune.seeds=K and tune.lr=[A,B] set what is tried.",
-                    )
+            alike = way.at(dict.fromkeys(self._tuning.ranges, 0.0), "trial", 0).identity({})
+            other = seen.setdefault(alike, way.cell)
+            if other is not way.cell:
+                both = (" ".join(cell.apart) for cell in told_apart([other, way.cell]))
+                raise BadInput(
+                    "tune",
+                    "no axis of what it chooses itself",
+                    " and ".join(both),
+                    "Leave it out; tune.seeds=K and tune.lr=[A,B] set what is tried.",
+                )
 
 
 def is_learning(cell: Cell) -> bool:
@@ -166,28 +153,13 @@ def is_learning(cell: Cell) -> bool:
     return bool(cell.config.metric.get(LEARNS, {}).get("choose"))
 
 
-def _places(cell: Cell, tuning: Tuning) -> dict[str, str]:
-    """The algorithm's hyperparameters that are tuned: ``decay`` is ``decay_or_rank`` as well."""
-    found = {}
-    for name in tuning.ranges:
-        for key, value in cell.config.algo.items():
-            if isinstance(value, float) and (key == name or key.startswith(f"{name}_or_")):
-                found[name] = key
-    return found
-
-
-def _numbers(cells: Sequence[Cell]) -> set[str]:
+def _tunable(cell: Cell) -> dict[str, str]:
+    """The algorithm's hyperparameters that are numbers: ``decay`` is ``decay_or_rank`` as well."""
     return {
-        key.partition("_or_")[0]
-        for cell in cells
+        key.partition("_or_")[0]: key
         for key, value in cell.config.algo.items()
         if isinstance(value, float)
     }
-
-
-def _value(cell: Cell, place: str) -> Any:
-    group, _, key = place.rpartition(".")
-    return cell.config.algo[key] if group else getattr(cell.config, key)
 
 
 def _loss(found: Mapping[str, Any] | None) -> float | None:

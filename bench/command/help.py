@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.command.compose import LISTED, Composer
-from bench.command.hydra_start import CONF
+from bench.command.compose import CONF, LISTED, Composer
 from bench.sweep.cell import GROUPS
 
 USAGE = """\
@@ -29,11 +28,7 @@ configuration, --shell-completion helps to install completion."""
 
 
 def text(config_dir: str | None, overrides: Sequence[str], multirun: bool) -> str:
-    """The help for a command with these overrides.
-
-    Raises:
-        BadInput: for overrides that cannot be composed.
-    """
+    """The help for a command with these overrides."""
     composer = Composer(config_dir)
     point = next(iter(composer.points(list(overrides), multirun)))
     lines = [

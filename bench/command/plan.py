@@ -22,11 +22,7 @@ def show(
 ) -> None:
     """Prints every cell, whether it would run, and the time that the sweep may take.
 
-    Args:
-        cells: the checked cells of the sweep.
-        findings: what a trial says about them and their memory.
-        folder: where it would live; it need not exist.
-        elsewhere: whether a launcher runs the cells on other machines.
+    The folder need not exist. A cell that runs elsewhere may lack its device here.
     """
     table = Table(show_edge=False)
     for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):

@@ -8,15 +8,13 @@ import select
 import sys
 from typing import Any, TextIO
 
+BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
+
 
 class _Lossy(io.FileIO):
-    """A descriptor on which writing never fails.
+    """A descriptor on which writing never fails."""
 
-    Attributes:
-        lost: why something was not written, None as long as all was.
-    """
-
-    lost: OSError | None = None
+    lost: OSError | None = None  # why something was not written
 
     def write(self, data: Any) -> int:
         while True:
@@ -38,30 +36,28 @@ def prepare() -> None:
     person would be written there.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        stream: TextIO | None = getattr(sys, name)
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor, which is this one
-            stream = None
-        if stream is None and name == "stdin":
-            sys.stdin = os.fdopen(descriptor, encoding="utf-8")
-        elif name != "stdin" and isinstance(stream, io.TextIOWrapper | None):
-            raw = _Lossy(stream.fileno() if stream else descriptor, "w", closefd=False)
-            setattr(
-                sys,
-                name,
-                io.TextIOWrapper(
-                    io.BufferedWriter(raw),
-                    stream.encoding if stream else "utf-8",
-                    "backslashreplace",
-                    line_buffering=stream.line_buffering if stream else False,
-                ),
-            )
+            mode = "w" if descriptor else "r"
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+    for name in ("stdout", "stderr"):
+        stream: TextIO = getattr(sys, name)
+        raw = io.BufferedWriter(_Lossy(stream.fileno(), "w", closefd=False))
+        buffered = bool(stream.line_buffering)
+        safe = io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=buffered)
+        setattr(sys, name, safe)
 
 
-def lost(stream: TextIO) -> OSError | None:
-    """Why something written to a stream was lost; None where all arrived, as far as is known."""
-    stream.flush()
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
-    return raw.lost if isinstance(raw, _Lossy) else None
+def printed(status: int = 0) -> int:
+    """The status of a command that is there to print; not its own where that was lost."""
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    lost = raw.lost if isinstance(raw, _Lossy) else None
+    if isinstance(lost, BrokenPipeError):
+        return BROKEN_PIPE
+    if lost is not None:
+        print(f"error: output: {lost.strerror}", file=sys.stderr)
+        return status or 1
+    return status

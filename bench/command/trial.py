@@ -1,13 +1,14 @@
 """Builds cells without running them, before anything runs: bad values cost a message, not a sweep.
 
-This process has neither jax nor data: one child, ``python -m bench.cell.probe``, builds them all.
+This process has neither jax nor data: a child, ``python -m bench.cell.probe``, builds them all.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from bench import child
@@ -23,86 +24,64 @@ Finding = dict[str, Any]
 # training step, whose memory is then predicted.
 Depth = Literal["task", "objects", "memory"]
 
-# Ten times what a slow machine takes to start and for a cell: nobody waits longer for a courtesy.
-START_S, CELL_S = 60.0, 10.0
+START_S = 60.0  # ten times what a slow machine takes to start
+
+# An override that sets a hyperparameter, or may bring some.
+_VALUE = re.compile(r"[+~]*((algo|model|task)(\.|=\{)|hydra\.searchpath)")
 
 
 def trial(cells: list[Cell], depth: Depth, tuned: bool = False) -> dict[int, Finding]:
-    """Findings about cells, by their place in the list.
+    """Findings about cells, by their place in the list; equal ones are looked at once.
 
-    Args:
-        cells: the cells to look at; those that differ in nothing that matters are looked at once.
-        depth: how far they are built. A task that states its rule for ``n_steps`` in its YAML has
-            been held against it already and is not made for its own sake.
-        tuned: whether they need validation data, and a target that can be reached.
-
-    Raises:
-        BadInput: when the process ends without an answer, or makes no task in the time of a cell.
+    A task that states its rule for ``n_steps`` in its YAML has been held against it already and is
+    not made for its own sake; one that is tuned needs validation data, and a target within reach.
     """
-    matter = (
-        ("task", "n_steps")
-        if depth == "task"
-        else (*GROUPS, *AXES, "update_every", "dtype", "python")
-    )
-    distinct: dict[str, list[int]] = {}
+    matter = ["task", "n_steps", *(["metric"] if tuned else [])]
+    if depth != "task":
+        matter += [*GROUPS, *AXES, "update_every", "dtype"]
+    alike: defaultdict[str | None, defaultdict[str, list[int]]]
+    alike = defaultdict(lambda: defaultdict(list))
     for place, cell in enumerate(cells):
-        if depth == "task" and not tuned and "steps_multiple_of" in cell.config.task:
-            continue
-        plain = cell.config.plain()
-        own = {key: plain[key] for key in (*matter, *(["metric"] if tuned else []))}
-        distinct.setdefault(json.dumps(own, sort_keys=True), []).append(place)
-    by_interpreter: dict[str | None, list[list[int]]] = {}
-    for places in distinct.values():
-        python = None if depth == "task" else cells[places[0]].config.python
-        by_interpreter.setdefault(python, []).append(places)
-    return {
-        place: finding
-        for python, groups in by_interpreter.items()
-        for places, finding in zip(
-            groups,
-            _asked(python, [cells[places[0]] for places in groups], depth, tuned),
-            strict=True,
-        )
-        for place in places
-    }
+        if depth != "task" or tuned or "steps_multiple_of" not in cell.config.task:
+            plain = cell.config.plain()
+            own = json.dumps([plain[key] for key in matter], sort_keys=True)
+            alike[cell.config.python][own].append(place)
+    findings: dict[int, Finding] = {}
+    for distinct in alike.values():
+        groups = list(distinct.values())
+        found = _asked([cells[places[0]] for places in groups], depth, tuned)
+        for places, finding in zip(groups, found, strict=True):
+            findings |= dict.fromkeys(places, finding)
+    return findings
 
 
-def _asked(python: str | None, cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:
-    env = launch.environment(replace(cells[0].config, python=python))
+def _asked(cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:
+    """Findings about cells of one interpreter."""
+    config = cells[0].config
     jobs = [
         {"config": c.config.plain(), "choices": c.choices, "depth": depth, "tuned": tuned}
         for c in cells
     ]
-    # A task that takes longer than a cell may leaves that no time either.
-    deadline_s = START_S + sum(
-        c.config.limits.deadline_s if depth == "task" else CELL_S for c in cells
-    )
+    # A cell that takes longer to build than it may has no time to run either.
+    deadline_s = START_S + sum(c.config.limits.deadline_s for c in cells)
     answer = child.asked(
         "bench.cell.probe",
         jobs,
-        python=python,
+        python=config.python,
         timeout_s=deadline_s,
-        env={**env, "JAX_PLATFORMS": "cpu"},
+        env={**launch.environment(config), "JAX_PLATFORMS": "cpu"},
     )
-    missing = len(cells) - len(answer.found)
-    if not missing:
-        return answer.found
-    if depth == "task" and answer.late:
+    what = "task" if depth == "task" else "cell"
+    if answer.late:
         raise BadInput(
-            "task",
-            f"a task that is made within {deadline_s:g} s",
+            what,
+            f"a {what} that is made within {deadline_s:g} s",
             "none",
             "limits.deadline_s is what a cell has.",
         )
-    if not answer.late:
-        what, expected = (
-            ("task", "a task that can be made")
-            if depth == "task"
-            else ("configuration", "cells that can be built")
-        )
-        raise BadInput(what, expected, answer.last)
-    note = f"building it takes longer than {deadline_s:g} s"
-    return answer.found + [{"error": "", "predicted_mib": None, "note": note}] * missing
+    if len(answer.found) < len(cells):
+        raise BadInput(what, f"a {what} that can be made", answer.last)
+    return answer.found
 
 
 def values_given(overrides: list[str], config_dir: str | None) -> bool:
@@ -110,27 +89,11 @@ def values_given(overrides: list[str], config_dir: str | None) -> bool:
 
     What our own YAML says is tested; importing jax to hear so again would cost every sweep seconds.
     """
-    typed = [override.lstrip("+~").partition("=") for override in overrides]
-    return config_dir is not None or any(
-        key == "hydra.searchpath"
-        or (
-            key.partition(".")[0] in ("algo", "model", "task")
-            and ("." in key or value.startswith("{"))
-        )
-        for key, _, value in typed
-    )
+    return config_dir is not None or any(map(_VALUE.match, overrides))
 
 
 def refuse_bad_values(findings: Mapping[int, Finding], of: tuple[str, ...]) -> None:
-    """Refuses a sweep with a cell whose objects cannot be built, before any cell runs.
-
-    Args:
-        findings: about its cells.
-        of: the groups whose objects count.
-
-    Raises:
-        BadInput: with the constructor's own words.
-    """
+    """Refuses a sweep with a cell whose objects of these groups cannot be built, in their words."""
     for finding in findings.values():
         place, _, words = finding["error"].partition(": ")
         if place.partition(".")[0] in (*of, "metric"):

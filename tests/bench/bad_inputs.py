@@ -85,11 +85,15 @@ CASES = {
     "plot=[nope]": "plot: expected names of YAML files in a folder plot of your own; got nope. "
     "Give the folder around it as --config-dir. What the report draws by itself "
     "need not be asked for.",
-    "~plot": "plot: expected plot=VALUE; got ~plot. What is null cannot be left out.",
+    "~plot": "configuration: expected values that Hydra can compose; got Could not delete from "
+    "config. 'plot' does not exist.",
     "+plot.mine=3": "plot.mine: expected _target_: MODULE, one that can be found; got 3. "
     "Is its folder on PYTHONPATH?",
-    "metric=3": "metric: expected [NAME,...] of agreement, fidelity, health, latency, learning, "
+    "metric=3": "metric: expected one of agreement, fidelity, health, latency, learning, "
     "memory, timing, work; got 3.",
+    "metric=[work,work]": "metric: expected each of its names once; got [work,work].",
+    "rate_target=0.1": "rate_target: expected a rate_penalty above 0 beside it; got "
+    "rate_target=0.1 alone. Try rate_penalty=0.1.",
     "metric=[]": "metric: expected at least one metric; got none. "
     "Leave metric= out for all of them.",
     "metric.timing=null": "metric.timing: expected _target_: package.module.Name and its "
@@ -109,11 +113,11 @@ CASES = {
     "~task._target_": "got {'steps_multiple_of': 8, 'n_test': 360}.",
     "~lr": "lr: expected lr=VALUE; got ~lr. Only hyperparameters can be left out.",
     "~limits.deadline_s": "limits.deadline_s: expected a value; got none at all.",
-    "~experiment": "experiment: expected one experiment; got ~experiment.",
+    "~experiment": "got Could not delete 'experiment'. No match in the defaults list.",
     "cases=3": "cases: expected a list of overrides; got 3.",
     "hydra=3": "hydra: expected hydra.KEY=VALUE; got hydra=3.",
     "hydra.launcher=3": "hydra.launcher: expected settings; got 3.",
-    "experiment=quick,gate": "experiment: expected one experiment; got +experiment=quick,gate.",
+    "experiment=quick,gate": "experiment: expected one value for the whole sweep; got quick,gate.",
     "report=maybe": "report: expected one of true, false; got maybe.",
     "resume=maybe": "resume: expected one of true, false, retry; got maybe.",
     "python=no-such-python": "python: expected a Python interpreter; got no-such-python. "
@@ -130,10 +134,8 @@ CASES = {
     "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
     "drtrl": "argument: expected KEY=VALUE; got drtrl. See python -m bench --help.",
     "quick": "argument: expected KEY=VALUE; got quick. Did you mean +experiment=quick?",
-    "out=runs/ü": "out: expected a value that Hydra can read; got runs/ü. "
-    "It needs quotes of its own: out=\"'runs/ü'\".",
-    "größe=3": "argument: expected KEY=VALUE that Hydra can read; got größe=3. Hydra needs quotes "
-    "around special characters, beside the shell's: KEY=\"'VALUE'\".",
+    "größe=3": "argument: expected KEY=VALUE that Hydra can read; got größe=3. Special characters "
+    "need Hydra's quotes beside the shell's: KEY=\"'VALUE'\".",
     "algo=": f"algo: expected one of {ALGOS}; got nothing.",
     "experiment=": "snn, streaming, width; got nothing.",
     "--drtrl": "argument: expected KEY=VALUE; got --drtrl. See python -m bench --help.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from bench.check import algorithm
@@ -87,16 +85,17 @@ def test_a_model_is_shown_with_the_gradient_of_every_algorithm(
 
 
 def test_a_model_that_no_trace_can_train_says_where(capsys: pytest.CaptureFixture[str]) -> None:
-    config = cli.cells_of(None, ["model=gru", "n_hidden=4"], multirun=False)[0].config
-    node = {"_target_": "tests.bench.planted_groups.Normalised"}
-    algos = [("d_rtrl", {"_target_": "core.D_RTRL"}), ("immediate", {"_target_": "core.Immediate"})]
-    assert check_model.run(replace(config, model=node), algos, "mine") == 1
+    cells = [
+        cell.having(model={"_target_": "tests.bench.planted_groups.Normalised"})
+        for cell in cli.cells_of(None, ["n_hidden=4", "algo=d_rtrl,immediate"], multirun=True)
+    ]
+    assert check_model.run(cells[0], cells) == 1
     said = capsys.readouterr().out
     assert said.startswith("Not representable: ")
     assert "planted_groups.py" in said
     assert "  d_rtrl              refused: " in said
     assert "  immediate           cosine 0." in said
-    assert said.splitlines()[-1] == "mine: only BPTT and immediate train it"
+    assert said.splitlines()[-1] == "lif_net: only BPTT and immediate train it"
 
 
 def test_a_task_is_drawn_and_learned(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +128,7 @@ def test_what_a_check_has_of_its_own_is_not_set(
 def test_promises_of_a_task_are_put_to_the_test(capsys: pytest.CaptureFixture[str]) -> None:
     cell = cli.cells_of(None, ["algo=bptt", "model=gru"], multirun=False)[0]
     node = {"_target_": "tests.bench.planted_groups.Unlabelled"}
-    assert check_task.run(replace(cell.config, task=node), cell.choices, "mine", 1 << 30) == 1
+    assert check_task.run(cell.having(task=node)) == 1
     said = capsys.readouterr().out
     assert "FAIL  labels: expected 0 to 1; got 5 to 5" in said
     assert "FAIL  the same epoch gives another batch the second time" in said

@@ -9,8 +9,7 @@ import yaml
 
 from bench import instantiate
 from bench.command import cli
-from bench.command.compose import Composer, Point
-from bench.command.hydra_start import CONF
+from bench.command.compose import CONF, Composer, Point
 from bench.errors import BadInput
 from bench.sweep.cell import BUILT, GROUPS, Cell, checked
 

@@ -26,12 +26,13 @@ REFUSED = {
     "[0.5, 1.0]. Try tune.decay=[0.8,0.999].",
     "tune=4 tune.decay=[0.5,0.9] algo=bptt": "tune.decay: expected a number that some algorithm of "
     "the sweep has; got decay. They have none.",
-    "-m tune=4 lr=1e-2,1e-3": "tune: expected no axis lr, which it chooses itself; got "
-    "lr=0.01,0.001.",
-    "-m tune=4 seed=1,2": "tune: expected no axis seed, which it chooses itself; got seed=1,2.",
+    "-m tune=4 lr=1e-2,1e-3": "tune: expected no axis of what it chooses itself; got lr=0.01 and "
+    "lr=0.001.",
+    "-m tune=4 seed=1,2": "tune: expected no axis of what it chooses itself; got seed=1 and "
+    "seed=2.",
     "-m tune=3 algo=es_d_rtrl algo.decay_or_rank=0.5,0.9 tune.decay=[0.5,0.9]": (
-        "tune: expected no axis algo.decay_or_rank, which it chooses itself; got "
-        "algo.decay_or_rank=0.5,0.9."
+        "tune: expected no axis of what it chooses itself; got decay_or_rank=0.5 and "
+        "decay_or_rank=0.9."
     ),
     "tune=4 task=random_spikes": "task: expected validation data to tune by; got none of "
     "RandomSpikes.",

@@ -170,7 +170,7 @@ def test_a_duel_of_an_experiment_is_refused(
     base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.0)
     assert run(tmp_path, base, head, "+experiment=three") == 2
     assert "expected overrides of one cell that" in (said := capsys.readouterr().err)
-    assert ", got 3 cells. " in said
+    assert "; got 3 cells. " in said
 
 
 def test_a_folder_with_a_duel_in_it_is_not_overwritten(

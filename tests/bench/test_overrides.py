@@ -21,8 +21,8 @@ REFUSED = {
     "current one.",
     "-m hydra.verbose=true,false": "hydra.verbose: expected one value for the whole sweep; got "
     "true,false.",
-    "hydra.mode=x": "hydra.mode: expected a value that fits its place; got hydra.mode=x. Invalid "
-    "value 'x', expected one of [RUN, MULTIRUN].",
+    "hydra.mode=x": "got Error merging override hydra.mode=x: Invalid value 'x', expected one of "
+    "[RUN, MULTIRUN].",
     "out=${hydra:runtime.output_dir}": "'hydra.runtime.output_dir has no value here'.",
     "out=${oc.env:ETRACE_NO_SUCH}": "\"Environment variable 'ETRACE_NO_SUCH' not found\".",
     "lr=???": "got Missing mandatory value: lr.",
@@ -30,19 +30,16 @@ REFUSED = {
     "lr=interval(0,1). An interval has no finite list of points.",
     "-m algo=glob(nope)": "sweep: expected at least one cell; got an empty list of values.",
     "~algo": f"algo: expected one of {ALGOS}; got ~algo.",
-    "~lr=2": "~lr: expected its value, which is 0.001; got 2.",
-    "+lr=2": "lr: expected lr=VALUE; got + before a key that exists. ++ sets a key whether it "
-    "exists or not.",
-    "algo={windw:4}": "algo: expected a value that fits its place; got algo={windw:4}. Key 'windw' "
-    "is not in struct.",
+    "~lr=2": "got Could not delete from config. The value of 'lr' is 0.001 and not 2.",
+    "+lr=2": "got Could not append to config. An item is already at 'lr'. Either remove + prefix: "
+    "'lr=2' Or add a second + to add or override 'lr': '++lr=2'",
+    "algo={windw:4}": "got windw. Did you mean window?",
     "n_hidden.foo=3": "n_hidden.foo: expected no hyperparameter; got foo.",
     "++algo=bptt": "got force-add of config groups is not supported: '++algo=bptt'.",
     "--config-name config": "argument: expected KEY=VALUE; got --config-name. See python -m bench "
     "--help.",
-    "--resolve": "--resolve: expected an option that goes with it; got none. See python -m bench "
-    "--help.",
-    "check --cfg job": "--cfg: expected an option that goes with it; got none. See python -m bench "
-    "--help.",
+    "--resolve": "argument: expected KEY=VALUE; got --resolve. See python -m bench --help.",
+    "check --cfg job": "argument: expected KEY=VALUE; got --cfg. See python -m bench --help.",
 }
 
 

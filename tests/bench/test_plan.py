@@ -9,6 +9,7 @@ import pytest
 
 from bench.cell.probe import finding
 from bench.command import cli, plan, trial
+from bench.errors import BadInput
 from bench.sweep import sweep
 from bench.sweep.folder import Folder
 
@@ -52,9 +53,9 @@ def test_a_probe_that_does_not_end_is_given_up(
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))
     monkeypatch.setattr(trial, "START_S", 0.1)
-    monkeypatch.setattr(trial, "CELL_S", 0.1)
-    found = trial.trial(cli.cells_of(None, ["n_hidden=8,16"], multirun=True), "memory")
-    assert found == {place: finding(note="building it takes longer than 0.3 s") for place in (0, 1)}
+    cells = cli.cells_of(None, ["n_hidden=8,16", "limits.deadline_s=0.1"], multirun=True)
+    with pytest.raises(BadInput, match=r"expected a cell that is made within 0\.3 s"):
+        trial.trial(cells, "memory")
 
 
 def test_why_no_memory_is_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

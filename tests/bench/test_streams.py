@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.command import cli
+from bench.command import streams
 from bench.sweep import provenance
 from tests.bench.sweeps import records
 
@@ -73,7 +73,7 @@ def test_a_sweep_whose_reader_leaves_goes_on(tmp_path: Path) -> None:
     [
         ("--help >/dev/full", 1, "error: output: No space left on device\n"),
         ("algo=x 2>/dev/full", 2, ""),
-        ("check --help | true; exit ${PIPESTATUS[0]}", cli.BROKEN_PIPE, ""),
+        ("check --help | true; exit ${PIPESTATUS[0]}", streams.BROKEN_PIPE, ""),
     ],
 )
 def test_what_is_there_to_print_and_was_not(
