@@ -254,8 +254,6 @@ def _composed(
         checked(point.config, point.choices, composer.defaults)
         for point in composer.points(overrides, multirun)
     ]
-    if not cells:
-        raise BadInput("sweep", "at least one cell", "an empty list of values")
     one_for_all(cells)
     _refuse_idle_target(cells)
     name, settings = composer.launcher

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,26 +25,8 @@ from bench.sweep.tuning import Tuning
 LEARNS = "learning"
 
 
-@dataclass(frozen=True)
-class Way:
-    """What competes: everything of a cell but what is tuned, whose places its algorithm has."""
-
-    cell: Cell
-    places: Mapping[str, str]
-
-    def at(self, point: Mapping[str, float], choose: str, seed: int) -> Cell:
-        """The way as a cell that learns at a point of what is tuned."""
-        config = self.cell.config
-        learning = {**config.metric[LEARNS], "choose": choose}
-        tuned = {place: point[name] for name, place in self.places.items() if name in point}
-        algo = {**config.algo, **tuned}
-        return self.cell.having(
-            algo=algo, lr=point["lr"], seed=seed, metric={LEARNS: learning}, repeats=1
-        )
-
-
 class Contest:
-    """The cells of a sweep under ``tune=N``: as composed they are one a way.
+    """The cells of a sweep under ``tune=N``, which as composed are what competes: the ways.
 
     Raises:
         BadInput: for an axis that is tuned, a range that no way has, or no metric of learning.
@@ -54,8 +35,8 @@ class Contest:
     def __init__(self, cells: Sequence[Cell], tuning: Tuning, path: Path) -> None:
         self._tuning = tuning
         self._points = tuning.points()
-        self.ways = [Way(cell.having(out=str(path)), _tunable(cell)) for cell in cells]
-        tunable = {name for way in self.ways for name in way.places}
+        self.ways = [cell.having(out=str(path)) for cell in cells]
+        tunable = {name for cell in cells for name in _tunable(cell)}
         for name in set(tuning.ranges) - {"lr"} - tunable:
             raise BadInput(
                 f"tune.{name}",
@@ -82,12 +63,12 @@ class Contest:
     def first(self) -> list[Cell]:
         """The costs of every way, and all trials: a point of all ways after the other."""
         costs = [
-            way.cell.having(metric=rest)
+            way.having(metric=rest)
             for way in self.ways
-            if (rest := {k: v for k, v in way.cell.config.metric.items() if k != LEARNS})
+            if (rest := {k: v for k, v in way.config.metric.items() if k != LEARNS})
         ]
         trials = [
-            way.at(point, "trial", way.cell.config.seed)
+            _learning(way, point, "trial", way.config.seed)
             for point in self._points
             for way in self.ways
         ]
@@ -102,14 +83,14 @@ class Contest:
         for way in self.ways:
             losses = {}
             for i, point in enumerate(self._points):
-                loss = _loss(record_of(way.at(point, "trial", way.cell.config.seed)))
+                loss = _loss(record_of(_learning(way, point, "trial", way.config.seed)))
                 if loss is not None:
                     losses[i] = loss
             if losses:
                 chosen.append((way, self._points[min(losses, key=lambda i: (losses[i], i))]))
         return told_apart(
             [
-                way.at(point, "final", way.cell.config.seed + 1 + k)
+                _learning(way, point, "final", way.config.seed + 1 + k)
                 for k in range(self._tuning.seeds)
                 for way, point in chosen
             ]
@@ -136,10 +117,10 @@ class Contest:
         """Refuses an axis that is tuned: its values would compete as if they were other ways."""
         seen: dict[str, Cell] = {}
         for way in self.ways:
-            alike = way.at(dict.fromkeys(self._tuning.ranges, 0.0), "trial", 0).identity({})
-            other = seen.setdefault(alike, way.cell)
-            if other is not way.cell:
-                both = (" ".join(cell.apart) for cell in told_apart([other, way.cell]))
+            point = dict.fromkeys(self._tuning.ranges, 0.0)
+            other = seen.setdefault(_learning(way, point, "trial", 0).identity({}), way)
+            if other is not way:
+                both = (" ".join(cell.apart) for cell in told_apart([other, way]))
                 raise BadInput(
                     "tune",
                     "no axis of what it chooses itself",
@@ -151,6 +132,14 @@ class Contest:
 def is_learning(cell: Cell) -> bool:
     """Whether a cell is a trial or a fresh seed, which measures learning alone."""
     return bool(cell.config.metric.get(LEARNS, {}).get("choose"))
+
+
+def _learning(way: Cell, point: Mapping[str, float], choose: str, seed: int) -> Cell:
+    """A way as a cell that learns at a point of what is tuned."""
+    learning = {**way.config.metric[LEARNS], "choose": choose}
+    tuned = {place: point[name] for name, place in _tunable(way).items() if name in point}
+    algo = {**way.config.algo, **tuned}
+    return way.having(algo=algo, lr=point["lr"], seed=seed, metric={LEARNS: learning}, repeats=1)
 
 
 def _tunable(cell: Cell) -> dict[str, str]:

@@ -13,17 +13,7 @@ from hydra.errors import HydraException
 from bench.errors import BadInput
 
 # What has a meaning here among Hydra's own settings.
-OF_HYDRA = (
-    "launcher",
-    "sweeper.params",
-    "searchpath",
-    "mode",
-    "help",
-    "hydra_help",
-    "job.name",
-    "run.dir",
-    "sweep.dir",
-)
+OF_HYDRA = ("launcher", "sweeper.params", "searchpath", "mode", "job.name", "run.dir", "sweep.dir")
 
 
 def parse(argument: str, loader: ConfigLoader | None = None) -> Override:
@@ -69,12 +59,9 @@ def combinations(overrides: Sequence[Override]) -> Iterator[tuple[str, ...]]:
     }
     axes = []
     for override in overrides:
+        kept = last.get((override.key_or_group, override.package), override)
         values = _values(override)
-        replaced = last.get((override.key_or_group, override.package), override) is not override
-        if replaced and override.is_sweep_override():
-            values = values[:1]
-        if values or not replaced:
-            axes.append(values)
+        axes.append(values if kept is override else values[:1])
     return itertools.product(*axes)
 
 
@@ -90,7 +77,10 @@ def _values(override: Override) -> list[str]:
             "An interval has no finite list of points.",
         )
     key = override.get_key_element()
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if not values:
+        raise BadInput(override.key_or_group, "at least one value", came(override))
+    return values
 
 
 def refuse_of_hydra(overrides: Sequence[Override]) -> None:
