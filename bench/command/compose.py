@@ -20,7 +20,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Override, OverrideType, QuotedString
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -233,7 +233,7 @@ class Composer:
             return
         value = override.value()
         names = value if isinstance(value, list) and group in LISTED else [value]
-        if not all(isinstance(name, str | QuotedString) for name in names):
+        if not all(isinstance(name, str) for name in names):
             raise BadInput(group, one_of(self.options(group)), came(override))
         if len(set(map(str, names))) < len(names):
             raise BadInput(group, "each of its names once", came(override))

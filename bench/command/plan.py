@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from rich.table import Table
@@ -27,6 +28,9 @@ def show(
     table = Table(show_edge=False)
     for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
         table.add_column(name, no_wrap=name != "state")
+    with folder.writing():
+        if folder.path.exists():
+            os.listdir(folder.path)  # not of a file
     _, past = folder.survey(())
     times = list(past.values())
     total, left, notes = 0.0, 0, []
