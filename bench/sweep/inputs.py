@@ -29,7 +29,8 @@ OF_MACHINE = re.compile(
 )
 LEFT_OUT = re.compile(
     # Set for each cell by the harness, from its configuration.
-    "JAX_PLATFORMS|JAX_(ENABLE_)?COMPILATION_CACHE|JAX_PERSISTENT_CACHE_|XLA_PYTHON_CLIENT_PREALLOC"
+    "JAX_PLATFORMS|JAX_(ENABLE_)?COMPILATION_CACHE|JAX_PERSISTENT_CACHE_"
+    "|XLA_PYTHON_CLIENT_PREALLOCATE"
     # Recorded under a name of its own.
     "|XLA_FLAGS"
     # Which of the GPUs: launchers choose one for each job, and its name is recorded.

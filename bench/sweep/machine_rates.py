@@ -1,7 +1,4 @@
-"""This machine's own limits, and how close a step comes to them.
-
-The rates of one large product and one large copy: ``bench.cell.machine_rates`` measures them.
-"""
+"""This machine's limits, which ``bench.cell.machine_rates`` measures, and a step beside them."""
 
 from __future__ import annotations
 
@@ -32,13 +29,14 @@ def rates_here(folder: Folder, cell: Cell) -> dict[str, Any]:
     """
     name = f"{provenance.fingerprint(cell)}-{cell.choices['device']}-{cell.config.dtype}.json"
     path = folder.path / "rates" / name
-    if path not in _known:
-        with contextlib.suppress(OSError, record.Corrupt):
-            _known[path] = record.load(path)
-    if path not in _known:
+    if path in _known:
+        return _known[path]
+    try:
+        _known[path] = record.load(path)
+    except (OSError, record.Corrupt):
         _known[path] = _measured(cell)
-        if _known[path]:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if _known[path]:
                 path.parent.mkdir(exist_ok=True)
                 record.write_json(path, _known[path])
     return _known[path]

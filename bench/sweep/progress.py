@@ -16,14 +16,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from bench.sweep.cell import Cell
 from bench.sweep.record import one_line
 
 SHOWN_ROWS = 40
-BAR_WIDTH = 16
+BAR_WIDTH, BESIDE_TITLE = 16, 56
 PIPE_WIDTH = 160
 DAY_S = 86400.0
 STYLE = {"ok": "green", "skipped": "dim", "invalid": "yellow"}
@@ -54,12 +54,7 @@ class Watcher:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            # A narrow terminal cuts the end.
-            TextColumn(
-                "{task.description}",
-                markup=False,
-                table_column=Column(no_wrap=True, overflow="ellipsis"),
-            ),
+            TextColumn("{task.description}", markup=False),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
@@ -81,7 +76,8 @@ class Watcher:
 
     def phase(self, phase: str) -> None:
         """The running cell enters a phase."""
-        self._bar.update(self._task, description=f"{phase}: {self._title}")
+        room = max(0, self.console.width - BESIDE_TITLE)  # or the bar would give way
+        self._bar.update(self._task, description=f"{phase}: {self._title}"[:room])
 
     def end(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """A cell has its record."""

@@ -98,12 +98,7 @@ def _if_any(name: str, value: Any) -> dict[str, Any]:
 
 @cache
 def environment(python: str | None, gpu: bool) -> dict[str, Any]:
-    """What a cell's result depends on beside its configuration and code.
-
-    Args:
-        python: interpreter that runs the cell; None for this one.
-        gpu: whether the cell runs on a GPU, whose name and driver then count too.
-    """
+    """What a cell's result depends on beside its configuration, code and data."""
     return {
         **software(python),
         "processor": _processor(),

@@ -65,11 +65,7 @@ def tuning_of(asked: Mapping[str, Any]) -> Tuning | None:
 
 
 def checked(key: str, value: Any) -> dict[str, Any]:
-    """The settings below ``tune``.
-
-    Raises:
-        BadInput: for the first that cannot be used.
-    """
+    """The settings below ``tune``; a BadInput for the first that cannot be used."""
     if not isinstance(value, dict):
         raise BadInput(key, "a number of trials", str(value), "Try tune=8.")
     for name in (*COUNTS, "lr"):
