@@ -32,26 +32,22 @@ class Problem:
 def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]:
     """All there are, the gravest first."""
     ok = table["status"].eq("ok")
-    doubt = {r["key"]: r["memory"].get("disagreement") for r in sweeps.records}
-    doubted = table["key"].map(doubt).astype(object).fillna("").astype(str)
-    timed, nothing = ok & table["step_time_ms"].gt(0), pd.Series("", index=table.index)
-    # (title, which rows, what is said of each)
-    kinds = [(said, table["status"].eq(status), table["reason"])
-             for status, said in STATUS.items()]  # fmt: skip
-    kinds += [
-        ("whose training is not healthy", ok & table["health"].ne(""), table["health"]),
-        (
-            f"of {timed.sum()} timed under contention (a time with no calm process is marked *)",
-            timed & table["contended"],
-            nothing,
-        ),
-        ("whose sources of memory disagree", doubted.ne(""), doubted),
-        ("timed before the steps had become steady", ok & table["steady"].eq(0), nothing),
+    doubt = {r["key"]: str(r["memory"].get("disagreement") or "") for r in sweeps.records}
+    table = table.assign(doubt=table["key"].map(doubt), nothing="")
+    timed = ok & table["step_time_ms"].gt(0)
+    contended = f"of {timed.sum()} timed under contention (a time with no calm process is marked *)"
+    # (title, which rows, the column that says what of each)
+    kinds = [
+        *((said, table["status"].eq(status), "reason") for status, said in STATUS.items()),
+        ("whose training is not healthy", ok & table["health"].ne(""), "health"),
+        (contended, timed & table["contended"], "nothing"),
+        ("whose sources of memory disagree", table["doubt"].ne(""), "doubt"),
+        ("timed before the steps had become steady", ok & table["steady"].eq(0), "nothing"),
     ]
     found = [Problem(f"{plural(int(some.sum()), 'cell')} {title}",
-                     _grouped(table[some], said, facts), title != STATUS["skipped"])
-             for title, some, said in kinds if some.any()]  # fmt: skip
-    jax = table[ok].get("env.versions", nothing[ok]).str.extract(r"\bjax ([^,]+)")[0]
+                     _grouped(table[some], column, facts), title != STATUS["skipped"])
+             for title, some, column in kinds if some.any()]  # fmt: skip
+    jax = table[ok].get("env.versions", table.loc[ok, "nothing"]).str.extract(r"\bjax ([^,]+)")[0]
     odd: Rows = [(f"{w.name}{f' at {s.name}' if s.name else ''}",
                   f"{w.time.odd} of {w.time.odd + w.time.n} processes", ())
                  for s in facts.settings for w in s.ways if w.time and w.time.odd]  # fmt: skip
@@ -69,11 +65,10 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
     return found + [Problem(title, rows) for title, rows in rest if rows]
 
 
-def _grouped(rows: pd.DataFrame, said: pd.Series, facts: Facts) -> Rows:
+def _grouped(rows: pd.DataFrame, column: str, facts: Facts) -> Rows:
     """One line for all cells of a way and setting of which the same is said."""
     out = []
-    by = ["setting", "way", said[rows.index].rename("said").fillna("")]
-    for (_, way, text), some in rows.groupby(by, sort=False, dropna=False):
+    for (_, way, text), some in rows.fillna({column: ""}).groupby(["setting", "way", column]):
         where = words(some.iloc[0], facts.varied)
         count = f" ({len(some)} runs)" if len(some) > 1 else ""
         which = f"{way}{f' at {where}' if where else ''}{count}"

@@ -14,24 +14,15 @@ from reports.records.columns import SETTINGS
 from reports.text import short
 
 # Where a sweep lives, how it was launched, how long its parts were measured, and how much a contest
-# tries are not settings.
-_NOT_SETTINGS = frozenset(
-    {
-        *("seed", "repeat", "repeats", "out", "resume", "plan", "plot", "report", "experiment"),
-        *("question", "cases", "hydra", "limits", "metric", "tune", "tuned"),
-    }
-)
-
-
-def is_setting(column: str) -> bool:
-    """Whether a column is a configuration leaf that may change what a cell measures."""
-    parts = column.split(".")
-    return parts[0] == "cfg" and parts[1] not in _NOT_SETTINGS
+# tries are not settings; seeds and repeats are replications of one cell.
+_NO_SETTING = {"seed", "repeat", "repeats", "out", "resume", "plan", "plot", "report", "experiment",
+               "question", "cases", "hydra", "limits", "metric", "tune", "tuned"}  # fmt: skip
 
 
 def settings(table: pd.DataFrame) -> list[str]:
-    """The columns that make two rows different cells; seeds and repeats are replications of one."""
-    return [*SETTINGS, *(c for c in table.columns if is_setting(c) and c[4:] not in SETTINGS)]
+    """The columns that make two rows different cells."""
+    options = [c for c in table if c.startswith("cfg.") and c.split(".")[1] not in _NO_SETTING]
+    return [*SETTINGS, *(c for c in options if c[4:] not in SETTINGS)]
 
 
 def varying_within(table: pd.DataFrame, by: Sequence[str]) -> list[str]:
