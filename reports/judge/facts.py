@@ -108,7 +108,7 @@ def facts(table: pd.DataFrame) -> Facts:
     found = []
     for i, some in ways.items():
         tried = [replace(w, fails_at=fails_at(i, w.name)) for w in some]
-        of = memory.get(i, "memory_xla_mib")
+        judged, column = metric.get(i, ""), memory.get(i, "memory_xla_mib")
         found.append(
             Setting(
                 id=i,
@@ -118,9 +118,9 @@ def facts(table: pd.DataFrame) -> Facts:
                 sizes=sizes[i],
                 whole=_whole(first[i], differs),
                 ways=tuple(tried),
-                memory=of,
-                metric=metric.get(i, ""),
-                answer=answer(tried, metric.get(i, ""), of, noise),
+                memory=column,
+                metric=judged,
+                answer=answer(tried, judged, column, noise),
             )
         )
     groups: dict[tuple[str, ...], list[Setting]] = defaultdict(list)
@@ -146,7 +146,7 @@ def _whole(row: pd.Series, differs: Sequence[str]) -> str:
     """Task, model and sizes, and what else tells this setting from the others."""
     sizes = [c for c in SIZES if not pd.isna(row[c])]
     rest = [c for c in differs if c not in (*SIZES, "model", "task", "device")]
-    told = ", ".join(filter(None, (words(row, [c]) for c in [*sizes, *rest])))
+    told = words(row, [*sizes, *rest], ", ")
     return f"{row['model']} on {row['task']} with {told} ({row['device']})"
 
 

@@ -134,11 +134,11 @@ def _came_to(
         return _sign(metric) * mean, -sum(seed.sick for seed in rates[lr]), lr
 
     lr = max((lr for lr in rates if len(rates[lr]) == most), key=merit)
-    scores = [seed.score for seed in rates[lr]]
-    n_test = known["n_test"] if known["n_test"] > 0 else _UNKNOWN_TEST
+    scores, n_test = [seed.score for seed in rates[lr]], known["n_test"]
     figure = interval(scores, bounds=BOUNDS.get(metric))
-    if metric == "test_accuracy" and len(scores) == 1 and known["n_test"] > 0 <= figure.centre <= 1:
+    if metric == "test_accuracy" and len(scores) == 1 and n_test > 0 and 0 <= scores[0] <= 1:
         figure = wilson(scores[0], int(n_test))
+    n_test = n_test if n_test > 0 else _UNKNOWN_TEST
     chance = _chance(metric, known)
     return Learned(
         metric=metric,
@@ -190,7 +190,8 @@ def _below_by_test_data(few: Mapping[str, Learned], best: Learned) -> set[str]:
         return set()
 
     def share(one: Learned) -> tuple[float, float]:
-        adjusted = (one.figure.centre * one.n_test + 1) / (one.n_test + 2)
+        right = min(max(one.figure.centre, 0.0), 1.0) * one.n_test
+        adjusted = (right + 1) / (one.n_test + 2)
         return adjusted, adjusted * (1 - adjusted) / (one.n_test + 2)
 
     top, spread = share(best)

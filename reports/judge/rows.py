@@ -153,22 +153,24 @@ def no_gradient(found: Mapping[str, float | None]) -> bool:
     return found.get("cosine") is None and found.get("rel_error") == 1
 
 
-def words(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    """These settings of a row in words: "lif_net · digits · H = 128 · epochs = 20"."""
+def words(row: Mapping[str, Any], columns: Sequence[str], between: str = " · ") -> str:
+    """These settings of a row in words: "lif_net · digits · H = 128 · epochs = 20".
 
-    told = []
+    An option that its model or task lacks is named only where nothing else is.
+    """
+    told, lacking = [], []
     for column in columns:
-        value, name = (
-            row[column],
-            SYMBOLS.get(column, column.removeprefix("cfg.").rsplit(".", 1)[-1]),
-        )
+        value, leaf = row[column], column.removeprefix("cfg.").rsplit(".", 1)[-1]
+        name = SYMBOLS.get(column, leaf)
         if column in ("model", "task", "device"):
             told.append(str(value))
         elif not pd.isna(value):
             told.append(f"{name} = {value}")
-        elif not column.startswith(("cfg.model.", "cfg.task.")):  # other models' options
+        elif column.startswith(("cfg.model.", "cfg.task.")):
+            lacking.append(f"{name} = none")
+        else:
             told.append(f"{name} = none")
-    return " · ".join(told)
+    return between.join(told or lacking)
 
 
 def number(value: Any) -> float:
