@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -47,20 +46,14 @@ class Finding(NamedTuple):
 Test = Callable[[Facts, Sequence[Setting], pd.DataFrame], Finding | None]
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One checkable statement, in our own words.
-
-    Args:
-        source: the tutorial or paper that it is from.
-        regime: what it takes to test it.
-    """
+class Claim(NamedTuple):
+    """One checkable statement, in our own words."""
 
     id: str
     words: str
-    source: str
-    regime: str
-    test: Test = field(repr=False)
+    source: str  # the tutorial or paper that it is from
+    regime: str  # what it takes to test it
+    test: Test
 
 
 class Answered(NamedTuple):
