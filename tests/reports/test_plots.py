@@ -89,6 +89,8 @@ def test_values_show_on_hover(tmp_path: Path) -> None:
     tips = re.findall(r'<g class="tip"><title>(.*?)</title>', svg)
     assert sorted(tips) == ["bptt: 0.002 ms, 7 MiB", "d_rtrl: 0.005 ms, 7 MiB",
                             "es_d_rtrl: 0.008 ms, 7 MiB"]  # fmt: skip
+    assert all(f"<title>{said}</title>" in (tmp_path / "frontier_1.svg").read_text()
+               for said in tips)  # fmt: skip
     assert not any(re.search(r"\d\.\d{3,}", tag) for tag in re.findall(r"<[^>]*>", svg))
 
 
@@ -161,6 +163,14 @@ def test_names_stand_in_the_order_of_their_lines_and_inside_the_picture() -> Non
     figure, box = axes.get_figure().bbox, legend.get_window_extent()
     assert box.x1 <= figure.width + 1
     assert not box.overlaps(axes.get_window_extent())
+
+
+def test_a_long_title_stays_clear_of_the_names() -> None:
+    (plot,) = made("frontier", grid(algo=ALGOS, batching=["manual", "vmap"]))
+    axes = painted(plot)
+    (legend,) = axes.get_figure().legends
+    assert "B = 16" in axes.title.get_text().replace("\n", " ")
+    assert not axes.title.get_window_extent().overlaps(legend.get_window_extent())
 
 
 def test_names_are_broken_never_cut() -> None:
