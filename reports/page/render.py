@@ -16,7 +16,7 @@ from reports.judge import Facts, cost
 from reports.judge.claims import answers
 from reports.judge.contest import Match
 from reports.judge.problems import problems
-from reports.page import figures, tables
+from reports.page import tables, words
 from reports.plots.base import Plot
 from reports.records import asked
 from reports.records.columns import heading
@@ -140,8 +140,8 @@ def answer(facts: Facts, contests: Sequence[Match] = ()) -> str:
 @cache
 def _environment(of: str) -> Environment:
     made = templates("reports.page", of)
-    made.filters |= {"figure": figures.figure, "change": figures.change, "p": figures.probability,
-                     "between": figures.between, "listed": figures.listed}  # fmt: skip
+    made.filters |= {"figure": words.figure, "change": words.change, "p": words.probability,
+                     "between": words.between, "listed": words.listed}  # fmt: skip
     glossary = [line.split(": ", 1) for line in _asset("glossary.txt").splitlines()]
     made.globals |= {"plural": plural, "cost": cost, "glossary": glossary}
     return made

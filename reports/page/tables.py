@@ -19,7 +19,7 @@ from reports.judge.cost import AGAINST, LEAST_BAR, UNKNOWN_BAR
 from reports.judge.problems import STATUS
 from reports.judge.rows import no_gradient, number, words
 from reports.judge.scaling import LEAST_SIZES, TIME, TRACE, Series, crossings, series, sizes_swept
-from reports.page.figures import between, change, figure, kind, listed, probability
+from reports.page.words import between, change, figure, kind, listed, probability
 from reports.records import Record
 from reports.records.columns import METRICS, SYMBOLS, heading
 from reports.stats import Interval, interval

@@ -16,9 +16,9 @@ from synthetic_records import ALGOS, Records, grid, record, study, write_sweep
 from reports import plots
 from reports.build import build
 from reports.page import Context, html, markdown
-from reports.page.figures import change, figure, kind, listed
 from reports.page.render import all_cells
 from reports.page.tables import short_weights, streams
+from reports.page.words import change, figure, kind, listed
 from reports.plots.base import Plot
 from reports.stats import Interval
 from reports.study import Study
