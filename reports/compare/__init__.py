@@ -25,7 +25,7 @@ def compare(base: Path, head: Path, bar: float = BAR) -> Comparison:
     """
     (before, left_out), (after, left_out_too) = read_side(base), read_side(head)
     cells, notes = pair(before, after)
-    shared = [cell for cell in cells if all(map(len, cell.at))]
+    shared = [cell for cell in cells if len(cell.base) and len(cell.head)]
     ok = [both for cell in shared if (both := cell.only_ok())]
     lines = [line for cell in ok for line in exact_lines(cell)]
     lines += [line for metric in (TIME, RATIO) for line in time_lines(ok, metric, bar)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,18 +24,16 @@ _ALWAYS = ("batching", "batch_size", "n_hidden", "n_steps")  # in a name; others
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell on both sides: its name in words, and where its processes of base and of head are
-    among the values of `columns`.
-    """
+    """One cell: its name in words, and its processes of base and of head, as `prepared` rows."""
 
     name: str
-    at: tuple[np.ndarray, np.ndarray]
-    columns: Mapping[str, np.ndarray]
+    base: pd.DataFrame
+    head: pd.DataFrame
 
     def column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """One value a process of base and of head; NaN for a column that nobody has."""
-        values = self.columns.get(name)
-        base, head = (np.full(len(at), np.nan) if values is None else values[at] for at in self.at)
+        """One value a process of base and of head; NaN for a column that is not there."""
+        base, head = (side[name].to_numpy() if name in side else np.full(len(side), np.nan)
+                      for side in (self.base, self.head))  # fmt: skip
         return base, head
 
     @property
@@ -83,10 +81,8 @@ class Cell:
 
     def only_ok(self) -> Cell | None:
         """The same without processes that failed; None where a side has none left."""
-        base, head = (
-            at[found == "ok"] for at, found in zip(self.at, self.column("status"), strict=True)
-        )
-        return Cell(self.name, (base, head), self.columns) if len(base) and len(head) else None
+        base, head = (side[side["status"] == "ok"] for side in (self.base, self.head))
+        return Cell(self.name, base, head) if len(base) and len(head) else None
 
     def difference(self, *facts: str) -> str:
         """In words, how the environments of both sides differ in these; "" for not at all."""
@@ -107,22 +103,17 @@ def told(values: Iterable[Any]) -> list[str]:
     return sorted({value for value in values if isinstance(value, str) and value})
 
 
-def columns(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Words, or numbers that are NaN where one is absent or not finite.
+def prepared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Words, and numbers that are NaN where one is absent or not finite.
 
     In place of the configuration, whether a process was to take times (``timed``) and whether it
     computed on ``one_thread``.
     """
-    found = {}
     timed = rows.filter(regex=r"^cfg\.metric\.timing").notna().any(axis=1)
-    rows = rows.assign(timed=timed, one_thread=one_thread(rows))
-    for name, column in rows.filter(regex=r"^(?!cfg\.)").items():
-        if pd.api.types.is_numeric_dtype(column):
-            numbers = column.to_numpy(dtype=float, na_value=np.nan)
-            found[str(name)] = np.where(np.isfinite(numbers), numbers, np.nan)
-        else:
-            found[str(name)] = column.to_numpy(dtype=object)
-    return found
+    rows = rows.filter(regex=r"^(?!cfg\.)").assign(timed=timed, one_thread=one_thread(rows))
+    numbers = rows.select_dtypes(["number", "bool", "boolean"])
+    words = rows.drop(columns=numbers.columns).astype(object)
+    return words.join(numbers.astype("float64").replace([np.inf, -np.inf], np.nan))
 
 
 def read_side(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -159,17 +150,20 @@ def pair(base: pd.DataFrame, head: pd.DataFrame) -> tuple[list[Cell], list[str]]
     rows["cell"] = identities(rows, by)
     # Of a process that was measured again the later record.
     again = rows.duplicated(["cell", "side", "repeat"], keep="last")
-    rows = rows[~again].reset_index(drop=True)
-    places, nowhere = rows.groupby(["cell", "side"]).indices, np.array([], int)
+    rows = rows[~again]
     firsts = rows.drop_duplicates("cell")
-    at = [(places.get((cell, 0), nowhere), places.get((cell, 1), nowhere))
-          for cell in firsts["cell"]]  # fmt: skip
-    if not any(len(b) and len(h) for b, h in at):
-        raise InputError("two sweeps with cells in common", "sweeps that share none of their "
-                         f"{sum(len(b) > 0 for b, _ in at)} and {sum(len(h) > 0 for _, h in at)} "
-                         "cells", "Run the same KEY=VALUE settings on both.")  # fmt: skip
-    names, table = _names(firsts[by]), columns(rows)
-    return [Cell(*cell, table) for cell in zip(names, at, strict=True)], notes
+    sides = dict(list(prepared(rows).groupby(["cell", "side"])))
+    nowhere = rows.iloc[:0]
+    cells = [Cell(name, sides.get((cell, 0), nowhere), sides.get((cell, 1), nowhere))
+             for name, cell in zip(_names(firsts[by]), firsts["cell"], strict=True)]  # fmt: skip
+    if not any(len(cell.base) and len(cell.head) for cell in cells):
+        raise InputError(
+            "two sweeps with cells in common",
+            f"sweeps that share none of their {sum(len(cell.base) > 0 for cell in cells)} and "
+            f"{sum(len(cell.head) > 0 for cell in cells)} cells",
+            "Run the same KEY=VALUE settings on both.",
+        )
+    return cells, notes
 
 
 def _names(cells: pd.DataFrame) -> list[str]:

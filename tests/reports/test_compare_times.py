@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.compare.pairing import Cell, columns
+from reports.compare.pairing import Cell, prepared
 from reports.compare.result import Line
 from reports.compare.times import time_lines
 
@@ -18,10 +18,8 @@ TIME, RATIO = "step_time_ms", "time_vs_bptt"
 def cell(name: str, *sides: dict[str, Any]) -> Cell:
     """A cell whose processes have these columns, on one machine."""
     known = {"key": "", "health": "", "env.fingerprint": "a"}
-    base, head = (pd.DataFrame(known | side) for side in sides)
-    at = np.arange(len(base) + len(head))
-    rows = pd.concat([base, head], ignore_index=True)
-    return Cell(name, (at[: len(base)], at[len(base) :]), columns(rows))
+    base, head = (prepared(pd.DataFrame(known | side)) for side in sides)
+    return Cell(name, base, head)
 
 
 def cells_of(times: list[tuple[np.ndarray, np.ndarray]]) -> list[Cell]:
