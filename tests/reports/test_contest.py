@@ -196,14 +196,17 @@ def test_the_report_names_winners_and_ties() -> None:
     rng = np.random.default_rng(0)
     ways = [way(rng, "bptt", 0.95, best=3), way(rng, "d_rtrl", 0.90, ms=2.0),
             way(rng, "immediate", 0.1, steps=5000)]  # fmt: skip
-    told = report([r for some in ways for r in some])
+    records = [complete(r) for some in ways for r in some]
+    told, shown = report(records), page.html(Context(study(records), [], []))
     assert "## Contest" in told
     assert "**bptt** learns best: 9" in told
     assert "next comes **d_rtrl** with" in told
     assert "No better than guessing: **immediate**." in told
     assert "Soonest at 80.0 % of the validation data: **bptt**, after" in told
     assert "Never there: **immediate**." in told
-    assert "0.00178†" in told
+    for twin in (told, shown):
+        assert "0.00178†" in twin
+        assert "† the lowest or highest value that was tried: a better one may lie beyond." in twin
     equal = report([r for a in ("bptt", "d_rtrl") for r in way(rng, a)])
     assert "These seeds cannot tell who learns best: **" in equal
     few = report([*way(rng, "bptt", 0.95, spread=0.0), *way(rng, "d_rtrl", 0.5, seeds=2)])
