@@ -81,13 +81,11 @@ class Contest:
         """
         chosen = []
         for way in self.ways:
-            losses = {}
-            for i, point in enumerate(self._points):
-                loss = _loss(record_of(_learning(way, point, "trial", way.config.seed)))
-                if loss is not None:
-                    losses[i] = loss
-            if losses:
-                chosen.append((way, self._points[min(losses, key=lambda i: (losses[i], i))]))
+            trials = [_learning(way, point, "trial", way.config.seed) for point in self._points]
+            losses = [(_loss(record_of(trial)), i) for i, trial in enumerate(trials)]
+            finite = [(loss, i) for loss, i in losses if loss is not None]
+            if finite:
+                chosen.append((way, self._points[min(finite)[1]]))
         return told_apart(
             [
                 _learning(way, point, "final", way.config.seed + 1 + k)

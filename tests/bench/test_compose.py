@@ -195,6 +195,19 @@ def test_no_plots_may_be_asked_for() -> None:
     assert cell("plot=[]").config.plot == cell("plot=null").config.plot == {}
 
 
+def test_one_of_several_penalties_may_leave_the_target_idle() -> None:
+    asked = ["rate_target=0.1", "rate_penalty=0,1"]
+    assert len(cli.cells_of(None, asked, multirun=True)) == 2
+
+
+def test_values_of_dictionaries_are_composed_anew() -> None:
+    asked = points("limits={deadline_s:5},{memory_gib:2}", multirun=True)
+    assert [point.config["limits"] for point in asked] == [
+        {"deadline_s": 5, "memory_gib": None},
+        {"deadline_s": 600, "memory_gib": 2},
+    ]
+
+
 def test_row_names_the_cell() -> None:
     assert cell("n_hidden=32", "seed=3", "model=gru").row() == {
         "algo": "d_rtrl",
