@@ -80,7 +80,7 @@ def with_cuts(graph: Graph) -> Graph:
     """The graph with `credit`, the step as its outputs see it."""
     new = _new_states(graph)
     cuts = _cuts(graph, loops_of(graph, new), new)
-    return _Writer(graph, cuts, new).written()
+    return _written(graph, cuts, new)
 
 
 # -- what is cut
@@ -157,91 +157,81 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
 # -- the step written out
 
 
-class _Writer:
-    """Writes an equation once for every cut under which its outputs are read."""
+def _reach(
+    graph: Graph, cuts: Mapping[int, np.ndarray], new: Mapping[int, Mask]
+) -> dict[int, Mask]:
+    """The groups by which a variable can differ under a cut."""
+    previous = {h.var: g for h, g in _states(graph)}
+    stopped = {
+        op.y: compact(np.broadcast_to(cuts[op.y], (*op.lead, op.width))) for op in graph.operations
+    }
 
-    def __init__(
-        self, graph: Graph, cuts: Mapping[int, np.ndarray], new: Mapping[int, Mask]
-    ) -> None:
-        self.graph, self.cuts, self.new = graph, cuts, new
-        self.operations = {id(op.eqn): k for k, op in enumerate(graph.operations)}
-        self.reach = self._reach()
-        self.copies: dict[tuple[int, Mask], int] = {}  # by variable and cut
+    def at(v: int, mask: Mask) -> Mask:
+        mask = mask & ~stopped.get(v, 0)
+        return np.where(np.not_equal(new[v], 0), 0, mask) if v in new else mask
 
-    def _reach(self) -> dict[int, Mask]:
-        """The groups by which a variable can differ under a cut."""
-        previous = {h.var: g for h, g in _states(self.graph)}
-        stopped = {
-            op.y: compact(np.broadcast_to(self.cuts[op.y], (*op.lead, op.width)))
-            for op in self.graph.operations
-        }
+    return {v: union(mask) for v, mask in graph.elements.forward(previous, at).items()}
 
-        def at(v: int, mask: Mask) -> Mask:
-            mask = mask & ~stopped.get(v, 0)
-            return np.where(np.not_equal(self.new[v], 0), 0, mask) if v in self.new else mask
 
-        found = self.graph.elements.forward(previous, at)
-        return {v: union(mask) for v, mask in found.items()}
+def _written(graph: Graph, cuts: Mapping[int, np.ndarray], new: Mapping[int, Mask]) -> Graph:
+    """With an equation for every cut under which its outputs are read.
 
-    def written(self) -> Graph:
-        graph = self.graph
-        wanted: dict[int, set[Mask]] = {}
+    Args:
+      cuts: of the columns of operations, by their variable y.
+      new: the groups whose new states a variable holds.
+    """
+    reach, avals = _reach(graph, cuts, new), dict(graph.program.avals)
+    operations = {id(op.eqn): k for k, op in enumerate(graph.operations)}
 
-        def ask(atom: Any, cut: Mask) -> None:
-            if isinstance(atom, int):
-                wanted.setdefault(atom, set()).add(cut & self.reach.get(atom, 0))
-
-        for a in graph.out_atoms:
-            ask(a, 0)
-        plan = []
-        for eqn in reversed(graph.body):
-            cuts = sorted(set[Mask]().union(*(wanted.get(v, ()) for v in eqn.outputs)))
-            for cut in cuts:
-                if id(eqn) in self.operations:
-                    for _, own in self._pieces(self.operations[id(eqn)], cut):
-                        ask(graph.operations[self.operations[id(eqn)]].x, own)
-                else:
-                    for a in eqn.inputs:
-                        ask(a, cut)
-            plan += [(eqn, cut) for cut in reversed(cuts)]
-
-        products: dict[int, Product] = {}
-        equations = [self._equation(eqn, cut, products) for eqn, cut in reversed(plan)]
-        stopped, avals = {}, dict(graph.program.avals)
-        previous = {h.var for h, _ in _states(graph)}
-        for (v, _), copy in self.copies.items():
-            avals[copy] = avals[v]
-            if v in previous:
-                stopped[copy] = v
-        return replace(
-            graph,
-            program=replace(graph.program, avals=avals),
-            credit=Credit(tuple(equations), products, stopped),
-        )
-
-    def _equation(self, eqn: Equation, cut: Mask, products: dict[int, Product]) -> Equation:
-        outputs = tuple(self._under(v, cut) for v in eqn.outputs)
-        k = self.operations.get(id(eqn))
-        if k is None:
-            inputs = tuple(self._under(a, cut) for a in eqn.inputs)
-            return eqn if cut == 0 else replace(eqn, inputs=inputs, outputs=outputs)
-        op, pieces = self.graph.operations[k], self._pieces(k, cut)
-        written = replace(
-            eqn, inputs=tuple(self._under(op.x, own) for _, own in pieces), outputs=outputs
-        )
-        products[id(written)] = Product(k, tuple(columns for columns, _ in pieces))
-        return written
-
-    def _pieces(self, k: int, cut: Mask) -> list[tuple[slice, Mask]]:
-        """Runs of columns and the cut under which each sees x, when y is read under `cut`."""
-        op = self.graph.operations[k]
-        own = (self.cuts[op.y] | cut) & self.reach.get(op.x, 0)
+    def operands(eqn: Equation, cut: Mask) -> list[tuple[Any, Mask, slice]]:
+        """What an equation reads when its outputs are read under a cut: the operands, their cuts;
+        of an operation x, for each run of columns that see it under one cut."""
+        if id(eqn) not in operations:
+            return [(a, cut, slice(None)) for a in eqn.inputs]
+        op = graph.operations[operations[id(eqn)]]
+        own = (cuts[op.y] | cut) & reach.get(op.x, 0)
         ends = [0, *(np.flatnonzero(own[1:] != own[:-1]) + 1), op.width]
-        return [(slice(int(a), int(b)), int(own[a])) for a, b in itertools.pairwise(ends)]
+        return [(op.x, int(own[a]), slice(int(a), int(b))) for a, b in itertools.pairwise(ends)]
 
-    def _under(self, atom: Any, cut: Mask) -> Any:
+    wanted: dict[int, set[Mask]] = {}
+
+    def ask(a: Any, cut: Mask) -> None:
+        if isinstance(a, int):
+            wanted.setdefault(a, set()).add(cut & reach.get(a, 0))
+
+    for a in graph.out_atoms:
+        ask(a, 0)
+    plan: list[tuple[Equation, Mask]] = []
+    for eqn in reversed(graph.body):
+        under = set[Mask]().union(*(wanted.get(v, ()) for v in eqn.outputs))
+        for cut in sorted(under, reverse=True):
+            plan.append((eqn, cut))
+            for a, own, _ in operands(eqn, cut):
+                ask(a, own)
+
+    copies: dict[tuple[int, Mask], int] = {}  # by variable and cut
+
+    def at(a: Any, cut: Mask) -> Any:
         """The variable that holds the value of another under a cut."""
-        if not isinstance(atom, int) or not cut & self.reach.get(atom, 0):
-            return atom
-        new = len(self.copies) + 1 + max(self.graph.program.avals)
-        return self.copies.setdefault((atom, cut & self.reach[atom]), new)
+        if not isinstance(a, int) or not cut & reach.get(a, 0):
+            return a
+        copy = copies.setdefault((a, cut & reach[a]), len(avals))
+        avals[copy] = avals[a]
+        return copy
+
+    equations, products = [], dict[int, Product]()
+    for eqn, cut in reversed(plan):
+        read = operands(eqn, cut)
+        inputs = tuple(at(a, own) for a, own, _ in read)
+        written = replace(eqn, inputs=inputs, outputs=tuple(at(v, cut) for v in eqn.outputs))
+        equations.append(written)
+        if id(eqn) in operations:
+            columns = tuple(run for *_, run in read)
+            products[id(written)] = Product(operations[id(eqn)], columns)
+    previous = {h.var for h, _ in _states(graph)}
+    stopped = {copy: v for (v, _), copy in copies.items() if v in previous}
+    program, credit = (
+        replace(graph.program, avals=avals),
+        Credit(tuple(equations), products, stopped),
+    )
+    return replace(graph, program=program, credit=credit)
