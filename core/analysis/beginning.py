@@ -134,35 +134,34 @@ def _beginning(model: Any, function: Any, found: Any, lead: tuple[int, ...]) -> 
     learned = reached(program.equations, params, program.avals)
 
     present = model.states(brainstate.HiddenState)
-    outputs, hidden, places, first = program.outputs, [], [], 0
-    for path, value in zip(present, found, strict=True):
-        n = len(jax.tree.leaves(value))
-        atoms = [a for a in outputs[first : first + n] if isinstance(a, int)]
-        if any(learned.get(a) for a in atoms):
-            sources = [states[i] for i in sorted({i for a in atoms for i in by.get(a, ())})]
-            others = [s for s in sources if not isinstance(s, brainstate.ParamState)]
-            if others:
-                raise NotRepresentable(
-                    "initial states that depend on parameters alone",
-                    f"{'.'.join(map(str, path))}, which depends on"
-                    f" {', '.join(type(s).__name__ for s in others)} as well",
-                    "Add what is drawn at random in the step, or make it no part of init_state.",
-                )
-            hidden.append(present[path])
-            places.append(slice(first, first + n))
-        first += n
-    if not hidden:
+    n, tree = len(jax.tree.leaves(found)), jax.tree.structure(found)
+    made = jax.tree.unflatten(tree, program.outputs[:n])
+    chosen = []
+    for k, (path, value) in enumerate(zip(present, made, strict=True)):
+        variables = [a for a in jax.tree.leaves(value) if isinstance(a, int)]
+        if not any(learned.get(a) for a in variables):
+            continue
+        sources = [states[i] for i in sorted({i for a in variables for i in by.get(a, ())})]
+        others = [s for s in sources if not isinstance(s, brainstate.ParamState)]
+        if others:
+            raise NotRepresentable(
+                "initial states that depend on parameters alone",
+                f"{'.'.join(map(str, path))}, which depends on"
+                f" {', '.join(type(s).__name__ for s in others)} as well",
+                "Add what is drawn at random in the step, or make it no part of init_state.",
+            )
+        chosen.append(k)
+    if not chosen:
         return None
     pure = jex.jaxpr_as_fun(closed)
 
     def values() -> list[Any]:
         leaves = pure(*(leaf for s in states for leaf in jax.tree.leaves(s.value)))
-        return [
-            jax.tree.unflatten(jax.tree.structure(s.value), leaves[place])
-            for s, place in zip(hidden, places, strict=True)
-        ]
+        every = jax.tree.unflatten(tree, leaves[:n])
+        return [every[k] for k in chosen]
 
-    return Beginning(model, hidden, values, lead)
+    every = list(present.values())
+    return Beginning(model, [every[k] for k in chosen], values, lead)
 
 
 def _along(a: Any, other: Any) -> Any:

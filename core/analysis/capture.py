@@ -117,11 +117,10 @@ def trace_step(
         names.update(dict.fromkeys(eqn.outputs, joined))
     written = {*(h.var for h in hidden), *(v for v, _ in others), *parts}
     place = {id(s): i for i, s in enumerate(states)}
-    looked_at = [place[id(s)] for s in watched if not isinstance(s, brainstate.ParamState)]
     shown = {
         var: atom
-        for i, tree in zip(looked_at, seen, strict=True)
-        for var, atom in zip(state_vars[i], jax.tree.leaves(tree), strict=True)
+        for s, tree in zip(watched, seen, strict=True)
+        for var, atom in zip(state_vars[place[id(s)]], jax.tree.leaves(tree), strict=True)
         if var in written
     }
     out_atoms = (*jax.tree.leaves(out), *shown.values())
@@ -189,12 +188,7 @@ def _traced(
                 out = model.update(*args)
             finally:
                 read.update(found)
-        after = [s.value for s in watched]
-        return out, [
-            v
-            for s, v in zip(watched, after, strict=True)
-            if not isinstance(s, brainstate.ParamState)
-        ]
+        return out, [s.value for s in watched]
 
     while True:
         read: dict[Any, Any] = {}

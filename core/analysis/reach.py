@@ -125,10 +125,7 @@ def _moved_by(graph: Graph, op: Operation, g: int) -> np.ndarray:
     try:
         places = read_places(graph, op)
     except NotRepresentable:  # a mixture of neurons
-        places = None
-    if places is None:
-        x[:] = True
-        places = {}
+        places, x[:] = {}, True
     for s in group.states:
         place = places.get(graph.hidden[s].var, np.full(group.n, NONE))
         x[place[place != NONE], np.flatnonzero(place != NONE)] = True

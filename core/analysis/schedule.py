@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jax.extend import core as jex
 from jax.interpreters import batching
 
 from core.equations.differential import is_real
 from core.equations.links import reached
-from core.equations.program import Atom, Equation, closure, needed
+from core.equations.program import Atom, Equation, closure, needed, variables_of
 
 __all__ = ["Stage", "is_affine", "one_by_one", "schedule"]
 
@@ -93,12 +94,7 @@ def one_by_one(equations: Iterable[Equation]) -> list[Equation]:
 
 def _primitives(eqn: Any) -> Iterator[Any]:
     """Of an equation and of everything that it calls."""
-    inner = [
-        getattr(part, "jaxpr", part)
-        for value in eqn.params.values()
-        for part in (value if isinstance(value, (tuple, list)) else (value,))
-    ]
-    bodies: list[Any] = [jaxpr for jaxpr in inner if hasattr(jaxpr, "eqns")]
+    bodies = list(jex.jaxprs_in_params(eqn.params))
     if not bodies:  # what calls nothing needs a rule itself
         yield eqn.primitive
     for jaxpr in bodies:
@@ -140,15 +136,7 @@ def _with_ends(
     """What every stage reads from others and makes for others."""
     made = [{v for eqn in equations for v in eqn.outputs} for _, equations, _ in plan]
     varying = varying.union(*made)
-    read = [
-        {
-            v
-            for v in [v for eqn in equations for v in eqn.variables]
-            + [a for a in states.values() if isinstance(a, int)]
-            if v in varying
-        }
-        for _, equations, states in plan
-    ]
+    read = [variables_of(equations, states.values()) & varying for _, equations, states in plan]
     stages = []
     for i, (loop, equations, states) in enumerate(plan):
         elsewhere = set(wanted).union(*(r for j, r in enumerate(read) if j != i))
