@@ -164,7 +164,7 @@ def at_other_points(table: pd.DataFrame) -> pd.Series:
     loss = tried.groupby([*method, point]).transform("min").fillna(math.inf)
     finals = loss[ran["choose"].eq("final")]
     # Of equal ones the later.
-    chosen = finals[::-1].groupby([key[::-1] for key in method]).transform("idxmin")[::-1]
+    chosen = finals[::-1].groupby(method).transform("idxmin")[::-1]
     other = point[finals.index].ne(point[chosen].to_numpy())
     return other.reindex(table.index, fill_value=False)
 
