@@ -1,7 +1,5 @@
 """Copy memory: keep a list of symbols over a delay, then give back the one that is asked for."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

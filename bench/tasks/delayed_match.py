@@ -1,7 +1,5 @@
 """Delayed match to sample: was the second stimulus the first one again?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Handwritten digits read row by row."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Handwritten digits as spike trains of any length."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Integrate a noisy input: the running sum, held between two bounds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """MNIST-1D: ten shapes, shifted, stretched, sheared and noisy, as short signals in time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Random sequences with random labels: one fixed batch to fit by heart."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Random spike trains with random labels, new ones every batch."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

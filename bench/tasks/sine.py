@@ -1,7 +1,5 @@
 """Generate a sine wave of the frequency that is asked for."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
