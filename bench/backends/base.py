@@ -27,50 +27,51 @@ OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SG
 
 
 class StepResult(NamedTuple):
-    """What a training step or an evaluation gives back.
+    """What a training step or an evaluation gives back."""
 
-    Attributes:
-        losses: mean loss of each time step, [T].
-        correct: fraction of the sequences whose label is the largest logit at each step, [T]; None
-            where numbers are asked for.
-        grad_norm: global norm of the summed gradient before clipping; 0 for an evaluation.
-    """
-
-    losses: jax.Array
+    losses: jax.Array  # mean loss of each time step, [T]
+    # Fraction of the sequences whose label is the largest logit at each step, [T]; None where
+    # numbers are asked for.
     correct: jax.Array | None
-    grad_norm: jax.Array
+    grad_norm: jax.Array  # of the summed gradient before clipping; 0 for an evaluation
 
 
 class Comparison(NamedTuple):
-    """How a backend's gradient is held against the core's.
+    """How a backend's gradient is held against the core's."""
 
-    Attributes:
-        core: entries that differ on the core's side.
-        words: what a reader has to know about it, for the cell's row; empty for nothing.
-    """
-
-    core: Mapping[str, Any] = {}
-    words: str = ""
+    core: Mapping[str, Any] = {}  # entries that differ on the core's side
+    words: str = ""  # what a reader has to know about it, for the cell's row
 
 
-class Trainee(abc.ABC):
-    """A model under one algorithm of one backend.
+class ModelTrainee(abc.ABC):
+    """A brainstate model under one algorithm of one backend, and an optimizer of braintools.
 
-    ``train``, ``gradient``, ``apply`` and ``evaluate`` are traced by jax, never called bare.
+    A subclass says what its gradient is. ``train``, ``gradient``, ``apply`` and ``evaluate`` are
+    traced by jax, never called bare.
+
+    Args:
+        model: the built model.
+        config: composed configuration of the cell.
 
     Attributes:
         model: the brainstate model.
         weights: its trainable states by path.
-        task: the cell's, which says at which steps what is asked for.
+        task: the cell's, which says at which steps what is asked for; the harness sets it.
     """
 
-    model: brainstate.nn.Module
-    weights: Mapping[Any, brainstate.ParamState]
     task: Task
 
-    @abc.abstractmethod
-    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        """Trains once from fresh states on ``xs`` [T, B, I] and the answers ``ys`` [B, ...]."""
+    def __init__(self, model: brainstate.nn.Module, config: Config) -> None:
+        import brainstate
+        import braintools
+
+        self.model = model
+        self.weights = model.states(brainstate.ParamState)
+        self._config = config
+        self._optimizer = getattr(braintools.optim, OPTIMIZERS[config.optimizer])(
+            lr=config.lr, weight_decay=config.weight_decay
+        )
+        self._optimizer.register_trainable_weights(self.weights)
 
     @abc.abstractmethod
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[Arrays, StepResult]:
@@ -82,12 +83,32 @@ class Trainee(abc.ABC):
         """
 
     @abc.abstractmethod
+    def trace_bytes(self, xs: Any) -> dict[str, int]:
+        """Bytes of what is carried from step to step for credit, by name, for this batch."""
+
+    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
+        """Trains once from fresh states on ``xs`` [T, B, I] and the answers ``ys`` [B, ...]."""
+        gradient, result = self.gradient(xs, ys)
+        return result._replace(grad_norm=self.apply(gradient))
+
     def apply(self, gradient: Arrays) -> jax.Array:
         """Clips a gradient, updates the weights with it, returns its norm before clipping."""
+        import brainstate
 
-    @abc.abstractmethod
+        from bench.cell.trees import norm
+
+        size = norm(gradient)
+        self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self._config.clip_norm))
+        return size
+
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         """Losses and accuracy of [T, N, I] without a gradient."""
+        import brainstate
+        import jax.numpy as jnp
+
+        brainstate.nn.init_all_states(self.model, batch_size=xs.shape[1])
+        losses, correct = brainstate.transform.for_loop(lambda x: self._loss(self.model(x), ys), xs)
+        return StepResult(losses, correct, jnp.zeros(()))
 
     def comparable(self, names: list[str], xs: Any) -> list[str]:
         """Those of the named weights whose gradient follows the core's definition exactly.
@@ -95,10 +116,6 @@ class Trainee(abc.ABC):
         ``xs`` is an input like those of ``train``, [T, B, I].
         """
         return names
-
-    @abc.abstractmethod
-    def trace_bytes(self, xs: Any) -> dict[str, int]:
-        """Bytes of what is carried from step to step for credit, by name, for this batch."""
 
     def stream(self, x: Any) -> Callable[[Any, Any, Any], Any]:
         """A learner of one step a call, on copies of the weights and the optimizer's state.
@@ -120,48 +137,6 @@ class Trainee(abc.ABC):
     def window_steps(self, xs: Any) -> int | None:
         """Steps that are computed at once, traces being carried in between; None if unknown."""
         return None
-
-
-class ModelTrainee(Trainee):
-    """A brainstate model under an optimizer of braintools; a subclass says what its gradient is.
-
-    Args:
-        model: the built model.
-        config: composed configuration of the cell.
-    """
-
-    def __init__(self, model: Any, config: Config) -> None:
-        import brainstate
-        import braintools
-
-        self.model = model
-        self.weights = model.states(brainstate.ParamState)
-        self._config = config
-        self._optimizer = getattr(braintools.optim, OPTIMIZERS[config.optimizer])(
-            lr=config.lr, weight_decay=config.weight_decay
-        )
-        self._optimizer.register_trainable_weights(self.weights)
-
-    def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        gradient, result = self.gradient(xs, ys)
-        return result._replace(grad_norm=self.apply(gradient))
-
-    def apply(self, gradient: Arrays) -> jax.Array:
-        import brainstate
-
-        from bench.cell.trees import norm
-
-        size = norm(gradient)
-        self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self._config.clip_norm))
-        return size
-
-    def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        import brainstate
-        import jax.numpy as jnp
-
-        brainstate.nn.init_all_states(self.model, batch_size=xs.shape[1])
-        losses, correct = brainstate.transform.for_loop(lambda x: self._loss(self.model(x), ys), xs)
-        return StepResult(losses, correct, jnp.zeros(()))
 
     def _loss(self, out: jax.Array, asked: jax.Array) -> tuple[Any, Any]:
         """Mean loss of outputs, and the fraction that is right."""
@@ -198,5 +173,5 @@ class Backend(abc.ABC):
         return Comparison()
 
     @abc.abstractmethod
-    def trainee(self, model: Any, config: Config) -> Trainee:
+    def trainee(self, model: Any, config: Config) -> ModelTrainee:
         """Puts ``model`` under the algorithm that ``config.algo`` describes."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.backends.base import Backend, Comparison, ModelTrainee, StepResult, Trainee
+from bench.backends.base import Backend, Comparison, ModelTrainee, StepResult
 from bench.bounds import Count
 from bench.config import Config
 
@@ -16,21 +17,21 @@ if TYPE_CHECKING:
 CLASSES = {"core.D_RTRL": "D_RTRL", "core.ES_D_RTRL": "pp_prop"}
 
 
+@dataclass
 class Braintrace(Backend):
-    """D-RTRL and ES-D-RTRL of ``braintrace``, batched and under vmap.
-
-    Args:
-        mode: ``single_step`` credits through traces; before 0.2.8 weights without one stay at zero;
-            ``multi_step`` backpropagates inside each chunk and carries traces between chunks.
-        chunk: steps of a chunk; None for one step at a time. More than one needs ``multi_step``.
-    """
+    """D-RTRL and ES-D-RTRL of ``braintrace``, batched and under vmap."""
 
     requires = ("braintrace",)
 
-    def __init__(
-        self, mode: Literal["single_step", "multi_step"] = "single_step", chunk: Count | None = None
-    ) -> None:
-        self._mode, self._chunk = mode, chunk or 1
+    # single_step credits through traces; before 0.2.8 weights without one stay at zero. multi_step
+    # backpropagates inside each chunk and carries traces between chunks.
+    mode: Literal["single_step", "multi_step"] = "single_step"
+    # Steps of a chunk; None for one step at a time. More than one needs multi_step.
+    chunk: Count | None = None
+
+    @property
+    def _chunk(self) -> int:
+        return self.chunk or 1
 
     def unsupported(self, config: Config, choices: Mapping[str, str]) -> str:
         algo = config.algo
@@ -46,17 +47,14 @@ class Braintrace(Backend):
             return "sample by sample is measured for the core only"
         if config.update_every != "sequence":
             return "updates inside a sequence are measured for the core only"
-        if self._mode == "single_step":
+        if self.mode == "single_step":
             return "braintrace's chunks need backend.mode=multi_step" if self._chunk > 1 else ""
         if algo["_target_"] == "core.ES_D_RTRL":
             return (
                 "braintrace's multi_step credits the current step outside of the averages of "
                 "ES-D-RTRL, which is another definition"
             )
-        return self._unsupported_chunk(config) if self._chunk > 1 else ""
-
-    def _unsupported_chunk(self, config: Config) -> str:
-        if config.batching.mode == "vmap":
+        if self._chunk > 1 and config.batching.mode == "vmap":
             return "braintrace refuses chunks under vmap"
         if config.n_steps % self._chunk:
             return f"n_steps={config.n_steps} is not a multiple of backend.chunk={self._chunk}"
@@ -65,27 +63,23 @@ class Braintrace(Backend):
     def compared(self, config: Config) -> Comparison:
         if config.algo["_target_"] == "core.ES_D_RTRL":
             return Comparison(words="braintrace does not low-pass the biases of ES-D-RTRL")
-        if self._mode == "single_step":
+        if self.mode == "single_step":
             return Comparison()
         window = {**config.algo, "window": self._chunk, "credit": "window"}
         return Comparison(
             core={"algo": window},
-            words=(f"compared with the core's credit=window, window={self._chunk}"),
+            words=f"compared with the core's credit=window, window={self._chunk}",
         )
 
-    def trainee(self, model: Any, config: Config) -> Trainee:
-        return BraintraceTrainee(model, config, self._mode.replace("_", "-"), self._chunk)
+    def trainee(self, model: Any, config: Config) -> ModelTrainee:
+        return BraintraceTrainee(model, config, self.mode.replace("_", "-"), self._chunk)
 
 
 class BraintraceTrainee(ModelTrainee):
     """A model whose operations are swapped for braintrace's, under one of its algorithms.
 
-    Args:
-        model: a model made of ``brainstate.nn.Linear`` and ``brainpy.state.LeakyRateReadout``;
-            its weights stay the same states.
-        config: composed configuration of the cell.
-        vjp_method: the library's own name of the mode.
-        chunk: steps that it is given at once.
+    It is made of ``brainstate.nn.Linear`` and ``brainpy.state.LeakyRateReadout``; its weights stay
+    the same states. ``vjp_method`` is the library's own name of the backend's mode.
     """
 
     def __init__(self, model: Any, config: Config, vjp_method: str, chunk: int) -> None:
@@ -124,10 +118,9 @@ class BraintraceTrainee(ModelTrainee):
         """
         if self._vjp_method == "multi-step":
             return names
-        graph = _module(self._learner(xs)).graph
         traced = {
             ".".join(map(str, path))
-            for relation in graph.hidden_param_op_relations
+            for relation in self._module(xs).graph.hidden_param_op_relations
             for path in relation.trainable_paths.values()
         }
         found = [name for name in names if any(name.startswith(path) for path in traced)]
@@ -141,7 +134,7 @@ class BraintraceTrainee(ModelTrainee):
 
         traces = [
             (str(path[0]), state.value)
-            for path, state in _module(self._learner(xs)).states().items()
+            for path, state in self._module(xs).states().items()
             if str(path[0]).startswith("etrace")
         ]
         # The library names a trace by the address of its operation: number them instead.
@@ -149,6 +142,11 @@ class BraintraceTrainee(ModelTrainee):
             f"{name} {number}": sum(u.get_magnitude(leaf).nbytes for leaf in jax.tree.leaves(value))
             for number, (name, value) in enumerate(traces)
         }
+
+    def _module(self, xs: Any) -> Any:
+        """The learner itself, without the wrapper that vectorises it."""
+        learner = self._learner(xs)
+        return getattr(learner, "module", learner)
 
     def _learner(self, xs: Any) -> Any:
         """A compiled learner with fresh states and traces for this batch [T, B, I]."""
@@ -165,11 +163,6 @@ class BraintraceTrainee(ModelTrainee):
             vjp_method=self._vjp_method,
             **options,
         )
-
-
-def _module(learner: Any) -> Any:
-    """The learner itself, without the wrapper that vectorises it."""
-    return getattr(learner, "module", learner)
 
 
 def use_traced_operations(model: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.backends.base import Backend, ModelTrainee, StepResult, Trainee, spiking_layers
+from bench.backends.base import Backend, ModelTrainee, StepResult, spiking_layers
 from bench.config import Config
 from bench.instantiate import instantiate
 
@@ -26,17 +26,12 @@ class Core(Backend):
             )
         return ""
 
-    def trainee(self, model: Any, config: Config) -> Trainee:
+    def trainee(self, model: Any, config: Config) -> ModelTrainee:
         return CoreTrainee(model, config)
 
 
 class CoreTrainee(ModelTrainee):
-    """A model under one of the core's algorithms.
-
-    Args:
-        model: any brainstate model.
-        config: composed configuration of the cell.
-    """
+    """A model under one of the core's algorithms."""
 
     def __init__(self, model: Any, config: Config) -> None:
         super().__init__(model, config)
@@ -121,11 +116,8 @@ class CoreTrainee(ModelTrainee):
         """What is differentiated, of outputs [B, O] or [O], and what is reported beside it."""
         import jax
 
-        single = out.ndim == 1
-        found = self._loss(out, asked)
-        share = self._share if single else 1.0
-        found = jax.tree.map(lambda a: a * share, found)
-        return found[0] + share * self._penalty(), found
+        found = jax.tree.map(lambda a: a * self._share, self._loss(out, asked))
+        return found[0] + self._share * self._penalty(), found
 
     def _penalty(self) -> Any:
         """Of the rates of spiking layers; each sequence has its own, so that batchings agree."""
@@ -140,11 +132,7 @@ class CoreTrainee(ModelTrainee):
 
 
 class Total:
-    """An optimizer that leaves the weights alone and adds up their gradients.
-
-    Args:
-        weights: trainable states by path.
-    """
+    """An optimizer that leaves the weights, by path, alone and adds up their gradients."""
 
     def __init__(self, weights: Mapping[Any, Any]) -> None:
         import brainstate

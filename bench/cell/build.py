@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ import jax
 import numpy as np
 
 from bench.answers import CLASSES
-from bench.backends.base import Backend, Trainee, spiking_layers
-from bench.cell.compilations import Compilations
-from bench.cell.run import Run
+from bench.backends.base import Backend, ModelTrainee, spiking_layers
+from bench.cell.program import compilations
 from bench.cell.stepper import stepper_of
 from bench.config import Config
 from bench.errors import Skip
 from bench.instantiate import instantiate, task_of
+from bench.metrics.base import Run
 from bench.tasks.base import Task
 
 DT_MS = 1.0
@@ -29,12 +28,8 @@ DT_MS = 1.0
 def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run, dict[str, Any]]:
     """Builds, compiles and calls a cell's training step once.
 
-    Args:
-        job: ``config``, ``choices`` and ``memory_bytes`` of the cell.
-        on_phase: told the name of every phase as it begins.
-
-    Returns:
-        The cell for the metrics, and the first parts of its record.
+    ``job`` holds its ``config``, ``choices`` and ``memory_bytes``; what comes back is the cell for
+    the metrics, and the first parts of its record.
 
     Raises:
         Skip: when the backend does not support the cell.
@@ -47,26 +42,37 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         raise Skip(reason)
     set_up(config)
     task = task_of(config)
-    first, *_ = itertools.islice(task.batches(0), 1)
+    first = next(iter(task.batches(0)))
     xs, ys = first[0].astype(config.dtype), first[1]
     model = model_of(config, task)
-    for loss, words in _losses(config, task).items():
-        if loss not in backend.losses:
+    for loss, words, is_asked in (
+        ("numbers", "of numbers", task.answers is not CLASSES),
+        ("mask", "at some steps only", task.mask is not None),
+        ("rates", "with a penalty on rates", config.rate_penalty > 0),
+    ):
+        if is_asked and loss not in backend.losses:
             raise Skip(f"{choices['backend']} has no loss {words}")
     if config.rate_penalty and not spiking_layers(model):
         raise Skip(f"rate_penalty is of spiking layers, and {choices['model']} has none")
     trainee = backend.trainee(model, config)
     trainee.task = task
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
-    with Compilations() as compilations:
-        stepper = stepper_of(trainee, config.batching.mode, config.devices, xs, ys, on_phase)
-        on_phase("first_call")
-        _refuse_too_large(stepper.calls, job["memory_bytes"])
-        initial = jax.tree.map(np.array, stepper.values())
-        values, batch = stepper.values(), stepper.prepare(xs, ys)
-        started = time.perf_counter()
-        jax.block_until_ready(stepper(values, batch))
-        first_call = time.perf_counter() - started
+    compiled = compilations()
+    stepper = stepper_of(trainee, config.batching.mode, config.devices, xs, ys, on_phase)
+    on_phase("first_call")
+    # Before it takes the machine down.
+    need = stepper.largest().memory_total()
+    if need * 2**20 > job["memory_bytes"]:
+        raise MemoryError(
+            f"the compiled step asks for {need:,.0f} MiB, "
+            f"the memory cap is {job['memory_bytes'] / 2**20:,.0f} MiB"
+        )
+    initial = jax.tree.map(np.array, stepper.values())
+    values, batch = stepper.values(), stepper.prepare(xs, ys)
+    started = time.perf_counter()
+    jax.block_until_ready(stepper(values, batch))
+    first_call = time.perf_counter() - started
+    compiled = compilations() - compiled
     # There is no reset: what runs later, such as an evaluation, would count as the step's.
     device = jax.devices()[0].memory_stats()
 
@@ -82,12 +88,13 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         memory_bytes=job["memory_bytes"],
         device_peak=None if device is None else int(device["peak_bytes_in_use"]),
     )
+    sizes = [np.size(u.get_magnitude(leaf)) for leaf in jax.tree.leaves(weights)]
     return run, {
         "metrics": {
-            **stepper.seconds,
+            **stepper.seconds(),
             "first_call_s": first_call,
-            "n_compilations": compilations.count,
-            "n_weights": _count(weights),
+            "n_compilations": compiled,
+            "n_weights": int(sum(sizes)),
             "n_classes": task.n_out if task.answers is CLASSES else None,
             "guess_loss": task.guess.loss,
             "calls_per_step": max(times for _, times in stepper.calls),
@@ -98,19 +105,13 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
 
 @dataclass(frozen=True)
 class Rebuild:
-    """Builds further trainees of a cell with its initial weights.
-
-    Attributes:
-        config: composed configuration of the cell.
-        task: the data.
-        weights: initial values by path.
-    """
+    """Builds further trainees of a cell with its initial weights, which are by path."""
 
     config: Config
     task: Task
     weights: Mapping[Any, Any]
 
-    def __call__(self, other: Config) -> Trainee:
+    def __call__(self, other: Config) -> ModelTrainee:
         # In the cell's own precision: its initialisers are compiled already, and only the weights
         # need to be of another type.
         wide = self.config.dtype == "float64"
@@ -118,7 +119,7 @@ class Rebuild:
             model = model_of(other, self.task)
         for path, state in model.states(brainstate.ParamState).items():
             state.value = jax.tree.map(lambda leaf: leaf.astype(other.dtype), self.weights[path])
-        trainee: Trainee = instantiate(other.backend).trainee(model, other)
+        trainee: ModelTrainee = instantiate(other.backend).trainee(model, other)
         trainee.task = self.task
         return trainee
 
@@ -139,28 +140,3 @@ def model_of(config: Config, task: Task) -> Any:
         n_out=task.n_out,
         n_layers=config.n_layers,
     )
-
-
-def _losses(config: Config, task: Task) -> dict[str, str]:
-    """What the loss of a cell asks for besides a class at every step, as ``Backend.losses``."""
-    asked = {
-        "numbers": (task.answers is not CLASSES, "of numbers"),
-        "mask": (task.mask is not None, "at some steps only"),
-        "rates": (config.rate_penalty > 0, "with a penalty on rates"),
-    }
-    return {name: words for name, (is_asked, words) in asked.items() if is_asked}
-
-
-def _count(weights: Mapping[Any, Any]) -> int:
-    return sum(int(np.size(u.get_magnitude(leaf))) for leaf in jax.tree.leaves(weights))
-
-
-def _refuse_too_large(calls: list[Any], memory_bytes: int) -> None:
-    """Names the need of a step that cannot fit before it takes the machine down."""
-    for program, _ in calls:
-        need = program.memory_total()
-        if need * 2**20 > memory_bytes:
-            raise MemoryError(
-                f"the compiled step asks for {need:,.0f} MiB, "
-                f"the memory cap is {memory_bytes / 2**20:,.0f} MiB"
-            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import resource
 import time
 from pathlib import Path
@@ -19,22 +20,15 @@ MOST_OTHER_CORES, MOST_CORES = 0.15, 0.75
 
 
 class Usage(NamedTuple):
-    """What a process had used at one moment.
+    """What a process had used at one moment."""
 
-    Attributes:
-        wall_s: of a clock that never goes back.
-        cpu_s: seconds on a core, of all its threads together.
-        switches: times that a thread had to give up its core.
-        waited_s: seconds that something in the control group, or on the machine, waited for a core;
-            None where the kernel does not tell.
-        machine_s: seconds on a core of everybody.
-    """
-
-    wall_s: float
-    cpu_s: float
-    switches: int
+    wall_s: float  # of a clock that never goes back
+    cpu_s: float  # seconds on a core, of all its threads together
+    switches: int  # times that a thread had to give up its core
+    # Seconds that something in the control group, or on the machine, waited for a core; None where
+    # the kernel does not tell.
     waited_s: float | None
-    machine_s: float
+    machine_s: float  # seconds on a core of everybody
 
 
 def usage() -> Usage:
@@ -47,15 +41,11 @@ def usage() -> Usage:
 def contention(
     before: Usage, after: Usage, waited_s: float = 0.0, on_gpu: bool = False
 ) -> dict[str, float | None]:
-    """Columns about the time between two moments.
+    """Columns about the time between two moments, but for ``waited_s`` of waiting on purpose.
 
-    Args:
-        before, after: its ends.
-        waited_s: seconds of it in which the process waited on purpose.
-        on_gpu: whether the work was done elsewhere, so that the process itself idles.
+    ``on_gpu``: the work was done elsewhere, so that the process itself idles.
     """
     wall = max(after.wall_s - before.wall_s - waited_s, 1e-9)
-    switches = (after.switches - before.switches) / wall
     cpu = (after.cpu_s - before.cpu_s) / wall
     pressure = others = None
     if not waited_s:  # while this one waits it is another's turn
@@ -63,25 +53,56 @@ def contention(
         if before.waited_s is not None and after.waited_s is not None:
             pressure = (after.waited_s - before.waited_s) / wall
     full = others is not None and others + cpu > MOST_CORES * (psutil.cpu_count() or 1)
-    contended = (cpu < LEAST_CPU and not on_gpu) or (
-        others is not None and others > MOST_OTHER_CORES and full
-    )
     return {
-        "contended": contended,
+        "contended": (cpu < LEAST_CPU and not on_gpu)
+        or (others is not None and others > MOST_OTHER_CORES and full),
         "other_cores": others,
         "cpu_per_wall": cpu,
-        "involuntary_switches_per_s": switches,
+        "involuntary_switches_per_s": (after.switches - before.switches) / wall,
         "cpu_pressure": pressure,
     }
 
 
+class Watch:
+    """While steps are timed inside: garbage waits, and what else happens is noticed."""
+
+    def __enter__(self) -> Watch:
+        from bench.cell.program import compilations
+
+        gc.collect()
+        gc.disable()
+        self._compiled, self._before = compilations(), usage()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        from bench.cell.program import compilations
+
+        self._after = usage()
+        self._compiled = compilations() - self._compiled
+        gc.enable()
+
+    def columns(self, waited_s: float = 0.0) -> dict[str, float | None]:
+        """As of ``contention``."""
+        import jax
+
+        on_gpu = jax.default_backend() != "cpu"
+        return contention(self._before, self._after, waited_s, on_gpu)
+
+    def invalid(self) -> dict[str, str]:
+        """Why times cannot be used, as an entry of a record's parts; empty where they can."""
+        if not self._compiled:
+            return {}
+        return {
+            "invalid": f"{self._compiled} compilations inside the timed region: "
+            "its times are not those of a step"
+        }
+
+
 def _machine_s() -> float:
     """Seconds that the machine's cores were in use, by others of its host (steal) as well."""
-    times = psutil.cpu_times()
-    return float(
-        sum(times)
-        - sum(getattr(times, name, 0.0) for name in ("idle", "iowait", "guest", "guest_nice"))
-    )
+    others = ("idle", "iowait", "guest", "guest_nice")
+    times = psutil.cpu_times()._asdict()
+    return float(sum(seconds for name, seconds in times.items() if name not in others))
 
 
 def _waited_s() -> float | None:

@@ -14,7 +14,7 @@ import brainstate
 import jax
 import numpy as np
 
-from bench.backends.base import Trainee
+from bench.backends.base import ModelTrainee
 from bench.cell.program import Program
 from bench.cell.trees import flat
 from bench.config import Batching, Config
@@ -36,7 +36,7 @@ def float64_gradients(
     *changes: Mapping[str, Any],
     max_samples: int,
 ) -> list[dict[str, np.ndarray]]:
-    """Summed gradients of the first sequences of the batch, at the initial weights.
+    """Summed gradients of the first sequences of a batch, at a cell's initial weights.
 
     Args:
         build: builds the cell.
@@ -45,7 +45,7 @@ def float64_gradients(
         max_samples: how many sequences of the batch are used.
 
     Returns:
-        For each change, gradients [...] by the name of the weight.
+        For each change, gradients by the name of the weight.
     """
     xs, ys = batch
     n = min(len(ys), max_samples)
@@ -75,12 +75,11 @@ def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
 
 
 def _gradient(
-    trainee: Trainee, config: Config, xs: np.ndarray, ys: np.ndarray
+    trainee: ModelTrainee, config: Config, xs: np.ndarray, ys: np.ndarray
 ) -> dict[str, np.ndarray]:
-    if config.batching.mode != "single":
-        program = Program(trainee.gradient, xs, ys, reads_only=True)
-        return flat(program(program.values(), xs, ys)[1][0])
-    program = Program(trainee.gradient, xs[:, 0], ys[0], reads_only=True)
+    single = config.batching.mode == "single"
+    samples = [(xs[:, b], ys[b]) for b in range(len(ys))] if single else [(xs, ys)]
+    program = Program(trainee.gradient, *samples[0], reads_only=True)
     values = program.values()
-    parts = [flat(program(values, xs[:, b], ys[b])[1][0]) for b in range(len(ys))]
+    parts = [flat(program(values, *sample)[1][0]) for sample in samples]
     return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}

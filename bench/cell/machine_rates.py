@@ -14,7 +14,6 @@ from typing import Any
 from bench import child
 from bench.cell.contention import contention, usage
 
-RATES = ("product_flops_per_s", "copy_bytes_per_s")
 PRODUCT_SIZE = 2048
 COPY_BYTES = 128 << 20
 ROUNDS, TRIALS, PAUSE_S = 4, 3, 0.5
@@ -23,13 +22,8 @@ ROUNDS, TRIALS, PAUSE_S = 4, 3, 0.5
 def measure(dtype: str) -> dict[str, Any]:
     """The slowest and quickest of several rounds of each; only the moment on a busy machine.
 
-    Args:
-        dtype: float32 or float64.
-
-    Returns:
-        ``product_flops_per_s`` of a square matrix product, and ``copy_bytes_per_s`` of an
-        element-wise pass over an array far larger than any cache, bytes read and written, each as
-        [low, high]; ``measured``, when.
+    ``product_flops_per_s`` is of a square matrix product, ``copy_bytes_per_s`` of an element-wise
+    pass over an array far larger than any cache, bytes read and written; each as [low, high].
     """
     import jax
     import jax.numpy as jnp
@@ -40,17 +34,14 @@ def measure(dtype: str) -> dict[str, Any]:
     product, copy = jax.jit(lambda a: a @ a), jax.jit(lambda a: a + 1)
     on_gpu = jax.default_backend() != "cpu"
     rounds = quiet_rounds([lambda: product(matrix), lambda: copy(vector)], on_gpu)
-    moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    rates = {
-        rate: [work / max(times), work / min(times)]
-        for rate, work, times in zip(
-            RATES,
-            (2.0 * PRODUCT_SIZE**3, 2.0 * COPY_BYTES),
-            zip(*rounds, strict=True),
-            strict=False,
-        )
+    found = {"measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    if not rounds:
+        return found
+    work = {"product_flops_per_s": 2.0 * PRODUCT_SIZE**3, "copy_bytes_per_s": 2.0 * COPY_BYTES}
+    return found | {
+        rate: [work[rate] / max(times), work[rate] / min(times)]
+        for rate, times in zip(work, zip(*rounds, strict=True), strict=True)
     }
-    return {**rates, "measured": moment}
 
 
 def quiet_rounds(calls: Sequence[Callable[[], Any]], on_gpu: bool = False) -> list[list[float]]:

@@ -7,37 +7,13 @@ from typing import Any
 
 import jax.extend.core as jex
 
-from bench.cell.operations import ELEMENTWISE, bodies, needed, variables
+from bench.cell.operations import ELEMENTWISE, bodies, names, needed, variables
 
 # What XLA computes where its result is read, without an array for it.
-FUSED = ELEMENTWISE | {
-    "and",
-    "atan2",
-    "broadcast_in_dim",
-    "convert_element_type",
-    "copy",
-    "eq",
-    "ge",
-    "gt",
-    "iota",
-    "is_finite",
-    "le",
-    "lt",
-    "ne",
-    "nextafter",
-    "not",
-    "or",
-    "pad",
-    "real",
-    "reshape",
-    "rev",
-    "slice",
-    "squeeze",
-    "stop_gradient",
-    "tan",
-    "transpose",
-    "xor",
-}
+FUSED = ELEMENTWISE | names(
+    """and atan2 broadcast_in_dim convert_element_type copy eq ge gt iota is_finite le lt ne
+    nextafter not or pad real reshape rev slice squeeze stop_gradient tan transpose xor"""
+)
 # What may be written where an operand was that nobody reads again.
 IN_PLACE = FUSED | {"dynamic_update_slice", "scan", "scatter-add", "while"}
 
@@ -79,7 +55,8 @@ def _peak(jaxpr: Any) -> int:
         dying = [v for v in operands if v in owned and last_use[v] == i]
         freed = sum(owned.pop(v) for v in dying)
         reused = min(freed, sum(made.values())) if equation.primitive.name in IN_PLACE else 0
-        worst = max(worst, alive + sum(made.values()) - reused + _inside(equation))
+        inside = max((_peak(getattr(body, "jaxpr", body)) for body in bodies(equation)), default=0)
+        worst = max(worst, alive + sum(made.values()) - reused + inside)
         alive += sum(made.values()) - freed
         owned |= made
     return worst
@@ -97,13 +74,6 @@ def _passed_on(equation: Any) -> dict[Any, Any] | None:
     return {v: given[inner] for v, inner in zip(equation.outvars, body.outvars, strict=True)}
 
 
-def _inside(equation: Any) -> int:
-    """Bytes that an equation's own body needs beside its operands and results."""
-    return max((_peak(getattr(body, "jaxpr", body)) for body in bodies(equation)), default=0)
-
-
 def _bytes(variable: Any) -> int:
-    aval = variable.aval
-    return math.prod(getattr(aval, "shape", ())) * getattr(
-        getattr(aval, "dtype", None), "itemsize", 0
-    )
+    shape, dtype = (getattr(variable.aval, name, ()) for name in ("shape", "dtype"))
+    return math.prod(shape) * getattr(dtype, "itemsize", 0)

@@ -12,81 +12,34 @@ from typing import Any, NamedTuple
 import jax.extend.core as jex
 import jax.numpy as jnp
 
+
+def names(words: str) -> frozenset[str]:
+    """Primitives by name."""
+    return frozenset(words.split())
+
+
 # One operation per element of the result.
-ELEMENTWISE = frozenset(
-    {
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "rem",
-        "neg",
-        "abs",
-        "sign",
-        "max",
-        "min",
-        "pow",
-        "integer_pow",
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log1p",
-        "sqrt",
-        "rsqrt",
-        "cbrt",
-        "square",
-        "tanh",
-        "sin",
-        "cos",
-        "logistic",
-        "erf",
-        "add_any",
-        "select_n",
-        "clamp",
-        "floor",
-        "ceil",
-        "round",
-    }
+ELEMENTWISE = names(
+    """add sub mul div rem neg abs sign max min pow integer_pow exp exp2 expm1 log log1p sqrt rsqrt
+    cbrt square tanh sin cos logistic erf add_any select_n clamp floor ceil round"""
 )
 # One operation per element of the operand.
-_REDUCTIONS = frozenset(
-    {
-        "reduce_sum",
-        "reduce_max",
-        "reduce_min",
-        "reduce_prod",
-        "argmax",
-        "argmin",
-        "cumsum",
-        "cumprod",
-        "cummax",
-        "cummin",
-        "cumlogsumexp",
-    }
+_REDUCTIONS = names(
+    """reduce_sum reduce_max reduce_min reduce_prod argmax argmin cumsum cumprod cummax cummin
+    cumlogsumexp"""
 )
 
 
 class Work(NamedTuple):
-    """Work of a program.
+    """Work of a program."""
 
-    Attributes:
-        flops: floating-point operations, a multiply-add counted as two.
-        product_flops: the part of them in matrix products.
-        bytes: operands and results of the matrix products, each touched once per execution.
-    """
-
-    flops: float = 0.0
-    product_flops: float = 0.0
-    bytes: float = 0.0
+    flops: float = 0.0  # floating-point operations, a multiply-add counted as two
+    product_flops: float = 0.0  # the part of them in matrix products
+    bytes: float = 0.0  # operands and results of these, each touched once per execution
 
     def plus(self, other: Work, times: float = 1.0) -> Work:
         """This work and ``times`` the other."""
-        return Work(
-            self.flops + times * other.flops,
-            self.product_flops + times * other.product_flops,
-            self.bytes + times * other.bytes,
-        )
+        return Work(*(mine + times * theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 def work_of(jaxpr: Any) -> Work:
@@ -138,10 +91,8 @@ def _work_of_equation(equation: Any) -> Work:
     if inner:
         # jit, remat, custom derivatives: the body that is executed comes first.
         return work_of(inner[0])
-    if name == "dot_general":
+    if name in ("dot_general", "conv_general_dilated"):
         return _product(equation)
-    if name == "conv_general_dilated":
-        return _convolution(equation)
     if name in ELEMENTWISE:
         return Work(flops=sum(_elements(v) for v in equation.outvars if _is_float(v)))
     if name in _REDUCTIONS:
@@ -150,27 +101,19 @@ def _work_of_equation(equation: Any) -> Work:
 
 
 def _product(equation: Any) -> Work:
-    (contracting, _), _ = equation.params["dimension_numbers"]
-    left, right = equation.invars
-    depth = math.prod(left.aval.shape[d] for d in contracting)
-    flops = 2.0 * _elements(equation.outvars[0]) * depth
-    return Work(flops, flops, sum(_bytes(v) for v in (left, right, equation.outvars[0])))
-
-
-def _convolution(equation: Any) -> Work:
-    left, right = equation.invars
-    out_channel = equation.params["dimension_numbers"].rhs_spec[0]
-    depth = _elements(right) / right.aval.shape[out_channel]
-    flops = 2.0 * _elements(equation.outvars[0]) * depth
-    return Work(flops, flops, sum(_bytes(v) for v in (left, right, equation.outvars[0])))
+    (left, right), out = equation.invars, equation.outvars[0]
+    numbers = equation.params["dimension_numbers"]
+    if equation.primitive.name == "dot_general":
+        depth = math.prod(left.aval.shape[d] for d in numbers[0][0])
+    else:
+        depth = _elements(right) / right.aval.shape[numbers.rhs_spec[0]]
+    flops = 2.0 * _elements(out) * depth
+    moved = sum(_elements(v) * v.aval.dtype.itemsize for v in (left, right, out))
+    return Work(flops, flops, moved)
 
 
 def _elements(variable: Any) -> float:
     return float(math.prod(variable.aval.shape))
-
-
-def _bytes(variable: Any) -> float:
-    return _elements(variable) * float(variable.aval.dtype.itemsize)
 
 
 def _is_float(variable: Any) -> bool:

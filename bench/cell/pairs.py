@@ -15,11 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.cell.gradients import EXACT
-from bench.cell.run import Run
 from bench.cell.statistics import ratio_interval
 from bench.cell.stepper import Stepper, stepper_of, timed
 from bench.config import Config
-from core.errors import EtraceError
+from bench.metrics.base import Run
 
 TURN_S = 0.005
 LEAST_ROUNDS = 12
@@ -37,10 +36,6 @@ class Ratio(NamedTuple):
     rounds: int
 
 
-class TooLarge(EtraceError):
-    """BPTT would not fit into the cell's memory; the text says how much it asks for."""
-
-
 class Side:
     """A training step that takes turns with something else."""
 
@@ -51,9 +46,10 @@ class Side:
 
     def turn(self, turn_s: float = TURN_S) -> list[float]:
         """As `turn`, of the step."""
-        return turn(self._step, turn_s)
+        return turn(self.step, turn_s)
 
-    def _step(self) -> float:
+    def step(self) -> float:
+        """Seconds of one step."""
         self._values, _, seconds = timed(self._stepper, self._values, self._batch)
         return seconds
 
@@ -77,7 +73,7 @@ def bptt_stepper(run: Run) -> Stepper:
     """BPTT's training step for the cell's model and batch, compiled.
 
     Raises:
-        TooLarge: when it asks for more memory than the cell may hold.
+        MemoryError: when it asks for more memory than the cell may hold.
     """
     stepper = stepper_of(
         run.build(replace(run.config, **EXACT)),
@@ -86,24 +82,18 @@ def bptt_stepper(run: Run) -> Stepper:
         *run.batch,
         lambda phase: None,
     )
-    own, other = (
-        max(program.memory_total() for program, _ in side.calls) for side in (run.stepper, stepper)
-    )
+    own, other = (side.largest().memory_total() for side in (run.stepper, stepper))
     if (own + other) * 2**20 > run.memory_bytes:
-        raise TooLarge(f"BPTT asks for {other:,.0f} MiB beside the cell's {own:,.0f}")
+        raise MemoryError(f"BPTT asks for {other:,.0f} MiB beside the cell's {own:,.0f}")
     return stepper
 
 
 def time_ratio(run: Run, other: Stepper, *, width: float, budget_s: float, least_s: float) -> Ratio:
     """Time of the cell's step over the other's.
 
-    Args:
-        run: the cell.
-        other: the step it takes turns with.
-        width: sampling stops when the interval is this fraction of the ratio wide.
-        budget_s: longest sampling in seconds; ``STRETCH`` times that where fewer than
-            ``LEAST_ROUNDS`` rounds fit or the interval is still twice as wide as asked.
-        least_s: shortest sampling in seconds.
+    Sampling stops when the interval is a fraction ``width`` of the ratio wide, or after
+    ``budget_s``; ``STRETCH`` times that where fewer than ``LEAST_ROUNDS`` rounds fit or the
+    interval is still twice as wide as asked.
     """
     sides = (Side(run.stepper, run.batch), Side(other, run.batch))
     for side in sides:

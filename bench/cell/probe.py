@@ -6,16 +6,16 @@ there is no memory here costs no more than a small one.
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench import child, processes
-from bench.cell.worker import is_refusal
 from bench.config import Config
 from bench.errors import BadInput
 from bench.instantiate import check, instantiate, task_of
-from core.errors import Refusal
+from core.errors import NotRepresentable, Refusal
 
 Finding = dict[str, Any]  # as in bench.command.trial
 
@@ -27,34 +27,73 @@ def finding(*, error: str = "", predicted_mib: float | None = None, note: str = 
 
 def look(job: Mapping[str, Any]) -> Finding:
     """The finding about one configuration."""
-    if job["depth"] == "task":
-        return _made(job)
-    # A task needs none of these, which take seconds to import.
-    import jax
+    try:
+        # A task needs no jax, which takes seconds to import.
+        return _built(job) if job["depth"] == "task" else _from_shapes(job)
+    except MemoryError as error:
+        return finding(note=f"too large to build here: {_line(error)}")
+
+
+def _from_shapes(job: Mapping[str, Any]) -> Finding:
+    """Builds a cell with arrays that have a shape and no numbers, or else with numbers."""
+    import brainstate
+    from jax.errors import JAXTypeError
 
     from bench.cell.build import set_up
 
     set_up(job["config"])
+    found: list[Finding] = []
+    traced = brainstate.transform.StatefulFunction(
+        lambda: found.append(_built(job)), return_only_write=False
+    )
     try:
         try:
-            return _from_shapes(lambda: _built(job))
-        except jax.errors.JAXTypeError:
+            traced.make_jaxpr()
+            return found[-1]
+        except JAXTypeError:
             # A constructor that computes with the numbers in its arrays.
             return _built(job)
-    except MemoryError as error:
-        return finding(note=f"too large to build here: {_line(error)}")
-    except jax.errors.JAXTypeError as error:
+    except JAXTypeError as error:
         return finding(note=_line(error))
 
 
-def _made(job: Mapping[str, Any]) -> Finding:
+def _built(job: Mapping[str, Any]) -> Finding:
+    config, choices = job["config"], job["choices"]
+    at = "task"
     try:
-        _checked_task(job)
-    except MemoryError:
-        pass  # costs its own row, which says so
+        task = _checked_task(job)
+        if job["depth"] == "task":
+            return finding()
+        from bench.cell.build import model_of
+
+        at = "model"
+        check("model", config.model)
+        model = model_of(config, task)
+        at = "algo"
+        check("algo", config.algo)
+        backend = instantiate(config.backend)
+        if backend.unsupported(config, choices):
+            return finding()
+        instantiate(config.algo, model)
     except (ValueError, TypeError, OSError) as error:
-        return _refusal("task", error)
-    return finding()
+        if _needs_numbers(error):
+            raise
+        words = _line(error)
+        return finding(error=words if isinstance(error, BadInput) else f"{at}: {words}")
+    if job["depth"] != "memory":
+        return finding()
+    try:
+        trainee = backend.trainee(model, config)
+        trainee.task = task
+        return finding(predicted_mib=predict_mib(trainee, task, config))
+    except Exception as error:
+        if isinstance(error, MemoryError) or _needs_numbers(error):
+            raise
+        if isinstance(error, NotRepresentable):
+            return finding(error=_line(error))
+        # A prediction is a courtesy: the cell itself will say what is wrong.
+        traceback.print_exc()
+        return finding(note=f"{type(error).__name__}: {_line(error)}")
 
 
 def _checked_task(job: Mapping[str, Any]) -> Any:
@@ -86,59 +125,10 @@ def _checked_task(job: Mapping[str, Any]) -> Any:
     return task
 
 
-def _refusal(group: str, error: Exception) -> Finding:
-    words = _line(error)
-    return finding(error=words if isinstance(error, BadInput) else f"{group}: {words}")
-
-
-def _from_shapes(fun: Callable[[], Finding]) -> Finding:
-    """Calls ``fun`` with arrays that have a shape and no numbers."""
-    import brainstate
-
-    found: list[Finding] = []
-    traced = brainstate.transform.StatefulFunction(
-        lambda: found.append(fun()), return_only_write=False
-    )
-    traced.make_jaxpr()
-    return found[-1]
-
-
-def _built(job: Mapping[str, Any]) -> Finding:
-    import jax
-
-    from bench.cell.build import model_of
-
-    config, choices = job["config"], job["choices"]
-    at = "task"
-    try:
-        task = _checked_task(job)
-        at = "model"
-        check("model", config.model)
-        model = model_of(config, task)
-        at = "algo"
-        check("algo", config.algo)
-        backend = instantiate(config.backend)
-        if backend.unsupported(config, choices):
-            return finding()
-        instantiate(config.algo, model)
-    except jax.errors.JAXTypeError:
-        raise
-    except (ValueError, TypeError, OSError) as error:
-        return _refusal(at, error)
-    if job["depth"] != "memory":
-        return finding()
-    try:
-        trainee = backend.trainee(model, config)
-        trainee.task = task
-        return finding(predicted_mib=predict_mib(trainee, task, config))
-    except (MemoryError, jax.errors.JAXTypeError):
-        raise
-    except Exception as error:
-        if is_refusal(error):
-            return finding(error=_line(error))
-        # A prediction is a courtesy: the cell itself will say what is wrong.
-        traceback.print_exc()
-        return finding(note=f"{type(error).__name__}: {_line(error)}")
+def _needs_numbers(error: Exception) -> bool:
+    """Whether something computed with numbers where there are only shapes."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(error, jax.errors.JAXTypeError)
 
 
 def _line(error: Exception) -> str:

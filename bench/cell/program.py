@@ -13,29 +13,40 @@ from typing import Any
 
 import brainstate
 import jax
+import jax.monitoring
 
 from bench.cell.trees import owned
 
 Phase = Callable[[str], None]
 
+_compiled = 0
+
+
+def _heard(event: str, duration_secs: float, **_: Any) -> None:
+    global _compiled
+    _compiled += event == "/jax/core/compile/backend_compile_duration"
+
+
+jax.monitoring.register_event_duration_secs_listener(_heard)
+
+
+def compilations() -> int:
+    """How many programs XLA has compiled in this process, from the import of this module on."""
+    return _compiled
+
 
 class Program:
-    """``fun`` compiled for arguments like ``example``.
+    """``fun`` compiled for arguments like ``example``; it may read and write brainstate states.
 
     Args:
-        fun: a function of arrays that reads and writes brainstate states.
+        fun: a function of arrays.
         example: arguments of the shapes that it will be called with.
-        on_phase: told ``trace``, ``lower`` and ``compile`` as they begin.
+        on_phase: told ``trace``, ``lower`` and ``compile`` as they begin; ``seconds`` has what each
+            took.
         reads_only: the function leaves its states as they are; they are then neither donated nor
             returned.
         sharding: how the values of the states lie on several devices; None on one. The arguments
             of ``example`` then say by their own sharding how they are split.
-
-    Attributes:
-        seconds: time of each phase, ``{"trace_s", "lower_s", "compile_s"}``.
-        jaxpr: what was compiled, for counting operations.
-        output_shapes: shapes and types of the function's outputs.
-        states: the states that travel, in order; their current values are not kept here.
     """
 
     def __init__(

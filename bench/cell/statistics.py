@@ -14,22 +14,13 @@ LOW = 0.1
 def median_interval(samples: list[float]) -> tuple[float, float]:
     """Order-statistic interval of the median at 95 %, exact for independent samples.
 
-    Args:
-        samples: at least one number; with fewer than 6 the interval is the whole range, because no
-            pair of order statistics covers that often.
-
-    Returns:
-        Lower and upper end.
+    With fewer than 6 it is the whole range: no pair of order statistics covers that often.
     """
     ordered = sorted(samples)
     n = len(ordered)
     # Largest k with P(Binomial(n, 1/2) < k) <= 2.5 %, so that (x_k, x_{n+1-k}) covers 95 %.
-    tail, k = 0.0, 0
-    while k < n // 2:
-        tail += math.comb(n, k) / 2**n
-        if tail > (1 - CONFIDENCE) / 2:
-            break
-        k += 1
+    tails = np.cumsum([math.comb(n, k) / 2**n for k in range(n // 2)])
+    k = int(np.searchsorted(tails, (1 - CONFIDENCE) / 2, side="right"))
     low = max(k - 1, 0)
     return ordered[low], ordered[n - 1 - low]
 
@@ -55,25 +46,15 @@ def low_quantile(samples: Sequence[float]) -> float:
 
 
 def ratio_interval(
-    one: Sequence[Sequence[float]],
-    other: Sequence[Sequence[float]],
-    seed: int = 0,
-    resamples: int = 400,
+    one: Sequence[Sequence[float]], other: Sequence[Sequence[float]], resamples: int = 400
 ) -> tuple[float, float, float]:
     """Ratio of the low quantiles of two that took turns, with its bootstrap interval at 95 %.
 
     Rounds are drawn, not single times: those of one turn have the machine's mood in common.
-
-    Args:
-        one, other: the times of each round's turn.
-        seed: of the resampling.
-        resamples: bootstrap samples.
-
-    Returns:
-        The ratio, and the lower and upper end.
+    ``one`` and ``other`` are the times of each round's turn.
     """
     rounds = len(one)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     draws = rng.multinomial(rounds, np.full(rounds, 1 / rounds), resamples)
     draws = np.vstack([np.ones(rounds, int), draws])  # first the rounds as they are
     ratios = _low_of(one, draws) / _low_of(other, draws)

@@ -23,20 +23,15 @@ ANY_CORE = 255
 
 
 class TimeSlices:
-    """A process' side. With nobody to grant turns, it is always its turn.
-
-    Attributes:
-        waited_s: seconds spent waiting for a turn.
-        granted: whether there is somebody to grant turns.
-    """
+    """A process' side. With nobody to grant turns, it is always its turn."""
 
     def __init__(self) -> None:
-        self.waited_s = 0.0
+        self.waited_s = 0.0  # for a turn
         self._ends = 0.0
         self._core = ANY_CORE
         self._socket: socket.socket | None = None
         path = os.environ.get(VARIABLE)
-        self.granted = bool(path)
+        self.granted = bool(path)  # whether there is somebody to grant turns
         if path:
             self._socket = socket.socket(socket.AF_UNIX)
             self._socket.connect(path)

@@ -12,9 +12,7 @@ import numpy as np
 
 def flat(tree: Any) -> dict[str, np.ndarray]:
     """The arrays of a tree by a dotted path, copied to the host, units left out."""
-    leaves = jax.tree_util.tree_leaves_with_path(
-        tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity)
-    )
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_has_unit)
     return {_name(path): np.array(u.get_magnitude(leaf)) for path, leaf in leaves}
 
 
@@ -29,11 +27,12 @@ def owned(tree: Any) -> Any:
 
 def norm(tree: Any) -> jax.Array:
     """Euclidean norm of all arrays of a tree together, units left out; can be traced."""
-    leaves = [
-        u.get_magnitude(leaf)
-        for leaf in jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, u.Quantity))
-    ]
+    leaves = [u.get_magnitude(leaf) for leaf in jax.tree.leaves(tree, is_leaf=_has_unit)]
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in leaves))
+
+
+def _has_unit(leaf: Any) -> bool:
+    return isinstance(leaf, u.Quantity)
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -17,6 +17,7 @@ from bench import child, processes
 from bench.config import Config
 from bench.errors import Skip
 from bench.sweep.record import COMPILE_PHASES, malformed, merge, plain
+from core.errors import NotRepresentable
 
 
 class Reporter:
@@ -111,21 +112,13 @@ def failure(error: Exception, phase: str) -> tuple[str, str]:
     """Status and reason of a cell that raised, told from the error's own words."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
-    if is_refusal(error):
+    if isinstance(error, NotRepresentable):  # of an algorithm on a model: an answer, not a fault
         return "skipped", text.partition(": ")[2]
-    where = "compile" if phase in COMPILE_PHASES else "run"
-    full = isinstance(error, MemoryError) or any(
-        word in str(error) for word in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
-    )
-    if full:
+    words = "RESOURCE_EXHAUSTED", "Out of memory", "out of memory"
+    if isinstance(error, MemoryError) or any(word in str(error) for word in words):
+        where = "compile" if phase in COMPILE_PHASES else "run"
         return "oom", f"out of memory at {where} (phase {phase}): {text}"
     return "crashed", f"{text} (phase {phase})"
-
-
-def is_refusal(error: Exception) -> bool:
-    """Whether the core says that an algorithm is not defined on a model: an answer, not a fault."""
-    core = sys.modules.get("core")  # a failed import leaves none
-    return core is not None and isinstance(error, core.NotRepresentable)
 
 
 if __name__ == "__main__":

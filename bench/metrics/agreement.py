@@ -1,7 +1,6 @@
 """Agreement before speed: another library's gradient against the core's of the same definition."""
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from typing import Any
 
 from bench.bounds import Count, NotNegative
@@ -9,21 +8,17 @@ from bench.instantiate import instantiate
 from bench.metrics.base import Metric, Run
 
 
+@dataclass
 class Agreement(Metric):
     """Relative error to the core's gradient on the weights that the backend says it trains alike.
 
     Two implementations that compute different things cannot be raced: beyond the tolerance the
     cell is invalid. What a backend does by another convention is left out of the comparison, and
     named in the cell's row.
-
-    Args:
-        tolerance: largest relative error, in float64.
-        max_samples: sequences of the first batch that are compared.
     """
 
-    def __init__(self, tolerance: NotNegative = 1e-8, max_samples: Count = 8) -> None:
-        self._tolerance = tolerance
-        self._max_samples = max_samples
+    tolerance: NotNegative = 1e-8  # largest relative error, in float64
+    max_samples: Count = 8  # sequences of the first batch that are compared
 
     def measure(self, run: Run) -> dict[str, Any]:
         from bench.cell.gradients import EXACT, float64_gradients, joined, relative_error
@@ -33,7 +28,7 @@ class Agreement(Metric):
         comparison = instantiate(run.config.backend).compared(run.config)
         core = {"backend": EXACT["backend"], **comparison.core}
         theirs, ours = float64_gradients(
-            run.build, run.batch, {}, core, max_samples=self._max_samples
+            run.build, run.batch, {}, core, max_samples=self.max_samples
         )
         names = sorted(run.trainee.comparable(list(ours), run.batch[0]))
         if not names:
@@ -45,7 +40,7 @@ class Agreement(Metric):
             "metrics": {"agreement_rel_error": error, "agreement_weights": len(names)},
             "note": "; ".join(filter(None, words)),
         }
-        if error is None or not error <= self._tolerance:
+        if error is None or not error <= self.tolerance:
             parts["invalid"] = (
                 f"gradient differs from the core's by {error} on "
                 f"{', '.join(names)}: not the same computation"

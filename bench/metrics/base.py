@@ -8,9 +8,38 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from bench.cell.run import Run
+import numpy as np
+
+from bench.backends.base import ModelTrainee
+from bench.config import Config
+from bench.tasks.base import Task
+
+if TYPE_CHECKING:
+    from bench.cell.build import Rebuild
+    from bench.cell.stepper import Stepper
+
+
+@dataclass
+class Run:
+    """A built and compiled cell, as the metrics see it."""
+
+    config: Config
+    choices: Mapping[str, str]  # option chosen in each group
+    task: Task
+    # Its states hold the initial values unless a metric stored others, which it has to put back.
+    trainee: ModelTrainee
+    stepper: Stepper  # the compiled training step
+    initial: Any  # values of weights and optimizer before any training, on the host
+    batch: tuple[np.ndarray, np.ndarray]  # the first of training, on the host, [T, B, I] and [B]
+    build: Rebuild  # ``build(config)`` is another trainee with the same initial weights
+    memory_bytes: int  # most that its process may hold
+    # Most bytes that the device held up to the first step's end; None where it does not say.
+    device_peak: int | None = None
+    trained: Any = None  # values of weights and optimizer after the learning pass
+    parts: dict[str, Any] = field(default_factory=dict)  # of the record, so far
 
 
 class Metric(abc.ABC):
@@ -38,7 +67,6 @@ def in_order(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     """The passes as asked, but those that disturb a clock after the last one that reads it."""
     names = list(metrics)
     last = max((i for i, name in enumerate(names) if metrics[name].reads_clock), default=-1)
-    early = names[: last + 1]
-    waiting = [name for name in early if metrics[name].disturbs_clock]
-    order = [*(name for name in early if name not in waiting), *waiting, *names[last + 1 :]]
-    return {name: metrics[name] for name in order}
+    waiting = [name for name in names[: last + 1] if metrics[name].disturbs_clock]
+    early = [name for name in names[: last + 1] if name not in waiting]
+    return {name: metrics[name] for name in [*early, *waiting, *names[last + 1 :]]}

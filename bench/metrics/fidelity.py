@@ -1,28 +1,23 @@
 """How close an algorithm's gradient is to BPTT's on the same batch and weights."""
 
-from __future__ import annotations
-
+from dataclasses import dataclass
 from typing import Any
 
 from bench.bounds import Count
 from bench.metrics.base import Metric, Run
 
 
+@dataclass
 class Fidelity(Metric):
-    """Cosine and relative error, of all weights together and of each, in float64.
+    """Cosine and relative error, of all weights together and of each, in float64."""
 
-    Args:
-        max_samples: sequences of the first batch that are compared.
-    """
-
-    def __init__(self, max_samples: Count = 32) -> None:
-        self._max_samples = max_samples
+    max_samples: Count = 32  # sequences of the first batch that are compared
 
     def measure(self, run: Run) -> dict[str, Any]:
         from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
 
         theirs, exact = float64_gradients(
-            run.build, run.batch, {}, EXACT, max_samples=self._max_samples
+            run.build, run.batch, {}, EXACT, max_samples=self.max_samples
         )
         names = sorted(exact)
         ours, truth = joined(theirs, names), joined(exact, names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +21,13 @@ if TYPE_CHECKING:
 LEARNED = 0.05
 
 
+@dataclass
 class Health(Metric):
-    """Words about what is wrong; an empty string when nothing is.
+    """Words about what is wrong; an empty string when nothing is."""
 
-    Args:
-        stuck_within: a final loss within this fraction of that of guessing is stuck there, unless
-            nothing better is possible, or the answers are better than guesses all the same.
-    """
-
-    def __init__(self, stuck_within: NotNegative = 0.01) -> None:
-        self._stuck_within = stuck_within
+    # A final loss within this fraction of that of guessing is stuck there, unless nothing better is
+    # possible, or the answers are better than guesses all the same.
+    stuck_within: NotNegative = 0.01
 
     def measure(self, run: Run) -> dict[str, Any]:
         before = _weights(run)
@@ -39,28 +37,20 @@ class Health(Metric):
         after = _weights(run)
         run.stepper.store(run.initial)
         metrics = run.parts.get("metrics", {})
+        silent = without_gradient(run.parts.get("fidelity", {}))
         words = [
             *(f"layer {name} never spikes" for name, rate in rates.items() if rate == 0),
-            *gradient_words(metrics.get("grad_norm"), "grad_norm" in metrics),
+            *(gradient_words(metrics["grad_norm"]) if "grad_norm" in metrics else []),
             *self.loss_words(run.parts.get("curves", {}), run.task),
+            *([f"no gradient reaches {', '.join(silent)}"] if silent else []),
         ]
-        silent = without_gradient(run.parts.get("fidelity", {}))
-        words += [f"no gradient reaches {', '.join(silent)}"] if silent else []
         if run.trained is not None:
-            words += [
-                f"{name} never moves" for name in never_moved(before, after) if name not in silent
-            ]
-        return {
-            "metrics": {
-                "firing_rate": float(np.mean(list(rates.values()))) if rates else None,
-                **{
-                    f"firing_rate_{layer}": rate
-                    for layer, rate in enumerate(rates.values())
-                    if len(rates) > 1
-                },
-            },
-            "health": "; ".join(words),
-        }
+            still = [name for name in before if np.array_equal(before[name], after[name])]
+            words += [f"{name} never moves" for name in still if name not in silent]
+        found = {"firing_rate": float(np.mean(list(rates.values()))) if rates else None}
+        if len(rates) > 1:
+            found |= {f"firing_rate_{layer}": rate for layer, rate in enumerate(rates.values())}
+        return {"metrics": found, "health": "; ".join(words)}
 
     def loss_words(self, curves: Mapping[str, Any], task: Task) -> list[str]:
         """What is wrong with the curves of training: mean loss and score of every epoch."""
@@ -70,7 +60,7 @@ class Health(Metric):
         if not all(math.isfinite(loss) for loss in losses):
             return ["loss is not finite"]
         guess = task.guess
-        slack = self._stuck_within * guess.loss
+        slack = self.stuck_within * guess.loss
         score = curves[task.answers.column][-1]
         gained = (score - guess.score) / (1 - guess.score) if guess.score < 1 else 0.0
         if abs(losses[-1] - guess.loss) <= slack < guess.loss - task.best_loss and gained < LEARNED:
@@ -78,10 +68,8 @@ class Health(Metric):
         return []
 
 
-def gradient_words(norm: float | None, measured: bool) -> list[str]:
+def gradient_words(norm: float | None) -> list[str]:
     """What is wrong with a gradient of this norm."""
-    if not measured:
-        return []
     if norm is None or not math.isfinite(norm):
         return ["gradient is not finite"]
     return ["gradient is zero"] if norm == 0 else []
@@ -95,11 +83,6 @@ def without_gradient(fidelity: Mapping[str, Mapping[str, float | None]]) -> list
         for name, found in fidelity.items()
         if found["cosine"] is None and found["rel_error"] == 1
     ]
-
-
-def never_moved(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of the weights that are the same, bit for bit, before and after training."""
-    return [name for name in before if np.array_equal(before[name], after[name])]
 
 
 def _weights(run: Run) -> dict[str, np.ndarray]:

@@ -1,13 +1,12 @@
 """Memory of a training step: XLA's account, the measured peak, and the eligibility traces."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +25,18 @@ REHEARSALS = 5
 SHORT_MIB, SHORT_FRACTION = 2.0, 0.1
 
 
+@dataclass
 class Memory(Metric):
-    """A pass of its own: one step from arguments to outputs above an idle baseline.
-
-    Args:
-        disagree_above: fraction by which the measured peak may differ from XLA's account.
-        slack_mib: MiB by which they may always differ.
-    """
+    """A pass of its own: one step from arguments to outputs above an idle baseline."""
 
     # The allocator's thresholds cannot be given back to glibc's own adaptation.
     disturbs_clock = True
 
-    def __init__(self, disagree_above: NotNegative = 0.25, slack_mib: NotNegative = 8.0) -> None:
-        self._disagree_above = disagree_above
-        self._slack_mib = slack_mib
+    disagree_above: NotNegative = 0.25  # fraction by which the peak may differ from XLA's account
+    slack_mib: NotNegative = 8.0  # MiB by which they may always differ
 
     def measure(self, run: Run) -> dict[str, Any]:
-        # The programs of a step run one after the other: the largest one is the step's need.
-        largest = max(
-            (program for program, _ in run.stepper.calls),
-            key=lambda program: program.memory_total(),
-        )
+        largest = run.stepper.largest()
         account, total = largest.memory(), largest.memory_total()
         peak, source = _peak_of_step(run)
         peak_mib = None if peak is None else peak / MIB
@@ -74,7 +64,7 @@ class Memory(Metric):
         # A step holds its temporaries: a smaller peak missed pages that were resident before.
         if peak < temp - max(SHORT_MIB, SHORT_FRACTION * temp):
             return f"measured peak {peak:.1f} MiB, below XLA's temporaries of {temp:.1f} MiB"
-        allowed = max(self._slack_mib, self._disagree_above * account)
+        allowed = max(self.slack_mib, self.disagree_above * account)
         if abs(peak - account) <= allowed:
             return ""
         return f"measured peak {peak:.1f} MiB, XLA's account {account:.1f} MiB"

@@ -1,15 +1,14 @@
 """Steady-state time of a training step, and the phases before it."""
 
-from __future__ import annotations
-
-import gc
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from bench.bounds import Count, NotNegative, Positive
-from bench.cell.contention import contention, usage
+from bench.cell.contention import Watch
 from bench.cell.statistics import low_quantile, median_interval, narrow_enough, steady
 from bench.cell.time_slices import TimeSlices
 from bench.metrics.base import Metric, Run
@@ -18,72 +17,64 @@ BLOCK_STEPS = 3
 BLOCK_S = 0.1
 LOOK_AGAIN = 1.2
 
+Clock = Callable[[], float]
 
+
+@dataclass
 class Timing(Metric):
     """Warm-up until two blocks of steps agree, then steps until the median is known well enough.
 
-    Each sample is one step, blocked on all of its outputs. Garbage collection waits meanwhile.
-
-    Args:
-        warmup_s: longest warm-up in seconds.
-        steady_within: two successive blocks agree when their medians differ by this fraction.
-        ci_width: sampling stops when the 95 % interval of the median is this fraction of it wide.
-        min_samples: fewest samples.
-        max_samples: most samples.
-        budget_s: longest sampling in seconds, once there are ``min_samples``; for these three times
-            as long, and then sampling stops with what there is.
-        least_s: shortest sampling in seconds, whatever the interval says; never above ``budget_s``.
-        against: ``bptt`` takes turns with BPTT of the same model afterwards, until the interval of
-            the ratio is ``ci_width`` wide, within ``budget_s``; None leaves that out.
+    Each sample is one step, blocked on all of its outputs.
     """
 
     reads_clock = True
 
-    def __init__(
-        self,
-        warmup_s: NotNegative = 5.0,
-        steady_within: NotNegative = 0.1,
-        ci_width: NotNegative = 0.05,
-        min_samples: Count = 15,
-        max_samples: Count = 500,
-        budget_s: Positive = 4.0,
-        least_s: NotNegative = 0.0,
-        against: Literal["bptt"] | None = None,
-    ) -> None:
-        self._warmup_s = warmup_s
-        self._steady_within = steady_within
-        self._ci_width = ci_width
-        self._min_samples = min_samples
-        self._max_samples = max_samples
-        self._budget_s = budget_s
-        self._least_s = min(least_s, budget_s)
-        self._against = against
+    warmup_s: NotNegative = 5.0  # longest warm-up
+    steady_within: NotNegative = 0.1  # two blocks agree when their medians differ by this fraction
+    ci_width: NotNegative = 0.05  # of the 95 % interval, as a fraction of the median, that will do
+    min_samples: Count = 15
+    max_samples: Count = 500
+    budget_s: Positive = 4.0  # longest sampling; three times as long for the fewest samples
+    least_s: NotNegative = 0.0  # shortest sampling, whatever the interval says
+    # Takes turns with BPTT of the same model afterwards, until the interval of the ratio is
+    # ``ci_width`` wide, within ``budget_s``; None leaves that out.
+    against: Literal["bptt"] | None = None
+
+    def __post_init__(self) -> None:
+        self.least_s = min(self.least_s, self.budget_s)
 
     def measure(self, run: Run) -> dict[str, Any]:
-        import jax
+        with TimeSlices() as turns:
+            parts = self._alone(run, turns)
+        if self.against and not turns.granted:
+            self._pair(run, parts)
+        return parts
 
-        from bench.cell.compilations import Compilations
+    def _alone(self, run: Run, turns: TimeSlices) -> dict[str, Any]:
+        """The cell's own time, in turns with another process where somebody grants them."""
+        from bench.cell.pairs import Side
 
-        batch = run.stepper.prepare(*run.batch)
-        self._values = run.stepper.values()
-        with TimeSlices() as self._turns:
-            warm, settled = self._warm_up(run, batch)
-            gc.collect()
-            gc.disable()
-            try:
-                with Compilations() as compilations:
-                    waited, before = self._turns.waited_s, usage()
-                    samples = self._sample(run, batch)
-                    after = usage()
-            finally:
-                gc.enable()
-        del self._values
-        waited = self._turns.waited_s - waited
+        side = Side(run.stepper, run.batch)
+
+        def step() -> float:
+            if turns.passed_on():
+                side.step()  # the caches are the other's: this one brings back the own
+            return side.step()
+
+        def clock() -> float:
+            """Seconds that ran while it was this process' turn."""
+            return time.perf_counter() - turns.waited_s
+
+        warm, settled = self._warm_up(step, clock)
+        waited = turns.waited_s
+        with Watch() as watch:
+            samples = self._sample(step, clock)
+        waited = turns.waited_s - waited
         median = float(np.median(samples))
         low, high = median_interval(samples)
         sequences = run.config.batch_size
         steps = sequences * run.config.n_steps
-        parts: dict[str, Any] = {
+        return {
             "metrics": {
                 "step_time_ms": 1e3 * median,
                 "step_time_ms_lo": 1e3 * low,
@@ -100,33 +91,25 @@ class Timing(Metric):
                 "warmup_steps": len(warm),
                 "timed_steps": len(samples),
                 "steady": float(settled),
-                **contention(before, after, waited, on_gpu=jax.default_backend() != "cpu"),
+                **watch.columns(waited),
             },
             "samples": {"step_time_ms": [1e3 * s for s in samples]},
+            **watch.invalid(),
         }
-        if compilations.count:
-            parts["invalid"] = (
-                f"{compilations.count} compilations inside the timed region: "
-                "its times are not those of a step"
-            )
-        if self._against and not self._turns.granted:
-            self._pair(run, parts)
-        return parts
 
     def _pair(self, run: Run, parts: dict[str, Any]) -> None:
         """Adds the ratio to BPTT's time, or a note why there is none."""
         from bench.cell.pairs import bptt_stepper, is_bptt, time_ratio
 
-        if is_bptt(run.config):
-            ratio = (1.0, 1.0, 1.0)
-        else:
+        ratio = (1.0, 1.0, 1.0)
+        if not is_bptt(run.config):
             try:
                 found = time_ratio(
                     run,
                     bptt_stepper(run),
-                    width=self._ci_width,
-                    budget_s=self._budget_s,
-                    least_s=self._least_s,
+                    width=self.ci_width,
+                    budget_s=self.budget_s,
+                    least_s=self.least_s,
                 )
             except Exception as error:
                 # A cell is worth its own time where BPTT cannot be built, or does not fit.
@@ -141,55 +124,40 @@ class Timing(Metric):
             zip(("time_vs_bptt", "time_vs_bptt_low", "time_vs_bptt_high"), ratio, strict=True)
         )
 
-    def _step_s(self, run: Run, batch: Any) -> float:
-        if self._turns.passed_on():
-            # The caches are the other's: this step brings back the own.
-            self._one_step_s(run, batch)
-        return self._one_step_s(run, batch)
-
-    def _clock(self) -> float:
-        """Seconds that ran while it was this process' turn."""
-        return time.perf_counter() - self._turns.waited_s
-
-    def _one_step_s(self, run: Run, batch: Any) -> float:
-        from bench.cell.stepper import timed
-
-        self._values, _, seconds = timed(run.stepper, self._values, batch)
-        return seconds
-
-    def _warm_up(self, run: Run, batch: Any) -> tuple[list[float], bool]:
-        began = self._clock()
+    def _warm_up(self, step: Clock, clock: Clock) -> tuple[list[float], bool]:
+        """Seconds of each step, and whether they have settled."""
+        began = clock()
         every: list[float] = []
         earlier: list[float] = []
         while True:
             block: list[float] = []
             while len(block) < BLOCK_STEPS or sum(block) < BLOCK_S:
-                block.append(self._step_s(run, batch))
+                block.append(step())
                 # A slow step is warm after a few, whatever the blocks say.
-                if len(every) + len(block) > 1 and self._clock() - began > self._warmup_s:
+                if len(every) + len(block) > 1 and clock() - began > self.warmup_s:
                     return every + block, False
             every += block
-            if earlier and steady(earlier, block, self._steady_within):
+            if earlier and steady(earlier, block, self.steady_within):
                 return every, True
             earlier = block
 
-    def _sample(self, run: Run, batch: Any) -> list[float]:
-        began = self._clock()
+    def _sample(self, step: Clock, clock: Clock) -> list[float]:
+        began = clock()
         samples: list[float] = []
-        look = self._min_samples
-        while len(samples) < self._max_samples:
-            samples.append(self._step_s(run, batch))
-            spent = self._clock() - began
-            if len(samples) < self._min_samples:
-                if spent > 3 * self._budget_s:
+        look = self.min_samples
+        while len(samples) < self.max_samples:
+            samples.append(step())
+            spent = clock() - began
+            if len(samples) < self.min_samples:
+                if spent > 3 * self.budget_s:
                     break
                 continue
-            if spent > self._budget_s:
+            if spent > self.budget_s:
                 break
             # Not after every sample: looking takes as long as a quick step, and who looks often
             # stops at a narrow interval by chance.
             if len(samples) >= look:
-                if spent >= self._least_s and narrow_enough(samples, self._ci_width):
+                if spent >= self.least_s and narrow_enough(samples, self.ci_width):
                     break
                 look = 1 + int(LOOK_AGAIN * len(samples))
         return samples

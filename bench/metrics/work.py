@@ -1,7 +1,5 @@
 """Work of a training step."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from bench.metrics.base import Metric, Run
@@ -13,12 +11,11 @@ class Work(Metric):
     """Operations and bytes from the traced program; the sweep makes the step's floor of them."""
 
     def measure(self, run: Run) -> dict[str, Any]:
-        from bench.cell.operations import Work as Count
-        from bench.cell.operations import work_of
+        from bench.cell import operations
 
-        total, traffic = Count(), 0.0
+        total, traffic = operations.Work(), 0.0
         for program, times in run.stepper.calls:
-            total = total.plus(work_of(program.jaxpr), times)
+            total = total.plus(operations.work_of(program.jaxpr), times)
             account = program.memory()
             traffic += times * (account["argument"] + account["output"]) * MIB
         return {

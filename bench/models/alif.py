@@ -1,7 +1,5 @@
 """Adaptive leaky integrate-and-fire layers: a threshold that each spike raises for a while."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import brainpy.state

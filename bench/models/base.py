@@ -1,7 +1,5 @@
 """What several models are made of."""
 
-# Hints are real here, not text: a constructor that inherits fields is asked for them elsewhere.
-
 from dataclasses import dataclass
 
 import brainpy.state
@@ -10,6 +8,7 @@ import braintools
 import brainunit as u
 import jax
 import jax.numpy as jnp
+from brainstate.nn import Module
 
 from bench.bounds import NotNegative, Positive
 
@@ -20,7 +19,7 @@ def full_current(tau: u.Quantity) -> u.Quantity:
 
 
 @dataclass(eq=False, repr=False)
-class Stack(brainstate.nn.Module):
+class Stack(Module):
     """Layers, each reading the one below, and a readout of the last.
 
     A subclass says what a layer is; one with settings of its own is a dataclass, and they are its
@@ -43,7 +42,7 @@ class Stack(brainstate.nn.Module):
         self.layers = self.made()
         self.readout = self.made_readout()
 
-    def layer(self, below: int) -> brainstate.nn.Module:
+    def layer(self, below: int) -> Module:
         """The module from ``below`` values to ``width`` of them."""
         raise NotImplementedError
 
@@ -52,11 +51,11 @@ class Stack(brainstate.nn.Module):
         """Outputs of a layer."""
         return self.n_hidden
 
-    def made(self) -> list[brainstate.nn.Module]:
+    def made(self) -> list[Module]:
         """The layers, the lowest first."""
         return [self.layer(n) for n in [self.n_in, *[self.width] * (self.n_layers - 1)]]
 
-    def made_readout(self) -> brainstate.nn.Module:
+    def made_readout(self) -> Module:
         """From the last layer to the outputs: a linear one."""
         return brainstate.nn.Linear(self.width, self.n_out)
 
@@ -85,7 +84,7 @@ class Spiking(Stack):
     recurrent_gain: NotNegative = 1.0
     tau_spread: NotNegative = 0.0
 
-    def made_readout(self) -> brainstate.nn.Module:
+    def made_readout(self) -> Module:
         return brainpy.state.LeakyRateReadout(self.n_hidden, self.n_out, tau=self.tau_out * u.ms)
 
     def tau(self) -> u.Quantity:
@@ -111,10 +110,10 @@ class Spiking(Stack):
         )
 
 
-class Driven(brainstate.nn.Module):
+class Driven(Module):
     """Neurons that get a linear function of ``[x, own spikes]`` as their current."""
 
-    def __init__(self, neuron: brainstate.nn.Module, linear: brainstate.nn.Module) -> None:
+    def __init__(self, neuron: Module, linear: Module) -> None:
         super().__init__()
         self.neuron, self.linear = neuron, linear
 
@@ -122,21 +121,13 @@ class Driven(brainstate.nn.Module):
         return self.neuron(self.linear(u.math.concatenate([x, self.neuron.get_spike()], axis=-1)))
 
 
-class Projected(brainstate.nn.Module):
+class Projected(Module):
     """Neurons that are driven through a projection of ``[x, own spikes]``.
 
-    Args:
-        neuron: of brainpy.state.
-        projection: to it.
-        strength: what becomes of the spikes on the way there; None for nothing.
+    ``strength`` is what becomes of the own spikes on the way.
     """
 
-    def __init__(
-        self,
-        neuron: brainstate.nn.Module,
-        projection: brainstate.nn.Module,
-        strength: brainstate.nn.Module | None = None,
-    ) -> None:
+    def __init__(self, neuron: Module, projection: Module, strength: Module | None = None) -> None:
         super().__init__()
         self.neuron, self.projection, self.strength = neuron, projection, strength
 

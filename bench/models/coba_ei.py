@@ -1,7 +1,5 @@
 """Excitatory and inhibitory neurons with conductances, whose weights keep their sign."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -10,6 +8,7 @@ import brainstate
 import braintools
 import brainunit as u
 import jax
+from brainstate.nn import Module
 
 from bench.bounds import Positive
 from bench.models.base import Spiking, full_current
@@ -19,16 +18,10 @@ EXCITATORY = 0.8  # share of the neurons
 REVERSAL = 5.0 * u.mV, -2.0 * u.mV  # of the two conductances; rest is 0 mV, the threshold 1 mV
 
 
-class Layer(brainstate.nn.Module):
+class Layer(Module):
     """Neurons, the first ``n_exc`` of them excitatory as inputs are, and their projections."""
 
-    def __init__(
-        self,
-        neuron: brainstate.nn.Module,
-        n_exc: int,
-        exc: brainstate.nn.Module,
-        inh: brainstate.nn.Module,
-    ) -> None:
+    def __init__(self, neuron: Module, n_exc: int, exc: Module, inh: Module) -> None:
         super().__init__()
         self.neuron, self.n_exc, self.exc, self.inh = neuron, n_exc, exc, inh
 

@@ -1,7 +1,5 @@
 """Leaky integrate-and-fire layers whose synapses are currents that decay exponentially."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import brainpy.state

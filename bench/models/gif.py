@@ -1,7 +1,5 @@
 """Generalised integrate-and-fire layers: currents that a spike starts, and a moving threshold."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import brainpy.state

@@ -1,16 +1,15 @@
 """Gated recurrent layers with a linear readout."""
 
-from __future__ import annotations
-
 import brainstate
 import braintools
 import jax
 import jax.numpy as jnp
+from brainstate.nn import Module
 
 from bench.models.base import Stack
 
 
-class GRUCell(brainstate.nn.Module):
+class GRUCell(Module):
     """A gated recurrent unit whose gates have matrices of their own, as the tutorials' cell has.
 
     ``z = s(W_z [x, h])``, ``r = s(W_r [x, h])``, ``h' = (1 - z) h + z tanh(W_h [x, r h])``. With

@@ -1,7 +1,5 @@
 """Leaky integrate-and-fire layers with delta synapses and a leaky readout."""
 
-from __future__ import annotations
-
 import brainpy.state
 import brainunit as u
 

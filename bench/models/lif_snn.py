@@ -1,7 +1,5 @@
 """The spiking tutorial's network as published: current input, neurons stepped twice a step."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import brainpy.state
@@ -9,6 +7,7 @@ import brainstate
 import braintools
 import brainunit as u
 import jax
+from brainstate.nn import Module
 
 from bench.bounds import Positive
 from bench.models.base import Driven, Stack
@@ -43,5 +42,5 @@ class LIFSNN(Stack):
         )
         return SteppedTwice(brainpy.state.LIF(self.n_hidden, tau=self.tau_mem * u.ms), linear)
 
-    def made_readout(self) -> brainstate.nn.Module:
+    def made_readout(self) -> Module:
         return brainpy.state.LeakyRateReadout(self.n_hidden, self.n_out, tau=self.tau_out * u.ms)

@@ -1,11 +1,10 @@
 """Linear recurrent units: a complex decay for each unit, element by element."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import brainstate
 import jax
+from brainstate.nn import Module
 
 from bench.bounds import NotNegative, Positive
 from bench.models.base import Stack
@@ -13,7 +12,7 @@ from core.errors import Refusal
 from core.nn.layers import LRUCell
 
 
-class Block(brainstate.nn.Module):
+class Block(Module):
     """``x + gelu(LRU(x))``."""
 
     def __init__(self, n: int, r_min: float, r_max: float) -> None:
@@ -40,7 +39,7 @@ class LRU(Stack):
             raise Refusal("r_min < r_max < 1", f"{self.r_min}, {self.r_max}", what="r_min, r_max")
         super().__post_init__()
 
-    def made(self) -> list[brainstate.nn.Module]:
+    def made(self) -> list[Module]:
         blocks = super().made()
         return [brainstate.nn.Linear(self.n_in, self.n_hidden), *blocks]
 

@@ -1,8 +1,7 @@
 """LSTM layers with a linear readout."""
 
-from __future__ import annotations
-
 import brainstate
+from brainstate.nn import Module
 
 from bench.models.base import Stack
 
@@ -10,5 +9,5 @@ from bench.models.base import Stack
 class LSTM(Stack):
     """LSTM cells of brainstate."""
 
-    def layer(self, below: int) -> brainstate.nn.Module:
+    def layer(self, below: int) -> Module:
         return brainstate.nn.LSTMCell(below, self.n_hidden)

@@ -1,17 +1,16 @@
 """Recurrent trace units: pairs of states that turn and decay, read through a nonlinearity."""
 
-from __future__ import annotations
-
 import math
 
 import brainstate
 import jax
 import jax.numpy as jnp
+from brainstate.nn import Module
 
 from bench.models.base import Stack
 
 
-class RTUCell(brainstate.nn.Module):
+class RTUCell(Module):
     """``h = r e^{i theta} h + sqrt(1 - r^2) W x`` in two real states, and ``relu`` of both.
 
     The output of ``n`` pairs has twice as many numbers.

@@ -1,7 +1,5 @@
 """Spiking layers whose own synapses tire, or first grow stronger, as they are used."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

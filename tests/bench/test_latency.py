@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from bench.backends.base import Trainee
+from bench.backends.base import ModelTrainee
 from bench.metrics.latency import Latency, steps_of
 from tests.bench.test_metrics import built
 
@@ -73,7 +73,7 @@ def test_what_has_no_stream_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         "note": "no latency: a stream learns at every step: expected update_every=1; got sequence"
     }
     run = built(*TINY, "algo=d_rtrl", "batch_size=1")
-    monkeypatch.setattr(type(run.trainee), "stream", Trainee.stream)
+    monkeypatch.setattr(type(run.trainee), "stream", ModelTrainee.stream)
     assert Latency().measure(run) == {
         "note": "no latency: the steps of this backend cannot be called one by one"
     }

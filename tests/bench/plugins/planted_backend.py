@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from bench.backends.base import Backend, StepResult, Trainee
+from bench.backends.base import Backend, ModelTrainee, StepResult
 
 HELD_MIB = 200
 SLEEP_S = 0.2
@@ -18,11 +18,11 @@ class Planted(Backend):
     def __init__(self, truth: str) -> None:
         self._truth = truth
 
-    def trainee(self, model: Any, config: Mapping[str, Any]) -> Trainee:
+    def trainee(self, model: Any, config: Mapping[str, Any]) -> ModelTrainee:
         return PlantedTrainee(model, self._truth)
 
 
-class PlantedTrainee(Trainee):
+class PlantedTrainee(ModelTrainee):
     def __init__(self, model: Any, truth: str) -> None:
         import brainstate
         import jax.numpy as jnp
