@@ -119,6 +119,7 @@ def reference(config: Config) -> tuple[dict[str, np.ndarray], np.ndarray]:
 def wide() -> Any:
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
         yield
+    jax.config.update("jax_enable_x64", False)  # which building a cell has set for good
 
 
 @pytest.mark.parametrize("batching", ["manual", "vmap", "single"])
