@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,72 +21,49 @@ from bench.sweep.provenance import CACHE_VARIABLE
 SHOWN = 80
 
 
-@dataclass
-class Outcome:
-    """What came back from a cell's process.
-
-    Attributes:
-        status: one of the record's statuses.
-        reason: why it is not ok, or what has to be known about it, in words.
-        parts: the record's parts that were measured before the process ended.
-        phase: what the process was doing last.
-        phases: seconds spent in each phase.
-        wall_s: seconds from start to end of the process.
-        garbage: what it reported that is no report, the first of it, in words; empty if nothing.
-    """
-
-    status: str = "crashed"
-    reason: str = ""
-    parts: dict[str, Any] = field(default_factory=dict)
-    phase: str = "start"
-    phases: dict[str, float] = field(default_factory=dict)
-    wall_s: float = 0.0
-    garbage: str = ""
-
-    def hear(self, line: bytes) -> str:
-        """Takes over what its process reports in a line; returns the phase that begins, if any."""
-        try:
-            message = _message(line)
-        except ValueError as error:
-            self.garbage = self.garbage or str(error)
-            return ""
-        record.merge(self.parts, message.get("parts", {}))
-        if "status" in message:
-            self.status = message["status"]
-            self.reason = record.one_line(message["reason"])
-        return str(message.get("phase", ""))
-
-
 def run_cell(
     cell: Cell,
+    result: dict[str, Any],
     log: Path,
     on_phase: Callable[[str], None] = lambda phase: None,
     module: str = "bench.cell.worker",
     **more: Any,
-) -> Outcome:
-    """Runs one cell in a fresh process; it raises only when it is interrupted itself.
+) -> None:
+    """Runs one cell in a fresh process and fills its record, whatever happens to the process.
 
     Args:
         cell: whose limits its process is kept to.
+        result: its record; gets a status, a reason in words where it is not ok, and what was
+            measured before the process ended, with the seconds that it spent in each phase.
         log: file that gets the process' output, the last MiB of it.
         on_phase: told the name of every phase as it begins.
         module: what runs in the process, with what it is told beside the cell.
     """
     config, memory_bytes = cell.config, processes.memory_cap(cell.config.limits)
     job = {"config": config.plain(), "choices": cell.choices, "memory_bytes": memory_bytes, **more}
-    outcome = Outcome()
     started = entered = time.monotonic()
+    running, phases = "start", dict[str, float]()
+    garbage: list[str] = []
 
     def enter(phase: str) -> None:
-        nonlocal entered
-        now, last = time.monotonic(), outcome.phase
-        outcome.phases[last] = outcome.phases.get(last, 0.0) + now - entered
-        outcome.phase, entered = phase, now
+        nonlocal entered, running
+        now = time.monotonic()
+        phases[running] = phases.get(running, 0.0) + now - entered
+        running, entered = phase, now
 
     def on_line(line: bytes) -> None:
-        if phase := outcome.hear(line):
-            enter(phase)
-            on_phase(phase)
+        try:
+            message = _message(line)
+        except ValueError as error:
+            garbage.append(str(error))
+            return
+        record.merge(result, message.get("parts", {}))
+        if "status" in message:
+            result["status"] = message["status"]
+            result["reason"] = record.one_line(message["reason"])
+        if "phase" in message:
+            enter(message["phase"])
+            on_phase(message["phase"])
 
     try:
         end = child.run(
@@ -100,19 +76,22 @@ def run_cell(
             memory_bytes=memory_bytes,
         )
     except OSError as error:  # no process or descriptor is left, or no such interpreter
-        outcome.reason = f"its process could not be started: {error}"
-        _save(log, f"{outcome.reason}\n".encode())
-        return outcome
-    enter(outcome.phase)
-    outcome.wall_s = time.monotonic() - started
+        result["reason"] = f"its process could not be started: {error}"
+        _save(log, f"{result['reason']}\n".encode())
+        return
+    enter(running)
+    took = {"wall_s": round(time.monotonic() - started, 3), "phases": phases}
+    record.merge(result, {"provenance": took})
     _save(log, end.output)
-    if outcome.status == "crashed" and not outcome.reason:
-        _conclude(outcome, end, config.limits.deadline_s)
-    if outcome.garbage:
-        outcome.status = "invalid" if outcome.status in record.FINE else outcome.status
-        said = f"its process reported what is no part of a record: {outcome.garbage}"
-        outcome.reason = "; ".join(filter(None, [outcome.reason, said]))
-    return outcome
+    if result["status"] == "crashed" and not result["reason"]:
+        part = "compile" if running in record.COMPILE_PHASES else "run"
+        where = f"at {part} (phase {running})"
+        result["status"], result["reason"] = _ended(end, where, config.limits.deadline_s)
+    if garbage:
+        if result["status"] in record.FINE:
+            result["status"] = "invalid"
+        said = f"its process reported what is no part of a record: {garbage[0]}"
+        result["reason"] = "; ".join(filter(None, [result["reason"], said]))
 
 
 def _save(log: Path, output: bytes) -> None:
@@ -141,31 +120,26 @@ def _message(line: bytes) -> dict[str, Any]:
     return message
 
 
-def _conclude(outcome: Outcome, end: child.End, deadline_s: float) -> None:
-    """Sets status and reason of a process that did not report its own end."""
-    part = "compile" if outcome.phase in record.COMPILE_PHASES else "run"
-    where = f"at {part} (phase {outcome.phase})"
+def _ended(end: child.End, where: str, deadline_s: float) -> tuple[str, str]:
+    """Status and reason of a process that did not report its own end."""
     code, printed = end.code, end.output.lower()
     last = record.one_line(end.last_line())[:300]
     if end.late:
-        outcome.status = "timeout"
-        outcome.reason = f"no result after {deadline_s:g} s (deadline), {where}"
-    elif end.held:
-        outcome.status = "oom"
-        outcome.reason = f"held {end.held / 2**30:.2f} GiB, above the memory cap, {where}"
-    elif code == -signal.SIGABRT and (b"bad_alloc" in printed or b"out of memory" in printed):
-        outcome.status = "oom"
-        outcome.reason = f"{last}, {where}"
-    elif code is None:
-        outcome.reason = f"its process does not end, not even by signal 9, {where}"
-    elif code < 0:
-        outcome.reason = f"ended by {_signal(-code)}, {where}"
-        if code == -signal.SIGABRT and printed.strip():
-            outcome.reason += f": {last}"
-        if code == -signal.SIGKILL:
-            outcome.reason += "; the kernel does this when memory runs out"
-    else:
-        outcome.reason = f"exited with status {code} and no result, {where}: {last}"
+        return "timeout", f"no result after {deadline_s:g} s (deadline), {where}"
+    if end.held:
+        return "oom", f"held {end.held / 2**30:.2f} GiB, above the memory cap, {where}"
+    if code == -signal.SIGABRT and (b"bad_alloc" in printed or b"out of memory" in printed):
+        return "oom", f"{last}, {where}"
+    if code is None:
+        return "crashed", f"its process does not end, not even by signal 9, {where}"
+    if code >= 0:
+        return "crashed", f"exited with status {code} and no result, {where}: {last}"
+    reason = f"ended by {_signal(-code)}, {where}"
+    if code == -signal.SIGABRT and printed.strip():
+        reason += f": {last}"
+    if code == -signal.SIGKILL:
+        reason += "; the kernel does this when memory runs out"
+    return "crashed", reason
 
 
 def _signal(number: int) -> str:

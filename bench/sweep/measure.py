@@ -28,11 +28,8 @@ def measured(
 ) -> dict[str, Any]:
     """The record of one cell, run in a process of its own unless it is skipped."""
     result = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
-    own = result["provenance"] = {
-        **provenance.describe(cell),
-        "load_before": _load(),
-        "wall_s": 0.0,
-    }
+    own = {**provenance.describe(cell), "load_before": _load()}
+    result["provenance"] = {"wall_s": 0.0, **own}
     if reason := why_skipped(cell):
         return {**result, "status": "skipped", "reason": reason}
     beside = OtherCells(cell.config.device.platform)
@@ -41,14 +38,9 @@ def measured(
         on_phase(phase)
         beside.phase(phase)
 
-    outcome = launch.run_cell(cell, folder.cells / f"{key}.log", phase_begins)
-    record.merge(result, outcome.parts)
-    result["provenance"] |= {
-        **own,  # whatever a cell's process says about itself
-        "load_after": _load(),
-        "wall_s": round(outcome.wall_s, 3),
-        "phases": outcome.phases,
-    }
+    launch.run_cell(cell, result, folder.cells / f"{key}.log", phase_begins)
+    # Whatever a cell's process says about itself.
+    result["provenance"] |= {**own, "load_after": _load()}
     if beside.most is not None:
         result["metrics"]["shared_with"] = beside.most
     if provenance.code_changed(cell):
@@ -61,23 +53,22 @@ def measured(
             ),
         }
     _add_floor(result, folder, cell)
-    reason = outcome.reason
-    if outcome.status not in record.FINE:
-        reason = f"{reason} [log: {result['log']}]"
-    return {**result, "status": outcome.status, "reason": reason}
+    if result["status"] not in record.FINE:
+        result["reason"] += f" [log: {result['log']}]"
+    return result
 
 
 def timed_again(cell: Cell, result: dict[str, Any], folder: Folder) -> dict[str, Any]:
     """The record with the times of another process, where those were disturbed less."""
-    alone = cell.having(metric={"timing": cell.config.metric["timing"]})
-    beside, log = OtherCells(cell.config.device.platform), folder.cells / f".{result['key']}.log"
+    key, alone = result["key"], cell.having(metric={"timing": cell.config.metric["timing"]})
+    again = record.blank(key, None, {}, {})
+    beside, log = OtherCells(cell.config.device.platform), folder.cells / f".{key}.log"
     load = _load()
-    outcome = launch.run_cell(alone, log, beside.phase)
+    launch.run_cell(alone, again, log, beside.phase)
     log.unlink(missing_ok=True)
-    metrics = outcome.parts.get("metrics", {})
-    if outcome.status != "ok" or not _quieter(metrics, result["metrics"]):
+    if again["status"] != "ok" or not _quieter(again["metrics"], result["metrics"]):
         return result
-    record.merge(result, {part: outcome.parts.get(part, {}) for part in ("metrics", "samples")})
+    record.merge(result, {part: again[part] for part in ("metrics", "samples")})
     result["metrics"]["shared_with"] = beside.most
     _add_floor(result, folder, cell)
     result["provenance"]["timed_again"] = {"load_before": load, "load_after": _load()}

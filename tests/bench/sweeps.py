@@ -18,7 +18,6 @@ from bench.command import cli
 from bench.sweep import launch, measure, provenance, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
-from bench.sweep.launch import Outcome
 from bench.sweep.provenance import ROOT
 
 FAULTS = (
@@ -33,9 +32,9 @@ FAULTS = (
 def plant(setattr_: Callable[[object, str, Any], None]) -> None:
     real = launch.run_cell
 
-    def run_cell(cell: Cell, *args: Any) -> Outcome:
+    def run_cell(cell: Cell, *args: Any) -> None:
         fault = FAULTS[cell.config.seed % len(FAULTS)]
-        return real(cell, *args, module="tests.bench.planted_worker", fault=fault)
+        real(cell, *args, module="tests.bench.planted_worker", fault=fault)
 
     setattr_(launch, "run_cell", run_cell)
     setattr_(measure, "rates_here", lambda *_: {})
@@ -64,9 +63,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seeds: list[int] = []
     planted_run = launch.run_cell
 
-    def run_cell(cell: Cell, *args: Any) -> Outcome:
+    def run_cell(cell: Cell, *args: Any) -> None:
         seeds.append(cell.config.seed)
-        return planted_run(cell, *args)
+        planted_run(cell, *args)
 
     monkeypatch.setattr(launch, "run_cell", run_cell)
     return seeds

@@ -16,7 +16,6 @@ from bench.command import cli
 from bench.sweep import launch, measure, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
-from bench.sweep.launch import Outcome
 from bench.sweep.sweep import in_random_order
 
 QUIET = {"contended": False, "other_cores": 0.01, "step_time_ms": 1.0}
@@ -84,10 +83,10 @@ def run(
     """The record of a cell whose processes find these times, and the metrics they were asked."""
     asked = []
 
-    def run_cell(cell: Cell, log: Path, on_phase: Any) -> Outcome:
+    def run_cell(cell: Cell, result: dict[str, Any], log: Path, on_phase: Any) -> None:
         asked.append(list(cell.config.metric))
         on_phase("timing")
-        return Outcome("ok", parts={"metrics": dict(times[len(asked) - 1])})
+        result |= {"status": "ok", "metrics": dict(times[len(asked) - 1])}
 
     monkeypatch.setattr(launch, "run_cell", run_cell)
     monkeypatch.setattr(sweep, "machine_is_quiet", lambda: quiet)

@@ -6,12 +6,13 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.sweep import launch, machine_rates, provenance, record, sweep
+from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
-from bench.sweep.launch import Outcome
 from bench.sweep.machine_rates import RATES, rates_here
 from bench.sweep.sweep import build_report
 from tests.bench.sweeps import cells_of, plant, records, run
@@ -23,20 +24,26 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plant(monkeypatch.setattr)
 
 
-def planted_outcomes(monkeypatch: pytest.MonkeyPatch, what: Callable[[int], Outcome]) -> None:
+def planted_outcomes(
+    monkeypatch: pytest.MonkeyPatch, what: Callable[[int], dict[str, Any]]
+) -> None:
     """Cells without processes: what comes of one is chosen by its seed."""
-    monkeypatch.setattr(launch, "run_cell", lambda cell, *_: what(cell.config.seed))
+
+    def run_cell(cell: Cell, result: dict[str, Any], *_: object) -> None:
+        record.merge(result, {"status": "ok", **what(cell.config.seed)})
+
+    monkeypatch.setattr(launch, "run_cell", run_cell)
 
 
 def test_what_goes_wrong_in_this_process_costs_one_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(seed: int) -> Outcome:
+    def fails(seed: int) -> dict[str, Any]:
         if seed == 5:
             raise BlockingIOError(11, "Resource temporarily unavailable")
         if seed == 10:
             raise RecursionError("maximum recursion depth exceeded")
-        return Outcome("ok")
+        return {}
 
     planted_outcomes(monkeypatch, fails)
     assert run(cells_of("seed=0,5,10,15"), tmp_path / "out") == 1
@@ -55,9 +62,7 @@ def test_a_cell_says_nothing_about_where_it_is_filed(
     mine.write_text("mine")
     planted_outcomes(
         monkeypatch,
-        lambda seed: Outcome(
-            "ok", parts={"provenance": {"identity": "../../mine", "device": "cpu", "code": "x"}}
-        ),
+        lambda seed: {"provenance": {"identity": "../../mine", "device": "cpu", "code": "x"}},
     )
     (cell,) = cells_of("seed=0")
     assert run([cell], tmp_path / "out") == 0
@@ -70,7 +75,7 @@ def test_a_cell_says_nothing_about_where_it_is_filed(
 def test_a_title_may_look_like_markup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    planted_outcomes(monkeypatch, lambda seed: Outcome("ok"))
+    planted_outcomes(monkeypatch, lambda seed: {})
     cells = [replace(cell, apart=("path=[/x]",)) for cell in cells_of("seed=0")]
     assert run(cells, tmp_path / "out") == 0
     assert capsys.readouterr().out.count("path=[/x]") == 2
