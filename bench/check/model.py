@@ -6,7 +6,6 @@ algorithm beside BPTT's, in float64 on a small batch.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,7 +37,7 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
         model = model_of(config, task)
     except (ValueError, TypeError, ImportError, AttributeError) as error:
         raise BadInput.quoting("model", error) from error
-    (xs, ys), *_ = itertools.islice(task.batches(0), 1)
+    xs, ys = next(iter(task.batches(0)))
     weights = {
         path: jax.tree.map(np.array, state.value)
         for path, state in model.states(brainstate.ParamState).items()

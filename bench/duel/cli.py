@@ -94,7 +94,6 @@ def parse(arguments: Sequence[str]) -> Options:
         budget_s=_number("budget_s", own["budget_s"], bounds.Positive, 1800),
         out=Path(own["out"]).resolve(),
         order_seed=_number("order_seed", own["order_seed"], Seed | None, 0),
-        # In the order typed.
         cells=list(overrides.combinations([overrides.parse(argument) for argument in rest])),
     )
 
@@ -160,19 +159,17 @@ def _run_pairs(
     options: Options, sides: dict[str, Tree], state: dict[str, Any], order: random.Random
 ) -> None:
     """Asks for a decision, runs the pairs that it wants, and again; marks the state as over."""
-    started, done = time.monotonic(), 0
+    started = time.monotonic()
     while wanted := _decide(options.out, state)["wanted"]:
         batch = [want for want in wanted for _ in range(want["pairs"])]
         order.shuffle(batch)
         for want in batch:
-            elapsed = time.monotonic() - started
+            elapsed, done = time.monotonic() - started, len(state["pairs"])
             if done and elapsed + elapsed / done > options.budget_s:
                 state["over"] = True
                 return
-            number = len(state["pairs"])
-            pair = _pair(options, sides, want["cell"], number, order)
+            pair = _pair(options, sides, want["cell"], done, order)
             state["pairs"].append({**pair, "round": want["round"]})
-            done += 1
             _tell(state, elapsed, options.budget_s)
             write_json(options.out / "duel.json", state)
     state["over"] = True
@@ -186,7 +183,6 @@ def _pair(
     order.shuffle(names)
     # One thread: a step that waits for the other cores measures who else is on them.
     threads = os.environ.get("NPROC", "1")
-
     with Referee(order.randrange(2**32), one_core=threads == "1") as referee, ExitStack() as stack:
         running = {}
         for name in names:
