@@ -104,7 +104,7 @@ def trace_step(
     trainable = {v for v in params if _moves(program.avals[v])}
     prelude = [eqn for eqn in program.equations if data.isdisjoint(eqn.variables)]
     body = [eqn for eqn in program.equations if not data.isdisjoint(eqn.variables)]
-    rules: dict[int, Any] = {}
+    rules: dict[Any, Any] = {}
     spelled, avals = differential(prelude, program.avals, trainable, rules)
     for eqn in spelled:
         from_params = [v for v in eqn.variables if v in trainable]

@@ -111,7 +111,7 @@ class Graph:
     settings: Mapping[Any, Any] = field(default_factory=dict)  # what else the environment said
     shown: tuple[int, ...] = ()  # states whose new values are outputs behind the model's
     parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # states of one array
-    rules: dict[int, Any] = field(default_factory=dict)  # what `differential` found of equations
+    rules: dict[Any, Any] = field(default_factory=dict)  # what `differential` found of equations
     sample: Graph | None = None  # of one sample, when the step is mapped over a batch
 
     def over_samples(self, size: int) -> Graph:

@@ -28,7 +28,6 @@ from core.equations.program import (
     aval_of,
     bind,
     flatten_jaxpr,
-    traced,
 )
 
 __all__ = ["RULES", "differential", "is_real", "tangent", "unrolled"]
@@ -54,7 +53,7 @@ def differential(
     equations: Iterable[Equation],
     avals: Mapping[int, Any],
     moving: Iterable[int],
-    known: dict[int, Program | None],
+    known: dict[Any, Program | None],
 ) -> tuple[tuple[Equation, ...], dict[int, Any]]:
     """The equations with rules, branches and loops written out, and the avals of all variables.
 
@@ -62,7 +61,7 @@ def differential(
       equations: in execution order.
       moving: variables with respect to which is differentiated; what they do not reach stays as it
         is.
-      known: programs by the id of the equation's parameters, to be kept between calls; filled.
+      known: programs by the equation's parameters, to be kept between calls; filled.
     """
     writer = _Differential(avals, moving, known)
     for eqn in equations:
@@ -72,7 +71,7 @@ def differential(
 
 class _Differential(Writer):
     def __init__(
-        self, avals: Mapping[int, Any], moving: Iterable[int], known: dict[int, Program | None]
+        self, avals: Mapping[int, Any], moving: Iterable[int], known: dict[Any, Program | None]
     ) -> None:
         super().__init__(avals)
         self.moving, self.known = set(moving), known
@@ -84,7 +83,7 @@ class _Differential(Writer):
         if program is not None:
             # Moving operands under a name of their own: inside, the shape of a parameter is not
             # free.
-            inputs = [self._copied(eqn, v) for v in dict.fromkeys(eqn.variables)]
+            inputs = [self._copied(eqn, a) for a in eqn.inputs]
             outputs = [v for v in eqn.outputs if eqn.name not in RULES or is_real(self.avals[v])]
             self.graft(program, inputs, outputs, eqn.source_info)
             return
@@ -95,20 +94,24 @@ class _Differential(Writer):
     def _moves(self, a: Atom) -> bool:
         return isinstance(a, int) and a in self.moving and is_real(self.avals[a])
 
-    def _copied(self, eqn: Equation, v: int) -> int:
-        if not self._moves(v):
-            return v
-        own = self.fresh(self.avals[v])
-        self.copy(v, own, eqn.source_info)
+    def _copied(self, eqn: Equation, a: Atom) -> Atom:
+        if not isinstance(a, int) or not self._moves(a):
+            return a
+        own = self.fresh(self.avals[a])
+        self.copy(a, own, eqn.source_info)
         return own
 
     def _program(self, eqn: Equation) -> Program | None:
-        key, rule = id(eqn.params), eqn.name in RULES
+        """Of all operands: a function that is called twice has the same parameters there, and may
+        be given other constants."""
+        rule = eqn.name in RULES
         if not rule and eqn.name not in _STANDING:
             return None
+        key = (id(eqn.params), *(isinstance(a, int) for a in eqn.inputs))
         if key not in self.known:
             f = tangent(eqn, self.avals) if rule else _STANDING[eqn.name](eqn.params)
-            self.known[key] = None if f is None else traced(f, eqn, self.avals)
+            like = [_like(self.avals, a) for a in eqn.inputs]
+            self.known[key] = None if f is None else flatten_jaxpr(jax.make_jaxpr(f)(*like))
         return self.known[key]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import brainstate
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 
@@ -74,7 +75,29 @@ def silent(v: Any) -> Any:
 
 silent.defjvp(lambda p, t: (silent(p[0]), jnp.zeros_like(t[0])))
 
+
+@jax.custom_jvp
+def steep(v: Any, steepness: Any) -> Any:
+    return (v >= 0).astype(v.dtype)
+
+
+steep.defjvp(lambda p, t: (steep(*p), p[1] * t[0] / (1 + 2 * p[0] ** 2)))
+
+
+@jax.jit
+def jitted(v: Any, steepness: Any) -> Any:
+    """Traced once, however often it is called."""
+    return steep(v, steepness)
+
+
+def called_again(v: Any) -> Any:
+    """With constants, and with a number that depends on data."""
+    half = 0.5 + 0 * lax.stop_gradient(v).sum()
+    return jitted(v, np.float64(2)) + jitted(v, half) + jitted(v, np.float64(3))
+
+
 FUNCTIONS = {
+    "called again": called_again,
     "jvp": jvp_spike,
     "vjp": vjp_spike,
     "straight through": lambda v: v + lax.stop_gradient(jnp.round(v) - v),
