@@ -73,8 +73,8 @@ class Context:
             f"{machines} machines" if machines > 1 else "",
             processors.pop() if machines < 2 and len(processors) == 1 else "",
         ]))  # fmt: skip
-        self.first = [d for d in drawings if d[0].place == "first"]
-        self.more = [d for d in drawings if d[0].place != "first"]
+        self.first = [d for d in drawings if d[0].first]
+        self.more = [d for d in drawings if not d[0].first]
         if len(self.first) == 1 and self.more:  # nothing was trained: growth beside the costs
             self.first.append(self.more.pop(0))
         self.contests = [(m, tables.contest(m, i)) for i, m in enumerate(study.contests, 1)]

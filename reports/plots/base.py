@@ -46,9 +46,6 @@ LABELS = {
 MOST_LINES = 5  # of a name; more would leave no room for the drawing
 
 
-Place = Literal["first", "more"]
-
-
 class NotDrawn(EtraceError):
     """The records hold too little for this plot; the text says what is lacking."""
 
@@ -64,7 +61,7 @@ class Plot:
         caption: how to read it.
         data: the numbers drawn, as the reader may copy them.
         draw: paints onto an empty axes; title and legend are added.
-        place: on the first screen, or after the tables.
+        first: on the first screen, else after the tables.
     """
 
     name: str
@@ -73,7 +70,7 @@ class Plot:
     caption: str
     data: pd.DataFrame
     draw: Callable[[Axes], None]
-    place: Place = "more"
+    first: bool = False
 
     def figure(self) -> Figure:
         """The drawing, laid out."""
@@ -220,9 +217,9 @@ def note(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:
     axes.text(x, y, text, fontsize=6.5, color="#77777f", **options)
 
 
-def place(study: Study, setting: Setting) -> Place:
-    """What is answered for on the first screen is drawn there."""
-    return "first" if any(setting is group[0] for group in study.facts.groups) else "more"
+def leads(study: Study, setting: Setting) -> bool:
+    """Whether a setting is answered for on the first screen, so that it is drawn there."""
+    return any(setting is group[0] for group in study.facts.groups)
 
 
 def by_turns(ways: Sequence[Way]) -> bool:

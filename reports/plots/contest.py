@@ -32,7 +32,7 @@ def make(study: Study) -> list[Plot]:
                            for e in sorted(match.entries, key=lambda e: (-e.mean, e.name))
                            for seed, value in e.scores.items()]),
         draw=partial(_draw, match=match),
-        place="first" if i == 1 else "more",
+        first=i == 1,
     ) for i, match in enumerate(found, 1)]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def make(study: Study) -> list[Plot]:
             caption=_caption(setting, data) + base.left_out(len(shown), len(placed), "ways"),
             data=data,
             draw=partial(_draw, setting=setting, data=shown, time=time, styles=styles),
-            place=base.place(study, setting),
+            first=base.leads(study, setting),
         ))  # fmt: skip
     if not drawn:
         raise NotDrawn("no setting has two ways with both time and memory")
@@ -97,8 +97,8 @@ def _draw(
               linewidth=1.2, zorder=1, label="_")  # fmt: skip
     starred = data["way"] + np.where(data["contended"], "*", "")
     looks = {told: styles[way] for told, way in zip(starred, data["way"], strict=True)}
-    points = data.assign(way=starred, why=data["way"].map(setting.answer.why).fillna("").ne(""))
+    points = data.assign(way=starred, open=[bool(setting.answer.why.get(w)) for w in data["way"]])
     if time == STEP:  # one process has an interval but within itself
         ends = [f"{time}_lo", f"{time}_hi"]
         points[ends] = points[ends].where(points["processes"] > 1)
-    base.draw(axes, points, looks, time, setting.memory, kind="marks", hollow="why")
+    base.draw(axes, points, looks, time, setting.memory, kind="marks", hollow="open")

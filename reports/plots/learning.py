@@ -31,7 +31,7 @@ def make(study: Study) -> list[Plot]:
         y = next((name for name in CURVES if points[name].notna().any()), None)
         if y:
             points = points.dropna(subset=[y])
-            drawn.append(_plot(setting, points, y, len(drawn) + 1, base.place(study, setting)))
+            drawn.append(_plot(setting, points, y, len(drawn) + 1, base.leads(study, setting)))
     if not drawn:
         raise NotDrawn(f"no record holds a learning curve of {LEAST_EPOCHS} epochs or more")
     return drawn
@@ -67,7 +67,7 @@ def _most_telling(setting: Setting) -> list[Way]:
     return [w for w in ways if w in ranked[:MOST_SERIES]]
 
 
-def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, place: base.Place) -> Plot:
+def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bool) -> Plot:
     shown = [w for w in setting.ways if w.name in set(points["way"])]
     learned = [w.learned for w in shown if w.learned]
     chance = learned[0].chance
@@ -84,9 +84,9 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, place: ba
     caption = " ".join(filter(None, [
         "Thin: each seed; thick: their median." if several else "One seed.",
         "Evaluation is not counted as training time.",
-        "" if not busy else "The machine was busy, so time is by turns with BPTT."
-        if time == IN_BPTT else
-        "Times were measured under contention, so how far the curves lie apart says little.",
+        busy and (
+            "The machine was busy, so time is by turns with BPTT." if time == IN_BPTT else
+            "Times were measured under contention, so how far the curves lie apart says little."),
         batchings and f"Batching: {batchings}.",
         "Each at its best learning rate." if any(f.n_lr > 1 for f in learned) else "",
     ]))  # fmt: skip
@@ -101,7 +101,7 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, place: ba
         data=data,
         draw=partial(_draw, points=data, chance=chance,
                      styles={w.name: methods[w.method] for w in shown}),
-        place=place,
+        first=first,
     )  # fmt: skip
 
 
