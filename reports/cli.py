@@ -118,8 +118,9 @@ def duel(chosen: Namespace) -> int:
         verdict = {"json": json.dumps(decision, indent=1), "txt": as_text(decision),
                    "md": as_markdown(decision, state)}  # fmt: skip
     except (FileNotFoundError, LookupError, TypeError, AttributeError, ValueError) as why:
+        absent = isinstance(why, FileNotFoundError)
         raise InputError("a folder with the duel.json of a duel",
-                         f"{file}, which is none ({type(why).__name__}: {why})",
+                         f"{file}, which {'is not there' if absent else f'is none ({why!r})'}",
                          "`python -m bench.duel base=main` makes one.") from None  # fmt: skip
     for ending, words in verdict.items():
         tell(words, chosen.folder / f"verdict.{ending}")
