@@ -81,12 +81,13 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
         points[time] = points["epoch"] * points["way"].map(ratio)
     several = points.groupby("way")["seed"].nunique(dropna=False).max() > 1
     batchings = ", ".join(sorted({w.batching for w in shown if w.name != w.method}))
+    slow = ("The machine was busy, so time is by turns with BPTT." if time == IN_BPTT else
+            "Times were measured under contention, so how far the curves lie apart says little."
+            )  # fmt: skip
     caption = " ".join(filter(None, [
         "Thin: each seed; thick: their median." if several else "One seed.",
         "Evaluation is not counted as training time.",
-        busy and (
-            "The machine was busy, so time is by turns with BPTT." if time == IN_BPTT else
-            "Times were measured under contention, so how far the curves lie apart says little."),
+        slow if busy else "",
         batchings and f"Batching: {batchings}.",
         "Each at its best learning rate." if any(f.n_lr > 1 for f in learned) else "",
     ]))  # fmt: skip
