@@ -25,12 +25,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Without bytecode every benchmarked process spends three times as long on its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-matrix test-wheel docs benchmarks gpu gate baseline lint types clean
+.PHONY: bench test tests test-matrix test-wheel docs benchmarks gpu gate baseline lint types clean
 
 bench: .venv/installed
 	$(BIN)/python -m bench $(SWEEP)
 
-test: lint types
+# mypy, which has one thread, beside the tests.
+test: lint
+	$(MAKE) --no-print-directory --jobs=2 types tests
+
+tests: .venv/installed-test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-matrix:

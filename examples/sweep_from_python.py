@@ -18,6 +18,8 @@ COMMAND = [
     "n_hidden=16",
     "n_steps=10",
     "batch_size=8",
+    "metric=[timing,memory,learning]",
+    "metric.timing.budget_s=1",
     "report=false",
 ]
 

@@ -1,7 +1,11 @@
 """Cells run in the order of the plan: the random one is a hash of the code, so that what rests on
-it would pass with one commit and fail with the next. It is tested by itself."""
+it would pass with one commit and fail with the next. It is tested by itself. A cell that is built
+in this process sets the precision of jax; the next file has that of before."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,3 +15,12 @@ from bench.sweep import sweep
 @pytest.fixture(autouse=True)
 def _in_the_order_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "in_random_order", dict)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _with_the_precision_of_before() -> Iterator[None]:
+    jax = sys.modules.get("jax")
+    wide = jax is not None and jax.config.jax_enable_x64
+    yield
+    if jax := sys.modules.get("jax"):
+        jax.config.update("jax_enable_x64", wide)
