@@ -152,7 +152,8 @@ def gru_local(*inputs: Any) -> dict[str, Any]:
     return {**found, **locals_by_name(candidate, "cell.Wh.weight")}
 
 
-# Tests over the models whose recursions stand here: `case`, and `local(p, xs, ys)` by weight.
+# Tests over the models whose recursions stand here: `case`, and `local(p, xs, ys)` by weight; of a
+# GRU's fused gates the last half, which feeds the state.
 BY_HAND = pytest.mark.parametrize(
     ("case", "local"),
     [
