@@ -19,12 +19,10 @@ from core.errors import InvalidArgument
 __all__ = [
     "MultiStepData",
     "SingleStepData",
-    "check_steps",
     "idle_steps",
     "leading",
     "split_steps",
     "step_weights",
-    "without_padding",
 ]
 
 
@@ -79,20 +77,23 @@ def split_steps(args: Sequence[PyTree]) -> tuple[tuple[PyTree, ...], int | None]
 
 
 def step_weights(
-    mask: Shaped[ArrayLike, " T *B"], n_steps: int, batch: int | None = None
-) -> Shaped[Array, " T *B"]:
-    """Of the steps' losses, [T], or of every sample's share in them, [T, B]."""
+    mask: Shaped[ArrayLike, " T *B"] | None, n_steps: int, batch: int | None = None
+) -> Shaped[Array, " T *B"] | None:
+    """Of the steps' losses, [T], or of every sample's share in them, [T, B]; None for None."""
     return _of_steps("a mask", mask, n_steps, batch)
 
 
 def restarts(
-    reset: Bool[ArrayLike, " T *B"], n_steps: int, batch: int | None = None
-) -> Bool[Array, " T *B"]:
+    reset: Bool[ArrayLike, " T *B"] | None, n_steps: int, batch: int | None = None
+) -> Bool[Array, " T *B"] | None:
     """Booleans, before which steps all samples start anew, [T], or each of them, [T, B]."""
-    return _of_steps("resets", reset, n_steps, batch).astype(bool)
+    found = _of_steps("resets", reset, n_steps, batch)
+    return None if found is None else found.astype(bool)
 
 
-def _of_steps(what: str, given: ArrayLike, n_steps: int, batch: int | None) -> Array:
+def _of_steps(what: str, given: ArrayLike | None, n_steps: int, batch: int | None) -> Array | None:
+    if given is None:
+        return None
     found = jnp.asarray(given)
     shapes = [(n_steps,)] + ([] if batch is None else [(n_steps, batch)])
     if found.shape not in shapes:
@@ -104,34 +105,12 @@ def _of_steps(what: str, given: ArrayLike, n_steps: int, batch: int | None) -> A
     return found
 
 
-def without_padding(
-    args: tuple[Shaped[Array, "T ..."], ...], weight: Shaped[Array, " T *B"]
-) -> tuple[Shaped[Array, "T ..."], ...]:
-    """Inputs [T, ...] with zero for what is not finite at a step (of a sample) of weight zero.
-
-    Such a step still drives the states, and with them later steps, but with nothing.
-    """
-
-    def finite(a: Array) -> Array:
-        if not jnp.issubdtype(a.dtype, jnp.inexact) or a.ndim < weight.ndim:
-            return a
-        masked = (weight == 0).reshape(weight.shape + (1,) * (a.ndim - weight.ndim))
-        return jnp.where(masked & ~jnp.isfinite(a), jnp.zeros_like(a), a)
-
-    return tuple(map(finite, args))
-
-
 def idle_steps(
     weight: Shaped[Array, " T *B"], reset: Bool[Array, " T *B"] | None = None
 ) -> Bool[Array, " T *B"]:
     """Steps from which on no step counts until the sample starts anew, or the sequence ends.
 
-    Args:
-      weight: of `step_weights`.
-      reset: [T, B] or [T], or None: where samples start anew.
-
-    Returns:
-      Booleans [T, B], or [T] when both are [T].
+    Booleans [T, B], or [T] when both the weight of `step_weights` and the resets are [T].
     """
     reset = jnp.zeros(len(weight), bool) if reset is None else reset.astype(bool)
     if weight.ndim != reset.ndim:
@@ -143,17 +122,6 @@ def idle_steps(
         return idle | again, idle
 
     return lax.scan(tick, jnp.ones_like(reset[0]), (unweighed, reset), reverse=True)[1]
-
-
-def check_steps(n_steps: int, *inputs: PyTree[ArrayLike]) -> None:
-    """Targets have one entry for every step; a longer one would be cut unnoticed."""
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(inputs)}
-    if lengths - {(n_steps,)}:
-        raise InvalidArgument(
-            f"per-step targets of {n_steps} steps, as the input",
-            f"leading axes {sorted(lengths)}",
-            "Put time first in all of them, or leave per_step_targets at False.",
-        )
 
 
 def leading(x: PyTree[Shaped[Array, "n ..."]]) -> int:

@@ -111,11 +111,7 @@ def clock_now() -> dict[str, Any]:
 
 
 def clock_over(start: Mapping[str, Any], n_steps: int) -> dict[str, Any]:
-    """`i` and `t` of the steps 0 to `n_steps`, [n_steps + 1, ...]: the last is the next call's.
-
-    Raises:
-      InvalidArgument: time is read, and `dt` is not set.
-    """
+    """`i` and `t` of the steps 0 to `n_steps`, [n_steps + 1, ...]: the last is the next call's."""
     rate = {"i": 1}
     if "t" in start:
         rate["t"] = brainstate.environ.get("dt", MISSING)

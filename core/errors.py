@@ -50,3 +50,10 @@ def checked_seed(seed: object) -> int:
         if -(2**63) <= found < 2**63:
             return found
     raise InvalidArgument("seed to be an integer of 64 bits", repr(seed), "Try seed=0.")
+
+
+def check_choice(name: str, value: object, *valid: str) -> None:
+    """Refuse what is none of the words that are valid."""
+    if not isinstance(value, str) or value not in valid:
+        words = ", ".join(valid)
+        raise InvalidArgument(f"{name} to be one of {words}", repr(value), "Choose one of them.")

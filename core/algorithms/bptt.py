@@ -14,16 +14,14 @@ Williams & Peng, Neural Computation 2 (1990) (truncation).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
-from core.analysis.capture import trace_step
-from core.analysis.graph import Graph
+from core.execution.axes import over_windows
 from core.execution.rollout import Restart, run
 from core.execution.step import prelude
 
@@ -34,17 +32,6 @@ class BPTT(OnlineAlgorithm):
     """Backpropagation through time. States keep their gradient from call to call."""
 
     differentiable = True
-
-    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
-        """The step as it is: every model can be differentiated."""
-        return trace_step(self.stepped, args, watched)
-
-    def init_traces(self, graph: Graph) -> dict[str, Any]:
-        """BPTT carries none."""
-        return {}
-
-    def steps_per_window(self, n_steps: int) -> int:
-        return n_steps
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.forward(params, carry, window)
@@ -71,23 +58,16 @@ class CheckpointedBPTT(BPTT):
         inputs = (window.args, again)
 
         @jax.checkpoint
-        def one(state: Any, values: Any, inputs: Any) -> Any:
+        def one(values: Any, state: Any, inputs: Any) -> Any:
             args, again = inputs
             again = None if restart is None else Restart(again[0], restart.states, again[1])
             hidden, others = state
             outs, hidden, others, _ = run(graph, values, hidden, others, args, again)
             return (hidden, others), outs
 
-        whole = n_steps // segment * segment
-        body = jax.tree.map(lambda a: a[:whole].reshape(-1, segment, *a.shape[1:]), inputs)
-        state, outs = lax.scan(
-            lambda state, chunk: one(state, values, chunk), (carry.hidden, carry.others), body
-        )
-        outs = jax.tree.map(lambda o: o.reshape(whole, *o.shape[2:]), outs)
-        if whole < n_steps:
-            state, rest = one(state, values, jax.tree.map(lambda a: a[whole:], inputs))
-            outs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outs, rest)
-        return outs, carry._replace(hidden=state[0], others=state[1])
+        state = carry.hidden, carry.others
+        (hidden, others), outs = over_windows(partial(one, values), state, inputs, segment)
+        return outs, carry._replace(hidden=hidden, others=others)
 
 
 class TruncatedBPTT(BPTT):
@@ -104,9 +84,6 @@ class TruncatedBPTT(BPTT):
     def __init__(self, model: Any, *, window: int, mode: Any = None) -> None:
         super().__init__(model, mode)
         self.window_size = check_window(window, ())
-
-    def steps_per_window(self, n_steps: int) -> int:
-        return min(int(self.window_size), n_steps)
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.forward(params, lax.stop_gradient(carry), window)

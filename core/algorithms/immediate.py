@@ -10,11 +10,7 @@ Reference: the same-step term of Williams & Peng, Neural Computation 2 (1990).
 
 from __future__ import annotations
 
-from typing import Any
-
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
-from core.analysis.capture import trace_step
-from core.analysis.graph import Graph
 
 __all__ = ["Immediate"]
 
@@ -27,16 +23,7 @@ class Immediate(OnlineAlgorithm):
       mode: accepted for compatibility.
     """
 
-    def make_graph(self, args: tuple[Any, ...], watched: Any = ()) -> Graph:
-        """The step as it is: every model can be differentiated."""
-        return trace_step(self.stepped, args, watched)
-
-    def init_traces(self, graph: Graph) -> dict[str, Any]:
-        """It carries none."""
-        return {}
-
-    def steps_per_window(self, n_steps: int) -> int:
-        return 1
+    window_size = 1
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.step_by_step(self.forward, params, carry, window)

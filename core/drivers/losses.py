@@ -22,10 +22,9 @@ __all__ = ["Losses"]
 
 
 class Losses:
-    """A loss, looked at once.
+    """`loss(out, target)` of one step, looked at once.
 
     Args:
-      loss: `loss(out, target)` of one step.
       out: the output of one step, shapes and dtypes.
       targets: of one step; with `per_step_targets` of all, [T, ...].
       model: states of the model by path.
@@ -34,10 +33,6 @@ class Losses:
     Attributes:
       watched: states of the model that the loss reads.
       reads_clock: whether it reads `i` or `t`.
-
-    Raises:
-      InvalidArgument: the loss cannot be computed of such outputs and targets, writes a state, or
-        is not one number.
     """
 
     def __init__(
@@ -111,11 +106,7 @@ class Losses:
         self._dtype = value.dtype
 
     def check_differentiable(self) -> None:
-        """Hits can be counted, but not differentiated.
-
-        Raises:
-          InvalidArgument: a loss that is no float.
-        """
+        """Hits can be counted, but not differentiated."""
         if not jnp.issubdtype(self._dtype, jnp.floating):
             raise InvalidArgument(
                 "a loss of a float dtype, which has a gradient",
@@ -125,28 +116,27 @@ class Losses:
 
     def _check_weights_apart(self) -> None:
         """A mask of samples cannot be applied to a derivative in which all samples are summed."""
-        of = [s for s in self.states for _ in _leaves(s)]
         avals, n_clock = self._closed.in_avals, len(jax.tree.leaves(self._no_clock))
-        n = len(avals) - len(of)
+        of = [s for s in self.states for _ in _leaves(s)]
+        of = [None] * (len(avals) - len(of)) + of
         weights = [
-            n + i for i, (s, a) in enumerate(zip(of, avals[n:], strict=True))
+            i for i, (s, a) in enumerate(zip(of, avals, strict=True))
             if isinstance(s, brainstate.ParamState) and s in self.watched
             and jnp.issubdtype(a.dtype, jnp.inexact)
         ]  # fmt: skip
-        given = {i: jax.ShapeDtypeStruct(a.shape, a.dtype) for i, a in enumerate(avals)}
 
         def slope(mine: dict[int, Any], rest: dict[int, Any]) -> Any:
             def value(mine: dict[int, Any]) -> Any:
-                return self._pure(*({**mine, **rest}[i] for i in given))[0]
+                return self._pure(*({**mine, **rest}[i] for i in range(len(avals))))[0]
 
             return jax.grad(value)(mine)
 
-        mine = {i: given[i] for i in weights}
-        rest = {i: a for i, a in given.items() if i not in weights}
-        program = flatten_jaxpr(jax.make_jaxpr(slope)(mine, rest))
+        given = {i: jax.ShapeDtypeStruct(a.shape, a.dtype) for i, a in enumerate(avals)}
+        mine = {i: given.pop(i) for i in weights}
+        program = flatten_jaxpr(jax.make_jaxpr(slope)(mine, given))
         read = variables_of(program.equations, program.outputs)
-        variables = dict(zip((*mine, *rest), program.inputs, strict=True))
-        samples = [i for i in rest if n_clock <= i < n or (i >= n and of[i - n] in self.watched)]
+        variables = dict(zip((*mine, *given), program.inputs, strict=True))
+        samples = [i for i in given if (i >= n_clock if of[i] is None else of[i] in self.watched)]
         if any(variables[i] in read for i in samples):
             raise InvalidArgument(
                 "a mask of steps, [T], for a loss in which a parameter meets the samples",
@@ -165,27 +155,21 @@ class Losses:
         """The losses of all steps, [T], what else the loss returns, and what is differentiated.
 
         Args:
-          out: [T, ...].
-          targets: as in the constructor, of these steps.
           values: of states of the model by id: their arrays, and whether each has steps.
-          clock: `i` and `t`, [T].
           weight: of the steps' losses, [T], or of samples, [T, B]; None for one.
         """
         if weight is not None and weight.ndim > 1:
             self._check_weights_apart()
-        leaves = [values.get(id(s), [(a, False) for a in _leaves(s)]) for s in self.states]
-        flat = [pair for state in leaves for pair in state]
-        varying = [a for a, steps in flat if steps]
-        fixed = [a for a, steps in flat if not steps]
+        read = [values.get(id(s), [(a, False) for a in _leaves(s)]) for s in self.states]
+        flat = [pair for state in read for pair in state]
 
-        def one(w: Any, out: Any, target: Any, clock: Any, varying: Any, fixed: Any) -> Any:
+        def one(w: Any, out: Any, target: Any, clock: Any, arrays: list[Any]) -> Any:
             if w is not None:
                 each, shared = (w, w.mean()) if w.ndim else (w != 0, w != 0)
-                out, varying = jax.tree.map(lambda a: _weighted(a, each), (out, varying))
-                fixed = jax.tree.map(lambda a: _weighted(a, shared), fixed)
-            left, right = iter(varying), iter(fixed)
-            read = [next(left if steps else right) for _, steps in flat]
-            given = (*jax.tree.leaves((clock or self._no_clock, out, target)), *read)
+                out = jax.tree.map(lambda a: _weighted(a, each), out)
+                pairs = zip(arrays, flat, strict=True)
+                arrays = [_weighted(a, each if steps else shared) for a, (_, steps) in pairs]
+            given = (*jax.tree.leaves((clock or self._no_clock, out, target)), *arrays)
             found = jax.tree.unflatten(self._tree, self._pure(*given)[: self._tree.num_leaves])
             value, aux = found if self.has_aux else (found, None)
             if w is None:
@@ -193,9 +177,11 @@ class Losses:
             share = (w != 0).any() if w.ndim else w
             return value, aux, jnp.where(share != 0, value * share.astype(value.dtype), 0)
 
-        axes = (None if weight is None else 0, 0, 0 if self.per_step_targets else None, 0, 0, None)
-        target = targets if self.per_step_targets else None
-        return jax.vmap(one, in_axes=axes)(weight, out, target, dict(clock), varying, fixed)
+        axes = [0 if steps else None for _, steps in flat]
+        target, axis = (targets, 0) if self.per_step_targets else (None, None)
+        return jax.vmap(one, in_axes=(None if weight is None else 0, 0, axis, 0, axes))(
+            weight, out, target, dict(clock), [a for a, _ in flat]
+        )
 
 
 def _weighted(a: Any, weight: Any) -> Any:

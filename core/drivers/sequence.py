@@ -19,13 +19,14 @@ import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree, Shaped
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
-from core.data import check_steps, idle_steps, leading, restarts, step_weights, without_padding
+from core.data import idle_steps, leading, restarts, step_weights
 from core.drivers.stepper import Stepper
-from core.errors import InvalidArgument
+from core.errors import InvalidArgument, check_choice
+from core.execution.axes import finite, over_windows
+from core.execution.rollout import Restart
 
 __all__ = [
     "Result",
@@ -75,24 +76,16 @@ def initialise(algo: OnlineAlgorithm, x: PyTree[ArrayLike], batching: str = "man
             f"shape {jnp.shape(empty[0])}",
             "Leave empty batches out.",
         )
-    if batching == "manual":
-        brainstate.nn.init_all_states(algo.model, batch_size=leading(x))
-        algo.compile_graph(x)
-    elif batching == "vmap":
+    check_choice("batching", batching, "manual", "vmap", "single")
+    batch = {"batch_size": leading(x)} if batching == "manual" else {}
 
-        @brainstate.transform.vmap_new_states(state_tag="new", axis_size=leading(x))
-        def init() -> None:
-            brainstate.nn.init_all_states(algo.model)
-            algo.compile_graph(jax.tree.map(lambda a: a[0], x))
+    def begin() -> None:
+        brainstate.nn.init_all_states(algo.model, **batch)
+        algo.compile_graph(jax.tree.map(lambda a: a[0], x) if batching == "vmap" else x)
 
-        init()
-    elif batching == "single":
-        brainstate.nn.init_all_states(algo.model)
-        algo.compile_graph(x)
-    else:
-        raise InvalidArgument(
-            "batching to be one of manual, vmap, single", repr(batching), "Choose one of them."
-        )
+    if batching == "vmap":
+        begin = brainstate.transform.vmap_new_states(begin, state_tag="new", axis_size=leading(x))
+    begin()
 
 
 def gradient(
@@ -133,17 +126,16 @@ def gradient(
     """
     stepper = Stepper(algo, xs)
     n_steps = stepper.n_steps
-    check_steps(n_steps, targets if per_step_targets else None)
-    reset = None if reset is None else restarts(reset, n_steps, stepper.batch)
-    if reduce not in ("sum", "mean"):
-        raise InvalidArgument("reduce to be sum or mean", repr(reduce), "Choose one of them.")
+    reset = restarts(reset, n_steps, stepper.batch)
+    check_choice("reduce", reduce, "sum", "mean")
     losses_of = stepper.losses(
         loss, targets, reset, fresh=fresh, per_step_targets=per_step_targets, has_aux=has_aux
     )
-    weight = None if mask is None else step_weights(mask, n_steps, stepper.batch)
+    weight = step_weights(mask, n_steps, stepper.batch)
     args, idle = stepper.args, None
-    if weight is not None:
-        args, idle = without_padding(args, weight), idle_steps(weight, reset)
+    if weight is not None:  # padding drives the states, and with them later steps, but with nothing
+        args = tuple(finite(a, weight == 0) for a in args)
+        idle = idle_steps(weight, reset)
     if reduce == "mean":
         weight = jnp.ones(n_steps) if weight is None else weight
         total = weight.mean(axis=tuple(range(1, weight.ndim))).sum()
@@ -152,9 +144,12 @@ def gradient(
     alone = fresh and size >= n_steps
 
     def window_loss(trained: Any, carry: Carry, inputs: Any) -> Any:
-        args, targets_w, weight_w, again, clock = inputs
-        params = stepper.params_with(trained)
-        outs, carry = stepper.window(params, carry, args, again, fresh=alone, keep=not alone)
+        args, targets_w, weight_w, (keep, idle), clock = inputs
+        params, restart = stepper.params_with(trained), None
+        if reset is not None or mask is not None:
+            restart = Restart(keep, stepper.algo.beginning(), idle)
+        window = Window(args, fresh=alone, keep=not alone, restart=restart)
+        outs, carry = stepper.algo.window(params, carry, window)
         out, states = stepper.seen(params, carry, outs)
         values, aux, weighted = losses_of(
             out, targets_w if per_step_targets else targets, states, clock, weight_w
@@ -177,8 +172,8 @@ def gradient(
     again = (None if reset is None else 1.0 - reset.astype(float), idle)
     inputs = (args, targets if per_step_targets else None, weight, again, stepper.clock)
     state = (start, jax.tree.map(jnp.zeros_like, trained))
-    (carry, grads), (losses, aux, outs) = _over_windows(tick, state, inputs, size)
-    if start.traces is not traces:
+    (carry, grads), (losses, aux, outs) = over_windows(tick, state, inputs, size)
+    if len(jax.tree.leaves(start.traces)) > len(jax.tree.leaves(traces)):  # not opened by `train`
         carry = carry._replace(traces=stepper.algo.close_traces(carry.traces))
     stepper.owner.set_carry(carry)
     return Result(stepper.named(grads), losses, outs, aux)
@@ -213,27 +208,22 @@ def train(
     Returns:
       Result; its gradients are those of the last update, before clipping.
     """
-    options: dict[str, Any] = {"reduce": reduce, "has_aux": has_aux}
     check_optimizer(optimizer, algo)
     if isinstance(clip_norm, numbers.Real) and not clip_norm > 0:
         raise InvalidArgument(
             "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
         )
+    of_loss = {"per_step_targets": per_step_targets, "has_aux": has_aux}
 
-    if update_every == "sequence":
+    def updated(x: Any, target: Any, mask: Any, reset: Any, fresh: bool) -> Result:
         result = gradient(
-            algo,
-            loss,
-            xs,
-            targets,
-            per_step_targets=per_step_targets,
-            mask=mask,
-            reset=reset,
-            fresh=fresh,
-            **options,
+            algo, loss, x, target, reduce=reduce, mask=mask, reset=reset, fresh=fresh, **of_loss
         )
         apply(optimizer, result.grads, clip_norm)
         return result
+
+    if update_every == "sequence":
+        return updated(xs, targets, mask, reset, fresh)
     n_steps = leading(xs)
     if (
         isinstance(update_every, bool)
@@ -245,46 +235,25 @@ def train(
             repr(update_every),
             "Choose a number of steps within the sequence.",
         )
-    update_every = int(update_every)
     if fresh:
         algo.reset_traces()
-    check_steps(n_steps, targets if per_step_targets else None)
     stepper = Stepper(algo, xs)
-    reset = None if reset is None else restarts(reset, n_steps, stepper.batch)
-    weight = None if mask is None else step_weights(mask, n_steps, stepper.batch)
-    stepper.adapt(loss, targets, fresh=fresh, per_step_targets=per_step_targets, has_aux=has_aux)
+    reset = restarts(reset, n_steps, stepper.batch)
+    weight = step_weights(mask, n_steps, stepper.batch)
+    stepper.adapt(loss, targets, fresh=fresh, **of_loss)
 
-    size = stepper.algo.steps_per_window(update_every)
+    def chunk(_: Any, inputs: Any) -> Any:
+        x, y, mask, reset = inputs
+        found = updated(x, y if per_step_targets else targets, mask, reset, False)
+        return found.grads, (found.losses, found.aux)
+
+    size = stepper.algo.steps_per_window(int(update_every))
     algo.trace.value = algo.open_traces(algo.trace.value, size)
-
-    def chunk(inputs: Any) -> Any:
-        x, y, w, again = inputs
-        result = gradient(
-            algo,
-            loss,
-            x,
-            y if per_step_targets else targets,
-            per_step_targets=per_step_targets,
-            mask=w,
-            reset=again,
-            fresh=False,
-            **options,
-        )
-        apply(optimizer, result.grads, clip_norm)
-        return result.losses, result.aux, result.grads
-
+    weights = algo.model.states(brainstate.ParamState)
+    grads = jax.tree.map(jnp.zeros_like, {path: s.value for path, s in weights.items()})
     inputs = (xs, targets if per_step_targets else None, weight, reset)
-    whole = n_steps // update_every * update_every
-    chunks, within = _folded(inputs, whole, update_every)
-    found = brainstate.transform.for_loop(lambda item: chunk(within(item)), chunks)
-    losses, aux = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), found[:2])
-    grads = jax.tree.map(lambda g: g[-1], found[2])
-    if whole < n_steps:
-        rest = jax.tree.map(lambda a: a[whole:], inputs)
-        last_losses, last_aux, grads = chunk(rest)
-        losses, aux = jax.tree.map(
-            lambda a, b: jnp.concatenate([a, b]), (losses, aux), (last_losses, last_aux)
-        )
+    scan = brainstate.transform.scan
+    grads, (losses, aux) = over_windows(chunk, grads, inputs, int(update_every), scan)
     algo.trace.value = algo.close_traces(algo.trace.value)
     return Result(grads, losses, None, aux)
 
@@ -334,7 +303,6 @@ def evaluate(
 ) -> Result:
     """Losses and outputs of a sequence, without gradient; traces stand still."""
     stepper = Stepper(algo, xs)
-    check_steps(stepper.n_steps, targets if per_step_targets else None)
     losses_of = stepper.losses(
         loss, targets, fresh=False, credit=False, per_step_targets=per_step_targets,
         has_aux=has_aux,
@@ -347,37 +315,7 @@ def evaluate(
 
 
 def window_steps(algo: OnlineAlgorithm, xs: PyTree[Shaped[ArrayLike, "T ..."]]) -> int:
-    """Steps of a sequence that `gradient` computes at once; traces are carried in between.
-
-    All of them under BPTT, and wherever a sequence fits one window: no trace is made then.
-    """
+    """Steps of a sequence that `gradient` computes at once: all under BPTT, and wherever a
+    sequence fits one window, so that no trace is made."""
     stepper = Stepper(algo, xs)
     return stepper.algo.steps_per_window(stepper.n_steps)
-
-
-def _over_windows(tick: Any, state: Any, inputs: Any, size: int) -> Any:
-    """Fold `tick` over windows of `size` steps; a shorter one takes what is left."""
-    n_steps = leading(inputs)
-    whole = n_steps // size * size
-    if whole == size:
-        state, stacked = tick(state, jax.tree.map(lambda a: a[:whole], inputs))
-    else:
-        windows, within = _folded(inputs, whole, size)
-        state, stacked = lax.scan(lambda s, i: tick(s, within(i)), state, windows)
-        stacked = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), stacked)
-    if whole < n_steps:
-        state, last = tick(state, jax.tree.map(lambda a: a[whole:], inputs))
-        stacked = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), stacked, last)
-    return state, stacked
-
-
-def _folded(inputs: Any, whole: int, size: int) -> tuple[Any, Callable[[Any], Any]]:
-    """The first `whole` steps to loop over, and an item of the loop as a window of `size` steps.
-
-    An axis of one step outside of the loop would make XLA copy the whole sequence.
-    """
-    if size == 1:
-        steps = jax.tree.map(lambda a: a[:whole], inputs)
-        return steps, lambda item: jax.tree.map(lambda a: a[None], item)
-    folded = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), inputs)
-    return folded, lambda item: item

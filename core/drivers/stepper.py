@@ -9,14 +9,13 @@ import brainstate
 import jax
 import jax.numpy as jnp
 
-from core.algorithms.base import Carry, OnlineAlgorithm, Window
+from core.algorithms.base import Carry, OnlineAlgorithm
 from core.analysis.graph import Graph
 from core.data import leading
 from core.drivers.losses import Losses
 from core.equations.program import Constant
 from core.errors import InvalidArgument
 from core.execution.derivative import once
-from core.execution.rollout import Restart
 
 __all__ = ["Stepper"]
 
@@ -67,22 +66,32 @@ class Stepper:
         *,
         fresh: bool,
         credit: bool = True,
-        **options: bool,
+        per_step_targets: bool,
+        has_aux: bool,
     ) -> Losses:
-        """Look at the loss, and take the graph that it and the environment's settings need.
-
-        Args:
-          fresh: traces of the past are not needed.
-          credit: whether a gradient is wanted; without, the step as it is will do.
-        """
+        """Look at the loss, and take the graph that it and the environment's settings need; without
+        `credit` the step as it is will do."""
+        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
+        if per_step_targets and lengths - {(self.n_steps,)}:  # a longer one would be cut unnoticed
+            raise InvalidArgument(
+                f"per-step targets of {self.n_steps} steps, as the input",
+                f"leading axes {sorted(lengths)}",
+                "Put time first in all of them, or leave per_step_targets at False.",
+            )
         algo = self.owner
         graph = algo.graph_for(credit=False)
-        now = {k: jax.tree.map(_one_clock, v) for k, v in algo.clock.value.items()}
-        out = jax.tree.unflatten(
-            graph.out_tree,
-            [self._of_one_step(graph, a) for a in graph.out_atoms[: graph.out_tree.num_leaves]],
-        )
-        found = Losses(loss, out, targets, algo.model.states(), now, **options)
+        # The clock is one and the same for all samples.
+        now = jax.tree.map(lambda a: jax.ShapeDtypeStruct((), a.dtype), dict(algo.clock.value))
+        avals = [
+            jax.typeof(a.value) if isinstance(a, Constant) else graph.program.avals[a]
+            for a in graph.out_atoms[: graph.out_tree.num_leaves]
+        ]
+        structs = [jax.ShapeDtypeStruct((*self.samples, *a.shape), a.dtype) for a in avals]
+        out = jax.tree.unflatten(graph.out_tree, structs)
+        found = Losses(
+            loss, out, targets, algo.model.states(), now,
+            per_step_targets=per_step_targets, has_aux=has_aux,
+        )  # fmt: skip
         if credit:
             found.check_differentiable()
             algo.adapt(found.watched, fresh=fresh, samples=self.samples)
@@ -116,10 +125,6 @@ class Stepper:
         self.algo = algo
         return found
 
-    def _of_one_step(self, graph: Graph, atom: Any) -> Any:
-        aval = jax.typeof(atom.value) if isinstance(atom, Constant) else graph.program.avals[atom]
-        return jax.ShapeDtypeStruct((*self.samples, *aval.shape), aval.dtype)
-
     @property
     def batch(self) -> int | None:
         """B, when the input has an axis for it."""
@@ -142,11 +147,8 @@ class Stepper:
     def seen(
         self, params: tuple[Any, ...], carry: Carry, outs: tuple[Any, ...]
     ) -> tuple[Any, dict[int, list[tuple[Any, bool]]]]:
-        """What a loss sees of a window: the outputs, and by id the states of the model.
-
-        Returns:
-          The outputs [K, ...]; the arrays of each state, and whether they have steps, [K, ...].
-        """
+        """What a loss sees of a window: the outputs [K, ...], and by id the arrays of the
+        model's states, and whether they have steps, [K, ...]."""
         graph = self.algo.graph
         n = graph.out_tree.num_leaves
         known: dict[int, tuple[Any, bool]] = {v: (a, False) for v, a in carry.constants.items()}
@@ -174,37 +176,20 @@ class Stepper:
                 " init_state, so that each sample has its own.",
             )
 
-    def window(
-        self, params: Any, carry: Carry, args: Any, again: Any, *, fresh: bool, keep: bool
-    ) -> Any:
-        """`algo.window`; `again` is `keep` and `idle` of a Restart, each None or [K, B]."""
-        kept, idle = again
-        restart = None
-        if (kept, idle) != (None, None):
-            restart = Restart(kept, self.algo.beginning(), idle)
-        return self.algo.window(params, carry, Window(args, fresh, keep, restart))
-
     def named(self, grads: tuple[Any, ...]) -> dict[Any, Any]:
         """Gradient arrays as the values of the model's ParamStates."""
-        graph = self.algo.graph
+        graph, found = self.algo.graph, {}
         by_var = dict(zip(graph.trained, grads, strict=True))
-        by_state = {
-            id(state): jax.tree.unflatten(
-                jax.tree.structure(state.value),
+        pairs = zip(graph.states, graph.state_vars, strict=True)
+        of = {id(state): variables for state, variables in pairs}
+        for path, state in self.algo.model.states(brainstate.ParamState).items():
+            leaves, tree = jax.tree.flatten(state.value)
+            own = of.get(id(state), (None,) * len(leaves))  # None of what the step does not read
+            found[path] = jax.tree.unflatten(
+                tree,
                 [
                     by_var[v] if v in by_var else jnp.zeros_like(leaf)
-                    for v, leaf in zip(variables, jax.tree.leaves(state.value), strict=True)
+                    for v, leaf in zip(own, leaves, strict=True)
                 ],
             )
-            for state, variables in zip(graph.states, graph.state_vars, strict=True)
-            if isinstance(state, brainstate.ParamState)
-        }
-        return {
-            path: by_state.get(id(state), jax.tree.map(jnp.zeros_like, state.value))
-            for path, state in self.algo.model.states(brainstate.ParamState).items()
-        }
-
-
-def _one_clock(a: Any) -> Any:
-    """Of all samples, one and the same."""
-    return jax.ShapeDtypeStruct((), a.dtype)
+        return found

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ["along", "finite", "forget", "over_time", "scan"]
+__all__ = ["along", "finite", "forget", "over_time", "over_windows", "scan"]
 
 
 def forget(tree: Any, keep: Any) -> Any:
@@ -54,3 +54,26 @@ def over_time(f: Callable[..., Any]) -> Callable[..., Any]:
         return jax.tree.map(lambda y: jnp.asarray(y)[None], out)
 
     return mapped
+
+
+def over_windows(tick: Any, state: Any, inputs: Any, size: int, scan: Any = lax.scan) -> Any:
+    """Fold `tick` over windows of `size` steps; a shorter one takes what is left."""
+    n_steps = len(jax.tree.leaves(inputs)[0])
+    whole = n_steps // size * size
+    windows = jax.tree.map(lambda a: a[:whole], inputs)
+    if whole == size:
+        state, stacked = tick(state, windows)
+    else:
+        # An axis of one step outside of the loop would make XLA copy the whole sequence.
+        if size > 1:
+            windows = jax.tree.map(lambda a: a.reshape(-1, size, *a.shape[1:]), windows)
+
+        def one(state: Any, item: Any) -> Any:
+            return tick(state, item if size > 1 else jax.tree.map(lambda a: a[None], item))
+
+        state, stacked = scan(one, state, windows)
+        stacked = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), stacked)
+    if whole < n_steps:
+        state, last = tick(state, jax.tree.map(lambda a: a[whole:], inputs))
+        stacked = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), stacked, last)
+    return state, stacked

@@ -107,12 +107,7 @@ class GroupedLinear(brainstate.nn.Module):
 
 
 class _Gated(brainstate.nn.RNNCell):
-    """A cell with one state h, and gates that read [x, h].
-
-    Args:
-      in_size, out_size: widths I and H.
-      w_init, b_init, state_init: initialisers.
-    """
+    """A cell with one state h, and gates that read [x, h]."""
 
     reading = "W_x"  # BrainTrace's name of the layer that reads x
     gates: tuple[str, ...] = ()
@@ -137,13 +132,11 @@ class _Gated(brainstate.nn.RNNCell):
             setattr(self, gate, brainstate.nn.Linear(read + n, n, **options))
 
     def init_state(self, batch_size: int | None = None, **_: Any) -> None:
-        self.h = brainstate.HiddenState(self._zero(batch_size))
+        initial = braintools.init.param(self._state_init, self.out_size, batch_size)
+        self.h = brainstate.HiddenState(initial)
 
     def reset_state(self, batch_size: int | None = None, **_: Any) -> None:
-        self.h.value = self._zero(batch_size)
-
-    def _zero(self, batch_size: int | None) -> Float[Array, "... H"]:
-        return braintools.init.param(self._state_init, self.out_size, batch_size)
+        self.h.value = braintools.init.param(self._state_init, self.out_size, batch_size)
 
     def gate(self, name: str, x: Float[Array, "... I"]) -> Float[Array, "... H"]:
         return jax.nn.sigmoid(getattr(self, name)(jnp.concatenate([x, self.h.value], axis=-1)))
@@ -224,14 +217,10 @@ class LRUCell(brainstate.nn.Module):
         self.nu_log = brainstate.ParamState(jnp.log(-jnp.log(decay)))
         self.theta_log = brainstate.ParamState(jnp.log(max_phase * uniform(size=d_hidden)))
         self.gamma_log = brainstate.ParamState(0.5 * jnp.log(1 - decay**2))
-        init = braintools.init.LecunNormal()
-        linear = brainstate.nn.Linear
-        self.B_re, self.B_im = (
-            linear(d_model, d_hidden, w_init=init, b_init=None) for _ in range(2)
-        )
-        self.C_re, self.C_im = (
-            linear(d_hidden, d_model, w_init=init, b_init=None) for _ in range(2)
-        )
+        init = {"w_init": braintools.init.LecunNormal(), "b_init": None}
+        read, write = (d_model, d_hidden), (d_hidden, d_model)
+        self.B_re, self.B_im = (brainstate.nn.Linear(*read, **init) for _ in range(2))
+        self.C_re, self.C_im = (brainstate.nn.Linear(*write, **init) for _ in range(2))
         self.D = brainstate.ParamState(brainstate.random.randn(d_model))
 
     def init_state(self, batch_size: int | None = None, **_: Any) -> None:

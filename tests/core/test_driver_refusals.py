@@ -19,7 +19,7 @@ from .references import squared_error
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"reduce": "max"}, "expected reduce to be sum or mean; got 'max'. Choose one of them."),
+        ({"reduce": "max"}, "expected reduce to be one of sum, mean; got 'max'."),
         (
             {"mask": np.ones((7, 3))},
             "expected a mask of shape (7,) or (7, 2), one number a step or "
