@@ -7,7 +7,9 @@ algorithms; docs/coming-from-braintrace.md says what comes out differently. New 
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any
@@ -17,14 +19,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 
-from core import nn
-from core.algorithms import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
+from core import algorithms, nn
 from core.algorithms.base import OnlineAlgorithm
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
 from core.algorithms.e_prop import EProp
+from core.algorithms.es_d_rtrl import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
 from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
-from core.errors import InvalidArgument
+from core.errors import InvalidArgument, check_choice
 
 __all__ = [
     "D_RTRL",
@@ -75,6 +77,8 @@ def compile(
       InvalidArgument: an unknown name, a batch of no size, or a combination that is not defined.
     """
     if isinstance(algorithm, str):
+        for module in pkgutil.iter_modules(algorithms.__path__):  # each defines what it holds
+            importlib.import_module(f"{algorithms.__name__}.{module.name}")
         known = {_plain(kind.__name__): kind for kind in _algorithms(OnlineAlgorithm)}
         found = known.get(_plain(ALIASES.get(algorithm.strip().lower(), algorithm)))
         if found is None:
@@ -127,12 +131,8 @@ def _plain(name: str) -> str:
 
 
 class Learner(brainstate.nn.Module):
-    """An algorithm that is called step by step; whatever it has otherwise is the algorithm's.
-
-    Args:
-      algorithm: compiled.
-      vmap: whether its states are those of single samples, mapped over a batch.
-    """
+    """A compiled algorithm that is called step by step, mapped over a batch with `vmap`; whatever
+    it has otherwise is the algorithm's."""
 
     def __init__(self, algorithm: OnlineAlgorithm, vmap: bool) -> None:
         super().__init__()
@@ -184,18 +184,13 @@ class Learner(brainstate.nn.Module):
         Returns:
           Gradients by path; with `return_value` and `has_aux` a tuple of them, losses, aux.
         """
-        for name, value, valid in (
-            ("reduction", reduction, ("mean", "sum")),
-            ("loss_output", loss_output, ("per_step", "masked", "scalar")),
-        ):
-            if value not in valid:
-                raise InvalidArgument(f"{name} to be one of {', '.join(valid)}", repr(value), "")
+        check_choice("reduction", reduction, "mean", "sum")
+        check_choice("loss_output", loss_output, "per_step", "masked", "scalar")
         weights = self.param_states if weights is None else weights
         n_steps = len(jax.tree.leaves(sequences)[0])
-        shape = (n_steps,) if chunk_size is None else (n_steps // chunk_size, chunk_size)
         share = jnp.ones(n_steps) if mask is None else jnp.asarray(mask, float)
         total = jnp.maximum(share.sum(), 1) if reduction == "mean" else 1
-        chunks = _chunks((sequences, share), shape)
+        chunks = _chunks((sequences, share), chunk_size)
 
         def objective(slices: Any, share: Any) -> Any:
             found = step_fn(*slices)
@@ -227,8 +222,6 @@ class Learner(brainstate.nn.Module):
         return_outputs: bool = False,
     ) -> Any:
         """Run sequences [T, ...] for the sake of states and traces; outputs if asked for."""
-        n_steps = len(jax.tree.leaves(sequences)[0])
-        shape = (n_steps,) if chunk_size is None else (n_steps // chunk_size, chunk_size)
 
         def one(*slices: Any) -> Any:
             if step_fn is None and chunk_size is not None:
@@ -236,19 +229,21 @@ class Learner(brainstate.nn.Module):
             out = (step_fn or self.update)(*slices)
             return out if return_outputs else None
 
-        return brainstate.transform.for_loop(one, *_chunks(sequences, shape))
+        return brainstate.transform.for_loop(one, *_chunks(sequences, chunk_size))
 
 
-def _chunks(tree: Any, shape: tuple[int, ...]) -> Any:
-    """[T, ...] as [T / k, k, ...]."""
-    for leaf in jax.tree.leaves(tree):
-        if len(shape) > 1 and (shape[0] * shape[1] != len(leaf) or not shape[0]):
-            raise InvalidArgument(
-                f"sequences of a multiple of {shape[1]} steps, the chunk_size",
-                f"{len(leaf)} steps",
-                "Choose one that divides them.",
-            )
-    return jax.tree.map(lambda a: jnp.asarray(a).reshape(*shape, *jnp.shape(a)[1:]), tree)
+def _chunks(tree: Any, size: int | None) -> Any:
+    """[T, ...] as [T / size, size, ...], or as it is."""
+    if size is None:
+        return jax.tree.map(jnp.asarray, tree)
+    lengths = {len(leaf) for leaf in jax.tree.leaves(tree)}
+    if any(length % size for length in lengths):
+        raise InvalidArgument(
+            f"sequences of a multiple of {size} steps, the chunk_size",
+            f"{max(lengths)} steps",
+            "Choose one that divides them.",
+        )
+    return jax.tree.map(lambda a: jnp.asarray(a).reshape(-1, size, *jnp.shape(a)[1:]), tree)
 
 
 # -- operations: plain products, which the core finds by itself
@@ -261,6 +256,10 @@ def _of(fn: Fn, weight: Any) -> Any:
     return weight if fn is None else fn(weight)
 
 
+def _plus(y: Any, bias: Any, fn: Any) -> Any:
+    return y if bias is None else y + _of(fn, bias)
+
+
 def matmul(
     x: Float[Array, "... I"],
     weight: Float[Array, "I O"],
@@ -270,8 +269,7 @@ def matmul(
     bias_fn: Fn = None,
 ) -> Float[Array, "... O"]:
     """x W (+ b)."""
-    y = x @ _of(weight_fn, weight)
-    return y if bias is None else y + _of(bias_fn, bias)
+    return _plus(x @ _of(weight_fn, weight), bias, bias_fn)
 
 
 def grouped_matmul(
@@ -283,8 +281,7 @@ def grouped_matmul(
     bias_fn: Fn = None,
 ) -> Float[Array, "... G N"]:
     """[..., G, K] times [G, K, N], (+ b)."""
-    y = jnp.einsum("...gk,gkn->...gn", x, _of(weight_fn, weight))
-    return y if bias is None else y + _of(bias_fn, bias)
+    return _plus(jnp.einsum("...gk,gkn->...gn", x, _of(weight_fn, weight)), bias, bias_fn)
 
 
 def lora_matmul(
@@ -299,8 +296,7 @@ def lora_matmul(
     bias_fn: Fn = None,
 ) -> Float[Array, "... O"]:
     """alpha x B A (+ b)."""
-    y = alpha * (x @ _of(b_fn, B) @ _of(a_fn, A))
-    return y if bias is None else y + _of(bias_fn, bias)
+    return _plus(alpha * (x @ _of(b_fn, B) @ _of(a_fn, A)), bias, bias_fn)
 
 
 def element_wise(weight: PyTree, *, weight_fn: Fn = None) -> PyTree:

@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, PyTree, Shaped
 from core.algorithms.compiled import Carry, Compiled
 from core.data import MultiStepData, SingleStepData, split_steps
 from core.errors import InvalidArgument, NotRepresentable
-from core.execution.axes import finite, forget, scan
+from core.execution.axes import finite, forget, over_windows
 from core.execution.derivative import differentiated_once
 from core.execution.rollout import Restart, run
 from core.execution.step import prelude
@@ -37,11 +37,6 @@ class Window(NamedTuple):
     keep: bool = True  # whether the traces are wanted at the end
     restart: Restart | None = None  # samples that start anew on the way
 
-    @property
-    def goes_on(self) -> Any:
-        """Restart.keep: zero where a sample starts anew before a step; None where none does."""
-        return None if self.restart is None else self.restart.keep
-
     def past(self, traces: PyTree) -> PyTree:
         """Traces where the window begins, without what no longer counts."""
         if self.restart is None:
@@ -53,13 +48,15 @@ class Window(NamedTuple):
 class OnlineAlgorithm(Compiled):
     """A model together with the rule that credits its weights.
 
-    Subclasses implement `init_traces` and `window`, both pure.
+    Subclasses implement `window`, and `init_traces` if they carry any; both are pure.
 
     Attributes:
       differentiable: whether the gradient of a sequence may be differentiated again.
+      window_size: steps that the sequence driver gives to one `window`, or "sequence" for all.
     """
 
     differentiable = False
+    window_size: int | str = "sequence"
 
     def update(self, *args: PyTree[ArrayLike] | SingleStepData | MultiStepData) -> PyTree[Array]:
         """Advance one step, or one window for `MultiStepData`, and return the output(s).
@@ -111,11 +108,8 @@ class OnlineAlgorithm(Compiled):
         return tuple(jnp.asarray(leaf, d) for leaf, d in zip(leaves, dtypes, strict=True))
 
     def check_states(self, carry: Carry, samples: tuple[int, ...] = ()) -> None:
-        """States have the compiled shapes, behind the axis of `samples` that a step is mapped over.
-
-        Raises:
-          InvalidArgument: naming those of another shape.
-        """
+        """Refuse states of other than the compiled shapes, behind the axis of `samples` that a step
+        is mapped over."""
         wrong = {
             h.name: jnp.shape(value)
             for h, value in zip(self.graph.hidden, carry.hidden, strict=True)
@@ -145,12 +139,8 @@ class OnlineAlgorithm(Compiled):
         """
 
     def settle(self, carry: Carry, gradient: PyTree = None) -> Carry:
-        """Finish what `window` left open in its carry.
-
-        Args:
-          carry: of `window`.
-          gradient: what has been computed from the old traces, which need not outlive it.
-        """
+        """Finish what `window` left open in its carry, once `gradient` has been computed from the
+        old traces, which need not outlive it."""
         return carry
 
     def open_traces(self, traces: PyTree, steps: int) -> PyTree:
@@ -173,40 +163,33 @@ class OnlineAlgorithm(Compiled):
     def step_by_step(
         self, one: Any, params: Arrays, carry: Carry, window: Window
     ) -> tuple[Arrays, Carry]:
-        """A window as steps of their own, each from a carry that counts as constant.
-
-        Args:
-          one: as `window`, of one step.
-        """
+        """A window as steps of their own, each by `one` from a carry that counts as constant."""
         args, restart = window.args, window.restart
         if args[0].shape[0] > 1:  # how a carry moves with what came before is not in the derivative
             params, args = differentiated_once((params, args))
         again = None if restart is None else (restart.keep, restart.idle)
 
         def tick(state: Any, inputs: Any) -> Any:
-            args, again = jax.tree.map(lambda a: a[None], inputs)
+            args, again = inputs
             now = None if restart is None else restart._replace(keep=again[0], idle=again[1])
             before = lax.stop_gradient(Carry(state[0], state[1], carry.constants, state[2]))
             outs, new = one(params, before, window._replace(args=args, restart=now, fresh=False))
-            state = new.hidden, new.others, new.traces
-            return state, jax.tree.map(lambda a: a[0], outs)
+            return (new.hidden, new.others, new.traces), outs
 
         traces = carry.traces
         if window.fresh:
             traces = jax.tree.map(jnp.zeros_like, traces)
         state = carry.hidden, carry.others, traces
-        (hidden, others, traces), outs = scan(tick, state, (args, again))
+        (hidden, others, traces), outs = over_windows(tick, state, (args, again), 1)
         return outs, Carry(hidden, others, carry.constants, traces)
 
-    @abc.abstractmethod
     def steps_per_window(self, n_steps: int) -> int:
         """How many steps the sequence driver should give to one `window`, at most `n_steps`."""
+        return n_steps if self.window_size == "sequence" else min(int(self.window_size), n_steps)
 
     def over_samples(self, size: int) -> Self:
-        """The same algorithm with its pure functions mapped over `size` samples.
-
-        For an algorithm that was compiled for single samples and whose states hold a batch.
-        """
+        """The same algorithm, compiled for single samples, with its pure functions mapped over
+        `size`."""
         for eqn in self.graph.one_by_one:
             if "callback" not in eqn.name:
                 raise NotRepresentable(
@@ -219,30 +202,14 @@ class OnlineAlgorithm(Compiled):
 
 def _kind(dtype: Any) -> int:
     """Booleans, integers, floats and complex numbers in this order."""
-    return next(
-        (
-            i
-            for i, kind in enumerate((jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating))
-            if jnp.issubdtype(dtype, kind)
-        ),
-        0,
-    )
+    kinds = (jnp.bool_, jnp.integer, jnp.floating, jnp.complexfloating)
+    return next((i for i, kind in enumerate(kinds) if jnp.issubdtype(dtype, kind)), 0)
 
 
 def check_window(window: Any, words: tuple[str, ...], name: str = "window") -> int | str:
-    """A positive number of steps or one of `words`.
-
-    Raises:
-      InvalidArgument: for anything else.
-    """
-    valid = (
-        window in words
-        if isinstance(window, str)
-        else (
-            isinstance(window, (int, np.integer)) and not isinstance(window, bool) and window >= 1
-        )
-    )
-    if not valid:
+    """A positive number of steps or one of `words`, or it is refused."""
+    number = isinstance(window, (int, np.integer)) and not isinstance(window, bool)
+    if not (window >= 1 if number else isinstance(window, str) and window in words):
         raise InvalidArgument(
             f"{name} to be a positive number of steps"
             + (f" or one of {', '.join(words)}" if words else ""),

@@ -6,9 +6,8 @@ are looked at after a step. `compile_graph` makes the first; others are traced w
 
 from __future__ import annotations
 
-import abc
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
@@ -18,7 +17,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PyTree
 
 from core.analysis.beginning import Beginning, learned_beginning
-from core.analysis.build import build_graph
 from core.analysis.capture import trace_step
 from core.analysis.graph import Graph, starts_anew
 from core.data import split_steps
@@ -46,7 +44,7 @@ class Known(NamedTuple):
     credit: bool  # the algorithm's own, not only the step as it is
 
 
-class Compiled(brainstate.nn.Module, abc.ABC):
+class Compiled(brainstate.nn.Module):
     """A model, the graphs of its step, and the states around them."""
 
     def __init__(self, model: Any, mode: Any = None) -> None:
@@ -77,7 +75,8 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         args, n_steps = split_steps(args)
         if n_steps is not None:
             args = jax.tree.map(lambda a: a[0], args)
-        self.stepped = self._with_beginning(args)
+        lengths = [leaf.shape[0] for leaf in jax.tree.leaves(args) if jnp.ndim(leaf)]
+        self.stepped = learned_beginning(self.model, [None, *lengths[:1]]) or self.model
         self._example = jax.tree.map(_struct, args)
         self._graph = self.make_graph(self._inputs(args))
         self._known = [Known(self._graph, frozenset(), True)]
@@ -100,14 +99,8 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         return {id(s): s for s in (*self.graph.states, *self.model.states().values())}
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
-        """Trace the model. Algorithms that need less than D-RTRL's analysis refuse less."""
-        return build_graph(self.stepped, args, watched)
-
-    def _with_beginning(self, args: Any) -> Any:
-        """The model, or with its learned initial states, if it has any."""
-        leaves = [leaf for leaf in jax.tree.leaves(args) if jnp.ndim(leaf)]
-        sizes = [None, *(leaf.shape[0] for leaf in leaves[:1])]
-        return learned_beginning(self.model, sizes) or self.model
+        """Trace the step as it is: every model can be run and differentiated."""
+        return trace_step(self.stepped, args, watched)
 
     def _inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The step's arguments: the model's own, and who begins."""
@@ -125,16 +118,14 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         reset: Any = None,
         timed: bool = False,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Inputs of the next steps behind the model's own: which samples begin, and the clock.
+        """Inputs [K, ...] of the next steps behind the model's own, which say which samples begin
+        and what time it is, and the clock, if it is read in the step or `timed`.
 
         Args:
           fresh: samples whose states are the initial ones begin, whatever has been run before.
-          anew, timed: as of `take_clock`, and whether the clock is needed in any case.
+          anew: as of `take_clock`.
           samples: how many samples a step is mapped over.
           reset: [K, B] or [K], before which steps samples begin again.
-
-        Returns:
-          Arrays [K, ...], and `i` and `t`, [K, ...]; without them where nobody reads them.
         """
         leaves: tuple[Any, ...] = ()
         if isinstance(self.stepped, Beginning):
@@ -153,27 +144,19 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         if not self.graph.clock and not timed:
             return leaves, {}
         clock = self.take_clock(n_steps, anew=anew)
-        timing = [
-            jnp.broadcast_to(a.reshape(n_steps, -1)[:, :1] if samples else a, (n_steps, *samples))
-            if samples or a.ndim == 1
-            else a
-            for a in self.clock_leaves(clock)
-        ]
-        return (*leaves, *timing), clock
+        read = {key: clock[key] for key in self.graph.clock}
+        cast = jax.tree.map(lambda a, e: jnp.asarray(a, e.dtype), read, dict(self.graph.clock))
+        timing = tuple(jax.tree.leaves(cast))
+        if samples:
+            ones = (a.reshape(n_steps, -1)[:, :1] for a in timing)
+            timing = tuple(jnp.broadcast_to(a, (n_steps, *samples)) for a in ones)
+        return leaves + timing, clock
 
     def adapt(
         self, watched: Sequence[Any] = (), *, fresh: bool = False, samples: tuple[int, ...] = ()
     ) -> None:
-        """Make the graph that of the environment's present settings.
-
-        Args:
-          watched: states that are looked at after a step, whose new values are to be outputs.
-          fresh: the traces are not needed any more.
-          samples: how many samples a step is mapped over.
-
-        Raises:
-          InvalidArgument: the traces belong to other states than those that credit now passes.
-        """
+        """Make the graph that of the environment's present settings, and of the states that are
+        `watched` after a step. Where `fresh`, the traces are not needed any more."""
         graph = self.graph_for(watched)
         before = self.graph
         if graph is before:
@@ -194,10 +177,8 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         return str(old) == str(new)
 
     def readable(self) -> tuple[Any, ...]:
-        """States whose derivative after `update` is that of an output of the step.
-
-        None where those that `window` returns have theirs already.
-        """
+        """States whose derivative after `update` is that of an output of the step; none where
+        those that `window` returns have theirs already."""
         return ()
 
     def graph_for(self, watched: Sequence[Any] = (), *, credit: bool = True) -> Graph:
@@ -264,18 +245,16 @@ class Compiled(brainstate.nn.Module, abc.ABC):
         if isinstance(self.stepped, Beginning):
             self.begun.value = jnp.zeros_like(self.begun.value)
 
-    @abc.abstractmethod
     def init_traces(self, graph: Graph) -> dict[str, PyTree[Array]]:
-        """Zero traces by name."""
+        """Zero traces by name; none unless an algorithm has some."""
+        return {}
 
     # -- the clock
 
     def take_clock(self, n_steps: int, *, anew: bool) -> dict[str, Any]:
-        """`i` and `t` of the next steps, [n_steps, ...], which have then passed.
-
-        They go on from the last call, unless the environment says where they are: at each call
-        with `anew`, and else when it says something new.
-        """
+        """`i` and `t` of the next steps, [n_steps, ...], which have then passed: from the last
+        call on, or from where the environment says, at each call with `anew`, and else when it
+        says something new."""
         given, start = given_clock(), dict(self.clock.value)
         for key, value in given.items():
             if anew or not same(value, self._given.get(key, MISSING)):
@@ -291,12 +270,6 @@ class Compiled(brainstate.nn.Module, abc.ABC):
             for key, old in self.clock.value.items()
         }
         return jax.tree.map(lambda a: a[:-1], steps)
-
-    def clock_leaves(self, clock: Mapping[str, Any]) -> tuple[Any, ...]:
-        """What the step reads of the clock, as inputs behind the model's own."""
-        read = {key: clock[key] for key in self.graph.clock}
-        cast = jax.tree.map(lambda a, e: jnp.asarray(a, e.dtype), read, dict(self.graph.clock))
-        return tuple(jax.tree.leaves(cast))
 
     # -- states
 

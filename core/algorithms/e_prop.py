@@ -29,13 +29,13 @@ from typing import Any
 import jax.numpy as jnp
 
 from core.algorithms.d_rtrl import D_RTRL
+from core.algorithms.windowed import once
 from core.analysis.decay import constant_decay
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation
 from core.analysis.reach import Reader, is_read, readers, with_components
-from core.execution.readings import reading
 from core.execution.rollout import Record
-from core.execution.window import Derivatives
+from core.execution.window import Derivatives, reading
 
 __all__ = ["EProp"]
 
@@ -67,11 +67,9 @@ class EProp(D_RTRL):
         self.readouts(graph)  # refuses what mixes neurons
         return graph
 
+    @once
     def readouts(self, graph: Graph) -> list[Reader]:
         """The leaky groups that no product reads in turn."""
-        return self.once(graph, self._readouts)
-
-    def _readouts(self, graph: Graph) -> list[Reader]:
         groups = range(len(graph.groups))
         decays = [None if is_read(graph, g) else constant_decay(graph, g) for g in groups]
         return readers(graph, decays)
@@ -93,17 +91,17 @@ class EProp(D_RTRL):
         behind, matrices = self.backwards(values), []
         for readout, z in zip(self.readouts(graph), self.filters(graph), strict=True):
             op, group = graph.sources[readout.source], graph.groups[readout.below]
+            assert isinstance(op, Operation)
             dtype, own = graph.dtype(readout.below), transition[readout.below]
-            dz = reading(graph, values, record, readout.source)
+            dz_dh, dz_dy = reading(graph, values, record, op)
             for p in group.live:
-                d = dz.hidden[group.states[p]].reshape(local.n_steps, *group.lead, group.n)
+                d = dz_dh[group.states[p]].reshape(local.n_steps, *group.lead, group.n)
                 own[z, p] = d.astype(dtype)
             own[z, z] = jnp.full((local.n_steps, *group.lead, group.n), readout.decay, dtype)
-            for source, of_source, d in zip(graph.sources, f, dz.sources, strict=True):
+            for source, of_source, d in zip(graph.sources, f, dz_dy, strict=True):
                 for block, of_block in zip(source.blocks, of_source, strict=True):
                     if block.group == readout.below:
                         of_block[z] = d[..., block.columns].astype(dtype)
-            assert isinstance(op, Operation)
             matrices.append(behind[op.w])
         flows = tuple(map(tuple, f))
         return replace(local, transition=tuple(transition), f=flows, own=tuple(matrices))
@@ -112,7 +110,7 @@ class EProp(D_RTRL):
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """D-RTRL's; r also remembers earlier z: dr_{t-1} = f_r (Z_{t-1} dW) B."""
-        moved, dq = self.flow(self.traced(graph), local, past, d_weights)
+        moved, dq = self.past.flow(self.traced(graph), local, past, d_weights)
         dh = graph.of_states(moved)
         known = zip(self.readouts(graph), self.filters(graph), local.own, strict=True)
         for readout, z, matrix in known:

@@ -6,15 +6,7 @@ With decays a_x, a_f in [0, 1) (usually one and the same) and t counted from 0 s
     ef_t = a_f D_t ef_{t-1} + (1 - a_f) f_t                 [lead, H] for each state component
     g_t  = sum_b ex_t (x) (sum_s L_t ef_t) / (1 - a_f^{t+1})
 
-As a derivative: with q_t = (ex_t dW) / (1 - a_f^{t+1}), the step sees dh_{t-1} = a_f ef_{t-1} q_t
-and dy_t = (1 - a_f) q_t, so that dh_t = ef_t q_t. The product with dW and the low-pass commute:
-
-    ex_t dW = a_x (ex_{t-1} dW) + x_t dW
-
-so a window needs ex only where it begins; its products are one GEMM, and what is filtered is as
-wide as the outputs. A bias is a weight on the constant input 1, with ex_t = (1 - a_x^{t+1}) /
-(1 - a_x); other element-wise parameters keep their exact trace. Outputs of an operation that feed
-no state get their exact within-step gradient.
+with D_t, f_t and L_t as in D-RTRL. `core.traces.factorised` says how this follows a window.
 
 `ES_D_RTRL(model, r)` with an integer keeps instead the best rank-r approximation of D-RTRL's trace
 (`core.traces.low_rank`).
@@ -25,210 +17,56 @@ References: C. Wang et al., "BrainTrace" (ES-D-RTRL); Bellec et al., Nature Comm
 
 from __future__ import annotations
 
-import math
 import numbers
 from typing import Any
 
-import jax.numpy as jnp
-from jax import lax
+from core.algorithms.d_rtrl import D_RTRL
+from core.traces.factorised import FactorisedTrace
+from core.traces.low_rank import LowRankTrace
 
-from core.analysis.graph import Graph
-from core.analysis.operation import Block, Operation, Parameter, pieces
-from core.errors import InvalidArgument
-from core.execution.axes import along
-from core.execution.recurrence import accumulate, faded_sum, low_pass
-from core.execution.window import Derivatives
-from core.traces.dense import enter
-
-__all__ = ["FactorisedTrace"]
+__all__ = ["ES_D_RTRL", "IODimVjpAlgorithm", "decay_from_rank", "pp_prop"]
 
 
-class FactorisedTrace:
-    """The trace of ES-D-RTRL with decays, and how it follows a window.
+class ES_D_RTRL(D_RTRL):
+    """Event-driven scalable D-RTRL: memory O(B (I + H)), or O(B r (I + H)) with a rank.
 
     Args:
-      decays: (a_x, a_f).
+      model: any brainstate module.
+      decay_or_rank: a decay in [0, 1); a pair of decays for the input and the state side; or an
+        integer rank of at least 1.
+      window: steps per window of the sequence driver: a number, "sequence" or "auto". With a decay
+        it never changes the gradient; with a rank the trace is truncated once a window.
+      credit: as of D-RTRL: "window" backpropagates inside each window, and the trace carries credit
+        from one to the next.
+      mode: accepted for compatibility; the shapes tell.
+
+    Raises:
+      InvalidArgument: a decay outside [0, 1), a rank below 1.
     """
 
-    least_buffer = 2**20  # bytes of a window's steps, which stay in a processor's cache
-
-    def __init__(self, decays: Any) -> None:
-        valid = len(decays) == 2 and all(
-            isinstance(a, numbers.Real) and not isinstance(a, bool) and 0 <= float(a) < 1
-            for a in decays
-        )
-        if not valid:
-            raise InvalidArgument(
-                "decay_or_rank to be a decay in [0, 1), a pair of them, or an integer rank >= 1",
-                repr(decays[0] if len(decays) == 2 and decays[0] is decays[1] else decays),
-                "Use for example 0.99; a decay of 1 has no bias correction.",
-            )
-        self.decays = (float(decays[0]), float(decays[1]))
-
-    def init_traces(self, graph: Graph) -> dict[str, Any]:
-        """By source: ex, ef by block and component, and the steps since a reset."""
-        return {source.label: self._zero(graph, source) for source in graph.sources}
-
-    def _zero(self, graph: Graph, source: Operation | Parameter) -> dict[str, Any]:
-        if not source.blocks:
-            return {}
-        zero: dict[str, Any] = {
-            "f": tuple(
-                {
-                    s: jnp.zeros((*source.lead, block.width), graph.dtype(block.group))
-                    for s in block.components
-                }
-                for block in source.blocks
-            )
-        }
-        if isinstance(source, Operation):
-            zero["x"] = jnp.zeros((*source.lead, source.rows), graph.operand_dtype(source))
-        if isinstance(source, Operation) or source.additive:
-            zero["age"] = jnp.zeros(source.lead, jnp.int32)
-        return zero
-
-    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
-        """The past is ef_{t-1} and t + 1 at every step, and ex where the window begins."""
-        before = self.init_traces(graph) if traces is None else traces
-        ef, last_ef = self._state_side(graph, local, before)
-        after, past = {}, {}
-        for source, x in zip(graph.sources, local.x, strict=True):
-            trace = before[source.label]
-            new = {"f": last_ef[source.label]} if trace else {}
-            seen = {"f": ef[source.label]} if trace else {}
-            if "age" in trace:
-                seen["age"] = _ages(trace["age"], local)
-                new["age"] = seen["age"][-1]
-            if "x" in trace:
-                seen["x"] = None if traces is None else trace["x"]
-                if keep:
-                    new["x"] = faded_sum(self.decays[0], seen["x"], x, local.keep)
-            after[source.label], past[source.label] = new, seen
-        return after, past
-
-    def _state_side(self, graph: Graph, local: Derivatives, before: Any) -> tuple[Any, Any]:
-        """ef_{t-1} of every step, and the last, by source, block and component."""
-        start, inflow, transition = {}, {}, {}
-        known: dict[Any, Any] = {}
-
-        def decayed(block: Block, pair: tuple[int, int], decay: float) -> Any:
-            """What blocks of the same neurons share, once."""
-            key = (block.group, pair, repr(block.neurons), decay)
-            if key not in known:
-                known[key] = decay * block.of_neurons(local.transition[block.group][pair])
-            return known[key]
-
-        for source, f in zip(graph.sources, local.f, strict=True):
-            trace = before[source.label]
-            decay, gain = self._state_decay(trace)
-            for b, block in enumerate(source.blocks):
-                for s in block.components:
-                    key = (source.label, b, s)
-                    start[key], inflow[key] = trace["f"][b][s], gain * f[b][s]
-                for s, p in local.transition[block.group]:
-                    if s in block.components and p in block.components:
-                        keys = (source.label, b, s), (source.label, b, p)
-                        transition[keys] = decayed(block, (s, p), decay)
-
-        def by_source(found: dict[Any, Any]) -> dict[str, Any]:
-            return {
-                source.label: tuple(
-                    {s: found[source.label, b, s] for s in block.components}
-                    for b, block in enumerate(source.blocks)
-                )
-                for source in graph.sources
-            }
-
-        ef, last = accumulate(transition, start, inflow, local.keep)
-        return by_source(ef), by_source(last)
-
-    def _state_decay(self, trace: dict[str, Any]) -> tuple[float, float]:
-        """a_f and 1 - a_f where the trace is low-passed."""
-        a_f = self.decays[1]
-        return (a_f, 1.0 - a_f) if "age" in trace else (1.0, 1.0)
-
-    def _entering(self, ex: Any, x: Any) -> Any:
-        """x_t, with what comes from before the window as a part of the first."""
-        if ex is None:
-            return x
-        return jnp.concatenate([x[:1] + self.decays[0] * ex, x[1:]])
-
-    def start(self, graph: Graph, past: Any, d_weights: dict[int, Any]) -> list[dict[int, Any]]:
-        """dh_0 = ef_0 q_0 by group and live state, [lead, n]: what a trace says on its own."""
-        start = graph.zero_flow(None)
-        for source in graph.sources if past is not None else ():
-            dw, trace = source.moved(d_weights), past[source.label]
-            if dw is None or not trace:
-                continue
-            operand = trace["x"][None] if "x" in trace else None
-            (q,) = source.drive(operand, dw, 1)
-            if "age" in trace:  # zero where nothing has been seen, and so the trace
-                age = {**trace, "age": jnp.maximum(trace["age"], 1)}
-                q = self._scale(age, q.dtype)[..., None] * q
-            for block, ef in zip(source.blocks, trace["f"], strict=True):
-                for s, value in ef.items():
-                    enter(start[block.group], s, value * q[..., block.columns], block.neurons)
-        return start
-
-    def direction(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> tuple[dict[int, Any], list[Any]]:
-        """dh_{t-1} = a_f ef_{t-1} q_t and dy_t = (1 - a_f) q_t."""
-        runs: list[Any] = []
-        q: dict[Any, Any] = {}
-        inflow: dict[Any, Any] = {}
-        for k, (source, x) in enumerate(zip(graph.sources, local.x, strict=True)):
-            dw, memory = source.moved(d_weights), past[source.label]
-            whole: list[Any] = [(slice(0, source.width), ())]
-            runs.append(pieces(source.blocks, source.width) if dw is not None else whole)
-            entering = self._entering(memory["x"], x) if "x" in memory else x
-            parts = source.cut(dw, [columns for columns, _ in runs[k]])
-            for part, (columns, fed) in zip(parts, runs[k], strict=True):
-                operand, into = (entering, inflow) if fed and "x" in memory else (x, q)
-                into[k, columns.start] = source.drive(operand, part, local.n_steps, columns)
-        q |= low_pass(self.decays[0], inflow, local.keep)  # all in one loop
-
-        flow = graph.zero_flow(local.n_steps)
-        dq = []
-        for k, source in enumerate(graph.sources):
-            memory, dy = past[source.label], []
-            decay, gain = self._state_decay(memory)
-            for columns, fed in runs[k]:
-                q_t = q[k, columns.start]
-                if not fed:
-                    dy.append(q_t)
-                    continue
-                if "age" in memory:
-                    q_t = self._scale(memory, q_t.dtype)[..., None] * q_t
-                dy.append(gain * q_t)
-                for b in fed:
-                    block = source.blocks[b]
-                    here, neurons = block.within(columns)
-                    for s in block.components:
-                        dh = decay * memory["f"][b][s][..., here] * q_t
-                        enter(flow[block.group], s, dh, neurons)
-            dq.append(jnp.concatenate(dy, axis=-1) if len(dy) > 1 else dy[0])
-        return graph.of_states(flow), dq
-
-    def _scale(self, memory: dict[str, Any], dtype: Any) -> Any:
-        """1 / (1 - a_f^{t+1}); for a bias also its ex_t, [K, lead]."""
-        a_x, a_f = self.decays
-        scale = 1.0 / _missing(a_f, memory["age"], dtype)
-        if "x" not in memory:
-            scale = scale * _missing(a_x, memory["age"], dtype) / (1.0 - a_x)
-        # Without the barrier XLA computes the power again for every output.
-        return lax.optimization_barrier(scale)
+    def __init__(
+        self,
+        model: Any,
+        decay_or_rank: float | tuple[float, float] | int = 0.99,
+        *,
+        window: int | str = "auto",
+        credit: str = "trace",
+        mode: Any = None,
+    ) -> None:
+        if isinstance(decay_or_rank, numbers.Integral) and not isinstance(decay_or_rank, bool):
+            low_rank = LowRankTrace(int(decay_or_rank))
+            super().__init__(model, window=window, credit=credit, trace=low_rank, mode=mode)
+            return
+        super().__init__(model, window=window, credit=credit, mode=mode)
+        pair = decay_or_rank if isinstance(decay_or_rank, (tuple, list)) else (decay_or_rank,) * 2
+        self.past = FactorisedTrace(pair)
+        self.least_buffer = self.past.least_buffer
 
 
-def _missing(decay: float, age: Any, dtype: Any) -> Any:
-    """1 - decay^age, without cancellation."""
-    return -jnp.expm1(age.astype(dtype) * math.log(decay)) if decay else jnp.ones(age.shape, dtype)
+def decay_from_rank(rank: int) -> float:
+    """The decay that braintrace uses in place of a rank: (r - 1) / (r + 1)."""
+    return (rank - 1) / (rank + 1)
 
 
-def _ages(age: Any, local: Derivatives) -> Any:
-    """Steps since a reset after every step, [K, lead], from those before the first."""
-    step = along(jnp.arange(local.n_steps, dtype=age.dtype), jnp.zeros((1, *age.shape)))
-    start = jnp.broadcast_to(-age, (local.n_steps, *age.shape))
-    if local.keep is not None:
-        start = lax.cummax(jnp.where(along(local.keep, start) > 0, start, step))
-    return step - start + 1
+pp_prop = ES_D_RTRL
+IODimVjpAlgorithm = ES_D_RTRL

@@ -24,14 +24,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from core.algorithms.ottt import OTTT
+from core.algorithms.windowed import once
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation
 from core.analysis.reach import Reader, readers
 from core.execution.axes import along, forget
-from core.execution.readings import reading
 from core.execution.recurrence import accumulate, remembered
 from core.execution.rollout import Record
-from core.execution.window import Derivatives
+from core.execution.window import Derivatives, reading
 from core.traces.dense import enter, outer
 
 __all__ = ["OTPE"]
@@ -42,17 +42,12 @@ class OTPE(OTTT):
 
     Args:
       model: as of OTTT.
-      window: as of D-RTRL; it never changes the gradient.
-      feedback: as of D-RTRL.
-      seed: as of D-RTRL.
-      mode: accepted for compatibility; the shapes tell.
+      window, feedback, seed, mode: as of D-RTRL; the window never changes the gradient.
     """
 
+    @once
     def readers(self, graph: Graph) -> list[Reader]:
         """The layers that read others."""
-        return self.once(graph, self._readers)
-
-    def _readers(self, graph: Graph) -> list[Reader]:
         return readers(graph, self.decays(graph))
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
@@ -78,7 +73,7 @@ class OTPE(OTTT):
         for reader in self.readers(graph):
             op = graph.sources[reader.source]
             assert isinstance(op, Operation)
-            dz = reading(graph, values, record, reader.source).sources
+            _, dz = reading(graph, values, record, op)
             read.append((dz, behind[op.w]))
         return replace(local, own=tuple(read))
 

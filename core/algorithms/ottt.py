@@ -25,7 +25,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree, Shaped
 
-from core.algorithms.windowed import WindowedAlgorithm
+from core.algorithms.windowed import WindowedAlgorithm, once
 from core.analysis.cuts import late_states
 from core.analysis.decay import constant_decay
 from core.analysis.graph import Graph
@@ -43,10 +43,7 @@ class OTTT(WindowedAlgorithm):
 
     Args:
       model: any brainstate module whose states are leaky integrators, with or without spikes.
-      window: as of D-RTRL; it never changes the gradient.
-      feedback: as of D-RTRL.
-      seed: as of D-RTRL.
-      mode: accepted for compatibility; the shapes tell.
+      window, feedback, seed, mode: as of D-RTRL; the window never changes the gradient.
     """
 
     def make_graph(self, args: tuple[PyTree, ...], watched: Sequence[Any] = ()) -> Graph:
@@ -74,11 +71,9 @@ class OTTT(WindowedAlgorithm):
             )
         return graph
 
+    @once
     def decays(self, graph: Graph) -> list[Any]:
         """Of every group, None where it has none."""
-        return self.once(graph, self._decays)
-
-    def _decays(self, graph: Graph) -> list[Any]:
         return [constant_decay(graph, g, held=True) for g in range(len(graph.groups))]
 
     def init_traces(self, graph: Graph) -> dict[str, tuple[Shaped[Array, "... rows"], ...]]:

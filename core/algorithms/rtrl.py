@@ -18,9 +18,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.flatten_util import ravel_pytree
 
 from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
-from core.analysis.capture import trace_step
 from core.analysis.graph import Graph
 from core.analysis.other_states import check_other_states
 from core.errors import NotRepresentable
@@ -46,7 +46,7 @@ class RTRL(OnlineAlgorithm):
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """The step as it is, provided that M, over HiddenStates, holds all that is carried."""
-        graph = trace_step(self.stepped, args, watched)
+        graph = super().make_graph(args, watched)
         check_other_states(graph)
         avals = graph.program.avals
         for v in (*graph.trained, *(h.var for h in graph.hidden)):
@@ -63,22 +63,16 @@ class RTRL(OnlineAlgorithm):
         n = sum(math.prod(graph.program.avals[v].shape) for v in graph.trained)
         return {h.name: jnp.zeros((*h.shape, n), h.dtype) for h in graph.hidden}
 
-    def steps_per_window(self, n_steps: int) -> int:
-        return n_steps if self.window_size == "sequence" else min(int(self.window_size), n_steps)
-
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         graph = self.graph
         start = lax.stop_gradient(carry)
         start = start._replace(traces=window.past(start.traces))
         influence = tuple(start.traces[h.name] for h in graph.hidden)
-        trained = {
-            v: p for v, p in zip(graph.param_vars, params, strict=True) if v in graph.trained
-        }
+        known = zip(graph.param_vars, params, strict=True)
+        trained = {v: p for v, p in known if v in graph.trained}
 
         def moved_by(influence: Any, moved: dict[int, Any]) -> tuple[Any, ...]:
-            d = jnp.concatenate(
-                [moved.get(v, jnp.zeros_like(p)).ravel() for v, p in trained.items()]
-            )
+            d, _ = ravel_pytree([moved.get(v, jnp.zeros_like(p)) for v, p in trained.items()])
             return tuple((m @ d).astype(m.dtype) for m in influence)
 
         hidden = with_derivative(moved_by, start.hidden, influence, trained)
@@ -91,19 +85,13 @@ class RTRL(OnlineAlgorithm):
     def _advance(self, params: Any, carry: Carry, influence: Any, window: Window) -> dict[str, Any]:
         """M_K: push every unit vector of the parameters, with its M_0, through the window."""
         graph = self.graph
-        trained = [v in graph.trained for v in graph.param_vars]
+        known = dict(zip(graph.param_vars, params, strict=True))
+        flat, unravel = ravel_pytree([known[v] for v in graph.trained])
 
         def last(hidden: Any, flat: Any) -> Any:
-            pieces, start = [], 0
-            for p, use in zip(params, trained, strict=True):
-                if use:
-                    own = flat[start : start + p.size].reshape(p.shape).astype(p.dtype)
-                    start += p.size
-                pieces.append(own if use else p)
-            values = prelude(graph, pieces, carry.constants)
+            own = {**known, **dict(zip(graph.trained, unravel(flat), strict=True))}
+            values = prelude(graph, tuple(own.values()), carry.constants)
             return run(graph, values, hidden, carry.others, window.args, window.restart)[1]
-
-        flat = jnp.concatenate([p.ravel() for p, use in zip(params, trained, strict=True) if use])
 
         # A derivative rule may exist in reverse alone; transposed, it is the forward one.
         new, pull = jax.vjp(last, carry.hidden, flat)

@@ -28,7 +28,6 @@ ICLR 2021, arXiv:2006.07232.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -37,11 +36,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from core.algorithms.base import check_window
 from core.algorithms.d_rtrl import D_RTRL
+from core.algorithms.windowed import once
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.analysis.reach import neurons_in_reach, with_components, with_own_products
-from core.errors import InvalidArgument, NotRepresentable
+from core.errors import NotRepresentable
 from core.execution.coupling import couplings
 from core.execution.rollout import Record
 from core.execution.window import Derivatives
@@ -57,10 +58,7 @@ class SnAp(D_RTRL):
     Args:
       model: any brainstate module whose recurrent weights are trained.
       n: steps in which a weight may reach the neurons at which it is followed.
-      window: as of D-RTRL; it never changes the gradient.
-      feedback: as of D-RTRL.
-      seed: as of D-RTRL.
-      mode: accepted for compatibility; the shapes tell.
+      window, feedback, seed, mode: as of D-RTRL; the window never changes the gradient.
 
     Raises:
       InvalidArgument: n is no positive number.
@@ -77,9 +75,7 @@ class SnAp(D_RTRL):
         mode: Any = None,
     ) -> None:
         super().__init__(model, window=window, feedback=feedback, seed=seed, mode=mode)
-        if not isinstance(n, numbers.Integral) or isinstance(n, bool) or n < 1:
-            raise InvalidArgument("n to be a positive number of steps", repr(n), "Use 1 or 2.")
-        self.n: int = int(n)
+        self.n = int(check_window(n, (), "n"))
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         """Traces of all states, also of those that their own products alone read (a plain RNN)."""
@@ -94,11 +90,9 @@ class SnAp(D_RTRL):
                 )
         return graph
 
+    @once
     def near(self, graph: Graph) -> list[np.ndarray]:
         """The neurons at which the weights of each are followed, by group."""
-        return self.once(graph, self._near)
-
-    def _near(self, graph: Graph) -> list[np.ndarray]:
         return [neurons_in_reach(graph, g, self.n) for g in range(len(graph.groups))]
 
     def traced(self, graph: Graph) -> Graph:
@@ -145,7 +139,7 @@ class SnAp(D_RTRL):
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
     ) -> tuple[dict[int, Any], list[Any]]:
         """D-RTRL's, with dy_t = x_t dW + R_t dh_{t-1}, each summed where it happens."""
-        moved, dq = self.flow(self.traced(graph), local, past, d_weights)
+        moved, dq = self.past.flow(self.traced(graph), local, past, d_weights)
         every, at = self.near(graph), self.components(graph)
         z = [  # by group and state, [K, lead, n, reach]
             {s: jnp.stack([own[c] for c in at[g][s]], axis=-1) for s in at[g]}

@@ -39,11 +39,9 @@ from core.execution.derivative import with_derivative
 from core.execution.rollout import Record, run
 from core.execution.signs import signs
 from core.execution.step import prelude
-from core.execution.whole_step import whole_step
+from core.execution.window import whole_step
 
 __all__ = ["UORO"]
-
-Source = Operation | Parameter
 
 
 class UORO(OnlineAlgorithm):
@@ -54,6 +52,8 @@ class UORO(OnlineAlgorithm):
       seed: of the signs.
       mode: accepted for compatibility; the shapes tell.
     """
+
+    window_size = 1
 
     def __init__(self, model: Any, *, seed: int = 0, mode: Any = None) -> None:
         super().__init__(model, mode)
@@ -80,20 +80,17 @@ class UORO(OnlineAlgorithm):
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """s by state, theta by source, and the steps that a sample has taken."""
 
-        def zero(source: Source) -> Any:
+        def zero(source: Operation | Parameter) -> Any:
             shape = (*source.lead, *source.trace_axes, source.width)
-            if isinstance(source, Parameter):
-                return jnp.zeros(shape, source.dtype)
-            return jnp.zeros(shape, graph.operand_dtype(source))
+            if isinstance(source, Operation):
+                return jnp.zeros(shape, graph.operand_dtype(source))
+            return jnp.zeros(shape, source.dtype)
 
         return {
             "s": {h.name: jnp.zeros(h.shape, h.dtype) for h in graph.hidden},
             "theta": {source.label: zero(source) for source in credited(graph)},
             "steps": jnp.zeros(graph.sources[0].lead if graph.sources else (), jnp.int32),
         }
-
-    def steps_per_window(self, n_steps: int) -> int:
-        return 1
 
     def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.step_by_step(self._one, params, carry, window)
@@ -133,7 +130,7 @@ class UORO(OnlineAlgorithm):
         common = next((values[v] for v in graph.weights[-1:]), None)
         seen = [a[0] for a in record.step.args]
         nu = signs(self.seed, common, steps, seen, step.new)
-        found = step.pull(nu)
+        found = dict(zip((source.label for source in graph.sources), step.pull(nu), strict=True))
         now = {label: found[label].astype(a.dtype) for label, a in traces["theta"].items()}
 
         def norm(tree: Any) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import brainstate
 import jax
@@ -21,13 +22,32 @@ from core.execution.derivative import with_derivative, without_derivative
 from core.execution.feedback import Feedback
 from core.execution.rollout import Record, run
 from core.execution.step import prelude
-from core.execution.window import Derivatives, Perturbation, derivatives, push
+from core.execution.window import Derivatives, derivatives, push
 
-__all__ = ["WindowedAlgorithm"]
+__all__ = ["WindowedAlgorithm", "once"]
+
+T = TypeVar("T")
 
 
 # Where a loop costs the same however little a step computes, a window may always take so much.
 ACCELERATOR_BUFFER = 2**27
+
+
+def once(find: Callable[[Any, Graph], T]) -> Callable[[Any, Graph], T]:
+    """A method that finds something of the graph of a single sample, looked for once a graph."""
+
+    @functools.wraps(find)
+    def found(self: WindowedAlgorithm, graph: Graph) -> T:
+        own = graph.sample or graph
+        value: Any
+        known, value = self._once.get(find.__name__, (None, None))
+        if known is not own:
+            value = find(self, own)
+            if not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(value)):
+                self._once[find.__name__] = own, value
+        return value
+
+    return found
 
 
 class WindowedAlgorithm(OnlineAlgorithm):
@@ -66,7 +86,6 @@ class WindowedAlgorithm(OnlineAlgorithm):
         super().__init__(model, mode)
         self.feedback = Feedback(feedback, seed)
         self.window_size = check_window(window, ("auto", "sequence"))
-        self._readable: tuple[Graph | None, tuple[int, ...]] = (None, ())
         self._once: dict[str, tuple[Graph, Any]] = {}
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
@@ -74,61 +93,40 @@ class WindowedAlgorithm(OnlineAlgorithm):
         return join_biases(build_graph(self.stepped, args, watched))
 
     def readable(self) -> tuple[Any, ...]:
-        """HiddenStates whose derivative the plain graph's traces give: all, or those in groups."""
         plain = self.graph_for()
-        known, chosen = self._readable
-        if plain is not known:
-            hidden = {h.var for h in plain.hidden}
-            grouped = {plain.hidden[s].var for group in plain.groups for s in group.states}
-            tried = [self._states_within(plain, variables) for variables in (hidden, grouped)]
-            chosen = next(
-                (t for t in tried if self.same_traces(plain, self._watching(plain, t))), ()
-            )
-            self._readable = (plain, chosen)
-        return tuple(plain.states[i] for i in chosen)
+        return tuple(plain.states[i] for i in self._readable(plain))
 
-    def _watching(self, plain: Graph, chosen: tuple[int, ...]) -> Graph:
-        return self.graph_for([plain.states[i] for i in chosen])
-
-    @staticmethod
-    def _states_within(graph: Graph, variables: set[int]) -> tuple[int, ...]:
-        """Places of the HiddenStates all of whose arrays are among `variables`."""
-        return tuple(
-            i
-            for i, (state, own) in enumerate(zip(graph.states, graph.state_vars, strict=True))
-            if isinstance(state, brainstate.HiddenState)
-            and variables.issuperset(p for v in own for p in graph.parts.get(v, (v,)))
-        )
+    @once
+    def _readable(self, plain: Graph) -> list[int]:
+        """Places of the HiddenStates whose derivative the plain graph's traces give: of all, or of
+        those in groups."""
+        hidden = {h.var for h in plain.hidden}
+        grouped = {plain.hidden[s].var for group in plain.groups for s in group.states}
+        for variables in (hidden, grouped):
+            chosen = [
+                i
+                for i, (state, own) in enumerate(zip(plain.states, plain.state_vars, strict=True))
+                if isinstance(state, brainstate.HiddenState)
+                and variables.issuperset(p for v in own for p in plain.parts.get(v, (v,)))
+            ]
+            if self.same_traces(plain, self.graph_for([plain.states[i] for i in chosen])):
+                return chosen
+        return []
 
     def steps_per_window(self, n_steps: int) -> int:
-        if self.window_size == "sequence":
-            return n_steps
         if self.window_size != "auto":
-            return min(int(self.window_size), n_steps)
+            return super().steps_per_window(n_steps)
         budget = max(sum(self.trace_bytes.values()) / 4, self.least_buffer)
         if jax.default_backend() != "cpu":
             budget = max(budget, ACCELERATOR_BUFFER)
-        step = max(
-            1, self.traced(self.graph).step_bytes()
-        )  # nothing is held of a step without credit
-        most = max(1, int(budget / step))
+        held = self.traced(self.graph).step_bytes()  # nothing of a step without credit
+        most = max(1, int(budget / max(1, held)))
         if most >= n_steps:
             return n_steps
         # A window that divides the sequence needs one compiled body instead of two: a shorter one,
         # or one that is longer by up to a quarter.
         divisors = [k for k in range(most // 2 + 1, most + most // 4 + 1) if n_steps % k == 0]
         return max(divisors, key=lambda k: (k <= most, k), default=most)
-
-    def once(self, graph: Graph, find: Callable[[Graph], Any]) -> Any:
-        """What a method finds of the graph of a single sample, looked for once a graph."""
-        own = graph.sample or graph
-        known, found = self._once.get(find.__name__, (None, None))
-        if known is own:
-            return found
-        found = find(own)
-        if not any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(found)):
-            self._once[find.__name__] = own, found
-        return found
 
     def traced(self, graph: Graph) -> Graph:
         """The graph as traces see it: a rule that follows more of a neuron adds components."""
@@ -157,7 +155,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
         outs, hidden, others, record = run(
             graph, fixed, start.hidden, start.others, args, window.restart
         )
-        local, n_steps = self.linearised(fixed, record, window.goes_on), record.n_steps
+        keep = None if window.restart is None else window.restart.keep
+        local, n_steps = self.linearised(fixed, record, keep), record.n_steps
         backwards = self.backwards(fixed)
         traces, past = self.follow(graph, local, start.traces, window.keep)
         real = [i for i, o in enumerate(outs) if is_real(o)]
@@ -170,17 +169,14 @@ class WindowedAlgorithm(OnlineAlgorithm):
                     "Make what the inputs come from part of the model, call the algorithm step by"
                     " step, or use core.BPTT.",
                 )
-            fixed, backwards, record, local, past = residual
-            change = self._perturbation(fixed, record, local, past, moved[0])
-            d_out = push(graph, backwards, record, change, moved[1])
+            backwards, record, local, past = residual
+            dh, dy = self.direction(graph, local, past, moved[0])
+            d_out = push(graph, backwards, record, dh, dy, *moved)
             return tuple(d_out[i] for i in real)
 
         variables = dict(zip(graph.weights, weights, strict=True)), dict(enumerate(window.args))
         credited = with_derivative(
-            tangent,
-            tuple(outs[i] for i in real),
-            (fixed, backwards, record, local, past),
-            variables,
+            tangent, tuple(outs[i] for i in real), (backwards, record, local, past), variables
         )
         by_position = dict(enumerate(outs)) | dict(zip(real, credited, strict=True))
         outs = tuple(by_position.values())
@@ -198,30 +194,6 @@ class WindowedAlgorithm(OnlineAlgorithm):
     def backwards(self, values: Any) -> Any:
         """What the step reads, with the matrices through which credit passes back within it."""
         return self.feedback.of(self.graph, values)
-
-    def _perturbation(
-        self, values: Any, record: Any, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> Perturbation:
-        """`direction` in the shapes of the graph's own arrays."""
-        graph = self.graph
-        dh, dq = self.direction(graph, local, past, d_weights)
-        operations = [op for op in graph.operations if op.trainable]
-        split = len(operations)
-        return Perturbation(
-            tuple(
-                dh[i].reshape(record.hidden[i].shape).astype(graph.hidden[i].dtype)
-                for i in graph.live
-            ),
-            tuple(
-                q.astype(graph.program.avals[op.y].dtype)
-                for op, q in zip(operations, dq[:split], strict=True)
-            ),
-            tuple(
-                q.reshape(record.n_steps, *p.shape).astype(p.dtype)
-                for p, q in zip(graph.parameters, dq[split:], strict=True)
-            ),
-            tuple(d_weights.get(v, jnp.zeros_like(values[v])) for v in graph.plain),
-        )
 
     @abc.abstractmethod
     def follow(

@@ -15,7 +15,7 @@ from core.analysis.operation import Block, Operation
 from core.analysis.reach import read_back
 from core.execution.axes import over_time
 from core.execution.rollout import Record
-from core.execution.step import products_run
+from core.execution.step import computed
 
 __all__ = ["couplings"]
 
@@ -25,36 +25,39 @@ PULLS_AT_ONCE = 16  # of the H pulls of a block, so that a window takes little m
 def couplings(
     graph: Graph, values: Any, record: Record, near: Sequence[Any]
 ) -> tuple[tuple[dict[int, Any], ...], ...]:
-    """By every path inside the step.
-
-    Args:
-      near: by group, [n, most], the neurons that are followed together with each.
+    """How neurons followed together, `near` by group, [n, most], move each other's products.
 
     Returns:
       R by source, block and state of its group, [K, lead, n, most, most]: what the neuron
-      near[j, c] adds to the y that feeds the neuron near[j, a]; zero where the block feeds another.
+      near[j, c] adds to the y that feeds the neuron near[j, a], by every path inside the step; zero
+      where the block feeds another.
     """
 
-    def of(k: int, source: Any, block: Block) -> dict[int, Any]:
-        back = read_back(graph, source, block) if isinstance(source, Operation) else []
-        return _of_block(graph, values, record, k, block, back, near[block.group]) if back else {}
+    def of(op: Any, block: Block) -> dict[int, Any]:
+        back = read_back(graph, op, block) if isinstance(op, Operation) else []
+        return _of_block(graph, values, record, op, block, back, near) if back else {}
 
-    every = enumerate(graph.sources)
-    return tuple(tuple(of(k, source, block) for block in source.blocks) for k, source in every)
+    return tuple(tuple(of(source, block) for block in source.blocks) for source in graph.sources)
 
 
 def _of_block(
-    graph: Graph, values: Any, record: Record, k: int, block: Block, states: list[int], near: Any
+    graph: Graph,
+    values: Any,
+    record: Record,
+    op: Operation,
+    block: Block,
+    states: list[int],
+    near: Any,
 ) -> dict[int, Any]:
     """One output a pull."""
-    group, n_steps = graph.groups[block.group], record.n_steps
+    group, n_steps, near = graph.groups[block.group], record.n_steps, near[block.group]
     places = [group.states[p] for p in states]
 
     def products(live: tuple[Any, ...]) -> Any:
         hidden = list(record.hidden)
         for i, h in zip(places, live, strict=True):
             hidden[i] = h
-        run = over_time(lambda h, step: products_run(graph, values, h, step)[k])
+        run = over_time(lambda h, step: computed(graph, values, [op.y], h, step)[0])
         return run(tuple(hidden), record.step)
 
     y, pull = jax.vjp(products, tuple(record.hidden[i] for i in places))

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from core.analysis.graph import Graph
-from core.errors import InvalidArgument, checked_seed
+from core.errors import check_choice, checked_seed
 
 __all__ = ["Feedback"]
 
@@ -27,21 +27,10 @@ OWN = 0xFEEDBACC
 
 
 class Feedback:
-    """How credit passes back through products.
-
-    Args:
-      kind: "symmetric" (the weights themselves) or "random".
-      seed: of the random matrices.
-
-    Raises:
-      InvalidArgument: another kind, or a seed that is no integer.
-    """
+    """How credit passes back through products: "symmetric" (the weights themselves) or "random"."""
 
     def __init__(self, kind: str, seed: int) -> None:
-        if kind not in ("symmetric", "random"):
-            raise InvalidArgument(
-                "feedback to be symmetric or random", repr(kind), "Choose one of them."
-            )
+        check_choice("feedback", kind, "symmetric", "random")
         self.random, self.seed = kind == "random", checked_seed(seed)
 
     def of(self, graph: Graph, values: Any) -> Any:

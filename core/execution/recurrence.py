@@ -43,21 +43,14 @@ def accumulate(
     """
     if not start:  # no state of the group carries credit in time
         return {}, {}
-    if composes():
-        z = _composed(transition, start, inflow, keep)
-    else:
-        z = _looped(transition, start, inflow, keep)
+    z = (_composed if composes() else _looped)(transition, start, inflow, keep)
     before = {s: jnp.concatenate([start[s][None], z[s][:-1]]) for s in start}
     return forget(before, keep), {s: z[s][-1] for s in start}
 
 
 def low_pass(decay: float, inflow: Mapping[Any, Any], keep: Any = None) -> dict[Any, Any]:
-    """z_t = decay z_{t-1} + u_t of every step, from z_0 = 0.
-
-    Args:
-      inflow: u, [K, ...] by component.
-      keep: as in `accumulate`.
-    """
+    """z_t = decay z_{t-1} + u_t of every step, from z_0 = 0, for each component of `inflow`, [K,
+    ...]."""
     if not inflow:
         return {}
     n_steps = len(next(iter(inflow.values())))
@@ -97,13 +90,8 @@ def products(
 ) -> tuple[dict[tuple[int, int], Any], dict[tuple[int, int], Any]]:
     """A_t = D_K ... D_{t+1}: how state p after step t still moves state s at the end.
 
-    Args:
-      transition: D, [K, ...] by pair.
-      zero: zeros [K, ...] by component.
-      keep: as in `accumulate`.
-
-    Returns:
-      A_t[s, p] for t = 1..K, [K, ...], and A_0[s, p].
+    Returns A_t[s, p] for t = 1..K, [K, ...], and A_0[s, p]; `zero` has zeros [K, ...] by
+    component.
     """
     if not zero:
         return {}, {}

@@ -17,13 +17,8 @@ OWN = 0x0505050  # signs have nothing to do with weights that were drawn from th
 
 
 def signs(seed: int, common: Any, steps: Any, seen: Sequence[Any], like: Sequence[Any]) -> Any:
-    """One or minus one for each element of `like`, arrays [lead, ...].
-
-    Args:
-      common: what all samples share, an array or None.
-      steps: the number of the step, [lead].
-      seen: arrays that differ from sample to sample where they begin with lead.
-    """
+    """One or minus one for each element of `like`, arrays [lead, ...], at the `steps`-th step
+    [lead] of samples that share `common` and have `seen` arrays of their own."""
     lead = steps.shape
     code = steps.reshape(-1).astype(jnp.uint32)
     keys = jax.random.fold_in(jax.random.key(seed), OWN)

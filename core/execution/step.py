@@ -1,13 +1,12 @@
 """Run one step of a graph, whole or with chosen paths cut.
 
 - `part`: equations of the step as the user wrote it.
-- `carry_run`: the new states when every operation's output y is *given*. Its derivatives are
-  D_t = dh_t/dh_{t-1} and f_t = dh_t/dy_t, element-wise; no matrix product is left in it.
+- `computed`: what the step makes of anything in it. Where every operation's output y is *given*,
+  derivatives of the new states are D_t = dh_t/dh_{t-1} and f_t = dh_t/dy_t, element-wise; no matrix
+  product is left in it.
 - `output_run`: the outputs when every y is given and the operand x of an operation sees the
   previous states of its own group, and of groups downstream, as constants. Its derivatives are
   the credit inside the step: the L_t of D-RTRL.
-- `operands`: the x of every operation.
-- `products_run`, `whole_run`: the y of every operation, and the new states, with nothing cut.
 
 All take plain arrays and are ordinary differentiable functions.
 """
@@ -15,7 +14,7 @@ All take plain arrays and are ordinary differentiable functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +24,7 @@ from jax import lax
 from core.analysis.graph import Graph
 from core.equations.program import Atom, Equation, bind, evaluate, needed, read
 
-__all__ = ["StepInput", "carry_run", "operands", "output_run", "part", "products_run", "whole_run"]
+__all__ = ["StepInput", "computed", "output_run", "part", "prelude"]
 
 
 Values = Mapping[int, Any]  # by variable, of `prelude`
@@ -75,41 +74,23 @@ def _per_sample(graph: Graph, constants: Mapping[int, Any]) -> dict[int, Equatio
     return found
 
 
-def _environment(
-    graph: Graph, values: Values, hidden: Arrays, step: StepInput, ys: Arrays | None = None
-) -> dict[int, Any]:
-    """What is known at the beginning of a step, and every operation's output if it is given."""
+def _environment(graph: Graph, values: Values, hidden: Arrays, step: StepInput) -> dict[int, Any]:
+    """What is known at the beginning of a step."""
     env = dict(values)
     env.update((h.var, v) for h, v in zip(graph.hidden, hidden, strict=True))
     env.update(zip(graph.arg_vars, step.args, strict=True))
     env.update(zip((v for v, _ in graph.others), step.others, strict=True))
-    if ys is not None:
-        env.update((op.y, y) for op, y in zip(graph.operations, ys, strict=True))
     return env
 
 
-def _found(
-    graph: Graph, env: dict[int, Any], atoms: Sequence[Atom], replace: Any = None
-) -> tuple[Any, ...]:
-    """What the body makes of it; `replace` as of `evaluate`."""
-    evaluate(needed(graph.body, atoms, given=env), env, replace)
-    return tuple(read(env, a) for a in atoms)
-
-
-def _over_samples(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Map a function of a step over the batch when the graph is of a mapped step. What has more
+def _over_samples(graph: Graph, run: Callable[..., Any], values: Values, *arrays: Any) -> Any:
+    """A function of a step, mapped over the batch when the graph is of a mapped step. What has more
     axes than the model's own variable, constants or element-wise parameters, holds the batch."""
-
-    @wraps(run)
-    def mapped(graph: Graph, values: Values, *arrays: Any) -> Any:
-        if graph.sample is None:
-            return run(graph, values, *arrays)
-        avals = graph.program.avals
-        axes = {v: 0 if jnp.ndim(a) > avals[v].ndim else None for v, a in values.items()}
-        one = partial(run, graph.sample)
-        return jax.vmap(one, in_axes=(axes, *(0 for _ in arrays)))(dict(values), *arrays)
-
-    return mapped
+    if graph.sample is None:
+        return run(values, *arrays)
+    avals = graph.program.avals
+    axes = {v: 0 if jnp.ndim(a) > avals[v].ndim else None for v, a in values.items()}
+    return jax.vmap(run, in_axes=(axes, *(0 for _ in arrays)))(dict(values), *arrays)
 
 
 def part(
@@ -119,84 +100,69 @@ def part(
     outputs: Sequence[Atom],
     inputs: Values,
 ) -> tuple[Any, ...]:
-    """Some equations of the step, exactly as `model.update` computes them.
+    """`outputs` of some equations of the step, exactly as `model.update` computes them, from all
+    that varies from step to step."""
 
-    Args:
-      outputs: what is wanted of them.
-      inputs: by variable, all that varies from step to step.
-    """
-
-    @_over_samples
-    def run(graph: Graph, values: Values, inputs: Values) -> tuple[Any, ...]:
+    def run(values: Values, inputs: Values) -> tuple[Any, ...]:
         env = evaluate(equations, {**values, **inputs})
         return tuple(read(env, a) for a in outputs)
 
-    return run(graph, values, dict(inputs))
+    return _over_samples(graph, run, values, dict(inputs))
 
 
-@_over_samples
-def carry_run(
-    graph: Graph, values: Values, hidden: Arrays, ys: Arrays, step: StepInput
+def computed(
+    graph: Graph,
+    values: Values,
+    atoms: Sequence[Atom],
+    hidden: Arrays,
+    step: StepInput,
+    ys: Arrays | None = None,
+    d_ys: Arrays | None = None,
 ) -> tuple[Any, ...]:
-    """New values of the states that carry credit, in the order of Graph.live, with the operations'
-    outputs given."""
-    env = _environment(graph, values, hidden, step, ys)
-    return _found(graph, env, [graph.hidden[i].new for i in graph.live])
+    """What the step makes of `atoms`: where operations have the outputs `ys`, or the step's own
+    moved by `d_ys`."""
+
+    def run(values: Values, hidden: Any, step: Any, ys: Any, d_ys: Any) -> tuple[Any, ...]:
+        env = _environment(graph, values, hidden, step)
+        if ys is not None:
+            env.update(zip((op.y for op in graph.operations), ys, strict=True))
+        moved = {}
+        if d_ys is not None:
+            moved = dict(zip((id(op.eqn) for op in graph.operations), d_ys, strict=True))
+
+        def product(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
+            if id(eqn) not in moved:
+                return None
+            return [bind(eqn, [read(env, a) for a in eqn.inputs])[0] + moved[id(eqn)]]
+
+        evaluate(needed(graph.body, atoms, given=env), env, product)
+        return tuple(read(env, a) for a in atoms)
+
+    return _over_samples(graph, run, values, hidden, step, ys, d_ys)
 
 
-@_over_samples
-def operands(
-    graph: Graph, values: Values, hidden: Arrays, ys: Arrays, step: StepInput
-) -> tuple[Any, ...]:
-    """The operand x of every trainable operation, [lead, I]."""
-    wanted = [op for op in graph.operations if op.trainable]
-    env = _environment(graph, values, hidden, step, ys)
-    found = _found(graph, env, [op.x for op in wanted])
-    return tuple(op.with_one(x) for op, x in zip(wanted, found, strict=True))
-
-
-@_over_samples
-def products_run(graph: Graph, values: Values, hidden: Arrays, step: StepInput) -> tuple[Any, ...]:
-    """The output y of every trainable operation, [lead, H], by every path inside the step."""
-    wanted = [op for op in graph.operations if op.trainable]
-    return _found(graph, _environment(graph, values, hidden, step), [op.y for op in wanted])
-
-
-@_over_samples
-def whole_run(
-    graph: Graph, values: Values, hidden: Arrays, d_ys: Arrays, step: StepInput
-) -> tuple[Any, ...]:
-    """New values of all states, with nothing cut, where every operation's y is moved by a dy."""
-    moved = {id(op.eqn): d for op, d in zip(graph.operations, d_ys, strict=True)}
-
-    def product(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
-        if id(eqn) not in moved:
-            return None
-        return [bind(eqn, [read(env, a) for a in eqn.inputs])[0] + moved[id(eqn)]]
-
-    env = _environment(graph, values, hidden, step)
-    return _found(graph, env, [h.new for h in graph.hidden], product)
-
-
-@_over_samples
 def output_run(
     graph: Graph, values: Values, hidden: Arrays, ys: Arrays, step: StepInput
 ) -> tuple[Any, ...]:
     """Outputs of the step, differentiable along paths inside the step only."""
-    env = _environment(graph, values, hidden, step)
-    env.update((copy, lax.stop_gradient(env[v])) for copy, v in graph.credit.stopped.items())
 
-    def product(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
-        known = graph.credit.products.get(id(eqn))
-        if known is None:
-            return None
-        op, y = graph.operations[known.operation], ys[known.operation]
-        xs = tuple(env[v] for v in eqn.variables)
-        apply = partial(op.joined, columns=known.columns)
-        return [_given(apply, y, xs, lax.stop_gradient(env[op.w]))]
+    def run(values: Values, hidden: Any, ys: Any, step: Any) -> tuple[Any, ...]:
+        env = _environment(graph, values, hidden, step)
+        env.update((copy, lax.stop_gradient(env[v])) for copy, v in graph.credit.stopped.items())
 
-    evaluate(graph.credit.equations, env, product)
-    return tuple(read(env, a) for a in graph.out_atoms)
+        def product(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
+            known = graph.credit.products.get(id(eqn))
+            if known is None:
+                return None
+            op, y = graph.operations[known.operation], ys[known.operation]
+            xs = tuple(env[v] for v in eqn.variables)
+            apply = partial(op.joined, columns=known.columns)
+            return [_given(apply, y, xs, lax.stop_gradient(env[op.w]))]
+
+        evaluate(graph.credit.equations, env, product)
+        return tuple(read(env, a) for a in graph.out_atoms)
+
+    return _over_samples(graph, run, values, hidden, ys, step)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -20,6 +20,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from core.analysis.operation import Block, Operation
+from core.errors import InvalidArgument
 from core.traces.pending import CACHED_BYTES, Pending, held_back
 
 __all__ = ["DenseTrace", "EligibilityTrace", "advance_parameter", "enter", "outer", "trace_bytes"]
@@ -69,11 +70,9 @@ CPU_TILE_BYTES, TILE_BYTES = 2**23, 2**28
 class DenseTrace:
     """eps itself, [lead, rows, width] for each component: exact, memory O(B I H).
 
-    Args:
-      dtype: in which it is kept, if not in that of its states. What is computed with it is computed
-        in theirs.
-      pending: steps that are held back from it where updates come before; "auto" for as many as its
-        size wants.
+    Kept in `dtype`, if not in that of its states; what is computed with it is computed in
+    theirs. Where updates come before, `pending` steps are held back from it; "auto" for as many
+    as its size wants.
     """
 
     exact = True
@@ -81,14 +80,27 @@ class DenseTrace:
     natural_window: int | None = None
 
     def __init__(self, dtype: Any = None, pending: int | str = "auto") -> None:
-        self.dtype, self.pending = dtype, pending
+        self.dtype: Any = None
+        try:
+            if dtype is not None:
+                self.dtype = jnp.dtype(dtype)
+            valid = dtype is None or jnp.issubdtype(self.dtype, jnp.floating)
+        except TypeError:
+            valid = False
+        if not valid:
+            raise InvalidArgument(
+                "trace_dtype to be a floating dtype or None",
+                repr(dtype),
+                "Use for example float16 or bfloat16.",
+            )
+        self.pending = pending
 
     def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[int, Any]:
         """eps = 0 of a block."""
         shape, dtype = (*op.lead, op.rows, block.width), self.dtype or dtype
         return {s: jnp.zeros(shape, dtype) for s in block.components}
 
-    def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
+    def contract(self, eps: Any, block: Block, dw: Any) -> dict[int, Any]:
         """dh[s] [lead, width] = sum_i eps[s] [lead, i, width] dW [i, width], dW [rows, H]."""
         dw = dw[:, block.columns]
         if not isinstance(eps, Pending):
@@ -102,18 +114,12 @@ class DenseTrace:
         x: Any,
         g: Mapping[int, Any],
         a_0: Mapping[tuple[int, int], Any],
-        op: Operation,
-        block: Block,
         after: Any = None,
     ) -> Any:
         """eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t x_t (x) g_t[s], with g_t = A_t f_t.
 
-        Args:
-          eps: eps_0, None for zero; of which steps may be held back.
-          x: [K, lead, rows].
-          g: [K, lead, width] by component.
-          a_0: [lead, width] by pair of components.
-          after: of `zero_after`; the traces are then updated in place.
+        eps_0 is None for zero; x [K, lead, rows], g [K, lead, width] by component, A_0 [lead,
+        width] by pair. With `after` of `zero_after` traces are updated in place.
         """
         if not isinstance(eps, Pending):
             return self._taken_in(eps, x, g, a_0, after)

@@ -64,7 +64,7 @@ class LowRankTrace:
             "v": jnp.zeros((*op.lead, rank, len(block.components), block.width), dtype),
         }
 
-    def contract(self, eps: Any, op: Operation, block: Block, dw: Any) -> dict[int, Any]:
+    def contract(self, eps: Any, block: Block, dw: Any) -> dict[int, Any]:
         """dh[s] [lead, width] = sum_k v_k[s] (u_k dW)."""
         q = eps["u"] @ dw[:, block.columns]  # [lead, r, width]
         return {s: (eps["v"][..., k, :] * q).sum(axis=-2) for k, s in enumerate(block.components)}
@@ -75,15 +75,13 @@ class LowRankTrace:
         x: Any,
         g: dict[int, Any],
         a_0: dict[tuple[int, int], Any],
-        op: Operation,
-        block: Block,
         after: Any = None,
     ) -> dict[str, Any]:
         """The window's factors appended and truncated; arguments as `DenseTrace.advance`."""
-        states = block.components
+        states = sorted(g)
         u = jnp.moveaxis(x, 0, -2)
         v = jnp.stack([jnp.moveaxis(g[s], 0, -2) for s in states], axis=-2)
-        rank = min(self.rank, op.rows, len(states) * block.width)
+        rank = min(self.rank, u.shape[-1], v.shape[-2] * v.shape[-1])
         if eps is not None:
             moved = [
                 sum(a_0[s, p][..., None, :] * eps["v"][..., k, :] for k, p in enumerate(states))
@@ -93,7 +91,7 @@ class LowRankTrace:
             v = jnp.concatenate([jnp.stack(moved, axis=-2), v], axis=-3)
         flat = v.reshape(*v.shape[:-2], -1)
         u, flat = truncate(u, flat, rank)
-        return {"u": u, "v": flat.reshape(*flat.shape[:-1], len(states), block.width)}
+        return {"u": u, "v": flat.reshape(*flat.shape[:-1], *v.shape[-2:])}
 
 
 def truncate(u: Any, v: Any, rank: int) -> tuple[Any, Any]:

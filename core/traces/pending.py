@@ -61,14 +61,8 @@ class Pending(NamedTuple):
         )
 
     def with_steps(self, x: Any, g: dict[int, Any], eps: dict[int, Any], taken_in: Any) -> Pending:
-        """With further steps.
-
-        Args:
-          x: [lead, K, rows].
-          g: by component, [lead, K, width].
-          eps: the trace.
-          taken_in: whether it holds what has been held back.
-        """
+        """With further steps x [lead, K, rows] and g [lead, K, width], beside the trace `eps`,
+        which has `taken_in` what was held back, or not."""
         first = jnp.where(taken_in, 0, self.count.max())
 
         def entered(held: Any, new: Any) -> Any:
@@ -97,11 +91,7 @@ def held_back(eps: dict[int, Any], room: int, dtype: Any) -> Pending:
 
 
 def slots(eps: dict[int, Any], steps: int, most: int | str) -> int:
-    """For how many steps there is to be room when `steps` come at a time; 0 for none.
-
-    Args:
-      most: a number, or "auto".
-    """
+    """For how many steps there is to be room when `steps` come at a time; 0 for none."""
     if most == "auto":
         size = sum(math.prod(a.shape) * a.dtype.itemsize for a in eps.values())
         pays = jax.default_backend() == "cpu" and size >= CACHED_BYTES

@@ -1,0 +1,180 @@
+"""Traces of every weight and element-wise parameter, and how they follow a window of K steps.
+
+Inside a window the recurrence of D-RTRL runs over dh [lead, n], and jax transposes it:
+
+    dh_0  = contract(eps_0, dW)
+    dh_t  = D_t dh_{t-1} + f_t (x_t dW)
+    eps_K = A_0 eps_0 + sum_t x_t (x) (A_t f_t)          A_t = D_K ... D_{t+1}
+
+A trace of a block stands for the derivative of a state component by the block's columns of W. How
+it is kept (`core.traces.dense`, `core.traces.low_rank`) is left open here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from core.analysis.graph import Graph
+from core.analysis.operation import Block, Operation, Parameter
+from core.execution.axes import forget
+from core.execution.recurrence import accumulate, products, remembered
+from core.execution.window import Derivatives
+from core.traces.dense import DenseTrace, advance_parameter, enter, zero_after
+from core.traces.low_rank import LowRankTrace
+from core.traces.pending import Pending, held_back, slots
+
+__all__ = ["FullTrace", "of_blocks"]
+
+Source = Operation | Parameter
+
+
+class Unsettled(NamedTuple):
+    """Traces at the start of a window, and what is to enter them."""
+
+    old: Any
+    entered: Any
+
+
+def of_blocks(graph: Graph, make: Callable[[Source, Block, int, int], Any]) -> dict[str, Any]:
+    """By source and block, what is made of both and of their places; {} where no state is
+    covered."""
+    return {
+        source.label: tuple(
+            make(source, block, k, b) if block.components else {}
+            for b, block in enumerate(source.blocks)
+        )
+        for k, source in enumerate(graph.sources)
+    }
+
+
+class FullTrace:
+    """eps by source, block and component, `kept` densely or at a rank; of parameters [lead,
+    width]."""
+
+    def __init__(self, kept: DenseTrace | LowRankTrace) -> None:
+        self.kept: Any = kept
+
+    def zeros(self, graph: Graph) -> dict[str, Any]:
+        """eps = 0."""
+
+        def zero(source: Source, block: Block, *_: int) -> Any:
+            dtype = graph.dtype(block.group)
+            if isinstance(source, Operation):
+                return self.kept.zeros(source, block, dtype)
+            return {s: jnp.zeros((*source.lead, block.width), dtype) for s in block.components}
+
+        return of_blocks(graph, zero)
+
+    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+        """The past is eps_0 itself; at the end, eps_K."""
+        if not keep:
+            return None, traces
+        going_on = None if local.keep is None else local.keep.min(axis=0)
+        return Unsettled(forget(traces, going_on), self._entered(graph, local)), traces
+
+    def _entered(self, graph: Graph, local: Derivatives) -> dict[str, Any]:
+        """x_t, A_t f_t and A_0 by source and block."""
+        zero = graph.zero_flow(local.n_steps)
+        if local.keep is not None:  # steps of a sample that has started anew since may hold NaN
+            transition, f, x = forget((local.transition, local.f, local.x), remembered(local.keep))
+            local = replace(local, transition=transition, f=f, x=x)
+        passed = [products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)]
+
+        def entering(source: Source, block: Block, k: int, b: int) -> Any:
+            pairs = {(s, p) for s in block.components for p in block.components}
+            a_t, a_0 = (
+                {pair: block.of_neurons(a) for pair, a in side.items() if pair in pairs}
+                for side in passed[block.group]
+            )
+            f, x = local.f[k][b], local.x[k]
+            g = {s: sum(a_t[s, p] * f[p] for p in f) for s in block.components}
+            return None if x is None else x.astype(graph.dtype(block.group)), g, a_0
+
+        return of_blocks(graph, entering)
+
+    def settled(self, graph: Graph, traces: Any, gradient: Any = None) -> Any:
+        """eps_K, in place once the gradient has been taken from eps_0."""
+        if not isinstance(traces, Unsettled):
+            return traces
+        old, entered = traces
+        after = None if gradient is None else zero_after(gradient)
+
+        def advanced(source: Source, block: Block, _: int, b: int) -> Any:
+            eps = None if old is None else old[source.label][b]
+            x, g, a_0 = entered[source.label][b]
+            if isinstance(source, Operation):
+                return self.kept.advance(eps, x, g, a_0, after)
+            return advance_parameter(eps, g, a_0)
+
+        return of_blocks(graph, advanced)
+
+    def opened(self, graph: Graph, traces: Any, steps: int) -> Any:
+        """With room to hold steps back from dense traces, where that is worth it."""
+        if not isinstance(self.kept, DenseTrace):
+            return traces
+        most = self.kept.pending
+
+        def with_room(source: Source, block: Block, _: int, b: int) -> Any:
+            eps = traces[source.label][b]
+            if isinstance(source, Parameter) or isinstance(eps, Pending):
+                return eps
+            room = slots(eps, steps, most)
+            return held_back(eps, room, graph.dtype(block.group)) if room else eps
+
+        return of_blocks(graph, with_room)
+
+    def closed(self, traces: Any) -> Any:
+        """With all steps taken in."""
+
+        def taken_in(eps: Any) -> Any:  # of dense traces alone
+            return self.kept.settled(eps) if isinstance(eps, Pending) else eps
+
+        return jax.tree.map(taken_in, traces, is_leaf=lambda a: isinstance(a, Pending))
+
+    def flow(
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> tuple[list[dict[int, Any]], list[Any]]:
+        """dh_{t-1} by group and component, [K, lead, n]; x_t dW, or d theta, by source."""
+        inflow = graph.zero_flow(local.n_steps)
+        dq = []
+        for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
+            dw = source.moved(d_weights)
+            q = source.drive(x, dw, local.n_steps)
+            dq.append(q)
+            for block, f_b in zip(source.blocks if dw is not None else (), f, strict=False):
+                for s in f_b:
+                    enter(inflow[block.group], s, f_b[s] * q[..., block.columns], block.neurons)
+        start = self.start(graph, past, d_weights)
+        every = zip(local.transition, start, inflow, strict=True)
+        return [accumulate(d, z, u, local.keep)[0] for d, z, u in every], dq
+
+    def direction(
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+    ) -> tuple[dict[int, Any], list[Any]]:
+        """As of `WindowedAlgorithm`."""
+        moved, dq = self.flow(graph, local, past, d_weights)
+        return graph.of_states(moved), dq
+
+    def start(self, graph: Graph, past: Any, d_weights: dict[int, Any]) -> list[dict[int, Any]]:
+        """dh_0 by group and live state, [lead, n]."""
+        start = graph.zero_flow(None)
+        for source in graph.sources if past is not None else ():
+            dw = source.moved(d_weights)
+            for block, dh in self.moved(source, past[source.label], dw) if dw is not None else ():
+                for s, value in dh.items():
+                    enter(start[block.group], s, value, block.neurons)
+        return start
+
+    def moved(self, source: Source, trace: Any, dw: Any) -> Iterator[tuple[Block, dict[int, Any]]]:
+        """What the trace of a source makes of its dW, [lead, width] by component of each block."""
+        for block, eps in zip(source.blocks, trace, strict=True):
+            if block.components and isinstance(source, Operation):
+                yield block, self.kept.contract(eps, block, dw)
+            elif block.components:
+                d_theta = source.drive(None, dw, 1)[0][..., block.columns]
+                yield block, {s: eps[s] * d_theta for s in block.components}
