@@ -76,8 +76,8 @@ def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray
     ys = {op.y for op in graph.operations}
     equations = needed(graph.differential.equations, [h.new], given=ys)
     relevant, stretch = (lambda v: bool(fixed_y.get(v))), graph.plain.__contains__
-    paths = Paths(graph.elements.links, h.name, relevant, stretch)
-    return paths.labels(equations, {h.new: np.arange(math.prod(h.shape)).reshape(h.shape)})
+    paths = Paths(equations, graph.elements.links, h.name, relevant, stretch)
+    return paths.labels({h.new: np.arange(math.prod(h.shape)).reshape(h.shape)})
 
 
 # -- groups, blocks, cuts

@@ -11,7 +11,7 @@ independent of values.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -26,9 +26,12 @@ _REMEDY = (
     "Keep the path from a weight's output to the state, and from state to state, element-wise; "
     "to feed several neurons, repeat a weight's columns and not its output; "
     "or put the mixing inside the operand of a weight, where it costs nothing; "
-    "or train this model with core.BPTT. Is it a parameter inside a function with a derivative rule"
-    " of its own, a branch or a loop? Give the parameter the shape of the state (jnp.broadcast_to)"
-    " before."
+    "or train this model with core.BPTT."
+)
+
+_BROADCAST = (
+    "Give the parameter the shape of the state (jnp.broadcast_to) before a function with a"
+    " derivative rule of its own, a branch or a loop reads it; or train this model with core.BPTT."
 )
 
 
@@ -37,7 +40,7 @@ class Paths:
     """The paths into a state.
 
     Attributes:
-      links: of the equations.
+      equations: that the state needs, in order, and their `links`.
       state: its name, for messages.
       relevant: whether a variable's gradient matters (it depends on a state, an operation's output
         or an element-wise parameter).
@@ -45,21 +48,20 @@ class Paths:
         trace per neuron and receive the label array of the shape they are broadcast to.
     """
 
+    equations: Sequence[Equation]
     links: Links
     state: str
     relevant: Callable[[int], bool]
     stretch: Callable[[int], bool]
 
-    def labels(
-        self, equations: Iterable[Equation], ends: dict[int, np.ndarray]
-    ) -> dict[int, np.ndarray]:
+    def labels(self, ends: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Labels of all that the labelled `ends` depend on, by variable, int arrays of its shape.
 
         Raises:
           NotRepresentable: naming the primitive and the user's line.
         """
         labels, avals = dict(ends), self.links.avals
-        for eqn in reversed(list(equations)):
+        for eqn in reversed(self.equations):
             outs = [labels.get(v) for v in eqn.outputs]
             operands = {v for v in eqn.variables if is_real(avals[v]) and self.relevant(v)}
             if all(o is None for o in outs) or not operands or not carries_gradient(eqn, avals):
@@ -114,10 +116,16 @@ class Paths:
             )
 
     def _mixing(self, eqn: Equation) -> NotRepresentable:
+        inside: set[int] = set()  # parameters as a rule, a branch or a loop reads them
+        for e in self.equations:
+            own = [v for v in e.variables if self.relevant(v)]
+            copied = e.name == "copy" and any(map(self.stretch, own))
+            if copied or (own and inside.issuperset(own)):
+                inside.update(e.outputs)
         return NotRepresentable(
             f"that each element feeds one neuron of the state {self.state}",
             f"an element that feeds several, at the operation '{eqn.name}', {eqn.source}",
-            _REMEDY,
+            _REMEDY if inside.isdisjoint(eqn.variables) else _BROADCAST,
         )
 
     def _unknown(self, eqn: Equation) -> NotRepresentable:
