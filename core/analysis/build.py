@@ -121,7 +121,7 @@ def _with_groups(
 
 
 def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
-    made = (replace(op, blocks=_blocks(graph, op.y, op.name, labels)) for op in graph.operations)
+    made = [replace(op, blocks=_blocks(graph, op.y, op.name, labels)) for op in graph.operations]
     parameters: list[Parameter] = []
     plain: list[int] = []
     for var in graph.plain:
