@@ -56,15 +56,16 @@ CELL = ["algo=d_rtrl", "model=lif_net", "n_hidden=16", "batch_size=64", "epochs=
 
 @pytest.fixture(scope="module")
 def by_devices(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, Any]]:
-    """Records of one cell with all metrics, on one device and on two."""
+    """Records of one cell, on one device with all metrics and on two."""
     out = tmp_path_factory.mktemp("out")
-    quick = ["metric.timing.warmup_s=0.2", "metric.timing.budget_s=0.2"]
+    one = ["devices=1", "metric.timing.warmup_s=0.2", "metric.timing.budget_s=0.2"]
+    two = ["devices=2", "metric=[memory,learning]"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(out)
         patch.setattr(sweep, "build_report", lambda *_: "none")
         patch.setattr(measure, "rates_here", lambda *_: FLOOR)
-        arguments = ["-m", f"out={out}", "devices=1,2", "batching=vmap", *CELL, *quick]
-        assert cli.main(arguments) == 0
+        for arguments in (one, two):
+            assert cli.main([f"out={out}", "batching=vmap", *CELL, *arguments]) == 0
     records = [json.loads(path.read_text()) for path in (out / "cells").glob("*.json")]
     return {record["config"]["devices"]: record for record in records}
 

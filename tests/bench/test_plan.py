@@ -21,12 +21,9 @@ def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_is_predicted_where_there_is_none_to_build_the_cell() -> None:
-    wide, too_wide = (
-        trial.trial(cli.cells_of(None, ["n_hidden=200000,100000000"], multirun=True), "memory")[
-            place
-        ]
-        for place in (0, 1)
-    )
+    cells = cli.cells_of(None, ["n_hidden=200000,100000000"], multirun=True)
+    found = trial.trial(cells, "memory")
+    wide, too_wide = found[0], found[1]
     # Its recurrent weights alone are 160 GB.
     assert wide["predicted_mib"] > 4 * 200_000**2 / 2**20
     assert too_wide["predicted_mib"] is None
