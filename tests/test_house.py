@@ -51,7 +51,7 @@ PLUGIN_FOLDERS = {
     "core/algorithms": {"base", "compiled", "windowed", "d_rtrl", "ottt"},
     "core/lowering": {"lowered"},
     "bench/models": {"base"},
-    "bench/tasks": {"base"},
+    "bench/tasks": {"base", "events"},
     "bench/backends": {"base"},
     "bench/launchers": {"base"},
     "bench/metrics": {"base"},

@@ -166,24 +166,27 @@ class DrawnTask(Task):
         return self.draw(np.random.default_rng([0, 0, stream]), self.n_test)
 
 
-def digit_images(n_test: int) -> dict[str, Batch]:
-    """scikit-learn's handwritten digits: images [N, 8, 8] from 0 to 1, and labels, of each split.
-
-    It is the same split for every seed: what is held out never trains.
+def held_out(values: np.ndarray, labels: np.ndarray, n_test: int, what: str) -> dict[str, Batch]:
+    """Divides [N, ...] and labels [N], the same for every seed: what is held out never trains.
 
     Raises:
-        Refusal: when nothing is left to train or to test on.
+        Refusal: when nothing is left to train or to test on; ``what`` they are.
     """
+    n = len(labels)
+    if not 1 <= n_test < n:
+        raise Refusal(f"1 to {n - 1} of the {n} {what}", n_test, what="n_test")
+    order = np.random.default_rng(0).permutation(n)
+    values, labels = values[order], labels[order].astype(np.int32)
+    return {"train": (values[n_test:], labels[n_test:]), "test": (values[:n_test], labels[:n_test])}
+
+
+def digit_images(n_test: int) -> dict[str, Batch]:
+    """scikit-learn's handwritten digits, images [N, 8, 8] from 0 to 1, as of ``held_out``."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    n = len(images)
-    if not 1 <= n_test < n:
-        raise Refusal(f"1 to {n - 1} of the {n} images", n_test, what="n_test")
-    order = np.random.default_rng(0).permutation(n)
-    images = (images[order].reshape(-1, 8, 8) / 16.0).astype(np.float32)
-    labels = labels[order].astype(np.int32)
-    return {"train": (images[n_test:], labels[n_test:]), "test": (images[:n_test], labels[:n_test])}
+    images = (images.reshape(-1, 8, 8) / 16.0).astype(np.float32)
+    return held_out(images, labels, n_test, "images")
 
 
 def delay_of(n_steps: int, delay: int | None, shown: int) -> int:

@@ -56,6 +56,7 @@ CASES = {
     "metric.timing.against=d_rtrl": "metric.timing.against: expected one of bptt, null; got d_rtrl.",
     "task=shd task.n_train=0": "task.n_train: expected a whole number of at least 1, or null; "
     "got 0. Try task.n_train=1.",
+    "task=breast_cancer": "n_steps: expected a multiple of 10 on breast_cancer; got 8. Try n_steps=10.",
     "task=delayed_match n_steps=4": "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1); got "
     "4.",
     "task=delayed_match task.delay=5": "task: n_steps: expected at least 9 (4 steps that show something and a delay of 5); got "
@@ -68,6 +69,10 @@ CASES = {
     "shd_train.h5.gz and shd_test.h5.gz).",
     "task=shd task.path=here": "got no shd_train.h5 in here. Set task.path=DIR; the files come from "
     "https://zenkelab.org/datasets (SHD; unpack shd_train.h5.gz and shd_test.h5.gz).",
+    "task=nmnist": "task: path: expected a folder with Train/0 to Train/9 and Test/0 to Test/9; got "
+    "nothing. Set task.path=DIR; the files come from "
+    "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and Test.zip).",
+    "task=nmnist task.pool=3 task.path=x": "task: pool: expected a divisor of 34; got 3.",
     "lr=-1": "lr: expected a number above 0; got -1. Try lr=0.001.",
     "lr=nan": "lr: expected a number above 0; got nan. Try lr=0.001.",
     "dtype=float16": "dtype: expected one of float32, float64; got float16.",

@@ -16,10 +16,12 @@ from sklearn.metrics import r2_score
 from bench.command import cli
 from bench.instantiate import instantiate, task_of
 from bench.tasks.base import DrawnTask, Task
+from bench.tasks.breast_cancer import BreastCancer
 from bench.tasks.copy_memory import CopyMemory
 from bench.tasks.delayed_match import DelayedMatch
 from bench.tasks.integrator import Integrator
 from bench.tasks.mnist1d import MNIST1D, drawn
+from bench.tasks.nmnist import NMNIST
 from bench.tasks.random_spikes import RandomSpikes
 from bench.tasks.shd import SHD
 from bench.tasks.sine import Sine
@@ -45,18 +47,35 @@ def shd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tasks(shd: Path) -> dict[str, dict[str, Any]]:
+def event(x: int, y: int, on: int, microseconds: int) -> bytes:
+    return bytes([x, y]) + (on << 23 | microseconds).to_bytes(3, "big")
+
+
+@pytest.fixture(scope="module")
+def nmnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One recording a digit; digit d has one event at step d."""
+    folder = tmp_path_factory.mktemp("nmnist")
+    for split in ("Train", "Test"):
+        for digit in range(10):
+            place = folder / split / str(digit)
+            place.mkdir(parents=True)
+            events = event(33, digit, digit % 2, 30_000 * digit + 70) + event(0, 0, 0, 8_000_000)
+            (place / "00001.bin").write_bytes(events)
+    return folder
+
+
+def tasks(shd: Path, nmnist: Path) -> dict[str, dict[str, Any]]:
     """The settings of every task that is shipped, with the files of this test."""
+    files = {"shd": {"path": str(shd)}, "nmnist": {"path": str(nmnist)}}
     return {
-        path.stem: yaml.safe_load(path.read_text())
-        | ({"path": str(shd)} if path.stem == "shd" else {})
+        path.stem: yaml.safe_load(path.read_text()) | files.get(path.stem, {})
         for path in sorted((cli.CONF / "task").glob("*.yaml"))
     }
 
 
-def test_every_task_keeps_its_promises(shd: Path) -> None:
-    shipped = tasks(shd)
-    assert len(shipped) == 11
+def test_every_task_keeps_its_promises(shd: Path, nmnist: Path) -> None:
+    shipped = tasks(shd, nmnist)
+    assert len(shipped) == 13
     for name, node in shipped.items():
         n_steps = 2 * node.get("steps_multiple_of", 8 if name != "mnist1d" else 10)
 
@@ -83,10 +102,10 @@ def test_every_task_keeps_its_promises(shd: Path) -> None:
             assert task.mask[-1] == 1, name
 
 
-def test_choices_are_made_by_data_that_nobody_trains_on(shd: Path) -> None:
+def test_choices_are_made_by_data_that_nobody_trains_on(shd: Path, nmnist: Path) -> None:
     """No sequence of the validation data is trained on or tested, and every seed has the same."""
     splits = 0
-    for name, node in tasks(shd).items():
+    for name, node in tasks(shd, nmnist).items():
         n_steps = 2 * node.get("steps_multiple_of", 8 if name != "mnist1d" else 10)
         task, other = (instantiate(node, n_steps=n_steps, batch_size=1, seed=s) for s in (1, 2))
         if task.split() is None:
@@ -103,14 +122,14 @@ def test_choices_are_made_by_data_that_nobody_trains_on(shd: Path) -> None:
         if not isinstance(task, DrawnTask):
             assert trained < everything, name
             assert chosen <= everything, name
-            # Two pictures may be told by the same numbers.
+            # Two patients, or two pictures, may be told by the same numbers.
             assert len(chosen & trained) <= 0.01 * len(chosen), name
         elif name != "copy_memory":  # there are not many different lists
             assert not chosen & trained, name
         tested = {x.tobytes() for x in task.test()[0].transpose(1, 0, 2)}
-        if name != "copy_memory":
+        if name not in ("copy_memory", "nmnist"):  # the files of this test are the same ones
             assert len(chosen & tested) <= 0.01 * len(chosen), name
-    assert splits == 9
+    assert splits == 11
 
 
 def test_only_what_can_be_known_is_asked_for() -> None:
@@ -251,6 +270,15 @@ def test_random_spikes_are_those_of_one_draw() -> None:
     assert np.array_equal(ys, rng.integers(0, 3, 4))
 
 
+def test_breast_cancer_tells_each_quantity_in_turn() -> None:
+    task = BreastCancer(20, 32, 0)
+    xs, ys = task.test()
+    assert xs.shape == (20, 114, 3)
+    assert np.array_equal(xs[::2], xs[1::2])
+    # The worst radius is larger in malignant tumours, which are class 0.
+    assert xs[0, ys == 0, 2].mean() > 0.5 > -0.3 > xs[0, ys == 1, 2].mean()
+
+
 def test_shd_events_become_spikes(shd: Path) -> None:
     task = SHD(8, 12, 0, path=str(shd), duration_s=1.0, units_per_input=7)
     ((xs, ys),) = task.batches(0)
@@ -260,7 +288,30 @@ def test_shd_events_become_spikes(shd: Path) -> None:
     assert len(SHD(8, 2, 0, path=str(shd), n_test=4).test()[1]) == 4
 
 
-def test_a_file_that_is_something_else_is_named(tmp_path: Path) -> None:
+def test_nmnist_events_become_spikes(nmnist: Path) -> None:
+    xs, ys = NMNIST(10, 2, 0, path=str(nmnist), pool=1).test()
+    for place, digit in enumerate(ys):
+        ((step, unit),) = np.argwhere(xs[:, place])
+        assert step == digit
+        assert unit == (digit % 2) * 34 * 34 + digit * 34 + 33
+    pooled, _ = NMNIST(10, 2, 0, path=str(nmnist), pool=17).test()
+    assert pooled.shape == (10, 10, 8)
+    assert pooled.sum() == 10
+
+
+def test_a_file_that_is_something_else_is_named(nmnist: Path, shd: Path, tmp_path: Path) -> None:
+    for split in ("Train", "Test"):
+        for digit in range(10):
+            (tmp_path / split / str(digit)).mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"path: expected \.bin files below .*Test; got none"):
+        NMNIST(8, 2, 0, path=str(tmp_path)).test()
+    recording = tmp_path / "Test" / "3" / "1.bin"
+    recording.write_bytes(b"1234567")
+    with pytest.raises(ValueError, match=r"1\.bin: expected events of 5 bytes; got 7 bytes"):
+        NMNIST(8, 2, 0, path=str(tmp_path)).test()
+    recording.write_bytes(event(40, 0, 0, 0))
+    with pytest.raises(ValueError, match=r"1\.bin: expected pixels below 34; got 40"):
+        NMNIST(8, 2, 0, path=str(tmp_path)).test()
     for split in ("train", "test"):
         with h5py.File(tmp_path / f"shd_{split}.h5", "w") as file:
             file["labels"] = np.zeros(3)
