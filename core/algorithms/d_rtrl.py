@@ -29,7 +29,6 @@ from core.execution.derivative import with_derivative
 from core.execution.window import Derivatives
 from core.traces.dense import DenseTrace
 from core.traces.full import FullTrace
-from core.traces.low_rank import LowRankTrace
 
 __all__ = ["D_RTRL", "ParamDimVjpAlgorithm"]
 
@@ -44,7 +43,6 @@ class D_RTRL(WindowedAlgorithm):
       credit: "trace" is D-RTRL. "window" backpropagates fully inside each window and carries the
         trace from window to window (braintrace's `multi-step`); its gradient depends on the window
         and is BPTT's when one window covers the sequence.
-      trace: how the traces of operations are represented; dense by default, which is exact.
       trace_dtype: in which dense traces are kept, such as "float16" or "bfloat16", to halve their
         memory and the time of reading them; what is computed with them has the model's precision.
         None for the model's, which is exact.
@@ -63,7 +61,6 @@ class D_RTRL(WindowedAlgorithm):
         *,
         window: int | str = "auto",
         credit: str = "trace",
-        trace: DenseTrace | LowRankTrace | None = None,
         trace_dtype: Any = None,
         pending: int | str = "auto",
         feedback: str = "symmetric",
@@ -82,7 +79,7 @@ class D_RTRL(WindowedAlgorithm):
                 "Inside a window that is backpropagated only the weights themselves are defined.",
             )
         check_window(pending, ("auto",), "pending")
-        self.representation = DenseTrace(trace_dtype, pending) if trace is None else trace
+        self.representation: Any = DenseTrace(trace_dtype, pending)  # of the traces of operations
         self.past = FullTrace(self.representation)
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
