@@ -169,7 +169,7 @@ def elsewhere(facts: Facts) -> Table | None:
     shown = sorted(found[:MOST_SETTINGS], key=place)
     more = len(facts.settings) - len(shown)
     notes = [_UNDER_CONTENTION] * any(s.answer.start and s.answer.start.contended for s in found)
-    notes += [f"{more} more settings are in results.csv."] * (more > 0)
+    notes += [f"{plural(more, 'more setting')} in results.csv."] * (more > 0)
     return tabulate("settings", "Every setting", map(row, shown), notes)
 
 

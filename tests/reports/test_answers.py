@@ -39,6 +39,43 @@ def test_the_first_sentence_is_right(planted: Planted) -> None:
         assert [w for w in unwanted if w in first] == [], first
 
 
+UNTIMED = dict.fromkeys(("step_time_ms", "step_time_ms_lo", "step_time_ms_hi"))
+
+
+@pytest.mark.parametrize(("ways", "wanted"), [
+    ({"bptt": (40, 0.9), "d_rtrl": (20, 0.9)}, "; d_rtrl needs the least memory, 20 MiB."),
+    ({"bptt": (20, 0.9), "d_rtrl": (20, 0.9)}, "; bptt and d_rtrl need the same memory, 20 MiB."),
+    ({"bptt": (40, 0.9), "d_rtrl": (20, 0.1)},
+     "; bptt alone learned as well as the best and needs 40 MiB."),
+    ({"bptt": (40, 0.9), "d_rtrl": (30, 0.9), "es_d_rtrl": (5, 0.1)},
+     "; of the ways that learn as well as the best d_rtrl needs the least memory, 30 MiB."),
+])  # fmt: skip
+def test_without_times_the_least_memory_is_that_of_the_ways_that_qualify(
+    ways: dict[str, tuple[float, float]], wanted: str
+) -> None:
+    rng = np.random.default_rng(0)
+    records = [r for algo, (mib, learned) in ways.items()
+               for r in way(rng, algo, 5, mib, learned, spread=0.003, metrics=UNTIMED)]  # fmt: skip
+    assert f"nothing was timed{wanted}" in said(records)
+
+
+def test_nothing_learned_is_said_of_what_was_measured() -> None:
+    rng = np.random.default_rng(0)
+    guessing = way(rng, "bptt", 5, 20, 0.1, spread=0.002)
+    assert "no way's test accuracy is better than" in said(guessing)
+    mixed = [*guessing, *way(rng, "d_rtrl", 2, 20, None)]
+    assert "no way's test accuracy, as far as it was measured, is better than" in said(mixed)
+
+
+def test_rounds_under_contention_are_compared_and_the_table_says_so() -> None:
+    rng = np.random.default_rng(0)
+    made = [r for algo, ms in (("bptt", 9), ("d_rtrl", 3))
+            for r in way(rng, algo, ms, 20, seeds=1, repeats=3)]  # fmt: skip
+    told = page.markdown(Context(study(contended(made)), [], []))
+    assert "start with **d_rtrl**, the fastest" in told
+    assert "so compared only with times of the same three rounds of the sweep or more." in told
+
+
 def test_what_a_record_holds_moves_no_cursor() -> None:
     assert " on a[2Jbc d with " in said([record(task="a\x1b[2Jb\u202ec\nd")])
 

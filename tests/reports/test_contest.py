@@ -216,6 +216,23 @@ def test_the_report_names_winners_and_ties() -> None:
     )
 
 
+def test_who_was_not_compared_is_named_and_one_way_wins_over_nobody() -> None:
+    rng = np.random.default_rng(0)
+    lone = way(rng, "bptt")
+    untested = [r for r in way(rng, "d_rtrl") if "final" not in str(r["config"]["metric"])]
+    alone, beside = report(lone), report([*lone, *untested])
+    assert "- **bptt** learns the task: " in alone
+    reached = r"- \*\*bptt\*\* reached 80.0 % of the validation data after [^;]* steps\)"
+    assert re.search(reached + r"\.", alone)
+    assert re.search(reached + r"; not compared: \*\*d_rtrl\*\*\.", beside)
+    busy = [r | {"contended": True} for r in way(rng, "es_d_rtrl")]
+    some = report([*lone, *way(rng, "d_rtrl", steps=500), *busy])
+    assert "next **d_rtrl** after" in some
+    assert "; not compared: **es_d_rtrl**." in some
+    two = report([*lone, *busy])
+    assert "fewer than two ways were timed without other programs beside them" in two
+
+
 def test_a_contest_on_numbers_speaks_of_r2() -> None:
     rng = np.random.default_rng(0)
     some = [*way(rng, "bptt", 0.95), *way(rng, "d_rtrl", 0.85), *way(rng, "immediate", 0.004)]

@@ -241,7 +241,7 @@ def test_where_nothing_was_timed_memory_is_answered_for() -> None:
     records = [record(algo) for algo in ("bptt", "d_rtrl")]
     for built, mib in zip(records, (8.0, 6.0), strict=True):
         built["metrics"] = {"memory_xla_mib": mib}
-    assert "nothing was timed; **d_rtrl** needs the least memory 6 MiB" in told(records)
+    assert "nothing was timed; **d_rtrl** needs the least memory, 6 MiB" in told(records)
     for built in records:
         built["metrics"] = {}
     assert "No answer: neither time nor memory was measured" in told(records)
