@@ -14,7 +14,7 @@ from reports.compare.result import Line, Verdict
 from reports.errors import InputError
 from reports.records import read_sweeps
 from reports.records.columns import SETTINGS, SYMBOLS
-from reports.records.settings import identities, settings, variants, varying_within
+from reports.records.settings import identities, settings, variants, varying_within, whole
 from reports.records.table import frame, one_thread, read_parquet
 
 _LACKING = "not finite or not recorded in"
@@ -157,10 +157,13 @@ def pair(base: pd.DataFrame, head: pd.DataFrame) -> tuple[list[Cell], list[str]]
     cells = [Cell(name, sides.get((cell, 0), nowhere), sides.get((cell, 1), nowhere))
              for name, cell in zip(_names(firsts[by]), firsts["cell"], strict=True)]  # fmt: skip
     if not any(len(cell.base) and len(cell.head) for cell in cells):
+        apart = [c.removeprefix("cfg.") for c in by
+                 if {*map(whole, base[c])}.isdisjoint(map(whole, head[c]))]  # fmt: skip
         raise InputError(
             "two sweeps with cells in common",
             f"sweeps that share none of their {sum(len(cell.base) > 0 for cell in cells)} and "
-            f"{sum(len(cell.head) > 0 for cell in cells)} cells",
+            f"{sum(len(cell.head) > 0 for cell in cells)} cells"
+            + (f", for they differ in {', '.join(apart)}" if apart else ""),
             "Run the same KEY=VALUE settings on both.",
         )
     return cells, notes

@@ -271,7 +271,9 @@ def test_parquet_compares_as_the_folder_does(tmp_path: Path) -> None:
 
 
 def test_nothing_in_common_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="share none of their 1 and 1 cells"):
+    with pytest.raises(
+        InputError, match="share none of their 1 and 1 cells, for they differ in n_hidden"
+    ):
         compared(tmp_path, [record(n_hidden=8)], [record(n_hidden=16)])
 
 
