@@ -7,13 +7,15 @@ nothing could be measured: then the cell says what happened instead.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from reports.errors import InputError
-from reports.records.columns import BOUNDS, NAMES, SEEDED, describe, heading
+from reports.records.columns import BOUNDS, NAMES, SEEDED, WAYS, describe, heading
 from reports.records.settings import labels, varying_within, whole
 from reports.stats import RANGE, STUDENT, Interval, interval, own_ends
 from reports.text import short, table
@@ -134,7 +136,7 @@ def to_markdown(made: Pivot) -> str:
 
 
 def to_latex(made: Pivot) -> str:
-    r"""A booktabs table: units in its heads, the best of each row in bold, a caption, a label."""
+    r"""A booktabs table: units in its heads, the best way in bold, a caption, a label."""
     metrics = [describe(v) for v in made.cells.columns.get_level_values(0).unique()]
     texts, n = made.texts(), made.cells.index.nlevels
     texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
@@ -161,17 +163,25 @@ def to_latex(made: Pivot) -> str:
 
 
 def _bold(cells: pd.DataFrame) -> pd.DataFrame:
-    """How the best figures of each row and metric are marked, where there are several to choose."""
-    shown = cells.map(lambda c: float(short(c.centre)) if isinstance(c, Interval) else None)
-    marks = pd.DataFrame("", cells.index, cells.columns)
-    for metric in cells.columns.get_level_values(0).unique():
-        part = shown[[metric]].astype("float64")
-        better = describe(metric).better
-        if better:
-            best = part.min(axis=1) if better == "low" else part.max(axis=1)
-            best = part.eq(best, axis=0).mul(part.count(axis=1).gt(1), axis=0)
-            marks = marks.mask(best.reindex_like(marks).eq(True), "textbf:--rwrap;")
-    return marks
+    """How the best figures are marked, where there are several to choose: the best of the ways that
+    have all else in common; of each row where no way is named.
+    """
+    named = {*cells.index.names, *cells.columns.names}
+    apart = WAYS if named.intersection(WAYS) else cells.columns.names[1:]
+
+    def shared(keys: pd.MultiIndex) -> list[tuple[str, ...]]:
+        held = [i for i, name in enumerate(keys.names) if name not in apart]
+        return [tuple(key[i] for i in held) for key in keys.to_frame().to_numpy()]
+
+    sign = {"high": 1.0, "low": -1.0, "": math.nan}
+    signs = [sign[describe(metric).better] for metric in cells.columns.get_level_values(0)]
+    shown = cells.map(lambda c: float(short(c.centre)) if isinstance(c, Interval) else math.nan)
+    merit = pd.Series((shown.to_numpy(float) * signs).ravel())
+    groups = [repr((row, col)) for row in shared(cells.index) for col in shared(cells.columns)]
+    rivals = merit.groupby(groups)
+    best = merit.eq(rivals.transform("max")) & rivals.transform("count").gt(1)
+    marks = np.where(best.to_numpy().reshape(cells.shape), "textbf:--rwrap;", "")
+    return pd.DataFrame(marks, cells.index, cells.columns)
 
 
 FORMATS = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv}

@@ -190,6 +190,20 @@ def test_pivot_of_a_metric_that_no_row_has(table: pd.DataFrame) -> None:
         pivot(table, ["n_hidden"], ["algo"], ["time_to_target_s"])
 
 
+def test_bold_is_the_best_way_whichever_side_the_ways_are_on() -> None:
+    rows = frame([record(algo, n_hidden=h, metrics={"step_time_ms": t})
+                  for h, algo, t in [(64, "bptt", 2.0), (64, "d_rtrl", 3.0),
+                                     (128, "bptt", 5.0), (128, "d_rtrl", 4.0)]])  # fmt: skip
+    down, along = (to_latex(pivot(rows, *sides, ["step_time_ms"])).splitlines()
+                   for sides in ((["algo"], ["n_hidden"]), (["n_hidden"], ["algo"])))  # fmt: skip
+    assert r"BPTT & \textbf{2} & 5 \\" in down
+    assert r"D-RTRL & 3 & \textbf{4} \\" in down
+    assert r"64 & \textbf{2} & 3 \\" in along
+    sizes = to_latex(pivot(rows[rows["algo"].eq("bptt")], ["n_layers"], ["n_hidden"],
+                           ["step_time_ms"]))  # fmt: skip
+    assert r"1 & \textbf{2} & 5 \\" in sizes
+
+
 def test_latex_as_a_paper_wants_it() -> None:
     rows = frame([record(algo, n_hidden=h, metrics={"step_time_ms": t, "accuracy": a})
                   for h, algo, t, a in [(64, "bptt", 2.0, 0.9), (64, "d_rtrl", 3.0, 0.95),
