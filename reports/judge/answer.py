@@ -76,8 +76,8 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
     timed = [w for w in ran if w.time]
     if not any(w.time for w in able):
         least = cost.equal_memory(min((w.mib for w in able if w.memory), default=0.0), memory)
-        start, *equal = sorted((w for w in able if w.mib <= least), key=lambda w: w.place) or [None]
-        return Answer("not timed", basis, start, tuple(filter(None, equal)), why=why)
+        lean = sorted((w for w in able if w.mib <= least), key=lambda w: w.place)
+        return Answer("not timed", basis, next(iter(lean), None), tuple(lean[1:]), why=why)
     pairs = max(1, len(timed) * (len(timed) - 1) // 2)
 
     def against(way: Way, other: Way) -> Order:
