@@ -60,7 +60,7 @@ class Paths:
         Raises:
           NotRepresentable: naming the primitive and the user's line.
         """
-        labels, avals = dict(ends), self.links.avals
+        labels, avals, between = dict(ends), self.links.avals, list[Equation]()
         for eqn in reversed(self.equations):
             outs = [labels.get(v) for v in eqn.outputs]
             operands = {v for v in eqn.variables if is_real(avals[v]) and self.relevant(v)}
@@ -70,18 +70,27 @@ class Paths:
                 np.full(avals[v].shape, NONE) if o is None else o
                 for v, o in zip(eqn.outputs, outs, strict=True)
             ]
+            kinds = set(map(self._is_complex, (*operands, *eqn.outputs)))
+            if len(kinds) > 1 or (eqn.name == "conj" and all(kinds)):
+                between.append(eqn)
             for a, new in self._fed(eqn, filled, operands):
                 old = labels.get(a, new)
                 if old.shape != new.shape or _differ(old, new):
                     raise self._mixing(eqn)
                 labels[a] = np.where(old == NONE, new, old)
+        if between:
+            made = {v for eqn in self.equations for v in eqn.outputs} - set(ends)
+            if any(map(self._is_complex, labels.keys() - made)):
+                raise self._of_two_kinds(between[0])
         return labels
+
+    def _is_complex(self, v: int) -> bool:
+        return jnp.issubdtype(self.links.avals[v].dtype, jnp.complexfloating)
 
     def _fed(
         self, eqn: Equation, outs: list[np.ndarray], operands: set[int]
     ) -> list[tuple[int, np.ndarray]]:
         """The labels of the operands, one by one: the same variable may be there twice."""
-        self._check_kinds(eqn, operands)
         if eqn.name in RULES:
             raise unlinear(eqn)
         found, held = [], []
@@ -104,16 +113,15 @@ class Paths:
             raise self._mixing(eqn)
         return found
 
-    def _check_kinds(self, eqn: Equation, operands: set[int]) -> None:
-        dtypes = (self.links.avals[v].dtype for v in (*operands, *eqn.outputs))
-        if len({jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes}) > 1:
-            raise NotRepresentable(
-                f"one derivative per neuron of the state {self.state}, by a path of complex or of"
-                " real numbers alone",
-                f"the operation '{eqn.name}', from one kind to the other, at {eqn.source}",
-                "Keep the path in one kind, for example with complex weights and the real part in"
-                " an output; or train this model with core.BPTT.",
-            )
+    def _of_two_kinds(self, eqn: Equation) -> NotRepresentable:
+        """Between real ends the derivative is a real number, whatever is complex on the way."""
+        return NotRepresentable(
+            f"one derivative per neuron of the state {self.state}, by a path of complex or of"
+            " real numbers alone",
+            f"the operation '{eqn.name}', from one kind to the other, at {eqn.source}",
+            "Keep the path in one kind, for example with complex weights and the real part in"
+            " an output; or train this model with core.BPTT.",
+        )
 
     def _mixing(self, eqn: Equation) -> NotRepresentable:
         inside: set[int] = set()  # parameters as a rule, a branch or a loop reads them

@@ -27,8 +27,8 @@ __all__ = ["ELEMENTWISE", "MOVEMENT", "NONE", "SCATTERS", "Links", "carries_grad
 # Operations that treat every element alike. The last two come from braintools and brainunit.
 ELEMENTWISE = frozenset(
     """abs acos acosh add add_any asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt clamp
-    convert_element_type copy copy_p cos cosh digamma div erf erf_inv erfc exp exp2
-    expm1 igamma igammac integer_pow lgamma log log1p logistic max min mul name neg nextafter
+    complex conj convert_element_type copy copy_p cos cosh digamma div erf erf_inv erfc exp exp2
+    expm1 igamma igammac imag integer_pow lgamma log log1p logistic max min mul name neg nextafter
     polygamma polynomial pow pvary real reduce_precision regularized_incomplete_beta rem rsqrt
     select_n sin sinh sqrt square sub tan tanh zeta
     heaviside_surrogate_gradient exprel""".split()  # noqa: SIM905  a word list reads better
@@ -49,6 +49,12 @@ SCATTERS = frozenset(
 
 # Operations whose every result is made of the elements along some axes.
 REDUCTIONS = frozenset(["reduce_max", "reduce_min", "reduce_prod", "reduce_sum"])
+
+# Operations whose every result is made of elements along one axis, which stays.
+ALONG_AXIS = {
+    **dict.fromkeys(["cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"], "axis"),
+    "sort": "dimension",
+}
 
 # Operations through which no gradient flows, whatever their dtype.
 BLOCKING = frozenset(
@@ -233,6 +239,8 @@ class Links:
         if eqn.name in REDUCTIONS:
             left = itertools.count()
             return [None if i in eqn.params["axes"] else next(left) for i in range(ndim)]
+        if eqn.name in ALONG_AXIS and len(eqn.outputs) == 1:
+            return [None if i == eqn.params[ALONG_AXIS[eqn.name]] else i for i in range(n)]
         if eqn.name != "dot_general":
             return None
         # A product has the batch axes, the free axes of the left and those of the right.

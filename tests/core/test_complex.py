@@ -82,7 +82,24 @@ def test_es_d_rtrl_is_its_recursion() -> None:
     assert np.linalg.norm(grads["B"] - wanted) < 1e-12 * np.linalg.norm(wanted)
 
 
-@pytest.mark.parametrize("kind", [ByAbsoluteValue, ByRealPart], ids=lambda k: k.__name__)
+class ByConjugate(Unit):
+    def through(self, h: Any) -> Any:
+        return h.conj()
+
+
+class ByRealState(Unit):
+    """A complex weight, a real state."""
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        shape = (H,) if batch_size is None else (batch_size, H)
+        self.h = brainstate.HiddenState(jnp.zeros(shape))
+
+    def update(self, x: Any) -> Any:
+        self.h.value = 0.9 * self.h.value + (x @ self.B.value).real
+        return self.h.value
+
+
+@pytest.mark.parametrize("kind", [ByAbsoluteValue, ByRealPart, ByConjugate, ByRealState], ids=lambda k: k.__name__)
 def test_paths_between_complex_and_real_are_refused(kind: Any) -> None:
     """Their derivative depends on the direction: one number per neuron does not hold it."""
     model = kind()

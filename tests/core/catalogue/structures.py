@@ -148,6 +148,20 @@ def barrier(m: Any, x: Any, h: Any) -> Any:
     return 0.8 * h + jnp.tanh(y)
 
 
+def branches_cumulated(m: Any, x: Any, h: Any) -> Any:
+    stages = jnp.cumsum(jnp.stack([0.5 * h, drive(m, x, h), 0.1 * h**2]), axis=0)
+    return jnp.tanh(stages).mean(0)
+
+
+def branches_median(m: Any, x: Any, h: Any) -> Any:
+    return jnp.median(jnp.stack([0.9 * h, drive(m, x, h), 0.5 * h + 0.1]), axis=0)
+
+
+def through_complex(m: Any, x: Any, h: Any) -> Any:
+    z = jnp.exp(0.4j) * (0.9 * h + 1j * drive(m, x, h))
+    return z.real + 0.3 * jnp.angle(z + 2) + 0.1 * jnp.abs(z.conj() * z)
+
+
 def branches_summed(m: Any, x: Any, h: Any) -> Any:
     y = jnp.stack([product(x, m.V.value), product(h, m.U.value), product(h * h, m.W.value)])
     return 0.8 * h + jnp.tanh(y).sum(0)
@@ -226,6 +240,9 @@ FORMULAS: dict[str, Step] = {
     "optimization_barrier": barrier,
     "sum of branches": branches_summed,
     "largest of branches": branches_max,
+    "running sum of branches": branches_cumulated,
+    "median of branches": branches_median,
+    "complex numbers on the way": through_complex,
     "dendrites": dendrites,
     "cumulative operand": lambda m, x, h: (
         0.8 * h + product(jnp.cumsum(h, -1), m.U.value) + product(x, m.V.value)
