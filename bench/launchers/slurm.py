@@ -1,4 +1,4 @@
-"""Jobs through submitit: a job array of a Slurm cluster."""
+"""Jobs through submitit: a job array of a Slurm cluster, or of this machine as a rehearsal."""
 
 from __future__ import annotations
 
@@ -54,6 +54,45 @@ class _Submitted(Job):
         self.job.cancel(check=False)
 
 
+def _submit(executor: Any, shares: Sequence[Path]) -> list[Job]:
+    return [_Submitted(job) for job in executor.map_array(_Share(), list(map(str, shares)))]
+
+
+def _needs_submitit(name: str) -> None:
+    if importlib.util.find_spec("submitit") is None:
+        raise BadInput(
+            "hydra/launcher",
+            "the package submitit to be installed",
+            name,
+            "Run pip install 'etrace-bench[slurm]'.",
+        )
+
+
+@dataclass
+class Local(Launcher):
+    """The same through submitit on this machine; all jobs start at once.
+
+    Args:
+        jobs: jobs that share the cells; more than one disturb each other's times.
+        timeout_min: minutes after which a job is ended.
+    """
+
+    here = True
+
+    jobs: Count = 1
+    timeout_min: Count = 1440
+
+    def __post_init__(self) -> None:
+        _needs_submitit("submitit_local")
+
+    def start(self, shares: Sequence[Path], logs: Path) -> list[Job]:
+        import submitit
+
+        executor = submitit.AutoExecutor(logs / "%j", cluster="local")
+        executor.update_parameters(timeout_min=self.timeout_min)
+        return _submit(executor, shares)
+
+
 @dataclass
 class Slurm(Launcher):
     """One job array on a Slurm cluster; the names are those of ``sbatch``.
@@ -93,13 +132,7 @@ class Slurm(Launcher):
     additional_parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if importlib.util.find_spec("submitit") is None:
-            raise BadInput(
-                "hydra/launcher",
-                "the package submitit to be installed",
-                "submitit_slurm",
-                "Run pip install 'etrace-bench[slurm]'.",
-            )
+        _needs_submitit("submitit_slurm")
 
     def start(self, shares: Sequence[Path], logs: Path) -> list[Job]:
         if shutil.which("sbatch") is None:
@@ -123,4 +156,4 @@ class Slurm(Launcher):
                 if name not in ("jobs", "max_requeues") and value
             },
         )
-        return [_Submitted(job) for job in executor.map_array(_Share(), list(map(str, shares)))]
+        return _submit(executor, shares)

@@ -55,13 +55,17 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return found
 
 
-def test_processes_give_the_same_rows(serial: list[Any], tmp_path: Path) -> None:
-    answer = bench(tmp_path, *TINY, "out=out", "hydra/launcher=processes", "hydra.launcher.jobs=2")
+@pytest.mark.parametrize("launcher", ["processes", "submitit_local"])
+def test_jobs_of_this_machine_give_the_same_rows(
+    launcher: str, serial: list[Any], tmp_path: Path
+) -> None:
+    chosen = [f"hydra/launcher={launcher}", "hydra.launcher.jobs=2"]
+    answer = bench(tmp_path, *TINY, "out=out", *chosen)
     assert answer.returncode == 0, answer.stderr
     assert learned(tmp_path / "out") == serial
     assert "2 cells for 2 jobs\n" in answer.stdout
     assert "warning" not in answer.stdout  # no clock is read
-    again = bench(tmp_path, *TINY, "out=out", "hydra/launcher=processes")
+    again = bench(tmp_path, *TINY, "out=out", *chosen)
     assert "2 of 2 cells are recorded already" in again.stdout
 
 

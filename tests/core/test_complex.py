@@ -99,7 +99,9 @@ class ByRealState(Unit):
         return self.h.value
 
 
-@pytest.mark.parametrize("kind", [ByAbsoluteValue, ByRealPart, ByConjugate, ByRealState], ids=lambda k: k.__name__)
+@pytest.mark.parametrize(
+    "kind", [ByAbsoluteValue, ByRealPart, ByConjugate, ByRealState], ids=lambda k: k.__name__
+)
 def test_paths_between_complex_and_real_are_refused(kind: Any) -> None:
     """Their derivative depends on the direction: one number per neuron does not hold it."""
     model = kind()
