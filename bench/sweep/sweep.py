@@ -78,8 +78,12 @@ def run(
     problems: list[str] = []
     try:
         while cells:
-            keys |= {key_of(cell): cell for cell in cells}
-            problems += _stage(keys, folder, about, runner or in_turn)
+            fresh = {key_of(cell): cell for cell in cells}
+            keys |= fresh
+            _plan(keys, folder, about)
+            # Further cells may have records already, of which only they tell.
+            others = 0 if then else _others(keys, folder)
+            problems += _stage(fresh, folder, others, runner or in_turn)
             cells = then(lambda cell: recorded(folder, key_of(cell), cell)) if then else []
             then = None
     except KeyboardInterrupt as ended:
@@ -101,28 +105,29 @@ def run(
     return _close(keys, folder, problems, next(iter(keys.values())).config)
 
 
-def _stage(
-    keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any], runner: Runner
-) -> list[str]:
+def _stage(cells: Mapping[str, Cell], folder: Folder, others: int, runner: Runner) -> list[str]:
     """Runs those of the cells that have no record yet; returns what went wrong beside them."""
     todo = {
-        key: cell for key, cell in keys.items() if not counts(cell, recorded(folder, key, cell))
+        key: cell for key, cell in cells.items() if not counts(cell, recorded(folder, key, cell))
     }
-    others, _ = folder.survey({provenance.identity_anywhere(cell) for cell in keys.values()})
-    _plan(keys, folder, about)
     with Watcher(len(todo)) as watcher:
         if others:
             watcher.say(
                 f"{folder.path} holds {others} records of other cells already; the "
                 "report covers all of them. out=DIR keeps sweeps apart."
             )
-        if len(todo) < len(keys):
-            watcher.say(f"{len(keys) - len(todo)} of {len(keys)} cells are recorded already")
+        if len(todo) < len(cells):
+            watcher.say(f"{len(cells) - len(todo)} of {len(cells)} cells are recorded already")
         problems = runner(in_random_order(todo), folder, watcher)
         # A launcher's jobs look after their own cells.
         if not folder.anywhere:
             problems += again_where_contended(todo, folder, watcher)
     return problems
+
+
+def _others(keys: Mapping[str, Cell], folder: Folder) -> int:
+    """How many records of other cells the folder holds."""
+    return folder.survey({provenance.identity_anywhere(cell) for cell in keys.values()})[0]
 
 
 def _plan(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any]) -> None:

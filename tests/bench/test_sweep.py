@@ -96,6 +96,21 @@ def test_resume_runs_what_is_missing_stale_or_corrupt(
     assert len(records(out)) == 3
 
 
+def test_what_follows_from_a_sweep_runs_it_no_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = counting(monkeypatch)
+    for resume, ran in {"false": [0, 1, 10], "true": [], "retry": [1]}.items():
+        first, then = (cells_of(f"resume={resume}", f"seed={s}") for s in ("0,1", "10"))
+        folder = Folder.open(tmp_path / "out")
+        about = {"experiment": "", "question": "", "overrides": []}
+        assert sweep.run(first, folder, about, then=lambda _, then=then: then) == 1
+        # What follows is known as the sweep's own only then.
+        assert "records of other cells" not in capsys.readouterr().out
+        assert sorted(seeds) == ran
+        seeds.clear()
+
+
 def test_a_cell_whose_code_was_edited_meanwhile_is_invalid_and_runs_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
