@@ -169,6 +169,7 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     path = Path(first.out) if first.out else default(first.experiment, overrides)
     tuning = tuning_of(first.tune)
     contest = Contest(cells, tuning, path) if tuning else None
+    _refuse_idle(overrides, tuned=tuning is not None)
     cells = contest.first() if contest else cells
     given = values_given(overrides, config_dir)
     findings = trial(
@@ -262,6 +263,22 @@ def _composed(
     if launcher is None or launcher.here:
         sweep.refuse_missing_device(cells)
     return sweep.with_repeats(told_apart(cells)), launcher
+
+
+def _refuse_idle(overrides: Sequence[str], tuned: bool) -> None:
+    """Refuses what was typed of a contest without one, and what a contest chooses itself."""
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        of_contest = key.startswith("tune.") or key == "metric.learning.target"
+        if tuned and key == "lr":
+            raise BadInput(
+                key,
+                "no value beside tune=N, which tries its own",
+                value,
+                "Try tune.lr=[1e-4,1e-1].",
+            )
+        if of_contest and key != "tune.trials" and not tuned:
+            raise BadInput(key, "tune=N beside it", "no contest", "Add tune=8, or leave it out.")
 
 
 def _refuse_idle_target(cells: Sequence[Cell]) -> None:

@@ -35,7 +35,9 @@ class Contest:
     def __init__(self, cells: Sequence[Cell], tuning: Tuning, path: Path) -> None:
         self._tuning = tuning
         self._points = tuning.points()
-        self.ways = [cell.having(out=str(path)) for cell in cells]
+        self._timed = [cell.having(out=str(path)) for cell in cells]
+        # Repeats are of what reads a clock; how a way learns is told by its seeds.
+        self.ways = [cell for cell in self._timed if not cell.repeat]
         tunable = {name for cell in cells for name in _tunable(cell)}
         for name in set(tuning.ranges) - {"lr"} - tunable:
             raise BadInput(
@@ -63,9 +65,9 @@ class Contest:
     def first(self) -> list[Cell]:
         """The costs of every way, and all trials: a point of all ways after the other."""
         costs = [
-            way.having(metric=rest)
-            for way in self.ways
-            if (rest := {k: v for k, v in way.config.metric.items() if k != LEARNS})
+            cell.having(metric=rest)
+            for cell in self._timed
+            if (rest := {k: v for k, v in cell.config.metric.items() if k != LEARNS})
         ]
         trials = [
             _learning(way, point, "trial", way.config.seed)

@@ -39,6 +39,12 @@ REFUSED = {
     "tune=4 metric.learning.target=1.5": "metric.learning.target: expected a score (accuracy) "
     "above that of guessing, 0.1, and at most 1; got 1.5.",
     "tune=4 metric=[timing]": "metric: expected learning among them, to tune by; got others only.",
+    "tune=4 lr=0.01": "lr: expected no value beside tune=N, which tries its own; got 0.01. Try "
+    "tune.lr=[1e-4,1e-1].",
+    "tune.seeds=3": "tune.seeds: expected tune=N beside it; got no contest. Add tune=8, or leave "
+    "it out.",
+    "metric.learning.target=0.9": "metric.learning.target: expected tune=N beside it; got no "
+    "contest.",
     "tune=4 tune.seeds=0": "tune.seeds: expected a whole number of at least 1; got 0.",
 }
 
@@ -98,6 +104,15 @@ def test_every_way_tries_the_same_rates_and_learns_by_itself() -> None:
 def test_cells_are_told_apart_by_their_way_and_by_their_point() -> None:
     titles = [c.title() for c in contest("algo=es_d_rtrl", "optimizer=adam,sgd").first()]
     assert len(set(titles)) == len(titles) == 2 + 2 * 4
+
+
+def test_repeats_are_of_costs_alone() -> None:
+    """Two processes of one trial would be two ways, each with a choice and fresh seeds."""
+    once, twice = contest("algo=bptt,d_rtrl"), contest("algo=bptt,d_rtrl", "repeats=2")
+    assert len(twice.ways) == len(once.ways) == 2
+    assert [c.repeat for c in twice.first() if not is_learning(c)] == [0, 0, 1, 1]
+    trials = [[c.identity({}) for c in held.first() if is_learning(c)] for held in (once, twice)]
+    assert trials[0] == trials[1]
 
 
 def test_each_way_gets_fresh_seeds_at_its_own_best_trial() -> None:
