@@ -6,6 +6,8 @@ same hints. For a type checker ``Count`` is int, ``Positive`` and ``NotNegative`
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,9 +97,18 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
     raise BadInput(
         key,
         expected,
-        str(value),
+        _as_typed(value),
         suggest(str(value), names) or (f"Try {key}={default}." if bounds else ""),
     )
+
+
+def _as_typed(value: Any) -> str:
+    """A value as it was typed; text that reads as a number or a word of YAML is said to be text."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str) and re.fullmatch(r"[-+]?[\d._]+(e[-+]?\d+)?|true|false|null", value):
+        return f"the text '{value}'"
+    return str(value)
 
 
 def _expected(value: Any, hint: Any) -> tuple[list[str], list[str], list[Range]]:

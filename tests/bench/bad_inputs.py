@@ -11,6 +11,11 @@ CASES = {
     "batch_size=0": "batch_size: expected a whole number of at least 1; got 0. Try batch_size=64.",
     "batch_size=1.5": "batch_size: expected a whole number of at least 1; got 1.5. Try batch_size=64.",
     "n_hidden=abc": "n_hidden: expected a whole number of at least 1; got abc. Try n_hidden=64.",
+    "n_hidden=null": "n_hidden: expected a whole number of at least 1; got null. Try n_hidden=64.",
+    "n_hidden='16'": "n_hidden: expected a whole number of at least 1; got the text '16'. Try "
+    "n_hidden=64.",
+    "lr=true": "lr: expected a number above 0; got true. Try lr=0.001.",
+    "report=null": "report: expected one of true, false; got null.",
     "n_hidden=": "n_hidden: expected a whole number of at least 1; got nothing. Try n_hidden=64.",
     "+batchsize=4": "batchsize: expected a key of the configuration; got batchsize. "
     "Did you mean batch_size?",
