@@ -94,12 +94,11 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
     if default is None or not fits(default, hint):
         default = next((f"{bound.least + bound.above:g}" for bound in bounds), None)
     expected = ", or ".join([*phrases, *names]) if phrases else listed(names)
-    raise BadInput(
-        key,
-        expected,
-        _as_typed(value),
-        suggest(str(value), names) or (f"Try {key}={default}." if bounds else ""),
-    )
+    if str(value) in names:  # a name that YAML reads as something else
+        do = f"Put quotes around it: {key}=\"'{value}'\"."
+    else:
+        do = suggest(str(value), names) or (f"Try {key}={default}." if bounds else "")
+    raise BadInput(key, expected, _as_typed(value), do)
 
 
 def _as_typed(value: Any) -> str:
