@@ -6,9 +6,12 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# One end may be told twice: ``timeout`` signals its process, and then the group that it is in.
+TOGETHER_S = 0.1
 
 
 class Ended(KeyboardInterrupt):
@@ -27,6 +30,9 @@ def endable() -> Iterator[None]:
     """
 
     def end(number: int, _: object) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        time.sleep(TOGETHER_S)
         for other in before:
             signal.signal(other, signal.SIG_DFL)
         raise Ended(number)

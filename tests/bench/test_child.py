@@ -174,6 +174,29 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     thread.join()
 
 
+TOLD_TWICE = """
+import os, signal, sys, threading
+from bench.sweep import signals
+try:
+    with signals.endable():
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        os.kill(os.getpid(), signal.SIGTERM)
+except KeyboardInterrupt as ended:
+    sys.exit(signals.said(ended))
+"""
+
+
+def test_an_end_that_timeout_tells_twice_is_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TOLD_TWICE],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr[:11]) == (143, "interrupted")
+
+
 def test_a_lock_that_is_held_elsewhere_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
