@@ -77,7 +77,15 @@ def _values(override: Override) -> list[str]:
             "An interval has no finite list of points.",
         )
     key = override.get_key_element()
-    values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    try:
+        values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    except HydraException as error:  # without a loader nobody knows the options of a group
+        raise BadInput(
+            override.key_or_group,
+            "values by name",
+            came(override),
+            "Two versions may have other options.",
+        ) from error
     if not values:
         raise BadInput(override.key_or_group, "at least one value", came(override))
     return values

@@ -88,6 +88,8 @@ def parse(arguments: Sequence[str]) -> Options:
             "nothing",
             "For example: python -m bench.duel base=main algo=d_rtrl",
         )
+    if not own["out"]:  # would be the current folder
+        raise BadInput("out", "the name of a folder", "nothing", "Leave it out for runs/duel.")
     return Options(
         base=own["base"],
         head=own["head"],

@@ -128,6 +128,8 @@ def test_revisions_are_checked_out_and_removed_again(
             ["base=.", "order_seed=x"],
             "order_seed: expected a whole number of at least 0, or null; got x.",
         ),
+        (["base=.", "out="], "out: expected the name of a folder; got nothing. Leave it out"),
+        (["base=.", "algo=glob(*)"], "algo: expected values by name; got glob(*)."),
         (["base=.", "--fast"], "argument: expected KEY=VALUE; got --fast."),
     ],
 )
