@@ -58,7 +58,7 @@ def _from_shapes(job: Mapping[str, Any]) -> Finding:
 
 
 def _built(job: Mapping[str, Any]) -> Finding:
-    config, choices = job["config"], job["choices"]
+    config = job["config"]
     at = "task"
     try:
         task = _checked_task(job)
@@ -72,7 +72,7 @@ def _built(job: Mapping[str, Any]) -> Finding:
         at = "algo"
         check("algo", config.algo)
         backend = instantiate(config.backend)
-        if backend.unsupported(config, choices):
+        if backend.unsupported(config, job["choices"]):
             return finding()
         instantiate(config.algo, model)
     except (ValueError, TypeError, OSError) as error:
