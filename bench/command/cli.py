@@ -259,6 +259,13 @@ def _composed(
     _refuse_idle_target(cells)
     name, settings = composer.launcher
     # The basic one runs the cells one after the other right here.
+    if name == "basic" and (idle := {*settings} - {"_target_"}):
+        raise BadInput(
+            f"hydra.launcher.{min(idle)}",
+            "a launcher that has it",
+            "the basic one, which has no settings",
+            "Try hydra/launcher=processes.",
+        )
     launcher = None if name == "basic" else of_class("hydra.launcher", settings, Launcher)
     if launcher is None or launcher.here:
         sweep.refuse_missing_device(cells)

@@ -121,14 +121,22 @@ def one_for_all(cells: Sequence[Cell]) -> None:
     """Refuses cells that differ in what a command has one of, such as its folder."""
     for key in PER_COMMAND:
         every = [getattr(cell.config, key) for cell in cells]
-        values = {json.dumps(value): value for value in every}
-        if len(values) > 1:
-            raise BadInput(
-                key,
-                "one value for the whole sweep",
-                ", ".join(str(value) for value in values.values()),
-                "Start a command for each.",
-            )
+        # Of settings by name those that differ, or all of them would be said.
+        named = [
+            {f"{key}.{name}": own for name, own in value.items()}
+            if isinstance(value, Mapping)
+            else {key: value}
+            for value in every
+        ]
+        for name in dict.fromkeys(name for own in named for name in own):
+            values = {json.dumps(own.get(name)): own.get(name) for own in named}
+            if len(values) > 1:
+                raise BadInput(
+                    name,
+                    "one value for the whole sweep",
+                    ", ".join(str(value) for value in values.values()),
+                    "Start a command for each.",
+                )
 
 
 def _settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -186,7 +194,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
         *((group, config[group]) for group in BUILT),
         *((f"metric.{name}", node) for name, node in config["metric"].items()),
     ]:
-        if not isinstance(node, Mapping) or "_target_" not in node:
+        if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
             raise BadInput(group, "_target_: package.module.Name and its arguments", str(node))
     for key, hint in HINTS.items():
         if is_dataclass(hint):

@@ -28,6 +28,8 @@ class Sine(DrawnTask):
     n_in, n_out, answers, target = 2, 1, NUMBERS, 0.9
 
     def __post_init__(self) -> None:
+        if self.n_steps < 2:
+            raise Refusal("at least 2, as every wave begins at 0", self.n_steps, what="n_steps")
         if not self.slowest > self.fastest >= 2:
             raise Refusal(
                 "slowest > fastest >= 2 steps",

@@ -67,6 +67,7 @@ CASES = {
     "task=delayed_match task.delay=5": "task: n_steps: expected at least 9 (4 steps that show something and a delay of 5); got "
     "8.",
     "task=delayed_match task.hold=0": "task: hold: expected at least 1; got 0 steps that show something.",
+    "task=sine n_steps=1": "task: n_steps: expected at least 2, as every wave begins at 0; got 1.",
     "task=copy_memory n_steps=4": "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1); got "
     "4.",
     "task=shd": "task: path: expected a folder with shd_train.h5 and shd_test.h5; got nothing. Set "
@@ -111,6 +112,7 @@ CASES = {
     "device.platform=CPU": "device.platform: expected one of cpu, gpu; got CPU. Did you mean cpu?",
     "backend._target_=core.BPTT": "backend: expected a subclass of bench.backends.base.Backend; "
     "got core.BPTT. See bench/backends/ for some.",
+    "model._target_=3": "'recurrent_gain': 1.0, 'tau_spread': 0.0}.",
     "+backend.x=3": "backend.x: expected no hyperparameter; got x.",
     "task.steps_multiple_of=0": "task.steps_multiple_of: expected a whole number of at least 1; got 0. Try "
     "task.steps_multiple_of=1.",
@@ -134,6 +136,10 @@ CASES = {
     "clip_norm=0": "got 0. Try clip_norm=1.0.",
     "algo=bptt,d_rtrl": "algo: expected one value for a single cell; got bptt,d_rtrl. "
     "Add -m to sweep over several.",
+    "+hydra.launcher.jobs=2": "hydra.launcher.jobs: expected a launcher that has it; got the basic "
+    "one, which has no settings. Try hydra/launcher=processes.",
+    "-m tune.trials=2,3": "tune.trials: expected one value for the whole sweep; got 2, 3. Start a "
+    "command for each.",
     "hydra/launcher=joblib": "hydra/launcher: expected one of basic, processes, "
     "submitit_slurm; got joblib.",
     "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
