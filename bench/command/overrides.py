@@ -18,6 +18,8 @@ OF_HYDRA = ("launcher", "sweeper.params", "searchpath", "mode", "job.name", "run
 
 def parse(argument: str, loader: ConfigLoader | None = None) -> Override:
     """An argument by Hydra's grammar; the loader knows the options of groups, for ``glob(...)``."""
+    if argument.lstrip("+~").startswith("="):  # Hydra takes it for a choice of its own
+        raise BadInput("argument", "KEY=VALUE", argument, "See python -m bench --help.")
     try:
         return OverridesParser.create(loader).parse_overrides([argument])[0]
     except HydraException as error:

@@ -143,6 +143,7 @@ CASES = {
     "hydra/launcher=joblib": "hydra/launcher: expected one of basic, processes, "
     "submitit_slurm; got joblib.",
     "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
+    "=3": "argument: expected KEY=VALUE; got =3. See python -m bench --help.",
     "drtrl": "argument: expected KEY=VALUE; got drtrl. See python -m bench --help.",
     "quick": "argument: expected KEY=VALUE; got quick. Did you mean +experiment=quick?",
     "größe=3": "argument: expected KEY=VALUE that Hydra can read; got größe=3. Special characters "
