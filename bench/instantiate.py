@@ -92,10 +92,10 @@ def check_call(group: str, target: Any, arguments: Any, given: Sequence[str] = (
     known = set(parameters) - {*given}
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name, value in arguments.items():
-        if name in parameters:
+        if name in known:
             hint, default = parameters[name].annotation, parameters[name].default
             bounds.check(f"{group}.{name}", value, hint, default)
-        elif not is_open:
+        elif not is_open or name in given:
             raise BadInput(
                 f"{group}.{name}", one_of(known, "no hyperparameter"), name, suggest(name, known)
             )

@@ -108,7 +108,7 @@ def test_cells_are_told_apart_by_their_way_and_by_their_point() -> None:
 
 def test_repeats_are_of_costs_alone() -> None:
     """Two processes of one trial would be two ways, each with a choice and fresh seeds."""
-    once, twice = contest("algo=bptt,d_rtrl"), contest("algo=bptt,d_rtrl", "repeats=2")
+    once, twice = (contest("algo=bptt,es_d_rtrl", r) for r in ("repeats=1", "repeats=2"))
     assert len(twice.ways) == len(once.ways) == 2
     assert [c.repeat for c in twice.first() if not is_learning(c)] == [0, 0, 1, 1]
     trials = [[c.identity({}) for c in held.first() if is_learning(c)] for held in (once, twice)]
