@@ -143,7 +143,7 @@ CASES = {
     "one, which has no settings. Try hydra/launcher=processes.",
     "-m tune.trials=2,3": "tune.trials: expected one value for the whole sweep; got 2, 3. Start a "
     "command for each.",
-    "hydra/launcher=joblib": "hydra/launcher: expected one of basic, processes, "
+    "hydra/launcher=joblib": "hydra/launcher: expected one of basic, processes, submitit_local, "
     "submitit_slurm; got joblib.",
     "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
     "=3": "argument: expected KEY=VALUE; got =3. See python -m bench --help.",
