@@ -94,7 +94,7 @@ def gradient(
     xs: PyTree[Shaped[ArrayLike, "T ..."]],
     targets: PyTree = None,
     *,
-    per_step_targets: bool = False,
+    per_step_targets: bool | None = None,
     reduce: str = "sum",
     mask: Shaped[ArrayLike, " T *B"] | None = None,
     reset: Bool[ArrayLike, " T *B"] | None = None,
@@ -109,7 +109,9 @@ def gradient(
         it ends.
       loss: `loss(out_t, target)` -> scalar, or (scalar, aux) with `has_aux`.
       xs: input, [T, B, ...].
-      targets: passed to the loss; constant over time unless `per_step_targets` ([T, ...]).
+      targets: passed to the loss.
+      per_step_targets: whether targets have an axis of time, [T, ...]; constant over it otherwise.
+        Targets that look as if they had one are refused, unless this is said.
       reduce: "sum" or "mean" of the per-step gradients.
       mask: [T], weight of each step's loss, or [T, B], of each sample's.
       reset: [T, B] booleans ([T] for all alike): before which steps a sample starts anew,
@@ -188,7 +190,7 @@ def train(
     *,
     update_every: int | str = "sequence",
     clip_norm: float | None = None,
-    per_step_targets: bool = False,
+    per_step_targets: bool | None = None,
     reduce: str = "sum",
     mask: Shaped[ArrayLike, " T *B"] | None = None,
     reset: Bool[ArrayLike, " T *B"] | None = None,
@@ -213,7 +215,7 @@ def train(
         raise InvalidArgument(
             "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
         )
-    of_loss = {"per_step_targets": per_step_targets, "has_aux": has_aux}
+    of_loss: dict[str, Any] = {"per_step_targets": per_step_targets, "has_aux": has_aux}
 
     def updated(x: Any, target: Any, mask: Any, reset: Any, fresh: bool) -> Result:
         result = gradient(
@@ -241,6 +243,7 @@ def train(
     reset = restarts(reset, n_steps, stepper.batch)
     weight = step_weights(mask, n_steps, stepper.batch)
     stepper.adapt(loss, targets, fresh=fresh, **of_loss)
+    of_loss["per_step_targets"] = bool(per_step_targets)
 
     def chunk(_: Any, inputs: Any) -> Any:
         x, y, mask, reset = inputs
@@ -298,7 +301,7 @@ def evaluate(
     xs: PyTree[Shaped[ArrayLike, "T ..."]],
     targets: PyTree = None,
     *,
-    per_step_targets: bool = False,
+    per_step_targets: bool | None = None,
     has_aux: bool = False,
 ) -> Result:
     """Losses and outputs of a sequence, without gradient; traces stand still."""

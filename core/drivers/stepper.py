@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import brainstate
@@ -66,7 +66,7 @@ class Stepper:
         *,
         fresh: bool,
         credit: bool = True,
-        per_step_targets: bool,
+        per_step_targets: bool | None,
         has_aux: bool,
     ) -> Losses:
         """Look at the loss, and take the graph that it and the environment's settings need; without
@@ -76,7 +76,7 @@ class Stepper:
             raise InvalidArgument(
                 f"per-step targets of {self.n_steps} steps, as the input",
                 f"leading axes {sorted(lengths)}",
-                "Put time first in all of them, or leave per_step_targets at False.",
+                "Put time first in all of them, or take per_step_targets=False.",
             )
         algo = self.owner
         graph = algo.graph_for(credit=False)
@@ -87,10 +87,12 @@ class Stepper:
             for a in graph.out_atoms[: graph.out_tree.num_leaves]
         ]
         structs = [jax.ShapeDtypeStruct((*self.samples, *a.shape), a.dtype) for a in avals]
+        if per_step_targets is None:
+            self._check_constant(targets, structs)
         out = jax.tree.unflatten(graph.out_tree, structs)
         found = Losses(
             loss, out, targets, algo.model.states(), now,
-            per_step_targets=per_step_targets, has_aux=has_aux,
+            per_step_targets=bool(per_step_targets), has_aux=has_aux,
         )  # fmt: skip
         if credit:
             found.check_differentiable()
@@ -100,8 +102,22 @@ class Stepper:
         self.owner = algo
         return found
 
+    def _check_constant(self, targets: Any, outs: Sequence[jax.ShapeDtypeStruct]) -> None:
+        """An axis of time would be broadcast against the outputs without a word."""
+        shapes = [a.shape for a in outs]
+        for leaf in map(jnp.asarray, jax.tree.leaves(targets)):
+            classes = jnp.issubdtype(leaf.dtype, jnp.integer)
+            a_step = [*shapes, *(shape[:-1] for shape in shapes if classes)]
+            if leaf.shape[1:] in a_step and leaf.shape not in a_step and len(leaf) == self.n_steps:
+                raise InvalidArgument(
+                    "per_step_targets to be said of targets that may have an axis of time",
+                    f"targets {leaf.shape} beside {self.n_steps} outputs {shapes}",
+                    "per_step_targets=True takes one of them a step, False gives all of them to"
+                    " each.",
+                )
+
     def losses(
-        self, loss: Callable[..., Any], targets: Any, reset: Any = None, **options: bool
+        self, loss: Callable[..., Any], targets: Any, reset: Any = None, **options: Any
     ) -> Losses:
         """As `adapt`, and begin: states, parameters and clock are taken as they are now."""
         found = self.adapt(loss, targets, **options)

@@ -122,7 +122,8 @@ def test_another_batch_than_the_states_hold_is_refused(
 
     def everything() -> Any:
         core.initialise(algo, data.xs[example], batching=batching)
-        return core.gradient(algo, squared_error, data.xs[given], data.ys[given])
+        xs, ys = data.xs[given], data.ys[given]
+        return core.gradient(algo, squared_error, xs, ys, per_step_targets=True)
 
     with pytest.raises(core.InvalidArgument) as refused:
         run(everything)
@@ -145,3 +146,28 @@ def test_inputs_that_the_compiled_dtype_cannot_hold_are_refused() -> None:
         "expected inputs of the compiled dtypes ['int64']; got ['float64']. "
         "Call compile_graph again with inputs of this dtype."
     )
+
+
+@pytest.mark.parametrize("batch", ["manual", "single"])
+def test_targets_that_may_have_an_axis_of_time_are_refused_unless_it_is_said(batch: str) -> None:
+    """They would be broadcast against each step's output."""
+    model, data = rate.LEAKY.model(), data_for()
+    xs, ys = (data.xs, data.ys) if batch == "manual" else (data.xs[:, 0], data.ys[:, 0])
+    algo = core.D_RTRL(model)
+
+    def losses(targets: Any, **options: Any) -> Any:
+        core.initialise(algo, xs[0], batching=batch)
+        core.gradient(algo, squared_error, xs, targets, **options)
+        return core.evaluate(algo, squared_error, xs, targets, **options).losses
+
+    with pytest.raises(core.InvalidArgument) as refused:
+        run(lambda: losses(ys))
+    assert str(refused.value).startswith(
+        f"expected per_step_targets to be said of targets that may have an axis of time; got "
+        f"targets {ys.shape} beside 7 outputs [{ys.shape[1:]}]. "
+    )
+    each = run(lambda: losses(ys, per_step_targets=True))
+    whole = run(lambda: losses(ys, per_step_targets=False))
+    assert each.shape == whole.shape == (7,)
+    assert (np.asarray(whole) > np.asarray(each)).all()
+    assert run(lambda: losses(ys[0])).shape == (7,)  # constant, as it looks
