@@ -42,7 +42,10 @@ class OTPE(OTTT):
 
     Args:
       model: as of OTTT.
-      window, feedback, seed, mode: as of D-RTRL; the window never changes the gradient.
+      window: as of D-RTRL; it never changes the gradient.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
+      mode: as of D-RTRL.
     """
 
     @once

@@ -43,7 +43,10 @@ class OTTT(WindowedAlgorithm):
 
     Args:
       model: any brainstate module whose states are leaky integrators, with or without spikes.
-      window, feedback, seed, mode: as of D-RTRL; the window never changes the gradient.
+      window: as of D-RTRL; it never changes the gradient.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
+      mode: as of D-RTRL.
     """
 
     def make_graph(self, args: tuple[PyTree, ...], watched: Sequence[Any] = ()) -> Graph:

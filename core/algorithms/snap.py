@@ -58,7 +58,10 @@ class SnAp(D_RTRL):
     Args:
       model: any brainstate module whose recurrent weights are trained.
       n: steps in which a weight may reach the neurons at which it is followed.
-      window, feedback, seed, mode: as of D-RTRL; the window never changes the gradient.
+      window: as of D-RTRL; it never changes the gradient.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
+      mode: as of D-RTRL.
 
     Raises:
       InvalidArgument: n is no positive number.

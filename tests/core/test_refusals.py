@@ -162,7 +162,8 @@ CASES = [
     ),
     (
         Sorted,
-        "expected an element-wise path into the state h; got the operation 'sort' at",
+        "expected that each element feeds one neuron of the state h; got an element that "
+        "feeds several, at the operation 'sort', ",
         "in mix",
         REMEDY,
     ),

@@ -63,7 +63,7 @@ def test_a_small_one_is_a_product(make: Any) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_large_one_runs_step_by_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.lowering.sparse.MOST", 0)
+    monkeypatch.setattr("core.lowering.foreign.MOST", 0)
     model, data = Sparse(), data_for()
 
     def everything() -> Any:
