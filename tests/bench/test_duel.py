@@ -141,7 +141,7 @@ def test_bad_input_is_one_message_and_exits_2(
     text: str,
 ) -> None:
     monkeypatch.chdir(plant(tmp_path / "project", 1.0))
-    assert cli.main([*arguments, f"out={tmp_path / 'duel'}"]) == 2
+    assert cli.main([f"out={tmp_path / 'duel'}", *arguments]) == 2
     assert text in capsys.readouterr().err
 
 
