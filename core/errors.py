@@ -1,13 +1,13 @@
-"""Errors of the whole project: each says what was expected, what came, and what to do.
+"""Errors of the core and of bench: each says what was expected, what came, and what to do.
 
-Only the standard library is imported here, so that `bench` and `reports` share it without jax.
+Only the standard library is imported here, so that processes of `bench` share it without jax.
 """
 
 from numbers import Integral
 
 
 class EtraceError(Exception):
-    """Base of every exception that the project raises on purpose."""
+    """Base of every exception that `core` and `bench` raise on purpose."""
 
 
 class Refusal(EtraceError, ValueError):

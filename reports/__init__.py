@@ -1,19 +1,18 @@
 """Tables, plots and verdicts from record files; reads nothing else."""
 
-from importlib.util import find_spec
+import importlib.util
+import warnings
 from pathlib import Path
-
-if (
-    (_core := find_spec("core"))  # looks, and runs nothing
-    and (_theirs := _core.origin)
-    and Path(_theirs).parents[1].resolve() != (_ours := Path(__file__).resolve().parents[1])
-):
-    raise ImportError(
-        f"expected the package core of etrace-bench, in {_ours}; got {_theirs}, which comes "
-        "first on the path. Start from another folder, or take that one out of PYTHONPATH."
-    )
 
 from reports.errors import InputError
 from reports.records.table import load
 
 __all__ = ["InputError", "load"]
+
+_CORE = importlib.util.find_spec("core")  # looks, and runs nothing
+_BESIDE = Path(__file__).resolve().parents[1]
+if _CORE is not None and _CORE.origin and Path(_CORE.origin).resolve().parents[1] != _BESIDE:
+    # Reports need no core; who imports both in a notebook should know which one it is.
+    warnings.warn(
+        f"`import core` means {_CORE.origin} here, not etrace-bench's, in {_BESIDE}.", stacklevel=2
+    )

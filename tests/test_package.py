@@ -51,8 +51,9 @@ def test_another_core_is_named(tmp_path: Path) -> None:
         )  # fmt: skip
 
     theirs = re.escape(str(tmp_path / "core" / "__init__.py"))
+    refused, warned = importing("bench"), importing("reports")
+    assert refused.returncode == 1
     expected = rf"ImportError: expected the package core of etrace-bench, in .*; got {theirs}"
-    for name in ("bench", "reports"):
-        refused = importing(name)
-        assert refused.returncode == 1
-        assert re.search(expected, refused.stderr)
+    assert re.search(expected, refused.stderr)
+    assert warned.returncode == 0
+    assert re.search(f"UserWarning: `import core` means {theirs} here", warned.stderr)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 from scipy.special import stdtrit
 
-from core.errors import Refusal
+from reports.errors import InputError
 from reports.judge.facts import Facts, Setting, Way
 from reports.judge.rows import number, words
 from reports.records.columns import SIZES
@@ -175,7 +175,7 @@ def fit(x: ArrayLike, y: ArrayLike) -> Law:
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     positive = np.isfinite([x, y]).all() and min(x.min(), y.min()) > 0
     if not positive or x.min() == x.max():
-        raise Refusal("positive sizes that vary", f"{x.tolist()} and {y.tolist()}")
+        raise InputError("positive sizes that vary", f"{x.tolist()} and {y.tolist()}")
     if y.max() < (1 + FLAT) * y.min():
         slope = float(np.polyfit(np.log(x), np.log(y), 1)[0])
         return Law(slope, slope, slope, False)

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from core.errors import EtraceError
+from reports.errors import ReportError
 from reports.judge import Setting, Way
 from reports.plots.style import PAPER, PNG_DPI, STYLE, Look
 from reports.plots.svg import inline
@@ -46,7 +46,7 @@ LABELS = {
 MOST_LINES = 5  # of a name; more would leave no room for the drawing
 
 
-class NotDrawn(EtraceError):
+class NotDrawn(ReportError):
     """The records hold too little for this plot; the text says what is lacking."""
 
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.errors import EtraceError
-from reports.errors import InputError
+from reports.errors import InputError, ReportError
 from reports.records.columns import FLAGS, WHOLE
 
 SCHEMA = 1
@@ -60,7 +59,7 @@ class Sweeps:
     plots: tuple[str, ...] = ()
 
 
-class Unusable(EtraceError, ValueError):
+class Unusable(ReportError, ValueError):
     """A file from a sweep's folder that cannot be used; the text says why."""
 
 
