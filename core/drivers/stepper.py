@@ -105,13 +105,13 @@ class Stepper:
     def _check_constant(self, targets: Any, outs: Sequence[jax.ShapeDtypeStruct]) -> None:
         """An axis of time would be broadcast against the outputs without a word."""
         shapes = [a.shape for a in outs]
-        for leaf in map(jnp.asarray, jax.tree.leaves(targets)):
-            classes = jnp.issubdtype(leaf.dtype, jnp.integer)
+        for leaf in jax.tree.leaves(targets):
+            given, classes = jnp.shape(leaf), jnp.issubdtype(jnp.result_type(leaf), jnp.integer)
             a_step = [*shapes, *(shape[:-1] for shape in shapes if classes)]
-            if leaf.shape[1:] in a_step and leaf.shape not in a_step and len(leaf) == self.n_steps:
+            if given[:1] == (self.n_steps,) and given[1:] in a_step and given not in a_step:
                 raise InvalidArgument(
                     "per_step_targets to be said of targets that may have an axis of time",
-                    f"targets {leaf.shape} beside {self.n_steps} outputs {shapes}",
+                    f"targets {given} beside {self.n_steps} outputs {shapes}",
                     "per_step_targets=True takes one of them a step, False gives all of them to"
                     " each.",
                 )
