@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import sys
 import time
@@ -27,6 +26,9 @@ from bench.sweep.record import write_json
 SCHEMA = 1
 CELL_TIMEOUT_S, POLL_S = 900.0, 0.05
 
+# What a duel sets itself, so that a value of somebody else's would have no effect.
+OWN = ("metric", "plan", "repeats", "report", "resume")
+
 USAGE = """\
 usage: python -m bench.duel base=REF_OR_PATH head=REF_OR_PATH [KEY=VALUE...]
 
@@ -37,7 +39,8 @@ order, until every cell is decided or the budget is spent.
   budget_s      seconds the duel may take (default 1800)
   out           folder for the records and the verdict (default runs/duel)
   order_seed    seed of the random order (default: from the system)
-  KEY=VALUE     what `python -m bench -m` takes; A=x,y makes one cell of each value
+  KEY=VALUE     what `python -m bench -m` takes; A=x,y makes one cell of each value,
+                threads=N times steps on N threads, and on no core in particular
 
 Exit status: 0 nothing got slower, or the data cannot tell; 1 something did; 2 bad input.
 """
@@ -90,13 +93,18 @@ def parse(arguments: Sequence[str]) -> Options:
         )
     if not own["out"]:  # would be the current folder
         raise BadInput("out", "the name of a folder", "nothing", "Leave it out for runs/duel.")
+    typed = [overrides.parse(argument) for argument in rest]
+    for one in typed:
+        if (key := one.key_or_group) in OWN:
+            came = overrides.came(one)
+            raise BadInput(key, "no value, which a duel sets itself", came, "Leave it out.")
     return Options(
         base=own["base"],
         head=own["head"],
         budget_s=_number("budget_s", own["budget_s"], bounds.Positive, 1800),
         out=Path(own["out"]).resolve(),
         order_seed=_number("order_seed", own["order_seed"], Seed | None, 0),
-        cells=list(overrides.combinations([overrides.parse(argument) for argument in rest])),
+        cells=list(overrides.combinations(typed)),
     )
 
 
@@ -107,6 +115,12 @@ def _number(key: str, text: str, hint: Any, default: float) -> Any:
         value = text
     bounds.check(key, value, hint, default)
     return value
+
+
+def threads_of(cell: Sequence[str]) -> str:
+    """The value of ``threads`` among a cell's overrides, "1" where there is none."""
+    asked = [text.partition("=") for text in cell]
+    return next((v for key, _, v in reversed(asked) if key.lstrip("+") == "threads"), "1")
 
 
 def titles(cells: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:
@@ -183,14 +197,15 @@ def _pair(
     """One process of each side, both at a time, timing in turns."""
     names = list(sides)
     order.shuffle(names)
-    # One thread: a step that waits for the other cores measures who else is on them.
-    threads = os.environ.get("NPROC", "1")
+    # One thread unless asked: a step that waits for other cores measures who else is on them.
+    threads = threads_of(options.cells[cell])
     with Referee(order.randrange(2**32), one_core=threads == "1") as referee, ExitStack() as stack:
         running = {}
         for name in names:
             folder = options.out / name
-            variables = {"NPROC": threads, CACHE_VARIABLE: str(folder / "compiled")}
-            variables |= referee.environment
+            variables = {CACHE_VARIABLE: str(folder / "compiled"), **referee.environment}
+            # A tree from before there were threads to be set knows this alone.
+            variables |= {"NPROC": threads} if threads.isdigit() else {}
             side = process.Process(sides[name], options.cells[cell], folder, variables)
             running[name] = stack.enter_context(side)
         until = time.monotonic() + CELL_TIMEOUT_S

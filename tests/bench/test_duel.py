@@ -131,6 +131,8 @@ def test_revisions_are_checked_out_and_removed_again(
         (["base=.", "out="], "out: expected the name of a folder; got nothing. Leave it out"),
         (["base=.", "algo=glob(*)"], "algo: expected values by name; got glob(*)."),
         (["base=.", "--fast"], "argument: expected KEY=VALUE; got --fast."),
+        (["base=.", "repeats=5"], "repeats: expected no value, which a duel sets itself; got 5."),
+        (["base=.", "metric=[learning]"], "metric: expected no value, which a duel sets itself"),
     ],
 )
 def test_bad_input_is_one_message_and_exits_2(

@@ -40,7 +40,8 @@ with TimeSlices() as turns:
         if turns.passed_on():
             held.append((began, last))
             began = time.monotonic()
-row = {"held": held, "NPROC": os.environ["NPROC"],
+row = {"held": held, "NPROC": os.environ.get("NPROC"),
+       "cores": len(os.sched_getaffinity(0)),
        "cache": os.environ.get("ETRACE_BENCH_COMPILATION_CACHE")}
 record = {"status": "ok", "reason": "", "row": row, "metrics": {"step_time_ms": 1.0}}
 (folder / "0.json").write_text(json.dumps(record))
@@ -112,18 +113,21 @@ def test_nobody_waits_for_a_process_that_never_came(monkeypatch: pytest.MonkeyPa
         assert len(lone.result(30)) == 3
 
 
-def test_a_pair_times_in_turns_on_one_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("asked", [[], ["threads=1", "threads=2"]], ids=["one", "two"])
+def test_a_pair_times_in_turns_on_its_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
-    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setenv("NPROC", "7")  # somebody's, who did not ask the duel for them
+    threads, cores = ("2", os.sched_getaffinity(0)) if asked else ("1", {0})
     base, head = plant(tmp_path / "a"), plant(tmp_path / "b")
     out = tmp_path / "duel"
-    assert cli.main([f"base={base}", f"head={head}", f"out={out}", "order_seed=0"]) == 0
+    assert cli.main([f"base={base}", f"head={head}", f"out={out}", "order_seed=0", *asked]) == 0
     state = json.loads((out / "duel.json").read_text(encoding="utf-8"))
     for pair in state["pairs"]:
         rows = [pair[side]["row"] for side in ("base", "head")]
         assert not overlap(rows[0]["held"], rows[1]["held"])
-        assert {row["NPROC"] for row in rows} == {"1"}
+        assert {row["NPROC"] for row in rows} == {threads}
+        assert {row["cores"] for row in rows} == {len(cores)}
         assert [row["cache"] for row in rows] == [
             str(out / side / "compiled") for side in ("base", "head")
         ]

@@ -75,7 +75,7 @@ def prepare(out: Path, revision: str, percent: float, cell: list[str]) -> None:
         **os.environ,
         "PYTHONPATH": path,
         "JAX_PLATFORMS": "cpu",
-        "NPROC": os.environ.get("NPROC", "1"),
+        "NPROC": "1",
     }  # as the duel starts its processes
     part = out / "planted.part"
     subprocess.run(
