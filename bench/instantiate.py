@@ -52,12 +52,12 @@ def check(group: str, node: Mapping[str, Any], base: type | None = None) -> None
     """
     try:
         target = target_of(node)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # importing a plug-in runs its code
         raise BadInput(
             f"{group}._target_",
             "package.module.Name of something that can be imported",
             str(node["_target_"]),
-            f"{error}.",
+            f"{type(error).__name__}: {error}.",
         ) from error
     if base is not None and not (isinstance(target, type) and issubclass(target, base)):
         folder = base.__module__.rpartition(".")[0].replace(".", "/")
@@ -112,6 +112,6 @@ def _parameters(target: Any) -> dict[str, inspect.Parameter]:
         return {}
     try:
         found = inspect.signature(function, eval_str=True).parameters
-    except NameError:  # a hint that only a type checker imports: none is evaluated
+    except Exception:  # a hint that only a type checker imports, or of a typo: none is evaluated
         found = inspect.signature(function).parameters
     return dict(list(found.items())[inspect.isclass(target) :])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import child, processes
+from bench import child, instantiate, processes
 from bench.cell import probe
 from bench.command import cli, overrides, plan
 from bench.config import Config
@@ -88,6 +88,43 @@ def test_a_mistake_in_a_yaml_names_its_file_and_line(
     file.write_text(text)
     assert cli.main(["--config-dir", str(tmp_path), "algo=mine"]) == 2
     assert capsys.readouterr().err == f"error: {complaint.format(file=file)}\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("1 / 0\n", "ZeroDivisionError: division by zero."),
+        ("class M(\n", "SyntaxError: '(' was never closed (broken.py, line 1)."),
+        ("raise SystemExit('not today')\n", "SystemExit: not today."),
+        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'."),
+    ],
+)
+def test_a_plug_in_that_cannot_be_imported_says_why(
+    source: str,
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "broken.py").write_text(source)
+    (tmp_path / "metric").mkdir()
+    text = "# @package metric.mine\n_target_: broken.M\n"
+    (tmp_path / "metric" / "mine.yaml").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.main(["--config-dir", str(tmp_path), "metric=[mine]"]) == 2
+    assert capsys.readouterr().err == (
+        "error: metric.mine._target_: expected package.module.Name of something that can be "
+        f"imported; got broken.M. {complaint}\n"
+    )
+
+
+def test_a_hint_that_cannot_be_evaluated_holds_for_anything() -> None:
+    def mistyped(x: sys.no_such_type = 1) -> None:  # type: ignore[name-defined]
+        """What a plug-in may look like."""
+
+    instantiate.check_call("metric.mine", mistyped, {"x": 2})
+    with pytest.raises(BadInput, match="expected x; got y"):
+        instantiate.check_call("metric.mine", mistyped, {"y": 2})
 
 
 def test_one_bad_point_refuses_the_whole_sweep(capsys: pytest.CaptureFixture[str]) -> None:
