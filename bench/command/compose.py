@@ -181,7 +181,10 @@ class Composer:
         for group in GROUPS:
             if group not in chosen:
                 raise BadInput(group, one_of(self.options(group)), f"~{group}")
-        folder = str((config.hydra.sweep if sweeps else config.hydra.run).dir)
+        # A sweep's own first; where that is not set the other, which would else be ignored.
+        run, sweep = str(config.hydra.run.dir), str(config.hydra.sweep.dir)
+        first, second = (sweep, run) if sweeps else (run, sweep)
+        folder = second if first == "." else first
         settings = {k: _plain(v) for k, v in config.items() if k not in ("hydra", "cases")}
         experiment = chosen.get("experiment")
         if experiment and settings.get("experiment"):

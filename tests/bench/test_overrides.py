@@ -125,6 +125,20 @@ def test_hydras_own_mode_and_folder_of_sweeps() -> None:
     assert [(p.config["seed"], p.config["out"]) for p in found] == [(0, "mine"), (1, "mine")]
 
 
+@pytest.mark.parametrize(
+    ("typed", "multirun", "out"),
+    [
+        ("hydra.run.dir=mine", True, "mine"),
+        ("hydra.sweep.dir=mine", False, "mine"),
+        ("hydra.run.dir=a hydra.sweep.dir=b", True, "b"),
+        ("hydra.run.dir=a hydra.sweep.dir=b", False, "a"),
+    ],
+)
+def test_either_folder_of_hydras_is_followed(typed: str, multirun: bool, out: str) -> None:
+    (point,) = points(*typed.split(), multirun=multirun)
+    assert point.config["out"] == out
+
+
 def test_a_folder_of_ones_own_is_searched_by_glob(tmp_path: Path) -> None:
     (tmp_path / "algo").mkdir()
     (tmp_path / "algo" / "bptt_mine.yaml").write_text("_target_: core.BPTT\n")
