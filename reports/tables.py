@@ -56,9 +56,13 @@ def pivot(
     """Medians of metrics over the ok cells of a results table.
 
     Raises:
-        InputError: a column that the table lacks or that is asked for twice, a metric that no row
-            has, or intervals over cells with different settings.
+        InputError: no column, one that the table lacks or that is asked for twice, a metric that no
+            row has, or intervals over cells with different settings.
     """
+    for what, names in (("rows", rows), ("values", values)):
+        if not names:
+            raise InputError(f"at least one column as {what}", "none", f"Leave --{what} out for "
+                             "the one it has by itself.")  # fmt: skip
     asked = [*rows, *cols, *values]
     for name in asked:
         if name not in table.columns:

@@ -185,6 +185,14 @@ def test_pivot_of_one_column_twice_is_refused(
         pivot(table, keys, cols, [values])
 
 
+@pytest.mark.parametrize(("rows", "values"), [([], ["step_time_ms"]), (["algo"], [])])
+def test_pivot_of_no_column_is_refused(
+    table: pd.DataFrame, rows: list[str], values: list[str]
+) -> None:
+    with pytest.raises(InputError, match=r"at least one column as (rows|values); got none"):
+        pivot(table, rows, ["batching"], values)
+
+
 def test_pivot_of_a_metric_that_no_row_has(table: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="ok rows with a number in 'time_to_target_s'; got none"):
         pivot(table, ["n_hidden"], ["algo"], ["time_to_target_s"])
