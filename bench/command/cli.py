@@ -111,7 +111,8 @@ def _in_full(override: str) -> str:
     if override.startswith("experiment="):
         return f"+{override}"
     key, _, value = override.partition("=")
-    return f"tune.trials={value}" if key == "tune" and not value.startswith("{") else override
+    number = key.lstrip("+") == "tune" and not value.startswith("{")
+    return f"{key}.trials={value}" if number else override
 
 
 def _parser() -> argparse.ArgumentParser:
