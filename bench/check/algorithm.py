@@ -205,7 +205,7 @@ def window_invariance(subject: Subject) -> str:
 
 def truncates(algo: Any) -> bool:
     """Whether its traces are cut to a rank, once a window."""
-    return isinstance(algo, core.D_RTRL) and not algo.representation.exact
+    return isinstance(algo, core.D_RTRL) and not algo.past.exact
 
 
 def exactness(subject: Subject) -> str:

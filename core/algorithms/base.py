@@ -8,41 +8,28 @@ of (params, carry, inputs); `update` only reads and writes the States around the
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, ArrayLike, PyTree, Shaped
+from jaxtyping import Array, ArrayLike, PyTree
 
-from core.algorithms.compiled import Carry, Compiled
+from core.algorithms.compiled import Compiled
 from core.data import MultiStepData, SingleStepData, split_steps
 from core.errors import InvalidArgument, NotRepresentable
-from core.execution.axes import finite, forget, over_windows
+from core.execution.axes import over_windows
 from core.execution.derivative import differentiated_once
-from core.execution.rollout import Restart, run
+from core.execution.rollout import Carry, Window, run
 from core.execution.step import prelude
 
-__all__ = ["Arrays", "Carry", "OnlineAlgorithm", "Window", "check_window"]
+__all__ = ["Arrays", "Carry", "OnlineAlgorithm", "Params", "Window", "check_window"]
 
 Arrays = tuple[Array, ...]
-
-
-class Window(NamedTuple):
-    """The steps that an algorithm is given at once."""
-
-    args: tuple[Shaped[Array, "K ..."], ...]  # leaves of the input
-    fresh: bool = False  # the traces are known to be zero
-    keep: bool = True  # whether the traces are wanted at the end
-    restart: Restart | None = None  # samples that start anew on the way
-
-    def past(self, traces: PyTree) -> PyTree:
-        """Traces where the window begins, without what no longer counts."""
-        if self.restart is None:
-            return traces
-        keep, idle = (a if a is None else a[0] for a in (self.restart.keep, self.restart.idle))
-        return jax.tree.map(lambda a: finite(a, idle), forget(traces, keep))
+Params = Mapping[int, Array]  # by variable
 
 
 class OnlineAlgorithm(Compiled):
@@ -68,7 +55,7 @@ class OnlineAlgorithm(Compiled):
         inputs, n_steps = split_steps(args)
         self.graph  # noqa: B018  raises before compile_graph
         self.adapt(self.readable())
-        leaves = self.input_leaves(inputs, n_steps is not None)
+        leaves = self.input_leaves(inputs, 0 if n_steps is None else 1)
         if n_steps is None:
             leaves = tuple(leaf[None] for leaf in leaves)
         start = self.carry()
@@ -77,26 +64,24 @@ class OnlineAlgorithm(Compiled):
         outs, carry = self.window(self.params(), start, Window(leaves))
         graph, n = self.graph, self.graph.out_tree.num_leaves
         seen = graph.apart({v: a[-1] for v, a in zip(graph.shown, outs[n:], strict=True)})
-        hidden = tuple(
-            seen.get(h.var, new) for h, new in zip(graph.hidden, carry.hidden, strict=True)
-        )
-        self.set_carry(self.settle(carry._replace(hidden=hidden)))
+        states = {v: seen.get(v, new) for v, new in carry.states.items()}
+        self.set_carry(self.settle(carry._replace(states=states)))
         outs = outs[:n] if n_steps else tuple(o[0] for o in outs[:n])
         return jax.tree.unflatten(graph.out_tree, outs)
 
-    def input_leaves(self, args: PyTree[ArrayLike], multi_step: bool) -> Arrays:
-        """Flatten inputs and check them against the compiled shapes."""
-        graph = self.graph
+    def input_leaves(self, args: PyTree[ArrayLike], axes: int) -> Arrays:
+        """Flatten inputs and check them against the compiled shapes behind so many `axes`."""
         leaves, tree = jax.tree.flatten(args)
         expected, expected_tree = jax.tree.flatten(self._example)
-        shapes = [jnp.shape(leaf)[1 if multi_step else 0 :] for leaf in leaves]
+        shapes = [jnp.shape(leaf)[axes:] for leaf in leaves]
         if str(tree) != str(expected_tree) or shapes != [e.shape for e in expected]:
             raise InvalidArgument(
                 f"inputs of the compiled shapes {[e.shape for e in expected]} per step",
                 f"{shapes}",
-                ("Put time first, then the batch. " if multi_step else "")
+                ("Put time first, then the batch. " if axes else "")
                 + "Call compile_graph again for new shapes, or brainstate.nn.Vmap for a batch.",
             )
+        graph = self.graph
         dtypes = [graph.program.avals[v].dtype for v in graph.arg_vars[: len(expected)]]
         came = [jax.dtypes.result_type(leaf) for leaf in leaves]
         if any(_kind(c) > _kind(d) for c, d in zip(came, dtypes, strict=True)):
@@ -110,15 +95,13 @@ class OnlineAlgorithm(Compiled):
     def check_states(self, carry: Carry, samples: tuple[int, ...] = ()) -> None:
         """Refuse states of other than the compiled shapes, behind the axis of `samples` that a step
         is mapped over."""
-        wrong = {
-            h.name: jnp.shape(value)
-            for h, value in zip(self.graph.hidden, carry.hidden, strict=True)
-            if jnp.shape(value) != (*samples, *h.shape)
-        }
+        came = {h.name: jnp.shape(carry.states[h.var]) for h in self.graph.hidden}
+        wanted = {h.name: (*samples, *h.shape) for h in self.graph.hidden}
+        wrong = {name: shape for name, shape in came.items() if shape != wanted[name]}
         if wrong:
-            wanted = {h.name: (*samples, *h.shape) for h in self.graph.hidden if h.name in wrong}
+            expected = {name: wanted[name] for name in wrong}
             raise InvalidArgument(
-                f"states of shapes {wanted} for this input",
+                f"states of shapes {expected} for this input",
                 f"{wrong}",
                 "Put time first, then the batch. Call core.initialise with the batch (size and"
                 " kind) of the input, or call the algorithm through brainstate.nn.Vmap.",
@@ -127,7 +110,7 @@ class OnlineAlgorithm(Compiled):
     # -- the algorithm
 
     @abc.abstractmethod
-    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         """Run the steps of a window.
 
         Args:
@@ -151,37 +134,29 @@ class OnlineAlgorithm(Compiled):
         """The reverse of `open_traces`."""
         return traces
 
-    def forward(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def forward(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         """The plain steps, with their full derivative; traces stand still."""
-        graph = self.graph
-        values = prelude(graph, params, carry.constants)
-        outs, hidden, others, _ = run(
-            graph, values, carry.hidden, carry.others, window.args, window.restart
-        )
-        return outs, carry._replace(hidden=hidden, others=others)
+        values = prelude(self.graph, params, carry.constants)
+        return run(self.graph, values, carry, window)[:2]
 
     def step_by_step(
-        self, one: Any, params: Arrays, carry: Carry, window: Window
+        self, one: Any, params: Params, carry: Carry, window: Window
     ) -> tuple[Arrays, Carry]:
         """A window as steps of their own, each by `one` from a carry that counts as constant."""
-        args, restart = window.args, window.restart
-        if args[0].shape[0] > 1:  # how a carry moves with what came before is not in the derivative
-            params, args = differentiated_once((params, args))
-        again = None if restart is None else (restart.keep, restart.idle)
-
-        def tick(state: Any, inputs: Any) -> Any:
-            args, again = inputs
-            now = None if restart is None else restart._replace(keep=again[0], idle=again[1])
-            before = lax.stop_gradient(Carry(state[0], state[1], carry.constants, state[2]))
-            outs, new = one(params, before, window._replace(args=args, restart=now, fresh=False))
-            return (new.hidden, new.others, new.traces), outs
-
-        traces = carry.traces
+        if window.n_steps > 1:  # how a carry moves with what came before is not in the derivative
+            params, args = differentiated_once((params, window.args))
+            window = replace(window, args=args)
         if window.fresh:
-            traces = jax.tree.map(jnp.zeros_like, traces)
-        state = carry.hidden, carry.others, traces
-        (hidden, others, traces), outs = over_windows(tick, state, (args, again), 1)
-        return outs, Carry(hidden, others, carry.constants, traces)
+            zero = jax.tree.map(jnp.zeros_like, carry.traces)
+            carry, window = carry._replace(traces=zero), replace(window, fresh=False)
+
+        def tick(state: Any, window: Window) -> Any:
+            outs, new = one(params, lax.stop_gradient(carry._replace(**state)), window)
+            return {"states": new.states, "traces": new.traces}, outs
+
+        state = {"states": carry.states, "traces": carry.traces}
+        state, outs = over_windows(tick, state, window, 1)
+        return outs, carry._replace(**state)
 
     def steps_per_window(self, n_steps: int) -> int:
         """How many steps the sequence driver should give to one `window`, at most `n_steps`."""

@@ -20,9 +20,9 @@ from typing import Any
 import jax
 from jax import lax
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window, check_window
 from core.execution.axes import over_windows
-from core.execution.rollout import Restart, run
+from core.execution.rollout import run
 from core.execution.step import prelude
 
 __all__ = ["BPTT", "CheckpointedBPTT", "TruncatedBPTT"]
@@ -33,7 +33,7 @@ class BPTT(OnlineAlgorithm):
 
     differentiable = True
 
-    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.forward(params, carry, window)
 
 
@@ -50,24 +50,18 @@ class CheckpointedBPTT(BPTT):
         super().__init__(model, mode)
         self.segment = check_window(segment, ("auto",), "segment")
 
-    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
-        n_steps, restart = window.args[0].shape[0], window.restart
+    def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+        n_steps = window.n_steps
         segment = math.isqrt(n_steps) if self.segment == "auto" else min(int(self.segment), n_steps)
         graph, values = self.graph, prelude(self.graph, params, carry.constants)
-        again = None if restart is None else (restart.keep, restart.idle)
-        inputs = (window.args, again)
 
         @jax.checkpoint
-        def one(values: Any, state: Any, inputs: Any) -> Any:
-            args, again = inputs
-            again = None if restart is None else Restart(again[0], restart.states, again[1])
-            hidden, others = state
-            outs, hidden, others, _ = run(graph, values, hidden, others, args, again)
-            return (hidden, others), outs
+        def one(values: Any, states: Any, window: Window) -> Any:
+            outs, after, _ = run(graph, values, carry._replace(states=states), window)
+            return after.states, outs
 
-        state = carry.hidden, carry.others
-        (hidden, others), outs = over_windows(partial(one, values), state, inputs, segment)
-        return outs, carry._replace(hidden=hidden, others=others)
+        states, outs = over_windows(partial(one, values), carry.states, window, segment)
+        return outs, carry._replace(states=states)
 
 
 class TruncatedBPTT(BPTT):
@@ -85,5 +79,5 @@ class TruncatedBPTT(BPTT):
         super().__init__(model, mode)
         self.window_size = check_window(window, ())
 
-    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.forward(params, lax.stop_gradient(carry), window)

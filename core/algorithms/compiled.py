@@ -22,18 +22,10 @@ from core.analysis.graph import Graph, starts_anew
 from core.data import split_steps
 from core.environment import MISSING, clock_now, clock_over, given_clock, same, settings_now
 from core.errors import InvalidArgument, NotCompiled
-from core.traces.dense import EligibilityTrace, trace_bytes
+from core.execution.rollout import Carry
+from core.traces.full import EligibilityTrace
 
-__all__ = ["Carry", "Compiled"]
-
-
-class Carry(NamedTuple):
-    """What passes from window to window."""
-
-    hidden: tuple[Array, ...]  # one array per Graph.hidden
-    others: tuple[Array, ...]  # written states without gradient
-    constants: dict[int, Array]  # states that a step only reads, by variable
-    traces: PyTree  # the algorithm's own
+__all__ = ["Compiled"]
 
 
 class Known(NamedTuple):
@@ -77,14 +69,14 @@ class Compiled(brainstate.nn.Module):
             args = jax.tree.map(lambda a: a[0], args)
         lengths = [leaf.shape[0] for leaf in jax.tree.leaves(args) if jnp.ndim(leaf)]
         self.stepped = learned_beginning(self.model, [None, *lengths[:1]]) or self.model
-        self._example = jax.tree.map(_struct, args)
-        self._graph = self.make_graph(self._inputs(args))
-        self._known = [Known(self._graph, frozenset(), True)]
+        self._example = jax.eval_shape(lambda *args: args, *args)
+        graph = self.make_graph(self._inputs(args))
+        self.trace = EligibilityTrace(self.init_traces(graph))  # what has no trace is refused
+        self._graph, self._known = graph, [Known(graph, frozenset(), True)]
         states = self.model.states()
         self._model_states = {
             id(s): [jnp.ndim(leaf) for leaf in jax.tree.leaves(s.value)] for s in states.values()
         }
-        self.trace = EligibilityTrace(self.init_traces(self._graph))
         starting = {key: s for key, s in self._every_state().items() if starts_anew(s)}
         # By identity: a list of States would give those of the model another name in `states()`.
         self._starting = list(starting)
@@ -234,7 +226,10 @@ class Compiled(brainstate.nn.Module):
     def trace_bytes(self) -> dict[str, int]:
         """Bytes of the eligibility traces carried from step to step, by name."""
         self.graph  # noqa: B018  raises before compile_graph
-        return trace_bytes(self.trace.value)
+        return {
+            name: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trace))
+            for name, trace in self.trace.value.items()
+        }
 
     def reset_traces(self) -> None:
         """Zero the traces and their step counters; the model's states are the model's to reset.
@@ -261,45 +256,38 @@ class Compiled(brainstate.nn.Module):
                 start[key] = value
         self._given = given
         steps = clock_over(start, n_steps)
-        self.clock.value = {
-            key: jax.tree.map(
-                lambda new, old: jnp.broadcast_to(new[-1], old.shape).astype(old.dtype),
-                steps[key],
-                old,
-            )
-            for key, old in self.clock.value.items()
-        }
+        self.clock.value = jax.tree.map(
+            lambda old, new: jnp.broadcast_to(new[-1], old.shape).astype(old.dtype),
+            dict(self.clock.value),
+            {key: steps[key] for key in self.clock.value},
+        )
         return jax.tree.map(lambda a: a[:-1], steps)
 
     # -- states
 
-    def params(self) -> tuple[Any, ...]:
-        """The parameter arrays in the graph's order."""
-        graph = self.graph
+    def params(self) -> dict[int, Any]:
+        """The parameter arrays by variable."""
         known = self._state_leaves()
-        return tuple(known[v] for v in graph.param_vars)
+        return {v: known[v] for v in self.graph.param_vars}
 
     def carry(self) -> Carry:
         """The present states and traces."""
         graph, known = self.graph, self._state_leaves()
-        hidden = tuple(known.pop(h.var) for h in graph.hidden)
-        others = tuple(known.pop(v) for v, _ in graph.others)
-        for v in graph.param_vars:
-            known.pop(v)
-        return Carry(hidden, others, known, self.trace.value)
+        written = (*(h.var for h in graph.hidden), *(v for v, _ in graph.others))
+        states = {v: known.pop(v) for v in written}
+        constants = {v: a for v, a in known.items() if v not in graph.param_vars}
+        return Carry(states, constants, self.trace.value, {})
 
-    def beginning(self) -> tuple[Any, ...]:
-        """What a sample that starts anew begins with, one array per Graph.restarting."""
+    def beginning(self) -> dict[int, Any]:
+        """What a sample that starts anew begins with, by variable of Graph.restarting."""
         graph = self.graph
         known = graph.arrays(dict(zip(self._starting, self.initial.value, strict=True)))
-        return tuple(known[v] for v in graph.restarting)
+        return {v: known[v] for v in graph.restarting}
 
     def set_carry(self, carry: Carry) -> None:
         """Write states and traces back."""
         graph = self.graph
-        new = dict(zip((h.var for h in graph.hidden), carry.hidden, strict=True))
-        new.update(zip((v for v, _ in graph.others), carry.others, strict=True))
-        new = graph.together(new)
+        new = graph.together(dict(carry.states))
         for state, variables in zip(graph.states, graph.state_vars, strict=True):
             if any(v in new for v in variables):
                 tree = jax.tree.structure(state.value)
@@ -327,8 +315,3 @@ def _holds(graph: Graph) -> bool:
     """Whether the environment's settings are those that the graph was traced under."""
     now = settings_now(graph.settings)
     return all(same(value, now[key]) for key, value in graph.settings.items())
-
-
-def _struct(a: Any) -> Any:
-    aval = jax.typeof(a)
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)

@@ -16,11 +16,12 @@ eligibility over windows; J. Menick et al., "SnAp", arXiv:2006.07232, for the ap
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from jax import lax
 
-from core.algorithms.base import Arrays, Carry, Window, check_window
+from core.algorithms.base import Arrays, Carry, Params, Window, check_window
 from core.algorithms.windowed import WindowedAlgorithm
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
@@ -79,17 +80,16 @@ class D_RTRL(WindowedAlgorithm):
                 "Inside a window that is backpropagated only the weights themselves are defined.",
             )
         check_window(pending, ("auto",), "pending")
-        self.representation: Any = DenseTrace(trace_dtype, pending)  # of the traces of operations
-        self.past = FullTrace(self.representation)
+        self.past: FullTrace = DenseTrace(trace_dtype, pending)
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
-        """As the representation and the credit want it."""
+        """As the traces and the credit want it."""
         graph = build_graph(self.stepped, args, watched, every_path=self.credit == "window")
-        return join_biases(graph) if self.representation.joins_biases else graph
+        return join_biases(graph) if self.past.joins_biases else graph
 
     def steps_per_window(self, n_steps: int) -> int:
-        if self.window_size == "auto" and self.representation.natural_window is not None:
-            return min(self.representation.natural_window, n_steps)
+        if self.window_size == "auto" and self.past.natural_window is not None:
+            return min(self.past.natural_window, n_steps)
         return super().steps_per_window(n_steps)
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
@@ -113,34 +113,25 @@ class D_RTRL(WindowedAlgorithm):
     def close_traces(self, traces: Any) -> Any:
         return self.past.closed(traces)
 
-    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         if self.credit == "trace":
             return super().window(params, carry, window)
         graph, carry = self.graph, lax.stop_gradient(carry)
         fixed = lax.stop_gradient((params, window.args))
-        _, after = super().window(fixed[0], carry, window._replace(args=fixed[1]))
+        _, after = super().window(fixed[0], carry, replace(window, args=fixed[1]))
         _, weights = self.values_and_weights(params, carry)
 
-        def start(past: Any, d_weights: dict[int, Any]) -> tuple[Any, ...]:
-            dh = self.past.start(graph, past, d_weights)
-            return tuple(
-                dh[g][s].reshape(graph.hidden[i].shape).astype(graph.hidden[i].dtype)
-                for g, group in enumerate(graph.groups)
-                for s, i in enumerate(group.states)
-                if s in group.live
-            )
+        def start(past: Any, d_weights: dict[int, Any]) -> dict[int, Any]:
+            dh = graph.of_states(self.past.start(graph, past, d_weights))
+            live = {graph.hidden[i]: d for i, d in dh.items()}
+            return {h.var: d.reshape(h.shape).astype(h.dtype) for h, d in live.items()}
 
-        hidden = list(carry.hidden)
-        credited = with_derivative(
-            start,
-            tuple(hidden[i] for i in graph.live),
-            None if window.fresh else window.past(carry.traces),
-            dict(zip(graph.weights, weights, strict=True)),
-        )
-        for i, h in zip(graph.live, credited, strict=True):
-            hidden[i] = h
-        outs, end = self.forward(params, carry._replace(hidden=tuple(hidden)), window)
-        return outs, after._replace(hidden=end.hidden)
+        live = {v: carry.states[v] for v in (graph.hidden[i].var for i in graph.live)}
+        old = None if window.fresh else window.past(carry.traces)
+        credited = with_derivative(start, live, old, weights)
+        outs, end = self.forward(params, carry._replace(states=carry.states | credited), window)
+        written = {h.var: end.states[h.var] for h in graph.hidden}
+        return outs, after._replace(states=after.states | written)
 
     def readable(self) -> tuple[Any, ...]:
         return super().readable() if self.credit == "trace" else ()

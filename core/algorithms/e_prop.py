@@ -22,7 +22,6 @@ neurons", Nature Communications 11 (2020), arXiv:1901.09049.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,11 +61,6 @@ class EProp(D_RTRL):
     ) -> None:
         super().__init__(model, window=window, feedback=feedback, seed=seed, mode=mode)
 
-    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
-        graph = super().make_graph(args, watched)
-        self.readouts(graph)  # refuses what mixes neurons
-        return graph
-
     @once
     def readouts(self, graph: Graph) -> list[Reader]:
         """The leaky groups that no product reads in turn."""
@@ -88,15 +82,13 @@ class EProp(D_RTRL):
         """Z_t = k Z_{t-1} + z_t beside the model's own recurrences; B of each readout, [I, O]."""
         graph, local = self.graph, super().linearised(values, record, keep)
         transition, f = list(map(dict, local.transition)), [list(map(dict, b)) for b in local.f]
-        behind, matrices = self.backwards(values), []
+        behind, matrices = self.feedback.of(graph, values), []
         for readout, z in zip(self.readouts(graph), self.filters(graph), strict=True):
             op, group = graph.sources[readout.source], graph.groups[readout.below]
             assert isinstance(op, Operation)
             dtype, own = graph.dtype(readout.below), transition[readout.below]
-            dz_dh, dz_dy = reading(graph, values, record, op)
-            for p in group.live:
-                d = dz_dh[group.states[p]].reshape(local.n_steps, *group.lead, group.n)
-                own[z, p] = d.astype(dtype)
+            dz_dh, dz_dy = reading(graph, values, record, op, readout.below)
+            own.update(((z, p), d) for p, d in dz_dh.items())
             own[z, z] = jnp.full((local.n_steps, *group.lead, group.n), readout.decay, dtype)
             for source, of_source, d in zip(graph.sources, f, dz_dy, strict=True):
                 for block, of_block in zip(source.blocks, of_source, strict=True):

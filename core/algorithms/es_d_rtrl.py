@@ -22,7 +22,6 @@ from typing import Any
 
 from core.algorithms.d_rtrl import D_RTRL
 from core.traces.factorised import FactorisedTrace
-from core.traces.full import FullTrace
 from core.traces.low_rank import LowRankTrace
 
 __all__ = ["ES_D_RTRL", "IODimVjpAlgorithm", "decay_from_rank", "pp_prop"]
@@ -56,12 +55,11 @@ class ES_D_RTRL(D_RTRL):
     ) -> None:
         super().__init__(model, window=window, credit=credit, mode=mode)
         if isinstance(decay_or_rank, numbers.Integral) and not isinstance(decay_or_rank, bool):
-            self.representation = LowRankTrace(int(decay_or_rank))
-            self.past = FullTrace(self.representation)
+            self.past = LowRankTrace(int(decay_or_rank))
             return
         pair = decay_or_rank if isinstance(decay_or_rank, (tuple, list)) else (decay_or_rank,) * 2
         self.past = FactorisedTrace(pair)
-        self.least_buffer = self.past.least_buffer
+        self.least_buffer = FactorisedTrace.least_buffer
 
 
 def decay_from_rank(rank: int) -> float:

@@ -10,7 +10,7 @@ Reference: the same-step term of Williams & Peng, Neural Computation 2 (1990).
 
 from __future__ import annotations
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window
 
 __all__ = ["Immediate"]
 
@@ -25,5 +25,5 @@ class Immediate(OnlineAlgorithm):
 
     window_size = 1
 
-    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.step_by_step(self.forward, params, carry, window)

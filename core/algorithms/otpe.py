@@ -17,7 +17,6 @@ SNNs", arXiv:2311.16151.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +31,8 @@ from core.execution.axes import along, forget
 from core.execution.recurrence import accumulate, remembered
 from core.execution.rollout import Record
 from core.execution.window import Derivatives, reading
-from core.traces.dense import enter, outer
+from core.traces.dense import outer
+from core.traces.full import enter
 
 __all__ = ["OTPE"]
 
@@ -53,11 +53,6 @@ class OTPE(OTTT):
         """The layers that read others."""
         return readers(graph, self.decays(graph))
 
-    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
-        graph = super().make_graph(args, watched)
-        self.readers(graph)  # refuses what mixes neurons
-        return graph
-
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """ex, and E by reader and by operation and block that it follows."""
         effects = [
@@ -72,11 +67,11 @@ class OTPE(OTTT):
     def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
         """With dz/dy by source, and the matrix [I, H], of each reader."""
         graph, local, read = self.graph, super().linearised(values, record, keep), []
-        behind = self.backwards(values)
+        behind = self.feedback.of(graph, values)
         for reader in self.readers(graph):
             op = graph.sources[reader.source]
             assert isinstance(op, Operation)
-            _, dz = reading(graph, values, record, op)
+            _, dz = reading(graph, values, record, op, reader.below)
             read.append((dz, behind[op.w]))
         return replace(local, own=tuple(read))
 

@@ -31,7 +31,6 @@ from core.analysis.decay import constant_decay
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, pieces
 from core.errors import NotRepresentable
-from core.execution.axes import forget
 from core.execution.recurrence import low_pass
 from core.execution.window import Derivatives
 
@@ -99,10 +98,7 @@ class OTTT(WindowedAlgorithm):
             for b, block in enumerate(op.blocks):
                 a, start = self.decays(graph)[block.group], x
                 if traces is not None:
-                    before = forget(
-                        traces[op.label][b], None if local.keep is None else local.keep[0]
-                    )
-                    start = x.at[0].add((a * before).astype(x.dtype))
+                    start = x.at[0].add((a * traces[op.label][b]).astype(x.dtype))
                 filtered.append(low_pass(a, {0: start}, local.keep)[0])
             seen[op.label] = tuple(filtered)
         return {label: tuple(ex[-1] for ex in found) for label, found in seen.items()}, seen

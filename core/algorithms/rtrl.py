@@ -20,13 +20,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window, check_window
 from core.analysis.graph import Graph
 from core.analysis.other_states import check_other_states
 from core.errors import NotRepresentable
 from core.execution.derivative import with_derivative
-from core.execution.rollout import run
-from core.execution.step import prelude
 
 __all__ = ["RTRL"]
 
@@ -63,38 +61,38 @@ class RTRL(OnlineAlgorithm):
         n = sum(math.prod(graph.program.avals[v].shape) for v in graph.trained)
         return {h.name: jnp.zeros((*h.shape, n), h.dtype) for h in graph.hidden}
 
-    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         graph = self.graph
         start = lax.stop_gradient(carry)
         start = start._replace(traces=window.past(start.traces))
-        influence = tuple(start.traces[h.name] for h in graph.hidden)
-        known = zip(graph.param_vars, params, strict=True)
-        trained = {v: p for v, p in known if v in graph.trained}
+        influence = {h.var: start.traces[h.name] for h in graph.hidden}
+        trained = {v: params[v] for v in graph.trained}
 
-        def moved_by(influence: Any, moved: dict[int, Any]) -> tuple[Any, ...]:
+        def moved_by(influence: Any, moved: dict[int, Any]) -> dict[int, Any]:
             d, _ = ravel_pytree([moved.get(v, jnp.zeros_like(p)) for v, p in trained.items()])
-            return tuple((m @ d).astype(m.dtype) for m in influence)
+            return {v: (m @ d).astype(m.dtype) for v, m in influence.items()}
 
-        hidden = with_derivative(moved_by, start.hidden, influence, trained)
-        outs, after = self.forward(params, start._replace(hidden=hidden), window)
+        hidden = {v: start.states[v] for v in influence}
+        states = start.states | with_derivative(moved_by, hidden, influence, trained)
+        outs, after = self.forward(params, start._replace(states=states), window)
         traces = start.traces
         if window.keep and trained:
             traces = self._advance(lax.stop_gradient(params), start, influence, window)
         return outs, after._replace(traces=traces)
 
-    def _advance(self, params: Any, carry: Carry, influence: Any, window: Window) -> dict[str, Any]:
+    def _advance(self, params: Params, carry: Carry, influence: Any, window: Window) -> Any:
         """M_K: push every unit vector of the parameters, with its M_0, through the window."""
         graph = self.graph
-        known = dict(zip(graph.param_vars, params, strict=True))
-        flat, unravel = ravel_pytree([known[v] for v in graph.trained])
+        flat, unravel = ravel_pytree([params[v] for v in graph.trained])
 
         def last(hidden: Any, flat: Any) -> Any:
-            own = {**known, **dict(zip(graph.trained, unravel(flat), strict=True))}
-            values = prelude(graph, tuple(own.values()), carry.constants)
-            return run(graph, values, hidden, carry.others, window.args, window.restart)[1]
+            trained = dict(zip(graph.trained, unravel(flat), strict=True))
+            start = carry._replace(states=carry.states | hidden)
+            states = self.forward({**params, **trained}, start, window)[1].states
+            return {v: states[v] for v in hidden}
 
         # A derivative rule may exist in reverse alone; transposed, it is the forward one.
-        new, pull = jax.vjp(last, carry.hidden, flat)
+        new, pull = jax.vjp(last, {v: carry.states[v] for v in influence}, flat)
         push = jax.linear_transpose(pull, new)
         directions = (influence, jnp.eye(flat.size, dtype=flat.dtype))
         if graph.one_by_one:
@@ -103,4 +101,4 @@ class RTRL(OnlineAlgorithm):
             new = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), new)
         else:
             (new,) = jax.vmap(push, in_axes=-1, out_axes=-1)(directions)
-        return {h.name: m for h, m in zip(graph.hidden, new, strict=True)}
+        return {h.name: new[h.var] for h in graph.hidden}

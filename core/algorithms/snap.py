@@ -7,20 +7,16 @@ A weight of y = x W feeds one neuron. With n = 1 it is followed there alone, so 
 trace with another D: that of the whole step, its diagonal through the recurrent products included,
 
     eps_t = (D_t + f_t R_t) eps_{t-1} + x_t (x) f_t        R_t = dy_t/dh_{t-1}, diagonal
-    g_t   = sum_b L_t eps_t
 
-D-RTRL leaves R out, which is the whole difference between the two: on networks whose states reach
-themselves element by element they are one and the same. With n of 2 and more, what the weight does
-to each neuron in reach of its own is one more component of the trace, and D and R are matrices over
-these. With a dense recurrent matrix they are all neurons, and SnAp-n is RTRL (`core.RTRL`), so that
-n > 1 is for masked, sparse and grouped products, whose zeros say what is in reach.
+D-RTRL leaves R out; where states reach themselves element by element alone, the two are one. With n
+of 2 and more, what the weight does to each neuron in reach of its own is one more component of the
+trace, and D and R are matrices over these. With a dense recurrent matrix all neurons are in reach
+and SnAp-n is RTRL (`core.RTRL`): n > 1 is for masked, sparse and grouped products.
 
 A neuron's states (a voltage and its adaptation) count as one unit; layers are apart, and credit
-passes down within the step as in D-RTRL. A gate that reaches h through another product only (the
-reset gate of a GRU) has its exact gradient within the step: there the pattern would be dense, and
-Menick et al. take another GRU.
-
-R is read off H pulls through the products of a step, so a step costs O(B H^3) beside D-RTRL's.
+passes down within the step as in D-RTRL. A gate that reaches h through another product only (a
+GRU's reset gate) has its exact gradient within the step; Menick et al. take another GRU. R is read
+off H pulls through the products of a step: O(B H^3) beside D-RTRL's cost.
 
 Reference: J. Menick et al., "Practical Real Time Recurrent Learning with a Sparse Approximation",
 ICLR 2021, arXiv:2006.07232.
@@ -43,17 +39,16 @@ from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.analysis.reach import neurons_in_reach, with_components, with_own_products
 from core.errors import NotRepresentable
-from core.execution.coupling import couplings
+from core.execution.coupling import couplings, summed
 from core.execution.rollout import Record
 from core.execution.window import Derivatives
-from core.traces.dense import enter
+from core.traces.full import enter
 
 __all__ = ["SnAp"]
 
 
 class SnAp(D_RTRL):
-    """Sparse n-step approximation of RTRL: memory O(B I H) for n = 1, as D-RTRL, and as many times
-    that as neurons are in reach of one.
+    """Sparse n-step approximation of RTRL: memory O(B I H) for each neuron in reach of one.
 
     Args:
       model: any brainstate module whose recurrent weights are trained.
@@ -107,11 +102,9 @@ class SnAp(D_RTRL):
 
     def components(self, graph: Graph) -> list[dict[int, list[int]]]:
         """By group and live state, those at the neurons in reach: its own neuron first."""
-        found = []
-        for group, extended in zip(graph.groups, self.traced(graph).groups, strict=True):
-            own = len(group.live)
-            found.append({s: [s, *extended.live[own + k :: own]] for k, s in enumerate(group.live)})
-        return found
+        every = zip(graph.groups, self.traced(graph).groups, strict=True)
+        lives = [(group.live, extended.live) for group, extended in every]
+        return [{s: list(all_[k :: len(own)]) for k, s in enumerate(own)} for own, all_ in lives]
 
     def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
         """D + f R in the place of D, and R as of `couplings`."""
@@ -126,16 +119,16 @@ class SnAp(D_RTRL):
             }
             for g, (d, near) in enumerate(zip(local.transition, every, strict=True))
         ]
-        for source, f, of_source in zip(graph.sources, local.f, own, strict=True):
-            for block, f_b, of_block in zip(source.blocks, f, of_source, strict=True):
-                g, pairs = block.group, transition[block.group]
-                for s, value in f_b.items() if of_block else ():
-                    flow = graph.zero_flow(local.n_steps)[g]
-                    enter(flow, s, value, block.neurons)
-                    for p, r in of_block.items():
-                        for (a, to), (c, of) in product(enumerate(at[g][s]), enumerate(at[g][p])):
-                            more = flow[s][..., every[g][:, a]] * r[..., a, c]
-                            pairs[to, of] = pairs.get((to, of), 0) + more
+        for (k, b), of_block in own.items():
+            block = graph.sources[k].blocks[b]
+            g, pairs = block.group, transition[block.group]
+            for s, value in local.f[k][b].items():
+                flow = graph.zero_flow(local.n_steps)[g]
+                enter(flow, s, value, block.neurons)
+                for p, r in of_block.items():
+                    for (a, to), (c, of) in product(enumerate(at[g][s]), enumerate(at[g][p])):
+                        more = flow[s][..., every[g][:, a]] * r[..., a, c]
+                        pairs[to, of] = pairs.get((to, of), 0) + more
         return replace(local, transition=tuple(transition), own=own)
 
     def direction(
@@ -145,23 +138,14 @@ class SnAp(D_RTRL):
         moved, dq = self.past.flow(self.traced(graph), local, past, d_weights)
         every, at = self.near(graph), self.components(graph)
         z = [  # by group and state, [K, lead, n, reach]
-            {s: jnp.stack([own[c] for c in at[g][s]], axis=-1) for s in at[g]}
+            {s: jnp.stack([own[c] for c in reach], axis=-1) for s, reach in at[g].items()}
             for g, own in enumerate(moved)
         ]
-        for k, source in enumerate(graph.sources):
-            for block, r in zip(source.blocks, local.own[k], strict=True):
-                if r:
-                    g = block.group
-                    dy = sum(jnp.einsum("...ac,...c->...a", r[p], z[g][p]) for p in r)
-                    more = block.of_neurons(_summed(dy, every[g])).astype(dq[k].dtype)
-                    dq[k] = dq[k].at[..., block.columns].add(more)
-        flow = [{s: _summed(a, every[g]) for s, a in own.items()} for g, own in enumerate(z)]
+        for (k, b), r in local.own.items():
+            block = graph.sources[k].blocks[b]
+            near, own = every[block.group], z[block.group]
+            dy = sum(jnp.einsum("...ac,...c->...a", r[p], own[p]) for p in r)
+            more = block.of_neurons(summed(dy, near)).astype(dq[k].dtype)
+            dq[k] = dq[k].at[..., block.columns].add(more)
+        flow = [{s: summed(a, every[g]) for s, a in own.items()} for g, own in enumerate(z)]
         return graph.of_states(flow), dq
-
-
-def _summed(z: Any, near: np.ndarray) -> Any:
-    """At the neurons where z [..., n, reach] is, [..., n]."""
-    if near.shape[1] == 1:
-        return z[..., 0]
-    z = jnp.where(near >= 0, z, 0)
-    return jnp.zeros(z.shape[:-1], z.dtype).at[..., near].add(z)

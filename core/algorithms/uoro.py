@@ -12,8 +12,8 @@ The expectation of s theta over the signs is RTRL's influence, so g is unbiased 
 stand still: its average over N draws comes near BPTT's gradient as 1/sqrt(N). Its noise grows with
 the states and the steps. Each sample has an s and a theta of its own: memory O(B x weights).
 
-The signs of a sample follow from the seed, its input, how many steps it has taken and the weights:
-they are the same however samples are batched, and others after every update.
+The signs of a sample follow from the seed, its input, the steps it has taken and the weights: the
+same however samples are batched, and others after every update.
 
 Reference: C. Tallec & Y. Ollivier, "Unbiased Online Recurrent Optimization", ICLR 2018,
 arXiv:1702.05043. There g_t is dl_t/dh_t . s_t theta_t; here the present step is exact.
@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
@@ -81,10 +81,8 @@ class UORO(OnlineAlgorithm):
         """s by state, theta by source, and the steps that a sample has taken."""
 
         def zero(source: Operation | Parameter) -> Any:
-            shape = (*source.lead, *source.trace_axes, source.width)
-            if isinstance(source, Operation):
-                return jnp.zeros(shape, graph.operand_dtype(source))
-            return jnp.zeros(shape, source.dtype)
+            dtype = graph.operand_dtype(source) if isinstance(source, Operation) else source.dtype
+            return jnp.zeros((*source.lead, *source.trace_axes, source.width), dtype)
 
         return {
             "s": {h.name: jnp.zeros(h.shape, h.dtype) for h in graph.hidden},
@@ -92,15 +90,14 @@ class UORO(OnlineAlgorithm):
             "steps": jnp.zeros(graph.sources[0].lead if graph.sources else (), jnp.int32),
         }
 
-    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         return self.step_by_step(self._one, params, carry, window)
 
-    def _one(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def _one(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         graph, traces = self.graph, window.past(carry.traces)
-        values = prelude(graph, params, carry.constants)
-        lead = len(traces["steps"].shape)
+        values, lead = prelude(graph, params, carry.constants), traces["steps"].ndim
 
-        def moved_by(traces: Any, moved: dict[int, Any]) -> tuple[Any, ...]:
+        def moved_by(traces: Any, moved: dict[int, Any]) -> dict[int, Any]:
             """dh_{t-1} = s (theta . dW)."""
             size: Any = jnp.asarray(0.0)
             for source in credited(graph):
@@ -110,45 +107,38 @@ class UORO(OnlineAlgorithm):
                         dw = source.drive(None, dw, 1)[0]
                     product = traces["theta"][source.label] * dw
                     size = size + product.sum(axis=tuple(range(lead, product.ndim)))
-            every = [(traces["s"][h.name], h.dtype) for h in graph.hidden]
-            return tuple((s * along(size, s)).astype(dtype) for s, dtype in every)
+            every = ((h, traces["s"][h.name]) for h in graph.hidden)
+            return {h.var: (s * along(size, s)).astype(h.dtype) for h, s in every}
 
-        variables = {v: values[v] for v in graph.weights}
-        hidden = with_derivative(moved_by, carry.hidden, traces, variables)
-        outs, hidden, others, record = run(
-            graph, values, hidden, carry.others, window.args, window.restart
-        )
+        hidden = {h.var: carry.states[h.var] for h in graph.hidden}
+        weights = {v: values[v] for v in graph.weights}
+        states = carry.states | with_derivative(moved_by, hidden, traces, weights)
+        outs, after, record = run(graph, values, carry._replace(states=states), window)
         if window.keep:
             traces = self._advance(*lax.stop_gradient((values, traces, record)))
-        return outs, Carry(hidden, others, carry.constants, traces)
+        return outs, after._replace(traces=traces)
 
     def _advance(self, values: Any, traces: Any, record: Record) -> Any:
-        graph, steps = self.graph, traces["steps"]
+        graph, steps, theta = self.graph, traces["steps"], traces["theta"]
         step = whole_step(graph, values, record)
-        passed = step.push(tuple(traces["s"][h.name] for h in graph.hidden))
+        passed = step.push({h.var: traces["s"][h.name] for h in graph.hidden})
         # Of the weights those of the last product, mostly of the readout, which has no unit.
         common = next((values[v] for v in graph.weights[-1:]), None)
-        seen = [a[0] for a in record.step.args]
-        nu = signs(self.seed, common, steps, seen, step.new)
+        nu = signs(self.seed, common, steps, [record.read[v][0] for v in graph.arg_vars], step.new)
         found = dict(zip((source.label for source in graph.sources), step.pull(nu), strict=True))
-        now = {label: found[label].astype(a.dtype) for label, a in traces["theta"].items()}
+        now = {label: found[label].astype(a.dtype) for label, a in theta.items()}
 
         def norm(tree: Any) -> Any:
-            def square(a: Any) -> Any:
-                return (a**2).sum(axis=tuple(range(steps.ndim, a.ndim)))
+            leaves = [a.reshape(*steps.shape, -1) for a in jax.tree.leaves(tree)]
+            return jnp.sqrt(sum(((a**2).sum(axis=-1) for a in leaves), jnp.zeros(steps.shape)))
 
-            return jnp.sqrt(sum(map(square, jax.tree.leaves(tree)), jnp.zeros(steps.shape)))
-
-        r0 = _root(norm(traces["theta"]), norm(passed))
-        r1 = _root(norm(now), norm(nu))
-        every = zip(graph.hidden, passed, nu, strict=True)
+        r0, r1 = _root(norm(theta), norm(passed)), _root(norm(now), norm(nu))
+        s = [along(r0, a) * a + along(r1, b) * b for a, b in zip(passed, nu, strict=True)]
         return {
-            "s": {
-                h.name: (along(r0, a) * a + along(r1, a) * b).astype(h.dtype) for h, a, b in every
-            },
+            "s": {h.name: a.astype(h.dtype) for h, a in zip(graph.hidden, s, strict=True)},
             "theta": {
                 label: (a / along(r0, a) + now[label] / along(r1, a)).astype(a.dtype)
-                for label, a in traces["theta"].items()
+                for label, a in theta.items()
             },
             "steps": steps + 1,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import brainstate
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree, Shaped
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Window, check_window
+from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window, check_window
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.equations.differential import is_real
@@ -133,8 +134,8 @@ class WindowedAlgorithm(OnlineAlgorithm):
         return graph
 
     def values_and_weights(
-        self, params: tuple[Any, ...], carry: Carry
-    ) -> tuple[dict[int, Any], tuple[Any, ...]]:
+        self, params: Params, carry: Carry
+    ) -> tuple[dict[int, Any], dict[int, Any]]:
         """What the step reads of parameters and constants, and the weights among it."""
         values = prelude(self.graph, params, carry.constants)
         for op in self.graph.operations:
@@ -145,20 +146,17 @@ class WindowedAlgorithm(OnlineAlgorithm):
                         f"{op.name}, made with a state that differs from sample to sample",
                         "Create that state outside of vmap_new_states, or train with core.BPTT.",
                     )
-        return values, tuple(values[v] for v in self.graph.weights)
+        return values, {v: values[v] for v in self.graph.weights}
 
-    def window(self, params: Arrays, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
+    def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         graph = self.graph
         values, weights = self.values_and_weights(params, carry)
+        inputs = dict(zip(graph.arg_vars, window.args, strict=True))
         fixed, start, args = lax.stop_gradient((values, carry, window.args))
-        start = start._replace(traces=None if window.fresh else window.past(start.traces))
-        outs, hidden, others, record = run(
-            graph, fixed, start.hidden, start.others, args, window.restart
-        )
-        keep = None if window.restart is None else window.restart.keep
-        local, n_steps = self.linearised(fixed, record, keep), record.n_steps
-        backwards = self.backwards(fixed)
-        traces, past = self.follow(graph, local, start.traces, window.keep)
+        outs, after, record = run(graph, fixed, start, replace(window, args=args))
+        local, n_steps = self.linearised(fixed, record, window.restart.keep), record.n_steps
+        old = None if window.fresh else window.past(start.traces)
+        traces, past = self.follow(graph, local, old, window.keep)
         real = [i for i, o in enumerate(outs) if is_real(o)]
 
         def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
@@ -174,26 +172,20 @@ class WindowedAlgorithm(OnlineAlgorithm):
             d_out = push(graph, backwards, record, dh, dy, *moved)
             return tuple(d_out[i] for i in real)
 
-        variables = dict(zip(graph.weights, weights, strict=True)), dict(enumerate(window.args))
-        credited = with_derivative(
-            tangent, tuple(outs[i] for i in real), (backwards, record, local, past), variables
-        )
+        backwards = self.feedback.of(graph, fixed)
+        variables, residual = (weights, inputs), (backwards, record, local, past)
+        credited = with_derivative(tangent, tuple(outs[i] for i in real), residual, variables)
         by_position = dict(enumerate(outs)) | dict(zip(real, credited, strict=True))
         outs = tuple(by_position.values())
-        hidden = tuple(
-            without_derivative(h.name, new, variables)
-            for h, new in zip(graph.hidden, hidden, strict=True)
-        )
+        states = after.states | {
+            h.var: without_derivative(h.name, after.states[h.var], variables) for h in graph.hidden
+        }
         traces = traces if window.keep else carry.traces
-        return outs, Carry(hidden, others, start.constants, traces)
+        return outs, start._replace(states=states, traces=traces)
 
     def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
         """Element-wise derivatives of every step of a window."""
         return derivatives(self.graph, values, record, keep)
-
-    def backwards(self, values: Any) -> Any:
-        """What the step reads, with the matrices through which credit passes back within it."""
-        return self.feedback.of(self.graph, values)
 
     @abc.abstractmethod
     def follow(

@@ -23,7 +23,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PyTree, Shaped
 
 from core.algorithms.base import Carry, OnlineAlgorithm, Window
 from core.data import idle_steps, leading, restarts, step_weights
-from core.drivers.stepper import Stepper
+from core.drivers.stepper import Stepper, check_samples
 from core.errors import InvalidArgument, check_choice
 from core.execution.axes import finite, over_windows
 from core.execution.rollout import Restart
@@ -69,13 +69,7 @@ def initialise(algo: OnlineAlgorithm, x: PyTree[ArrayLike], batching: str = "man
     Raises:
       InvalidArgument: an unknown batching.
     """
-    empty = [a for a in jax.tree.leaves(x) if 0 in jnp.shape(a)]
-    if empty:
-        raise InvalidArgument(
-            "an input with at least one sample and one number",
-            f"shape {jnp.shape(empty[0])}",
-            "Leave empty batches out.",
-        )
+    check_samples(x)
     check_choice("batching", batching, "manual", "vmap", "single")
     batch = {"batch_size": leading(x)} if batching == "manual" else {}
 
@@ -145,12 +139,15 @@ def gradient(
     size = stepper.algo.steps_per_window(n_steps)
     alone = fresh and size >= n_steps
 
+    keep = None if reset is None else 1.0 - reset.astype(float)
+    window = Window(args, fresh=alone, keep=not alone, restart=Restart(keep, idle))
+    start = stepper.carry
+    if reset is not None or mask is not None:
+        start = start._replace(initial=stepper.algo.beginning())
+
     def window_loss(trained: Any, carry: Carry, inputs: Any) -> Any:
-        args, targets_w, weight_w, (keep, idle), clock = inputs
-        params, restart = stepper.params_with(trained), None
-        if reset is not None or mask is not None:
-            restart = Restart(keep, stepper.algo.beginning(), idle)
-        window = Window(args, fresh=alone, keep=not alone, restart=restart)
+        window, targets_w, weight_w, clock = inputs
+        params = {**stepper.params, **trained}
         outs, carry = stepper.algo.window(params, carry, window)
         out, states = stepper.seen(params, carry, outs)
         values, aux, weighted = losses_of(
@@ -159,25 +156,22 @@ def gradient(
         return weighted.sum(), (carry, values, aux, out if outputs else None)
 
     def tick(state: Any, inputs: Any) -> Any:
-        carry, grads = state
-        new, (carry, *stacked) = jax.grad(window_loss, has_aux=True)(trained, carry, inputs)
+        states, traces, grads = state
+        before = start._replace(states=states, traces=traces)
+        new, (carry, *stacked) = jax.grad(window_loss, has_aux=True)(trained, before, inputs)
         carry = stepper.algo.settle(carry, new)
-        return (carry, jax.tree.map(jnp.add, grads, new)), tuple(stacked)
+        return (carry.states, carry.traces, jax.tree.map(jnp.add, grads, new)), tuple(stacked)
 
-    trained = stepper.trained
-    start = stepper.carry
+    trained, traces = stepper.trained, start.traces
     if fresh:
-        start = start._replace(traces=jax.tree.map(jnp.zeros_like, start.traces))
-    traces = start.traces
-    if size < n_steps:
-        start = start._replace(traces=stepper.algo.open_traces(traces, size))
-    again = (None if reset is None else 1.0 - reset.astype(float), idle)
-    inputs = (args, targets if per_step_targets else None, weight, again, stepper.clock)
-    state = (start, jax.tree.map(jnp.zeros_like, trained))
-    (carry, grads), (losses, aux, outs) = over_windows(tick, state, inputs, size)
-    if len(jax.tree.leaves(start.traces)) > len(jax.tree.leaves(traces)):  # not opened by `train`
-        carry = carry._replace(traces=stepper.algo.close_traces(carry.traces))
-    stepper.owner.set_carry(carry)
+        traces = jax.tree.map(jnp.zeros_like, traces)
+    open_ = stepper.algo.open_traces(traces, size) if size < n_steps else traces
+    inputs = (window, targets if per_step_targets else None, weight, stepper.clock)
+    state = (start.states, open_, jax.tree.map(jnp.zeros_like, trained))
+    (states, after, grads), (losses, aux, outs) = over_windows(tick, state, inputs, size)
+    if len(jax.tree.leaves(open_)) > len(jax.tree.leaves(traces)):  # not opened by `train`
+        after = stepper.algo.close_traces(after)
+    stepper.owner.set_carry(start._replace(states=states, traces=after))
     return Result(stepper.named(grads), losses, outs, aux)
 
 

@@ -9,7 +9,7 @@ import brainstate
 import jax
 import jax.numpy as jnp
 
-from core.algorithms.base import Carry, OnlineAlgorithm
+from core.algorithms.base import Carry, OnlineAlgorithm, Params
 from core.analysis.graph import Graph
 from core.data import leading
 from core.drivers.losses import Losses
@@ -17,7 +17,18 @@ from core.equations.program import Constant
 from core.errors import InvalidArgument
 from core.execution.derivative import once
 
-__all__ = ["Stepper"]
+__all__ = ["Stepper", "check_samples"]
+
+
+def check_samples(xs: Any) -> None:
+    """Refuse arrays without an element."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(xs)]
+    if any(0 in shape for shape in shapes):
+        raise InvalidArgument(
+            "a batch of at least one sample, of at least one number",
+            f"shapes {shapes}",
+            "Leave empty batches out.",
+        )
 
 
 class Stepper:
@@ -44,16 +55,9 @@ class Stepper:
         self.n_steps = leading(xs)
         if self.n_steps < 1:
             raise InvalidArgument("a sequence of at least one step", "none", "Put time first.")
-        if any(0 in jnp.shape(leaf) for leaf in leaves):
-            raise InvalidArgument(
-                "a batch of at least one sample",
-                f"shapes {[jnp.shape(leaf) for leaf in leaves]}",
-                "Leave empty batches out.",
-            )
+        check_samples(xs)
         mapped = extra == {1}
-        sample = jax.tree.map(lambda a: a[:, 0], xs) if mapped else xs
-        dtypes = [arg.dtype for arg in algo.input_leaves((sample,), True)]
-        self.args = tuple(jnp.asarray(a, d) for a, d in zip(leaves, dtypes, strict=True))
+        self.args = algo.input_leaves((xs,), 2 if mapped else 1)
         self.samples = (leaves[0].shape[1],) if mapped else ()
         self.algo = algo.over_samples(*self.samples) if mapped else algo
         self.owner = algo
@@ -147,28 +151,18 @@ class Stepper:
         return int(self.args[0].shape[1]) if self.args[0].ndim > 1 else None
 
     @property
-    def trained(self) -> tuple[Any, ...]:
-        """The parameter arrays that are differentiated: floats."""
-        graph = self.algo.graph
-        return tuple(
-            p for v, p in zip(graph.param_vars, self.params, strict=True) if v in graph.trained
-        )
-
-    def params_with(self, trained: tuple[Any, ...]) -> tuple[Any, ...]:
-        """All parameter arrays, with others in place of the trained ones."""
-        graph = self.algo.graph
-        new = dict(zip(graph.trained, trained, strict=True))
-        return tuple(new.get(v, p) for v, p in zip(graph.param_vars, self.params, strict=True))
+    def trained(self) -> dict[int, Any]:
+        """The parameter arrays that are differentiated, floats, by variable."""
+        return {v: self.params[v] for v in self.algo.graph.trained}
 
     def seen(
-        self, params: tuple[Any, ...], carry: Carry, outs: tuple[Any, ...]
+        self, params: Params, carry: Carry, outs: tuple[Any, ...]
     ) -> tuple[Any, dict[int, list[tuple[Any, bool]]]]:
         """What a loss sees of a window: the outputs [K, ...], and by id the arrays of the
         model's states, and whether they have steps, [K, ...]."""
         graph = self.algo.graph
         n = graph.out_tree.num_leaves
-        known: dict[int, tuple[Any, bool]] = {v: (a, False) for v, a in carry.constants.items()}
-        known |= {v: (p, False) for v, p in zip(graph.param_vars, params, strict=True)}
+        known = {v: (a, False) for v, a in {**carry.constants, **params}.items()}
         known |= {v: (a, True) for v, a in zip(graph.shown, outs[n:], strict=True)}
         values = {
             id(state): [known[v] for v in variables]
@@ -181,8 +175,8 @@ class Stepper:
         """A written state that the samples share has no one value after a mapped step."""
         shared = [
             graph.names[v]
-            for (v, _), value in zip(graph.others, self.carry.others, strict=True)
-            if jnp.ndim(value) == graph.program.avals[v].ndim
+            for v, _ in graph.others
+            if jnp.ndim(self.carry.states[v]) == graph.program.avals[v].ndim
         ]
         if shared:
             raise InvalidArgument(
@@ -192,20 +186,14 @@ class Stepper:
                 " init_state, so that each sample has its own.",
             )
 
-    def named(self, grads: tuple[Any, ...]) -> dict[Any, Any]:
+    def named(self, grads: dict[int, Any]) -> dict[Any, Any]:
         """Gradient arrays as the values of the model's ParamStates."""
         graph, found = self.algo.graph, {}
-        by_var = dict(zip(graph.trained, grads, strict=True))
-        pairs = zip(graph.states, graph.state_vars, strict=True)
-        of = {id(state): variables for state, variables in pairs}
+        of = dict(zip(map(id, graph.states), graph.state_vars, strict=True))
         for path, state in self.algo.model.states(brainstate.ParamState).items():
             leaves, tree = jax.tree.flatten(state.value)
             own = of.get(id(state), (None,) * len(leaves))  # None of what the step does not read
-            found[path] = jax.tree.unflatten(
-                tree,
-                [
-                    by_var[v] if v in by_var else jnp.zeros_like(leaf)
-                    for v, leaf in zip(own, leaves, strict=True)
-                ],
-            )
+            pairs = zip(own, leaves, strict=True)
+            made = [grads[v] if v in grads else jnp.zeros_like(leaf) for v, leaf in pairs]
+            found[path] = jax.tree.unflatten(tree, made)
         return found

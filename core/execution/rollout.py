@@ -7,34 +7,66 @@ that, what is affine in the state is composed on a GPU (`core.execution.recurren
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PyTree, Shaped
 
 from core.analysis.graph import Graph
 from core.analysis.schedule import Stage, is_affine
-from core.execution.axes import along, finite, over_time, scan
+from core.execution.axes import along, finite, forget, over_time, scan
 from core.execution.recurrence import accumulate, composes
-from core.execution.step import StepInput, part
+from core.execution.step import computed
 
-__all__ = ["Record", "Restart", "run"]
+__all__ = ["Carry", "Record", "Restart", "Window", "run"]
+
+
+class Carry(NamedTuple):
+    """What passes from window to window; states are arrays by variable."""
+
+    states: dict[int, Array]  # that a step writes
+    constants: dict[int, Array]  # that it only reads
+    traces: PyTree  # the algorithm's own
+    initial: dict[int, Array]  # of Graph.restarting, where samples start anew on the way
 
 
 class Restart(NamedTuple):
-    """Samples that start anew within a window."""
+    """Which samples start anew within a window; None where none does."""
 
-    keep: Any  # [K, B] or [K]: zero where a sample starts anew before the step, else one; or None
-    states: tuple[Any, ...]  # what it starts from, one per Graph.restarting
+    keep: Any = None  # [K, B] or [K]: zero where a sample starts anew before the step, else one
     idle: Any = None  # [K, B] or [K]: steps from which on nothing counts until it starts anew
 
 
-class Record(NamedTuple):
-    """What the forward run leaves behind; every leaf has a leading axis K."""
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["args", "restart"], meta_fields=["fresh", "keep"]
+)
+@dataclass(frozen=True)
+class Window:
+    """The steps that an algorithm is given at once; every array leads with them."""
 
-    hidden: tuple[Any, ...]  # h_{t-1} as the step reads it, one per Graph.hidden
-    ys: tuple[Any, ...]  # y_t, one per Graph.operations
-    step: StepInput
+    args: tuple[Shaped[Array, "K ..."], ...]  # leaves of the input
+    fresh: bool = False  # the traces are known to be zero
+    keep: bool = True  # whether the traces are wanted at the end
+    restart: Restart = field(default_factory=Restart)
+
+    @property
+    def n_steps(self) -> int:
+        return int(self.args[0].shape[0])
+
+    def past(self, traces: PyTree) -> PyTree:
+        """Traces where the window begins, without what no longer counts."""
+        keep, idle = jax.tree.map(lambda a: a[0], self.restart)
+        return jax.tree.map(lambda a: finite(a, idle), forget(traces, keep))
+
+
+class Record(NamedTuple):
+    """What the forward run leaves behind of every step, [K, ...] by variable."""
+
+    read: dict[int, Any]  # inputs, and states as the step reads them
+    ys: dict[int, Any]  # y_t of every operation
 
     @property
     def n_steps(self) -> int:
@@ -42,89 +74,73 @@ class Record(NamedTuple):
 
 
 def run(
-    graph: Graph,
-    values: Mapping[int, Any],
-    hidden: tuple[Any, ...],
-    others: tuple[Any, ...],
-    args: tuple[Any, ...],
-    restart: Restart | None = None,
-) -> tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], Record]:
-    """Forward over `args` [K, ...]; `restart` names samples that start anew on the way.
+    graph: Graph, values: Mapping[int, Any], carry: Carry, window: Window
+) -> tuple[tuple[Any, ...], Carry, Record]:
+    """Forward over a window; traces stand still.
 
     Returns:
-      Outputs [K, ...], last hidden and other states, record.
+      Outputs [K, ...], the carry at the end, record.
     """
-    hidden_vars = tuple(h.var for h in graph.hidden)
-    other_vars = tuple(v for v, _ in graph.others)
-    start = dict(zip(hidden_vars + other_vars, hidden + others, strict=True))
-    anew = {} if restart is None else dict(zip(graph.restarting, restart.states, strict=True))
-    again = (None, None) if restart is None else (restart.keep, restart.idle)
 
-    def restarted(state: int, value: Any, again: Any) -> Any:
+    def restarted(state: int, value: Any, again: Restart) -> Any:
+        if state not in carry.initial:
+            return value
         keep, idle = again
-        if state in anew and keep is not None and value.shape[: keep.ndim] == keep.shape:
-            value = jnp.where(along(keep, value) > 0, value, anew[state])
-        return finite(value, idle, anew[state]) if state in anew else value
+        if keep is not None and value.shape[: keep.ndim] == keep.shape:
+            value = jnp.where(along(keep, value) > 0, value, carry.initial[state])
+        return finite(value, idle, carry.initial[state])
 
     def compute(stage: Stage, inputs: Mapping[int, Any]) -> tuple[dict[int, Any], tuple[Any, ...]]:
         """The new states of a stage, by the variable of the old, and its outputs."""
         atoms = (*(after for _, after in stage.states), *stage.outputs)
-        found = part(graph, values, stage.equations, atoms, inputs)
+        found = computed(graph, values, atoms, inputs, equations=stage.equations)
         after = {v: new for (v, _), new in zip(stage.states, found, strict=False)}
         return after, found[len(after) :]
 
-    def loop(stage: Stage, inputs: dict[int, Any]) -> Any:
+    def loop(stage: Stage, inputs: dict[int, Any], start: dict[int, Any]) -> Any:
         def tick(states: dict[int, Any], given: Any) -> Any:
-            inputs_t, again_t = given
-            before = {v: restarted(v, value, again_t) for v, value in states.items()}
+            inputs_t, again = given
+            before = {v: restarted(v, value, again) for v, value in states.items()}
             after, outputs = compute(stage, {**inputs_t, **before})
             return after, (before, outputs)
 
-        states = {v: start[v] for v, _ in stage.states}
-        last, (before, outputs) = scan(tick, states, (inputs, again))
+        last, (before, outputs) = scan(tick, start, (inputs, window.restart))
         return last, before, outputs
 
-    def composed(stage: Stage, inputs: dict[int, Any]) -> Any:
+    def composed(stage: Stage, inputs: dict[int, Any], start: dict[int, Any]) -> Any:
         def new(states: dict[int, Any]) -> Any:
-            step = over_time(lambda states, inputs: compute(stage, {**inputs, **states})[0])
-            return step(states, inputs)
+            return over_time(lambda inputs: compute(stage, inputs)[0])({**inputs, **states})
 
         n_steps = jax.tree.leaves(inputs)[0].shape[0]
-        states = {v: start[v] for v, _ in stage.states}
-        zero = {v: jnp.zeros((n_steps, *a.shape), a.dtype) for v, a in states.items()}
+        zero = {v: jnp.zeros((n_steps, *a.shape), a.dtype) for v, a in start.items()}
         inflow, pull = jax.vjp(new, zero)
         pulled = {s: pull({v: jnp.full_like(zero[v], v == s) for v in zero})[0] for s in zero}
         transition = {(s, p): d for s, found in pulled.items() for p, d in found.items()}
-        before, last = accumulate(transition, states, inflow)
+        before, last = accumulate(transition, start, inflow)
         outputs = over_time(lambda inputs: compute(stage, inputs)[1])({**inputs, **before})
         return last, before, outputs
 
-    def at_once(stage: Stage, inputs: dict[int, Any]) -> Any:
+    def at_once(stage: Stage, inputs: dict[int, Any], start: dict[int, Any]) -> Any:
         after, outputs = over_time(lambda inputs: compute(stage, inputs))(inputs)
         before = {
-            v: restarted(v, jnp.concatenate([start[v][None], new[:-1]]), again)
+            v: restarted(v, jnp.concatenate([start[v][None], new[:-1]]), window.restart)
             for v, new in after.items()
         }
         return {v: new[-1] for v, new in after.items()}, before, outputs
 
-    known: dict[Any, Any] = dict(zip(graph.arg_vars, args, strict=True))  # [K, ...] by variable
+    known: dict[Any, Any] = dict(zip(graph.arg_vars, window.args, strict=True))  # [K, ...]
     last: dict[int, Any] = {}
+    avals = graph.program.avals
     for stage in graph.stages:
-        inputs = {v: known[v] for v in stage.inputs}
         way = loop if stage.loop else at_once
-        if stage.loop and composes() and restart is None and is_affine(stage, graph.program.avals):
+        if way is loop and composes() and not carry.initial and is_affine(stage, avals):
             way = composed
-        ends, before, outputs = way(stage, inputs)
+        inputs = {v: known[v] for v in stage.inputs}
+        ends, before, outputs = way(stage, inputs, {v: carry.states[v] for v, _ in stage.states})
         last |= ends
         known |= before
         known.update(zip(stage.outputs, outputs, strict=True))
-    return (
-        tuple(known[a] for a in graph.out_atoms),
-        tuple(last[v] for v in hidden_vars),
-        tuple(last[v] for v in other_vars),
-        Record(
-            tuple(known[v] for v in hidden_vars),
-            tuple(known[op.y] for op in graph.operations),
-            StepInput(args, tuple(known[v] for v in other_vars)),
-        ),
-    )
+    read = {v: known[v] for v in (*graph.arg_vars, *carry.states)}
+    ys = {op.y: known[op.y] for op in graph.operations}
+    after = carry._replace(states={v: last[v] for v in carry.states})
+    return tuple(known[a] for a in graph.out_atoms), after, Record(read, ys)

@@ -30,11 +30,9 @@ def signs(seed: int, common: Any, steps: Any, seen: Sequence[Any], like: Sequenc
     keys = jax.vmap(partial(jax.random.fold_in, keys))(code)
 
     def drawn(k: int, h: Any) -> Any:
-        def one(key: Any) -> Any:
-            own = jax.random.fold_in(key, k)
-            return jax.random.rademacher(own, (h.size // len(code),), h.dtype)
-
-        return jax.vmap(one)(keys).reshape(h.shape)
+        own = jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)
+        size = (h.size // len(code),)
+        return jax.vmap(lambda key: jax.random.rademacher(key, size, h.dtype))(own).reshape(h.shape)
 
     return tuple(drawn(k, h) for k, h in enumerate(like))
 

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from core.analysis.graph import Graph
-from core.analysis.operation import Operation
+from core.analysis.operation import Operation, Parameter
 from core.execution.axes import over_time
 from core.execution.rollout import Record
-from core.execution.step import StepInput, computed, output_run
+from core.execution.step import computed, output_run
 
 __all__ = ["Derivatives", "WholeStep", "derivatives", "push", "reading", "whole_step"]
 
@@ -53,9 +53,8 @@ def derivatives(
     graph: Graph, values: Mapping[int, Any], record: Record, keep: Any = None
 ) -> Derivatives:
     """Pull ones on each component of h_t back to h_{t-1} and y_t, for all t at once."""
-    thetas = _stretched(graph, values, record.n_steps)
     step = _at_steps(graph, values, record, [graph.hidden[i].new for i in graph.live])
-    new, pull = jax.vjp(step, record.hidden, record.ys, thetas)
+    new, pull = jax.vjp(step, _moving(graph, values, record))
     transition: list[dict[tuple[int, int], Any]] = [{} for _ in graph.groups]
     f: list[tuple[dict[int, Any], ...]] = [
         tuple({} for _ in source.blocks) for source in graph.sources
@@ -66,98 +65,106 @@ def derivatives(
             jnp.ones_like(h) if i in chosen else jnp.zeros_like(h)
             for i, h in zip(graph.live, new, strict=True)
         )
-        d_hidden, *d_rest = pull(ones)
+        (found,) = pull(ones)
         for g, s in pulled.items():
             group = graph.groups[g]
-            for p in group.live:
-                if (s, p) in group.reads:
-                    d = d_hidden[group.states[p]]
-                    d = d.reshape(record.n_steps, *group.lead, group.n)
-                    transition[g][s, p] = d.astype(graph.dtype(g))
-        for source, blocks, d in zip(graph.sources, f, _by_source(graph, *d_rest), strict=True):
+            by_state = _by_state(graph, g, found)
+            transition[g].update(((s, p), d) for p, d in by_state.items() if (s, p) in group.reads)
+        for source, blocks, d in zip(graph.sources, f, _by_source(graph, found), strict=True):
             for block, into in zip(source.blocks, blocks, strict=True):
                 fed = pulled.get(block.group)
                 if fed is not None and fed in block.components:
                     into[fed] = d[..., block.columns].astype(graph.dtype(block.group))
     trained = [op for op in graph.operations if op.trainable]
-    read = _at_steps(graph, values, record, [op.x for op in trained])
-    xs = zip(trained, read(record.hidden, record.ys), strict=True)
+    xs = zip(trained, _at_steps(graph, values, record, [op.x for op in trained])({}), strict=True)
     x = tuple(op.with_one(a).astype(graph.operand_dtype(op)) for op, a in xs)
     operands = (*x, *(None for _ in graph.parameters))
     return Derivatives(tuple(transition), tuple(f), operands, keep, record.n_steps)
 
 
 def reading(
-    graph: Graph, values: Mapping[int, Any], record: Record, op: Operation
-) -> tuple[tuple[Any, ...], list[Any]]:
+    graph: Graph, values: Mapping[int, Any], record: Record, op: Operation, group: int
+) -> tuple[dict[int, Any], list[Any]]:
     """Derivatives of the operand z_t of an operation, one neuron of which no two elements read.
 
     Returns:
-      dz/dh_{t-1} by hidden array, [K, *its shape], and dz/dy by source, [K, lead, width].
+      dz/dh_{t-1} by live state of a group, [K, lead, n], and dz/dy by source, [K, lead, width].
     """
-    thetas = _stretched(graph, values, record.n_steps)
     step = _at_steps(graph, values, record, [op.x])
-    z, pull = jax.vjp(step, record.hidden, record.ys, thetas)
-    d_hidden, *d_rest = pull(jax.tree.map(jnp.ones_like, z))
-    return d_hidden, _by_source(graph, *d_rest)
+    z, pull = jax.vjp(step, _moving(graph, values, record))
+    (found,) = pull(jax.tree.map(jnp.ones_like, z))
+    return _by_state(graph, group, found), _by_source(graph, found)
 
 
 class WholeStep(NamedTuple):
     """Derivatives of one step with nothing cut, and of each sample by each weight."""
 
-    push: Callable[[Any], Any]  # s -> dh_t/dh_{t-1} s, both one array a state
+    push: Callable[[Any], Any]  # s -> dh_t/dh_{t-1} s, both one array a state, by variable
     pull: Callable[[Any], list[Any]]  # c -> c . dh_t/dW by source, [lead, I, H] of an operation
     new: tuple[Any, ...]  # h_t
 
 
 def whole_step(graph: Graph, values: Mapping[int, Any], record: Record) -> WholeStep:
     """Of a window of one step that has been run."""
-    hidden, ys, step = jax.tree.map(lambda a: a[0], tuple(record))
-    thetas = tuple(a[0] for a in _stretched(graph, values, 1))
+    moving = _moving(graph, values, record._replace(ys={}))
+    read, ys, moving = jax.tree.map(lambda a: a[0], (record.read, record.ys, moving))
 
-    def last(hidden: Any, d_ys: Any, thetas: Any) -> Any:
-        own = graph.with_parameters(values, thetas)
-        return computed(graph, own, [h.new for h in graph.hidden], hidden, step, d_ys=d_ys)
+    def last(moving: Any, d_ys: Any) -> Any:
+        return computed(graph, values, [h.new for h in graph.hidden], {**read, **moving}, d_ys)
 
-    still = jax.tree.map(jnp.zeros_like, (ys, thetas))
-    new, pulled = jax.vjp(last, hidden, still[0], thetas)
+    still = jax.tree.map(jnp.zeros_like, (moving, ys))
+    new, pulled = jax.vjp(last, moving, still[1])
     # A derivative rule may exist in reverse alone; transposed, it is the forward one.
     pushed = jax.linear_transpose(pulled, new)
     trained = [op for op in graph.operations if op.trainable]
-    read = computed(graph, values, [op.x for op in trained], hidden, step, ys)
-    xs = [op.with_one(x) for op, x in zip(trained, read, strict=True)]
+    operands = computed(graph, values, [op.x for op in trained], {**read, **ys})
+    xs = [op.with_one(x) for op, x in zip(trained, operands, strict=True)]
 
     def pull(c: Any) -> list[Any]:
-        d = _by_source(graph, *pulled(c)[1:])
+        d_moving, d_ys = pulled(c)
+        d = _by_source(graph, {**d_moving, **d_ys})
         of_operations = zip(xs, d, strict=False)
         return [x[..., :, None] * dy[..., None, :] for x, dy in of_operations] + d[len(xs) :]
 
-    return WholeStep(lambda s: pushed((s, *still))[0], pull, new)
+    return WholeStep(lambda s: pushed(({**still[0], **s}, still[1]))[0], pull, new)
+
+
+def _moving(graph: Graph, values: Mapping[int, Any], record: Record) -> dict[int, Any]:
+    """What derivatives of the steps are taken by: h_{t-1}, y_t, and the element-wise parameters,
+    one copy per step, sample and neuron."""
+    hidden = {h.var: record.read[h.var] for h in graph.hidden}
+    parameters = {
+        p.w: jnp.broadcast_to(values[p.w], (record.n_steps, *p.shape)) for p in graph.parameters
+    }
+    return {**hidden, **record.ys, **parameters}
 
 
 def _at_steps(
     graph: Graph, values: Mapping[int, Any], record: Record, atoms: Sequence[Any]
-) -> Callable[..., tuple[Any, ...]]:
-    """What every step makes of `atoms`, [K, ...], by h_{t-1}, by the y_t that are given, and by the
-    element-wise parameters where each step has its own."""
-
-    def step(hidden: Any, ys: Any, thetas: Any = None) -> Any:
-        def one(h: Any, y: Any, theta: Any, given: StepInput) -> Any:
-            own = values if theta is None else graph.with_parameters(values, theta)
-            return computed(graph, own, atoms, h, given, y)
-
-        return over_time(one)(hidden, ys, thetas, record.step)
-
-    return step
+) -> Callable[[Any], tuple[Any, ...]]:
+    """What every step makes of `atoms`, [K, ...], by `_moving`; every y is given."""
+    step = over_time(partial(computed, graph, values, atoms))
+    return lambda moving: step({**record.read, **record.ys, **moving})
 
 
-def _by_source(graph: Graph, d_ys: Sequence[Any], d_thetas: Sequence[Any]) -> list[Any]:
-    """What has been pulled back to the outputs of operations and to parameters, [..., lead, H]."""
-    operations = zip(graph.operations, d_ys, strict=True)
-    found = [d for op, d in operations if op.trainable]
-    for p, d in zip(graph.parameters, d_thetas, strict=True):
-        found.append(d.reshape(*d.shape[: d.ndim - len(p.shape)], *p.lead, p.width))
-    return found
+def _by_state(graph: Graph, g: int, found: Mapping[int, Any]) -> dict[int, Any]:
+    """What has been pulled back to the live states of a group, [K, lead, n]."""
+    group = graph.groups[g]
+    pulled = ((p, found[graph.hidden[group.states[p]].var]) for p in group.live)
+    shape, dtype = (*group.lead, group.n), graph.dtype(g)
+    return {p: d.reshape(len(d), *shape).astype(dtype) for p, d in pulled}
+
+
+def _by_source(graph: Graph, found: Mapping[int, Any]) -> list[Any]:
+    """What has been pulled back to outputs of operations and to parameters, [..., lead, H]."""
+
+    def of(source: Operation | Parameter) -> Any:
+        if isinstance(source, Operation):
+            return found[source.y]
+        d = found[source.w]
+        return d.reshape(*d.shape[: d.ndim - len(source.shape)], *source.lead, source.width)
+
+    return [of(source) for source in graph.sources]
 
 
 def _pulls(graph: Graph) -> list[dict[int, int]]:
@@ -177,11 +184,6 @@ def _pulls(graph: Graph) -> list[dict[int, int]]:
     return pulls
 
 
-def _stretched(graph: Graph, values: Mapping[int, Any], n_steps: int) -> tuple[Any, ...]:
-    """Every element-wise parameter, one copy per step, sample and neuron."""
-    return tuple(jnp.broadcast_to(values[p.w], (n_steps, *p.shape)) for p in graph.parameters)
-
-
 def push(
     graph: Graph,
     values: Mapping[int, Any],
@@ -198,36 +200,22 @@ def push(
       dh: of h_{t-1} by hidden array, [K, lead, n].
       dy: of y by source, [K, lead, width].
       d_weights: by variable; of the plain weights alone.
-      d_args: of those leaves of the input that move, by position.
+      d_args: of those leaves of the input that move, by variable.
     """
-    trained = [k for k, op in enumerate(graph.operations) if op.trainable]
-    here = (
-        {i: record.hidden[i] for i in graph.live},
-        {k: record.ys[k] for k in trained},
-        _stretched(graph, values, record.n_steps),
-        {v: values[v] for v in graph.plain},
-        {i: record.step.args[i] for i in d_args},
-    )
-    of_operations, of_parameters = dy[: len(trained)], dy[len(trained) :]
-    direction = (
-        {i: dh[i].reshape(h.shape).astype(h.dtype) for i, h in here[0].items()},
-        {k: d.astype(record.ys[k].dtype) for k, d in zip(trained, of_operations, strict=True)},
-        tuple(
-            d.reshape(theta.shape).astype(theta.dtype)
-            for theta, d in zip(here[2], of_parameters, strict=True)
-        ),
-        {v: d_weights.get(v, jnp.zeros_like(w)) for v, w in here[3].items()},
-        dict(d_args),
-    )
+    places = (source.y if isinstance(source, Operation) else source.w for source in graph.sources)
+    moved = {
+        **{graph.hidden[i].var: d for i, d in dh.items()},
+        **dict(zip(places, dy, strict=True)),
+        **d_args,
+    }
+    known = {**record.read, **_moving(graph, values, record)}
+    plain = {v: values[v] for v in graph.plain}
+    d_plain = {v: d_weights.get(v, jnp.zeros_like(w)) for v, w in plain.items()}
+    here = {v: known[v] for v in moved}
+    d_here = {v: d.reshape(here[v].shape).astype(here[v].dtype) for v, d in moved.items()}
 
-    def outputs(hidden: Any, ys: Any, thetas: Any, plain: Any, args: Any) -> Any:
-        def one(hidden: Any, ys: Any, thetas: Any, args: Any, known: Record) -> Any:
-            own = {**graph.with_parameters(values, thetas), **plain}
-            h = [hidden.get(i, a) for i, a in enumerate(known.hidden)]
-            y = [ys.get(k, a) for k, a in enumerate(known.ys)]
-            x = tuple(args.get(i, a) for i, a in enumerate(known.step.args))
-            return output_run(graph, own, h, y, StepInput(x, known.step.others))
+    def outputs(here: Any, plain: Any) -> Any:
+        own = {**values, **plain}
+        return over_time(lambda known: output_run(graph, own, known))({**known, **here})
 
-        return over_time(one)(hidden, ys, thetas, args, record)
-
-    return jax.linearize(outputs, *here)[1](*direction)
+    return jax.linearize(outputs, here, plain)[1](d_here, d_plain)

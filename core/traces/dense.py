@@ -1,9 +1,4 @@
-"""Eligibility traces: what an online algorithm remembers of the past of each weight.
-
-A trace of a block (some columns of y = x W that feed the neurons of one group) stands for the
-derivative of a state component with respect to those columns of W, per sample:
-    dh[s] = contract(trace[s], dW)
-"""
+"""Traces kept as they are, eps [lead, I, H] for each component of a state."""
 
 from __future__ import annotations
 
@@ -11,23 +6,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import brainstate
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from core.analysis.operation import Block, Operation
+from core.analysis.graph import Graph
+from core.analysis.operation import Block, Operation, Parameter
 from core.errors import InvalidArgument
-from core.traces.pending import CACHED_BYTES, Pending, held_back
+from core.traces.full import FullTrace, Source, of_blocks
+from core.traces.pending import CACHED_BYTES, Pending, held_back, slots
 
-__all__ = ["DenseTrace", "EligibilityTrace", "advance_parameter", "enter", "outer", "trace_bytes"]
-
-
-class EligibilityTrace(brainstate.ShortTermState):
-    """The brainstate State that holds an algorithm's traces (a pytree of arrays)."""
+__all__ = ["DenseTrace", "outer"]
 
 
 def outer(x: Any, g: Any) -> Any:
@@ -37,37 +28,12 @@ def outer(x: Any, g: Any) -> Any:
     return jnp.einsum("k...i,k...h->...ih", x, g)
 
 
-def enter(flow: dict[Any, Any], s: Any, values: Any, neurons: Any) -> None:
-    """Add [..., width] to `flow[s]` [..., n] at `neurons`."""
-    into = flow[s]
-    n = into.shape[-1]
-    values = values.astype(into.dtype)
-    if not isinstance(neurons, slice):
-        flow[s] = into.at[..., np.array(neurons)].add(values)
-    elif neurons.start == 0 and neurons.stop == n:
-        flow[s] = into + values
-    else:
-        padding = [(0, 0)] * (values.ndim - 1) + [(neurons.start, n - neurons.stop)]
-        flow[s] = into + jnp.pad(values, padding)
-
-
-def zero_after(tree: Any) -> Any:
-    """An integer zero that is known only when all arrays of `tree` are.
-
-    An array that was read on the way to `tree` may be overwritten by what depends on this zero.
-    `lax.optimization_barrier` does not say so: XLA's CPU backend removes it before it decides
-    which buffers to share, and then copies the array.
-    """
-    zero = sum(0.0 * leaf.ravel()[0].real for leaf in jax.tree.leaves(tree) if leaf.size)
-    return jnp.where(zero == 0, zero, 0.0).astype(jnp.int32)  # also of what is not finite
-
-
 # A trace is advanced a few samples at a time, so that the product that is added to it takes little
 # memory, and stays in the cache of a CPU.
 CPU_TILE_BYTES, TILE_BYTES = 2**23, 2**28
 
 
-class DenseTrace:
+class DenseTrace(FullTrace):
     """eps itself, [lead, rows, width] for each component: exact, memory O(B I H).
 
     Kept in `dtype`, if not in that of its states; what is computed with it is computed in
@@ -75,16 +41,10 @@ class DenseTrace:
     as its size wants.
     """
 
-    exact = True
-    joins_biases = True  # a bias is one more row
-    natural_window: int | None = None
-
     def __init__(self, dtype: Any = None, pending: int | str = "auto") -> None:
-        self.dtype: Any = None
         try:
-            if dtype is not None:
-                self.dtype = jnp.dtype(dtype)
-            valid = dtype is None or jnp.issubdtype(self.dtype, jnp.floating)
+            self.dtype: Any = None if dtype is None else jnp.dtype(dtype)
+            valid = dtype is None or jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
         except TypeError:
             valid = False
         if not valid:
@@ -95,13 +55,12 @@ class DenseTrace:
             )
         self.pending = pending
 
-    def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[int, Any]:
-        """eps = 0 of a block."""
+    def zero(self, op: Operation, block: Block, dtype: Any) -> dict[int, Any]:
         shape, dtype = (*op.lead, op.rows, block.width), self.dtype or dtype
         return {s: jnp.zeros(shape, dtype) for s in block.components}
 
     def contract(self, eps: Any, block: Block, dw: Any) -> dict[int, Any]:
-        """dh[s] [lead, width] = sum_i eps[s] [lead, i, width] dW [i, width], dW [rows, H]."""
+        """sum_i eps[s] [lead, i, width] dW [i, width]."""
         dw = dw[:, block.columns]
         if not isinstance(eps, Pending):
             return {s: _by_samples(eps[s], dw) for s in block.components}
@@ -116,15 +75,11 @@ class DenseTrace:
         a_0: Mapping[tuple[int, int], Any],
         after: Any = None,
     ) -> Any:
-        """eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t x_t (x) g_t[s], with g_t = A_t f_t.
-
-        eps_0 is None for zero; x [K, lead, rows], g [K, lead, width] by component, A_0 [lead,
-        width] by pair. With `after` of `zero_after` traces are updated in place.
-        """
+        """With `after`, in place."""
         if not isinstance(eps, Pending):
             return self._taken_in(eps, x, g, a_0, after)
         if len(x) > eps.room:
-            whole = self._taken_in(self.settled(eps), x, g, a_0, after)
+            whole = self._taken_in(self._whole(eps), x, g, a_0, after)
             return held_back(whole, eps.room, eps.x.dtype)
         held = eps.after(dict(a_0))
         full = eps.count.max() + len(x) > eps.room
@@ -133,7 +88,27 @@ class DenseTrace:
         x, new = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2), (x, dict(g)))
         return held.with_steps(x, new, whole, full)
 
-    def settled(self, eps: Any) -> Any:
+    def opened(self, graph: Graph, traces: Any, steps: int) -> Any:
+        """With room to hold steps back, where that is worth it."""
+
+        def with_room(source: Source, block: Block, _: int, b: int) -> Any:
+            eps = traces[source.label][b]
+            if isinstance(source, Parameter) or isinstance(eps, Pending):
+                return eps
+            room = slots(eps, steps, self.pending)
+            return held_back(eps, room, graph.dtype(block.group)) if room else eps
+
+        return of_blocks(graph, with_room)
+
+    def closed(self, traces: Any) -> Any:
+        """With all steps taken in."""
+        return jax.tree.map(
+            lambda eps: self._whole(eps) if isinstance(eps, Pending) else eps,
+            traces,
+            is_leaf=lambda eps: isinstance(eps, Pending),
+        )
+
+    def _whole(self, eps: Pending) -> dict[int, Any]:
         """The trace itself, with what has been held back from it."""
         x, g = _steps_first(eps)
         return self._taken_in(eps.eps, x, g, eps.moved)
@@ -237,23 +212,3 @@ _contraction.def_abstract_eval(
 ad.defbilinear(_contraction, lambda ct, eps, dw: ct[..., None, :] * dw, _over_samples)
 batching.primitive_batchers[_contraction] = _batched
 mlir.register_lowering(_contraction, mlir.lower_fun(_over_rows, multiple_results=False))
-
-
-def advance_parameter(
-    eps: Mapping[int, Any] | None, g: Mapping[int, Any], a_0: Mapping[tuple[int, int], Any]
-) -> dict[int, Any]:
-    """The trace of an element-wise parameter over a window, [lead, width] by component:
-    eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t g_t[s]."""
-    new = {s: value.sum(axis=0) for s, value in g.items()}
-    if eps is not None:
-        for s, p in a_0:
-            new[s] += a_0[s, p] * eps[p]
-    return new
-
-
-def trace_bytes(traces: Mapping[str, Any]) -> dict[str, int]:
-    """Bytes by name; every leaf counts, with its batch axis if it has one."""
-    return {
-        name: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trace))
-        for name, trace in traces.items()
-    }

@@ -29,8 +29,7 @@ from core.errors import InvalidArgument
 from core.execution.axes import along
 from core.execution.recurrence import accumulate, faded_sum, low_pass
 from core.execution.window import Derivatives
-from core.traces.dense import enter
-from core.traces.full import FullTrace, of_blocks
+from core.traces.full import FullTrace, enter, of_blocks
 
 __all__ = ["FactorisedTrace"]
 
@@ -62,16 +61,12 @@ class FactorisedTrace(FullTrace):
 
         traces, f = {}, of_blocks(graph, zero)
         for source in graph.sources:
-            trace: dict[str, Any] = {"f": f[source.label]} if source.blocks else {}
+            trace: dict[str, Any] = {"f": f[source.label]}
             if source.blocks and isinstance(source, Operation):
                 trace["x"] = jnp.zeros((*source.lead, source.rows), graph.operand_dtype(source))
             if source.blocks and (isinstance(source, Operation) or source.additive):
                 trace["age"] = jnp.zeros(source.lead, jnp.int32)
             traces[source.label] = trace
-        return traces
-
-    def opened(self, graph: Graph, traces: Any, steps: int) -> Any:
-        """Nothing is held back."""
         return traces
 
     def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
@@ -81,8 +76,7 @@ class FactorisedTrace(FullTrace):
         after, past = {}, {}
         for source, x in zip(graph.sources, local.x, strict=True):
             trace = before[source.label]
-            new = {"f": last_ef[source.label]} if trace else {}
-            seen = {"f": ef[source.label]} if trace else {}
+            new, seen = {"f": last_ef[source.label]}, {"f": ef[source.label]}
             if "age" in trace:
                 seen["age"] = _ages(trace["age"], local)
                 new["age"] = seen["age"][-1]
@@ -131,7 +125,7 @@ class FactorisedTrace(FullTrace):
 
     def moved(self, source: Any, trace: Any, dw: Any) -> Iterator[tuple[Block, dict[int, Any]]]:
         """dh_0 = ef_0 q_0: what a trace says on its own."""
-        if not trace:
+        if not source.blocks:
             return
         operand = trace["x"][None] if "x" in trace else None
         (q,) = source.drive(operand, dw, 1)

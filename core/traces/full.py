@@ -6,8 +6,9 @@ Inside a window the recurrence of D-RTRL runs over dh [lead, n], and jax transpo
     dh_t  = D_t dh_{t-1} + f_t (x_t dW)
     eps_K = A_0 eps_0 + sum_t x_t (x) (A_t f_t)          A_t = D_K ... D_{t+1}
 
-A trace of a block stands for the derivative of a state component by the block's columns of W. How
-it is kept (`core.traces.dense`, `core.traces.low_rank`) is left open here.
+A trace of a block (some columns of y = x W that feed the neurons of one group) stands for the
+derivative of a state component by those columns of W, per sample. How it is kept
+(`core.traces.dense`, `core.traces.low_rank`) is left open here.
 """
 
 from __future__ import annotations
@@ -16,19 +17,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import brainstate
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from core.analysis.graph import Graph
 from core.analysis.operation import Block, Operation, Parameter
 from core.execution.axes import forget
 from core.execution.recurrence import accumulate, products, remembered
 from core.execution.window import Derivatives
-from core.traces.dense import DenseTrace, advance_parameter, enter, zero_after
-from core.traces.low_rank import LowRankTrace
-from core.traces.pending import Pending, held_back, slots
 
-__all__ = ["FullTrace", "of_blocks"]
+__all__ = ["EligibilityTrace", "FullTrace", "Source", "enter", "of_blocks"]
 
 Source = Operation | Parameter
 
@@ -52,12 +52,53 @@ def of_blocks(graph: Graph, make: Callable[[Source, Block, int, int], Any]) -> d
     }
 
 
-class FullTrace:
-    """eps by source, block and component, `kept` densely or at a rank; of parameters [lead,
-    width]."""
+class EligibilityTrace(brainstate.ShortTermState):
+    """The brainstate State that holds an algorithm's traces (a pytree of arrays)."""
 
-    def __init__(self, kept: DenseTrace | LowRankTrace) -> None:
-        self.kept: Any = kept
+
+def enter(flow: dict[Any, Any], s: Any, values: Any, neurons: Any) -> None:
+    """Add [..., width] to `flow[s]` [..., n] at `neurons`."""
+    into = flow[s]
+    n = into.shape[-1]
+    values = values.astype(into.dtype)
+    if not isinstance(neurons, slice):
+        flow[s] = into.at[..., np.array(neurons)].add(values)
+    elif neurons.start == 0 and neurons.stop == n:
+        flow[s] = into + values
+    else:
+        padding = [(0, 0)] * (values.ndim - 1) + [(neurons.start, n - neurons.stop)]
+        flow[s] = into + jnp.pad(values, padding)
+
+
+def zero_after(tree: Any) -> Any:
+    """An integer zero that is known only when all arrays of `tree` are.
+
+    An array that was read on the way to `tree` may be overwritten by what depends on this zero.
+    `lax.optimization_barrier` does not say so: XLA's CPU backend removes it before it decides
+    which buffers to share, and then copies the array.
+    """
+    zero = sum(0.0 * leaf.ravel()[0].real for leaf in jax.tree.leaves(tree) if leaf.size)
+    return jnp.where(zero == 0, zero, 0.0).astype(jnp.int32)  # also of what is not finite
+
+
+class FullTrace:
+    """eps by source, block and component; of parameters [lead, width].
+
+    Subclasses say how the trace of an operation's block is kept:
+      zero(op, block, dtype): eps = 0.
+      contract(eps, block, dW): dh[s], [lead, width], for dW [rows, H].
+      advance(eps, x, g, a_0, after): eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t x_t (x) g_t[s],
+        g_t = A_t f_t. eps_0 is None for zero; x [K, lead, rows], g [K, lead, width] by component,
+        A_0 [lead, width] by pair; `after` is of `zero_after`.
+    """
+
+    zero: Callable[[Operation, Block, Any], Any]
+    contract: Callable[[Any, Block, Any], dict[int, Any]]
+    advance: Callable[[Any, Any, dict[int, Any], dict[tuple[int, int], Any], Any], Any]
+
+    exact = True  # whether windows of any length give the same
+    joins_biases = True  # a bias is one more row
+    natural_window: int | None = None  # steps after which it is best advanced
 
     def zeros(self, graph: Graph) -> dict[str, Any]:
         """eps = 0."""
@@ -65,7 +106,7 @@ class FullTrace:
         def zero(source: Source, block: Block, *_: int) -> Any:
             dtype = graph.dtype(block.group)
             if isinstance(source, Operation):
-                return self.kept.zeros(source, block, dtype)
+                return self.zero(source, block, dtype)
             return {s: jnp.zeros((*source.lead, block.width), dtype) for s in block.components}
 
         return of_blocks(graph, zero)
@@ -105,36 +146,24 @@ class FullTrace:
         after = None if gradient is None else zero_after(gradient)
 
         def advanced(source: Source, block: Block, _: int, b: int) -> Any:
-            eps = None if old is None else old[source.label][b]
+            eps: Any = None if old is None else old[source.label][b]
             x, g, a_0 = entered[source.label][b]
             if isinstance(source, Operation):
-                return self.kept.advance(eps, x, g, a_0, after)
-            return advance_parameter(eps, g, a_0)
+                return self.advance(eps, x, g, a_0, after)
+            new = {s: value.sum(axis=0) for s, value in g.items()}
+            for s, p in a_0 if eps is not None else ():
+                new[s] += a_0[s, p] * eps[p]
+            return new
 
         return of_blocks(graph, advanced)
 
     def opened(self, graph: Graph, traces: Any, steps: int) -> Any:
-        """With room to hold steps back from dense traces, where that is worth it."""
-        if not isinstance(self.kept, DenseTrace):
-            return traces
-        most = self.kept.pending
-
-        def with_room(source: Source, block: Block, _: int, b: int) -> Any:
-            eps = traces[source.label][b]
-            if isinstance(source, Parameter) or isinstance(eps, Pending):
-                return eps
-            room = slots(eps, steps, most)
-            return held_back(eps, room, graph.dtype(block.group)) if room else eps
-
-        return of_blocks(graph, with_room)
+        """As they are best carried while windows of `steps` steps follow one another."""
+        return traces
 
     def closed(self, traces: Any) -> Any:
-        """With all steps taken in."""
-
-        def taken_in(eps: Any) -> Any:  # of dense traces alone
-            return self.kept.settled(eps) if isinstance(eps, Pending) else eps
-
-        return jax.tree.map(taken_in, traces, is_leaf=lambda a: isinstance(a, Pending))
+        """The reverse of `opened`."""
+        return traces
 
     def flow(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
@@ -174,7 +203,7 @@ class FullTrace:
         """What the trace of a source makes of its dW, [lead, width] by component of each block."""
         for block, eps in zip(source.blocks, trace, strict=True):
             if block.components and isinstance(source, Operation):
-                yield block, self.kept.contract(eps, block, dw)
+                yield block, self.contract(eps, block, dw)
             elif block.components:
                 d_theta = source.drive(None, dw, 1)[0][..., block.columns]
                 yield block, {s: eps[s] * d_theta for s in block.components}

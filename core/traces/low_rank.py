@@ -20,18 +20,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 from core.analysis.operation import Block, Operation
 from core.errors import InvalidArgument, NotRepresentable
 from core.traces.factors import orthogonal_rows, orthonormal_basis
+from core.traces.full import FullTrace
 
 __all__ = ["LowRankTrace", "truncate"]
 
 
-class LowRankTrace:
-    """The trace of a block as {"u": [lead, r, I], "v": [lead, r, S, width]}.
+class LowRankTrace(FullTrace):
+    """The trace of a block as {"u": [lead, r, I], "v": [lead, r, width] by component}.
 
     Args:
       rank: r, at least 1.
@@ -41,17 +43,12 @@ class LowRankTrace:
         if rank < 1:
             raise InvalidArgument("a rank of at least 1", repr(rank), "Use 1, 2, 4, ...")
         self.rank = rank
+        self.natural_window = rank  # the buffer is then at most twice the trace
 
     exact = False
     joins_biases = False  # on their own they cost little and stay exact
 
-    @property
-    def natural_window(self) -> int:
-        """Steps between truncations at which the buffer is at most twice the trace."""
-        return self.rank
-
-    def zeros(self, op: Operation, block: Block, dtype: Any) -> dict[str, Any]:
-        """eps = 0 of a block."""
+    def zero(self, op: Operation, block: Block, dtype: Any) -> dict[str, Any]:
         if jnp.issubdtype(dtype, jnp.complexfloating):
             raise NotRepresentable(
                 "real states for a trace of low rank",
@@ -61,13 +58,13 @@ class LowRankTrace:
         rank = min(self.rank, op.rows, len(block.components) * block.width)
         return {
             "u": jnp.zeros((*op.lead, rank, op.rows), dtype),
-            "v": jnp.zeros((*op.lead, rank, len(block.components), block.width), dtype),
+            "v": {s: jnp.zeros((*op.lead, rank, block.width), dtype) for s in block.components},
         }
 
     def contract(self, eps: Any, block: Block, dw: Any) -> dict[int, Any]:
-        """dh[s] [lead, width] = sum_k v_k[s] (u_k dW)."""
+        """sum_k v_k[s] (u_k dW)."""
         q = eps["u"] @ dw[:, block.columns]  # [lead, r, width]
-        return {s: (eps["v"][..., k, :] * q).sum(axis=-2) for k, s in enumerate(block.components)}
+        return {s: (v * q).sum(axis=-2) for s, v in eps["v"].items()}
 
     def advance(
         self,
@@ -77,21 +74,16 @@ class LowRankTrace:
         a_0: dict[tuple[int, int], Any],
         after: Any = None,
     ) -> dict[str, Any]:
-        """The window's factors appended and truncated; arguments as `DenseTrace.advance`."""
-        states = sorted(g)
-        u = jnp.moveaxis(x, 0, -2)
-        v = jnp.stack([jnp.moveaxis(g[s], 0, -2) for s in states], axis=-2)
-        rank = min(self.rank, u.shape[-1], v.shape[-2] * v.shape[-1])
+        """The window's factors appended and truncated."""
+        u, v = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2), (x, dict(g)))
         if eps is not None:
-            moved = [
-                sum(a_0[s, p][..., None, :] * eps["v"][..., k, :] for k, p in enumerate(states))
-                for s in states
-            ]
-            u = jnp.concatenate([eps["u"], u], axis=-2)
-            v = jnp.concatenate([jnp.stack(moved, axis=-2), v], axis=-3)
-        flat = v.reshape(*v.shape[:-2], -1)
-        u, flat = truncate(u, flat, rank)
-        return {"u": u, "v": flat.reshape(*flat.shape[:-1], *v.shape[-2:])}
+            old = eps["v"]
+            moved = {s: sum(a_0[s, p][..., None, :] * old[p] for p in old) for s in old}
+            both = (eps["u"], moved), (u, v)
+            u, v = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-2), *both)
+        flat = jnp.concatenate(list(v.values()), axis=-1)
+        u, flat = truncate(u, flat, min(self.rank, u.shape[-1], flat.shape[-1]))
+        return {"u": u, "v": dict(zip(v, jnp.split(flat, len(v), axis=-1), strict=True))}
 
 
 def truncate(u: Any, v: Any, rank: int) -> tuple[Any, Any]:

@@ -25,7 +25,7 @@ class ZeroReadout(core.D_RTRL):
     """The readout, which has no trace, gets no gradient either."""
 
     def window(self, params: Any, *args: Any, **kwargs: Any) -> Any:
-        cut = tuple(lax.stop_gradient(p) if p.shape[-1] == N_OUT else p for p in params)
+        cut = {v: lax.stop_gradient(p) if p.shape[-1] == N_OUT else p for v, p in params.items()}
         return super().window(cut, *args, **kwargs)
 
 

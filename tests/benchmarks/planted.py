@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 
 FILE = "core/algorithms/d_rtrl.py"
-CALL = "        outs, after = super().window(params, carry, window)\n"
-PLANTED = CALL + "        outs = _slowed(outs, params)\n"
+CALL = "            return super().window(params, carry, window)\n"
+PLANTED = """            outs, after = super().window(params, carry, window)
+            return _slowed(outs, params), after
+"""
 CHAIN = """
 
 LOOPS = 0
@@ -32,6 +34,7 @@ LOOPS = 0
 
 def _slowed(outs: Any, params: Any) -> Any:
     import jax
+    import jax.numpy as jnp
 
     if not LOOPS:
         return outs

@@ -199,7 +199,7 @@ def test_the_trace_is_linear_in_inputs_and_outputs() -> None:
 def test_a_decay_out_of_range_is_refused(decay: Any) -> None:
     model = rate.LEAKY.model()
     if decay == 1 and isinstance(decay, int) and not isinstance(decay, bool):
-        assert core.ES_D_RTRL(model, decay).representation.rank == 1
+        assert core.ES_D_RTRL(model, decay).past.rank == 1
         return
     with pytest.raises(core.InvalidArgument) as refused:
         core.ES_D_RTRL(model, decay)

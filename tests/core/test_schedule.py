@@ -122,7 +122,7 @@ def test_a_window_is_its_steps(make: Any) -> None:
                 result = core.gradient(
                     algo, loss, data.xs, data.ys, per_step_targets=True, reset=again, outputs=True
                 )
-                found.append((result.outputs, algo.carry().hidden))
+                found.append((result.outputs, algo.carry().states))
         plain = []
         core.initialise(algo, data.xs[0])
         for x in data.xs:
