@@ -133,16 +133,14 @@ class Compiled(brainstate.nn.Module):
             row = jnp.broadcast_to(begins, shape)[None]
             rows = jnp.concatenate([row, jnp.zeros((n_steps - 1, *shape), bool)])
             leaves += (rows if reset is None else rows | reset.astype(bool),)
-        if not self.graph.clock and not timed:
-            return leaves, {}
-        clock = self.take_clock(n_steps, anew=anew)
+        clock = self.take_clock(n_steps, anew=anew) if self.graph.clock or timed else {}
         read = {key: clock[key] for key in self.graph.clock}
         cast = jax.tree.map(lambda a, e: jnp.asarray(a, e.dtype), read, dict(self.graph.clock))
-        timing = tuple(jax.tree.leaves(cast))
+        timing = jax.tree.leaves(cast)
         if samples:
             ones = (a.reshape(n_steps, -1)[:, :1] for a in timing)
-            timing = tuple(jnp.broadcast_to(a, (n_steps, *samples)) for a in ones)
-        return leaves + timing, clock
+            timing = [jnp.broadcast_to(a, (n_steps, *samples)) for a in ones]
+        return (*leaves, *timing), clock
 
     def adapt(
         self, watched: Sequence[Any] = (), *, fresh: bool = False, samples: tuple[int, ...] = ()

@@ -120,12 +120,12 @@ class UORO(OnlineAlgorithm):
 
     def _advance(self, values: Any, traces: Any, record: Record) -> Any:
         graph, steps, theta = self.graph, traces["steps"], traces["theta"]
-        step = whole_step(graph, values, record)
-        passed = step.push({h.var: traces["s"][h.name] for h in graph.hidden})
+        new, push, pull = whole_step(graph, values, record)
+        passed = push({h.var: traces["s"][h.name] for h in graph.hidden})
         # Of the weights those of the last product, mostly of the readout, which has no unit.
         common = next((values[v] for v in graph.weights[-1:]), None)
-        nu = signs(self.seed, common, steps, [record.read[v][0] for v in graph.arg_vars], step.new)
-        found = dict(zip((source.label for source in graph.sources), step.pull(nu), strict=True))
+        nu = signs(self.seed, common, steps, [record.read[v][0] for v in graph.arg_vars], new)
+        found = dict(zip((source.label for source in graph.sources), pull(nu), strict=True))
         now = {label: found[label].astype(a.dtype) for label, a in theta.items()}
 
         def norm(tree: Any) -> Any:

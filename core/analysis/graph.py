@@ -232,10 +232,6 @@ class Graph:
         own = (avals[v].dtype for v in (op.x, op.w, op.y))
         return jnp.result_type(*own, *(self.dtype(block.group) for block in op.blocks))
 
-    def with_parameters(self, values: Mapping[int, Any], thetas: Iterable[Any]) -> dict[int, Any]:
-        """`values` with other element-wise parameters."""
-        return {**values, **dict(zip((p.w for p in self.parameters), thetas, strict=True))}
-
     def zero_flow(self, n_steps: int | None) -> list[dict[int, Any]]:
         """Zeros by group and live state: [K, lead, n], or [lead, n] without steps."""
         front = () if n_steps is None else (n_steps,)

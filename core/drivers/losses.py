@@ -125,15 +125,12 @@ class Losses:
             and jnp.issubdtype(a.dtype, jnp.inexact)
         ]  # fmt: skip
 
-        def slope(mine: dict[int, Any], rest: dict[int, Any]) -> Any:
-            def value(mine: dict[int, Any]) -> Any:
-                return self._pure(*({**mine, **rest}[i] for i in range(len(avals))))[0]
-
-            return jax.grad(value)(mine)
+        def value(mine: dict[int, Any], rest: dict[int, Any]) -> Any:
+            return self._pure(*({**mine, **rest}[i] for i in range(len(avals))))[0]
 
         given = {i: jax.ShapeDtypeStruct(a.shape, a.dtype) for i, a in enumerate(avals)}
         mine = {i: given.pop(i) for i in weights}
-        program = flatten_jaxpr(jax.make_jaxpr(slope)(mine, given))
+        program = flatten_jaxpr(jax.make_jaxpr(jax.grad(value))(mine, given))
         read = variables_of(program.equations, program.outputs)
         variables = dict(zip((*mine, *given), program.inputs, strict=True))
         samples = [i for i in given if (i >= n_clock if of[i] is None else of[i] in self.watched)]

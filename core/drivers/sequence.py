@@ -165,11 +165,11 @@ def gradient(
     trained, traces = stepper.trained, start.traces
     if fresh:
         traces = jax.tree.map(jnp.zeros_like, traces)
-    open_ = stepper.algo.open_traces(traces, size) if size < n_steps else traces
+    held = stepper.algo.open_traces(traces, size) if size < n_steps else traces
     inputs = (window, targets if per_step_targets else None, weight, stepper.clock)
-    state = (start.states, open_, jax.tree.map(jnp.zeros_like, trained))
+    state = (start.states, held, jax.tree.map(jnp.zeros_like, trained))
     (states, after, grads), (losses, aux, outs) = over_windows(tick, state, inputs, size)
-    if len(jax.tree.leaves(open_)) > len(jax.tree.leaves(traces)):  # not opened by `train`
+    if len(jax.tree.leaves(held)) > len(jax.tree.leaves(traces)):  # not opened by `train`
         after = stepper.algo.close_traces(after)
     stepper.owner.set_carry(start._replace(states=states, traces=after))
     return Result(stepper.named(grads), losses, outs, aux)

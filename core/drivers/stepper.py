@@ -13,7 +13,7 @@ from core.algorithms.base import Carry, OnlineAlgorithm, Params
 from core.analysis.graph import Graph
 from core.data import leading
 from core.drivers.losses import Losses
-from core.equations.program import Constant
+from core.equations.program import aval_of
 from core.errors import InvalidArgument
 from core.execution.derivative import once
 
@@ -61,7 +61,6 @@ class Stepper:
         self.samples = (leaves[0].shape[1],) if mapped else ()
         self.algo = algo.over_samples(*self.samples) if mapped else algo
         self.owner = algo
-        self.clock: dict[str, Any] = {}
 
     def adapt(
         self,
@@ -86,10 +85,8 @@ class Stepper:
         graph = algo.graph_for(credit=False)
         # The clock is one and the same for all samples.
         now = jax.tree.map(lambda a: jax.ShapeDtypeStruct((), a.dtype), dict(algo.clock.value))
-        avals = [
-            jax.typeof(a.value) if isinstance(a, Constant) else graph.program.avals[a]
-            for a in graph.out_atoms[: graph.out_tree.num_leaves]
-        ]
+        outputs = graph.out_atoms[: graph.out_tree.num_leaves]
+        avals = [aval_of(graph.program.avals, a) for a in outputs]
         structs = [jax.ShapeDtypeStruct((*self.samples, *a.shape), a.dtype) for a in avals]
         if per_step_targets is None:
             self._check_constant(targets, structs)
@@ -135,10 +132,7 @@ class Stepper:
         self.args += extra
         if not algo.differentiable and options.get("credit", True):
             self.params, self.carry, self.args = once((self.params, self.carry, self.args))
-        self.clock = {
-            k: jax.tree.map(lambda a: a.reshape(self.n_steps, -1)[:, 0], v)
-            for k, v in clock.items()
-        }
+        self.clock = jax.tree.map(lambda a: a.reshape(self.n_steps, -1)[:, 0], clock)
         if self.samples:
             self._check_shared(algo.graph)
             algo = algo.over_samples(*self.samples)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from core.execution.axes import over_time
 from core.execution.rollout import Record
 from core.execution.step import computed, output_run
 
-__all__ = ["Derivatives", "WholeStep", "derivatives", "push", "reading", "whole_step"]
+__all__ = ["Derivatives", "derivatives", "push", "reading", "whole_step"]
 
 
 @partial(
@@ -96,16 +96,15 @@ def reading(
     return _by_state(graph, group, found), _by_source(graph, found)
 
 
-class WholeStep(NamedTuple):
-    """Derivatives of one step with nothing cut, and of each sample by each weight."""
+def whole_step(
+    graph: Graph, values: Mapping[int, Any], record: Record
+) -> tuple[tuple[Any, ...], Callable[[Any], Any], Callable[[Any], list[Any]]]:
+    """A window of one step that has been run, with nothing cut.
 
-    push: Callable[[Any], Any]  # s -> dh_t/dh_{t-1} s, both one array a state, by variable
-    pull: Callable[[Any], list[Any]]  # c -> c . dh_t/dW by source, [lead, I, H] of an operation
-    new: tuple[Any, ...]  # h_t
-
-
-def whole_step(graph: Graph, values: Mapping[int, Any], record: Record) -> WholeStep:
-    """Of a window of one step that has been run."""
+    Returns:
+      h_t; s -> dh_t/dh_{t-1} s, with s by variable; c -> c . dh_t/dW of each sample, by source,
+      [lead, I, H] of an operation.
+    """
     moving = _moving(graph, values, record._replace(ys={}))
     read, ys, moving = jax.tree.map(lambda a: a[0], (record.read, record.ys, moving))
 
@@ -126,7 +125,7 @@ def whole_step(graph: Graph, values: Mapping[int, Any], record: Record) -> Whole
         of_operations = zip(xs, d, strict=False)
         return [x[..., :, None] * dy[..., None, :] for x, dy in of_operations] + d[len(xs) :]
 
-    return WholeStep(lambda s: pushed(({**still[0], **s}, still[1]))[0], pull, new)
+    return new, lambda s: pushed(({**still[0], **s}, still[1]))[0], pull
 
 
 def _moving(graph: Graph, values: Mapping[int, Any], record: Record) -> dict[int, Any]:
