@@ -26,8 +26,6 @@ from core.execution.derivative import differentiated_once
 from core.execution.rollout import Carry, Window, run
 from core.execution.step import prelude
 
-__all__ = ["Arrays", "Carry", "OnlineAlgorithm", "Params", "Window", "check_window"]
-
 Arrays = tuple[Array, ...]
 Params = Mapping[int, Array]  # by variable
 

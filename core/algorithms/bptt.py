@@ -20,12 +20,10 @@ from typing import Any
 import jax
 from jax import lax
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window, check_window
+from core.algorithms.base import Arrays, OnlineAlgorithm, Params, check_window
 from core.execution.axes import over_windows
-from core.execution.rollout import run
+from core.execution.rollout import Carry, Window, run
 from core.execution.step import prelude
-
-__all__ = ["BPTT", "CheckpointedBPTT", "TruncatedBPTT"]
 
 
 class BPTT(OnlineAlgorithm):

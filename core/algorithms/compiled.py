@@ -25,8 +25,6 @@ from core.errors import InvalidArgument, NotCompiled
 from core.execution.rollout import Carry
 from core.traces.full import EligibilityTrace
 
-__all__ = ["Compiled"]
-
 
 class Known(NamedTuple):
     """A graph of the model and what it was traced for, beside its settings."""

@@ -21,17 +21,16 @@ from typing import Any
 
 from jax import lax
 
-from core.algorithms.base import Arrays, Carry, Params, Window, check_window
+from core.algorithms.base import Arrays, Params, check_window
 from core.algorithms.windowed import WindowedAlgorithm
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.errors import InvalidArgument, check_choice
 from core.execution.derivative import with_derivative
+from core.execution.rollout import Carry, Window
 from core.execution.window import Derivatives
 from core.traces.dense import DenseTrace
 from core.traces.full import FullTrace
-
-__all__ = ["D_RTRL", "ParamDimVjpAlgorithm"]
 
 
 class D_RTRL(WindowedAlgorithm):

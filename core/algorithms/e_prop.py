@@ -36,8 +36,6 @@ from core.analysis.reach import Reader, is_read, readers, with_components
 from core.execution.rollout import Record
 from core.execution.window import Derivatives, reading
 
-__all__ = ["EProp"]
-
 
 class EProp(D_RTRL):
     """Eligibility propagation.

@@ -24,8 +24,6 @@ from core.algorithms.d_rtrl import D_RTRL
 from core.traces.factorised import FactorisedTrace
 from core.traces.low_rank import LowRankTrace
 
-__all__ = ["ES_D_RTRL", "IODimVjpAlgorithm", "decay_from_rank", "pp_prop"]
-
 
 class ES_D_RTRL(D_RTRL):
     """Event-driven scalable D-RTRL: memory O(B (I + H)), or O(B r (I + H)) with a rank.

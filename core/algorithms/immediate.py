@@ -10,9 +10,8 @@ Reference: the same-step term of Williams & Peng, Neural Computation 2 (1990).
 
 from __future__ import annotations
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window
-
-__all__ = ["Immediate"]
+from core.algorithms.base import Arrays, OnlineAlgorithm, Params
+from core.execution.rollout import Carry, Window
 
 
 class Immediate(OnlineAlgorithm):

@@ -34,8 +34,6 @@ from core.execution.window import Derivatives, reading
 from core.traces.dense import outer
 from core.traces.full import enter
 
-__all__ = ["OTPE"]
-
 
 class OTPE(OTTT):
     """Online training with post-synaptic estimates.

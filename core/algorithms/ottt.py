@@ -34,8 +34,6 @@ from core.errors import NotRepresentable
 from core.execution.recurrence import low_pass
 from core.execution.window import Derivatives
 
-__all__ = ["OTTT"]
-
 
 class OTTT(WindowedAlgorithm):
     """Online training through time: one presynaptic trace a product.

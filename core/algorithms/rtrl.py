@@ -20,13 +20,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window, check_window
+from core.algorithms.base import Arrays, OnlineAlgorithm, Params, check_window
 from core.analysis.graph import Graph
 from core.analysis.other_states import check_other_states
 from core.errors import NotRepresentable
 from core.execution.derivative import with_derivative
-
-__all__ = ["RTRL"]
+from core.execution.rollout import Carry, Window
 
 
 class RTRL(OnlineAlgorithm):

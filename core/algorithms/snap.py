@@ -44,8 +44,6 @@ from core.execution.rollout import Record
 from core.execution.window import Derivatives
 from core.traces.full import enter
 
-__all__ = ["SnAp"]
-
 
 class SnAp(D_RTRL):
     """Sparse n-step approximation of RTRL: memory O(B I H) for each neuron in reach of one.

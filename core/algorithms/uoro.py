@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window
+from core.algorithms.base import Arrays, OnlineAlgorithm, Params
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
@@ -36,12 +36,10 @@ from core.analysis.reach import credited, reaching
 from core.errors import NotRepresentable, checked_seed
 from core.execution.axes import along
 from core.execution.derivative import with_derivative
-from core.execution.rollout import Record, run
+from core.execution.rollout import Carry, Record, Window, run
 from core.execution.signs import signs
 from core.execution.step import prelude
 from core.execution.window import whole_step
-
-__all__ = ["UORO"]
 
 
 class UORO(OnlineAlgorithm):

@@ -14,18 +14,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree, Shaped
 
-from core.algorithms.base import Arrays, Carry, OnlineAlgorithm, Params, Window, check_window
+from core.algorithms.base import Arrays, OnlineAlgorithm, Params, check_window
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.equations.differential import is_real
 from core.errors import NotRepresentable
 from core.execution.derivative import with_derivative, without_derivative
 from core.execution.feedback import Feedback
-from core.execution.rollout import Record, run
+from core.execution.rollout import Carry, Record, Window, run
 from core.execution.step import prelude
 from core.execution.window import Derivatives, derivatives, push
-
-__all__ = ["WindowedAlgorithm", "once"]
 
 T = TypeVar("T")
 

@@ -18,8 +18,6 @@ from core.environment import CLOCK, reading
 from core.equations.program import flatten_jaxpr, variables_of
 from core.errors import CoreError, InvalidArgument
 
-__all__ = ["Losses"]
-
 
 class Losses:
     """`loss(out, target)` of one step, looked at once.

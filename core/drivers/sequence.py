@@ -21,23 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree, Shaped
 
-from core.algorithms.base import Carry, OnlineAlgorithm, Window
+from core.algorithms.base import OnlineAlgorithm
 from core.data import idle_steps, leading, restarts, step_weights
 from core.drivers.stepper import Stepper, check_samples
 from core.errors import InvalidArgument, check_choice
 from core.execution.axes import finite, over_windows
-from core.execution.rollout import Restart
-
-__all__ = [
-    "Result",
-    "apply",
-    "check_optimizer",
-    "evaluate",
-    "gradient",
-    "initialise",
-    "train",
-    "window_steps",
-]
+from core.execution.rollout import Carry, Restart, Window
 
 Loss = Callable[..., Float[Array, ""] | tuple[Float[Array, ""], PyTree]]
 

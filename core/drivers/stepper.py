@@ -9,15 +9,14 @@ import brainstate
 import jax
 import jax.numpy as jnp
 
-from core.algorithms.base import Carry, OnlineAlgorithm, Params
+from core.algorithms.base import OnlineAlgorithm, Params
 from core.analysis.graph import Graph
 from core.data import leading
 from core.drivers.losses import Losses
 from core.equations.program import aval_of
 from core.errors import InvalidArgument
 from core.execution.derivative import once
-
-__all__ = ["Stepper", "check_samples"]
+from core.execution.rollout import Carry
 
 
 def check_samples(xs: Any) -> None:

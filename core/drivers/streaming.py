@@ -23,8 +23,6 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 from core.algorithms.base import OnlineAlgorithm
 from core.drivers.sequence import apply, check_optimizer, gradient
 
-__all__ = ["Stream"]
-
 
 class Stream:
     """An algorithm that learns from one step after another.

@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ["along", "finite", "forget", "over_time", "over_windows", "scan"]
-
 
 def forget(tree: Any, keep: Any) -> Any:
     """Zero in arrays [B, ...] where keep [B] (or one number) is; None keeps all.

@@ -16,8 +16,6 @@ from core.execution.axes import scan
 from core.execution.rollout import Record
 from core.execution.step import computed
 
-__all__ = ["couplings", "summed"]
-
 
 def couplings(
     graph: Graph, values: Any, record: Record, near: Sequence[Any]

@@ -13,8 +13,6 @@ from jax.interpreters import ad, batching, mlir
 
 from core.errors import NotRepresentable
 
-__all__ = ["differentiated_once", "once", "with_derivative", "without_derivative"]
-
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def with_derivative(tangent: Any, value: Any, residual: Any, variables: Any) -> Any:

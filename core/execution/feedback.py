@@ -19,9 +19,6 @@ import jax.numpy as jnp
 from core.analysis.graph import Graph
 from core.errors import check_choice, checked_seed
 
-__all__ = ["Feedback"]
-
-
 # Weights that were drawn from the same seed have nothing to do with these matrices.
 OWN = 0xFEEDBACC
 

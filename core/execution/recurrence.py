@@ -17,8 +17,6 @@ from jax import lax
 
 from core.execution.axes import forget, scan
 
-__all__ = ["accumulate", "faded_sum", "low_pass", "products", "remembered"]
-
 Pairs = Mapping[tuple[Any, Any], Any]  # a matrix for each element, by row and column
 
 

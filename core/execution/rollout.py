@@ -21,8 +21,6 @@ from core.execution.axes import along, finite, forget, over_time, scan
 from core.execution.recurrence import accumulate, composes
 from core.execution.step import computed
 
-__all__ = ["Carry", "Record", "Restart", "Window", "run"]
-
 
 class Carry(NamedTuple):
     """What passes from window to window; states are arrays by variable."""

@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-__all__ = ["signs"]
-
 OWN = 0x0505050  # signs have nothing to do with weights that were drawn from the same seed
 
 

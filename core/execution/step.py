@@ -26,9 +26,6 @@ from jax import lax
 from core.analysis.graph import Graph
 from core.equations.program import Atom, Equation, bind, evaluate, needed, read
 
-__all__ = ["computed", "output_run", "prelude"]
-
-
 Values = Mapping[int, Any]  # arrays by variable
 
 

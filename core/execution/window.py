@@ -22,8 +22,6 @@ from core.execution.axes import over_time
 from core.execution.rollout import Record
 from core.execution.step import computed, output_run
 
-__all__ = ["Derivatives", "derivatives", "push", "reading", "whole_step"]
-
 
 @partial(
     jax.tree_util.register_dataclass,

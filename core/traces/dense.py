@@ -18,8 +18,6 @@ from core.errors import InvalidArgument
 from core.traces.full import FullTrace, Source, of_blocks
 from core.traces.pending import CACHED_BYTES, Pending, held_back, slots
 
-__all__ = ["DenseTrace", "outer"]
-
 
 def outer(x: Any, g: Any) -> Any:
     """sum_t x_t (x) g_t: [K, ..., I], [K, ..., H] -> [..., I, H]; one GEMM per sample."""

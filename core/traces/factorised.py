@@ -31,8 +31,6 @@ from core.execution.recurrence import accumulate, faded_sum, low_pass
 from core.execution.window import Derivatives
 from core.traces.full import FullTrace, enter, of_blocks
 
-__all__ = ["FactorisedTrace"]
-
 
 class FactorisedTrace(FullTrace):
     """With the decays (a_x, a_f)."""

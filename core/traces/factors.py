@@ -18,8 +18,6 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ["orthogonal_rows", "orthonormal_basis"]
-
 SWEEPS = 20  # it converges quadratically: 5 to 10 are usual
 
 

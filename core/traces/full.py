@@ -28,8 +28,6 @@ from core.execution.axes import forget
 from core.execution.recurrence import accumulate, products, remembered
 from core.execution.window import Derivatives
 
-__all__ = ["EligibilityTrace", "FullTrace", "Source", "enter", "of_blocks"]
-
 Source = Operation | Parameter
 
 

@@ -29,8 +29,6 @@ from core.errors import InvalidArgument, NotRepresentable
 from core.traces.factors import orthogonal_rows, orthonormal_basis
 from core.traces.full import FullTrace
 
-__all__ = ["LowRankTrace", "truncate"]
-
 
 class LowRankTrace(FullTrace):
     """The trace of a block as {"u": [lead, r, I], "v": [lead, r, width] by component}.

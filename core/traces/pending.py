@@ -19,8 +19,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Pending", "held_back", "slots"]
-
 # On a CPU, a trace of fewer bytes is read and written faster than a further product is made.
 CACHED_BYTES = 2**24
 
