@@ -48,8 +48,7 @@ def over_time(f: Callable[..., Any]) -> Callable[..., Any]:
     def mapped(*args: Any) -> Any:
         if jax.tree.leaves(args)[0].shape[0] > 1:
             return jax.vmap(f)(*args)
-        out = f(*jax.tree.map(lambda x: x[0], args))
-        return jax.tree.map(lambda y: jnp.asarray(y)[None], out)
+        return scan(lambda _, given: (None, f(*given)), None, args)[1]
 
     return mapped
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -37,18 +37,13 @@ def once(value: Any, variables: Any = None) -> Any:
 
 def _once_jvp(primals: Any, tangents: Any) -> Any:
     for d in jax.tree.leaves(tangents):
-        if not isinstance(d, jax.custom_derivatives.SymbolicZero) and d.dtype != jax.dtypes.float0:
+        if not isinstance(d, SymbolicZero) and d.dtype != jax.dtypes.float0:
             raise NotRepresentable(
                 "one derivative of an online algorithm's outputs",
                 "a derivative of its gradient, or through a sequence that it has run",
                 "Use core.BPTT, which can be differentiated as often as one likes.",
             )
-    return primals[0], jax.tree.map(_no_tangent, primals[0])
-
-
-def _no_tangent(a: Any) -> Any:
-    dtype = a.dtype if jnp.issubdtype(a.dtype, jnp.inexact) else jax.dtypes.float0
-    return jnp.zeros(a.shape, a.dtype) if dtype == a.dtype else np.zeros(a.shape, dtype)
+    return primals[0], zero_from_primal(primals[0])
 
 
 once.defjvp(_once_jvp, symbolic_zeros=True)
@@ -76,8 +71,7 @@ def _with_derivative_jvp(tangent: Any, primals: Any, tangents: Any) -> Any:
     def moving(part: Any) -> Any:
         if isinstance(part, tuple):
             return tuple(moving(p) for p in part)
-        zero = jax.custom_derivatives.SymbolicZero
-        return {k: d for k, d in part.items() if not isinstance(d, zero)}
+        return {k: d for k, d in part.items() if not isinstance(d, SymbolicZero)}
 
     return value, tangent(once(residual, variables), moving(tangents[2]))
 
@@ -97,10 +91,9 @@ def without_derivative(name: str, value: Any, variables: Any) -> Any:
 
 def _without_derivative_jvp(name: str, primals: Any, tangents: Any) -> Any:
     value = primals[0]
-    zero = jax.custom_derivatives.SymbolicZero
-    moved = [d for d in jax.tree.leaves(tangents[1]) if not isinstance(d, zero)]
+    moved = [d for d in jax.tree.leaves(tangents[1]) if not isinstance(d, SymbolicZero)]
     if not moved:
-        return value, _no_tangent(value)
+        return value, zero_from_primal(value)
     return value, _unknown.bind(moved[0], name=name, shape=value.shape, dtype=value.dtype)
 
 
@@ -120,8 +113,7 @@ def _refused(cotangent: Any, d: Any, *, name: str, **_: Any) -> Any:
 
 
 def _batched(arrays: Any, axes: Any, **params: Any) -> Any:
-    (d,), (axis,) = arrays, axes
-    return _unknown.bind(jax.lax.index_in_dim(d, 0, axis, False), **params), None
+    return _unknown.bind(jnp.take(arrays[0], 0, axes[0]), **params), None
 
 
 # The tangent of what is not known: linear, so that its transpose is asked only where it matters.

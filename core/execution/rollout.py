@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -38,16 +37,15 @@ class Restart(NamedTuple):
     idle: Any = None  # [K, B] or [K]: steps from which on nothing counts until it starts anew
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["args", "restart"], meta_fields=["fresh", "keep"]
-)
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Window:
     """The steps that an algorithm is given at once; every array leads with them."""
 
     args: tuple[Shaped[Array, "K ..."], ...]  # leaves of the input
-    fresh: bool = False  # the traces are known to be zero
-    keep: bool = True  # whether the traces are wanted at the end
+    # Whether the traces are known to be zero, and whether they are wanted at the end.
+    fresh: bool = field(default=False, metadata={"static": True})
+    keep: bool = field(default=True, metadata={"static": True})
     restart: Restart = field(default_factory=Restart)
 
     @property

@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
 from core.analysis.graph import Graph
 from core.equations.program import Atom, Equation, bind, evaluate, needed, read
@@ -132,14 +133,14 @@ def _given(product: Callable[..., Any], y: Any, xs: tuple[Any, ...], w: Any) -> 
 def _given_jvp(product: Any, primals: Any, tangents: Any) -> Any:
     y, xs, w = primals
     dy, dxs, _ = tangents
-    zero = jax.custom_derivatives.SymbolicZero
-    dy = jnp.zeros(y.shape, y.dtype) if isinstance(dy, zero) else dy
-    if all(isinstance(dx, zero) for dx in dxs):
+
+    def there(a: Any, d: Any) -> Any:
+        return jnp.zeros_like(a) if isinstance(d, SymbolicZero) else d
+
+    dy = there(y, dy)
+    if all(isinstance(dx, SymbolicZero) for dx in dxs):
         return y, dy
-    moved = tuple(
-        jnp.zeros_like(x) if isinstance(dx, zero) else dx for x, dx in zip(xs, dxs, strict=True)
-    )
-    return y, dy + product(moved, w=w)
+    return y, dy + product(tuple(map(there, xs, dxs)), w=w)
 
 
 _given.defjvp(_given_jvp, symbolic_zeros=True)

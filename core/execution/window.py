@@ -9,7 +9,7 @@ recurrence dh_t = D_t dh_{t-1} + u_t. Axes: K steps, lead (batch), n neurons, I 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,7 @@ from core.execution.rollout import Record
 from core.execution.step import computed, output_run
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    meta_fields=["n_steps"],
-    data_fields=["transition", "f", "x", "keep", "own"],
-)
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Derivatives:
     """Element-wise derivatives at every step.
@@ -43,7 +39,7 @@ class Derivatives:
     f: tuple[tuple[dict[int, Any], ...], ...]
     x: tuple[Any, ...]
     keep: Any  # of a Restart, or None
-    n_steps: int
+    n_steps: int = field(metadata={"static": True})
     own: Any = None
 
 
