@@ -124,12 +124,9 @@ class OnlineAlgorithm(Compiled):
         old traces, which need not outlive it."""
         return carry
 
-    def open_traces(self, traces: PyTree, steps: int) -> PyTree:
-        """Traces as they are best carried while windows of `steps` steps follow one another."""
-        return traces
-
-    def close_traces(self, traces: PyTree) -> PyTree:
-        """The reverse of `open_traces`."""
+    def hold_traces(self, traces: PyTree, steps: int | None) -> PyTree:
+        """Traces as they are best carried while windows of `steps` steps follow one another; None
+        for when they are over."""
         return traces
 
     def forward(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:

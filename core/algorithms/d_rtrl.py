@@ -106,11 +106,8 @@ class D_RTRL(WindowedAlgorithm):
         settled = self.past.settled(self.traced(self.graph), carry.traces, gradient)
         return carry._replace(traces=settled)
 
-    def open_traces(self, traces: Any, steps: int) -> Any:
-        return self.past.opened(self.traced(self.graph), traces, steps)
-
-    def close_traces(self, traces: Any) -> Any:
-        return self.past.closed(traces)
+    def hold_traces(self, traces: Any, steps: int | None) -> Any:
+        return self.past.held(self.traced(self.graph), traces, steps)
 
     def window(self, params: Params, carry: Carry, window: Window) -> tuple[Arrays, Carry]:
         if self.credit == "trace":

@@ -155,7 +155,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
         local, n_steps = self.linearised(fixed, record, window.restart.keep), record.n_steps
         old = None if window.fresh else window.past(start.traces)
         traces, past = self.follow(graph, local, old, window.keep)
-        real = [i for i, o in enumerate(outs) if is_real(o)]
+        real = {i: o for i, o in enumerate(outs) if is_real(o)}
 
         def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
             if moved[1] and n_steps > 1 and graph.live:
@@ -168,13 +168,12 @@ class WindowedAlgorithm(OnlineAlgorithm):
             backwards, record, local, past = residual
             dh, dy = self.direction(graph, local, past, moved[0])
             d_out = push(graph, backwards, record, dh, dy, *moved)
-            return tuple(d_out[i] for i in real)
+            return {i: d_out[i] for i in real}
 
         backwards = self.feedback.of(graph, fixed)
         variables, residual = (weights, inputs), (backwards, record, local, past)
-        credited = with_derivative(tangent, tuple(outs[i] for i in real), residual, variables)
-        by_position = dict(enumerate(outs)) | dict(zip(real, credited, strict=True))
-        outs = tuple(by_position.values())
+        credited = with_derivative(tangent, real, residual, variables)
+        outs = tuple(credited.get(i, o) for i, o in enumerate(outs))
         states = after.states | {
             h.var: without_derivative(h.name, after.states[h.var], variables) for h in graph.hidden
         }

@@ -154,12 +154,12 @@ def gradient(
     trained, traces = stepper.trained, start.traces
     if fresh:
         traces = jax.tree.map(jnp.zeros_like, traces)
-    held = stepper.algo.open_traces(traces, size) if size < n_steps else traces
+    held = stepper.algo.hold_traces(traces, size) if size < n_steps else traces
     inputs = (window, targets if per_step_targets else None, weight, stepper.clock)
     state = (start.states, held, jax.tree.map(jnp.zeros_like, trained))
     (states, after, grads), (losses, aux, outs) = over_windows(tick, state, inputs, size)
-    if len(jax.tree.leaves(held)) > len(jax.tree.leaves(traces)):  # not opened by `train`
-        after = stepper.algo.close_traces(after)
+    if len(jax.tree.leaves(held)) > len(jax.tree.leaves(traces)):  # not held by `train`
+        after = stepper.algo.hold_traces(after, None)
     stepper.owner.set_carry(start._replace(states=states, traces=after))
     return Result(stepper.named(grads), losses, outs, aux)
 
@@ -234,13 +234,13 @@ def train(
         return found.grads, (found.losses, found.aux)
 
     size = stepper.algo.steps_per_window(int(update_every))
-    algo.trace.value = algo.open_traces(algo.trace.value, size)
+    algo.trace.value = algo.hold_traces(algo.trace.value, size)
     weights = algo.model.states(brainstate.ParamState)
     grads = jax.tree.map(jnp.zeros_like, {path: s.value for path, s in weights.items()})
     inputs = (xs, targets if per_step_targets else None, weight, reset)
     scan = brainstate.transform.scan
     grads, (losses, aux) = over_windows(chunk, grads, inputs, int(update_every), scan)
-    algo.trace.value = algo.close_traces(algo.trace.value)
+    algo.trace.value = algo.hold_traces(algo.trace.value, None)
     return Result(grads, losses, None, aux)
 
 

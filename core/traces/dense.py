@@ -86,25 +86,19 @@ class DenseTrace(FullTrace):
         x, new = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2), (x, dict(g)))
         return held.with_steps(x, new, whole, full)
 
-    def opened(self, graph: Graph, traces: Any, steps: int) -> Any:
+    def held(self, graph: Graph, traces: Any, steps: int | None) -> Any:
         """With room to hold steps back, where that is worth it."""
 
-        def with_room(source: Source, block: Block, _: int, b: int) -> Any:
+        def of(source: Source, block: Block, _: int, b: int) -> Any:
             eps = traces[source.label][b]
+            if steps is None:
+                return self._whole(eps) if isinstance(eps, Pending) else eps
             if isinstance(source, Parameter) or isinstance(eps, Pending):
                 return eps
             room = slots(eps, steps, self.pending)
             return held_back(eps, room, graph.dtype(block.group)) if room else eps
 
-        return of_blocks(graph, with_room)
-
-    def closed(self, traces: Any) -> Any:
-        """With all steps taken in."""
-        return jax.tree.map(
-            lambda eps: self._whole(eps) if isinstance(eps, Pending) else eps,
-            traces,
-            is_leaf=lambda eps: isinstance(eps, Pending),
-        )
+        return of_blocks(graph, of)
 
     def _whole(self, eps: Pending) -> dict[int, Any]:
         """The trace itself, with what has been held back from it."""

@@ -155,12 +155,8 @@ class FullTrace:
 
         return of_blocks(graph, advanced)
 
-    def opened(self, graph: Graph, traces: Any, steps: int) -> Any:
-        """As they are best carried while windows of `steps` steps follow one another."""
-        return traces
-
-    def closed(self, traces: Any) -> Any:
-        """The reverse of `opened`."""
+    def held(self, graph: Graph, traces: Any, steps: int | None) -> Any:
+        """As `OnlineAlgorithm.hold_traces`."""
         return traces
 
     def flow(

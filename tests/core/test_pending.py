@@ -181,7 +181,7 @@ def test_room_follows_from_sizes() -> None:
 
     def rooms(algo: Any, batch: int, steps: int) -> set[int]:
         core.initialise(algo, np.zeros((batch, 8), np.float32))
-        opened = jax.eval_shape(lambda t: algo.open_traces(t, steps), algo.trace.value)
+        opened = jax.eval_shape(lambda t: algo.hold_traces(t, steps), algo.trace.value)
         leaves = jax.tree.leaves(opened, is_leaf=_pending)
         return {a.room for a in leaves if _pending(a)}
 
