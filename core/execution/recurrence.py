@@ -102,7 +102,7 @@ def products(
 
     def tick(a: Any, inputs: Any) -> Any:
         d, keep_t, _ = inputs
-        new = {k: jnp.zeros_like(value) for k, value in a.items()} | _times(a, d)
+        new = {k: jnp.zeros_like(value) for k, value in a.items()} | times(a, d)
         return forget(new, keep_t), a
 
     n_steps = len(next(iter(zero.values())))  # the scan's, when nothing is coupled
@@ -145,7 +145,7 @@ def _then(one: Any, two: Any) -> Any:
     (a, u, kept), (b, v, keep) = one, two
     a, u = forget((a, u), keep)
     new = {s: v[s] + _row(b, s, u) for s in v}
-    return _times(b, a), new, None if keep is None else kept * keep
+    return times(b, a), new, None if keep is None else kept * keep
 
 
 def _row(b: Pairs, s: Any, u: Mapping[Any, Any]) -> Any:
@@ -153,7 +153,7 @@ def _row(b: Pairs, s: Any, u: Mapping[Any, Any]) -> Any:
     return sum(value * u[p] for (r, p), value in b.items() if r == s)
 
 
-def _times(b: Pairs, a: Pairs) -> dict[tuple[Any, Any], Any]:
+def times(b: Pairs, a: Pairs) -> dict[tuple[Any, Any], Any]:
     """The product of matrices B A."""
     new: dict[tuple[Any, Any], Any] = {}
     for (s, q), left in b.items():

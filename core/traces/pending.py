@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from core.execution.recurrence import times
+
 # On a CPU, a trace of fewer bytes is read and written faster than a further product is made.
 CACHED_BYTES = 2**24
 
@@ -49,14 +51,8 @@ class Pending(NamedTuple):
     def after(self, a: dict[tuple[int, int], Any]) -> Pending:
         """All that has been, A [lead, width] later."""
         states = tuple(self.eps)
-        return self._replace(
-            moved={
-                (s, p): sum(a[s, q] * self.moved[q, p] for q in states)
-                for s in states
-                for p in states
-            },
-            g={s: sum(a[s, p][..., None, :] * self.g[p] for p in states) for s in states},
-        )
+        g = {s: sum(a[s, p][..., None, :] * self.g[p] for p in states) for s in states}
+        return self._replace(moved=times(a, self.moved), g=g)
 
     def with_steps(self, x: Any, g: dict[int, Any], eps: dict[int, Any], taken_in: Any) -> Pending:
         """With further steps x [lead, K, rows] and g [lead, K, width], beside the trace `eps`,
