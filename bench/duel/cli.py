@@ -1,4 +1,17 @@
-"""A duel from the command line: check, run pairs until the verdict stands, tell it."""
+"""usage: python -m bench.duel base=REF_OR_PATH head=REF_OR_PATH [KEY=VALUE...]
+
+Times two versions of this project against each other: interleaved fresh processes in random
+order, until every cell is decided or the budget is spent.
+
+  base, head    a git revision or a folder; head defaults to the working tree (.)
+  budget_s      seconds the duel may take (default 1800)
+  out           folder for the records and the verdict (default runs/duel)
+  order_seed    seed of the random order (default: from the system)
+  KEY=VALUE     what `python -m bench -m` takes; A=x,y makes one cell of each value,
+                threads=N times steps on N threads, and on no core in particular
+
+Exit status: 0 nothing got slower, or the data cannot tell; 1 something did; 2 bad input.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +21,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +38,17 @@ from bench.sweep.record import write_json
 
 SCHEMA = 1
 CELL_TIMEOUT_S, POLL_S = 900.0, 0.05
-
+DEFAULTS = {"base": "", "head": ".", "budget_s": 1800, "out": "runs/duel", "order_seed": None}
+NUMBERS: dict[str, Any] = {"budget_s": bounds.Positive, "order_seed": Seed | None}
 # What a duel sets itself, so that a value of somebody else's would have no effect.
 OWN = ("metric", "plan", "repeats", "report", "resume")
-
-USAGE = """\
-usage: python -m bench.duel base=REF_OR_PATH head=REF_OR_PATH [KEY=VALUE...]
-
-Times two versions of this project against each other: interleaved fresh processes in random
-order, until every cell is decided or the budget is spent.
-
-  base, head    a git revision or a folder; head defaults to the working tree (.)
-  budget_s      seconds the duel may take (default 1800)
-  out           folder for the records and the verdict (default runs/duel)
-  order_seed    seed of the random order (default: from the system)
-  KEY=VALUE     what `python -m bench -m` takes; A=x,y makes one cell of each value,
-                threads=N times steps on N threads, and on no core in particular
-
-Exit status: 0 nothing got slower, or the data cannot tell; 1 something did; 2 bad input.
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the duel that the command line asks for; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if any(argument in ("-h", "--help") for argument in arguments):
-        print(USAGE, end="")
+        print(__doc__, end="")
         return 0
     try:
         return duel(parse(arguments))
@@ -64,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Options:
-    """A checked command line, as ``USAGE`` has it, and the overrides of each cell."""
+    """A checked command line, as the first lines here have it, and the overrides of each cell."""
 
     base: str
     head: str
@@ -76,14 +74,14 @@ class Options:
 
 def parse(arguments: Sequence[str]) -> Options:
     """The options that a command line asks for."""
-    own = {"base": "", "head": ".", "budget_s": "1800", "out": "runs/duel", "order_seed": "null"}
+    own: dict[str, Any] = dict(DEFAULTS)
     rest = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if equals and key in own:
-            own[key] = value
+        if not equals or key not in own:
+            rest.append(overrides.parse(argument))
         else:
-            rest.append(argument)
+            own[key] = _number(key, value) if key in NUMBERS else value
     if not own["base"]:
         raise BadInput(
             "base",
@@ -93,27 +91,20 @@ def parse(arguments: Sequence[str]) -> Options:
         )
     if not own["out"]:  # would be the current folder
         raise BadInput("out", "the name of a folder", "nothing", "Leave it out for runs/duel.")
-    typed = [overrides.parse(argument) for argument in rest]
-    for one in typed:
-        if (key := one.key_or_group) in OWN:
-            came = overrides.came(one)
+    for override in rest:
+        if (key := override.key_or_group) in OWN:
+            came = overrides.came(override)
             raise BadInput(key, "no value, which a duel sets itself", came, "Leave it out.")
-    return Options(
-        base=own["base"],
-        head=own["head"],
-        budget_s=_number("budget_s", own["budget_s"], bounds.Positive, 1800),
-        out=Path(own["out"]).resolve(),
-        order_seed=_number("order_seed", own["order_seed"], Seed | None, 0),
-        cells=list(overrides.combinations(typed)),
-    )
+    own["out"] = Path(own["out"]).resolve()
+    return Options(**own, cells=list(overrides.combinations(rest)))
 
 
-def _number(key: str, text: str, hint: Any, default: float) -> Any:
+def _number(key: str, text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
         value = text
-    bounds.check(key, value, hint, default)
+    bounds.check(key, value, NUMBERS[key], DEFAULTS[key])
     return value
 
 
@@ -153,7 +144,7 @@ def duel(options: Options) -> int:
             "column": process.COLUMN,
             "budget_s": options.budget_s,
             "order_seed": seed,
-            **{side: tree.described() for side, tree in sides.items()},
+            **{name: {**asdict(side), "root": str(side.root)} for name, side in sides.items()},
             "shared": shared,
             "cells": names,
             "pairs": [],
@@ -209,12 +200,12 @@ def _pair(
             side = process.Process(sides[name], options.cells[cell], folder, variables)
             running[name] = stack.enter_context(side)
         until = time.monotonic() + CELL_TIMEOUT_S
-        while (left := [s for s in running.values() if s.status() is None]) and (
-            time.monotonic() < until
-        ):
-            if len(left) < len(running):
-                referee.ended()
-            time.sleep(POLL_S)
+        while left := sum(side.status() is None for side in running.values()):
+            if time.monotonic() > until:
+                break
+            # One whose opponent has ended need not wait for it.
+            if not referee.round(expected=left):
+                time.sleep(POLL_S)
         pairs = options.out / "pairs"
         found = {n: s.outcome(pairs / f"{number:04d}-{n}.json") for n, s in running.items()}
         return {"cell": cell, **found}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+from bench import processes
 from bench.bounds import is_number
 from bench.duel.trees import Tree
 from bench.errors import BadInput
@@ -59,13 +58,8 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self._output.close()
         if self.status() is None:
-            # First a chance to end its own child, which has a process group of its own.
-            os.killpg(self._process.pid, signal.SIGTERM)
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+            processes.end_tree(self._process.pid)
+            self._process.wait()
 
     def status(self) -> int | None:
         """Its exit status; None while it runs."""
@@ -98,19 +92,18 @@ class Process:
             return _without("crashed", last)
         try:
             found = record.load(records[0])
-            value = found["metrics"].get(COLUMN) if found["status"] == "ok" else None
             told = {
                 "status": found["status"],
-                "value": value,
+                "value": found["metrics"].get(COLUMN) if found["status"] == "ok" else None,
                 "reason": str(found.get("reason", "")),
                 "row": dict(found["row"]),
             }
-        except (OSError, record.Corrupt, LookupError, AttributeError, TypeError, ValueError) as e:
+            if found["status"] == "ok" and not is_number(told["value"]):
+                told |= {"status": "invalid", "value": None}
+        except (OSError, LookupError, AttributeError, TypeError, ValueError) as e:
             told = _without("crashed", f"no record of a cell ({e})")
         keep.parent.mkdir(exist_ok=True)
         records[0].replace(keep)
-        if told["status"] == "ok" and not is_number(told["value"]):
-            return {**told, "status": "invalid", "value": None}
         return told
 
 

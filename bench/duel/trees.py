@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from bench.cell import time_slices
 from bench.errors import BadInput
 from bench.sweep.git import git
+
+PACKAGES = "bench", "core"
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,8 @@ class Tree:
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with this tree's own code first on the path."""
-        inherited = os.environ.get("PYTHONPATH")
-        path = [str(self.root), *([inherited] if inherited else [])]
+        path = filter(None, [str(self.root), os.environ.get("PYTHONPATH")])
         return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-
-    def described(self) -> dict[str, Any]:
-        """For the record."""
-        return {**asdict(self), "root": str(self.root)}
 
 
 @contextmanager
@@ -54,8 +50,7 @@ def checked_out(side: str, asked: str) -> Iterator[Tree]:
         root = folder.resolve()
         commit = git(root, "rev-parse", "HEAD")
         dirty = commit is not None and bool(git(root, "status", "--porcelain"))
-        _refuse(side, asked, root)
-        yield Tree(asked, commit, dirty, root)
+        yield _usable(side, Tree(asked, commit, dirty, root))
         return
     repository = Path.cwd()
     commit = git(repository, "rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}")
@@ -73,21 +68,17 @@ def checked_out(side: str, asked: str) -> Iterator[Tree]:
         if added is None:
             raise BadInput(side, "a revision that can be checked out", asked)
         try:
-            _refuse(side, asked, root)
-            yield Tree(asked, commit, False, root)
+            yield _usable(side, Tree(asked, commit, False, root))
         finally:
             git(repository, "worktree", "remove", "--force", str(root))
 
 
-def _refuse(side: str, asked: str, root: Path) -> None:
-    """Refuses a tree without the packages, or whose cells are from before they took turns."""
-    for package in ("bench", "core"):
-        if not (root / package / "__init__.py").is_file():
-            raise BadInput(
-                side, f"a tree with a package {package}", asked, "Choose a later revision."
-            )
+def _usable(side: str, tree: Tree) -> Tree:
+    """The tree, unless it lacks a package or its cells are from before they took turns."""
+    lacks = [f"a package {p}" for p in PACKAGES if not (tree.root / p / "__init__.py").is_file()]
     name = time_slices.VARIABLE.encode()
-    if not any(name in file.read_bytes() for file in (root / "bench").rglob("*.py")):
-        raise BadInput(
-            side, "a tree whose cells can be timed in turns", asked, "Choose a later revision."
-        )
+    if not any(name in file.read_bytes() for file in (tree.root / "bench").rglob("*.py")):
+        lacks.append("cells that can be timed in turns")
+    if lacks:
+        raise BadInput(side, f"a tree with {lacks[0]}", tree.asked, "Choose a later revision.")
+    return tree

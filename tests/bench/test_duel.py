@@ -212,7 +212,9 @@ def test_a_tree_without_the_packages_is_refused(tmp_path: Path) -> None:
 
 def test_a_tree_from_before_turns_is_refused(tmp_path: Path) -> None:
     (plant(tmp_path, 1.0) / "bench" / "__main__.py").write_text("", encoding="utf-8")
-    with pytest.raises(BadInput, match="base: expected a tree whose cells can be timed in turns"):
+    with pytest.raises(
+        BadInput, match="base: expected a tree with cells that can be timed in turns"
+    ):
         checked_out("base", str(tmp_path)).__enter__()
 
 
@@ -220,4 +222,4 @@ def test_help_needs_no_tree() -> None:
     said = subprocess.run(
         [sys.executable, "-m", "bench.duel", "--help"], capture_output=True, text=True, check=True
     )
-    assert said.stdout == cli.USAGE
+    assert said.stdout == cli.__doc__

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,12 @@ def play(rounds: int) -> list[tuple[float, float]]:
     return held
 
 
+def serve(referee: Referee, expected: int, until: float, over: list[Future[Any]]) -> None:
+    """Grants turns until these are over, or the time is."""
+    while time.monotonic() < until and not all(future.done() for future in over):
+        referee.round(expected)
+
+
 def test_alone_it_is_always_ones_turn() -> None:
     with TimeSlices() as mine:
         assert not mine.passed_on()
@@ -94,7 +101,9 @@ def test_two_never_have_the_clock_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     with Referee(seed=0) as referee, ThreadPoolExecutor() as pool:
         monkeypatch.setenv(time_slices.VARIABLE, referee.environment[time_slices.VARIABLE])
         # The longer player goes on alone when the other has left.
-        one, other = (future.result(30) for future in [pool.submit(play, 20), pool.submit(play, 5)])
+        both = [pool.submit(play, 20), pool.submit(play, 5)]
+        serve(referee, 2, until=time.monotonic() + 30, over=both)
+        one, other = (future.result(0) for future in both)
     assert (len(one), len(other)) == (20, 5)
     assert not overlap(one, other)
     # Interleaved, not one after the other.
@@ -107,10 +116,10 @@ def test_nobody_waits_for_a_process_that_never_came(monkeypatch: pytest.MonkeyPa
     with Referee(seed=0) as referee, ThreadPoolExecutor() as pool:
         monkeypatch.setenv(time_slices.VARIABLE, referee.environment[time_slices.VARIABLE])
         lone = pool.submit(play, 3)
-        time.sleep(3 * SHORT_S)
+        serve(referee, 2, until=time.monotonic() + 20 * SHORT_S, over=[lone])
         assert not lone.done()
-        referee.ended()
-        assert len(lone.result(30)) == 3
+        serve(referee, 1, until=time.monotonic() + 30, over=[lone])
+        assert len(lone.result(0)) == 3
 
 
 @pytest.mark.parametrize("asked", [[], ["threads=1", "threads=2"]], ids=["one", "two"])
