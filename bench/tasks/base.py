@@ -3,17 +3,21 @@
 import abc
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 
 from bench.answers import CLASSES, Answers, Guess
-from bench.bounds import Count
+from bench.bounds import LARGEST, Count, Range
 from core.errors import Refusal
 
 VALIDATION = 0.2  # share of the training data that choices are made by
+
+Several = Annotated[int, Range(2, LARGEST)]
+Probability = Annotated[float, Range(0, 1)]
+Delay = Annotated[int, Range(0, LARGEST)] | None  # in steps; None for as many as fit
 
 # Axes of a batch: T steps, B sequences, I inputs. Answers have the sequences first: one class each,
 # [B], or O numbers at every step, [B, T, O].
@@ -76,15 +80,20 @@ class StoredTask(Task):
         n_steps: time steps, T.
         batch_size: sequences a batch, B.
         seed: of the order.
+
+    Attributes:
+        data: by ``train`` and ``test``, examples [N, ...] and labels [N]; a subclass sets it, or
+            has an ``examples`` of its own.
     """
 
     n_steps: int
     batch_size: int
     seed: int
+    data: dict[str, Batch] = field(init=False, repr=False)
 
-    @abc.abstractmethod
     def examples(self, split: str) -> Batch:
         """Examples [N, ...] and labels [N] of ``train`` or ``test``."""
+        return self.data[split]
 
     @abc.abstractmethod
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -189,22 +198,21 @@ def digit_images(n_test: int) -> dict[str, Batch]:
     return held_out(images, labels, n_test, "images")
 
 
-def delay_of(n_steps: int, delay: int | None, shown: int) -> int:
-    """Silent steps of a task that shows something for ``shown`` steps; all that is left for None.
+def question(n_steps: int, hold: int, delay: int | None, shown: int) -> tuple[int, np.ndarray]:
+    """What is asked behind ``shown`` things and a silent delay: its first step, and a mask of it.
+
+    Each thing takes ``hold`` steps, and the question at least as many; it lasts to the end. A delay
+    of None is all that is left.
 
     Raises:
         Refusal: when the sequence is too short.
     """
-    wanted = 1 if delay is None else delay
-    if shown < 1:
-        raise Refusal("at least 1", f"{shown} steps that show something", what="hold")
-    if wanted < 0:
-        raise Refusal("at least 0", delay, what="delay")
-    if n_steps < shown + wanted:
+    busy, wanted = (shown + 1) * hold, 1 if delay is None else delay
+    if n_steps < busy + wanted:
         raise Refusal(
-            f"at least {shown + wanted} ({shown} steps that show something and a delay of "
-            f"{wanted})",
+            f"at least {busy + wanted} ({busy} steps that show something and a delay of {wanted})",
             n_steps,
             what="n_steps",
         )
-    return n_steps - shown if delay is None else delay
+    first = shown * hold + (n_steps - busy if delay is None else delay)
+    return first, (np.arange(n_steps) >= first).astype(np.float32)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.tasks.base import Batch, StoredTask, held_out
+from bench.tasks.base import StoredTask, held_out
 from core.errors import Refusal
 
 QUANTITIES = 10
@@ -36,20 +36,12 @@ class BreastCancer(StoredTask):
         # Standardised by what may be known: the patients that are trained on.
         known = patients["train"][0]
         mean, std = known.mean(0), known.std(0)
-        # Columns are 10 means, 10 standard errors, 10 worst values.
-        self._patients = {
-            split: (
-                ((values - mean) / std)
-                .reshape(-1, 3, QUANTITIES)
-                .transpose(0, 2, 1)
-                .astype(np.float32),
-                labels,
-            )
+        self.data = {
+            split: (((values - mean) / std).astype(np.float32), labels)
             for split, (values, labels) in patients.items()
         }
 
-    def examples(self, split: str) -> Batch:
-        return self._patients[split]
-
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.repeat(values.transpose(1, 0, 2), self.n_steps // QUANTITIES, axis=0)
+        # Columns are 10 means, 10 standard errors, 10 worst values.
+        told = values.reshape(-1, 3, QUANTITIES).transpose(2, 0, 1)
+        return np.repeat(told, self.n_steps // QUANTITIES, axis=0)

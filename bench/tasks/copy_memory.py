@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.tasks.base import Batch, DrawnTask, delay_of
-from core.errors import Refusal
+from bench.bounds import Count
+from bench.tasks.base import Batch, Delay, DrawnTask, Several, question
 
 
 @dataclass(eq=False)
@@ -17,24 +17,16 @@ class CopyMemory(DrawnTask):
     asked for and trained on; it lasts to the end. Accuracy is that of the last step.
     """
 
-    n_symbols: int = 8  # different symbols, one input and one class each
-    n_items: int = 3  # symbols in a list; as many inputs more carry the cue
-    hold: int = 1  # steps that each symbol is shown, and the cue at least
-    delay: int | None = None  # silent steps before the cue; None for as many as fit
+    n_symbols: Several = 8  # different symbols, one input and one class each
+    n_items: Count = 3  # symbols in a list; as many inputs more carry the cue
+    hold: Count = 1  # steps that each symbol is shown, and the cue at least
+    delay: Delay = None  # silent steps before the cue
 
     target = 0.9
 
     def __post_init__(self) -> None:
-        if self.n_symbols < 2 or self.n_items < 1:
-            raise Refusal(
-                "at least 2 symbols and 1 item",
-                f"{self.n_symbols} and {self.n_items}",
-                what="n_symbols, n_items",
-            )
         self.n_in, self.n_out = self.n_symbols + self.n_items, self.n_symbols
-        silent = delay_of(self.n_steps, self.delay, shown=(self.n_items + 1) * self.hold)
-        self._cue = self.n_items * self.hold + silent
-        self.mask = (np.arange(self.n_steps) >= self._cue).astype(np.float32)
+        self._cue, self.mask = question(self.n_steps, self.hold, self.delay, self.n_items)
 
     def draw(self, rng: np.random.Generator, n: int) -> Batch:
         items = rng.integers(0, self.n_out, (self.n_items, n))

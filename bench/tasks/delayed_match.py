@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.bounds import NotNegative
-from bench.tasks.base import Batch, DrawnTask, delay_of
-from core.errors import Refusal
+from bench.bounds import Count, NotNegative
+from bench.tasks.base import Batch, Delay, DrawnTask, Several, question
 
 
 @dataclass(eq=False)
@@ -17,19 +16,16 @@ class DelayedMatch(DrawnTask):
     trained on: before, nobody can know. Accuracy is that of the last step.
     """
 
-    n_stimuli: int = 8  # different stimuli, one input each
-    hold: int = 2  # steps that the sample is shown, and the probe at least
-    delay: int | None = None  # silent steps between them; None for as many as fit
+    n_stimuli: Several = 8  # different stimuli, one input each
+    hold: Count = 2  # steps that the sample is shown, and the probe at least
+    delay: Delay = None  # silent steps between them
     noise: NotNegative = 0.1  # standard deviation of what is added to every input
 
     n_out, target = 2, 0.9
 
     def __post_init__(self) -> None:
-        if self.n_stimuli < 2:
-            raise Refusal("at least 2", self.n_stimuli, what="n_stimuli")
         self.n_in = self.n_stimuli
-        self._probe = self.hold + delay_of(self.n_steps, self.delay, shown=2 * self.hold)
-        self.mask = (np.arange(self.n_steps) >= self._probe).astype(np.float32)
+        self._probe, self.mask = question(self.n_steps, self.hold, self.delay, shown=1)
 
     def draw(self, rng: np.random.Generator, n: int) -> Batch:
         sample = rng.integers(0, self.n_in, n)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.tasks.base import Batch, StoredTask, digit_images
+from bench.tasks.base import StoredTask, digit_images
 from core.errors import Refusal
 
 
@@ -21,10 +21,7 @@ class Digits(StoredTask):
     def __post_init__(self) -> None:
         if self.n_steps % 8:
             raise Refusal("a multiple of 8", self.n_steps, what="n_steps")
-        self._images = digit_images(self.n_test)
-
-    def examples(self, split: str) -> Batch:
-        return self._images[split]
+        self.data = digit_images(self.n_test)
 
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return np.repeat(values.transpose(1, 0, 2), self.n_steps // 8, axis=0)

@@ -1,11 +1,12 @@
 """Handwritten digits as spike trains of any length."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from bench.tasks.base import Batch, StoredTask, digit_images
-from core.errors import Refusal
+from bench.bounds import Range
+from bench.tasks.base import StoredTask, digit_images
 
 
 @dataclass(eq=False)
@@ -13,17 +14,14 @@ class DigitsSpikes(StoredTask):
     """scikit-learn's digits, 64 spiking inputs: darker pixels spike more often at every step."""
 
     n_test: int = 360  # images held out
-    max_rate: float = 0.5  # probability per step that the darkest pixel spikes
+    max_rate: Annotated[float, Range(0, 1, above=True)] = (
+        0.5  # probability per step that the darkest pixel spikes
+    )
 
     n_in, n_out, target = 64, 10, 0.9
 
     def __post_init__(self) -> None:
-        if not 0 < self.max_rate <= 1:
-            raise Refusal("a probability above 0", self.max_rate, what="max_rate")
-        self._images = digit_images(self.n_test)
-
-    def examples(self, split: str) -> Batch:
-        return self._images[split]
+        self.data = digit_images(self.n_test)
 
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         rate = values.reshape(len(values), -1) * self.max_rate

@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.answers import NUMBERS
 from bench.bounds import NotNegative, Positive
-from bench.tasks.base import Batch, DrawnTask
+from bench.tasks.base import Batch, DrawnTask, Probability
 from core.errors import Refusal
 
 
@@ -21,15 +21,13 @@ class Integrator(DrawnTask):
     gain: Positive = 0.2  # of the sum
     drift: NotNegative = 0.3  # standard deviation of a part's mean input
     noise: NotNegative = 1.0  # standard deviation of the input around it
-    reset_rate: NotNegative = 0.0  # probability per step that a new part begins
+    reset_rate: Probability = 0.0  # probability per step that a new part begins
 
     n_out, answers, target = 1, NUMBERS, 0.9
 
     def __post_init__(self) -> None:
         if not self.drift + self.noise:
             raise Refusal("one of them above 0", "0 and 0", what="drift, noise")
-        if self.reset_rate > 1:
-            raise Refusal("a probability", self.reset_rate, what="reset_rate")
         self.n_in = 2 if self.reset_rate else 1
 
     def draw(self, rng: np.random.Generator, n: int) -> Batch:

@@ -36,12 +36,8 @@ class MNIST1D(StoredTask):
         if POINTS % self.n_steps:
             raise Refusal(f"a divisor of {POINTS}", self.n_steps, what="n_steps")
         self.n_in = POINTS // self.n_steps
-        self._drawn = drawn()
-
-    def examples(self, split: str) -> Batch:
-        used = slice(TRAINED_ON) if split == "train" else slice(TRAINED_ON, None)
-        signals, labels = self._drawn
-        return signals[used], labels[used]
+        (signals, labels), n = drawn(), TRAINED_ON
+        self.data = {"train": (signals[:n], labels[:n]), "test": (signals[n:], labels[n:])}
 
     def sequences(self, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         steps = values.reshape(len(values), self.n_steps, self.n_in)

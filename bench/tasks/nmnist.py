@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,30 +26,24 @@ class NMNIST(EventTask):
 
     n_train: Count | None = 6000  # of 60,000; None for all
     duration_ms: Positive = 300.0  # of a recording that are used; later events are left out
-    pool: int = 2  # side of the squares of pixels that share an input; 1, 2, 17 or 34
+    pool: Literal[1, 2, 17, 34] = 2  # side of the squares of pixels that share an input
 
     n_out = 10
 
     def __post_init__(self) -> None:
-        if self.pool < 1 or SIDE % self.pool:
-            raise Refusal(f"a divisor of {SIDE}", self.pool, what="pool")
         self.n_in = 2 * (SIDE // self.pool) ** 2
         names = [f"{split}/{digit}" for split in ("Train", "Test") for digit in range(10)]
         self._folder = self.found(names, "Train/0 to Train/9 and Test/0 to Test/9", SOURCE)
 
     def examples(self, split: str) -> Batch:
         folder = self._folder / split.title()
-        files = [
-            (file, digit)
-            for digit in range(10)
-            for file in sorted((folder / str(digit)).glob("*.bin"))
-        ]
+        files = [f for digit in range(10) for f in sorted((folder / str(digit)).glob("*.bin"))]
         if not files:
             raise Refusal(
                 f".bin files below {folder}", "none", f"They come from {SOURCE}.", what="path"
             )
         used = [files[i] for i in self.chosen(len(files), split)]
-        return examples_of([self._read(file) for file, _ in used], [digit for _, digit in used])
+        return examples_of([self._read(f) for f in used], [int(f.parent.name) for f in used])
 
     def _read(self, file: Path) -> np.ndarray:
         raw = np.fromfile(file, np.uint8)

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.bounds import Count
-from bench.tasks.base import Batch, DrawnTask
-from core.errors import Refusal
+from bench.tasks.base import Batch, DrawnTask, Probability
 
 
 @dataclass(eq=False)
@@ -18,11 +17,9 @@ class RandomSpikes(DrawnTask):
     n_test: None = field(default=None, init=False)
     n_in: Count = 50  # inputs per step
     n_out: Count = 10  # classes
-    rate: float = 0.1  # probability per step that an input spikes
+    rate: Probability = 0.1  # probability per step that an input spikes
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate <= 1:
-            raise Refusal("a probability", self.rate, what="rate")
         self.best_loss = math.log(self.n_out)
 
     def draw(self, rng: np.random.Generator, n: int) -> Batch:

@@ -69,7 +69,7 @@ CASES = {
     "4.",
     "task=delayed_match task.delay=5": "task: n_steps: expected at least 9 (4 steps that show something and a delay of 5); got "
     "8.",
-    "task=delayed_match task.hold=0": "task: hold: expected at least 1; got 0 steps that show something.",
+    "task=delayed_match task.hold=0": "task.hold: expected a whole number of at least 1; got 0. Try task.hold=2.",
     "task=sine n_steps=1": "task: n_steps: expected at least 2, as every wave begins at 0; got 1.",
     "task=copy_memory n_steps=4": "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1); got "
     "4.",
@@ -81,7 +81,7 @@ CASES = {
     "task=nmnist": "task: path: expected a folder with Train/0 to Train/9 and Test/0 to Test/9; got "
     "nothing. Set task.path=DIR; the files come from "
     "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and Test.zip).",
-    "task=nmnist task.pool=3 task.path=x": "task: pool: expected a divisor of 34; got 3.",
+    "task=nmnist task.pool=3 task.path=x": "task.pool: expected one of 1, 2, 17, 34; got 3.",
     "lr=-1": "lr: expected a number above 0; got -1. Try lr=0.001.",
     "lr=nan": "lr: expected a number above 0; got nan. Try lr=0.001.",
     "dtype=float16": "dtype: expected one of float32, float64; got float16.",
