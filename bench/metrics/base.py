@@ -46,12 +46,10 @@ class Metric(abc.ABC):
     """One pass over a cell; built from its YAML's scalars.
 
     Attributes:
-        reads_clock: whether the times of the pass are results.
         disturbs_clock: whether the pass leaves the process in another state for those that follow;
-            it then waits until no clock is read any more.
+            it is then the last one.
     """
 
-    reads_clock = False
     disturbs_clock = False
 
     @abc.abstractmethod
@@ -64,9 +62,5 @@ class Metric(abc.ABC):
 
 
 def in_order(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
-    """The passes as asked, but those that disturb a clock after the last one that reads it."""
-    names = list(metrics)
-    last = max((i for i, name in enumerate(names) if metrics[name].reads_clock), default=-1)
-    waiting = [name for name in names[: last + 1] if metrics[name].disturbs_clock]
-    early = [name for name in names[: last + 1] if name not in waiting]
-    return {name: metrics[name] for name in [*early, *waiting, *names[last + 1 :]]}
+    """The passes as asked, but those that disturb a clock behind all others."""
+    return dict(sorted(metrics.items(), key=lambda item: item[1].disturbs_clock))

@@ -20,8 +20,6 @@ class Learning(Metric):
     trains without a part of the training data and evaluates on that part instead, to choose by.
     """
 
-    reads_clock = True
-
     # Mean training loss that time_to_target_s counts to; None for half of the first epoch's.
     target_loss: Positive | None = None
     # trial never looks at the test data, final once, after training.

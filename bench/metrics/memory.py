@@ -4,8 +4,6 @@ import ctypes
 import gc
 import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,8 @@ from bench.metrics.base import Metric, Run
 
 MIB = 2**20
 
-# Options of glibc's mallopt, and the largest value of the second.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST_THRESHOLD = -1, -3, 32 * MIB
+# Options of glibc's mallopt.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 REHEARSALS = 5
 
 # A peak may fall short of the temporaries by the larger of these, for pages and alignment.
@@ -86,19 +84,19 @@ def _peak_of_step(run: Run) -> tuple[int | None, str]:
 
     from bench.cell.stepper import timed
 
-    with _seen_by_the_kernel():
-        for _ in range(REHEARSALS):
-            # Copies and conversions compile small programs the first time, and every heap that a
-            # step's blocks are freed to gives its free top back.
-            timed(run.stepper, *_arguments(run))
-        baseline = _settled()
-        # Until the copies are made, what they are made from is held as well.
-        arguments = jax.block_until_ready(_arguments(run))
-        _settled()
-        # Resets the high-water mark to what is resident now; making the arguments held more.
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-        timed(run.stepper, *arguments)
-        return max(0, _status_bytes("VmHWM") - baseline), "VmHWM above VmRSS before the arguments"
+    _show_blocks_to_the_kernel()
+    for _ in range(REHEARSALS):
+        # Copies and conversions compile small programs the first time, and every heap that a
+        # step's blocks are freed to gives its free top back.
+        timed(run.stepper, *_arguments(run))
+    baseline = _settled()
+    # Until the copies are made, what they are made from is held as well.
+    arguments = jax.block_until_ready(_arguments(run))
+    _settled()
+    # Resets the high-water mark to what is resident now; making the arguments held more.
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    timed(run.stepper, *arguments)
+    return max(0, _status_bytes("VmHWM") - baseline), "VmHWM above VmRSS before the arguments"
 
 
 def _arguments(run: Run) -> tuple[Any, Any]:
@@ -122,8 +120,7 @@ def _settled() -> int:
     return _status_bytes("VmRSS")
 
 
-@contextmanager
-def _seen_by_the_kernel() -> Iterator[None]:
+def _show_blocks_to_the_kernel() -> None:
     """Has large blocks mapped, and free heap tops given back, so that no block reuses them unseen.
 
     ``malloc_trim`` alone leaves what is free at the top of the heaps of other threads, where a
@@ -132,9 +129,3 @@ def _seen_by_the_kernel() -> Iterator[None]:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: None)
     mallopt(M_MMAP_THRESHOLD, resource.getpagesize())
     mallopt(M_TRIM_THRESHOLD, 0)
-    try:
-        yield
-    finally:
-        # Where glibc's own adaptation ends up in a process that uses large arrays.
-        mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
-        mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_THRESHOLD)

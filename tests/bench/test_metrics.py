@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.cell.build import Rebuild, build, model_of, set_up
-from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
+from bench.cell.gradients import EXACT, cosine_and_error, float64_gradients
 from bench.cell.memory_estimate import peak_bytes
 from bench.command import cli
 from bench.instantiate import task_of
@@ -34,12 +34,18 @@ def built(*overrides: str, memory_bytes: int = 2**40) -> Run:
 
 
 def test_cosine_and_relative_error() -> None:
-    a, b = np.array([1.0, 0.0]), np.array([1.0, 1.0])
-    assert cosine(a, b) == pytest.approx(1 / math.sqrt(2))
-    assert cosine(a, 3 * a) == 1
-    assert relative_error(2 * b, b) == pytest.approx(1)
-    assert cosine(a, 0 * b) is None
-    assert relative_error(a, 0 * b) is None
+    def of(u: list[float], v: list[float]) -> tuple[float | None, float | None]:
+        # A weight of one number and one of the others; what only one side has does not count.
+        theirs, ours = ({"a": np.array(w[:1]), "b": np.array([w[1:]])} for w in (v, u))
+        return cosine_and_error(ours | {"c": np.ones(1)}, theirs)
+
+    assert of([1, 0, 0], [1, 1, 0]) == pytest.approx((1 / math.sqrt(2), 1 / math.sqrt(2)))
+    assert of([3, 0, 0], [1, 0, 0]) == (1, 2)
+    assert of([2, 2, 4], [1, 1, 2]) == pytest.approx((1, 1))
+    assert of([1, 0, 0], [0, 0, 0]) == (None, None)
+    assert of([0, 0, 0], [1, 0, 0]) == (None, 1)
+    one = {"a": np.ones(1), "b": np.ones(2)}
+    assert cosine_and_error({**one, "b": np.zeros(2)}, one, ["a"]) == (1, 0)
 
 
 def test_time_to_target_is_the_first_epoch_at_or_below() -> None:
@@ -113,13 +119,13 @@ def test_disagreement_of_memory_is_said(
 @pytest.mark.parametrize(
     ("asked", "runs"),
     [
-        ("memory timing work learning health", "timing work learning memory health"),
-        ("timing learning memory work", "timing learning memory work"),
-        ("work memory health", "work memory health"),
+        ("memory timing work learning health", "timing work learning health memory"),
+        ("timing learning work memory", "timing learning work memory"),
+        ("work memory health", "work health memory"),
         ("", ""),
     ],
 )
-def test_memory_waits_until_no_clock_is_read(asked: str, runs: str) -> None:
+def test_memory_waits_until_all_else_is_measured(asked: str, runs: str) -> None:
     every: dict[str, Metric] = {
         "memory": Memory(),
         "timing": Timing(),
@@ -194,10 +200,7 @@ def test_fidelity_is_that_of_the_updates_a_sequence_gets() -> None:
         {"update_every": 1},
         max_samples=4,
     )
-    names = sorted(exact)
-    every_2, every_4, traces, online = (
-        relative_error(joined(other, names), joined(exact, names)) for other in others
-    )
+    every_2, every_4, traces, online = (cosine_and_error(other, exact)[1] for other in others)
     assert every_2 > every_4 > 0.01
     assert traces > 0.01
     assert online == pytest.approx(traces, rel=1e-9)
@@ -207,10 +210,9 @@ def test_a_weight_without_gradient_is_told_from_one_that_needs_none() -> None:
     truth = {"a": np.ones(3), "b": np.ones(2), "idle": np.zeros(2)}
     theirs = {"a": np.array([1.0, 0.5, 1.0]), "b": np.zeros(2), "idle": np.zeros(2)}
     found = {
-        name: {
-            "cosine": cosine(theirs[name], truth[name]),
-            "rel_error": relative_error(theirs[name], truth[name]),
-        }
+        name: dict(
+            zip(("cosine", "rel_error"), cosine_and_error(theirs, truth, [name]), strict=True)
+        )
         for name in truth
     }
     assert without_gradient(found) == ["b"]
