@@ -10,30 +10,21 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from bench.cell.gradients import EXACT
 from bench.cell.statistics import ratio_interval
 from bench.cell.stepper import Stepper, stepper_of, timed
-from bench.config import Config
 from bench.metrics.base import Run
 
+COLUMNS = "time_vs_bptt", "time_vs_bptt_low", "time_vs_bptt_high"
 TURN_S = 0.005
 LEAST_ROUNDS = 12
 LOOK_AGAIN = 1.5
 # Longer where the interval stays wide: on a busy machine few steps are undisturbed.
 STRETCH = 3.0
-
-
-class Ratio(NamedTuple):
-    """A ratio, its 95 % interval, and the rounds it is from."""
-
-    value: float
-    low: float
-    high: float
-    rounds: int
 
 
 class Side:
@@ -64,9 +55,24 @@ def turn(step: Callable[[], float], turn_s: float) -> list[float]:
     return steps
 
 
-def is_bptt(config: Config) -> bool:
-    """Whether a cell is the BPTT that all others are compared with."""
-    return all(getattr(config, key) == value for key, value in EXACT.items())
+def against_bptt(run: Run, *, width: float, budget_s: float, least_s: float) -> dict[str, Any]:
+    """Parts of a record: the step's time over BPTT's, or a note why there is no such number.
+
+    The arguments are those of ``time_ratio``.
+    """
+    # Of BPTT itself, batched by hand.
+    if all(getattr(run.config, key) == value for key, value in EXACT.items()):
+        return {"metrics": dict.fromkeys(COLUMNS, 1.0)}
+    try:
+        other = bptt_stepper(run)
+        ratio, rounds = time_ratio(run, other, width=width, budget_s=budget_s, least_s=least_s)
+    except Exception as error:
+        # A cell is worth its own time where BPTT cannot be built, or does not fit.
+        words = " ".join(str(error).split()) or type(error).__name__
+        return {"note": f"not timed against BPTT: {words}"}
+    finally:
+        run.stepper.store(run.initial)
+    return {"metrics": {**dict(zip(COLUMNS, ratio, strict=True)), "paired_rounds": rounds}}
 
 
 def bptt_stepper(run: Run) -> Stepper:
@@ -88,8 +94,10 @@ def bptt_stepper(run: Run) -> Stepper:
     return stepper
 
 
-def time_ratio(run: Run, other: Stepper, *, width: float, budget_s: float, least_s: float) -> Ratio:
-    """Time of the cell's step over the other's.
+def time_ratio(
+    run: Run, other: Stepper, *, width: float, budget_s: float, least_s: float
+) -> tuple[tuple[float, float, float], int]:
+    """Time of the cell's step over the other's with its 95 % interval, and the rounds it is from.
 
     Sampling stops when the interval is a fraction ``width`` of the ratio wide, or after
     ``budget_s``; ``STRETCH`` times that where fewer than ``LEAST_ROUNDS`` rounds fit or the
@@ -113,4 +121,4 @@ def time_ratio(run: Run, other: Stepper, *, width: float, budget_s: float, least
             if wide <= width or (spent > budget_s and wide <= 2 * width):
                 break
             look = 1 + int(LOOK_AGAIN * round_)
-    return Ratio(*ratio_interval(*turns), rounds=round_)
+    return ratio_interval(*turns), round_

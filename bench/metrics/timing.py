@@ -12,6 +12,7 @@ from bench.cell.contention import Watch
 from bench.cell.statistics import low_quantile, median_interval, narrow_enough, steady
 from bench.cell.time_slices import TimeSlices
 from bench.metrics.base import Metric, Run
+from bench.sweep.record import merge
 
 BLOCK_STEPS = 3
 BLOCK_S = 0.1
@@ -26,8 +27,6 @@ class Timing(Metric):
 
     Each sample is one step, blocked on all of its outputs.
     """
-
-    reads_clock = True
 
     warmup_s: NotNegative = 5.0  # longest warm-up
     steady_within: NotNegative = 0.1  # two blocks agree when their medians differ by this fraction
@@ -46,9 +45,12 @@ class Timing(Metric):
     def measure(self, run: Run) -> dict[str, Any]:
         with TimeSlices() as turns:
             parts = self._alone(run, turns)
-        if self.against and not turns.granted:
-            self._pair(run, parts)
-        return parts
+        if self.against is None or turns.granted:
+            return parts
+        from bench.cell.pairs import against_bptt
+
+        rule = {"width": self.ci_width, "budget_s": self.budget_s, "least_s": self.least_s}
+        return merge(parts, against_bptt(run, **rule))
 
     def _alone(self, run: Run, turns: TimeSlices) -> dict[str, Any]:
         """The cell's own time, in turns with another process where somebody grants them."""
@@ -96,33 +98,6 @@ class Timing(Metric):
             "samples": {"step_time_ms": [1e3 * s for s in samples]},
             **watch.invalid(),
         }
-
-    def _pair(self, run: Run, parts: dict[str, Any]) -> None:
-        """Adds the ratio to BPTT's time, or a note why there is none."""
-        from bench.cell.pairs import bptt_stepper, is_bptt, time_ratio
-
-        ratio = (1.0, 1.0, 1.0)
-        if not is_bptt(run.config):
-            try:
-                found = time_ratio(
-                    run,
-                    bptt_stepper(run),
-                    width=self.ci_width,
-                    budget_s=self.budget_s,
-                    least_s=self.least_s,
-                )
-            except Exception as error:
-                # A cell is worth its own time where BPTT cannot be built, or does not fit.
-                words = " ".join(str(error).split()) or type(error).__name__
-                parts["note"] = f"not timed against BPTT: {words}"
-                return
-            finally:
-                run.stepper.store(run.initial)
-            ratio = found[:3]
-            parts["metrics"]["paired_rounds"] = found.rounds
-        parts["metrics"].update(
-            zip(("time_vs_bptt", "time_vs_bptt_low", "time_vs_bptt_high"), ratio, strict=True)
-        )
 
     def _warm_up(self, step: Clock, clock: Clock) -> tuple[list[float], bool]:
         """Seconds of each step, and whether they have settled."""
