@@ -68,6 +68,8 @@ class ModelTrainee(abc.ABC):
         self.model = model
         self.weights = model.states(brainstate.ParamState)
         self._config = config
+        # A single-sample call sees one of B sequences, and the loss is a mean over all of them.
+        self._share = 1.0 / config.batch_size if config.batching.mode == "single" else 1.0
         self._optimizer = getattr(braintools.optim, OPTIMIZERS[config.optimizer])(
             lr=config.lr, weight_decay=config.weight_decay
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bench.backends.base import Backend, ModelTrainee, StepResult, spiking_layers
@@ -36,25 +37,32 @@ class CoreTrainee(ModelTrainee):
     def __init__(self, model: Any, config: Config) -> None:
         super().__init__(model, config)
         self._mode = config.batching.mode
-        # A single-sample call sees one of B sequences, and the loss is a mean over all of them.
-        self._share = 1.0 / config.batch_size if self._mode == "single" else 1.0
 
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        return self._trained(xs, ys, self._optimizer, self._config.clip_norm)[1]
+        return self._trained(xs, ys, self._optimizer, self._config.clip_norm)
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         """That of all updates of a sequence together, had they left the weights as they are."""
+        import brainstate
+        import jax
+        import jax.numpy as jnp
+
         from bench.cell.trees import norm
 
-        total = Total(self.weights)
-        _, result = self._trained(xs, ys, total, None)
-        gradient = total.value()
-        return gradient, result._replace(grad_norm=norm(gradient))
+        weights = {path: state.value for path, state in self.weights.items()}
+        total = brainstate.ShortTermState(jax.tree.map(jnp.zeros_like, weights))
+
+        def add(gradient: dict[Any, Any]) -> None:
+            total.value = jax.tree.map(jnp.add, total.value, gradient)
+
+        # An optimizer that leaves the weights alone.
+        result = self._trained(xs, ys, SimpleNamespace(update=add), None)
+        return total.value, result._replace(grad_norm=norm(total.value))
 
     def _trained(
         self, xs: jax.Array, ys: jax.Array, optimizer: Any, clip_norm: float | None
-    ) -> tuple[dict[Any, Any], StepResult]:
-        """The gradient of the last update, and what was computed."""
+    ) -> StepResult:
+        """What was computed on the way to updates; the norm is that of the last one's gradient."""
         import core
         from bench.cell.trees import norm
 
@@ -72,7 +80,7 @@ class CoreTrainee(ModelTrainee):
             per_step_targets=per_step,
         )
         losses, right = result.aux
-        return result.grads, StepResult(losses, right, norm(result.grads))
+        return StepResult(losses, right, norm(result.grads))
 
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         import jax.numpy as jnp
@@ -129,29 +137,3 @@ class CoreTrainee(ModelTrainee):
         rates = [node.get_spike().mean(-1) for node in spiking_layers(self.model).values()]
         errors = [jnp.mean((rate - config.rate_target) ** 2) for rate in rates]
         return config.rate_penalty * sum(errors, 0.0)
-
-
-class Total:
-    """An optimizer that leaves the weights, by path, alone and adds up their gradients."""
-
-    def __init__(self, weights: Mapping[Any, Any]) -> None:
-        import brainstate
-        import jax
-        import jax.numpy as jnp
-
-        self._sums = {
-            path: brainstate.ShortTermState(jax.tree.map(jnp.zeros_like, weight.value))
-            for path, weight in weights.items()
-        }
-
-    def update(self, gradient: Mapping[Any, Any]) -> None:
-        """Adds the gradient of one update."""
-        import jax
-        import jax.numpy as jnp
-
-        for path, total in self._sums.items():
-            total.value = jax.tree.map(jnp.add, total.value, gradient[path])
-
-    def value(self) -> dict[Any, Any]:
-        """The sums, by path."""
-        return {path: total.value for path, total in self._sums.items()}

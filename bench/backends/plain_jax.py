@@ -146,8 +146,6 @@ class PlainJaxTrainee(ModelTrainee):
         import jax.numpy as jnp
 
         mode, mask = self._config.batching.mode, self.task.mask
-        # A single-sample call sees one of B sequences, and the loss is a mean over all of them.
-        share = 1.0 / self._config.batch_size if mode == "single" else 1.0
 
         def loss(params: Params) -> tuple[jax.Array, Any]:
             if mode == "vmap":
@@ -156,6 +154,7 @@ class PlainJaxTrainee(ModelTrainee):
             else:
                 losses, correct = self._run(params, xs, ys)
             weighted = losses if mask is None else losses * mask
+            share = self._share
             return share * weighted.sum(), (share * losses, share * correct)
 
         gradient, (losses, correct) = jax.grad(loss, has_aux=True)(self._params())
