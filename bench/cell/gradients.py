@@ -6,7 +6,7 @@ float32 gradient by 1e-4. In float64 both sides see the same spikes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,21 +57,21 @@ def float64_gradients(
         ]
 
 
-def cosine(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Cosine of the angle between two arrays taken as vectors; None when one is zero."""
-    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.vdot(a, b)) / norms if norms else None
+def cosine_and_error(
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], names: Iterable[str] = ()
+) -> tuple[float | None, float | None]:
+    """Cosine of the angle between two gradients, and the relative error of the first.
 
-
-def relative_error(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Norm of the difference over the norm of ``b``; None when ``b`` is zero."""
-    norm = float(np.linalg.norm(b))
-    return float(np.linalg.norm(a - b)) / norm if norm else None
-
-
-def joined(gradient: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
-    """The named gradients as one vector."""
-    return np.concatenate([gradient[name].ravel() for name in names])
+    That is the norm of the difference over the norm of ``theirs``. The named weights, or all of
+    ``theirs``, are taken as one vector; where such a norm is zero there is None.
+    """
+    names = list(names) or sorted(theirs)
+    a, b = (np.concatenate([each[name].ravel() for name in names]) for each in (ours, theirs))
+    size, norms = float(np.linalg.norm(b)), float(np.linalg.norm(a) * np.linalg.norm(b))
+    return (
+        float(np.vdot(a, b)) / norms if norms else None,
+        float(np.linalg.norm(a - b)) / size if size else None,
+    )
 
 
 def _gradient(

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import core
-from bench.cell.gradients import cosine, joined, relative_error
+from bench.cell.gradients import cosine_and_error
 from bench.cell.program import compilations
 from bench.cell.trees import flat
 from bench.errors import BadInput
@@ -47,14 +47,21 @@ class Broken(EtraceError):
 
 
 class Leaky(brainstate.nn.Module):
-    """``h = a h + tanh(W x)`` with a linear readout: recurrent in its element-wise decay alone."""
+    """``h = a h + W [x, tanh h]`` with a linear readout of ``tanh h``, h in mV.
 
-    unit: Any = 1.0
+    Unless it is ``recurrent``, W reads x alone, and h goes on in its element-wise decay only. With
+    ``units`` W is a quantity in volts and h one in millivolts, else both are numbers in mV.
+    """
 
-    def __init__(self, n_in: int, n_hidden: int, n_out: int) -> None:
+    def __init__(
+        self, n_in: int, n_hidden: int, n_out: int, recurrent: bool = True, units: bool = False
+    ) -> None:
         super().__init__()
-        self.n_hidden = n_hidden
-        self.linear = brainstate.nn.Linear(n_in, n_hidden)
+        self.n_hidden, self.recurrent, self.unit = n_hidden, recurrent, u.mV if units else 1.0
+        self.linear = brainstate.nn.Linear(n_in + n_hidden * recurrent, n_hidden)
+        if units:
+            weight = self.linear.weight
+            weight.value = jax.tree.map(lambda w: w * MV * u.volt, weight.value)
         self.readout = brainstate.nn.Linear(n_hidden, n_out)
 
     def init_state(self, batch_size: int | None = None, **_: object) -> None:
@@ -63,26 +70,12 @@ class Leaky(brainstate.nn.Module):
 
     def update(self, x: jax.Array) -> jax.Array:
         """One step: ``x`` [B, I] or [I] to logits [B, O] or [O]."""
-        self.h.value = 0.6 * self.h.value + jnp.tanh(self.linear(x))
-        return self.readout(self.h.value)
-
-
-class Membrane(Leaky):
-    """``h = a h + W [x, tanh h]`` with a linear readout of ``tanh h``, h in mV.
-
-    With units W is a quantity in volts and h one in millivolts, else both are numbers in mV.
-    """
-
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, units: bool = False) -> None:
-        super().__init__(n_in + n_hidden, n_hidden, n_out)
-        if units:
-            self.unit, weight = u.mV, self.linear.weight
-            weight.value = jax.tree.map(lambda w: w * MV * u.volt, weight.value)
-
-    def update(self, x: jax.Array) -> jax.Array:
-        x = jnp.concatenate([x, jnp.tanh(self.h.value / self.unit)], axis=-1)
-        self.h.value = 0.6 * self.h.value + self.linear(x)
+        own = [jnp.tanh(self.h.value / self.unit)] if self.recurrent else []
+        self.h.value = 0.6 * self.h.value + self.linear(jnp.concatenate([x, *own], axis=-1))
         return self.readout(jnp.tanh(self.h.value / self.unit))
+
+
+DECAYING = partial(Leaky, recurrent=False)
 
 
 class Subject:
@@ -103,7 +96,7 @@ class Subject:
         try:
             core.initialise(self.build(GRU), self.xs[0])
         except core.NotRepresentable:
-            return Membrane
+            return Leaky
         except Exception:
             pass  # each check says what is wrong
         return GRU
@@ -115,10 +108,17 @@ class Subject:
         return instantiate({**self.node, **changes}, made)
 
     def gradient(
-        self, algo: Any = None, *, xs: Any = None, of: Any = ONES, batching: str = "manual"
+        self,
+        network: Callable[..., Any] | None = None,
+        *,
+        xs: Any = None,
+        of: Any = ONES,
+        batching: str = "manual",
+        **changes: Any,
     ) -> dict[str, np.ndarray]:
-        """Gradients by weight, of the loss of each sample times ``of`` [B]."""
-        program = self.program(batching) if algo is None else _program(algo, batching)
+        """Gradients by weight, of the loss of each sample times ``of`` [B]; as of ``build``."""
+        usual = network is None and not changes
+        program = self.program(batching) if usual else _program(self.build(network, **changes))
         return flat(program(self.xs if xs is None else xs, self.ys, of))
 
     @property
@@ -128,7 +128,7 @@ class Subject:
 
     def bptt(self, network: Callable[..., Any] | None = None) -> dict[str, np.ndarray]:
         """BPTT's gradient of the same batch."""
-        return self.gradient(Subject({"_target_": "core.BPTT"}).build(network or self.network))
+        return Subject({"_target_": "core.BPTT"}).gradient(network or self.network)
 
 
 def _program(algo: Any, batching: str = "manual") -> Callable[..., Any]:
@@ -167,12 +167,8 @@ def batching(subject: Subject) -> str:
     single = subject.program("single")
     parts = [flat(single(subject.xs[:, b], subject.ys[b], ONES[b])) for b in range(BATCH)]
     singles = {name: np.sum([part[name] for part in parts], axis=0) for name in manual}
-    return "; ".join(
-        [
-            _same(subject.gradient(batching="vmap"), manual, "vmap and manual"),
-            _same(singles, manual, "singles and manual"),
-        ]
-    )
+    by_vmap = _same(subject.gradient(batching="vmap"), manual, "vmap and manual")
+    return f"{by_vmap}; {_same(singles, manual, 'singles and manual')}"
 
 
 def no_leak(subject: Subject) -> str:
@@ -193,13 +189,9 @@ def window_invariance(subject: Subject) -> str:
     takes = "window" in inspect.signature(type(algo).__init__).parameters
     if not (promised and takes) or subject.node.get("credit") == "window":
         return "not promised"
-    whole = subject.gradient(subject.build(window="sequence"))
+    whole = subject.gradient(window="sequence")
     for window in (1, N_STEPS - 2):
-        _same(
-            subject.gradient(subject.build(window=window)),
-            whole,
-            f"window={window} and window=sequence",
-        )
+        _same(subject.gradient(window=window), whole, f"window={window} and window=sequence")
     return f"windows of 1, {N_STEPS - 2} and {N_STEPS} steps agree"
 
 
@@ -215,17 +207,13 @@ def exactness(subject: Subject) -> str:
     if subject.node.get("credit") == "window" or truncates(algo):
         declared = ""
     ours, truth = subject.gradient(), subject.bptt()
-    near = cosine(joined(ours, sorted(truth)), joined(truth, sorted(truth)))
+    near, _ = cosine_and_error(ours, truth)
     words = f"cosine {near:.4f} {subject.on}" if near is not None else f"no gradient {subject.on}"
     if declared == "everywhere":
         return f"{_same(ours, truth, f'its gradient and BPTT {subject.on}')}; {words}"
     if declared == "element-wise":
-        same = _same(
-            subject.gradient(subject.build(Leaky)),
-            subject.bptt(Leaky),
-            "its gradient and BPTT where recurrence is element-wise",
-        )
-        return f"{same}; {words}"
+        what = "its gradient and BPTT where recurrence is element-wise"
+        return f"{_same(subject.gradient(DECAYING), subject.bptt(DECAYING), what)}; {words}"
     if declared:
         raise Broken(f"exact_on: expected everywhere or element-wise; got {declared!r}")
     return f"{words}; exact nowhere by declaration"
@@ -251,13 +239,9 @@ def no_recompilation(subject: Subject) -> str:
 
 
 def units(subject: Subject) -> str:
-    without = subject.gradient(subject.build(Membrane))
-    with_units = subject.gradient(subject.build(partial(Membrane, units=True)))
+    without, found = subject.gradient(Leaky), subject.gradient(partial(Leaky, units=True))
     # A loss changes 1000 times as much with a volt as with a millivolt.
-    scaled = {
-        name: value * MV if name.startswith("linear") else value
-        for name, value in with_units.items()
-    }
+    scaled = {name: g * MV if name.startswith("linear") else g for name, g in found.items()}
     return _same(scaled, without, "a network in volts and the same in numbers of millivolts")
 
 
@@ -311,10 +295,9 @@ def run(node: Mapping[str, Any], name: str) -> int:
 
 
 def _same(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], what: str) -> str:
-    names = sorted(theirs)
-    error = relative_error(joined(ours, names), joined(theirs, names))
+    _, error = cosine_and_error(ours, theirs)
     if error is None or not error <= TOLERANCE:
-        worst = max(names, key=lambda n: float(np.abs(ours[n] - theirs[n]).max()))
+        worst = max(sorted(theirs), key=lambda n: float(np.abs(ours[n] - theirs[n]).max()))
         raise Broken(
             f"{what} differ by {error if error is None else format(error, '.1e')} "
             f"(relative), most on {worst}"

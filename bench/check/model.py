@@ -16,7 +16,7 @@ import numpy as np
 
 import core
 from bench.cell.build import Rebuild, model_of, set_up
-from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
+from bench.cell.gradients import EXACT, cosine_and_error, float64_gradients
 from bench.errors import BadInput
 from bench.instantiate import task_of
 from bench.sweep.cell import Cell
@@ -45,7 +45,6 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
     represented = _graph(model, xs)
     build = Rebuild(replace(config, algo=EXACT["algo"]), task, weights)
     (exact,) = float64_gradients(build, (xs, ys), {}, max_samples=SAMPLES)
-    names = sorted(exact)
     print(f"\nGradients beside BPTT's, {SAMPLES} sequences of {type(task).__name__}, float64:")
     for algo, change in [(c.choices["algo"], {"algo": c.config.algo}) for c in others]:
         try:
@@ -54,9 +53,8 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
             # Somebody else's model or algorithm may raise anything; the others still say theirs.
             print(f"  {algo:20}refused: {' '.join(str(error).split()) or type(error).__name__}")
             continue
-        near = cosine(joined(found, names), joined(exact, names))
-        far = relative_error(joined(found, names), joined(exact, names))
-        silent = [n for n in names if exact[n].any() and not found[n].any()]
+        near, far = cosine_and_error(found, exact)
+        silent = [n for n in sorted(exact) if exact[n].any() and not found[n].any()]
         said = "no gradient" if near is None else f"cosine {near:.4f}"
         off = "" if far is None else f", relative error {far:.1e}"
         none = f", none for {', '.join(silent)}" if silent else ""

@@ -22,7 +22,7 @@ from bench.metrics.learning import Learning
 from bench.sweep.cell import Cell
 from bench.tasks.base import Batch, Task
 
-SECONDS, SAY_EVERY_S = 60.0, 5.0
+SECONDS = 60.0
 PATIENCE = 30  # epochs without a better one, after which a task that was learned is done
 LEARNED = 0.5  # of the way from guessing to the best score; below, it is only on its way
 
@@ -99,7 +99,8 @@ def _describe(task: Task, batch: Batch, test: Batch | None, split: Any) -> float
 
 def _learned(run: Run, guess: float, name: str) -> int:
     """Trains a GRU for a minute and says what it came to."""
-    started = said = time.monotonic()
+    print(f"training a GRU for {SECONDS:.0f} s at most ...", flush=True)
+    until = time.monotonic() + SECONDS
     answers = run.task.answers
     found: list[float] = []
     steps: list[int] = []
@@ -108,15 +109,11 @@ def _learned(run: Run, guess: float, name: str) -> int:
         return (max(found) - guess) / (1 - guess) if guess < 1 else 1.0
 
     def over(score: float, n: int) -> bool:
-        nonlocal said
         found.append(score)
         steps.append(n)
-        now = time.monotonic()
-        if now - said > SAY_EVERY_S:
-            said = now
-            print(f"epoch {len(found):4}  {answers.figure(score):>7} on held-out data", flush=True)
         idle = len(found) - 1 - found.index(max(found))
-        return now - started > SECONDS or (share() > LEARNED and (idle > PATIENCE or score == 1))
+        learned = share() > LEARNED and (idle > PATIENCE or score == 1)
+        return learned or time.monotonic() > until
 
     Learning(choose="trial" if run.task.split() else None).measure(run, over)
     best = max(found)

@@ -21,7 +21,7 @@ class Agreement(Metric):
     max_samples: Count = 8  # sequences of the first batch that are compared
 
     def measure(self, run: Run) -> dict[str, Any]:
-        from bench.cell.gradients import EXACT, float64_gradients, joined, relative_error
+        from bench.cell.gradients import EXACT, cosine_and_error, float64_gradients
 
         if run.choices["backend"] == "core":
             return {}
@@ -33,7 +33,7 @@ class Agreement(Metric):
         names = sorted(run.trainee.comparable(list(ours), run.batch[0]))
         if not names:
             return {"invalid": "no weight is trained by the same definition as the core's"}
-        error = relative_error(joined(theirs, names), joined(ours, names))
+        _, error = cosine_and_error(theirs, ours, names)
         others = sorted(set(ours) - set(names))
         words = [comparison.words, f"not compared: {', '.join(others)}" if others else ""]
         parts: dict[str, Any] = {

@@ -14,23 +14,17 @@ class Fidelity(Metric):
     max_samples: Count = 32  # sequences of the first batch that are compared
 
     def measure(self, run: Run) -> dict[str, Any]:
-        from bench.cell.gradients import EXACT, cosine, float64_gradients, joined, relative_error
+        from bench.cell.gradients import EXACT, cosine_and_error, float64_gradients
 
-        theirs, exact = float64_gradients(
+        ours, exact = float64_gradients(
             run.build, run.batch, {}, EXACT, max_samples=self.max_samples
         )
-        names = sorted(exact)
-        ours, truth = joined(theirs, names), joined(exact, names)
+        together, columns = cosine_and_error(ours, exact), ("grad_cosine", "grad_rel_error")
+        each = {name: cosine_and_error(ours, exact, [name]) for name in sorted(exact)}
         return {
-            "metrics": {
-                "grad_cosine": cosine(ours, truth),
-                "grad_rel_error": relative_error(ours, truth),
-            },
+            "metrics": dict(zip(columns, together, strict=True)),
             "fidelity": {
-                name: {
-                    "cosine": cosine(theirs[name], exact[name]),
-                    "rel_error": relative_error(theirs[name], exact[name]),
-                }
-                for name in names
+                name: {"cosine": cosine, "rel_error": error}
+                for name, (cosine, error) in each.items()
             },
         }

@@ -16,7 +16,7 @@ class Normalised(Leaky):
     """A recurrent state that is divided by its length: no element of it goes on by itself."""
 
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
-        super().__init__(n_in, n_hidden, n_out)
+        super().__init__(n_in, n_hidden, n_out, recurrent=False)
 
     def update(self, x: jax.Array) -> jax.Array:
         h = self.h.value + self.linear(x)
