@@ -71,24 +71,29 @@ class Task(abc.ABC):
 
 
 @dataclass(eq=False)
-class StoredTask(Task):
-    """Examples that are held in memory and come in another order every epoch.
-
-    A subclass is a dataclass with its own settings as further fields.
+class DataclassTask(Task):
+    """A task that is a dataclass; a subclass has its own settings as further fields.
 
     Args:
         n_steps: time steps, T.
         batch_size: sequences a batch, B.
-        seed: of the order.
+        seed: of what is random in training.
+    """
+
+    n_steps: int
+    batch_size: int
+    seed: int
+
+
+@dataclass(eq=False)
+class StoredTask(DataclassTask):
+    """Examples that are held in memory and come in another order every epoch.
 
     Attributes:
         data: by ``train`` and ``test``, examples [N, ...] and labels [N]; a subclass sets it, or
             has an ``examples`` of its own.
     """
 
-    n_steps: int
-    batch_size: int
-    seed: int
     data: dict[str, Batch] = field(init=False, repr=False)
 
     def examples(self, split: str) -> Batch:
@@ -133,22 +138,15 @@ class StoredTask(Task):
 
 
 @dataclass(eq=False)
-class DrawnTask(Task):
+class DrawnTask(DataclassTask):
     """Sequences that are drawn afresh for every batch.
 
-    A subclass is a dataclass with its own settings as further fields.
-
     Args:
-        n_steps: time steps, T.
-        batch_size: sequences a batch, B.
-        seed: of the sequences that are trained on.
+        n_steps, batch_size, seed: as of ``DataclassTask``.
         n_batches: fresh batches an epoch.
         n_test: held-out sequences, the same for every seed; None for none.
     """
 
-    n_steps: int
-    batch_size: int
-    seed: int
     n_batches: Count = 20
     n_test: Count | None = 512
 

@@ -6,16 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.bounds import Count
-from bench.tasks.base import Batch, Task
+from bench.tasks.base import Batch, DataclassTask
 
 
 @dataclass(eq=False)
-class RandomClassification(Task):
+class RandomClassification(DataclassTask):
     """One batch of uniform noise with random labels, the same every epoch."""
 
-    n_steps: int
-    batch_size: int
-    seed: int
     n_in: Count = 100  # inputs per step
     n_out: Count = 10  # classes
 
