@@ -34,7 +34,7 @@ from bench.duel.trees import Tree, checked_out
 from bench.errors import BadInput
 from bench.sweep import signals, sweep
 from bench.sweep.provenance import CACHE_VARIABLE
-from bench.sweep.record import write_json
+from bench.sweep.record import one_line, write_json
 
 SCHEMA = 1
 CELL_TIMEOUT_S, POLL_S = 900.0, 0.05
@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return duel(parse(arguments))
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk, a folder that is gone
+        print(f"error: the duel cannot go on: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as ended:
         print("interrupted: the pairs that finished are kept", file=sys.stderr)
@@ -219,7 +222,7 @@ def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
     write_json(folder / "duel.json", state)
     done = sweep.reports("duel", str(folder))
     if done.returncode not in (0, 1):
-        raise RuntimeError(f"no decision could be made:\n{done.stderr}")
+        raise OSError(f"no decision could be made ({one_line(done.stderr)})")
     decision: dict[str, Any] = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     return decision
 

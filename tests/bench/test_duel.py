@@ -12,6 +12,7 @@ import pytest
 from bench.duel import cli
 from bench.duel.trees import checked_out
 from bench.errors import BadInput
+from bench.sweep.record import write_json
 
 # Stands in for `python -m bench`: same arguments, same record, a planted time.
 PLANTED = """
@@ -166,6 +167,22 @@ def test_a_refusal_in_the_middle_keeps_the_pairs(
     assert "no such file any more" in capsys.readouterr().err
     state = json.loads((tmp_path / "duel" / "duel.json").read_text(encoding="utf-8"))
     assert len(state["pairs"]) >= 1
+
+
+def test_a_disk_that_fills_up_ends_a_duel_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, state: dict[str, list[object]]) -> None:
+        if state["pairs"]:
+            raise OSError(28, "No space left on device", str(path))
+        write_json(path, state)
+
+    monkeypatch.setattr(cli, "write_json", full)
+    tree = plant(tmp_path / "a", 1.0)
+    assert run(tmp_path, tree, tree) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: the duel cannot go on: [Errno 28] No space left on device")
+    assert said.count("\n") == 1
 
 
 def test_a_duel_of_an_experiment_is_refused(
