@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
 
     Args:
         folders: the sweeps; several merge into one report.
-        out: where to write; one sweep's own folder, or ``merged`` beside the first of several.
+        out: where to write; one sweep's own folder, or beside the first of several, by their names.
         others: modules with further plots.
 
     Raises:
@@ -36,8 +37,7 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
     """
     modules = [plots.plot_module(name) for name in dict.fromkeys(others)]
     sweeps = read_sweeps(folders)
-    first, *more = sweeps.folders
-    target = out or (first.resolve().parent / "merged" if more else first)
+    target = out or _place(sweeps.folders)
     study = Study(sweeps)
     drawn, missing = plots.make_all(study, modules)
     missing += [(name, f"its code runs only where it is named: add --plots {name}")
@@ -47,7 +47,14 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
         report = stage / "report"
         told = page.Context(study, [(plot, plot.save(report)) for plot in drawn], missing)
         for table in told.tables:
-            table.write(report)
+            (report / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
         (report / "report.md").write_text(page.markdown(told), encoding="utf-8")
         (report / "index.html").write_text(page.html(told), encoding="utf-8")
     return Built(target / "report" / "index.html", sweeps, page.answer(study.facts, study.contests))
+
+
+def _place(folders: Sequence[Path]) -> Path:
+    """A sweep's own folder; of several one beside the first that no others are merged into."""
+    first, *more = (folder.resolve() for folder in folders)
+    names = [os.path.relpath(folder, first.parent).replace(os.sep, "_") for folder in more]
+    return first.with_name("+".join([first.name, *names])) if more else folders[0]

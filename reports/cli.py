@@ -46,11 +46,9 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise  # nobody reads on: no fault of a path
     except OSError as error:
-        print(
-            f"reports: cannot write or read {error.filename or 'the output'}: {error.strerror}. "
-            "Check the path, its permissions and the space on the disk.",
-            file=sys.stderr,
-        )
+        where = error.filename or "the output"
+        print(f"reports: cannot write or read {where}: {error.strerror}. Check the path, its "
+              "permissions and the space on the disk.", file=sys.stderr)  # fmt: skip
     return 2
 
 
@@ -106,10 +104,9 @@ def duel(chosen: Namespace) -> int:
     Reads duel.json; writes verdict.json for programs, .txt and .md for people. Exit status: 0 when
     nothing got slower or the data cannot tell, 1 when something did.
     """
-    from reports.duel import as_markdown, as_text
+    from reports.duel import as_markdown, as_text, decide
     from reports.output import tell
     from reports.records.read import read_json
-    from reports.sequential import decide
 
     file: Path = chosen.folder / "duel.json"
     try:
@@ -144,16 +141,15 @@ def table(chosen: Namespace) -> int:
 
     Settings that were pooled are named on standard error.
     """
-    from reports import tables
+    from reports.pivot import FORMATS, pivot
     from reports.records import frame
 
-    rows, values = _names(chosen.rows), _names(chosen.values)
-    cols = _names("" if "algo" in rows else "algo") if chosen.cols is None else _names(chosen.cols)
+    cols = ["algo"] * ("algo" not in chosen.rows) if chosen.cols is None else chosen.cols
     found = frame(_left_out(read_sweeps(chosen.folders)).records)
-    made = tables.pivot(found, rows, cols, values, chosen.intervals)
+    made = pivot(found, chosen.rows, cols, chosen.values, chosen.intervals)
     if made.pooled:
         print(f"reports: medians over different {', '.join(made.pooled)}", file=sys.stderr)
-    print(tables.FORMATS[chosen.format](made), end="")
+    print(FORMATS[chosen.format](made), end="")
     return 0
 
 
@@ -164,19 +160,17 @@ def _left_out(sweeps: Sweeps) -> Sweeps:
     return sweeps
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 _FOLDERS = {"folders": {"nargs": "+", "type": Path, "metavar": "DIR", "help": "a sweep's folder"}}
 _SIDE = {"type": Path, "help": "a sweep's folder or a results.parquet"}
+_LIST: dict[str, Any] = {"metavar": "A,B", "type": lambda text: [
+    name.strip() for name in text.split(",") if name.strip()]}  # fmt: skip
 
 # name -> (what runs, its arguments as argparse takes them)
 COMMANDS: dict[str, tuple[Callable[[Namespace], int], dict[str, dict[str, Any]]]] = {
     "report": (report, {
         **_FOLDERS,
-        "--out": {"type": Path, "help": "where to write (default: the sweep's own folder, or "
-                                        "`merged` beside the first of several)"},
+        "--out": {"type": Path, "help": "where to write (default: the sweep's own folder, or, "
+                                        "of several, one of their names beside the first)"},
         "--plots": {"nargs": "+", "default": [], "metavar": "MODULE", "help": "further plots: "
                     "modules with ORDER, TITLE and make(study), as `import` finds them"},
     }),
@@ -199,11 +193,11 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], dict[str, dict[str, Any]]]
     }),
     "table": (table, {
         **_FOLDERS,
-        "--rows": {"default": "n_hidden", "metavar": "A,B", "help": "columns of the results whose "
-                   "values are the rows, such as n_hidden,batching (default: %(default)s)"},
-        "--cols": {"metavar": "A,B", "help": "columns whose values are the columns "
-                   "(default: algo, and none where that is a row)"},
-        "--values": {"default": "step_time_ms", "metavar": "A,B",
+        "--rows": {**_LIST, "default": "n_hidden", "help": "columns whose values are the rows, "
+                   "such as n_hidden,batching (default: %(default)s)"},
+        "--cols": {**_LIST, "help": "columns whose values are the columns (default: algo, and none "
+                   "where that is a row)"},
+        "--values": {**_LIST, "default": "step_time_ms",
                      "help": "the metrics in the cells (default: %(default)s)"},
         "--intervals": {"action": "store_true", "help": "with 95 %% intervals from three "
                         "processes (or seeds) on; of two with both values"},

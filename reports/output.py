@@ -19,13 +19,10 @@ PAGE = "report/index.html"
 
 @contextlib.contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """A folder to write into; when the block ends, its files take their places in ``target``.
+    """A folder to write into; when the block ends, its files take their places in `target`.
 
     Each file is replaced as a whole, the page last; links are replaced, never followed. Files of an
     earlier report that this one lacks go.
-
-    Args:
-        target: where the files go; made if missing.
 
     Raises:
         InputError: when a file would replace one that no report wrote.
@@ -38,33 +35,32 @@ def staged(target: Path) -> Iterator[Path]:
         _publish(stage, target)
 
 
-@contextlib.contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A path beside `file` that takes its place when complete; a link there is not followed."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def tell(text: str, file: Path | None) -> None:
-    """Text to a file whose folder is made if missing, or to standard output."""
+    """Text to a file, whole and in place of a link, its folder made if missing; or to standard
+    output.
+    """
     if file is None:
         print(text, end="")
     elif file.exists() and not file.is_file():  # a device or a pipe is written to
         file.write_text(text, encoding="utf-8")
     else:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as part:
+        part = file.with_name(f".{file.name}.{os.getpid()}.part")
+        try:
             part.write_text(text, encoding="utf-8")
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _publish(stage: Path, target: Path) -> None:
     names = sorted((str(path.relative_to(stage)) for path in stage.rglob("*") if path.is_file()),
                    key=lambda name: (name == PAGE, name))  # fmt: skip
-    with _alone(target / "report"):
+    folder = os.open(target / "report", os.O_RDONLY)
+    try:
+        # Reports that are written to one place at once wait for each other.
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
         written = _written(target / MANIFEST)
         foreign = [n for n in names if n not in written and os.path.lexists(target / n)]
         if foreign:
@@ -79,18 +75,8 @@ def _publish(stage: Path, target: Path) -> None:
             if (target / name).is_file() and not (target / name).is_symlink():
                 (target / name).unlink(missing_ok=True)
         tell(json.dumps(names), target / MANIFEST)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Reports that are written to one place at once wait for each other."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
     finally:
-        os.close(descriptor)
+        os.close(folder)
 
 
 def _written(manifest: Path) -> set[str]:

@@ -1,8 +1,4 @@
-"""Statistics of comparisons: pure functions of numbers, without I/O or a clock.
-
-Times are compared by their logarithms, so that a ratio and its inverse weigh the same, and the unit
-is always the process (or the seed), never a sample inside of one.
-"""
+"""Statistics of comparisons; their unit is the process or the seed, never a sample inside one."""
 
 from __future__ import annotations
 
@@ -17,6 +13,7 @@ from scipy import special, stats
 
 ALPHA = 0.05
 LEAST = 3  # values that say something of their own spread
+Z95 = 1.96  # standard errors to either end of a 95 % interval
 OWN, RANGE, STUDENT = "within one process", "min to max", "95 %"
 
 
@@ -28,12 +25,16 @@ class Interval(NamedTuple):
     high: float = math.nan
     kind: str = ""  # what the ends are: "within one process", "min to max", "95 %", or ""
 
+    @property
+    def error(self) -> float:
+        """The standard error of its logarithm, by its ends; 0 where they are not known."""
+        return math.log(self.high / self.low) / (2 * Z95) if self.low > 0 else 0.0
+
 
 def interval(
-    values: ArrayLike,
-    own: tuple[float, float] = (math.nan, math.nan),
+    values: ArrayLike, own: tuple[float, float] = (math.nan, math.nan),
     bounds: tuple[float, float] | None = None,
-) -> Interval:
+) -> Interval:  # fmt: skip
     """What several processes or seeds say of one number.
 
     One value has only its own spread; of two the two are told; from three on it is Student's 95 %
@@ -98,12 +99,9 @@ class Welch(NamedTuple):
 
 
 def behind(
-    values: Mapping[str, Mapping[Hashable, float]],
-    best: str,
-    paired: bool = True,
-    least: float = 0.0,
-    own: Mapping[str, float] | None = None,
-) -> dict[str, float]:
+    values: Mapping[str, Mapping[Hashable, float]], best: str, paired: bool = True,
+    least: float = 0.0, own: Mapping[str, float] | None = None,
+) -> dict[str, float]:  # fmt: skip
     """p of "this way is as good as the best" for every other way; NaN below three seeds.
 
     By Tukey's studentised range, which corrects over all pairs of ways, so that picking the best

@@ -1,191 +1,139 @@
-"""Tables of a paper: any metrics over any settings, as Markdown, LaTeX or CSV.
-
-A row is there for every value of its settings, also where a column does not apply to it or where
-nothing could be measured: then the cell says what happened instead.
-"""
+"""Figures with their intervals in words, and tables of them."""
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
-from reports.errors import InputError
-from reports.records.columns import BOUNDS, NAMES, SEEDED, WAYS, describe, heading
-from reports.records.settings import labels, varying_within, whole
-from reports.stats import RANGE, STUDENT, Interval, interval, own_ends
-from reports.text import short, table
-
-NOTHING = "–"
+from reports.stats import OWN, RANGE, Interval
+from reports.text import escape_markdown, plural, short
 
 
-class Pivot(NamedTuple):
-    """Some metrics over two sets of settings.
+def figure(value: Interval | None) -> str:
+    """ "3.1 (3.0 to 3.2)"; of two values both; of one process that alone. None is a dash."""
+    if value is None or value.kind == OWN:
+        return short(value and value.centre)
+    return between(value)
 
-    Attributes:
-        cells: a row for the values of the settings down the side, a column for a metric and the
-            values of those along the top; each cell a median with its interval, or words where
-            nothing was measured.
-        pooled: settings that differ inside of a cell, so that its median is over several of them.
-        intervals: whether intervals are shown.
-    """
 
+def between(value: Interval) -> str:
+    """A figure with its interval, whatever that is of."""
+    ends = short(value.low), short(value.high)
+    known = value.low == value.low and ends[0] != ends[1]
+    return f"{short(value.centre)} ({ends[0]} to {ends[1]})" if known else short(value.centre)
+
+
+def kind(value: Interval | None, n: int, of: str, more: str = "") -> str:
+    """What the interval of a figure is, in words."""
+    count = plural(n, of, more)
+    if value is None or value.low != value.low:
+        return count if value else ""
+    if value.kind == OWN:
+        return f"{count}; {short(value.low)} to {short(value.high)} within it (95 %)"
+    return f"{count}, {RANGE if value.kind == RANGE else '95 % interval'}"
+
+
+def change(ratio: Interval) -> str:
+    """A ratio of times in words: "25 % slower (20 to 30 %)", "3.2 × the time (3.1 to 3.3)"."""
+    at = ratio.centre
+    if not 0.5 < at < 2:
+        first, *rest = between(ratio).split(" ", 1)
+        return " ".join([first, "× the time", *rest])
+    sign = 1 if at > 1 else -1
+    low, high = sorted(100 * sign * (end - 1) for end in (ratio.low, ratio.high))
+    span = f" ({low:.0f} to {high:.0f} %)" if low == low else ""
+    return f"{100 * abs(at - 1):.0f} % {'slower' if at > 1 else 'faster'}{span}"
+
+
+def probability(p: float) -> str:
+    """ "p = 0.012", "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def listed(names: Sequence[str], word: str = "and", most: int = 4) -> str:
+    """ "a, b and c"; of many the first and how many more there are."""
+    names = list(names)
+    if len(names) > most + 1:
+        return f"{', '.join(names[:most])} {word} {len(names) - most} more"
+    return f" {word} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+class Cell(str):
+    """A text, with what shows when the pointer rests on it, how it is marked, and its number."""
+
+    tip: str
+    mark: str
+    value: Interval | None
+
+    def __new__(
+        cls, text: str, tip: str = "", mark: str = "", value: Interval | None = None
+    ) -> Cell:
+        made = super().__new__(cls, text)
+        made.tip, made.mark, made.value = tip, mark, value
+        return made
+
+
+def shown(
+    value: Interval | float | None, tip: str = "", after: str = "", own: bool = False
+) -> Cell:
+    """A figure with its interval, that of a single process only where `own` is set."""
+    if not isinstance(value, Interval):
+        value = Interval(math.nan if value is None else float(value))
+    if value.kind == OWN and not own:
+        value = Interval(value.centre)
+    return Cell(between(value) + after * (value.centre == value.centre), tip, value=value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells under their heads; `notes` stand below."""
+
+    name: str
+    title: str
     cells: pd.DataFrame
-    pooled: list[str]
-    intervals: bool
+    notes: Sequence[str] = ()
 
-    def texts(self) -> pd.DataFrame:
-        def text(cell: Interval | str) -> str:
-            if isinstance(cell, str):
-                return cell
-            between = self.intervals and cell.kind in (RANGE, STUDENT)
-            ends = f" [{short(cell.low)}, {short(cell.high)}]" if between else ""
-            return short(cell.centre) + ends
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers and their intervals alone, to be set flush right."""
+        return [all(cell.value for cell in cells) for _, cells in self.cells.items()]
 
-        return self.cells.map(text)
+    def csv(self) -> str:
+        """Numbers with all their digits, the ends of intervals in columns beside them."""
+        data = {}
+        for head, cells in self.cells.items():
+            data[head] = [cell.value.centre if cell.value else cell for cell in cells]
+            ends = [cell.value or Interval(math.nan) for cell in cells]
+            if any(end.low == end.low for end in ends):
+                data |= {f"{head}_lo": [e.low for e in ends], f"{head}_hi": [e.high for e in ends]}
+        return pd.DataFrame(data).to_csv(index=False)
 
-
-def pivot(
-    table: pd.DataFrame, rows: Sequence[str], cols: Sequence[str], values: Sequence[str],
-    intervals: bool = False,
-) -> Pivot:  # fmt: skip
-    """Medians of metrics over the ok cells of a results table.
-
-    Raises:
-        InputError: no column, one that the table lacks or that is asked for twice, a metric that no
-            row has, or intervals over cells with different settings.
-    """
-    for what, names in (("rows", rows), ("values", values)):
-        if not names:
-            raise InputError(f"at least one column as {what}", "none", f"Leave --{what} out for "
-                             "the one it has by itself.")  # fmt: skip
-    asked = [*rows, *cols, *values]
-    for name in asked:
-        if name not in table.columns:
-            close = difflib.get_close_matches(name, map(str, table.columns), n=3, cutoff=0.4)
-            raise InputError("a column of the results", repr(name),
-                             f"Close to it: {', '.join(close) or 'none'}.")  # fmt: skip
-    if twice := sorted({name for name in asked if asked.count(name) > 1}):
-        raise InputError("different columns as rows, as columns and as values",
-                         f"{', '.join(twice)} twice", "Choose another.")  # fmt: skip
-    ok = table["status"].eq("ok")
-    numbers = table[list(values)].apply(pd.to_numeric, errors="coerce").astype("float64")
-    for name in values:
-        if not (ok & numbers[name].notna()).any():
-            raise InputError(f"ok rows with a number in {name!r}", "none",
-                             "Choose another, or run cells that record it.")  # fmt: skip
-    pooled = [c for c in varying_within(table[ok], [*rows, *cols]) if not c.endswith("._target_")]
-    if intervals and pooled:
-        raise InputError(
-            "rows and columns that tell all cells apart, where intervals are asked for",
-            f"different {', '.join(pooled)} inside of one",
-            f"Add --rows {','.join([*rows, *pooled])}.")  # fmt: skip
-    keys = [_texts(table[name]) for name in (*rows, *cols)]
-    groups = table.assign(**numbers).groupby(keys, observed=True)
-    cells = pd.concat({metric: groups.apply(_cell, metric) for metric in values}, axis=1)
-    if cols:
-        cells = cells.unstack(list(cols))
-    else:
-        cells.columns = pd.MultiIndex.from_product([values])
-    return Pivot(cells.astype(object).fillna(NOTHING), pooled, intervals)
+    def markdown(self) -> Markup:
+        """A GitHub table."""
+        return Markup(table([*self.cells], self.cells.to_numpy().tolist(), self.numeric))
 
 
-def _texts(column: pd.Series) -> pd.Series:
-    """Values with the digits that keep them apart; numbers by size before words, null last."""
-    values = sorted(column.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
-    texts = labels(values) | {"": NOTHING}
-    order = [*(texts[whole(value)] for value in values), NOTHING]
-    told = [texts[whole(value)] for value in column.tolist()]
-    return pd.Series(pd.Categorical(told, order, ordered=True), column.index, name=column.name)
+def tabulate(
+    name: str, title: str, rows: Iterable[dict[str, str]], notes: Sequence[str] = ()
+) -> Table:
+    """A table of rows (head -> text or Cell) without the columns that say nothing in any."""
+    cells = pd.DataFrame([{head: c if isinstance(c, Cell) else Cell(c) for head, c in row.items()}
+                          for row in rows], dtype=object)  # fmt: skip
+    empty = [head for head in cells.columns[1:] if cells[head].isin(["", "–"]).all()]
+    return Table(name, title, cells.drop(columns=empty), notes)
 
 
-def _cell(group: pd.DataFrame, metric: str) -> Interval | str:
-    ok = group[group["status"].eq("ok") & group[metric].notna()]
-    if ok.empty:
-        failed = sorted(set(group["status"]) - {"ok"})
-        return ", ".join(failed) or NOTHING
-    # What is seeded is the same in every repeat of a seed.
-    units = ok.drop_duplicates("seed") if metric in SEEDED else ok
-    bracket = interval(units[metric], own_ends(units, metric), BOUNDS.get(metric))
-    return bracket._replace(centre=float(ok[metric].median()))
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[bool] = ()) -> str:
+    """A table in Markdown, its cells escaped, what is marked as the start in bold."""
 
+    def text(cell: str) -> str:
+        bold = "**" * (getattr(cell, "mark", "") == "start")
+        return bold + escape_markdown(cell) + bold
 
-def _heads(columns: pd.MultiIndex) -> list[str]:
-    """One text for each column, with the metric where it is not the same for all."""
-    metrics = columns.get_level_values(0).nunique() > 1
-    return [" ".join([" · ".join(key), *([metric] if metrics or not key else [])]).strip()
-            for metric, *key in columns]  # fmt: skip
-
-
-def to_csv(made: Pivot) -> str:
-    """Plain numbers, with the ends of intervals beside them where they are asked for."""
-    parts = {"centre": "", "low": "_lo", "high": "_hi"} if made.intervals else {"centre": ""}
-    data = {name + end: [getattr(cell, part, None) for cell in made.cells.iloc[:, i]]
-            for i, name in enumerate(_heads(made.cells.columns))
-            for part, end in parts.items()}  # fmt: skip
-    return pd.DataFrame(data, index=made.cells.index).to_csv()
-
-
-def to_markdown(made: Pivot) -> str:
-    """A GitHub table; pipes in names are escaped."""
-    texts = made.texts().rename(columns=heading, level=0)
-    keys = made.cells.index.to_frame().astype(str).to_numpy().tolist()
-    body = [[*key, *row] for key, row in zip(keys, texts.to_numpy().tolist(), strict=True)]
-    n, head = texts.index.nlevels, [*texts.index.names, *_heads(texts.columns)]
-    return table(head, body, right=range(n, len(head))) + "\n"
-
-
-def to_latex(made: Pivot) -> str:
-    r"""A booktabs table: units in its heads, the best way in bold, a caption, a label."""
-    metrics = [describe(v) for v in made.cells.columns.get_level_values(0).unique()]
-    texts, n = made.texts(), made.cells.index.nlevels
-    texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
-    names = [describe(name).title for name in texts.index.names]
-    ends = " with 95 % intervals (from three processes; of two both)" if made.intervals else ""
-    caption = f"Median {', '.join(m.title for m in metrics)}{ends} by {', '.join(names)}."
-    if texts.columns.nlevels == 1:
-        texts.columns = texts.columns.get_level_values(0)
-    style = texts.rename_axis(index=names, columns=[None] * texts.columns.nlevels).style
-    style.format(escape="latex").apply(lambda _: _bold(made.cells).to_numpy(), axis=None)
-    for axis in (0, 1):
-        style.format_index(escape="latex", axis=axis)
-    style.format_index_names(escape="latex", axis=0)
-    lines = style.to_latex(
-        hrules=True, sparse_index=False, position_float="centering", multicol_align="c",
-        column_format="l" * n + "r" * texts.shape[1], caption=caption.replace("%", r"\%"),
-        label="tab:" + "-".join(m.name.replace("_", "-") for m in metrics),
-    ).splitlines()  # fmt: skip
-    # The names of the rows stand in a line of their own; a paper has them beside the heads.
-    at = lines.index(r"\midrule")
-    top, below = lines[at - 2].split(" & "), lines[at - 1].split(" & ")
-    lines[at - 2 : at] = [" & ".join([*below[:n], *top[n:]])]
-    return "\n".join(lines) + "\n"
-
-
-def _bold(cells: pd.DataFrame) -> pd.DataFrame:
-    """How the best figures are marked, where there are several to choose: the best of the ways that
-    have all else in common; of each row where no way is named.
-    """
-    named = {*cells.index.names, *cells.columns.names}
-    apart = WAYS if named.intersection(WAYS) else cells.columns.names[1:]
-
-    def shared(keys: pd.MultiIndex) -> list[tuple[str, ...]]:
-        held = [i for i, name in enumerate(keys.names) if name not in apart]
-        return [tuple(key[i] for i in held) for key in keys.to_frame().to_numpy()]
-
-    sign = {"high": 1.0, "low": -1.0, "": math.nan}
-    signs = [sign[describe(metric).better] for metric in cells.columns.get_level_values(0)]
-    shown = cells.map(lambda c: float(short(c.centre)) if isinstance(c, Interval) else math.nan)
-    merit = pd.Series((shown.to_numpy(float) * signs).ravel())
-    groups = [repr((row, col)) for row in shared(cells.index) for col in shared(cells.columns)]
-    rivals = merit.groupby(groups)
-    best = merit.eq(rivals.transform("max")) & rivals.transform("count").gt(1)
-    marks = np.where(best.to_numpy().reshape(cells.shape), "textbf:--rwrap;", "")
-    return pd.DataFrame(marks, cells.index, cells.columns)
-
-
-FORMATS = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv}
+    rule = ["---:" if number else "---" for number in right or [False] * len(head)]
+    lines = [map(escape_markdown, head), rule, *(map(text, row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

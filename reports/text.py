@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -43,13 +42,6 @@ def escape_markdown(value: Any) -> str:
     for mark, safe in _MARKDOWN.items():
         text = text.replace(mark, safe)
     return text
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
-    """A table; `right` columns are flush right."""
-    rule = ["---:" if i in right else "---" for i in range(len(head))]
-    body = [[escape_markdown(cell) for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(r)} |" for r in [[*map(escape_markdown, head)], rule, *body])
 
 
 @cache

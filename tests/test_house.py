@@ -54,7 +54,7 @@ PLUGIN_FOLDERS = {
     "bench/backends": {"base"},
     "bench/launchers": {"base"},
     "bench/metrics": {"base"},
-    "reports/plots": {"base", "svg", "style"},
+    "reports/plots": {"base", "style"},
 }
 
 # Who runs a folder of bench. The process that a person starts answers quickly and never holds a JAX

@@ -18,19 +18,14 @@ REPEATS = 10
 
 @dataclass(frozen=True)
 class Exact:
-    """How one metric is compared.
-
-    Args:
-        better: which way is an improvement; None: any change is an alarm.
-        relative, absolute: how far apart two values may be and still be the same; one is enough.
-        processor: whether another one may rightly give another value (rounding, vector width).
-    """
+    """How one metric is compared."""
 
     metric: str
-    better: Literal["low", "high"] | None
+    better: Literal["low", "high"] | None  # an improvement; None: any change is an alarm
+    # How far apart two values may be and still be the same; one is enough.
     relative: float = 0.0
     absolute: float = 0.0
-    processor: bool = False
+    processor: bool = False  # another one may rightly give another value (rounding, vector width)
 
 
 GATES = (

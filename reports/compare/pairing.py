@@ -159,13 +159,14 @@ def pair(base: pd.DataFrame, head: pd.DataFrame) -> tuple[list[Cell], list[str]]
     if not any(len(cell.base) and len(cell.head) for cell in cells):
         apart = [c.removeprefix("cfg.") for c in by
                  if {*map(whole, base[c])}.isdisjoint(map(whole, head[c]))]  # fmt: skip
-        raise InputError(
-            "two sweeps with cells in common",
-            f"sweeps that share none of their {sum(len(cell.base) > 0 for cell in cells)} and "
-            f"{sum(len(cell.head) > 0 for cell in cells)} cells"
-            + (f", for they differ in {', '.join(apart)}" if apart else ""),
-            "Run the same KEY=VALUE settings on both.",
-        )
+        counts = [
+            sum(len(side) > 0 for side in some)
+            for some in zip(*((cell.base, cell.head) for cell in cells), strict=True)
+        ]
+        why = f", for they differ in {', '.join(apart)}" if apart else ""
+        raise InputError("two sweeps with cells in common",
+                         f"sweeps that share none of their {counts[0]} and {counts[1]} cells{why}",
+                         "Run the same KEY=VALUE settings on both.")  # fmt: skip
     return cells, notes
 
 

@@ -21,29 +21,21 @@ _HEAD = ["cell", "metric", "base", "head", "change", "95 % interval", "could hav
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one cell on both sides: the medians, and the verdict with its reason.
-
-    Args:
-        gate: digit by digit, or by the statistics of a clock.
-        change: head / base - 1; `low` and `high` are its 95 % interval.
-        p: of "no further than the bar in this direction", by Holm over all measured lines.
-        detectable: the smallest change for the worse that these processes show in 80 of 100 cases.
-        keys: records behind it, base's then head's.
-    """
+    """One metric of one cell on both sides: the medians, and the verdict with its reason."""
 
     cell: str
     metric: str
-    gate: Literal["exact", "measured"]
+    gate: Literal["exact", "measured"]  # digit by digit, or by the statistics of a clock
     verdict: Verdict
     base: float | None
     head: float | None
-    change: float | None = None
-    low: float | None = None
+    change: float | None = None  # head / base - 1
+    low: float | None = None  # of its 95 % interval
     high: float | None = None
-    p: float | None = None
-    detectable: float | None = None
+    p: float | None = None  # of "no further than the bar in this direction", by Holm over all lines
+    detectable: float | None = None  # the smallest change for the worse that 80 of 100 cases show
     note: str = ""
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()  # of the records behind it, base's then head's
 
     @property
     def alarm(self) -> bool:

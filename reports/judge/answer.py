@@ -88,9 +88,11 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
     left = as_fast = as_fast or [min(able, key=lambda w: (w.ms, w.place))]
     decided: list[Decided] = []
     for name, (value, equal_to) in _ties(memory, metric).items():
-        told = [value(w) for w in left if not math.isnan(value(w))]
-        fewer = [w for w in left if told and value(w) <= equal_to(min(told))] or left
-        if len(fewer) < len(left):
+        told = [value(w) for w in left]
+        # What is not known of all of them chooses none.
+        known = not any(map(math.isnan, told))
+        fewer = [w for w, x in zip(left, told, strict=True) if known and x <= equal_to(min(told))]
+        if 0 < len(fewer) < len(left):
             left = fewer
             decided.append(name)
     start, *equal = sorted(left, key=lambda w: w.place)
@@ -101,19 +103,14 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
     lean = [w for w in others if not why[w.name] and w.mib < MUCH_LESS * start.mib]
     kind: Kind = "only one ran" if len(ways) > 1 else "one way"
     return Answer(
-        kind="start" if others else kind,
-        basis=basis,
-        start=start,
-        equal=tuple(equal),
-        tied=tuple(tied),
-        decided=tuple(decided),
-        why=why,
-        order=orders,
-        ratio={w.name: cost.ratio(w.time, start.time, noise) for w in others},  # type: ignore[arg-type]
+        kind="start" if others else kind, basis=basis, start=start, equal=tuple(equal),
+        tied=tuple(tied), decided=tuple(decided), why=why, order=orders,
+        ratio={w.name: cost.ratio(w.time, start.time, noise)  # type: ignore[arg-type]
+               for w in others},
         faster=min(faster, key=lambda w: (w.ms, w.place), default=None),
         lean=min(lean, key=lambda w: (w.mib, w.ms, w.place), default=None),
         uncompared=tuple(w for w in tied if orders[w.name] == "not compared"),
-    )
+    )  # fmt: skip
 
 
 def _why_not(way: Way, basis: Basis) -> str:

@@ -65,14 +65,9 @@ class Answered(NamedTuple):
 
 
 def grows(
-    facts: Facts,
-    settings: Sequence[Setting],
-    ways: pd.DataFrame,
-    metric: str,
-    size: str,
-    algos: Sequence[str],
-    batching: str = "",
-) -> Finding | None:
+    facts: Facts, settings: Sequence[Setting], ways: pd.DataFrame,
+    metric: str, size: str, algos: Sequence[str], batching: str = "",
+) -> Finding | None:  # fmt: skip
     """A metric of each of these algorithms (of all, where none is named) grows with a size as
     theory says.
     """
@@ -100,17 +95,10 @@ def grows(
 
 
 def compares(
-    facts: Facts,
-    settings: Sequence[Setting],
-    ways: pd.DataFrame,
-    what: str,
-    bar: float,
-    words: str,
-    of: str,
-    to: str = "",
-    same: Sequence[str] = ("batching", "updates"),
-    below: bool = False,
-) -> Finding | None:
+    facts: Facts, settings: Sequence[Setting], ways: pd.DataFrame,
+    what: str, bar: float, words: str, of: str, to: str = "",
+    same: Sequence[str] = ("batching", "updates"), below: bool = False,
+) -> Finding | None:  # fmt: skip
     """Whether a quantity of some ways, over that of others (of scores, minus), is above a bar.
 
     What is drawn anew in each process or seed is judged by Student's interval, so three are the

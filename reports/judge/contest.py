@@ -1,9 +1,8 @@
 """Who won a contest: ways that were tuned with the same effort, compared on fresh seeds.
 
-A trial decides only at which point its own way is compared. What is compared is the fresh seeds:
-the accuracy on test data that was looked at once, by the test that any training is judged by
-(`reports.judge.learning`), and the time to a target that was named before, by the same test. Two
-equal ways are told apart in one contest of 200.
+A trial decides only at which point its own way is compared. Of the fresh seeds are compared the
+score on test data that was looked at once, and the time to a target that was named before, both by
+the test that any training is judged by (`reports.judge.learning`).
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from reports.judge.cost import Z95
 from reports.judge.facts import Facts, Setting
 from reports.judge.learning import SAME
 from reports.judge.way import Way
 from reports.records import Record
 from reports.records.settings import identities
-from reports.stats import LEAST, Interval, behind
+from reports.stats import LEAST, Z95, behind
 
 ALPHA = 0.005 / 2  # of each of the two scores
 SOONER = 1.1  # times to a target within this ratio decide nothing
@@ -62,6 +60,11 @@ class Entry:
         return self.way.learned.figure.centre if self.way.learned else math.nan
 
     @property
+    def guessing(self) -> int:
+        """How many of its seeds are no better than guessing."""
+        return self.way.learned.guessing if self.way.learned else 0
+
+    @property
     def missed(self) -> bool:
         """Whether most seeds never reached the target."""
         return math.isinf(self.median_steps)
@@ -89,19 +92,8 @@ class Match:
     by_turns: bool
 
     @property
-    def where(self) -> pd.Series:
-        """Model, task and sizes, by column."""
-        return self.setting.row
-
-    @property
-    def metric(self) -> str:
-        """The column of the scores that are compared."""
-        return self.setting.metric
-
-    @property
-    def chance(self) -> float:
-        """Score of guessing; nan where the records do not tell."""
-        return next((e.way.learned.chance for e in self.entries if e.way.learned), math.nan)
+    def name(self) -> str:
+        return f"{self.setting.row['task']} · {self.setting.row['model']}"
 
     def standing(self, score: str, place: Standing) -> list[Entry]:
         """The entries that stand there by ``best`` or ``soonest``, the best first."""
@@ -187,15 +179,20 @@ def _match(setting: Setting, entries: Sequence[Entry], target: float) -> Match:
     by_turns = all(r * e.ms > 0 for r, e in zip(ratios, entries, strict=True))
     if by_turns:
         bptt = min(e.ms / r for r, e in zip(ratios, entries, strict=True))
-        entries = [replace(e, ms=bptt * r, error=_error(e.way.against), contention=False)
-                   for r, e in zip(ratios, entries, strict=True)]  # fmt: skip
+        entries = [replace(e, ms=bptt * r, error=e.way.against.error, contention=False)
+                   for r, e in zip(ratios, entries, strict=True) if e.way.against]  # fmt: skip
     soonest, in_steps = _soonest(entries)
-    made = [replace(e, best=_best(e.way), soonest=soonest[e.name]) for e in entries]
+    lost = max(entries, key=lambda e: np.nan_to_num(e.mean, nan=-math.inf)).guessing
+    made = [replace(e, best=_best(e.way, lost), soonest=soonest[e.name]) for e in entries]
     return Match(setting, target, made, in_steps, by_turns)
 
 
-def _best(way: Way) -> Standing:
-    """By test score; what the size of the test data leaves open tells no two apart."""
+def _best(way: Way, lost: int) -> Standing:
+    """By test score; what the size of the test data leaves open tells no two apart.
+
+    Where more seeds guess, as those that diverged do, than the best way lost so, they spread a way
+    so far that no test tells it from the best: all the same it is behind.
+    """
     found = way.learned
     if found is None or found.verdict == "at chance":
         return "nothing" if found else "untold"
@@ -204,7 +201,7 @@ def _best(way: Way) -> Standing:
     share = found.metric == "test_accuracy"
     sampling = 2 * found.best * (1 - found.best) / found.n_test if share else 0.0
     apart = found.best - found.figure.centre > max(SAME, Z95 * math.sqrt(max(sampling, 0.0)))
-    return "behind" if apart and found.p < ALPHA else "first"
+    return "behind" if apart and (found.p < ALPHA or found.guessing > lost) else "first"
 
 
 def _soonest(entries: Sequence[Entry]) -> tuple[dict[str, Standing], bool]:
@@ -255,20 +252,9 @@ def _entry(way: Way, rows: pd.DataFrame) -> Entry:
             if tried.nunique() > 1 and chosen[name] in (tried.min(), tried.max()):
                 edge[name] = "lowest" if chosen[name] == tried.min() else "highest"
     return Entry(
-        way=way,
-        steps=dict(zip(timed["seed"], timed["steps_to_target"].fillna(math.inf), strict=True)),
-        budget=finals["budget"].max(),
-        stride=finals["stride"].max(),
-        ms=way.ms,
-        error=_error(way.time.ms if way.time else None),
-        contention=way.contended,
-        chosen=chosen,
-        edge=edge,
-        tried=int(trials["status"].eq("ok").sum()),
+        way, dict(zip(timed["seed"], timed["steps_to_target"].fillna(math.inf), strict=True)),
+        budget=finals["budget"].max(), stride=finals["stride"].max(), ms=way.ms,
+        error=way.time.ms.error if way.time else 0.0, contention=way.contended,
+        chosen=chosen, edge=edge, tried=int(trials["status"].eq("ok").sum()),
         failed=way.lost + int((~trials["status"].isin(["ok", "skipped"])).sum()),
-    )
-
-
-def _error(figure: Interval | None) -> float:
-    """The standard error of a time's logarithm, from its 95 % interval."""
-    return math.log(figure.high / figure.low) / (2 * Z95) if figure and figure.low > 0 else 0.0
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,12 +22,9 @@ EQUAL_MEMORY = 0.02  # as a share: memories no further apart count as equal
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
 LEAST_PEAK_MIB = 16.0  # below this the rise of a peak is made of pages and slack
 AGAINST = "time_vs_bptt"
-Z95 = 1.96
 _ALPHA = 0.01  # of calling any of equal ways different
 _LEAST_DEGREES = 3  # of freedom, below which the noise counts as unknown
-# Two speeds of a machine: so many pairs of processes, such a share of them at two speeds (fewer are
-# spikes), and the speeds so many standard deviations apart (one speed shows 4 at times).
-_LEAST_PAIRS, _COMMON, _APART = 10, 0.2, 5.0
+_REACH = 0.9  # of pairs of processes that ran one program; the rest are spikes
 
 Order = Literal["faster", "slower", "within noise", "not compared"]
 
@@ -60,12 +57,9 @@ class Noise:
 
     sd: float  # standard deviation of the logarithm of a step time, pooled over programs
     degrees: int  # of freedom
-    modes: float = 0.0  # [log] the distance of the two speeds that the machine ran at; 0 for one
-
-    @property
-    def step(self) -> float:
-        """The distance of the two speeds as a share of the time."""
-        return float(np.expm1(self.modes))
+    # No further apart, as a share, are nine of ten pairs of processes that ran one program: on a
+    # machine of two speeds about their distance.
+    reach: float = 0.0
 
 
 def times_of(cells: pd.DataFrame) -> dict[str, Time]:
@@ -132,25 +126,9 @@ def noise_of(times: Iterable[Time]) -> Noise | None:
     if degrees < _LEAST_DEGREES:
         return None
     squares = sum(float(((g - g.mean()) ** 2).sum()) for g in groups)
-    return Noise(float(np.sqrt(squares / degrees)), degrees, _modes(groups))
-
-
-def _modes(groups: Sequence[np.ndarray]) -> float:
-    """[log] the distance of two speeds, of which each is seen in many processes of one program; 0
-    where no two are seen.
-
-    Differences between processes of one program are then of two kinds, small ones and those of
-    this distance, parted where both kinds spread least (Otsu, 1979).
-    """
-    pairs = [np.abs(np.subtract.outer(g, g))[np.triu_indices(len(g), 1)] for g in groups]
-    gaps = np.sort(np.concatenate(pairs))
-    if len(gaps) < _LEAST_PAIRS:
-        return 0.0
-    parts = [(gaps[:i], gaps[i:]) for i in range(1, int(len(gaps) * (1 - _COMMON)) + 1)]
-    near, far = min(parts, key=lambda p: sum(len(part) * part.var() for part in p))
-    spread = float(np.sqrt((len(near) * near.var() + len(far) * far.var()) / len(gaps)))
-    distance = float(far.mean() - near.mean())
-    return float(far.mean()) if distance > _APART * spread else 0.0
+    gaps = np.concatenate([np.subtract.outer(g, g)[np.triu_indices(len(g), 1)] for g in groups])
+    reach = float(np.expm1(np.quantile(np.abs(gaps), _REACH)))
+    return Noise(float(np.sqrt(squares / degrees)), degrees, reach)
 
 
 def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
@@ -159,18 +137,19 @@ def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
     Where both took turns with BPTT, and load moved neither ratio to it, these are compared.
     Otherwise a time that was measured under contention is compared only with one of the same rounds
     of the sweep, in which both were disturbed alike; of several threads a load takes more from one
-    program than from another all the same. A difference is at least 5 %, and on a machine of two
-    speeds their distance: which of them a process met says nothing of its program.
+    program than from another all the same. A difference is at least 5 %, and larger than those
+    between processes of one program: on a machine of two speeds, which of them a process met says
+    nothing of its program.
     """
     gap, half, by_turns = _difference(a, b, noise, 1 - _ALPHA / (2 * pairs))
     busy = not by_turns and (a.contended or b.contended)
     if busy and len(a.repeats & b.repeats) < LEAST:
         return "not compared"
     unsure = math.isnan(half) or (busy and not (a.one_thread and b.one_thread))
-    least = math.log1p(UNKNOWN_BAR if unsure else LEAST_BAR)
+    least = UNKNOWN_BAR if unsure else LEAST_BAR
     if noise and not by_turns:
-        least = max(least, noise.modes)
-    if abs(gap) <= max(least, 0.0 if math.isnan(half) else half):
+        least = max(least, noise.reach)
+    if abs(gap) <= max(math.log1p(least), 0.0 if math.isnan(half) else half):
         return "within noise"
     return "slower" if gap > 0 else "faster"
 
@@ -192,7 +171,7 @@ def _difference(a: Time, b: Time, noise: Noise | None, level: float) -> tuple[fl
     """
     one, other = a.against, b.against
     if one and other and a.beside == b.beside and min(one.low, other.low) > 0:
-        error = math.hypot(*(math.log(r.high / r.low) / 2 / Z95 for r in (one, other)))
+        error = math.hypot(one.error, other.error)
         return math.log(one.centre / other.centre), float(ndtri(level)) * error, True
     gap = float(np.mean(a.logs) - np.mean(b.logs))
     if noise is None:

@@ -109,29 +109,15 @@ def facts(table: pd.DataFrame) -> Facts:
     for i, some in ways.items():
         tried = [replace(w, fails_at=fails_at(i, w.name)) for w in some]
         judged, column = metric.get(i, ""), memory.get(i, "memory_xla_mib")
-        found.append(
-            Setting(
-                id=i,
-                group=group_of[i],
-                row=first[i],
-                name=words(first[i], differs),
-                sizes=sizes[i],
-                whole=_whole(first[i], differs),
-                ways=tuple(tried),
-                memory=column,
-                metric=judged,
-                answer=answer(tried, judged, column, noise),
-            )
-        )
+        found.append(Setting(
+            id=i, group=group_of[i], row=first[i], name=words(first[i], differs), sizes=sizes[i],
+            whole=_whole(first[i], differs), ways=tuple(tried), memory=column, metric=judged,
+            answer=answer(tried, judged, column, noise),
+        ))  # fmt: skip
     groups: dict[tuple[str, ...], list[Setting]] = defaultdict(list)
     for setting in sorted(found, key=_rank):
         groups[setting.group].append(setting)
-    return Facts(
-        groups=tuple(tuple(g) for g in groups.values()),
-        noise=noise,
-        held=tuple(held),
-        varied=tuple(differs),
-    )
+    return Facts(tuple(map(tuple, groups.values())), noise, tuple(held), tuple(differs))
 
 
 def _rank(setting: Setting) -> tuple[object, ...]:
@@ -151,11 +137,9 @@ def _whole(row: pd.Series, differs: Sequence[str]) -> str:
 
 
 def _ways(
-    table: pd.DataFrame,
-    ok: pd.DataFrame,
-    memory: Mapping[int, str],
+    table: pd.DataFrame, ok: pd.DataFrame, memory: Mapping[int, str],
     trained: Mapping[tuple[int, str], Learned],
-) -> dict[int, list[Way]]:
+) -> dict[int, list[Way]]:  # fmt: skip
     """Setting -> its ways."""
     by = ok.groupby(["setting", "way"], sort=False)
     medians = by[list(ok.select_dtypes("float").columns)].median().to_dict("index")
@@ -166,22 +150,17 @@ def _ways(
         first, mine = rows.iloc[0], ran.get((i, name), ok.iloc[:0])
         learned, known = trained.get((i, first["method"])), medians.get((i, name), {})
         used = mine[mine["lr"].eq(learned.lr)] if learned and learned.n_lr > 1 else mine
-        ways[i].append(
-            Way(
-                **{c: str(first[c]) for c in ("method", "variant", "algo", "batching", "backend")},
-                name=name,
-                keys=tuple(mine["key"]),
-                failed=Counter(sorted(rows.loc[~rows["status"].isin(["ok", "skipped"]), "status"])),
-                time=times[i].get(name) if i in times else None,
-                memory=cost.memory_of(mine, memory[i]) if i in memory else None,
-                learned=learned,
-                medians=known,
-                traced=known.get("etrace_mib", 0) > 0
-                and not known.get("window_steps", 0) >= number(first["n_steps"]),
-                flaw=_flaw(used),
-                fails_at=(),  # told once all settings are known
-            )
-        )
+        lost = rows.loc[~rows["status"].isin(["ok", "skipped"]), "status"]
+        ways[i].append(Way(
+            **{c: str(first[c]) for c in ("method", "variant", "algo", "batching", "backend")},
+            name=name, keys=tuple(mine["key"]), failed=Counter(sorted(lost)),
+            time=times[i].get(name) if i in times else None,
+            memory=cost.memory_of(mine, memory[i]) if i in memory else None,
+            learned=learned, medians=known,
+            traced=known.get("etrace_mib", 0) > 0
+            and not known.get("window_steps", 0) >= number(first["n_steps"]),
+            flaw=_flaw(used), fails_at=(),  # told once all settings are known
+        ))  # fmt: skip
     for some in ways.values():
         some.sort(key=lambda w: w.place)
     return ways

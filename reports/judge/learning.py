@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from reports.records.columns import BOUNDS
-from reports.stats import Interval, behind, holm, interval, wilson
+from reports.stats import ALPHA, Z95, Interval, behind, holm, interval, wilson
 
 # What training came to, the most telling first; the first that was recorded is judged.
 LEARNED = ("test_accuracy", "accuracy", "test_r2", "r2", "loss_final")
@@ -20,8 +20,6 @@ LEARNED = ("test_accuracy", "accuracy", "test_r2", "r2", "loss_final")
 UNBOUNDED = ("test_r2", "r2")
 SAME = 0.02  # accuracies no further apart decide nothing; of losses, as a share
 _METHOD = ["setting", "method"]
-_ALPHA = 0.05
-_Z = 1.96  # standard errors of a sample of test data that chance may be worth
 _UNKNOWN_TEST = 100  # test sequences, where the records do not tell
 _STUCK = 0.99  # of the loss of guessing: no lower than this is guessing; nor is 1 % explained more
 # A method that gained less over guessing than this share of what the best did, and this much less,
@@ -48,6 +46,7 @@ class Learned:
     rounding: float  # largest difference between batchings on one seed
     n_test: float  # sequences of test data, the least that is likely where the records do not tell
     sound: bool  # some of its seeds are healthy
+    guessing: int  # seeds that are no better than guessing, as those that diverged
     verdict: Verdict = "learned"
     p: float = math.nan  # of no difference to the best, where that was tested
     best: float = math.nan  # the figure of the best
@@ -141,17 +140,13 @@ def _came_to(
     n_test = n_test if n_test > 0 else _UNKNOWN_TEST
     chance = _chance(metric, known)
     return Learned(
-        metric=metric,
-        figure=figure,
-        seeds={seed.seed: seed.score for seed in rates[lr]},
-        chance=chance,
-        lr=lr or math.nan,
-        n_lr=int(known["n_lr"]),
-        rounding=max(seed.rounding for seed in rates[lr]),
-        n_test=n_test,
+        metric=metric, figure=figure, seeds={seed.seed: seed.score for seed in rates[lr]},
+        chance=chance, lr=lr or math.nan, n_lr=int(known["n_lr"]),
+        rounding=max(seed.rounding for seed in rates[lr]), n_test=n_test,
         sound=any(seed.sick < 1 for seed in rates[lr]),
+        guessing=sum(_guessing(score, metric, chance, n_test) for score in scores),
         verdict="at chance" if _guessing(figure.centre, metric, chance, n_test) else "learned",
-    )
+    )  # fmt: skip
 
 
 def _judged(found: Mapping[str, Learned]) -> dict[str, Learned]:
@@ -172,7 +167,7 @@ def _judged(found: Mapping[str, Learned]) -> dict[str, Learned]:
         one = above[name]
         verdict: Verdict = "learned"
         lags = best.better - one.better > same
-        if p[name] < _ALPHA and lags:
+        if p[name] < ALPHA and lags:
             verdict = "significantly worse"
         elif one.gained < min(_MOST_OF_IT * best.gained, best.gained - much):
             verdict = "far behind"
@@ -197,7 +192,7 @@ def _below_by_test_data(few: Mapping[str, Learned], best: Learned) -> set[str]:
     top, spread = share(best)
     p = [float(ndtr((_OF_A_SEED - (top - mine)) / math.sqrt(spread + own)))
          for mine, own in map(share, few.values())]  # fmt: skip
-    return {name for name, chances in zip(few, holm(p), strict=True) if chances < _ALPHA}
+    return {name for name, chances in zip(few, holm(p), strict=True) if chances < ALPHA}
 
 
 def _sign(metric: str) -> float:
@@ -220,4 +215,4 @@ def _guessing(value: float, metric: str, chance: float, n_test: float) -> bool:
         return value >= _STUCK * chance
     if metric in UNBOUNDED:
         return value <= 1 - _STUCK
-    return value <= chance + _Z * math.sqrt(chance * (1 - chance) / n_test)
+    return value <= chance + Z95 * math.sqrt(chance * (1 - chance) / n_test)

@@ -56,9 +56,8 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     places = [c for c in options if c in ("cfg.python", "cfg.devices")]
     every = table.get(UPDATES, pd.Series("sequence", index=table.index)).astype(str)
     own = {"algo": "bptt", "batching": "manual", "backend": "core"}
-    batching, library = (
-        " · " + table[s] if table[s].nunique() > 1 else "" for s in ("batching", "backend")
-    )
+    batching, library = (" · " + table[s] if table[s].nunique() > 1 else ""
+                         for s in ("batching", "backend"))  # fmt: skip
     return table.assign(
         variant=variant,
         method=variant + library,
@@ -95,11 +94,8 @@ def _with_unknown_settings(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]
 
 def held_columns(table: pd.DataFrame) -> list[str]:
     """The columns that make a setting: those of every table, and the options that vary here."""
-    options = [
-        c
-        for c in varying_within(table, HELD)
-        if c.removeprefix("cfg.") not in SETTINGS and c != TUNED and not _of_a_way(c)
-    ]
+    own = [c for c in varying_within(table, HELD) if c not in SETTINGS]
+    options = [c for c in own if c != TUNED and not _of_a_way(c)]
     several = ["machine"] if table["machine"].nunique() > 1 else []
     return [*HELD, *several, *options]
 
@@ -124,14 +120,13 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
         contended=pd.Series(map(contended, records), index=table.index, dtype=bool)
         | table["shared_with"].gt(0),
         one_thread=one_thread(table),
-        diverged=[
-            next((m for m in UNBOUNDED if r["metrics"].get(m, 0.0) is None), "") for r in records
-        ],
+        diverged=[next((m for m in UNBOUNDED if r["metrics"].get(m, 0.0) is None), "")
+                  for r in records],
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],
         budget=[max(steps, default=math.nan) for steps in evaluated],
         stride=[min(steps, default=math.nan) for steps in evaluated],
-    )
+    )  # fmt: skip
 
 
 def contended(record: Record) -> bool:

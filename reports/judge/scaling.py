@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 from scipy.special import stdtrit
 
-from reports.errors import InputError
+from reports.judge.cost import LEAST_BAR, UNKNOWN_BAR
 from reports.judge.facts import Facts, Setting, Way
 from reports.judge.rows import number, words
 from reports.records.columns import SIZES
@@ -33,7 +33,7 @@ _KEPT = {
 _WORK = {"batch_size": 1.0, "n_hidden": 2.0, "n_steps": 1.0}
 TRACED = ("d_rtrl", "es_d_rtrl")
 _WITH_DATA = ("memory_xla_mib", "memory_peak_mib")  # what a step is given and keeps
-TIME, TRACE = "step_time_ms", "etrace_mib"
+TIME, TRACE, COSINE = "step_time_ms", "etrace_mib", "grad_cosine"
 CLOSE = 0.15  # as near as an exponent over finite sizes can be asked to come
 LEAST_SIZES = 3  # an exponent needs; two make a line
 POWERS = np.linspace(-1, 5, 601)
@@ -63,6 +63,8 @@ class Series:
     @property
     def theory(self) -> float | None:
         """Exponent for large sizes; None where none is known."""
+        if self.metric == COSINE:
+            return None
         if self.metric == TIME:
             return _WORK[self.size] if self.way.algo in _KEPT["n_hidden"] else None
         if self.size == "batch_size" and self.way.batching == "single":
@@ -106,6 +108,21 @@ class Series:
         told = sure or self.theory < law.low or self.theory > law.high
         return "not as theory" if told else ""
 
+    def crossing(self, other: Series) -> tuple[float, float] | None:
+        """The sizes between which the order of two was seen to turn, beyond noise on both sides;
+        under contention no order is one.
+        """
+        both = self.points.merge(other.points, on="x", suffixes=("", "_b"))
+        gap = np.log(both["y"] / both["y_b"])
+        bar = UNKNOWN_BAR if self.metric == TIME else LEAST_BAR
+        told = np.flatnonzero(gap.abs() > math.log1p(bar))
+        turns = [(i, j) for i, j in itertools.pairwise(told) if gap[i] * gap[j] < 0]
+        # More than one turn is noise, or no crossing that a sentence could tell.
+        if len(turns) != 1 or both[["contended", "contended_b"]].any(axis=None):
+            return None
+        (i, j) = turns[0]
+        return both["x"][i], both["x"][j]
+
 
 def series(
     facts: Facts, settings: Sequence[Setting], metric: str, size: str, *,
@@ -127,7 +144,8 @@ def series(
         for setting in settings
         for way in setting.ways
         for y, low, high, _ in [_figure(setting, way, metric)]
-        if number(setting.row[size]) > 0 and y > 0 and batching in ("", way.batching)
+        if number(setting.row[size]) > 0 and (y > 0 or (metric == COSINE and y == y))
+        and batching in ("", way.batching)
     ]  # fmt: skip
     found: list[Series] = []
     if not rows:
@@ -167,15 +185,9 @@ def fit(x: ArrayLike, y: ArrayLike) -> Law:
     The interval holds the exponents whose best fit is not significantly worse (profile likelihood).
 
     Args:
-        x, y: [N] sizes and what was measured there, N >= 2, positive and finite.
-
-    Raises:
-        ValueError: a size or a value is not positive and finite, or all sizes are equal.
+        x, y: [N] sizes that vary and what was measured there, N >= 2, positive and finite.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    positive = np.isfinite([x, y]).all() and min(x.min(), y.min()) > 0
-    if not positive or x.min() == x.max():
-        raise InputError("positive sizes that vary", f"{x.tolist()} and {y.tolist()}")
     if y.max() < (1 + FLAT) * y.min():
         slope = float(np.polyfit(np.log(x), np.log(y), 1)[0])
         return Law(slope, slope, slope, False)
@@ -192,51 +204,6 @@ def fit(x: ArrayLike, y: ArrayLike) -> Law:
         low, high = float(near.min()), float(near.max())
     dominated = bool(fixed > DOMINATED * (fixed + factor))
     return Law(float(POWERS[best]), low, high, dominated)
-
-
-class Crossing(NamedTuple):
-    """Two methods that were seen to change places between two neighbouring sizes."""
-
-    metric: str
-    size: str
-    where: str
-    below: str  # which has less below them
-    above: str
-    between: tuple[float, float]
-
-
-def crossings(found: Sequence[Series], bar: float) -> list[Crossing]:
-    """Where the order of two series turned, beyond the bar (a share) on both sides.
-
-    Under contention no order is one.
-    """
-    out = []
-    for a, b in itertools.combinations(found, 2):
-        if a.where != b.where:
-            continue
-        both = a.points.merge(b.points, on="x", suffixes=("", "_b"))
-        busy = bool(both["contended"].any() or both["contended_b"].any())
-        at = crossing(both["x"], both["y"], both["y_b"], bar)
-        if at and not busy:
-            first, second = (a, b) if both["y"].iloc[0] < both["y_b"].iloc[0] else (b, a)
-            out.append(Crossing(a.metric, a.size, a.where, first.name, second.name, at))
-    return out
-
-
-def crossing(x: ArrayLike, a: ArrayLike, b: ArrayLike, bar: float) -> tuple[float, float] | None:
-    """The neighbouring sizes between which the order of two curves turned; None where it did not.
-
-    Args:
-        x: [N] sizes, ascending.
-        a, b: [N] positive.
-        bar: share by which they have to differ, on both sides of the turn, to have an order.
-    """
-    x = np.asarray(x, dtype=float)
-    gap = np.log(np.asarray(a, dtype=float) / np.asarray(b, dtype=float))
-    told = np.flatnonzero(np.abs(gap) > math.log1p(bar))
-    turns = [(i, j) for i, j in itertools.pairwise(told) if gap[i] * gap[j] < 0]
-    # More than one turn is noise, or no crossing that a sentence could tell.
-    return (float(x[turns[0][0]]), float(x[turns[0][1]])) if len(turns) == 1 else None
 
 
 def sizes_swept(facts: Facts) -> list[str]:

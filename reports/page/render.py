@@ -16,11 +16,11 @@ from reports.judge import Facts, cost
 from reports.judge.claims import answers
 from reports.judge.contest import Match
 from reports.judge.problems import problems
-from reports.page import tables, words
+from reports.page import tables
 from reports.plots.base import Plot
-from reports.records import asked
 from reports.records.columns import heading
 from reports.study import Study
+from reports.tables import between, change, figure, listed, probability
 from reports.text import one_blank_line, plural, templates
 
 MOST_GROUPS = 3  # with a table of ways each; the others are in the table of settings
@@ -51,7 +51,6 @@ class Context:
         ways: tables, one for each group of settings; `details` are folded; `tables` are all that
             have a CSV file of their own.
         shown: columns of the table of all cells; `cells` are its rows as JSON, see app.js.
-        sources: where peaks of memory were read.
         below_floor: (cells whose step took less than the machine's floor, cells with a floor).
     """
 
@@ -81,20 +80,19 @@ class Context:
         self.overview = tables.overview(study.contests)
         self.ways = [tables.ways(g[0], i) for i, g in enumerate(facts.groups[:MOST_GROUPS], 1)]
         self.elsewhere, self.streams = tables.elsewhere(facts), tables.streams(facts)
-        found = [*tables.scaling(facts), tables.phases(facts), tables.weights(study)]
+        found = [tables.scaling(facts), tables.phases(facts), tables.weights(study)]
         self.details = [table for table in found if table]
-        self.environment, self.columns = tables.environment(records), tables.columns(table)
-        others = self.overview, self.streams, self.elsewhere, self.columns, self.environment
+        self.environment = tables.environment(records)
+        others = self.overview, self.streams, self.elsewhere, self.environment
         self.tables = [*(t for _, t in self.contests), *self.ways, *self.details,
                        *(t for t in others if t)]  # fmt: skip
         self.problems = problems(table, study.sweeps, facts)
         self.claims = answers(facts)
         self.shown, self.cells = all_cells(table)
-        sources = {str((r.get("memory") or {}).get("source") or "") for r in records}
-        self.sources = sorted(sources - {""})
         ratios = table["limit_ratio"][table["status"].eq("ok")]
         self.below_floor = int(ratios.lt(1).sum()), int(ratios.notna().sum())
-        self.health = any(asked(record, "health") for record in records)
+        asked = [r["config"].get("metric") for r in records]
+        self.health = any(not isinstance(m, dict) or "health" in m for m in asked)
 
 
 def all_cells(table: pd.DataFrame) -> tuple[list[tuple[str, str, bool]], Markup]:
@@ -140,8 +138,8 @@ def answer(facts: Facts, contests: Sequence[Match] = ()) -> str:
 @cache
 def _environment(of: str) -> Environment:
     made = templates("reports.page", of)
-    made.filters |= {"figure": words.figure, "change": words.change, "p": words.probability,
-                     "between": words.between, "listed": words.listed}  # fmt: skip
+    made.filters |= {"figure": figure, "change": change, "p": probability, "between": between,
+                     "listed": listed}  # fmt: skip
     glossary = [line.split(": ", 1) for line in _asset("glossary.txt").splitlines()]
     made.globals |= {"plural": plural, "cost": cost, "glossary": glossary}
     return made

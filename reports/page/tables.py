@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +12,15 @@ import pandas as pd
 
 from reports.judge import Facts, Setting, Way
 from reports.judge.contest import Entry, Match
-from reports.judge.cost import AGAINST, LEAST_BAR, UNKNOWN_BAR
+from reports.judge.cost import AGAINST
 from reports.judge.problems import STATUS
-from reports.judge.rows import no_gradient, number, words
-from reports.judge.scaling import LEAST_SIZES, TIME, TRACE, Series, crossings, series, sizes_swept
-from reports.page.words import between, change, figure, kind, listed, probability
+from reports.judge.rows import no_gradient, number
+from reports.judge.scaling import LEAST_SIZES, TIME, TRACE, Series, series, sizes_swept
 from reports.records import Record
-from reports.records.columns import METRICS, SYMBOLS, heading
+from reports.records.columns import SYMBOLS, heading
 from reports.stats import Interval, interval
 from reports.study import Study
+from reports.tables import Cell, Table, change, kind, listed, probability, shown, tabulate
 from reports.text import plural, short
 
 MOST_SETTINGS = 40  # rows of the table of settings
@@ -37,62 +34,18 @@ _SOONEST = {"first": "among the soonest", "behind": "later", "untold": "cannot t
             "nothing": "not reached"}  # fmt: skip
 
 
-class Cell(str):
-    """A text, with what shows when the pointer rests on it and how it is marked."""
-
-    tip: str
-    mark: str
-
-    def __new__(cls, text: str, tip: str = "", mark: str = "") -> Cell:
-        made = super().__new__(cls, text)
-        made.tip, made.mark = tip, mark
-        return made
-
-
-Row = dict[str, str]  # head -> text or Cell
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells under their heads; `notes` stand below."""
-
-    name: str
-    title: str
-    cells: pd.DataFrame
-    notes: Sequence[str]
-
-    @property
-    def numeric(self) -> list[bool]:
-        """Which columns hold numbers and their intervals alone, to be set flush right."""
-        texts = ["".join(self.cells[head]).replace(" to ", " ") for head in self.cells]
-        return [i > 0 and not re.search(r"(?!e[+-]\d)[^\W\d_]", t) for i, t in enumerate(texts)]
-
-    def write(self, folder: Path) -> None:
-        """Writes NAME.csv."""
-        self.cells.to_csv(folder / f"{self.name}.csv", index=False)
-
-
-def tabulate(name: str, title: str, rows: Iterable[Row], notes: Sequence[str] = ()) -> Table:
-    """A table of rows with one set of heads, without the columns that say nothing in any."""
-    cells = pd.DataFrame([{head: c if isinstance(c, Cell) else Cell(c) for head, c in row.items()}
-                          for row in rows], dtype=object)  # fmt: skip
-    empty = [head for head in cells.columns[1:] if cells[head].isin(["", "–"]).all()]
-    return Table(name, title, cells.drop(columns=empty), notes)
-
-
-def _costs(way: Way | None, setting: Setting, learned: str) -> Row:
+def _costs(way: Way | None, setting: Setting, learned: str) -> dict[str, str]:
     """A way's time over BPTT's, its time, its memory and what it learned, under that head."""
     time, found = way and way.time, way and way.learned
     lost = f"; {time.odd} more, far off, left out" if time and time.odd else ""
-    ratio, moved = (way.against, way.moved) if way else (None, None)
+    ratio, moved = (time.against, time.moved) if time else (None, None)
     return {
-        heading(AGAINST): between(ratio) if ratio else between(moved) + "*" if moved else "–",
-        "ms per training step": Cell(
-            figure(time.ms) + "*" * time.contended,
-            kind(time.ms, time.n, "process", "processes") + lost) if time else "–",
-        heading(setting.memory): figure(way.memory if way else None),
-        learned: Cell(figure(found.figure), kind(found.figure, len(found.seeds), "seed"))
-        if found else "–",
+        heading(AGAINST): shown(ratio or moved, after="" if ratio else "*", own=True),
+        "ms per training step": shown(time.ms, kind(time.ms, time.n, "process", "processes") + lost,
+                                      after="*" * time.contended) if time else shown(None),
+        heading(setting.memory): shown(way.memory if way else None),
+        learned: shown(found.figure, kind(found.figure, len(found.seeds), "seed"))
+        if found else shown(None),
     }  # fmt: skip
 
 
@@ -109,8 +62,8 @@ def ways(setting: Setting, nth: int) -> Table:
     return tabulate(f"ways_{nth}", f"Ways for {setting.whole}", [{
         "way": Cell(w.name, mark="start" if w is start else ""),
         **_costs(w, setting, heading(setting.metric or "test_accuracy")),
-        "learning rate": short(w.learned.lr) if tuned and w.learned else "–",
-        "gradient cosine": short(w.cosine),
+        "learning rate": shown(w.learned.lr if tuned and w.learned else None),
+        "gradient cosine": shown(w.cosine),
         "": _standing(setting, w),
     } for w in sorted(setting.ways, key=place)])  # fmt: skip
 
@@ -153,7 +106,7 @@ def elsewhere(facts: Facts) -> Table | None:
         values = [(number(v), str(v)) for v in (setting.row[c] for c in facts.varied)]
         return [(n != n, n if n == n else 0.0, text) for n, text in values]
 
-    def row(setting: Setting) -> Row:
+    def row(setting: Setting) -> dict[str, str]:
         answer = setting.answer
         alone = " (the only one)" * (answer.kind in ("one way", "only one ran"))
         tied = listed([w.name for w in answer.tied], most=3) or "–"
@@ -173,37 +126,27 @@ def elsewhere(facts: Facts) -> Table | None:
     return tabulate("settings", "Every setting", map(row, shown), notes)
 
 
-def scaling(facts: Facts) -> list[Table]:
-    """Exponents of memory and time in each size, and where two methods changed places."""
-    grown, crossed = [], []
-    for size in sizes_swept(facts):
-        for metric in dict.fromkeys([facts.memory, "memory_temp_mib", TRACE, TIME]):
-            found = series(facts, facts.settings, metric, size, most=MOST_SLICES)
-            grown += [one for one in found if len(one.points) >= LEAST_SIZES]
-            if metric in (facts.memory, TIME):
-                crossed += crossings(found, UNKNOWN_BAR if metric == TIME else LEAST_BAR)
-    made = [
-        tabulate("scaling", "Growth with size", [{
-            "quantity": heading(g.metric), "in": SYMBOLS[g.size],
-            "method": g.name, "at": g.where or "–", "exponent": _exponent(g),
-            "theory": short(g.theory), "reading": g.reading or "–",
-        } for g in grown], ["Quantity ∝ sizeᵖ, fitted as a + b sizeᵖ; theory is for large sizes."]),
-        tabulate("crossings", "Where two methods change places", [{
-            "quantity": heading(c.metric), "at": c.where or "–", "less below": c.below,
-            "less above": c.above,
-            "between": f"{SYMBOLS[c.size]} = {c.between[0]:g} and {c.between[1]:g}",
-        } for c in crossed]),
-    ]  # fmt: skip
-    return [table for table in made if len(table.cells)]
+def scaling(facts: Facts) -> Table | None:
+    """Exponents of memory and time in each size; None where no three sizes were swept."""
+    grown = [one for size in sizes_swept(facts)
+             for metric in dict.fromkeys([facts.memory, "memory_temp_mib", TRACE, TIME])
+             for one in series(facts, facts.settings, metric, size, most=MOST_SLICES)
+             if len(one.points) >= LEAST_SIZES]  # fmt: skip
+    return tabulate("scaling", "Growth with size", [{
+        "quantity": heading(g.metric), "in": SYMBOLS[g.size],
+        "method": g.name, "at": g.where or "–", "exponent": _exponent(g),
+        "theory": shown(g.theory), "reading": g.reading or "–",
+    } for g in grown], ["Quantity ∝ sizeᵖ, fitted as a + b sizeᵖ; theory is for large sizes."],
+    ) if grown else None  # fmt: skip
 
 
-def _exponent(growth: Series) -> str:
+def _exponent(growth: Series) -> Cell:
     law = growth.law
     if not law or law.dominated:
-        return "–"
-    found, low, high = (f"{abs(p) if abs(p) < 0.005 else p:.2f}"
-                        for p in (law.exponent, law.low, law.high))  # fmt: skip
-    return f"{found} ({low} to {high})" if law.low == law.low != law.high else found
+        return shown(None)
+    found, low, high = (0.0 if abs(p) < 0.005 else p for p in (law.exponent, law.low, law.high))
+    told = f" ({low:.2f} to {high:.2f})" if low == low != high else ""
+    return Cell(f"{found:.2f}{told}", value=Interval(found, low, high))
 
 
 def phases(facts: Facts) -> Table | None:
@@ -211,17 +154,15 @@ def phases(facts: Facts) -> Table | None:
     first = next((s for s in facts.settings if any("compile_s" in w.medians for w in s.ways)), None)
     if first is None:
         return None
-    return tabulate(
-        "phases", f"Seconds paid once, and memory kept, for {first.whole}", [{
-            "way": w.name,
-            **{heading(n): short(w.median(n))
-               for n in ("trace_s", "lower_s", "compile_s", "first_call_s")},
-            f"{STEPS} steps (s)": short(w.ms * STEPS / 1e3),
-            heading("memory_temp_mib"): short(w.median("memory_temp_mib")),
-            heading(TRACE): short(w.median(TRACE)) if w.traced
-            else Cell("–", "one window covers the sequence, so none is made"),
-        } for w in first.ways if w.ok],
-    )  # fmt: skip
+    once = ("trace_s", "lower_s", "compile_s", "first_call_s")
+    return tabulate("phases", f"Seconds paid once, and memory kept, for {first.whole}", [{
+        "way": w.name,
+        **{heading(n): shown(w.median(n)) for n in once},
+        f"{STEPS} steps (s)": shown(w.ms * STEPS / 1e3),
+        heading("memory_temp_mib"): shown(w.median("memory_temp_mib")),
+        heading(TRACE): shown(w.median(TRACE)) if w.traced
+        else shown(None, "one window covers the sequence, so none is made"),
+    } for w in first.ways if w.ok])  # fmt: skip
 
 
 def streams(facts: Facts) -> Table | None:
@@ -232,12 +173,12 @@ def streams(facts: Facts) -> Table | None:
     busy = [w.median("latency_contended") > 0 for _, w in found]
     notes = ["Medians over processes, those of a 99th percentile over the ones that have it; "
              "learning included."] + [_UNDER_CONTENTION] * any(busy)  # fmt: skip
+    further = ("latency_p99_us", "latency_steps", "stream_steps_per_s", "scan_steps_per_s")
     return tabulate("streams", "One step at a time", [{
         "way": w.name,
         "at": s.name or "–",
-        heading("latency_p50_us"): short(w.median("latency_p50_us")) + "*" * contended,
-        **{heading(n): short(w.median(n))
-           for n in ("latency_p99_us", "latency_steps", "stream_steps_per_s", "scan_steps_per_s")},
+        heading("latency_p50_us"): shown(w.median("latency_p50_us"), after="*" * contended),
+        **{heading(n): shown(w.median(n)) for n in further},
     } for (s, w), contended in zip(found, busy, strict=True)], notes)  # fmt: skip
 
 
@@ -251,7 +192,7 @@ def weights(study: Study) -> Table | None:
             (way.method, weight, 0.0 if no_gradient(one) else one.get("cosine"))
             for way in setting.by_method if way.algo != "bptt"
             for key in way.keys
-            for weight, one in (study.by_key[key].get("fidelity") or {}).items()
+            for weight, one in study.by_key[key]["fidelity"].items()
         ], columns=["method", "weight", "cosine"]).dropna()  # fmt: skip
         if found.empty:
             continue
@@ -262,7 +203,8 @@ def weights(study: Study) -> Table | None:
         notes = ["Median over processes; 1: the same direction; 0: none, or no gradient at all."]
         if len(by) > MOST_WEIGHTS:
             notes.append(f"{len(by) - MOST_WEIGHTS} more weights are closer to BPTT's.")
-        rows = by.head(MOST_WEIGHTS).map(short).reset_index().to_dict("records")
+        rows = [{"weight": weight, **{method: shown(cosine) for method, cosine in some.items()}}
+                for weight, some in by.head(MOST_WEIGHTS).iterrows()]  # fmt: skip
         return tabulate("fidelity", f"Gradient cosine of each weight for {setting.whole}", rows,
                         notes)  # fmt: skip
     return None
@@ -274,14 +216,6 @@ def short_weights(names: list[str]) -> dict[str, str]:
              for n in names}  # fmt: skip
     told = Counter(short.values())
     return {n: s if told[s] == 1 else n for n, s in short.items()}
-
-
-def columns(table: pd.DataFrame) -> Table:
-    """What each recorded column is."""
-    return tabulate("columns", "What each column is", [
-        {"column": c.name, "unit": c.unit or "–", "what it is": c.words}
-        for c in METRICS if c.name in table and table[c.name].notna().any()
-    ])  # fmt: skip
 
 
 def environment(records: Sequence[Record]) -> Table:
@@ -303,17 +237,17 @@ def environment(records: Sequence[Record]) -> Table:
 def contest(match: Match, nth: int) -> Table:
     """One row a way, the best first: its score on fresh seeds, and its way to the target."""
     tuned = sorted({k for e in match.entries for k in e.chosen} - {"lr"})
-    unit = "" if match.metric == "test_r2" else " %"
+    unit = "" if match.setting.metric == "test_r2" else " %"
     goal = f"{match.target * (100 if unit else 1):.3g}{unit}"
     goal = goal if match.target == match.target else "a target"
-    return tabulate(f"contest_{nth}", f"Contest on {words(match.where, ['task', 'model'])}", [{
+    return tabulate(f"contest_{nth}", f"Contest on {match.name}", [{
         "way": Cell(e.name, mark="start" if e.best == "first" else ""),
-        heading(match.metric): _score(e),
-        "learns": _BEST[e.best] + (f"; {e.failed} runs failed" if e.failed else ""),
-        f"steps to {goal}": _span(list(e.steps.values()), e.median_steps),
-        f"s to {goal}": _span([s * e.ms / 1000 for s in e.steps.values()], e.seconds),
+        heading(match.setting.metric): _score(e),
+        "learns": _learns(e),
+        f"steps to {goal}": _span(e.steps.values(), e.median_steps),
+        f"s to {goal}": _span((s * e.ms / 1000 for s in e.steps.values()), e.seconds),
         "arrives": _SOONEST[e.soonest],
-        "ms per training step": short(e.ms) + "*" * (e.contention and e.ms == e.ms),
+        "ms per training step": shown(e.ms, after="*" * e.contention),
         **{{"lr": "learning rate"}.get(k, k): _chosen(e, k) for k in ("lr", *tuned)},
     } for e in sorted(match.entries, key=lambda e: (-np.nan_to_num(e.mean, nan=-1), e.name))
     ])  # fmt: skip
@@ -325,7 +259,7 @@ def overview(matches: Sequence[Match]) -> Table | None:
     """
     if len(matches) < 2:
         return None
-    entries = {words(m.where, ["task", "model"]): {e.name: e for e in m.entries} for m in matches}
+    entries = {m.name: {e.name: e for e in m.entries} for m in matches}
     by_way: dict[str, list[Entry]] = {}
     for match in matches:
         for entry in match.entries:
@@ -334,34 +268,41 @@ def overview(matches: Sequence[Match]) -> Table | None:
     order = sorted(by_way, key=lambda way: (-best[way], -sum(e.mean for e in by_way[way]), way))
     return tabulate("contest", "Test score of all ways in all settings", [{
         "way": way,
-        **{where: _score(some[way], brief=True) if way in some else "–"
-           for where, some in entries.items()},
+        **{where: _score(some.get(way), brief=True) for where, some in entries.items()},
         "among the best": f"{best[way]} of {len(by_way[way])}",
     } for way in order], ["Means of the fresh seeds, accuracy in per cent; in bold what is among "
                           "the best of its column, as far as the seeds can tell."])  # fmt: skip
 
 
-def _score(entry: Entry, brief: bool = False) -> Cell:
-    if not entry.scores or entry.way.learned is None:
-        return Cell("–")
+def _learns(entry: Entry) -> str:
+    lost, seeds = entry.guessing, len(entry.scores)
+    return "; ".join(filter(None, [
+        _BEST[entry.best],
+        f"{lost} of {plural(seeds, 'seed')} guessed" if 0 < lost < seeds else "",
+        f"{plural(entry.failed, 'run')} failed" if entry.failed else "",
+    ]))  # fmt: skip
+
+
+def _score(entry: Entry | None, brief: bool = False) -> Cell:
+    if not entry or not entry.scores or entry.way.learned is None:
+        return shown(None)
     share = entry.way.learned.metric != "test_r2"
     values = [100 * score if share else score for score in entry.scores.values()]
     found = interval(values, bounds=(0, 100) if share else (-math.inf, 1))
     if brief:
         told = f"{found.centre:{'.1f' if share else '.3f'}}"
-        return Cell(told, _BEST[entry.best], "start" if entry.best == "first" else "")
-    kinds = f"{len(values)} seeds, {found.kind or 'one value'}"
-    return Cell(f"{between(found)}{' %' * share}", kinds)
+        return Cell(told, _BEST[entry.best], "start" if entry.best == "first" else "", found)
+    return shown(found, f"{len(values)} seeds, {found.kind or 'one value'}", after=" %" * share)
 
 
-def _span(values: Sequence[float], middle: float) -> Cell:
+def _span(values: Iterable[float], middle: float) -> Cell:
     """The median, least and most of what seeds took, where that is known."""
-    if not values or math.isnan(values[0]):
-        return Cell("–")
-    return Cell(between(Interval(middle, min(values), max(values))), "median, least to most")
+    known = [value for value in values if value == value]
+    ends = Interval(middle, min(known), max(known)) if known else None
+    return shown(ends, "median, least to most" if known else "")
 
 
 def _chosen(entry: Entry, name: str) -> Cell:
     edge = entry.edge.get(name)
-    tip = f"the {edge} that was tried" if edge else ""
-    return Cell(short(entry.chosen.get(name)) + "†" * bool(edge), tip)
+    return shown(entry.chosen.get(name), f"the {edge} that was tried" if edge else "",
+                 after="†" * bool(edge))  # fmt: skip

@@ -15,7 +15,7 @@ from reports.errors import InputError
 from reports.plots.base import NotDrawn, Plot
 from reports.study import Study
 
-SHARED = ("base", "style", "svg")  # what plots are made with
+SHARED = ("base", "style")  # what plots are made with
 
 
 def make_all(

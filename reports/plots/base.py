@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from reports.errors import ReportError
 from reports.judge import Setting, Way
-from reports.plots.style import PAPER, PNG_DPI, STYLE, Look
-from reports.plots.svg import inline
+from reports.plots.style import FAINT, INK, PAPER, PNG_DPI, STYLE, Look
 from reports.records.columns import SYMBOLS, describe, heading
 from reports.study import Study
 from reports.text import short
@@ -52,25 +52,15 @@ class NotDrawn(ReportError):
 
 @dataclass(frozen=True)
 class Plot:
-    """One drawing with the table of what it shows.
+    """One drawing with the table of what it shows."""
 
-    Args:
-        name: file name without its ending.
-        section: the heading it stands under; several plots share one.
-        title: what this one shows in particular, such as its setting.
-        caption: how to read it.
-        data: the numbers drawn, as the reader may copy them.
-        draw: paints onto an empty axes; title and legend are added.
-        first: on the first screen, else after the tables.
-    """
-
-    name: str
-    section: str
-    title: str
-    caption: str
-    data: pd.DataFrame
-    draw: Callable[[Axes], None]
-    first: bool = False
+    name: str  # of its files, without their endings
+    section: str  # the heading it stands under; several plots share one
+    title: str  # what this one shows in particular, such as its setting
+    caption: str  # how to read it
+    data: pd.DataFrame  # the numbers drawn, as the reader may copy them
+    draw: Callable[[Axes], None]  # paints onto an empty axes; title and legend are added
+    first: bool = False  # on the first screen, else after the tables
 
     def figure(self) -> Figure:
         """The drawing, laid out."""
@@ -97,6 +87,31 @@ class Plot:
         (folder / f"{self.name}.svg").write_text(svg, encoding="utf-8")
         self.data.to_csv(folder / f"{self.name}.csv", index=False)
         return Markup(inline(svg, f"{self.section} {self.title}".strip()))
+
+
+def inline(svg: str, label: str) -> str:
+    """The `svg` element of a file that matplotlib wrote, with the page's size, colours and font;
+    `label` is what a screen reader says.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    # Matplotlib numbers its groups anew in each drawing; several drawings share this page.
+    body = re.sub(
+        r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib\.axis|legend'
+        r'|PathCollection|LineCollection|QuadMesh|FillBetweenPolyCollection)_\d+"',
+        "",
+        body,
+    )
+    body = re.sub(r' (?:width|height)="[\d.]+pt"', "", body, count=2)
+    body = body.replace("<svg ", f'<svg role="img" aria-label="{escape(label, quote=True)}" ', 1)
+    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
+    body = re.sub(r"font-family: [^;\"]*;?", "", body)
+    for grey, variable in ((INK, "--ink"), (FAINT, "--line"), (PAPER, "--paper")):
+        body = body.replace(grey, f"var({variable})")
+    # Coordinates need no more than hundredths of a point; texts, such as a tick's 0.005, stay.
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(
+        r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0]), body)  # fmt: skip
+    return re.sub(r"\s*\n\s*", " ", re.sub(r"<!--.*?-->", "", body, flags=re.S))
 
 
 _TIP = "tip: "  # begins the name of a group that is made a tip

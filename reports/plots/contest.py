@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import pandas as pd
@@ -25,10 +26,10 @@ def make(study: Study) -> list[Plot]:
     return [Plot(
         name=f"contest_{i}",
         section=TITLE,
-        title=f"{match.where.get('task')} · {match.where.get('model')}",
+        title=match.name,
         caption="Dots: seeds, each at the point that its way chose by validation data; bars: their "
                 "means. Filled: not told apart from the best. Grey line: guessing.",
-        data=pd.DataFrame([{"way": e.name, "seed": seed, match.metric: value}
+        data=pd.DataFrame([{"way": e.name, "seed": seed, match.setting.metric: value}
                            for e in sorted(match.entries, key=lambda e: (-e.mean, e.name))
                            for seed, value in e.scores.items()]),
         draw=partial(_draw, match=match),
@@ -44,8 +45,9 @@ def _draw(axes: Axes, match: Match) -> None:
         axes.plot(values, [row] * len(values), "o", color=COLOURS[0], markerfacecolor=face)
         axes.plot([entry.mean] * 2, [row - 0.3, row + 0.3], color=COLOURS[0])
         tip(axes, entry.mean, row, f"{entry.name}: {entry.mean:.3f} over {len(values)} seeds")
-    if match.chance == match.chance:
-        axes.axvline(match.chance, color="0.6", linewidth=1)
+    chance = next((e.way.learned.chance for e in entries if e.way.learned), math.nan)
+    if chance == chance:
+        axes.axvline(chance, color="0.6", linewidth=1)
     axes.set_yticks(range(len(entries)), [folded(e.name, 24) for e in entries])
     axes.set_ylim(-0.6, len(entries) - 0.4)
-    axes.set_xlabel(heading(match.metric))
+    axes.set_xlabel(heading(match.setting.metric))

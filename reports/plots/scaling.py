@@ -1,22 +1,27 @@
-"""Memory and time against steps, width and batch, one drawing for each setting of the rest."""
+"""What grows with steps, width and batch, and the gradient's cosine against the length of the
+sequence, which says where credit is lost; one drawing for each setting of the rest.
+"""
 
 from __future__ import annotations
 
 from functools import partial
-from itertools import groupby
+from itertools import combinations, groupby
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from reports.judge.scaling import LEAST_SIZES, TIME, Series, series, sizes_swept
+from reports.judge.scaling import COSINE, LEAST_SIZES, TIME, Series, series, sizes_swept
 from reports.plots import base
 from reports.plots.base import NotDrawn, Plot
 from reports.plots.style import FAINT, MOST_SERIES, looks_of
+from reports.records.columns import SYMBOLS
 from reports.study import Study
 
 ORDER = 30
-TITLE = "Memory and time against steps, width and batch"
+TITLE = "Memory, time and cosine against steps, width and batch"
 MOST_SLICES = 3  # of one metric against one size; the others are in the results table
+EXACT = 1e-4  # a cosine this close to one is a line at the upper end
+_COSINE = "The angle to BPTT's gradient at the initial weights: 1 is the same direction, 0 none."
 
 
 def make(study: Study) -> list[Plot]:
@@ -24,12 +29,14 @@ def make(study: Study) -> list[Plot]:
     facts = study.facts
     drawn: list[Plot] = []
     for size in sizes_swept(facts):
-        for metric in (facts.memory, TIME):
-            found = series(facts, facts.settings, metric, size)
+        for metric in (facts.memory, TIME, *[COSINE] * (size == "n_steps")):
+            least = LEAST_SIZES if metric == COSINE else 2
+            found = series(facts, facts.settings, metric, size, least=least)
             slices = [list(some) for _, some in groupby(found, key=lambda s: s.where)]
             rich = sorted(slices, key=lambda some: -sum(len(s.points) for s in some))[:MOST_SLICES]
             cut = base.left_out(len(rich), len(slices), "settings, those with most cells")
-            drawn += [_plot(some, len(drawn) + i, cut) for i, some in enumerate(rich, 1)]
+            for some in rich:
+                drawn += _plots(some, len(drawn) + 1, cut)
     if not drawn:
         raise NotDrawn(
             "no method has results at two widths, batch sizes or lengths with everything else equal"
@@ -37,28 +44,43 @@ def make(study: Study) -> list[Plot]:
     return drawn
 
 
-def _plot(found: list[Series], number: int, cut: str) -> Plot:
-    shown, first = found[:MOST_SERIES], found[0]
-    size, metric = first.size, first.metric
-    stem, title = ("time", "Step time") if metric == TIME else ("memory", "Memory")
-    caption = "Both axes are logarithmic."
-    if any(_slope(s) is not None for s in shown):
-        caption += " Dashed: the slope of theory for large sizes, through the last point."
-    if any(map(_window_end, shown)):
-        caption += " Dotted: up to here one window covers the sequence."
-    if any(s.points["contended"].any() for s in shown):
-        caption += " Open marks: measured under contention."
-    batchings = ", ".join(sorted({s.way.batching for s in shown}))
-    caption += f" Batching: {batchings}.{base.left_out(len(shown), len(found), 'methods')}{cut}"
+def _plots(found: list[Series], number: int, cut: str) -> list[Plot]:
+    """One drawing; of cosines, in which every method is of interest, as many as it takes."""
+    if found[0].metric != COSINE:
+        return [_plot(found[:MOST_SERIES], found, number, cut)]
+    exact = [s.name for s in found if s.points["y"].min() > 1 - EXACT]
+    cut = f" At 1 throughout: {', '.join(exact)}." * bool(exact) + cut
+    rest = sorted((s for s in found if s.name not in exact), key=lambda s: -s.points["y"].iloc[-1])
+    parts = [rest[i : i + MOST_SERIES] for i in range(0, len(rest), MOST_SERIES)]
+    return [_plot(part, part, number + i, cut) for i, part in enumerate(parts)]
+
+
+def _plot(shown: list[Series], found: list[Series], number: int, cut: str) -> Plot:
+    size, metric = shown[0].size, shown[0].metric
+    stem, title = {TIME: ("time", "Step time"), COSINE: ("cosine", "Gradient cosine")}.get(
+        metric, ("memory", "Memory"))  # fmt: skip
+    turned = [f"{a.name} and {b.name} change places between {SYMBOLS[size]} = {at[0]:g} and "
+              f"{at[1]:g}" for a, b in combinations(shown, 2)
+              if metric != COSINE and (at := a.crossing(b))]  # fmt: skip
+    caption = "".join([
+        "Both axes are logarithmic." if metric != COSINE else _COSINE,
+        " Dashed: the slope of theory for large sizes, through the last point."
+        * any(_slope(s) is not None for s in shown),
+        " Dotted: up to here one window covers the sequence." * any(map(_window_end, shown)),
+        " Open marks: measured under contention." * any(s.points["contended"].any() for s in shown),
+        f" {'; '.join(turned)}." * bool(turned),
+        f" Batching: {', '.join(sorted({s.way.batching for s in shown}))}.",
+        base.left_out(len(shown), len(found), "methods") + cut,
+    ])  # fmt: skip
     names = {"x": size, "y": metric, "lo": f"{metric}_lo", "hi": f"{metric}_hi"}
     data = pd.concat([s.points.assign(way=s.name, batching=s.way.batching) for s in found])
     data = data.rename(columns=names)[["way", "batching", *names.values(), "n", "contended"]]
     return Plot(
         name=f"{stem}_vs_{size}_{number}",
         section=f"{title} against {base.LABELS[size]}",
-        title=first.where,
+        title=shown[0].where,
         caption=caption,
-        data=data,
+        data=data.dropna(axis=1, how="all"),
         draw=partial(_draw, found=shown, data=data),
     )
 
@@ -71,7 +93,7 @@ def _slope(one: Series) -> float | None:
 def _window_end(one: Series) -> float | None:
     """The longest sequence that one window covered, where a longer one was measured."""
     inside = one.points["window"] >= one.points["x"]
-    known = one.size == "n_steps" and inside.any() and not inside.all()
+    known = one.size == "n_steps" and one.metric != COSINE and inside.any() and not inside.all()
     return float(one.points["x"][inside].max()) if known else None
 
 
@@ -81,7 +103,10 @@ def _draw(axes: Axes, found: list[Series], data: pd.DataFrame) -> None:
     points = data[data["way"].isin(styles)]
     ends = [f"{metric}_lo", f"{metric}_hi"]
     points = points.assign(**points[ends].where(points["n"] > 1))  # one process has but its own
-    base.draw(axes, points, styles, size, metric, hollow="contended")
+    for cosine in (0, 1) if metric == COSINE else ():
+        axes.axhline(cosine, color=FAINT, linewidth=1, zorder=0, label="_")
+    base.draw(axes, points, styles, size, metric, log="x" if metric == COSINE else "xy",
+              hollow="contended")  # fmt: skip
     for one in found:
         x, y = (one.points[c].to_numpy()[-2:] for c in ("x", "y"))
         if (slope := _slope(one)) is not None:

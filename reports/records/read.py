@@ -63,12 +63,6 @@ class Unusable(ReportError, ValueError):
     """A file from a sweep's folder that cannot be used; the text says why."""
 
 
-def asked(record: Record, metric: str) -> bool:
-    """Whether a cell was to measure this group of metrics; yes where its record names no group."""
-    chosen = record["config"].get("metric")
-    return metric in chosen if isinstance(chosen, dict) else True
-
-
 def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
     """Reads ``DIR/cells/*.json`` and ``DIR/sweep.json`` of every folder.
 

@@ -82,8 +82,6 @@ def variants(table: pd.DataFrame, extras: Iterable[str]) -> list[str]:
         values = [whole(value) for value in table[column].tolist()]
         shown = labels(table[column].dropna().unique().tolist())
         # A leaf that only other algorithms have says nothing about this one.
-        names = [
-            f"{name} {leaf}={shown[value]}" if value else name
-            for name, value in zip(names, values, strict=True)
-        ]
+        names = [f"{name} {leaf}={shown[value]}" if value else name
+                 for name, value in zip(names, values, strict=True)]  # fmt: skip
     return names

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from reports.errors import InputError
-from reports.output import replacing
 from reports.records.columns import CONTRACT, METRICS, WHOLE
 from reports.records.read import Record, read_sweeps
 from reports.records.settings import whole
@@ -94,12 +93,9 @@ def _quoted(leaf: Any) -> Any:
 
 
 def write(table: pd.DataFrame, folder: Path) -> None:
-    """Writes ``results.parquet`` and ``results.csv`` into the folder, each replaced as a whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "results.parquet") as part:
-        table.to_parquet(part, index=False)
-    with replacing(folder / "results.csv") as part:
-        table.to_csv(part, index=False)
+    """Writes ``results.parquet`` and ``results.csv`` into the folder."""
+    table.to_parquet(folder / "results.parquet", index=False)
+    table.to_csv(folder / "results.csv", index=False)
 
 
 def read_parquet(file: Path) -> pd.DataFrame:
@@ -138,14 +134,15 @@ def _ordered(columns: Iterable[str]) -> list[str]:
 
 def _typed(name: str, values: pd.Series) -> pd.Series:
     """One type a column, so that parquet takes it: whole numbers, floats, booleans or text."""
+    known = [None if v is None or v != v else v for v in values]
     if name in WHOLE:
         # Not by way of floats, which lose the last digits of a large seed.
-        return pd.Series(pd.array(_nulls(values), "Int64"), index=values.index)
+        return pd.Series(pd.array(known, "Int64"), index=values.index)
     if name in _WORDS or name.startswith("env."):
         return values.astype("string").fillna("")
     if not name.startswith("cfg."):
         return pd.to_numeric(values, errors="coerce").astype("float64")
-    kinds = {type(v) for v in values if v is not None and v == v}
+    kinds = {type(v) for v in known if v is not None}
     if kinds <= {bool}:
         return values.astype("boolean")
     if kinds <= {int}:
@@ -153,12 +150,5 @@ def _typed(name: str, values: pd.Series) -> pd.Series:
     exact = all(type(v) is not int or abs(v) <= 2**53 for v in values)
     if kinds <= {int, float} and exact:
         return pd.to_numeric(values).astype("float64")
-    return pd.Series(
-        [None if v is None else whole(v) for v in _nulls(values)],
-        index=values.index,
-        dtype="string",
-    )
-
-
-def _nulls(values: pd.Series) -> list[Any]:
-    return [None if v is None or v != v else v for v in values]
+    told = [None if v is None else whole(v) for v in known]
+    return pd.Series(told, index=values.index, dtype="string")

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reports import sequential
+from reports import duel
 from reports.compare.times import BAR, decide
 
 SLOWER = (0.05, 0.1, 0.2, 0.5)
@@ -117,7 +117,7 @@ def duel_alarms(noise: str, ratio: float, failing: float, duels: int) -> float:
     alarms = 0
     for _ in range(duels):
         state = {"cells": ["cell"], "pairs": [], "over": False}
-        while wanted := (decision := sequential.decide(state))["wanted"]:
+        while wanted := (decision := duel.decide(state))["wanted"]:
             for _ in range(wanted[0]["pairs"]):
                 # What follows one another in time is in either order.
                 values = np.exp(rng.permutation(OF_PAIRS[noise](rng, 2))) * (1.0, ratio)

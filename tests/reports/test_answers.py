@@ -59,6 +59,25 @@ def test_without_times_the_least_memory_is_that_of_the_ways_that_qualify(
     assert f"nothing was timed{wanted}" in said(records)
 
 
+def test_the_least_memory_is_claimed_where_all_is_known() -> None:
+    rng = np.random.default_rng(0)
+    unknown = dict.fromkeys(("memory_xla_mib", "memory_peak_mib"))
+    tied = [*way(rng, "bptt", 5, 40, noise=0, spread=0),
+            *way(rng, "d_rtrl", 5, 20, noise=0, spread=0)]  # fmt: skip
+    assert "start with d_rtrl, which needs the least memory of the fastest" in said(tied)
+    third = way(rng, "es_d_rtrl", 5, 20, noise=0, spread=0, metrics=unknown)
+    assert "start with bptt, which has the least approximate gradient" in said([*tied, *third])
+    both = [
+        *way(rng, "bptt", 5, 40, noise=0, spread=0, batching="manual"),
+        *way(rng, "bptt", 5, 40, noise=0, spread=0, batching="vmap", metrics=unknown),
+    ]
+    assert "equal in memory" not in said(both)
+    untimed = [*way(rng, "bptt", 5, 40, spread=0, metrics=UNTIMED),
+               *way(rng, "d_rtrl", 5, 20, spread=0, metrics=UNTIMED | unknown)]  # fmt: skip
+    assert ("bptt needs the least memory, 40 MiB, as far as that was measured: not of d_rtrl."
+            in said(untimed))  # fmt: skip
+
+
 def test_nothing_learned_is_said_of_what_was_measured() -> None:
     rng = np.random.default_rng(0)
     guessing = way(rng, "bptt", 5, 20, 0.1, spread=0.002)

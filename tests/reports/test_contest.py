@@ -112,6 +112,18 @@ def test_a_miss_is_infinite_and_chance_is_not_learning() -> None:
     assert by["bptt"].seconds == pytest.approx(0.2, rel=0.2)
 
 
+def test_a_way_of_which_two_of_five_seeds_diverged_is_not_among_the_best() -> None:
+    rng = np.random.default_rng(0)
+    lost = way(rng, "d_rtrl", 0.9)
+    for record in [r for r in lost if "test_accuracy" in r["metrics"]][:2]:
+        record["metrics"]["test_accuracy"] = 0.1
+        record["health"] = "loss is not finite"
+    match = one(way(rng, "bptt", 0.9), way(rng, "immediate", 0.9), lost)
+    assert sorted(names(match, "best")) == ["bptt", "immediate"]
+    assert names(match, "best", "behind") == ["d_rtrl"]
+    assert "behind; 2 of 5 seeds guessed" in report([*way(rng, "bptt", 0.9), *lost])
+
+
 def test_a_way_that_mostly_misses_the_target_is_not_among_the_soonest() -> None:
     rng = np.random.default_rng(0)
     rare = way(rng, "immediate", 0.9)

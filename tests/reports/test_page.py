@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from synthetic_records import ALGOS, Records, grid, record, study, write_sweep
 
@@ -18,10 +19,10 @@ from reports.build import build
 from reports.page import Context, html, markdown
 from reports.page.render import all_cells
 from reports.page.tables import short_weights, streams
-from reports.page.words import change, figure, kind, listed
 from reports.plots.base import Plot
 from reports.stats import Interval
 from reports.study import Study
+from reports.tables import change, figure, kind, listed
 
 EVIL = '$x$ "><img src=x onerror=alert(1)></script><script>window.injected=1</script>{{7*7}}'
 
@@ -189,9 +190,28 @@ def test_several_sweeps_merge_beside_the_first(tmp_path: Path) -> None:
     a = write_sweep(tmp_path / "a", grid(algo=["bptt"]))
     b = write_sweep(tmp_path / "b", grid(algo=["d_rtrl"]))
     built = build([a, b])
-    assert built.page == tmp_path.resolve() / "merged" / "report" / "index.html"
+    assert built.page == tmp_path.resolve() / "a+b" / "report" / "index.html"
     assert not (a / "report").exists()
     assert "d_rtrl" in built.page.read_text(encoding="utf-8")
+    other = write_sweep(tmp_path / "deep" / "b", grid(algo=["es_d_rtrl"]))
+    beside = build([a, other]).page
+    assert beside == tmp_path.resolve() / "a+deep_b" / "report" / "index.html"
+    assert "es_d_rtrl" not in built.page.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("few_plots")
+def test_the_csv_of_a_table_holds_numbers_and_the_ends_of_intervals(tmp_path: Path) -> None:
+    records = grid(algo=["bptt", "d_rtrl"], repeat=range(3))
+    for built in records[:3]:
+        built["metrics"]["contended"] = 1
+    page = build([write_sweep(tmp_path, records)]).page
+    table = pd.read_csv(page.with_name("ways_1.csv"))
+    assert "*" in page.read_text(encoding="utf-8").split("Ways for", 1)[1][:2000]
+    times = table[["ms per training step", "ms per training step_lo", "ms per training step_hi"]]
+    assert all(kind.kind == "f" for kind in times.dtypes)
+    assert (times.diff(axis=1).iloc[:, 2] > 0).all()  # from the lower end to the upper
+    study_of = {w.name: w.ms for w in study(records).facts.settings[0].ways}
+    assert dict(zip(table["way"], times.iloc[:, 0], strict=True)) == pytest.approx(study_of)
 
 
 @pytest.mark.usefixtures("few_plots")

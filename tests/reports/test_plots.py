@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from contest_records import complete
 from contest_records import way as contestant
-from synthetic_records import ALGOS, grid, record, study
+from synthetic_records import ALGOS, Records, grid, record, study
 
 from reports import plots
 from reports.plots.base import NotDrawn, Plot, folded, plain, round_ticks
@@ -43,8 +43,8 @@ def painted(plot: Plot) -> Any:
     return plot.figure().axes[0]
 
 
-def test_there_are_five_kinds() -> None:
-    assert KINDS == ["contest", "credit", "frontier", "learning", "scaling"]
+def test_there_are_four_kinds() -> None:
+    assert KINDS == ["contest", "frontier", "learning", "scaling"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,7 +98,7 @@ def test_no_drawing_has_more_than_seven_series() -> None:
     decays = [record("es_d_rtrl", n_steps=t, algo_config={"decay_or_rank": d / 20})
               for t in (8, 16, 64) for d in range(13)]  # fmt: skip
     for kind in ("scaling", "learning"):
-        for plot in made(kind, decays):
+        for plot in (p for p in made(kind, decays) if not p.name.startswith("cosine")):
             axes = painted(plot)
             named = [line for line in axes.lines if not line.get_label().startswith("_")]
             assert len(named) == MOST_SERIES, plot.name
@@ -106,22 +106,25 @@ def test_no_drawing_has_more_than_seven_series() -> None:
 
 
 def test_cosines_are_drawn_by_length_and_exact_ones_named() -> None:
+    def cosines(records: Records) -> list[Plot]:
+        return [plot for plot in made("scaling", records) if plot.name.startswith("cosine")]
+
     kept = {"bptt": (1, 1, 1), "uoro": (0.5, 0.3, -0.1), "d_rtrl": (1, 0.9, 0.6)}
     rows = [record(algo, n_steps=t, metrics={"grad_cosine": c})
             for algo, cosines in kept.items()
             for t, c in zip((3, 6, 18), cosines, strict=True)]  # fmt: skip
-    (plot,) = made("credit", rows)
-    assert plot.caption.endswith("At 1 throughout: bptt.")
-    assert plot.data.values.tolist() == [
+    (plot,) = cosines(rows)
+    assert "At 1 throughout: bptt." in plot.caption
+    assert "slope of theory" not in plot.caption
+    assert plot.data[["way", "n_steps", "grad_cosine"]].values.tolist() == [
         [algo, t, c] for algo in ("d_rtrl", "uoro") for t, c in zip((3, 6, 18), kept[algo],
                                                                    strict=True)]  # fmt: skip
     lines = {line.get_label(): list(line.get_ydata()) for line in painted(plot).lines}
     assert lines["uoro"] == [0.5, 0.3, -0.1]
     many = [record("es_d_rtrl", n_steps=t, algo_config={"decay_or_rank": d / 20})
             for t in (8, 16, 64) for d in range(13)]  # fmt: skip
-    assert [plot.data["way"].nunique() for plot in made("credit", many)] == [7, 6]
-    with pytest.raises(NotDrawn, match="at three lengths"):
-        made("credit", rows[:2])
+    assert [plot.data["way"].nunique() for plot in cosines(many)] == [7, 6]
+    assert not cosines(rows[:2])
 
 
 def test_pareto_front_by_hand() -> None:

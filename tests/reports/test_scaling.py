@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic_records import ALGOS, grid, record, study
 
-from reports.judge.scaling import crossing, crossings, fit, series
+from reports.judge.scaling import Series, fit, series
+from reports.plots import scaling
 
 X = np.array([16.0, 32, 64, 128, 256, 512])
 
@@ -40,25 +44,23 @@ def test_the_interval_holds_the_exponent_under_noise() -> None:
     assert np.mean(held) > 0.9
 
 
-def test_what_is_no_size_is_refused() -> None:
-    for x, y in (([1, 2], [1, -1]), ([2, 2], [1, 3]), ([1, np.nan], [1, 2])):
-        with pytest.raises(ValueError, match="positive sizes that vary"):
-            fit(x, y)
+def curve(y: np.ndarray, contended: bool = False, metric: str = "memory_temp_mib") -> Series:
+    points = pd.DataFrame({"x": X, "y": y, "contended": contended})
+    return Series(metric, "n_hidden", "", SimpleNamespace(), points)
 
 
 def test_a_crossing_was_seen_or_is_none() -> None:
-    assert crossing(X, X, np.full(6, 100.0), 0.05) == (64, 128)
-    assert crossing(X, X, X * 2, 0.05) is None
-    assert crossing(X, X, X * 1.01, 0.05) is None
+    rising, level = curve(X), curve(np.full(6, 100.0))
+    assert rising.crossing(level) == level.crossing(rising) == (64, 128)
+    assert rising.crossing(curve(X * 2)) is None
+    assert rising.crossing(curve(X * 1.01)) is None
+    assert rising.crossing(curve(np.full(6, 100.0), contended=True)) is None
     rng = np.random.default_rng(0)
     seen = [
-        crossing(
-            X,
-            X * np.exp(0.02 * rng.standard_normal(6)),
-            X * np.exp(0.02 * rng.standard_normal(6)),
-            0.3,
+        curve(X * np.exp(0.02 * rng.standard_normal(6)), metric="step_time_ms").crossing(
+            curve(X * np.exp(0.02 * rng.standard_normal(6)), metric="step_time_ms")
         )
-        for _ in range(500)
+        for _ in range(200)
     ]
     assert not any(seen)  # two identical ways
 
@@ -116,5 +118,7 @@ def test_methods_that_change_places_are_told_between_which_sizes() -> None:
     records = [record(a, n_steps=t, metrics={"step_time_ms": float(ms)})
                for a, times in (("bptt", (1, 2, 8)), ("d_rtrl", (4, 4.2, 4.4)))
                for t, ms in zip((8, 16, 64), times, strict=True)]  # fmt: skip
-    (found,) = crossings(series_of(records, "step_time_ms", "n_steps"), 0.3)
-    assert (found.below, found.above, found.between) == ("bptt", "d_rtrl", (16, 64))
+    bptt, d_rtrl = series_of(records, "step_time_ms", "n_steps")
+    assert bptt.crossing(d_rtrl) == (16, 64)
+    drawn = next(p for p in scaling.make(study(records)) if p.name.startswith("time"))
+    assert "bptt and d_rtrl change places between T = 16 and 64." in drawn.caption

@@ -12,9 +12,9 @@ from synthetic_records import grid, record, write_sweep
 import reports
 from reports.cli import main
 from reports.errors import InputError
+from reports.pivot import pivot, to_csv, to_latex, to_markdown
 from reports.records.columns import CONTRACT, describe
 from reports.records.table import frame, one_thread, read_parquet, write
-from reports.tables import pivot, to_csv, to_latex, to_markdown
 from reports.text import short
 
 

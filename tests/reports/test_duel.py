@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from reports.cli import main
-from reports.duel import as_markdown, as_text
-from reports.sequential import (
+from reports.duel import (
     ALPHA,
     LEAST_PAIRS,
     LOOKS,
+    as_markdown,
+    as_text,
     decide,
     evidence,
     level_of_a_look,

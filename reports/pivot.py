@@ -1,0 +1,185 @@
+"""Tables of a paper: any metrics over any settings, as Markdown, LaTeX or CSV.
+
+A row is there for every value of its settings, also where a column does not apply to it or where
+nothing could be measured: then the cell says what happened instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from reports.errors import InputError
+from reports.records.columns import BOUNDS, NAMES, SEEDED, WAYS, describe, heading
+from reports.records.settings import labels, varying_within, whole
+from reports.stats import Interval, interval
+from reports.tables import Cell, Table
+from reports.text import short
+
+NOTHING = "–"
+
+
+class Pivot(NamedTuple):
+    """Some metrics over two sets of settings."""
+
+    # A row for the values of the settings down the side, a column for a metric and the values of
+    # those along the top; each a median, with its interval where asked for, or words for none.
+    cells: pd.DataFrame
+    pooled: list[str]  # settings that differ inside of a cell, which is a median over them
+    intervals: bool  # whether they are shown
+
+
+def pivot(
+    table: pd.DataFrame, rows: Sequence[str], cols: Sequence[str], values: Sequence[str],
+    intervals: bool = False,
+) -> Pivot:  # fmt: skip
+    """Medians of metrics over the ok cells of a results table.
+
+    Raises:
+        InputError: no column, one that the table lacks or that is asked for twice, a metric that no
+            row has, or intervals over cells with different settings.
+    """
+    for what, names in (("rows", rows), ("values", values)):
+        if not names:
+            raise InputError(f"at least one column as {what}", "none", f"Leave --{what} out for "
+                             "the one it has by itself.")  # fmt: skip
+    asked = [*rows, *cols, *values]
+    for name in asked:
+        if name not in table.columns:
+            close = difflib.get_close_matches(name, map(str, table.columns), n=3, cutoff=0.4)
+            raise InputError("a column of the results", repr(name),
+                             f"Close to it: {', '.join(close) or 'none'}.")  # fmt: skip
+    if twice := sorted({name for name in asked if asked.count(name) > 1}):
+        raise InputError("different columns as rows, as columns and as values",
+                         f"{', '.join(twice)} twice", "Choose another.")  # fmt: skip
+    ok = table["status"].eq("ok")
+    numbers = table[list(values)].apply(pd.to_numeric, errors="coerce").astype("float64")
+    for name in values:
+        if not (ok & numbers[name].notna()).any():
+            raise InputError(f"ok rows with a number in {name!r}", "none",
+                             "Choose another, or run cells that record it.")  # fmt: skip
+    pooled = [c for c in varying_within(table[ok], [*rows, *cols]) if not c.endswith("._target_")]
+    if intervals and pooled:
+        raise InputError(
+            "rows and columns that tell all cells apart, where intervals are asked for",
+            f"different {', '.join(pooled)} inside of one",
+            f"Add --rows {','.join([*rows, *pooled])}.")  # fmt: skip
+    keys = [_texts(table[name]) for name in (*rows, *cols)]
+    groups = table.assign(**numbers).groupby(keys, observed=True)
+    cells = pd.concat({m: groups.apply(_cell, m, intervals) for m in values}, axis=1)
+    if cols:
+        cells = cells.unstack(list(cols))
+    else:
+        cells.columns = pd.MultiIndex.from_product([values])
+    return Pivot(cells.astype(object).fillna(NOTHING), pooled, intervals)
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """Values with the digits that keep them apart; numbers by size before words, null last."""
+    values = sorted(column.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
+    texts = labels(values) | {"": NOTHING}
+    order = [*(texts[whole(value)] for value in values), NOTHING]
+    told = [texts[whole(value)] for value in column.tolist()]
+    return pd.Series(pd.Categorical(told, order, ordered=True), column.index, name=column.name)
+
+
+def _cell(group: pd.DataFrame, metric: str, intervals: bool) -> Interval | str:
+    ok = group[group["status"].eq("ok") & group[metric].notna()]
+    if ok.empty:
+        failed = sorted(set(group["status"]) - {"ok"})
+        return ", ".join(failed) or NOTHING
+    # What is seeded is the same in every repeat of a seed.
+    units = ok.drop_duplicates("seed") if metric in SEEDED else ok
+    found = Interval(float(ok[metric].median()))
+    if intervals and len(units) > 1:
+        found = interval(units[metric], bounds=BOUNDS.get(metric))._replace(centre=found.centre)
+    return found
+
+
+def _text(cell: Interval | str) -> str:
+    if isinstance(cell, str):
+        return cell
+    ends = f" [{short(cell.low)}, {short(cell.high)}]" if cell.kind else ""
+    return short(cell.centre) + ends
+
+
+def _flat(made: Pivot, named: Callable[[str], str]) -> Table:
+    """The same with one head a column, which has the metric where it is not the same for all."""
+    columns = made.cells.columns
+    several = columns.get_level_values(0).nunique() > 1
+    heads = [" ".join([" · ".join(key), named(metric) if several or not key else ""]).strip()
+             for metric, *key in columns]  # fmt: skip
+    keys = made.cells.index.to_frame().astype(str).to_dict("list")
+    data = {name: [*map(Cell, texts)] for name, texts in keys.items()} | {
+        head: [Cell(_text(cell), value=cell if isinstance(cell, Interval) else Interval(math.nan))
+               for cell in made.cells.iloc[:, i]]
+        for i, head in enumerate(heads)
+    }  # fmt: skip
+    return Table("", "", pd.DataFrame(data, dtype=object))
+
+
+def to_csv(made: Pivot) -> str:
+    """Plain numbers, with the ends of intervals beside them where they are asked for."""
+    return _flat(made, str).csv()
+
+
+def to_markdown(made: Pivot) -> str:
+    """A GitHub table; pipes in names are escaped."""
+    return _flat(made, heading).markdown() + "\n"
+
+
+def to_latex(made: Pivot) -> str:
+    r"""A booktabs table: units in its heads, the best way in bold, a caption, a label."""
+    metrics = [describe(v) for v in made.cells.columns.get_level_values(0).unique()]
+    texts, n = made.cells.map(_text), made.cells.index.nlevels
+    texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
+    names = [describe(name).title for name in texts.index.names]
+    ends = " with 95 % intervals (from three processes; of two both)" if made.intervals else ""
+    caption = f"Median {', '.join(m.title for m in metrics)}{ends} by {', '.join(names)}."
+    if texts.columns.nlevels == 1:
+        texts.columns = texts.columns.get_level_values(0)
+    style = texts.rename_axis(index=names, columns=[None] * texts.columns.nlevels).style
+    style.format(escape="latex").apply(lambda _: _bold(made.cells).to_numpy(), axis=None)
+    for axis in (0, 1):
+        style.format_index(escape="latex", axis=axis)
+    style.format_index_names(escape="latex", axis=0)
+    lines = style.to_latex(
+        hrules=True, sparse_index=False, position_float="centering", multicol_align="c",
+        column_format="l" * n + "r" * texts.shape[1], caption=caption.replace("%", r"\%"),
+        label="tab:" + "-".join(m.name.replace("_", "-") for m in metrics),
+    ).splitlines()  # fmt: skip
+    # The names of the rows stand in a line of their own; a paper has them beside the heads.
+    at = lines.index(r"\midrule")
+    top, below = lines[at - 2].split(" & "), lines[at - 1].split(" & ")
+    lines[at - 2 : at] = [" & ".join([*below[:n], *top[n:]])]
+    return "\n".join(lines) + "\n"
+
+
+def _bold(cells: pd.DataFrame) -> pd.DataFrame:
+    """How the best figures are marked, where there are several to choose: the best of the ways that
+    have all else in common; of each row where no way is named.
+    """
+    named = {*cells.index.names, *cells.columns.names}
+    apart = WAYS if named.intersection(WAYS) else cells.columns.names[1:]
+
+    def shared(keys: pd.MultiIndex) -> list[tuple[str, ...]]:
+        held = [i for i, name in enumerate(keys.names) if name not in apart]
+        return [tuple(key[i] for i in held) for key in keys.to_frame().to_numpy()]
+
+    sign = {"high": 1.0, "low": -1.0, "": math.nan}
+    signs = [sign[describe(metric).better] for metric in cells.columns.get_level_values(0)]
+    shown = cells.map(lambda c: float(short(c.centre)) if isinstance(c, Interval) else math.nan)
+    merit = pd.Series((shown.to_numpy(float) * signs).ravel())
+    groups = [repr((row, col)) for row in shared(cells.index) for col in shared(cells.columns)]
+    rivals = merit.groupby(groups)
+    best = merit.eq(rivals.transform("max")) & rivals.transform("count").gt(1)
+    marks = np.where(best.to_numpy().reshape(cells.shape), "textbf:--rwrap;", "")
+    return pd.DataFrame(marks, cells.index, cells.columns)
+
+
+FORMATS = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv}
