@@ -79,7 +79,8 @@ class EProp(D_RTRL):
     def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
         """Z_t = k Z_{t-1} + z_t beside the model's own recurrences; B of each readout, [I, O]."""
         graph, local = self.graph, super().linearised(values, record, keep)
-        transition, f = list(map(dict, local.transition)), [list(map(dict, b)) for b in local.f]
+        transition = list(map(dict, local.transition))
+        f = {place: dict(own) for place, own in local.f.items()}
         behind, matrices = self.feedback.of(graph, values), []
         for readout, z in zip(self.readouts(graph), self.filters(graph), strict=True):
             op, group = graph.sources[readout.source], graph.groups[readout.below]
@@ -88,13 +89,12 @@ class EProp(D_RTRL):
             dz_dh, dz_dy = reading(graph, values, record, op, readout.below)
             own.update(((z, p), d) for p, d in dz_dh.items())
             own[z, z] = jnp.full((local.n_steps, *group.lead, group.n), readout.decay, dtype)
-            for source, of_source, d in zip(graph.sources, f, dz_dy, strict=True):
-                for block, of_block in zip(source.blocks, of_source, strict=True):
-                    if block.group == readout.below:
-                        of_block[z] = d[..., block.columns].astype(dtype)
+            for (k, b), of_block in f.items():
+                block = graph.sources[k].blocks[b]
+                if block.group == readout.below:
+                    of_block[z] = dz_dy[k][..., block.columns].astype(dtype)
             matrices.append(behind[op.w])
-        flows = tuple(map(tuple, f))
-        return replace(local, transition=tuple(transition), f=flows, own=tuple(matrices))
+        return replace(local, transition=tuple(transition), f=f, own=tuple(matrices))
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
@@ -107,5 +107,5 @@ class EProp(D_RTRL):
             own, block = graph.groups[readout.group], graph.sources[readout.source].blocks[0]
             dr = block.of_neurons(readout.passed(moved[readout.below][z], matrix))
             (s,) = own.live
-            dh[own.states[s]] += local.f[readout.source][0][s] * dr
+            dh[own.states[s]] += local.f[readout.source, 0][s] * dr
         return dh, dq

@@ -120,7 +120,7 @@ class SnAp(D_RTRL):
         for (k, b), of_block in own.items():
             block = graph.sources[k].blocks[b]
             g, pairs = block.group, transition[block.group]
-            for s, value in local.f[k][b].items():
+            for s, value in local.f[k, b].items():
                 flow = graph.zero_flow(local.n_steps)[g]
                 enter(flow, s, value, block.neurons)
                 for p, r in of_block.items():

@@ -17,6 +17,7 @@ from jax.extend import core as jex
 from core.environment import CLOCK, reading
 from core.equations.program import flatten_jaxpr, variables_of
 from core.errors import CoreError, InvalidArgument
+from core.execution.axes import along
 
 
 class Losses:
@@ -192,8 +193,7 @@ def _weighted(a: Any, weight: Any) -> Any:
             f"one of shape {jnp.shape(a)}",
             "Return what belongs to a sample along the first axis, or mask whole steps, [T].",
         )
-    weight = weight.reshape(weight.shape + (1,) * (jnp.ndim(a) - weight.ndim)).astype(a.dtype)
-    return _scaled(a, weight)
+    return _scaled(a, along(weight, a).astype(a.dtype))
 
 
 @jax.custom_jvp

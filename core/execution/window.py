@@ -29,14 +29,14 @@ class Derivatives:
     """Element-wise derivatives at every step.
 
     transition[g][s, p]: dh[s]/dh_tm1[p], [K, lead, n], for live states s, p of group g.
-    f[k][b][s]: dh[s]/dy of block b of the k-th source, [K, lead, width]; y is an operation's output
+    f[k, b][s]: dh[s]/dy of block b of the k-th source, [K, lead, width]; y is an operation's output
       or an element-wise parameter.
     x[k]: the operand of the k-th source, [K, lead, I]; None for an element-wise parameter.
     own: what a rule wants of each step beside these, arrays [K, ...].
     """
 
     transition: tuple[dict[tuple[int, int], Any], ...]
-    f: tuple[tuple[dict[int, Any], ...], ...]
+    f: dict[tuple[int, int], dict[int, Any]]
     x: tuple[Any, ...]
     keep: Any  # of a Restart, or None
     n_steps: int = field(metadata={"static": True})
@@ -50,9 +50,8 @@ def derivatives(
     step = _at_steps(graph, values, record, [graph.hidden[i].new for i in graph.live])
     new, pull = jax.vjp(step, _moving(graph, values, record))
     transition: list[dict[tuple[int, int], Any]] = [{} for _ in graph.groups]
-    f: list[tuple[dict[int, Any], ...]] = [
-        tuple({} for _ in source.blocks) for source in graph.sources
-    ]
+    places = ((k, b) for k, source in enumerate(graph.sources) for b in range(len(source.blocks)))
+    f: dict[tuple[int, int], dict[int, Any]] = {place: {} for place in places}
     for pulled in _pulls(graph):
         chosen = {graph.groups[g].states[s] for g, s in pulled.items()}
         ones = tuple(
@@ -64,16 +63,17 @@ def derivatives(
             group = graph.groups[g]
             by_state = _by_state(graph, g, found)
             transition[g].update(((s, p), d) for p, d in by_state.items() if (s, p) in group.reads)
-        for source, blocks, d in zip(graph.sources, f, _by_source(graph, found), strict=True):
-            for block, into in zip(source.blocks, blocks, strict=True):
-                fed = pulled.get(block.group)
-                if fed is not None and fed in block.components:
-                    into[fed] = d[..., block.columns].astype(graph.dtype(block.group))
+        by_source = _by_source(graph, found)
+        for (k, b), into in f.items():
+            block = graph.sources[k].blocks[b]
+            if (fed := pulled.get(block.group)) in block.components:
+                d = by_source[k][..., block.columns]
+                into[fed] = d.astype(graph.dtype(block.group))
     trained = [op for op in graph.operations if op.trainable]
     xs = zip(trained, _at_steps(graph, values, record, [op.x for op in trained])({}), strict=True)
     x = tuple(op.with_one(a).astype(graph.operand_dtype(op)) for op, a in xs)
     operands = (*x, *(None for _ in graph.parameters))
-    return Derivatives(tuple(transition), tuple(f), operands, keep, record.n_steps)
+    return Derivatives(tuple(transition), f, operands, keep, record.n_steps)
 
 
 def reading(

@@ -97,12 +97,12 @@ class FactorisedTrace(FullTrace):
                 known[key] = decay * block.of_neurons(local.transition[block.group][pair])
             return known[key]
 
-        for k, (source, f) in enumerate(zip(graph.sources, local.f, strict=True)):
+        for k, source in enumerate(graph.sources):
             trace = before[source.label]
             decay, gain = self._state_decay(trace)
             for b, block in enumerate(source.blocks):
                 for s in block.components:
-                    start[k, b, s], inflow[k, b, s] = trace["f"][b][s], gain * f[b][s]
+                    start[k, b, s], inflow[k, b, s] = trace["f"][b][s], gain * local.f[k, b][s]
                 for s, p in local.transition[block.group]:
                     if s in block.components and p in block.components:
                         transition[(k, b, s), (k, b, p)] = decayed(block, (s, p), decay)

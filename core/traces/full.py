@@ -130,7 +130,7 @@ class FullTrace:
                 {pair: block.of_neurons(a) for pair, a in side.items() if pair in pairs}
                 for side in passed[block.group]
             )
-            f, x = local.f[k][b], local.x[k]
+            f, x = local.f[k, b], local.x[k]
             g = {s: sum(a_t[s, p] * f[p] for p in f) for s in block.components}
             return None if x is None else x.astype(graph.dtype(block.group)), g, a_0
 
@@ -165,13 +165,13 @@ class FullTrace:
         """dh_{t-1} by group and component, [K, lead, n]; x_t dW, or d theta, by source."""
         inflow = graph.zero_flow(local.n_steps)
         dq = []
-        for source, f, x in zip(graph.sources, local.f, local.x, strict=True):
+        for k, (source, x) in enumerate(zip(graph.sources, local.x, strict=True)):
             dw = source.moved(d_weights)
             q = source.drive(x, dw, local.n_steps)
             dq.append(q)
-            for block, f_b in zip(source.blocks if dw is not None else (), f, strict=False):
-                for s in f_b:
-                    enter(inflow[block.group], s, f_b[s] * q[..., block.columns], block.neurons)
+            for b, block in enumerate(source.blocks if dw is not None else ()):
+                for s, f in local.f[k, b].items():
+                    enter(inflow[block.group], s, f * q[..., block.columns], block.neurons)
         start = self.start(graph, past, d_weights)
         every = zip(local.transition, start, inflow, strict=True)
         return [accumulate(d, z, u, local.keep)[0] for d, z, u in every], dq
