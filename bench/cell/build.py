@@ -16,6 +16,7 @@ from bench.answers import CLASSES
 from bench.backends.base import Backend, ModelTrainee, spiking_layers
 from bench.cell.program import compilations
 from bench.cell.stepper import stepper_of
+from bench.cell.trees import flat
 from bench.config import Config
 from bench.errors import Skip
 from bench.instantiate import instantiate, task_of
@@ -88,13 +89,12 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         memory_bytes=job["memory_bytes"],
         device_peak=None if device is None else int(device["peak_bytes_in_use"]),
     )
-    sizes = [np.size(u.get_magnitude(leaf)) for leaf in jax.tree.leaves(weights)]
     return run, {
         "metrics": {
             **stepper.seconds(),
             "first_call_s": first_call,
             "n_compilations": compiled,
-            "n_weights": int(sum(sizes)),
+            "n_weights": sum(leaf.size for leaf in flat(weights).values()),
             "n_classes": task.n_out if task.answers is CLASSES else None,
             "guess_loss": task.guess.loss,
             "calls_per_step": max(times for _, times in stepper.calls),

@@ -35,17 +35,13 @@ class Side:
         self._batch = stepper.prepare(*batch)
         self._values = stepper.values()
 
-    def turn(self, turn_s: float = TURN_S) -> list[float]:
-        """As `turn`, of the step."""
-        return turn(self.step, turn_s)
-
     def step(self) -> float:
         """Seconds of one step."""
         self._values, _, seconds = timed(self._stepper, self._values, self._batch)
         return seconds
 
 
-def turn(step: Callable[[], float], turn_s: float) -> list[float]:
+def turn(step: Callable[[], float], turn_s: float = TURN_S) -> list[float]:
     """Seconds of the steps of one turn, without the first, which finds the other's caches."""
     step()
     steps: list[float] = []
@@ -105,13 +101,13 @@ def time_ratio(
     """
     sides = (Side(run.stepper, run.batch), Side(other, run.batch))
     for side in sides:
-        side.turn()
+        turn(side.step)
     turns: tuple[list[list[float]], list[list[float]]] = ([], [])
     began, look = time.perf_counter(), LEAST_ROUNDS
     for round_ in itertools.count(1):
         # The one that went second goes first.
         for place in (0, 1) if round_ % 2 else (1, 0):
-            turns[place].append(sides[place].turn())
+            turns[place].append(turn(sides[place].step))
         spent = time.perf_counter() - began
         if spent > STRETCH * budget_s:
             break

@@ -49,10 +49,10 @@ def _from_shapes(job: Mapping[str, Any]) -> Finding:
     try:
         try:
             traced.make_jaxpr()
-            return found[-1]
         except JAXTypeError:
             # A constructor that computes with the numbers in its arrays.
-            return _built(job)
+            found.append(_built(job))
+        return found[-1]
     except JAXTypeError as error:
         return finding(note=_line(error))
 

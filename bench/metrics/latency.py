@@ -50,14 +50,14 @@ class Latency(Metric):
             return time.perf_counter() - began
 
         turn(call, TURN_S)
-        loop.turn(TURN_S)
+        turn(loop.step, TURN_S)
         calls: list[float] = []
         loops: list[float] = []
         with Watch() as watch:
             ends = time.perf_counter() + self.budget_s
             while len(calls) < self.steps:
                 calls += turn(call, TURN_S)
-                loops += loop.turn(TURN_S)
+                loops += turn(loop.step, TURN_S)
                 if time.perf_counter() > ends:
                     break
         p50, p99 = (1e6 * float(np.quantile(calls, q)) for q in (0.5, 0.99))
