@@ -52,6 +52,7 @@ WORDS: dict[Any, str] = {
     **dict.fromkeys(LISTS, "a list"),
     **dict.fromkeys(MAPPINGS, "settings by name"),
 }
+NAMES: dict[Any, list[str]] = {bool: ["true", "false"], NoneType: ["null"], None: ["null"]}
 
 
 def is_number(value: Any) -> bool:
@@ -90,14 +91,25 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
     """
     if fits(value, hint):
         return
-    phrases, names, bounds = _expected(value, hint)
+    words: list[str] = []
+    names: list[str] = []
+    ranges: list[Range] = []
+    for option in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+        origin, inner = get_origin(option), get_args(option)
+        if origin is Literal:
+            names += map(str, inner)
+        elif origin is Annotated:
+            bounds = [bound for bound in inner[1:] if isinstance(bound, Range)]
+            words += [bound.words(value, WORDS[inner[0]]) for bound in bounds]
+            ranges += bounds
+        elif option in NAMES:
+            names += NAMES[option]
+        else:
+            words.append(WORDS.get(origin or option, "another value"))
     if default is None or not fits(default, hint):
-        default = next((f"{bound.least + bound.above:g}" for bound in bounds), None)
-    expected = ", or ".join([*phrases, *names]) if phrases else listed(names)
-    if str(value) in names:  # a name that YAML reads as something else
-        do = f"Put quotes around it: {key}=\"'{value}'\"."
-    else:
-        do = suggest(str(value), names) or (f"Try {key}={default}." if bounds else "")
+        default = next((f"{bound.least + bound.above:g}" for bound in ranges), None)
+    expected = ", or ".join([*words, *names]) if words else listed(names)
+    do = suggest(str(value), names) or (f"Try {key}={default}." if ranges else "")
     raise BadInput(key, expected, _as_typed(value), do)
 
 
@@ -108,23 +120,3 @@ def _as_typed(value: Any) -> str:
     if isinstance(value, str) and re.fullmatch(r"[-+]?[\d._]+(e[-+]?\d+)?|true|false|null", value):
         return f"the text '{value}'"
     return str(value)
-
-
-def _expected(value: Any, hint: Any) -> tuple[list[str], list[str], list[Range]]:
-    """What a hint allows: in words, by name, and the ranges of its numbers."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        parts = [_expected(value, option) for option in inner]
-        return (
-            [word for words, _, _ in parts for word in words],
-            [name for _, names, _ in parts for name in names],
-            [bound for _, _, bounds in parts for bound in bounds],
-        )
-    if origin is Literal:
-        return [], [str(option) for option in inner], []
-    if hint in (None, NoneType, bool):
-        return [], ["true", "false"] if hint is bool else ["null"], []
-    if origin is Annotated:
-        bounds = [bound for bound in inner[1:] if isinstance(bound, Range)]
-        return [bound.words(value, WORDS[inner[0]]) for bound in bounds], [], bounds
-    return [WORDS.get(origin or hint, "another value")], [], []

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple, TextIO
+from typing import IO, Any, TextIO
 
 from bench import processes
 from bench.errors import BadInput
@@ -50,14 +50,6 @@ class End:
         return lines[-1].strip() if lines else "no output"
 
 
-class Answer(NamedTuple):
-    """What came back: as many answers as there were, the last line printed, ``late`` as of End."""
-
-    found: list[Any]
-    last: str
-    late: bool
-
-
 def asked(
     module: str,
     question: Any,
@@ -65,8 +57,8 @@ def asked(
     env: Mapping[str, str],
     timeout_s: float,
     python: str | None = None,
-) -> Answer:
-    """Runs ``python -m module``, which calls ``answer``, and waits for its answers.
+) -> tuple[list[Any], End]:
+    """What ``python -m module``, which calls ``answer``, has answered when it ends.
 
     Args: as of ``run``.
 
@@ -77,13 +69,12 @@ def asked(
     try:
         end = run(module, question, lines.append, env=env, python=python, deadline_s=timeout_s)
     except OSError as error:
-        raise BadInput(
-            "this machine", "room for a process", str(error), "Make some, and try again."
-        ) from error
+        do = "Make some, and try again."
+        raise BadInput("this machine", "room for a process", str(error), do) from error
     found: list[Any] = []
     with contextlib.suppress(ValueError):  # ended in the middle of one
         found += map(json.loads, lines)
-    return Answer(found, end.last_line(), end.late)
+    return found, end
 
 
 def run(
@@ -111,40 +102,38 @@ def run(
         OSError: when it cannot be started.
     """
     processes.adopt_orphans()
-    known = processes.children()
+    known = set(processes.children(os.getpid()))
     deadline = time.monotonic() + deadline_s
     read_end, write_end = os.pipe()
-    try:
-        # Not a pipe: it holds 64 KiB, and the process may never read.
-        with _file() as stdin:
-            stdin.write(json.dumps(question).encode())
-            stdin.seek(0)
-            process = subprocess.Popen(
-                [python or sys.executable, "-P", "-m", module, str(write_end), str(os.getpid())],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[write_end],
-                start_new_session=True,
-                env=env,
-            )
-    except BaseException:
-        os.close(read_end)
-        raise
-    finally:
-        os.close(write_end)
-    assert process.stdout is not None
-    with process.stdout, os.fdopen(read_end, "rb", buffering=0) as answers:
-        said = _Said(answers, process.stdout, on_line)
-        late, held = False, 0
+    with os.fdopen(read_end, "rb", buffering=0) as answers:
         try:
-            late, held = _until_end(process, said, deadline, memory_bytes)
+            # Not a pipe: it holds 64 KiB, and the process may never read.
+            with _file() as stdin:
+                stdin.write(json.dumps(question).encode())
+                stdin.seek(0)
+                arguments = [module, str(write_end), str(os.getpid())]
+                process = subprocess.Popen(
+                    [python or sys.executable, "-P", "-m", *arguments],
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[write_end],
+                    start_new_session=True,
+                    env=env,
+                )
         finally:
-            processes.end_tree(process.pid)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(processes.END_WITHIN_S)
-            processes.end_adopted(known)
-            said.drain()
+            os.close(write_end)
+        assert process.stdout is not None
+        with process.stdout:
+            said = _Said(answers, process.stdout, on_line)
+            try:
+                late, held = _until_end(process, said, deadline, memory_bytes)
+            finally:
+                processes.end_tree(process.pid)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(processes.END_WITHIN_S)
+                processes.end_adopted(known)
+                said.drain()
     return End(process.returncode, late, held, said.output())
 
 
@@ -191,9 +180,6 @@ class _Said:
 
     def listen(self, timeout: float) -> bool:
         """Takes in what can be read now; False when there was nothing."""
-        if not self._selector.get_map():
-            time.sleep(timeout)
-            return False
         ready = self._selector.select(timeout)
         for key, _ in ready:
             if chunk := os.read(key.fd, 1 << 16):

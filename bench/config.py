@@ -83,12 +83,8 @@ class Config:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Config:
         """From the dictionaries that ``plain`` gave."""
-        return cls(
-            **{
-                name: HINTS[name](**value) if is_dataclass(HINTS[name]) else value
-                for name, value in plain.items()
-            }
-        )
+        built = {k: HINTS[k](**v) for k, v in plain.items() if is_dataclass(HINTS[k])}
+        return cls(**{**plain, **built})
 
     @property
     def left_out(self) -> int:

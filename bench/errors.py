@@ -30,14 +30,10 @@ class Skip(EtraceError):
 
 def suggest(name: str, options: Iterable[str]) -> str:
     """``Did you mean ...?`` for the option closest to ``name``, or an empty string."""
+    # float16 is no slip of the finger for float64: other digits are another thing.
+    alike = [o for o in options if re.sub(r"\D", "", o) == re.sub(r"\D", "", name)]
     # Separators are what people forget (drtrl, batchsize), so they do not count as a difference.
-    plain = {option.replace("_", "").lower(): option for option in options}
-    # Nor is float16 a slip of the finger for float64: other digits are another thing.
-    plain = {
-        short: option
-        for short, option in plain.items()
-        if re.sub(r"\D", "", short) == re.sub(r"\D", "", name)
-    }
+    plain = {option.replace("_", "").lower(): option for option in alike}
     close = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=0.75)
     return f"Did you mean {plain[close[0]]}?" if close else ""
 

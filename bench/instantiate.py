@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from functools import cache
 from typing import Any
 
 from bench import bounds
@@ -53,20 +55,13 @@ def check(group: str, node: Mapping[str, Any], base: type | None = None) -> None
     try:
         target = target_of(node)
     except (Exception, SystemExit) as error:  # importing a plug-in runs its code
-        raise BadInput(
-            f"{group}._target_",
-            "package.module.Name of something that can be imported",
-            str(node["_target_"]),
-            f"{type(error).__name__}: {error}.",
-        ) from error
+        expected = "package.module.Name of something that can be imported"
+        do = f"{type(error).__name__}: {error}."
+        raise BadInput(f"{group}._target_", expected, node["_target_"], do) from error
     if base is not None and not (isinstance(target, type) and issubclass(target, base)):
+        expected = f"a subclass of {base.__module__}.{base.__name__}"
         folder = base.__module__.rpartition(".")[0].replace(".", "/")
-        raise BadInput(
-            group,
-            f"a subclass of {base.__module__}.{base.__name__}",
-            str(node["_target_"]),
-            f"See {folder}/ for some.",
-        )
+        raise BadInput(group, expected, node["_target_"], f"See {folder}/ for some.")
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     check_call(group, target, arguments, GIVEN.get(group, ()))
 
@@ -82,28 +77,39 @@ def of_class(group: str, node: Mapping[str, Any], base: type) -> Any:
         raise BadInput.quoting(group, error) from error
 
 
-def check_call(group: str, target: Any, arguments: Any, given: Sequence[str] = ()) -> None:
+def check_call(
+    group: str,
+    target: Any,
+    arguments: Any,
+    given: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+) -> None:
     """Refuses arguments by name that a class or function does not take, or lacks.
 
-    What is ``given`` to it besides is not theirs to set.
+    What is ``given`` to it besides is not theirs to set. The defaults stand in for those of the
+    signature; an argument that is a dataclass comes as the arguments of that.
     """
     bounds.check(group, arguments, dict)
-    parameters = _parameters(target)
+    parameters, prefix = _parameters(target), group and f"{group}."
     known = set(parameters) - {*given}
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name, value in arguments.items():
-        if name in known:
-            hint, default = parameters[name].annotation, parameters[name].default
-            bounds.check(f"{group}.{name}", value, hint, default)
-        elif not is_open or name in given:
-            raise BadInput(
-                f"{group}.{name}", one_of(known, "no hyperparameter"), name, suggest(name, known)
-            )
+        key, parameter = prefix + name, parameters.get(name)
+        if parameter is None or name in given:
+            if not is_open or name in given:
+                expected = one_of(known, "no hyperparameter")
+                raise BadInput(key, expected, name, suggest(name, known))
+        elif is_dataclass(parameter.annotation):
+            check_call(key, parameter.annotation, value)
+        else:
+            default = (defaults or {}).get(name, parameter.default)
+            bounds.check(key, value, parameter.annotation, default)
     for name in known - {*arguments}:
         if parameters[name].default is inspect.Parameter.empty and not is_open:
-            raise BadInput(f"{group}.{name}", "a value", "none at all")
+            raise BadInput(prefix + name, "a value", "none at all")
 
 
+@cache
 def _parameters(target: Any) -> dict[str, inspect.Parameter]:
     """The parameters of a class's constructor or of a function."""
     # Of a class itself the signature may be that of its metaclass.

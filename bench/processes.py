@@ -7,8 +7,10 @@ import ctypes
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -22,6 +24,26 @@ RESERVED_BYTES = 4 << 30
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def output_of(
+    command: Sequence[str], timeout_s: float | None = None, env: Mapping[str, str] | None = None
+) -> str | None:
+    """What a program prints, without space around it; None when it fails or is not there."""
+    try:
+        answer = subprocess.run(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
 
 
 def adopt_orphans() -> None:
@@ -46,7 +68,7 @@ def descendants(pid: int) -> list[int]:
     """Process ids of all living descendants of ``pid``, nearest first."""
     queue, seen = [pid], {pid}
     for member in queue:  # grows meanwhile
-        fresh = [child for child in _children(member) if child not in seen]
+        fresh = [child for child in children(member) if child not in seen]
         queue += fresh
         seen.update(fresh)
     return queue[1:]
@@ -79,7 +101,7 @@ def end_adopted(known: set[int]) -> None:
     What cannot be ended, such as another user's process, is left after ``END_WITHIN_S``.
     """
     deadline = time.monotonic() + END_WITHIN_S
-    while strays := [child for child in _children(os.getpid()) if child not in known]:
+    while strays := [child for child in children(os.getpid()) if child not in known]:
         for stray in strays:
             end_tree(stray)
         for stray in strays:
@@ -90,9 +112,11 @@ def end_adopted(known: set[int]) -> None:
         time.sleep(END_POLL_S)
 
 
-def children() -> set[int]:
-    """Process ids of this process' children."""
-    return set(_children(os.getpid()))
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def memory_available_bytes() -> int:
@@ -128,8 +152,9 @@ def cap_memory(cap_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
-def _children(pid: int) -> list[int]:
-    # Each thread lists the children that it forked itself.
+def children(pid: int) -> list[int]:
+    """Process ids of the living children of ``pid``."""
+    # Each thread lists those that it forked itself.
     texts: list[str] = []
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -150,9 +175,8 @@ def _resident(pid: int) -> int:
 
 def _proportional(pid: int) -> int:
     """Resident bytes, each page divided by the number of processes that hold it."""
-    with contextlib.suppress(psutil.Error):
-        found = psutil.Process(pid).memory_full_info()
-        return int(getattr(found, "pss", found.rss))  # only Linux tells
+    with contextlib.suppress(psutil.Error, AttributeError):  # only Linux tells
+        return int(psutil.Process(pid).memory_full_info().pss)
     return _resident(pid)
 
 

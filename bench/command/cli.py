@@ -15,7 +15,7 @@ import hydra
 from bench.command import help, plan, streams
 from bench.command.compose import CONF, VERSION, Composer, start_anew
 from bench.command.contest import Contest
-from bench.command.trial import refuse_bad_values, trial, values_given
+from bench.command.trial import Depth, refuse_bad_values, trial, values_given
 from bench.errors import BadInput
 from bench.instantiate import check as check_arguments
 from bench.instantiate import of_class
@@ -68,13 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return answer(sys.argv[1:] if argv is None else argv)
     except argparse.ArgumentError as error:
-        print(
-            f"error: {error.argument_name}: {error.message}. --cfg job prints the configuration "
-            "of a cell; see python -m bench --help.",
-            file=sys.stderr,
-        )
+        do = "--cfg job prints the configuration of a cell; see python -m bench --help."
+        said = f"{error.argument_name}: {error.message}. {do}"
     except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
+        said = str(error)
+    print(f"error: {said}", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -121,14 +119,11 @@ def _parser() -> argparse.ArgumentParser:
         "python -m bench", add_help=False, exit_on_error=False, allow_abbrev=False
     )
     parser.add_argument("overrides", nargs="*")
-    for name, *short in (
-        ("version",),
-        ("help", "-h"),
-        ("multirun", "-m"),
-        ("hydra-help",),
-        ("shell-completion", "-sc"),
-    ):
-        parser.add_argument(f"--{name}", *short, action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--hydra-help", action="store_true")
+    parser.add_argument("--shell-completion", "-sc", action="store_true")
     parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
     info = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
     parser.add_argument("--info", "-i", nargs="?", const="all", choices=info)
@@ -173,17 +168,13 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     _refuse_idle(overrides, tuned=tuning is not None)
     cells = contest.first() if contest else cells
     given = values_given(overrides, config_dir)
-    findings = trial(
-        cells, "memory" if first.plan else "objects" if given else "task", tuned=contest is not None
-    )
+    depth: Depth = "memory" if first.plan else "objects" if given else "task"
+    findings = trial(cells, depth, tuned=contest is not None)
     refuse_bad_values(findings, ("task", "model", "algo") if given else ("task",))
+    anywhere = launcher is not None
     if first.plan:
-        plan.show(
-            cells,
-            findings,
-            Folder(path, anywhere=launcher is not None),
-            elsewhere=launcher is not None and not launcher.here,
-        )
+        elsewhere = launcher is not None and not launcher.here
+        plan.show(cells, findings, Folder(path, anywhere), elsewhere)
         if contest is not None and tuning is not None:
             print(
                 f"then {tuning.seeds} fresh seeds of each of {len(contest.ways)} ways, at the "
@@ -196,7 +187,7 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
         "overrides": overrides,
         "plots": [node["_target_"] for node in first.plot.values()],
     }
-    folder = Folder.open(path, anywhere=launcher is not None)
+    folder = Folder.open(path, anywhere)
     runner = None if launcher is None else partial(jobs.launch, launcher)
     if contest is None:
         return sweep.run(cells, folder, about, runner)
@@ -210,23 +201,15 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
     own = {setting.partition("=")[0]: setting for setting in CHECKED[kind]}
     for key, override in zip(keys, overrides, strict=True):
         if key.partition(".")[0] not in (kind, *own):
-            raise BadInput(
-                "check",
-                " ".join([f"{kind}=NAME, {kind}.KEY=VALUE,", *own]).rstrip(","),
-                override,
-                "The rest of the cell is its own.",
-            )
+            expected = " ".join([f"{kind}=NAME, {kind}.KEY=VALUE,", *own]).rstrip(",")
+            raise BadInput("check", expected, override, "The rest of the cell is its own.")
     overrides = [s for key, s in own.items() if "=" in s and key not in keys] + overrides
     cell, *others = cells_of(
         config_dir, [*(LEARNER if kind == "task" else ()), *overrides], multirun=True
     )
     if others:
-        raise BadInput(
-            "check",
-            f"one {'algorithm' if kind == 'algo' else kind}",
-            f"{1 + len(others)} cells",
-            "Check one after the other.",
-        )
+        one = f"one {'algorithm' if kind == 'algo' else kind}"
+        raise BadInput("check", one, f"{1 + len(others)} cells", "Check one after the other.")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     check_arguments(kind, getattr(cell.config, kind))
     # Nothing else in this process needs jax, and importing it takes seconds.
@@ -261,12 +244,8 @@ def _composed(
     name, settings = composer.launcher
     # The basic one runs the cells one after the other right here.
     if name == "basic" and (idle := {*settings} - {"_target_"}):
-        raise BadInput(
-            f"hydra.launcher.{min(idle)}",
-            "a launcher that has it",
-            "the basic one, which has no settings",
-            "Try hydra/launcher=processes.",
-        )
+        came, do = "the basic one, which has no settings", "Try hydra/launcher=processes."
+        raise BadInput(f"hydra.launcher.{min(idle)}", "a launcher that has it", came, do)
     launcher = None if name == "basic" else of_class("hydra.launcher", settings, Launcher)
     if launcher is None or launcher.here:
         sweep.refuse_missing_device(cells)
@@ -279,12 +258,8 @@ def _refuse_idle(overrides: Sequence[str], tuned: bool) -> None:
         key, _, value = override.lstrip("+").partition("=")
         of_contest = key.startswith("tune.") or key == "metric.learning.target"
         if tuned and key == "lr":
-            raise BadInput(
-                key,
-                "no value beside tune=N, which tries its own",
-                value,
-                "Try tune.lr=[1e-4,1e-1].",
-            )
+            expected = "no value beside tune=N, which tries its own"
+            raise BadInput(key, expected, value, "Try tune.lr=[1e-4,1e-1].")
         if of_contest and key != "tune.trials" and not tuned:
             raise BadInput(key, "tune=N beside it", "no contest", "Add tune=8, or leave it out.")
 
@@ -293,9 +268,5 @@ def _refuse_idle_target(cells: Sequence[Cell]) -> None:
     """Refuses a target that no cell is held to; one of several penalties may well be 0."""
     targets = [cell.config.rate_target for cell in cells]
     if any(targets) and not any(cell.config.rate_penalty for cell in cells):
-        raise BadInput(
-            "rate_target",
-            "a rate_penalty above 0 beside it",
-            f"rate_target={max(targets):g} alone",
-            "Try rate_penalty=0.1.",
-        )
+        came, do = f"rate_target={max(targets):g} alone", "Try rate_penalty=0.1."
+        raise BadInput("rate_target", "a rate_penalty above 0 beside it", came, do)

@@ -30,7 +30,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 from yaml import MarkedYAMLError
 
 from bench.command import overrides
-from bench.command.overrides import came, text
+from bench.command.overrides import refusal, text
 from bench.errors import BadInput, one_of, suggest
 from bench.sweep.cell import GROUPS
 
@@ -188,20 +188,14 @@ class Composer:
         settings = {k: _plain(v) for k, v in config.items() if k not in ("hydra", "cases")}
         experiment = chosen.get("experiment")
         if experiment and settings.get("experiment"):
-            raise BadInput(
-                f"experiment/{experiment}.yaml",
-                "# @package _global_ as its first line",
-                "settings of an experiment, not of its cells",
-            )
+            expected = "# @package _global_ as its first line"
+            came = "settings of an experiment, not of its cells"
+            raise BadInput(f"experiment/{experiment}.yaml", expected, came)
         if folder != ".":
             # What hydra.run.dir or hydra.sweep.dir names is what out does.
             if settings.get("out") not in (None, folder):
-                raise BadInput(
-                    "out",
-                    f"the folder that Hydra's setting names, {folder}",
-                    str(settings["out"]),
-                    "Give one of the two.",
-                )
+                expected = f"the folder that Hydra's setting names, {folder}"
+                raise BadInput("out", expected, str(settings["out"]), "Give one of the two.")
             settings["out"] = folder
         if experiment and any(o.startswith("metric=") for o in config.hydra.overrides.task):
             # What the experiment sets of metrics that somebody else's metric= does not name.
@@ -237,9 +231,9 @@ class Composer:
         value = override.value()
         names = value if isinstance(value, list) and group in LISTED else [value]
         if not all(isinstance(name, str) for name in names):
-            raise BadInput(group, one_of(self.options(group)), came(override))
+            raise refusal(override, one_of(self.options(group)))
         if len(set(map(str, names))) < len(names):
-            raise BadInput(group, "each of its names once", came(override))
+            raise refusal(override, "each of its names once")
 
     def _friendly(self, error: BaseException) -> BadInput:
         """Hydra's complaint in the form of the harness, with the closest name that exists."""
@@ -251,29 +245,21 @@ class Composer:
         while not str(error) and error.__cause__ is not None:
             error = error.__cause__
         if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
-            mark = error.problem_mark
-            return BadInput(
-                f"{mark.name}, line {mark.line + 1}",
-                "YAML",
-                f"a mistake {error.context or 'there'} ({error.problem})",
-            )
+            what = f"{error.problem_mark.name}, line {error.problem_mark.line + 1}"
+            came = f"a mistake {error.context or 'there'} ({error.problem})"
+            return BadInput(what, "YAML", came)
         unknown = error.__cause__ or error
         if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.full_key:
             node, key = unknown.parent_node, str(unknown.key)
             known = {str(k) for k in node} if isinstance(node, DictConfig) else set()
             known -= {"hydra", "cases", "_target_"}
-            return BadInput(
-                str(unknown.full_key), one_of(known, "no hyperparameter"), key, suggest(key, known)
-            )
+            expected = one_of(known, "no hyperparameter")
+            return BadInput(str(unknown.full_key), expected, key, suggest(key, known))
         said, *more = _lines(error)
         if error.__cause__ is not None:
             said = f"{said.rstrip('.')}: {_lines(error.__cause__)[0]}"
-        return BadInput(
-            "configuration",
-            "values that Hydra can compose",
-            said.rstrip("."),
-            " ".join(line for line in more if not line.startswith(" ")),  # but no bookkeeping
-        )
+        do = " ".join(line for line in more if not line.startswith(" "))  # but no bookkeeping
+        return BadInput("configuration", "values that Hydra can compose", said.rstrip("."), do)
 
 
 def _lines(error: BaseException) -> list[str]:

@@ -6,7 +6,7 @@ data is read once, at the end of each of the fresh seeds. All are cells like any
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from bench.config import MAX_SEED
 from bench.errors import BadInput, one_of
 from bench.launchers.processes import Processes
+from bench.processes import cores
 from bench.sweep import jobs
 from bench.sweep.cell import Cell, told_apart
 from bench.sweep.folder import Folder
@@ -40,26 +41,15 @@ class Contest:
         self.ways = [cell for cell in self._timed if not cell.repeat]
         tunable = {name for cell in cells for name in _tunable(cell)}
         for name in set(tuning.ranges) - {"lr"} - tunable:
-            raise BadInput(
-                f"tune.{name}",
-                "a number that some algorithm of the sweep has",
-                name,
-                f"They have {one_of(tunable, 'none')}.",
-            )
+            expected = "a number that some algorithm of the sweep has"
+            do = f"They have {one_of(tunable, 'none')}."
+            raise BadInput(f"tune.{name}", expected, name, do)
         if any(LEARNS not in cell.config.metric for cell in cells):
-            raise BadInput(
-                "metric",
-                "learning among them, to tune by",
-                "others only",
-                "Leave metric= out, or tune=N.",
-            )
-        if any(cell.config.seed + tuning.seeds > MAX_SEED for cell in cells):
-            raise BadInput(
-                "seed",
-                f"room for {tuning.seeds} fresh seeds above it",
-                str(cells[0].config.seed),
-                "Try seed=0.",
-            )
+            do = "Leave metric= out, or tune=N."
+            raise BadInput("metric", "learning among them, to tune by", "others only", do)
+        if (seed := max(cell.config.seed for cell in cells)) + tuning.seeds > MAX_SEED:
+            expected = f"room for {tuning.seeds} fresh seeds above it"
+            raise BadInput("seed", expected, str(seed), "Try seed=0.")
         self._refuse_axes()
 
     def first(self) -> list[Cell]:
@@ -69,12 +59,8 @@ class Contest:
             for cell in self._timed
             if (rest := {k: v for k, v in cell.config.metric.items() if k != LEARNS})
         ]
-        trials = [
-            _learning(way, point, "trial", way.config.seed)
-            for point in self._points
-            for way in self.ways
-        ]
-        return told_apart([*costs, *trials])
+        trials = zip(*map(self._trials, self.ways), strict=True)
+        return told_apart([*costs, *(trial for of_a_point in trials for trial in of_a_point)])
 
     def finals(self, record_of: Callable[[Cell], Mapping[str, Any] | None]) -> list[Cell]:
         """Fresh seeds of every way at the trial of the lowest validation loss, seed by seed.
@@ -83,18 +69,18 @@ class Contest:
         """
         chosen = []
         for way in self.ways:
-            trials = [_learning(way, point, "trial", way.config.seed) for point in self._points]
-            losses = [(_loss(record_of(trial)), i) for i, trial in enumerate(trials)]
-            finite = [(loss, i) for loss, i in losses if loss is not None]
-            if finite:
-                chosen.append((way, self._points[min(finite)[1]]))
-        return told_apart(
-            [
-                _learning(way, point, "final", way.config.seed + 1 + k)
-                for k in range(self._tuning.seeds)
-                for way, point in chosen
-            ]
-        )
+            losses = [_loss(record_of(trial)) for trial in self._trials(way)]
+            if math.isfinite(best := min(losses)):
+                chosen.append((way, self._points[losses.index(best)]))
+        finals = [
+            _learning(way, point, "final", way.config.seed + 1 + k)
+            for k in range(self._tuning.seeds)
+            for way, point in chosen
+        ]
+        return told_apart(finals)
+
+    def _trials(self, way: Cell) -> list[Cell]:
+        return [_learning(way, point, "trial", way.config.seed) for point in self._points]
 
     def runner(self, launched: Runner | None) -> Runner:
         """How the cells run: those that are timed in turn, those that learn side by side.
@@ -103,8 +89,7 @@ class Contest:
         """
         if launched is not None:
             return launched
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        together = partial(jobs.launch, Processes(self._tuning.jobs or cores))
+        together = partial(jobs.launch, Processes(self._tuning.jobs or len(cores())))
 
         def run(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
             learning = {key: cell for key, cell in todo.items() if is_learning(cell)}
@@ -120,13 +105,9 @@ class Contest:
             point = dict.fromkeys(self._tuning.ranges, 0.0)
             other = seen.setdefault(_learning(way, point, "trial", 0).identity({}), way)
             if other is not way:
-                both = (" ".join(cell.apart) for cell in told_apart([other, way]))
-                raise BadInput(
-                    "tune",
-                    "no axis of what it chooses itself",
-                    " and ".join(both),
-                    "Leave it out; tune.seeds=K and tune.lr=[A,B] set what is tried.",
-                )
+                came = " and ".join(" ".join(cell.apart) for cell in told_apart([other, way]))
+                do = "Leave it out; tune.seeds=K and tune.lr=[A,B] set what is tried."
+                raise BadInput("tune", "no axis of what it chooses itself", came, do)
 
 
 def is_learning(cell: Cell) -> bool:
@@ -151,8 +132,8 @@ def _tunable(cell: Cell) -> dict[str, str]:
     }
 
 
-def _loss(found: Mapping[str, Any] | None) -> float | None:
-    if found is None or found["status"] != "ok":
-        return None
-    loss = found["metrics"].get("validation_loss")
-    return None if loss is None else float(loss)
+def _loss(found: Mapping[str, Any] | None) -> float:
+    """The validation loss of a trial; infinite where it has none."""
+    fine = found if found and found["status"] == "ok" else {"metrics": {}}
+    loss = fine["metrics"].get("validation_loss")
+    return math.inf if loss is None else float(loss)

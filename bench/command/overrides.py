@@ -14,29 +14,23 @@ from bench.errors import BadInput
 
 # What has a meaning here among Hydra's own settings.
 OF_HYDRA = ("launcher", "sweeper.params", "searchpath", "mode", "job.name", "run.dir", "sweep.dir")
+HELP = "See python -m bench --help."
 
 
 def parse(argument: str, loader: ConfigLoader | None = None) -> Override:
     """An argument by Hydra's grammar; the loader knows the options of groups, for ``glob(...)``."""
     if argument.lstrip("+~").startswith("="):  # Hydra takes it for a choice of its own
-        raise BadInput("argument", "KEY=VALUE", argument, "See python -m bench --help.")
+        raise BadInput("argument", "KEY=VALUE", argument, HELP)
     try:
         return OverridesParser.create(loader).parse_overrides([argument])[0]
     except HydraException as error:
+        expected, do = "KEY=VALUE", HELP
         if "=" in argument:
-            raise BadInput(
-                "argument",
-                "KEY=VALUE that Hydra can read",
-                argument,
-                "Special characters need Hydra's quotes beside the shell's: KEY=\"'VALUE'\".",
-            ) from error
-        meant = loader is not None and argument in loader.get_group_options("experiment")
-        raise BadInput(
-            "argument",
-            "KEY=VALUE",
-            argument,
-            f"Did you mean +experiment={argument}?" if meant else "See python -m bench --help.",
-        ) from error
+            expected = "KEY=VALUE that Hydra can read"
+            do = "Special characters need Hydra's quotes beside the shell's: KEY=\"'VALUE'\"."
+        elif loader is not None and argument in loader.get_group_options("experiment"):
+            do = f"Did you mean +experiment={argument}?"
+        raise BadInput("argument", expected, argument, do) from error
 
 
 def text(override: Override) -> str:
@@ -44,9 +38,9 @@ def text(override: Override) -> str:
     return str(override.input_line)
 
 
-def came(override: Override) -> str:
-    """What was typed behind the key."""
-    return text(override).partition("=")[2]
+def refusal(override: Override, expected: str, do: str = "") -> BadInput:
+    """What is wrong with an override; what came is what was typed behind the key."""
+    return BadInput(override.key_or_group, expected, text(override).partition("=")[2], do)
 
 
 def combinations(overrides: Sequence[Override]) -> Iterator[tuple[str, ...]]:
@@ -72,24 +66,16 @@ def _values(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [text(override)]
     if not override.is_discrete_sweep():
-        raise BadInput(
-            override.key_or_group,
-            "a list of values, range(...) or glob(...)",
-            text(override),
-            "An interval has no finite list of points.",
-        )
+        do = "An interval has no finite list of points."
+        raise refusal(override, "a list of values, range(...) or glob(...)", do)
     key = override.get_key_element()
     try:
         values = [f"{key}={value}" for value in override.sweep_string_iterator()]
     except HydraException as error:  # without a loader nobody knows the options of a group
-        raise BadInput(
-            override.key_or_group,
-            "values by name",
-            came(override),
-            "Two versions may have other options.",
-        ) from error
+        do = "Two versions may have other options."
+        raise refusal(override, "values by name", do) from error
     if not values:
-        raise BadInput(override.key_or_group, "at least one value", came(override))
+        raise refusal(override, "at least one value")
     return values
 
 
@@ -102,33 +88,24 @@ def refuse_of_hydra(overrides: Sequence[Override]) -> None:
         if not override.is_hydra_override() and key != "experiment":
             continue
         if override.is_sweep_override():
-            raise BadInput(key, "one value for the whole sweep", came(override))
+            raise refusal(override, "one value for the whole sweep")
         name = key.replace("/", ".").removeprefix("hydra.")
         if key != "experiment" and not any(f"{name}.".startswith(f"{one}.") for one in OF_HYDRA):
-            raise BadInput(
-                key,
-                f"a setting of Hydra that the harness follows ({', '.join(OF_HYDRA)})",
-                came(override),
-                "out=DIR names the folder of a sweep, and cells start in the current one.",
-            )
+            expected = f"a setting of Hydra that the harness follows ({', '.join(OF_HYDRA)})"
+            do = "out=DIR names the folder of a sweep, and cells start in the current one."
+            raise refusal(override, expected, do)
 
 
 def refuse_command(overrides: Sequence[Override]) -> None:
     """Refuses what a command has one of among the overrides of an experiment's cells."""
     for override in overrides:
         if override.is_hydra_override() or override.key_or_group in ("experiment", "cases"):
-            raise BadInput(
-                "cases", "overrides of cells", text(override), "That is for the command line."
-            )
+            do = "That is for the command line."
+            raise BadInput("cases", "overrides of cells", text(override), do)
 
 
 def refuse_sweep(overrides: Sequence[Override]) -> None:
     """Refuses several values where one cell was asked for."""
     for override in overrides:
         if override.is_sweep_override():
-            raise BadInput(
-                override.key_or_group,
-                "one value for a single cell",
-                came(override),
-                "Add -m to sweep over several.",
-            )
+            raise refusal(override, "one value for a single cell", "Add -m to sweep over several.")

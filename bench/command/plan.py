@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from rich.table import Table
@@ -28,9 +27,6 @@ def show(
     table = Table(show_edge=False)
     for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
         table.add_column(name, no_wrap=name != "state")
-    with folder.writing():
-        if folder.path.exists():
-            os.listdir(folder.path)  # not of a file
     _, past = folder.survey(())
     times = list(past.values())
     total, left, notes = 0.0, 0, []
@@ -57,11 +53,6 @@ def show(
     out.print(table)
     for note in notes:
         out.print(f"no memory predicted: {note[:NOTE_WIDTH]}", soft_wrap=True, markup=False)
-    when = (
-        f"about {total:.0f} s from past records"
-        if total
-        else "no past records to estimate from"
-        if left
-        else "nothing is left to run"
-    )
+    when = "no past records to estimate from" if left else "nothing is left to run"
+    when = f"about {total:.0f} s from past records" if total else when
     out.print(f"{len(cells)} cells in {folder.path}; {when}", soft_wrap=True, markup=False)

@@ -64,7 +64,7 @@ def _asked(cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:
     ]
     # A cell that takes longer to build than it may has no time to run either.
     deadline_s = START_S + sum(c.config.limits.deadline_s for c in cells)
-    answer = child.asked(
+    found, end = child.asked(
         "bench.cell.probe",
         jobs,
         python=config.python,
@@ -72,16 +72,12 @@ def _asked(cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:
         env={**launch.environment(config), "JAX_PLATFORMS": "cpu"},
     )
     what = "task" if depth == "task" else "cell"
-    if answer.late:
-        raise BadInput(
-            what,
-            f"a {what} that is made within {deadline_s:g} s",
-            "none",
-            "limits.deadline_s is what a cell has.",
-        )
-    if len(answer.found) < len(cells):
-        raise BadInput(what, f"a {what} that can be made", answer.last)
-    return answer.found
+    if end.late:
+        expected = f"a {what} that is made within {deadline_s:g} s"
+        raise BadInput(what, expected, "none", "limits.deadline_s is what a cell has.")
+    if len(found) < len(cells):
+        raise BadInput(what, f"a {what} that can be made", end.last_line())
+    return found
 
 
 def values_given(overrides: list[str], config_dir: str | None) -> bool:

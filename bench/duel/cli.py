@@ -95,9 +95,9 @@ def parse(arguments: Sequence[str]) -> Options:
     if not own["out"]:  # would be the current folder
         raise BadInput("out", "the name of a folder", "nothing", "Leave it out for runs/duel.")
     for override in rest:
-        if (key := override.key_or_group) in OWN:
-            came = overrides.came(override)
-            raise BadInput(key, "no value, which a duel sets itself", came, "Leave it out.")
+        if override.key_or_group in OWN:
+            do = "Leave it out."
+            raise overrides.refusal(override, "no value, which a duel sets itself", do)
     own["out"] = Path(own["out"]).resolve()
     return Options(**own, cells=list(overrides.combinations(rest)))
 

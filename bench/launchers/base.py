@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -43,8 +43,8 @@ class Launcher(abc.ABC):
         return max(1, min(cells, self.jobs or -(-cells // CELLS_PER_JOB)))
 
     @abc.abstractmethod
-    def start(self, shares: Sequence[Path], logs: Path) -> Sequence[Job]:
-        """Starts a job for each share.
+    def start(self, shares: Sequence[Path], logs: Path) -> Iterable[Job]:
+        """Starts a job for each share; one after the other where one may fail.
 
         Args:
             shares: files that ``bench.sweep.jobs.run`` understands.

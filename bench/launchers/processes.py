@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.bounds import Count
@@ -55,14 +55,7 @@ class Processes(Launcher):
     def __init__(self, jobs: Count = 1) -> None:
         self.jobs = jobs
 
-    def start(self, shares: Sequence[Path], logs: Path) -> list[Job]:
+    def start(self, shares: Sequence[Path], logs: Path) -> Iterator[Job]:
         logs.mkdir(parents=True, exist_ok=True)
-        jobs: list[Job] = []
-        try:
-            for path in shares:
-                jobs.append(_Process(path, logs / f"{os.getpid()}-{path.stem}.log"))
-        except BaseException:
-            for job in jobs:
-                job.cancel()
-            raise
-        return jobs
+        for path in shares:
+            yield _Process(path, logs / f"{os.getpid()}-{path.stem}.log")

@@ -60,12 +60,8 @@ def _submit(executor: Any, shares: Sequence[Path]) -> list[Job]:
 
 def _needs_submitit(name: str) -> None:
     if importlib.util.find_spec("submitit") is None:
-        raise BadInput(
-            "hydra/launcher",
-            "the package submitit to be installed",
-            name,
-            "Run pip install 'etrace-bench[slurm]'.",
-        )
+        do = "Run pip install 'etrace-bench[slurm]'."
+        raise BadInput("hydra/launcher", "the package submitit to be installed", name, do)
 
 
 @dataclass
@@ -95,19 +91,9 @@ class Local(Launcher):
 
 @dataclass
 class Slurm(Launcher):
-    """One job array on a Slurm cluster; the names are those of ``sbatch``.
+    """One job array on a Slurm cluster.
 
-    Args:
-        jobs: jobs that share the cells; None: one for every 50 cells.
-        timeout_min: minutes that a job may take; what it has not run by then is queued again.
-        max_requeues: how often that may happen to one job.
-        signal_delay_s: seconds before the limit at which a job is told to queue itself again.
-        exclusive: ask for whole nodes, so that nobody disturbs the times.
-        array_parallelism: jobs that run at the same time at most.
-        partition, account, qos, constraint, exclude, gres: as in ``sbatch``.
-        nodes, cpus_per_task, mem_gb, gpus_per_node: resources of one job.
-        setup: shell commands before the job starts, such as ``module load``.
-        additional_parameters: any further option of ``sbatch``.
+    Args: as ``conf/hydra/launcher/submitit_slurm.yaml`` says; most are options of ``sbatch``.
     """
 
     here = False
@@ -136,24 +122,18 @@ class Slurm(Launcher):
 
     def start(self, shares: Sequence[Path], logs: Path) -> list[Job]:
         if shutil.which("sbatch") is None:
-            raise BadInput(
-                "hydra/launcher",
-                "sbatch on the PATH",
-                "submitit_slurm",
-                "Start the sweep on a login node of the cluster.",
-            )
+            do = "Start the sweep on a login node of the cluster."
+            raise BadInput("hydra/launcher", "sbatch on the PATH", "submitit_slurm", do)
         import submitit
 
         executor = submitit.AutoExecutor(
             logs / "%j", cluster="slurm", slurm_max_num_timeout=self.max_requeues
         )
-        settings = vars(self) | {"setup": self.setup and [str(line) for line in self.setup]}
-        executor.update_parameters(
-            name="etrace-bench",
-            **{
-                name if name in OF_SUBMITIT else f"slurm_{name}": value
-                for name, value in settings.items()
-                if name not in ("jobs", "max_requeues") and value
-            },
-        )
+        asked = vars(self) | {"setup": self.setup and [str(line) for line in self.setup]}
+        settings = {
+            name if name in OF_SUBMITIT else f"slurm_{name}": value
+            for name, value in asked.items()
+            if name not in ("jobs", "max_requeues") and value
+        }
+        executor.update_parameters(name="etrace-bench", **settings)
         return _submit(executor, shares)

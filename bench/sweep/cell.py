@@ -8,13 +8,14 @@ import importlib.util
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench import bounds, instantiate
 from bench.backends.base import Backend
-from bench.config import HINTS, Config
-from bench.errors import BadInput, suggest
+from bench.bounds import is_number
+from bench.config import Config
+from bench.errors import BadInput
 from bench.sweep import interpreters, tuning
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
@@ -101,7 +102,8 @@ def told_apart(cells: Sequence[Cell]) -> list[Cell]:
         {(group, None): option for group, option in cell.choices.items()}
         | {
             (key, cell.choices.get(key.partition(".")[0])): value
-            for key, value in _settings(cell.config.plain())
+            for key, value in _flat(cell.config.plain())
+            if key.partition(".")[0] not in NOT_IN_KEY and not key.endswith("_target_")
         }
         for cell in cells
     ]
@@ -111,40 +113,28 @@ def told_apart(cells: Sequence[Cell]) -> list[Cell]:
             values[title, key].add(str(value))
     told = []
     for cell, title, own in zip(cells, titles, settings, strict=True):
-        differ = {key: value for key, value in own.items() if len(values[title, key]) > 1}
-        words = [f"{name.rpartition('.')[2]}={value}" for (name, _), value in differ.items()]
+        differ = [(key[0], value) for key, value in own.items() if len(values[title, key]) > 1]
+        words = (f"{name.rpartition('.')[2]}={value}" for name, value in differ)
         told.append(replace(cell, apart=tuple(words)))
     return told
 
 
 def one_for_all(cells: Sequence[Cell]) -> None:
     """Refuses cells that differ in what a command has one of, such as its folder."""
-    for key in PER_COMMAND:
-        every = [getattr(cell.config, key) for cell in cells]
-        # Of settings by name those that differ, or all of them would be said.
-        named = [
-            {f"{key}.{name}": own for name, own in value.items()}
-            if isinstance(value, Mapping)
-            else {key: value}
-            for value in every
-        ]
-        for name in dict.fromkeys(name for own in named for name in own):
-            values = {json.dumps(own.get(name)): own.get(name) for own in named}
-            if len(values) > 1:
-                raise BadInput(
-                    name,
-                    "one value for the whole sweep",
-                    ", ".join(str(value) for value in values.values()),
-                    "Start a command for each.",
-                )
+    every = [dict(_flat({k: getattr(cell.config, k) for k in PER_COMMAND})) for cell in cells]
+    for key in dict.fromkeys(key for own in every for key in own):
+        values = {json.dumps(own.get(key)): str(own.get(key)) for own in every}
+        if len(values) > 1:
+            expected, came = "one value for the whole sweep", ", ".join(values.values())
+            raise BadInput(key, expected, came, "Start a command for each.")
 
 
-def _settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """What a person sets in a configuration, by dotted key."""
-    for key, value in config.items():
+def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by dotted key."""
+    for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _settings(value, f"{path}{key}.")
-        elif key not in (*NOT_IN_KEY, "_target_"):
+            yield from _flat(value, f"{path}{key}.")
+        else:
             yield path + key, value
 
 
@@ -172,35 +162,25 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
     Raises:
         BadInput: on the first value that cannot be used.
     """
-    for key in config:
-        if key not in HINTS:
-            raise BadInput(key, "a key of the configuration", key, suggest(key, HINTS))
-    config = {"metric": {}, **config}  # of metric=[] nothing is left
-    for key in HINTS:
-        if key not in config:
-            raise BadInput(key, f"{key}=VALUE", f"~{key}", "Only hyperparameters can be left out.")
-    config |= {
-        "plot": _plots(config["plot"]),
-        "tune": tuning.checked("tune", config["tune"]),
-        "out": _text("out", config["out"], "the name of a folder"),
-        "question": _text("question", config["question"], "a sentence") or "",
-        "python": interpreters.checked("python", config["python"]),
+    config = {
+        **config,
+        "metric": config.get("metric", {}),  # of metric=[] nothing is left
+        "plot": _plots(config.get("plot")),
+        "tune": tuning.checked(config.get("tune")),
+        "python": interpreters.checked(config.get("python")),
+        # Words that look like a number: out=2024.
+        **{key: str(config[key]) for key in ("out", "question") if is_number(config.get(key))},
     }
     if not config["metric"]:
-        raise BadInput(
-            "metric", "at least one metric", "none", "Leave metric= out for all of them."
-        )
+        do = "Leave metric= out for all of them."
+        raise BadInput("metric", "at least one metric", "none", do)
     for group, node in [
         *((group, config[group]) for group in BUILT),
         *((f"metric.{name}", node) for name, node in config["metric"].items()),
     ]:
         if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
             raise BadInput(group, "_target_: package.module.Name and its arguments", str(node))
-    for key, hint in HINTS.items():
-        if is_dataclass(hint):
-            instantiate.check_call(key, hint, config[key])
-        else:
-            bounds.check(key, config[key], hint, defaults.get(key))
+    instantiate.check_call("", Config, config, defaults=defaults)
     for name, node in config["metric"].items():
         instantiate.check(f"metric.{name}", node)
     instantiate.of_class("backend", config["backend"], Backend)
@@ -213,35 +193,18 @@ def _plots(asked: Any) -> dict[str, dict[str, str]]:
     """The rule of ``plot``: every entry names a module that can be found; none is imported."""
     if asked in (None, []):
         return {}
-    if not isinstance(asked, dict):
-        # Without any folder plot Hydra takes the names for a value.
-        raise BadInput(
-            "plot",
-            "names of YAML files in a folder plot of your own",
-            ", ".join(map(str, asked)) if isinstance(asked, list) else str(asked),
-            "Give the folder around it as --config-dir. What the report draws by "
-            "itself need not be asked for.",
-        )
+    if not isinstance(asked, dict):  # without any folder plot Hydra takes the names for a value
+        expected = "names of YAML files in a folder plot of your own"
+        raise BadInput("plot", expected, str(asked), "Give the folder around it as --config-dir.")
     for name, node in asked.items():
         target = node.get("_target_") if isinstance(node, dict) else None
         found = None
         with contextlib.suppress(ImportError, ValueError, AttributeError):
             found = importlib.util.find_spec(target or "")
         if found is None or set(node) != {"_target_"}:
-            raise BadInput(
-                f"plot.{name}",
-                "_target_: MODULE, one that can be found",
-                str(target or node),
-                "Is its folder on PYTHONPATH?",
-            )
+            expected, do = "_target_: MODULE, one that can be found", "Is its folder on PYTHONPATH?"
+            raise BadInput(f"plot.{name}", expected, str(target or node), do)
     return asked
-
-
-def _text(key: str, value: Any, expected: str) -> str | None:
-    """Words that somebody typed, which may look like a number (out=2024)."""
-    if isinstance(value, dict | list | bool):
-        raise BadInput(key, expected, str(value), f"Put quotes around it: {key}=\"'{value}'\".")
-    return None if value is None else str(value)
 
 
 def _check_steps(config: Config, task: str) -> None:
@@ -249,20 +212,11 @@ def _check_steps(config: Config, task: str) -> None:
     bounds.check("task.steps_multiple_of", multiple, bounds.Count)
     if steps % multiple:
         nearest = max(multiple, multiple * round(steps / multiple))
-        raise BadInput(
-            "n_steps", f"a multiple of {multiple} on {task}", str(steps), f"Try n_steps={nearest}."
-        )
+        expected = f"a multiple of {multiple} on {task}"
+        raise BadInput("n_steps", expected, steps, f"Try n_steps={nearest}.")
     if config.left_out >= steps:
-        raise BadInput(
-            "loss_after",
-            expected=f"less than all n_steps={steps}",
-            came=str(config.loss_after),
-            do="Use loss_after=0.75 for a loss on the last quarter.",
-        )
+        do = "Use loss_after=0.75 for a loss on the last quarter."
+        raise BadInput("loss_after", f"less than all n_steps={steps}", config.loss_after, do)
     if config.update_every != "sequence" and config.update_every > steps:
-        raise BadInput(
-            "update_every",
-            f"at most n_steps={steps}",
-            str(config.update_every),
-            "Use update_every=sequence for one update a sequence.",
-        )
+        do = "Use update_every=sequence for one update a sequence."
+        raise BadInput("update_every", f"at most n_steps={steps}", config.update_every, do)

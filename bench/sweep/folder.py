@@ -15,7 +15,7 @@ from typing import Any
 from bench.bounds import is_number
 from bench.errors import BadInput
 from bench.sweep import record
-from bench.sweep.cell import digest, kind_of
+from bench.sweep.cell import Cell, digest, kind_of
 
 RUNS = Path("runs")
 
@@ -69,12 +69,8 @@ class Folder:
         try:
             yield
         except OSError as error:
-            raise BadInput(
-                "out",
-                "a folder that can be written",
-                str(self.path),
-                f"{error.strerror or error}. Try out=DIR with another folder.",
-            ) from error
+            do = f"{error.strerror or error}. Try out=DIR with another folder."
+            raise BadInput("out", "a folder that can be written", self.path, do) from error
 
     def link_latest(self) -> None:
         """Points ``runs/latest`` to this folder; a file system without links is no failure."""
@@ -85,16 +81,16 @@ class Folder:
             fresh.symlink_to(os.path.relpath(self.path.resolve(), RUNS.resolve()))
             os.replace(fresh, RUNS / "latest")
 
-    def plan(self, about: Mapping[str, Any], planned: list[Mapping[str, Any]]) -> None:
+    def plan(self, about: Mapping[str, Any], cells: Mapping[str, Cell]) -> None:
         """Writes what this sweep is going to do, so that a cell without a record is still seen.
 
         Raises:
             BadInput: when it cannot be written.
         """
+        planned = [{"key": key, "row": cell.row()} for key, cell in cells.items()]
+        content = {"schema": record.SCHEMA, **about, "planned": planned}
         with self.writing():
-            record.write_json(
-                self.path / "sweep.json", {"schema": record.SCHEMA, **about, "planned": planned}
-            )
+            record.write_json(self.path / "sweep.json", content)
 
     def load(self, key: str) -> dict[str, Any] | None:
         """The record of a cell; what cannot be read is named, set aside and counts as missing."""
@@ -109,8 +105,7 @@ class Folder:
 
     def load_anywhere(self, identity: str, code: str) -> dict[str, Any] | None:
         """The record that some machine made of a cell with this code, if there is one."""
-        key = self._indexed(identity)
-        found = self.load(key) if key else None
+        found = self._newest("identity_anywhere", identity)
         return found if found is not None and found["provenance"].get("code") == code else None
 
     def save(self, value: Mapping[str, Any]) -> None:
@@ -125,24 +120,24 @@ class Folder:
             if not _is_key(identity):
                 continue
             # The record is there; without an index older ones stay beside it.
-            with contextlib.suppress(OSError, record.Corrupt):
-                old = self._indexed(identity)
+            with contextlib.suppress(OSError):
+                old = self._newest(name, identity)
                 record.write_bytes(self._index(identity), value["key"].encode())
-                replaced = old is not None and old != value["key"]
-                found = record.read(self.cells / f"{old}.json") if replaced else None
-                # The index may say what it likes.
-                if found is not None and found["provenance"].get(name) == identity:
+                if old is not None and old["key"] != value["key"]:
                     for suffix in (".json", ".log"):
-                        (self.cells / f"{old}{suffix}").unlink(missing_ok=True)
+                        (self.cells / f"{old['key']}{suffix}").unlink(missing_ok=True)
 
     def _index(self, identity: str) -> Path:
         """The file that names the newest record of a cell, whatever code made it."""
         return self.cells / f".{identity}.key"
 
-    def _indexed(self, identity: str) -> str | None:
+    def _newest(self, name: str, identity: str) -> dict[str, Any] | None:
+        """The record that an index names, if it is of the cell: the index may say what it likes."""
         with contextlib.suppress(OSError, ValueError):
             key = self._index(identity).read_text("utf-8")
-            return key if _is_key(key) else None
+            found = record.read(self.cells / f"{key}.json") if _is_key(key) else None
+            if found is not None and found["provenance"].get(name) == identity:
+                return found
         return None
 
     def survey(self, identities: Collection[str]) -> tuple[int, dict[str, float]]:

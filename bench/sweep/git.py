@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import re
 from pathlib import Path
+
+from bench.processes import output_of
 
 
 def git(folder: Path, *arguments: str, timeout_s: float | None = None) -> str | None:
@@ -13,22 +15,6 @@ def git(folder: Path, *arguments: str, timeout_s: float | None = None) -> str | 
     Variables such as ``GIT_DIR``, which hooks and scripts set, would name another repository. One
     that belongs to somebody else is read as well: its code runs here anyway.
     """
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_")
-    }
-    try:
-        answer = subprocess.run(
-            ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
+    env = {k: v for k, v in os.environ.items() if not re.match("GIT_(?!CONFIG_)", k)}
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+    return output_of(command, timeout_s, env)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import json
 import os
-import platform
 import shutil
-import subprocess
-from collections.abc import Sequence
 from functools import cache
-from importlib import metadata
 from typing import Any
 
 from bench.errors import BadInput
+from bench.processes import output_of
+from bench.sweep import installed
 
 # What every cell imports, whatever its backend.
 NEEDED = (
@@ -22,16 +18,8 @@ NEEDED = (
     "lazy-loader",
 )
 
-_ASK = """\
-from __future__ import annotations
-import contextlib, json, platform, sys
-from importlib import metadata
-{}
-print(json.dumps(_installed(sys.argv[1:])))
-"""
 
-
-def checked(key: str, value: object) -> str | None:
+def checked(value: object) -> str | None:
     """What ``python=`` was given, as an absolute path.
 
     Raises:
@@ -41,60 +29,31 @@ def checked(key: str, value: object) -> str | None:
         return None
     found = shutil.which(os.path.expanduser(str(value)))
     if found is None:
-        raise BadInput(
-            key,
-            "a Python interpreter",
-            str(value),
-            "Give the path of the python in a virtual environment.",
-        )
+        do = "Give the path of the python in a virtual environment."
+        raise BadInput("python", "a Python interpreter", str(value), do)
     # Not resolved further: the python of a virtual environment is a link to another one.
     return os.path.abspath(found)
 
 
 @cache
 def packages(python: str | None, names: tuple[str, ...]) -> dict[str, Any]:
-    """``{"python": its version, "versions": {name: version}}`` of what an interpreter has of these.
-
-    Args:
-        python: its path; None for this one.
-        names: of distributions.
+    """What an interpreter has, as of ``installed``; None is this one.
 
     Raises:
         BadInput: when it is no Python interpreter, or has not what cells need.
     """
     if python is None:
-        return _installed(names)
+        return installed.installed(names)
     # Isolated, so that it tells what is installed there and not what is on the path here.
-    command = [python, "-I", "-c", _ASK.format(inspect.getsource(_installed)), *names, *NEEDED]
+    command = [python, "-I", installed.__file__, *names, *NEEDED]
     try:
-        answer = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-        told = json.loads(answer.stdout)
+        told = json.loads(output_of(command, timeout_s=60.0) or "")
         found = dict(told["versions"])
     except Exception as error:  # any program may be named, and answer anything
-        raise BadInput(
-            "python", "a Python interpreter", python, "It does not answer like one."
-        ) from error
+        do = "It does not answer like one."
+        raise BadInput("python", "a Python interpreter", python, do) from error
     if missing := [name for name in NEEDED if name not in found]:
-        raise BadInput(
-            "python",
-            "an interpreter that has what cells import",
-            f"{python}, which lacks {', '.join(missing)}",
-            "Install them into its environment.",
-        )
+        expected = "an interpreter that has what cells import"
+        came = f"{python}, which lacks {', '.join(missing)}"
+        raise BadInput("python", expected, came, "Install them into its environment.")
     return {**told, "versions": {name: found[name] for name in names if name in found}}
-
-
-# Its text runs in other interpreters as well.
-def _installed(names: Sequence[str]) -> dict[str, Any]:
-    found = {}
-    for name in names:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return {"python": platform.python_version(), "versions": found}

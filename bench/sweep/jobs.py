@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.errors import BadInput
@@ -66,10 +66,12 @@ def launch(
     return lost
 
 
-def _watched(jobs: Sequence[Job], folder: Folder, watcher: Watcher) -> list[str]:
-    """Waits for the jobs; returns what went wrong with them."""
+def _watched(starting: Iterable[Job], folder: Folder, watcher: Watcher) -> list[str]:
+    """Starts the jobs and waits for them; returns what went wrong with them."""
     before, said = _records(folder), time.monotonic()
+    jobs: list[Job] = []
     try:
+        jobs += starting  # those that started stay, should another fail
         while (ended := sum(job.done() for job in jobs)) < len(jobs):
             if time.monotonic() - said > SAY_EVERY_S:
                 said = time.monotonic()
@@ -100,9 +102,8 @@ def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
         place.mkdir(parents=True)
         for job, path in enumerate(paths):
             share = [cell.plain() for cell in cells[job::jobs]]
-            record.write_json(
-                path, {"folder": str(folder.path.resolve()), "dealt": dealt, "cells": share}
-            )
+            content = {"folder": str(folder.path.resolve()), "dealt": dealt, "cells": share}
+            record.write_json(path, content)
     return paths
 
 
@@ -125,8 +126,6 @@ def run(path: str) -> None:
         # A job that was queued again after its time limit goes on where it was.
         since, wanted = content["dealt"], Path(path).exists
         problems = sweep.in_turn(cells, folder, watcher, since, wanted)
-        if wanted():
-            problems += sweep.again_where_contended(cells, folder, watcher)
     if problems:
         raise OSError(f"{len(problems)} cells: {problems[0]}")
 

@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +43,8 @@ def run_cell(
     """
     config, memory_bytes = cell.config, processes.memory_cap(cell.config.limits)
     job = {"config": config.plain(), "choices": cell.choices, "memory_bytes": memory_bytes, **more}
-    started = entered = time.monotonic()
-    running, phases = "start", dict[str, float]()
+    begun = [("start", time.monotonic())]  # phases, and when
     garbage: list[str] = []
-
-    def enter(phase: str) -> None:
-        nonlocal entered, running
-        now = time.monotonic()
-        phases[running] = phases.get(running, 0.0) + now - entered
-        running, entered = phase, now
 
     def on_line(line: bytes) -> None:
         try:
@@ -57,13 +52,11 @@ def run_cell(
         except ValueError as error:
             garbage.append(str(error))
             return
-        record.merge(result, message.get("parts", {}))
-        if "status" in message:
-            result["status"] = message["status"]
-            result["reason"] = record.one_line(message["reason"])
         if "phase" in message:
-            enter(message["phase"])
+            begun.append((message["phase"], time.monotonic()))
             on_phase(message["phase"])
+        else:
+            record.merge(result, message.get("parts", message))
 
     try:
         end = child.run(
@@ -79,8 +72,11 @@ def run_cell(
         result["reason"] = f"its process could not be started: {error}"
         _save(log, f"{result['reason']}\n".encode())
         return
-    enter(running)
-    took = {"wall_s": round(time.monotonic() - started, 3), "phases": phases}
+    running, phases = begun[-1][0], defaultdict[str, float](float)
+    begun.append(("", time.monotonic()))
+    for (phase, began), (_, ended) in pairwise(begun):
+        phases[phase] += ended - began
+    took = {"wall_s": round(begun[-1][1] - begun[0][1], 3), "phases": dict(phases)}
     record.merge(result, {"provenance": took})
     _save(log, end.output)
     if result["status"] == "crashed" and not result["reason"]:
@@ -102,22 +98,21 @@ def _save(log: Path, output: bytes) -> None:
 
 
 def _message(line: bytes) -> dict[str, Any]:
-    """A line that a cell's process reported; a ValueError where something else wrote it."""
+    """The phase, parts or end that a cell's process reports; a ValueError for what is none."""
     try:
         message = record.plain(json.loads(line.decode()))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{line[:SHOWN].decode(errors='replace')!a} ({error})") from error
-    if not isinstance(message, dict):
-        raise ValueError(ascii(message)[:SHOWN])
-    parts = message.get("parts", {})
-    if why := record.malformed(parts) if isinstance(parts, dict) else "no parts by name":
-        raise ValueError(why)
-    texts = [message.get("phase", ""), message.get("status", ""), message.get("reason", "")]
-    if not all(isinstance(text, str) for text in texts) or (
-        "status" in message and not (message["status"] in record.STATUSES and "reason" in message)
-    ):
-        raise ValueError(ascii(message)[:SHOWN])
-    return message
+    match message:
+        case {"phase": str(phase)}:
+            return {"phase": phase}
+        case {"status": str(status), "reason": str(reason)} if status in record.STATUSES:
+            return {"status": status, "reason": record.one_line(reason)}
+        case {"parts": dict(parts)}:
+            if why := record.malformed(parts):
+                raise ValueError(why)
+            return {"parts": parts}
+    raise ValueError(ascii(message)[:SHOWN])
 
 
 def _ended(end: child.End, where: str, deadline_s: float) -> tuple[str, str]:

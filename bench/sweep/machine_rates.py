@@ -72,12 +72,11 @@ def against_floor(metrics: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[
 
 
 def _measured(cell: Cell) -> dict[str, Any]:
-    answer = child.asked(
+    answers, _ = child.asked(
         "bench.cell.machine_rates",
         cell.config.dtype,
         python=cell.config.python,
         env=launch.environment(cell.config),
         timeout_s=TIMEOUT_S,
     )
-    found = answer.found[-1] if answer.found else {}
-    return dict(found) if set(RATES) <= set(found) else {}
+    return answers[-1] if answers and set(RATES) <= set(answers[-1]) else {}

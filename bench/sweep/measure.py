@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -28,30 +29,18 @@ def measured(
 ) -> dict[str, Any]:
     """The record of one cell, run in a process of its own unless it is skipped."""
     result = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
-    own = {**provenance.describe(cell), "load_before": _load()}
+    own = provenance.describe(cell)
     result["provenance"] = {"wall_s": 0.0, **own}
     if reason := why_skipped(cell):
         return {**result, "status": "skipped", "reason": reason}
-    beside = OtherCells(cell.config.device.platform)
-
-    def phase_begins(phase: str) -> None:
-        on_phase(phase)
-        beside.phase(phase)
-
-    launch.run_cell(cell, result, folder.cells / f"{key}.log", phase_begins)
-    # Whatever a cell's process says about itself.
-    result["provenance"] |= {**own, "load_after": _load()}
-    if beside.most is not None:
-        result["metrics"]["shared_with"] = beside.most
+    _run(cell, result, folder.cells / f"{key}.log", on_phase)
+    result["provenance"] |= own  # whatever a cell's process says about itself
     if provenance.code_changed(cell):
-        return {
-            **result,
-            "status": "invalid",
-            "reason": (
-                "core, bench or a plug-in was edited since the sweep began, so this is not the "
-                "code that the row is filed under; the same command measures it again"
-            ),
-        }
+        reason = (
+            "core, bench or a plug-in was edited since the sweep began, so this is not the "
+            "code that the row is filed under; the same command measures it again"
+        )
+        return {**result, "status": "invalid", "reason": reason}
     _add_floor(result, folder, cell)
     if result["status"] not in record.FINE:
         result["reason"] += f" [log: {result['log']}]"
@@ -60,19 +49,31 @@ def measured(
 
 def timed_again(cell: Cell, result: dict[str, Any], folder: Folder) -> dict[str, Any]:
     """The record with the times of another process, where those were disturbed less."""
-    key, alone = result["key"], cell.having(metric={"timing": cell.config.metric["timing"]})
-    again = record.blank(key, None, {}, {})
-    beside, log = OtherCells(cell.config.device.platform), folder.cells / f".{key}.log"
-    load = _load()
-    launch.run_cell(alone, again, log, beside.phase)
+    again, log = record.blank(result["key"], None, {}, {}), folder.cells / f".{result['key']}.log"
+    alone = cell.having(metric={"timing": cell.config.metric["timing"]})
+    _run(alone, again, log, lambda phase: None)
     log.unlink(missing_ok=True)
     if again["status"] != "ok" or not _quieter(again["metrics"], result["metrics"]):
         return result
     record.merge(result, {part: again[part] for part in ("metrics", "samples")})
-    result["metrics"]["shared_with"] = beside.most
     _add_floor(result, folder, cell)
-    result["provenance"]["timed_again"] = {"load_before": load, "load_after": _load()}
+    loads = {name: again["provenance"][name] for name in ("load_before", "load_after")}
+    result["provenance"]["timed_again"] = loads
     return result
+
+
+def _run(cell: Cell, result: dict[str, Any], log: Path, on_phase: Callable[[str], None]) -> None:
+    """Fills a record with what comes of the cell, and what else the machine did."""
+    beside, load = OtherCells(cell.config.device.platform), _load()
+
+    def phase_begins(phase: str) -> None:
+        on_phase(phase)
+        beside.phase(phase)
+
+    launch.run_cell(cell, result, log, phase_begins)
+    result["provenance"] |= {"load_before": load, "load_after": _load()}
+    if beside.most is not None:
+        result["metrics"]["shared_with"] = beside.most
 
 
 def _quieter(metrics: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
@@ -159,20 +160,13 @@ class OtherCells:
 def others(platform: str) -> int:
     """Cells on this machine that may use the same device and were not started by this process."""
     own = set(processes.descendants(os.getpid()))
-    return sum(
-        WORKER in (process.info["cmdline"] or ())
-        and process.pid not in own
-        and _may_share(process, platform)
-        for process in psutil.process_iter(["cmdline"])
-    )
+    found = [p for p in psutil.process_iter(["cmdline", "environ"]) if p.pid not in own]
+    cells = [p.info["environ"] for p in found if WORKER in (p.info["cmdline"] or ())]
+    return sum(_may_share(env, platform) for env in cells)
 
 
-def _may_share(process: psutil.Process, platform: str) -> bool:
-    try:
-        env = process.environ()
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
+def _may_share(env: Mapping[str, str] | None, platform: str) -> bool:
+    if env is None:
         return True  # another user's: it may
     if ("gpu" if env.get("JAX_PLATFORMS") == "cuda" else "cpu") != platform:
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,6 @@ from rich.text import Text
 from bench.sweep.cell import Cell
 from bench.sweep.record import one_line
 
-SHOWN_ROWS = 40
 BAR_WIDTH, BESIDE_TITLE = 16, 56
 PIPE_WIDTH = 160
 DAY_S = 86400.0
@@ -102,14 +100,8 @@ def outcome_line(cell: Cell, record: Mapping[str, Any]) -> str:
 
 
 def closing_table(records: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
-    """Cells of a sweep, by their titles, as a table; of many only how many have which status."""
+    """Cells of a sweep, by their titles, as a table."""
     table = Table(show_edge=False)
-    if len(records) > SHOWN_ROWS:
-        statuses = Counter(record["status"] for _, record in records)
-        for status in statuses:
-            table.add_column(status, justify="right")
-        table.add_row(*map(str, statuses.values()))
-        return table
     measured = [n for n in COLUMNS if any(r["metrics"].get(n) is not None for _, r in records)]
     for name in ("cell", "status", *measured):
         table.add_column(name, justify="right" if name in COLUMNS else "left", no_wrap=True)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 import socket
-import subprocess
 import sys
 from functools import cache, partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from bench.processes import cores, output_of
 from bench.sweep.cell import Cell, digest
 from bench.sweep.git import git
 from bench.sweep.inputs import NUMERIC, OF_MACHINE, ROOT, code_hash, data_of, variables
@@ -102,9 +102,7 @@ def environment(python: str | None, gpu: bool) -> dict[str, Any]:
     return {
         **software(python),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": len(cores()),
         "system": f"{platform.system()} {platform.machine()}",
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "threads": os.environ.get("NPROC", ""),
@@ -120,7 +118,7 @@ def describe(cell: Cell) -> dict[str, Any]:
         **_commit(),
         "compilation_cache": "off",
         **_environment_of(cell),
-        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        "affinity": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 2),
         "hostname_hash": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
         "fingerprint": fingerprint(cell),
@@ -136,11 +134,8 @@ def describe(cell: Cell) -> dict[str, Any]:
 def gpu_name() -> str:
     """Name and driver of the first NVIDIA GPU, or an empty string when there is none."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return answer.stdout.strip().splitlines()[0] if answer.stdout.strip() else ""
+    said = output_of(query, timeout_s=20.0)
+    return said.splitlines()[0] if said else ""
 
 
 def missing_device(platform_: str) -> str:

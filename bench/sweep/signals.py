@@ -39,9 +39,7 @@ def endable() -> Iterator[None]:
 
     here = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in TOLD if here}
-    before = {
-        n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
-    }
+    before = {n: done for n, done in handlers.items() if done not in (signal.SIG_IGN, None)}
     for number in before:
         signal.signal(number, end)
     try:

@@ -22,6 +22,8 @@ from core.errors import EtraceError
 
 # Runs cells by key into a folder; returns what went wrong beside the cells' own failures.
 Runner = Callable[[Mapping[str, Cell], Folder, Watcher], list[str]]
+SHOWN_ROWS = 40  # of the closing table: longer ones are the report's
+
 # Further cells, from what tells a cell's record, or None where it has none.
 Then = Callable[[Callable[[Cell], Mapping[str, Any] | None]], list[Cell]]
 
@@ -31,11 +33,9 @@ def with_repeats(cells: list[Cell]) -> list[Cell]:
 
     A machine that slows down for a while then touches all cells alike, not all repeats of one.
     """
-    rounds = max(cell.config.repeats for cell in cells)
-    expanded = [
-        cell.repeated(r) for r in range(rounds) for cell in cells if r < cell.config.repeats
-    ]
-    return list({key_of(cell): cell for cell in expanded}.values())
+    every = [cell.repeated(r) for cell in cells for r in range(cell.config.repeats)]
+    every.sort(key=lambda cell: cell.repeat)
+    return list({key_of(cell): cell for cell in every}.values())
 
 
 def refuse_missing_device(cells: list[Cell]) -> None:
@@ -46,12 +46,8 @@ def refuse_missing_device(cells: list[Cell]) -> None:
     """
     reasons = [provenance.missing_device(cell.config.device.platform) for cell in cells]
     if all(reasons):
-        raise BadInput(
-            "device",
-            "a device of this machine",
-            cells[0].choices["device"],
-            f"{reasons[0]}. Try device=cpu.",
-        )
+        asked, do = cells[0].choices["device"], f"{reasons[0]}. Try device=cpu."
+        raise BadInput("device", "a device of this machine", asked, do)
 
 
 def run(
@@ -80,9 +76,10 @@ def run(
         while cells:
             fresh = {key_of(cell): cell for cell in cells}
             keys |= fresh
-            _plan(keys, folder, about)
+            folder.plan(about, keys)
+            identities = {provenance.identity_anywhere(cell) for cell in keys.values()}
             # Further cells may have records already, of which only they tell.
-            others = 0 if then else _others(keys, folder)
+            others = 0 if then else folder.survey(identities)[0]
             problems += _stage(fresh, folder, others, runner or in_turn)
             cells = then(lambda cell: recorded(folder, key_of(cell), cell)) if then else []
             then = None
@@ -101,7 +98,7 @@ def run(
             for key, cell in keys.items()
         }
         with contextlib.suppress(BadInput):  # not writable any more: the records are there
-            _plan(keys, folder, about)
+            folder.plan(about, keys)
     return _close(keys, folder, problems, next(iter(keys.values())).config)
 
 
@@ -118,20 +115,7 @@ def _stage(cells: Mapping[str, Cell], folder: Folder, others: int, runner: Runne
             )
         if len(todo) < len(cells):
             watcher.say(f"{len(cells) - len(todo)} of {len(cells)} cells are recorded already")
-        problems = runner(in_random_order(todo), folder, watcher)
-        # A launcher's jobs look after their own cells.
-        if not folder.anywhere:
-            problems += again_where_contended(todo, folder, watcher)
-    return problems
-
-
-def _others(keys: Mapping[str, Cell], folder: Folder) -> int:
-    """How many records of other cells the folder holds."""
-    return folder.survey({provenance.identity_anywhere(cell) for cell in keys.values()})[0]
-
-
-def _plan(keys: Mapping[str, Cell], folder: Folder, about: Mapping[str, Any]) -> None:
-    folder.plan(about, [{"key": key, "row": cell.row()} for key, cell in keys.items()])
+        return runner(in_random_order(todo), folder, watcher)
 
 
 def in_random_order(todo: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -150,7 +134,7 @@ def in_turn(
     since: str = "",
     wanted: Callable[[], bool] = lambda: True,
 ) -> list[str]:
-    """Runs cells one after the other, each in a process of its own.
+    """Runs cells one after the other, each in a process of its own; times the disturbed once more.
 
     Args:
         todo: the cells by their keys.
@@ -177,7 +161,7 @@ def in_turn(
         watcher.say(f"another sweep runs {cell.title()} in this folder: waiting for it")
         with folder.lock(key, wait=True):
             problems += _run(key, cell, folder, watcher, since)
-    return problems
+    return problems + (_again_if_contended(todo, folder, watcher) if wanted() else [])
 
 
 def _run(key: str, cell: Cell, folder: Folder, watcher: Watcher, since: str) -> list[str]:
@@ -207,7 +191,7 @@ def _save(folder: Folder, cell: Cell, result: Mapping[str, Any], watcher: Watche
         return [problem]
 
 
-def again_where_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
+def _again_if_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
     """Times cells once more whose times are of a busy machine, if it is quiet now."""
     problems: list[str] = []
 
@@ -267,7 +251,8 @@ def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], config
         if (found := recorded(folder, key, cell)) is not None
     ]
     watcher = Watcher(0)
-    watcher.console.print(closing_table(records))
+    if len(records) <= SHOWN_ROWS:
+        watcher.console.print(closing_table(records))
     failed = sum(found["status"] not in record.FINE for _, found in records)
     missing = len(keys) - len(records)
     if failed or missing:

@@ -15,7 +15,8 @@ from bench.bounds import Range, check, is_number
 from bench.errors import BadInput
 
 NUMBER = Annotated[int, Range(1, 1000)]
-COUNTS = {"trials": 8, "seeds": 5, "jobs": 2}  # each with a number to try
+# What each may be, and a number to try.
+COUNTS = {"trials": (NUMBER | None, 8), "seeds": (NUMBER, 5), "jobs": (NUMBER | None, 2)}
 DIGITS = 3  # of a value that is tried: more would be noise in titles and names
 
 
@@ -42,59 +43,41 @@ class Tuning:
         names = ["lr", *sorted(set(self.ranges) - {"lr"})]
         sequence = qmc.Halton(len(names), scramble=False)
         sequence.fast_forward(1)  # the first point is the corner of the ranges
-        return [
-            {
-                name: _between(name, *self.ranges[name], at)
-                for name, at in zip(names, point, strict=True)
-            }
-            for point in sequence.random(self.trials).tolist()
-        ]
+        places = [dict(zip(names, at, strict=True)) for at in sequence.random(self.trials).tolist()]
+        return [{k: _between(k, *self.ranges[k], at) for k, at in p.items()} for p in places]
 
 
 def tuning_of(asked: Mapping[str, Any]) -> Tuning | None:
     """What checked settings below ``tune`` ask for; None where nothing is tuned."""
     if not asked["trials"]:
         return None
-    ranges = {
-        name: (low, high)
-        for name, found in asked.items()
-        if name not in COUNTS and found is not None
-        for low, high in [found]
-    }
+    ranges = {k: tuple(v) for k, v in asked.items() if k not in COUNTS and v is not None}
     return Tuning(asked["trials"], asked["seeds"], asked["jobs"], ranges)
 
 
-def checked(key: str, value: Any) -> dict[str, Any]:
+def checked(value: Any) -> dict[str, Any]:
     """The settings below ``tune``; a BadInput for the first that cannot be used."""
     if not isinstance(value, dict):
-        raise BadInput(key, "a number of trials", str(value), "Try tune=8.")
-    for name in (*COUNTS, "lr"):
-        if name not in value:
-            raise BadInput(f"{key}.{name}", "a value", "none at all")
-    for name, example in COUNTS.items():
-        if value[name] is not None or name == "seeds":
-            check("tune" if name == "trials" else f"{key}.{name}", value[name], NUMBER, example)
-    if value["lr"] is None:
-        raise BadInput(f"{key}.lr", "[LOWEST,HIGHEST]", "null", f"Try {key}.lr=[1e-4,1e-1].")
-    for name, found in value.items():
-        if name not in COUNTS and found is not None:
-            _check_range(f"{key}.{name}", name, found)
-    return value
+        raise BadInput("tune", "a number of trials", str(value), "Try tune=8.")
+    asked = {**dict.fromkeys((*COUNTS, "lr")), **value}
+    for name, found in asked.items():
+        if name in COUNTS:
+            hint, example = COUNTS[name]
+            check("tune" if name == "trials" else f"tune.{name}", found, hint, example)
+        elif found is not None or name == "lr":
+            _check_range(name, found)
+    return asked
 
 
-def _check_range(key: str, name: str, found: Any) -> None:
+def _check_range(name: str, found: Any) -> None:
     is_decay = _is_decay(name)
     example = "[0.8,0.999]" if is_decay else "[1e-4,1e-1]"
     words = "two numbers from 0 and below 1" if is_decay else "two numbers above 0"
     pair = isinstance(found, list) and len(found) == 2 and all(map(is_number, found))
     inside = pair and all(0 <= v < 1 if is_decay else v > 0 for v in found)
     if not (inside and found[0] < found[1]):
-        raise BadInput(
-            key,
-            f"[LOWEST,HIGHEST], {words}, the lower one first",
-            str(found),
-            f"Try {key}={example}.",
-        )
+        expected = f"[LOWEST,HIGHEST], {words}, the lower one first"
+        raise BadInput(f"tune.{name}", expected, str(found), f"Try tune.{name}={example}.")
 
 
 def _is_decay(name: str) -> bool:

@@ -17,8 +17,7 @@ CASES = {
     "lr=true": "lr: expected a number above 0; got true. Try lr=0.001.",
     "report=null": "report: expected one of true, false; got null.",
     "n_hidden=": "n_hidden: expected a whole number of at least 1; got nothing. Try n_hidden=64.",
-    "+batchsize=4": "batchsize: expected a key of the configuration; got batchsize. "
-    "Did you mean batch_size?",
+    "+batchsize=4": "weight_decay; got batchsize. Did you mean batch_size?",
     "algo.windw=4": "got windw. Did you mean window?",
     "+model.tau_me=4": "got tau_me. Did you mean tau_mem?",
     "+algo.model=3": "trace_dtype, window; got model.",
@@ -85,15 +84,14 @@ CASES = {
     "lr=-1": "lr: expected a number above 0; got -1. Try lr=0.001.",
     "lr=nan": "lr: expected a number above 0; got nan. Try lr=0.001.",
     "dtype=float16": "dtype: expected one of float32, float64; got float16.",
-    "out=[1]": "out: expected the name of a folder; got [1]. Put quotes around it: out=\"'[1]'\".",
+    "out=[1]": "out: expected text, or null; got [1].",
+    "question=null": "question: expected text; got null.",
     "+plot.mine._target_=no.such_module": "plot.mine: expected _target_: MODULE, one that can be "
     "found; got no.such_module. Is its folder on PYTHONPATH?",
     "plot=3": "plot: expected names of YAML files in a folder plot of your own; got 3. "
-    "Give the folder around it as --config-dir. What the report draws by itself "
-    "need not be asked for.",
-    "plot=[nope]": "plot: expected names of YAML files in a folder plot of your own; got nope. "
-    "Give the folder around it as --config-dir. What the report draws by itself "
-    "need not be asked for.",
+    "Give the folder around it as --config-dir.",
+    "plot=[nope]": "plot: expected names of YAML files in a folder plot of your own; got "
+    "['nope']. Give the folder around it as --config-dir.",
     "~plot": "configuration: expected values that Hydra can compose; got Could not delete from "
     "config. 'plot' does not exist.",
     "+plot.mine=3": "plot.mine: expected _target_: MODULE, one that can be found; got 3. "
@@ -121,7 +119,7 @@ CASES = {
     "task.steps_multiple_of=1.",
     "task.steps_multiple_of=4": "task.steps_multiple_of: expected 8; got 4.",
     "~task._target_": "got {'steps_multiple_of': 8, 'n_test': 360}.",
-    "~lr": "lr: expected lr=VALUE; got ~lr. Only hyperparameters can be left out.",
+    "~lr": "lr: expected a value; got none at all.",
     "~limits.deadline_s": "limits.deadline_s: expected a value; got none at all.",
     "~experiment": "got Could not delete 'experiment'. No match in the defaults list.",
     "cases=3": "cases: expected a list of overrides; got 3.",

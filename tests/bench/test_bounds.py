@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from bench import bounds, instantiate
+from bench import instantiate
 from bench.bounds import Count, NotNegative, Positive
 from bench.errors import BadInput
 from bench.sweep.provenance import ROOT
@@ -119,13 +119,6 @@ def test_values_that_do_not(hyperparameters: dict[str, object], words: str) -> N
         check("Bounded", **hyperparameters)
     typed = {"True": "true", "False": "false", "None": "null", "'3'": "the text '3'"}
     assert f"; got {typed.get(repr(value), value)}." in str(error.value)
-
-
-def test_a_name_that_yaml_reads_as_something_else_is_asked_for_in_quotes() -> None:
-    with pytest.raises(
-        BadInput, match=r"one of nan, b; got nan\. Put quotes around it: kind=\"'nan'"
-    ):
-        bounds.check("kind", float("nan"), Literal["nan", "b"])
 
 
 def test_a_number_to_try_is_the_default_or_the_least() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__, child
-from bench.child import Answer
+from bench.child import End
 from bench.command import cli, trial
 from bench.errors import BadInput
 from bench.sweep import signals, sweep
@@ -68,9 +68,9 @@ def gone(pid: int) -> bool:
 def test_what_is_printed_is_no_answer_and_nothing_stays(
     question: str, found: list[str], last: str, late: bool, module: dict[str, str]
 ) -> None:
-    answer = child.asked("etb_child", question, env=module, timeout_s=5 if late else 60)
-    sleeper, *rest = answer.found
-    assert Answer(rest, answer.last, answer.late) == Answer(found, last, late)
+    limit = 5 if late else 60
+    (sleeper, *rest), end = child.asked("etb_child", question, env=module, timeout_s=limit)
+    assert (rest, end.last_line(), end.late) == (found, last, late)
     wait_for(lambda: gone(sleeper))
 
 
@@ -102,27 +102,30 @@ def test_help_of_what_runs_by_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("found", "end", "words"),
     [
         (
-            Answer([{"error": "task: n_steps: expect more"}], "", False),
+            [{"error": "task: n_steps: expect more"}],
+            End(0, late=False, held=0, output=b""),
             "task: n_steps: expect more",
         ),
         (
-            Answer([], "Segmentation fault", False),
+            [],
+            End(-11, late=False, held=0, output=b"Segmentation fault\n"),
             "task: expected a task that can be made; got Segmentation fault.",
         ),
         (
-            Answer([], "", True),
+            [],
+            End(-9, late=True, held=0, output=b""),
             "task: expected a task that is made within 660 s; got none. "
             "limits.deadline_s is what a cell has.",
         ),
     ],
 )
 def test_a_task_that_cannot_be_made(
-    answer: Answer, words: str, monkeypatch: pytest.MonkeyPatch
+    found: list[dict[str, str]], end: End, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "asked", lambda *_, **__: answer)
+    monkeypatch.setattr(child, "asked", lambda *_, **__: (found, end))
     cells = cli.cells_of(None, ["task=random_spikes"], multirun=False)
     with pytest.raises(BadInput) as error:
         trial.refuse_bad_values(trial.trial(cells, "task"), ("task",))

@@ -18,8 +18,8 @@ from bench.sweep.tuning import Tuning, tuning_of
 TUNED = ["tune.trials=4", "tune.seeds=3", "tune.decay=[0.5,0.99]", "metric=[learning,timing]"]
 
 REFUSED = {
-    "tune=0": "tune: expected a whole number of at least 1; got 0. Try tune=8.",
-    "++tune=0": "tune: expected a whole number of at least 1; got 0. Try tune=8.",
+    "tune=0": "tune: expected a whole number of at least 1, or null; got 0. Try tune=8.",
+    "++tune=0": "tune: expected a whole number of at least 1, or null; got 0. Try tune=8.",
     "tune=4 tune.lr=[1e-1,1e-4]": "tune.lr: expected [LOWEST,HIGHEST], two numbers above 0, the "
     "lower one first; got [0.1, 0.0001]. Try tune.lr=[1e-4,1e-1].",
     "tune=4 tune.lr=[]": "the lower one first; got []. Try tune.lr=[1e-4,1e-1].",

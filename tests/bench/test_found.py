@@ -8,7 +8,7 @@ import pytest
 
 from bench import child
 from bench.cell.probe import finding
-from bench.child import Answer
+from bench.child import End
 from bench.command import plan
 from bench.sweep import machine_rates, sweep
 from bench.sweep.folder import Folder
@@ -93,9 +93,9 @@ def test_latest_is_the_last_sweep_that_ended(
 def test_a_floor_that_fails_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, folder, asked = cells_of("seed=0")[0], Folder.open(tmp_path / "out"), []
 
-    def hangs(*_: object, timeout_s: float, **__: object) -> Answer:
+    def hangs(*_: object, timeout_s: float, **__: object) -> tuple[list[object], End]:
         asked.append(timeout_s)
-        return Answer([], "", late=True)
+        return [], End(None, late=True, held=0, output=b"")
 
     monkeypatch.setattr(machine_rates, "_known", {})
     with monkeypatch.context() as patch:

@@ -159,7 +159,8 @@ def test_a_process_that_cannot_be_started_is_an_outcome(
         (b"[" * 100_000, "[[["),
         (b"[" * 100 + b"]" * 100, "[[["),
         (b'{"phase": 3}', "{'phase': 3}"),
-        (b'{"parts": []}', "no parts by name"),
+        (b'{"parts": []}', "{'parts': []}"),
+        (b'{"parts": {"metrics": [1]}}', "expected metrics to be values by name"),
         (b'{"parts": {"key": "../../x"}}', "expected key to be left to the sweep"),
         (b'{"status": "fine", "reason": ""}', "{'status': 'fine', 'reason': ''}"),
         (b'{"status": "ok"}', "{'status': 'ok'}"),
@@ -171,10 +172,10 @@ def test_what_is_no_report_is_named(line: bytes, words: str) -> None:
 
 
 def test_a_thousand_generations_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_children", lambda pid: [pid + 1] if pid < 5000 else [])
+    monkeypatch.setattr(processes, "children", lambda pid: [pid + 1] if pid < 5000 else [])
     assert processes.descendants(1) == list(range(2, 5001))
     # Seen twice, by a parent that was about to end and by who adopted it.
-    monkeypatch.setattr(processes, "_children", lambda pid: {1: [2, 3], 2: [3]}.get(pid, []))
+    monkeypatch.setattr(processes, "children", lambda pid: {1: [2, 3], 2: [3]}.get(pid, []))
     assert processes.descendants(1) == [2, 3]
 
 

@@ -26,7 +26,7 @@ REFUSED = {
     "out=${oc.env:ETRACE_NO_SUCH}": "\"Environment variable 'ETRACE_NO_SUCH' not found\".",
     "lr=???": "got Missing mandatory value: lr.",
     "-m lr=interval(0,1)": "lr: expected a list of values, range(...) or glob(...); got "
-    "lr=interval(0,1). An interval has no finite list of points.",
+    "interval(0,1). An interval has no finite list of points.",
     "-m algo=glob(nope)": "algo: expected at least one value; got glob(nope).",
     "-m n_hidden=range(0,0)": "n_hidden: expected at least one value; got range(0,0).",
     "~algo": f"algo: expected one of {ALGOS}; got ~algo.",
@@ -178,10 +178,7 @@ def test_a_folder_of_ones_own_is_searched_by_glob(tmp_path: Path) -> None:
             "# @package _global_\ncases: [{a: 1}]",
             "cases: expected a list of overrides; got [{'a': 1}].",
         ),
-        (
-            "# @package _global_\nquestion: [1]",
-            "question: expected a sentence; got [1]. Put quotes around it: question=\"'[1]'\".",
-        ),
+        ("# @package _global_\nquestion: [1]", "question: expected text; got [1]."),
     ],
 )
 def test_an_experiment_of_ones_own_that_says_something_else(
