@@ -51,12 +51,7 @@ class End:
 
 
 def asked(
-    module: str,
-    question: Any,
-    *,
-    env: Mapping[str, str],
-    timeout_s: float,
-    python: str | None = None,
+    module: str, question: Any, env: Mapping[str, str], timeout_s: float, python: str | None = None
 ) -> tuple[list[Any], End]:
     """What ``python -m module``, which calls ``answer``, has answered when it ends.
 

@@ -64,13 +64,8 @@ def _asked(cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:
     ]
     # A cell that takes longer to build than it may has no time to run either.
     deadline_s = START_S + sum(c.config.limits.deadline_s for c in cells)
-    found, end = child.asked(
-        "bench.cell.probe",
-        jobs,
-        python=config.python,
-        timeout_s=deadline_s,
-        env={**launch.environment(config), "JAX_PLATFORMS": "cpu"},
-    )
+    env = {**launch.environment(config), "JAX_PLATFORMS": "cpu"}
+    found, end = child.asked("bench.cell.probe", jobs, env, deadline_s, config.python)
     what = "task" if depth == "task" else "cell"
     if end.late:
         expected = f"a {what} that is made within {deadline_s:g} s"

@@ -72,11 +72,7 @@ def against_floor(metrics: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[
 
 
 def _measured(cell: Cell) -> dict[str, Any]:
-    answers, _ = child.asked(
-        "bench.cell.machine_rates",
-        cell.config.dtype,
-        python=cell.config.python,
-        env=launch.environment(cell.config),
-        timeout_s=TIMEOUT_S,
-    )
+    config, module = cell.config, "bench.cell.machine_rates"
+    env = launch.environment(config)
+    answers, _ = child.asked(module, config.dtype, env, TIMEOUT_S, config.python)
     return answers[-1] if answers and set(RATES) <= set(answers[-1]) else {}

@@ -138,8 +138,6 @@ def in_turn(
 
     Args:
         todo: the cells by their keys.
-        folder: where their records go.
-        watcher: is told how far it is.
         since: as of ``counts``.
         wanted: asked before each cell whether to go on.
 

@@ -8,7 +8,7 @@ below 1, on one of 1 - decay.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from bench.bounds import Range, check, is_number
@@ -34,7 +34,7 @@ class Tuning:
     trials: int
     seeds: int
     jobs: int | None
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]]
 
     def points(self) -> list[dict[str, float]]:
         """The points, each a value by name; what a way does not have it leaves aside."""

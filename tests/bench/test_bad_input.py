@@ -28,7 +28,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sweep, "run", refuse)
 
 
-def tried_here(module: str, jobs: list[dict[str, object]], **_: object) -> object:
+def tried_here(module: str, jobs: list[dict[str, object]], *_: object) -> object:
     """The answers of the child that tries cells, without starting it."""
     return list(probe.looked(json.loads(json.dumps(jobs)))), child.End(0, False, 0, b"")
 

@@ -93,8 +93,8 @@ def test_latest_is_the_last_sweep_that_ended(
 def test_a_floor_that_fails_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, folder, asked = cells_of("seed=0")[0], Folder.open(tmp_path / "out"), []
 
-    def hangs(*_: object, timeout_s: float, **__: object) -> tuple[list[object], End]:
-        asked.append(timeout_s)
+    def hangs(*arguments: object) -> tuple[list[object], End]:
+        asked.append(arguments[3])
         return [], End(None, late=True, held=0, output=b"")
 
     monkeypatch.setattr(machine_rates, "_known", {})
