@@ -94,16 +94,16 @@ def check_call(
     known = set(parameters) - {*given}
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name, value in arguments.items():
-        key, parameter = prefix + name, parameters.get(name)
-        if parameter is None or name in given:
-            if not is_open or name in given:
-                expected = one_of(known, "no hyperparameter")
-                raise BadInput(key, expected, name, suggest(name, known))
-        elif is_dataclass(parameter.annotation):
-            check_call(key, parameter.annotation, value)
-        else:
-            default = (defaults or {}).get(name, parameter.default)
-            bounds.check(key, value, parameter.annotation, default)
+        key = prefix + name
+        if name in known:
+            hint, default = parameters[name].annotation, parameters[name].default
+            if is_dataclass(hint):
+                check_call(key, hint, value)
+            else:
+                bounds.check(key, value, hint, (defaults or {}).get(name, default))
+        elif not is_open or name in given:
+            expected = one_of(known, "no hyperparameter")
+            raise BadInput(key, expected, name, suggest(name, known))
     for name in known - {*arguments}:
         if parameters[name].default is inspect.Parameter.empty and not is_open:
             raise BadInput(prefix + name, "a value", "none at all")
