@@ -8,9 +8,7 @@ algorithms; docs/coming-from-braintrace.md says what comes out differently. New 
 from __future__ import annotations
 
 import importlib
-import inspect
-import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -19,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 
-from core import algorithms, nn
+from core import nn
 from core.algorithms.base import OnlineAlgorithm
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
 from core.algorithms.e_prop import EProp
@@ -46,8 +44,6 @@ __all__ = [
     "nn",
     "pp_prop",
 ]
-
-ALIASES = {"pp_prop": "ES_D_RTRL"}
 
 
 def compile(
@@ -77,13 +73,14 @@ def compile(
       InvalidArgument: an unknown name, a batch of no size, or a combination that is not defined.
     """
     if isinstance(algorithm, str):
-        for module in pkgutil.iter_modules(algorithms.__path__):  # each defines what it holds
-            importlib.import_module(f"{algorithms.__name__}.{module.name}")
-        known = {_plain(kind.__name__): kind for kind in _algorithms(OnlineAlgorithm)}
-        found = known.get(_plain(ALIASES.get(algorithm.strip().lower(), algorithm)))
+        public = importlib.import_module("core")
+        names = {_plain(name): getattr(public, name) for name in public.__all__}
+        kinds = ((name, kind) for name, kind in names.items() if isinstance(kind, type))
+        known = {name: kind for name, kind in kinds if issubclass(kind, OnlineAlgorithm)}
+        found = known.get(_plain(algorithm))
         if found is None:
-            names = ", ".join(sorted(kind.__name__ for kind in known.values()))
-            raise InvalidArgument(f"one of {names}", repr(algorithm), "Or pass a class.")
+            own = ", ".join(sorted({kind.__name__ for kind in known.values()}))
+            raise InvalidArgument(f"one of {own}", repr(algorithm), "Or pass a class.")
         algorithm = found
     elif not (isinstance(algorithm, type) and issubclass(algorithm, OnlineAlgorithm)):
         raise InvalidArgument("the name or the class of an algorithm", repr(algorithm),
@@ -116,14 +113,6 @@ def compile(
         with brainstate.random.seed_context(seed):
             begin()
     return Learner(learner, vmap)
-
-
-def _algorithms(base: Any) -> Iterator[type[OnlineAlgorithm]]:
-    """All that can be made, one's own among them: what is defined is registered."""
-    for kind in base.__subclasses__():
-        if not inspect.isabstract(kind):
-            yield kind
-        yield from _algorithms(kind)
 
 
 def _plain(name: str) -> str:

@@ -16,15 +16,6 @@ from jaxtyping import Array, ArrayLike, Bool, PyTree, Shaped
 
 from core.errors import InvalidArgument
 
-__all__ = [
-    "MultiStepData",
-    "SingleStepData",
-    "idle_steps",
-    "leading",
-    "split_steps",
-    "step_weights",
-]
-
 
 @jax.tree_util.register_dataclass
 @dataclass(eq=False)
@@ -51,12 +42,8 @@ def split_steps(args: Sequence[PyTree]) -> tuple[tuple[PyTree, ...], int | None]
     Raises:
       InvalidArgument: two `MultiStepData` of different lengths, or one of no step.
     """
-    lengths = {
-        leaf.shape[0]
-        for a in args
-        if isinstance(a, MultiStepData)
-        for leaf in jax.tree.leaves(a.data)
-    }
+    arrays = [x for a in args if isinstance(a, MultiStepData) for x in jax.tree.leaves(a.data)]
+    lengths = {x.shape[0] for x in arrays}
     if not lengths:
         return tuple(a.data if isinstance(a, SingleStepData) else a for a in args), None
     if len(lengths) > 1 or 0 in lengths:

@@ -7,7 +7,6 @@ All else that a step reads (`fit`, `dt`, ...) is a *setting* and belongs to what
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,17 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from core.errors import InvalidArgument
-
-__all__ = [
-    "CLOCK",
-    "MISSING",
-    "clock_now",
-    "clock_over",
-    "given_clock",
-    "reading",
-    "same",
-    "settings_now",
-]
 
 CLOCK = ("i", "t")
 MISSING = object()
@@ -47,10 +35,9 @@ class _Noting(defaultdict[Any, list[Any]]):
         return super().__contains__(key)
 
     def items(self) -> Any:
-        # `environ.all` reads everything. `environ.context` calls it to say what holds now.
-        if sys._getframe(2).f_code is not brainstate.environ.context.__wrapped__.__code__:
-            for key in (*super().keys(), *brainstate.environ._ENV_STATE.settings):
-                self.note(key)
+        # All is read, by `environ.all` or by a context that says what holds now.
+        for key in (*super().keys(), *brainstate.environ._ENV_STATE.settings):
+            self.note(key)
         return super().items()
 
 

@@ -15,17 +15,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = [
-    "CFNCell",
-    "FeedbackLinear",
-    "GroupedLinear",
-    "LRUCell",
-    "LoRA",
-    "MiniGRU",
-    "MiniLSTM",
-    "MinimalRNNCell",
-]
-
 Size = int | Sequence[int]
 
 
@@ -125,11 +114,9 @@ class _Gated(brainstate.nn.RNNCell):
         self.in_size, self.out_size = (width(in_size),), (width(out_size),)
         self._state_init = state_init
         n_in, n = width(in_size), width(out_size)
-        options = {"w_init": w_init, "b_init": b_init}
-        setattr(self, self.reading, brainstate.nn.Linear(n_in, n, **options))
-        for gate in self.gates:
-            read = n_in if self.reads_input else n
-            setattr(self, gate, brainstate.nn.Linear(read + n, n, **options))
+        read = n_in if self.reads_input else n
+        for name, size in {self.reading: n_in, **dict.fromkeys(self.gates, read + n)}.items():
+            setattr(self, name, brainstate.nn.Linear(size, n, w_init=w_init, b_init=b_init))
 
     def init_state(self, batch_size: int | None = None, **_: Any) -> None:
         initial = braintools.init.param(self._state_init, self.out_size, batch_size)
