@@ -10,9 +10,10 @@ which may be NaN, meets no other. A short scan is written out step by step. A fu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import jax
@@ -20,16 +21,16 @@ import jax.numpy as jnp
 from jax import lax
 
 from core.equations.differential import is_real, tangent, unrolled
-from core.equations.links import MOVEMENT
+from core.equations.links import MOVEMENT, carries_gradient
 from core.equations.program import (
     Equation,
     Program,
     bind,
     evaluate,
     flatten_jaxpr,
-    needed,
     read,
     traced,
+    variables_of,
 )
 from core.lowering.lowered import (
     LONGEST,
@@ -49,15 +50,12 @@ _HARMLESS = MOVEMENT | {"add", "convert_element_type", "copy", "mul", "neg", "su
 @rule("cond")
 def with_weights_outside(site: Site) -> Rewritten | None:
     moves = site.moves()[1:]
-    branches = []
-    for closed in site.eqn.params["branches"]:
-        program = flatten_jaxpr(closed)
-        inputs = zip(program.inputs, moves, strict=True)
-        branches.append(lowered(program, [v for v, moving in inputs if moving]))
+    programs = map(flatten_jaxpr, site.eqn.params["branches"])
+    branches = [lowered(program, compress(program.inputs, moves)) for program in programs]
     if not any(holds_weights(*branch) for branch in branches):
         return None
     if any(
-        data.isdisjoint(e.variables) and e.name not in _HARMLESS and _has_derivative(e, p.avals)
+        data.isdisjoint(e.variables) and e.name not in _HARMLESS and carries_gradient(e, p.avals)
         for p, data in branches
         for e in p.equations
     ):
@@ -70,25 +68,37 @@ def with_weights_outside(site: Site) -> Rewritten | None:
     return chosen
 
 
-def _has_derivative(eqn: Equation, avals: Mapping[int, Any]) -> bool:
-    """Unlike a comparison or the arithmetic of a counter, which are defined for all numbers."""
-    return any(is_real(avals[v]) for v in eqn.outputs)
-
-
 def _branch(program: Program, data: Set[int], taken: Any, operands: Sequence[Any]) -> list[Any]:
-    """The outputs of a branch; where it is not taken, zeros."""
+    """The outputs of a branch, of which nothing but products is computed where it is not taken."""
+    avals, waiting = program.avals, list[Equation]()
     env: dict[int, Any] = {**program.constants, **dict(zip(program.inputs, operands, strict=True))}
-    evaluate([e for e in program.equations if data.isdisjoint(e.variables)], env)
-    equations = []
+
+    def run(*xs: int) -> None:
+        """Put into `env` what waits, and the operands of a product; zero if not taken."""
+        made = [v for e in waiting for v in e.outputs]
+        given = sorted(variables_of(waiting, xs).difference(made))
+        wanted = [*dict.fromkeys([*made, *xs])]
+
+        def here(*values: Any) -> list[Any]:
+            found = evaluate(waiting, dict(zip(given, values, strict=True)))
+            return [found[v] for v in wanted]
+
+        def zeros(*_: Any) -> list[Any]:
+            return [jnp.zeros(avals[v].shape, avals[v].dtype) for v in wanted]
+
+        found = lax.cond(taken, here, zeros, *(env[v] for v in given))
+        env.update(zip(wanted, found, strict=True))
+        waiting.clear()
+
     for e in program.equations:
-        if not data.isdisjoint(e.variables):
-            equations.append(_with_whole_weights(e, data, program.avals, env))
-    for product in equations:
-        if is_product(product, data, program.avals):
-            _part(equations, [v for v in product.variables if v in data], taken, env)
-            evaluate([product], env)
-    ends = [a for a in program.outputs if isinstance(a, int)]
-    _part(equations, ends, taken, env)
+        product = is_product(e, data, avals)
+        if product:
+            run(*(data & {*e.variables}))
+        if product or data.isdisjoint(e.variables):
+            evaluate([e], env)
+        else:
+            waiting.append(_with_whole_weights(e, data, avals, env))
+    run()
     return [read(env, a) for a in program.outputs]
 
 
@@ -100,25 +110,6 @@ def _with_whole_weights(eqn: Equation, data: Set[int], avals: Any, env: dict[int
         env[whole[v]] = jnp.broadcast_to(env[v], avals[eqn.outputs[0]].shape)
     inputs = tuple(whole.get(a, a) if isinstance(a, int) else a for a in eqn.inputs)
     return replace(eqn, inputs=inputs) if whole else eqn
-
-
-def _part(
-    equations: Sequence[Equation], wanted: Sequence[int], taken: Any, env: dict[int, Any]
-) -> None:
-    """Put into `env` what is wanted, computed from what it holds if the branch is taken."""
-    run = needed(equations, wanted, given=env)
-    inputs = [
-        v for v in dict.fromkeys([*wanted, *(v for e in run for v in e.variables)]) if v in env
-    ]
-    values = [env[v] for v in inputs]
-
-    def here(*values: Any) -> list[Any]:
-        found = evaluate(run, dict(zip(inputs, values, strict=True)))
-        return [found[v] for v in wanted]
-
-    like = jax.eval_shape(here, *values)
-    made = lax.cond(taken, here, lambda *_: [jnp.zeros(a.shape, a.dtype) for a in like], *values)
-    env.update(zip(wanted, made, strict=True))
 
 
 @rule("scan")

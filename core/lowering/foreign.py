@@ -12,6 +12,7 @@ entries in a wrong order.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -32,46 +33,40 @@ def inlined(site: Site) -> Rewritten | None:
 
 @rule("csr_matvec", "csr_matmat", "csrmv", "csrmm", "binary_csrmv", "binary_csrmm", always=True)
 def compressed_rows(site: Site) -> Rewritten | None:
-    indices, starts = (site.fixed(site.eqn.inputs[i]) for i in (1, 2))
-    if indices is None or starts is None:
-        return None
-    return _product(site, 3, (np.repeat(np.arange(starts.size - 1), np.diff(starts)), indices))
+    return _product(site, 2, lambda i, start: (np.arange(start.size - 1).repeat(np.diff(start)), i))
 
 
 @rule("coo_matvec", "coo_matmat", always=True)
 def coordinates(site: Site) -> Rewritten | None:
-    rows, columns = (site.fixed(site.eqn.inputs[i]) for i in (1, 2))
-    return None if rows is None or columns is None else _product(site, 3, (rows, columns))
+    return _product(site, 2, lambda rows, columns: (rows, columns))
 
 
 @rule("binary_fcnmm", "ell_binary_matvec", always=True)
 def fixed_number(site: Site) -> Rewritten | None:
-    columns = site.fixed(site.eqn.inputs[1])
-    if columns is None:
-        return None
-    rows = np.broadcast_to(np.arange(len(columns))[:, None], columns.shape)
-    return _product(site, 2, (rows, columns))
+    return _product(site, 1, lambda i: (np.broadcast_to(np.arange(len(i))[:, None], i.shape), i))
 
 
 @rule("binary_densemv", "binary_densemm", always=True)
 def dense(site: Site) -> Rewritten | None:
-    return _product(site, 1, None)
+    return _product(site, 0, lambda: None)
 
 
-def _product(site: Site, place: int, at: tuple[Any, Any] | None) -> Rewritten | None:
-    """M x or M^T x, x the operand at `place` and M with the first operand's entries at `at`."""
-    eqn, (of_w, *_) = site.eqn, site.moves()
-    params = eqn.params
+def _product(site: Site, n: int, entries: Callable[..., Any]) -> Rewritten | None:
+    """M x or M^T x. The operands are what M stores, `n` that say where, and x; `entries` makes of
+    these n the rows and columns, or None of a dense M."""
+    eqn, moves, params = site.eqn, site.moves(), site.eqn.params
     shape = params["spinfo"].shape if "spinfo" in params else params.get("shape", site.shape(0))
-    if of_w or not site.moves()[place] or math.prod(shape) > MOST:
+    where = [site.fixed(a) for a in eqn.inputs[1 : n + 1]]
+    if moves[0] or not moves[n + 1] or math.prod(shape) > MOST or any(i is None for i in where):
         return None
+    at = entries(*where)
     if at is not None and any(
         (i < 0).any() or (i >= n).any() for i, n in zip(at, shape, strict=True)
     ):
         return None
 
     def product(*operands: Any) -> list[Any]:
-        w, x = operands[0], operands[place]
+        w, x = operands[0], operands[n + 1]
         if at is not None:
             entries = jnp.broadcast_to(w, at[0].shape)
             w = jnp.zeros(shape, w.dtype).at[at[0], at[1]].add(entries)

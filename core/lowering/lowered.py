@@ -11,8 +11,6 @@ from core.equations.differential import is_real
 from core.equations.links import ELEMENTWISE
 from core.equations.program import Atom, Equation, Program, Settled, Writer, aval_of, traced
 
-__all__ = ["LONGEST", "MOST", "Rewritten", "Site", "holds_weights", "is_product", "lowered", "rule"]
-
 LONGEST = 64  # turns of a loop, groups of a product: what is written out one by one
 MOST = 2**20  # entries of a weight that is written as a dense one
 
@@ -93,7 +91,7 @@ def stretched(eqn: Equation, data: Set[int], avals: Mapping[int, Any]) -> list[i
     if eqn.name not in ELEMENTWISE or data.isdisjoint(eqn.variables):
         return []
     shape = avals[eqn.outputs[0]].shape
-    rest = [v for v in eqn.variables if v not in data and avals[v].shape != shape]
+    rest = (v for v in eqn.variables if v not in data and avals[v].shape != shape)
     return [v for v in rest if is_real(avals[v])]
 
 

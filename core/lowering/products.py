@@ -8,7 +8,6 @@ a product of one-hot vectors with the table.
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -77,25 +76,18 @@ def convolution(site: Site) -> Rewritten | None:
     options = {k: params[k] for k in ("precision", "preferred_element_type")}
 
     def patches(x: Any) -> Any:
-        """[N, *places, *kernel (one axis), channels]."""
+        """[N, *places, kernel (one axis), channels]."""
         x = x.transpose(how.lhs_spec[0], *how.lhs_spec[2:], how.lhs_spec[1])
-        pad = [
-            (lo, hi, d - 1)
-            for (lo, hi), d in zip(params["padding"], params["lhs_dilation"], strict=True)
-        ]
-        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pad, (0, 0, 0)])
-        steps, apart = params["window_strides"], params["rhs_dilation"]
-        last = [
-            (n - (k - 1) * d - 1) // s * s
-            for n, k, d, s in zip(x.shape[1:-1], kernel, apart, steps, strict=True)
-        ]
-        found = []
-        for at in itertools.product(*map(range, kernel)):
-            start = [i * d for i, d in zip(at, apart, strict=True)]
-            stop = [i + n + 1 for i, n in zip(start, last, strict=True)]
-            strides = (1, *steps, 1)
-            found.append(lax.slice(x, (0, *start, 0), (x.shape[0], *stop, x.shape[-1]), strides))
-        return jnp.stack(found, -2)
+        pad = zip(params["padding"], params["lhs_dilation"], strict=True)
+        within = [(low, high, dilation - 1) for (low, high), dilation in pad]
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *within, (0, 0, 0)])
+        axes = zip(kernel, params["rhs_dilation"], params["window_strides"], strict=True)
+        for axis, (k, dilation, stride) in enumerate(axes, 1):
+            run = x.shape[axis] - (k - 1) * dilation
+            starts = (i * dilation for i in range(k))
+            at = [lax.slice_in_dim(x, i, i + run, stride, axis) for i in starts]
+            x = jnp.stack(at, -2)
+        return x.reshape(*x.shape[: 1 + len(kernel)], -1, x.shape[-1])
 
     def product(x: Any, w: Any) -> list[Any]:
         w = w.transpose(*how.rhs_spec[2:], how.rhs_spec[1], how.rhs_spec[0])
@@ -106,28 +98,25 @@ def convolution(site: Site) -> Rewritten | None:
             for a, b in zip(jnp.split(x, groups, -1), jnp.split(w, groups, -1), strict=True)
         ]
         y = jnp.concatenate(made, -1)
-        order = [0] * y.ndim
-        for i, to in enumerate((how.out_spec[0], *how.out_spec[2:], how.out_spec[1])):
-            order[to] = i
-        return [y.transpose(order)]
+        return [y.transpose(np.argsort((how.out_spec[0], *how.out_spec[2:], how.out_spec[1])))]
 
     return product
+
+
+def _one_each(site: Site, axis: int) -> bool:
+    """Whether slices of a weight hold one row along an axis, and all of the others."""
+    wanted = tuple(1 if i == axis else n for i, n in enumerate(site.shape(0)))
+    return site.is_weight(0) and site.eqn.params["slice_sizes"] == wanted
 
 
 @rule("gather")
 def table(site: Site) -> Rewritten | None:
     eqn, (_, of_index) = site.eqn, site.moves()
-    how, sizes, shape = (eqn.params["dimension_numbers"], eqn.params["slice_sizes"], site.shape(0))
-    if (
-        not of_index
-        or not site.is_weight(0)
-        or len(how.start_index_map) != 1
-        or how.operand_batching_dims
-    ):
+    how, shape = eqn.params["dimension_numbers"], site.shape(0)
+    if not of_index or len(how.start_index_map) != 1 or how.operand_batching_dims:
         return None
     (axis,) = how.start_index_map
-    whole = all(n == m for i, (n, m) in enumerate(zip(sizes, shape, strict=True)) if i != axis)
-    if how.collapsed_slice_dims != (axis,) or not whole:
+    if how.collapsed_slice_dims != (axis,) or not _one_each(site, axis):
         return None
     n, mode, fill = shape[axis], eqn.params["mode"], eqn.params["fill_value"]
 
@@ -148,19 +137,13 @@ def table(site: Site) -> Rewritten | None:
 
 @rule("dynamic_slice")
 def one_row(site: Site) -> Rewritten | None:
-    eqn, shape = site.eqn, site.shape(0)
-    moves = site.moves()[1:]
-    sizes = eqn.params["slice_sizes"]
-    computed = [i for i, moving in enumerate(moves) if moving]
-    if not site.is_weight(0) or len(computed) != 1:
+    computed = [i for i, moving in enumerate(site.moves()[1:]) if moving]
+    if len(computed) != 1 or not _one_each(site, computed[0]):
         return None
-    (axis,) = computed
-    whole = all(n == m for i, (n, m) in enumerate(zip(sizes, shape, strict=True)) if i != axis)
-    if sizes[axis] != 1 or not whole:
-        return None
+    (axis,), n = computed, site.shape(0)[computed[0]]
 
     def product(weight: Any, *starts: Any) -> list[Any]:
-        at = jnp.clip(starts[axis], 0, shape[axis] - 1)
+        at = jnp.clip(starts[axis], 0, n - 1)
         return [jnp.expand_dims(_rows(weight, axis, at), axis)]
 
     return product
