@@ -19,12 +19,9 @@ import numpy as np
 from brainstate._state import TRACE_CONTEXT  # who is told of new states has no public name
 from jax.extend import core as jex
 
-from core.equations.differential import is_real
 from core.equations.links import reached
 from core.equations.program import flatten_jaxpr
 from core.errors import NotRepresentable
-
-__all__ = ["Beginning", "learned_beginning"]
 
 
 class Beginning:
@@ -47,10 +44,13 @@ class Beginning:
     def update(self, *args: Any) -> Any:
         """The model's own, from states that begin where the last argument, of shape lead, is."""
         *given, begins = args
+
+        def chosen(new: Any, old: Any) -> Any:
+            axes = tuple(range(begins.ndim, jnp.ndim(old)))
+            return jnp.where(jnp.expand_dims(begins, axes), new, old)
+
         for state, initial in zip(self.hidden, self.values(), strict=True):
-            state.value = jax.tree.map(
-                lambda new, old: jnp.where(_along(begins, old), new, old), initial, state.value
-            )
+            state.value = jax.tree.map(chosen, initial, state.value)
         return self.model.update(*given)
 
     def begins(self, states: Sequence[Any], initial: Sequence[Any], lead: int) -> Any:
@@ -126,28 +126,20 @@ def _beginning(model: Any, function: Any, found: Any, lead: tuple[int, ...]) -> 
     of = [i for i, state in enumerate(states) for _ in jax.tree.leaves(state.value)]
     held = {v: frozenset([i]) for v, i in zip(program.inputs, of, strict=True)}
     by = reached(program.equations, held)
-    params = {
-        v: own
-        for v, own in held.items()
-        if isinstance(states[min(own)], brainstate.ParamState) and is_real(program.avals[v])
-    }
-    learned = reached(program.equations, params, program.avals)
 
     present = model.states(brainstate.HiddenState)
     n, tree = len(jax.tree.leaves(found)), jax.tree.structure(found)
     made = jax.tree.unflatten(tree, program.outputs[:n])
     chosen = []
     for k, (path, value) in enumerate(zip(present, made, strict=True)):
-        variables = [a for a in jax.tree.leaves(value) if isinstance(a, int)]
-        if not any(learned.get(a) for a in variables):
+        sources = [states[i] for a in jax.tree.leaves(value) for i in by.get(a, ())]
+        if not any(isinstance(s, brainstate.ParamState) for s in sources):
             continue
-        sources = [states[i] for i in sorted({i for a in variables for i in by.get(a, ())})]
-        others = [s for s in sources if not isinstance(s, brainstate.ParamState)]
+        others = {type(s).__name__ for s in sources if not isinstance(s, brainstate.ParamState)}
         if others:
             raise NotRepresentable(
                 "initial states that depend on parameters alone",
-                f"{'.'.join(map(str, path))}, which depends on"
-                f" {', '.join(type(s).__name__ for s in others)} as well",
+                f"{'.'.join(map(str, path))}, which depends on {', '.join(sorted(others))} as well",
                 "Add what is drawn at random in the step, or make it no part of init_state.",
             )
         chosen.append(k)
@@ -162,7 +154,3 @@ def _beginning(model: Any, function: Any, found: Any, lead: tuple[int, ...]) -> 
 
     every = list(present.values())
     return Beginning(model, [every[k] for k in chosen], values, lead)
-
-
-def _along(a: Any, other: Any) -> Any:
-    return a.reshape(a.shape + (1,) * (jnp.ndim(other) - a.ndim))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -19,20 +20,12 @@ import numpy as np
 from core.analysis.capture import trace_step
 from core.analysis.cuts import credited_states, read_states, with_cuts
 from core.analysis.graph import Graph, Group, Hidden
-from core.analysis.operation import Block, Operation, Parameter
-from core.analysis.other_states import (
-    Sources,
-    check_delays,
-    check_other_states,
-    delays,
-    dependencies,
-)
+from core.analysis.operation import Block, Parameter
+from core.analysis.other_states import check_delays, check_other_states, delays, dependencies
 from core.equations.labels import Paths
 from core.equations.links import NONE
 from core.equations.program import Equation, closure, needed
 from core.errors import NotRepresentable
-
-__all__ = ["build_graph", "covered", "join_biases", "labels_of"]
 
 
 def build_graph(
@@ -59,38 +52,35 @@ def build_graph(
 
 
 def _analysed(graph: Graph, every_path: bool) -> Graph:
-    read = read_states(graph)
-    fixed_y = dependencies(graph)
+    read, fixed_y = read_states(graph), dependencies(graph)
     later = frozenset() if every_path else delays(graph)
     check_other_states(graph, later)
     # What nothing reads may mix what it likes.
     labels = [labels_of(graph, h, fixed_y) if i in read else {} for i, h in enumerate(graph.hidden)]
-    graph = _with_blocks(_with_groups(graph, read, labels, fixed_y), labels)
+    graph = _with_blocks(_with_groups(graph, read, labels), labels)
     check_delays(graph, later)
     graph = with_cuts(graph)
     return _with_components(graph, read if every_path else credited_states(graph))
 
 
-def labels_of(graph: Graph, h: Hidden, fixed_y: Sources) -> dict[int, np.ndarray]:
+def labels_of(graph: Graph, h: Hidden, fixed_y: Mapping[int, Any]) -> dict[int, np.ndarray]:
     """Which neuron of `h` each element of each variable feeds."""
     ys = {op.y for op in graph.operations}
     equations = needed(graph.differential.equations, [h.new], given=ys)
-    relevant, stretch = (lambda v: bool(fixed_y.get(v))), graph.plain.__contains__
-    paths = Paths(equations, graph.elements.links, h.name, relevant, stretch)
+    relevant = {v for v, sources in fixed_y.items() if sources}
+    paths = Paths(equations, graph.elements.links, h.name, relevant, {*graph.plain})
     return paths.labels({h.new: np.arange(math.prod(h.shape)).reshape(h.shape)})
 
 
 # -- groups, blocks, cuts
 
 
-def _with_groups(
-    graph: Graph, read: frozenset[int], labels: list[dict[int, np.ndarray]], fixed_y: Sources
-) -> Graph:
+def _with_groups(graph: Graph, read: frozenset[int], labels: list[dict[int, np.ndarray]]) -> Graph:
     couplings = set()
     for s, new in enumerate(graph.hidden):
         for p, previous in enumerate(graph.hidden):
             label = labels[s].get(previous.var)
-            if ("h", p) not in fixed_y.get(new.new, ()) or label is None or (label == NONE).all():
+            if label is None or (label == NONE).all():
                 continue
             position = np.arange(label.size).reshape(label.shape)
             aligned = label.size == math.prod(new.shape)
@@ -132,14 +122,19 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
         (shape,) = {label.shape for label in found}  # one place in the step reads it
         group = next(g for g in graph.groups for s in g.states if var in labels[s])
         name, dtype = graph.names[var], graph.program.avals[var].dtype
-        named = [*(op.name for op in graph.operations), *(p.name for p in parameters)]
-        same = named.count(name)
-        label = f"{name} (use {same + 1})" if same else name
         users = {eqn.name for eqn in graph.body if var in eqn.variables}
         additive = users <= {"add", "sub", "add_any"}
         blocks = _blocks(graph, var, name, labels)
-        parameters.append(Parameter(var, name, label, shape, group.lead, dtype, additive, blocks))
-    return replace(graph, operations=tuple(made), parameters=tuple(parameters), plain=tuple(plain))
+        parameters.append(Parameter(var, name, shape, group.lead, dtype, additive, blocks))
+    uses = Counter[str]()
+
+    def labelled(source: Any) -> Any:
+        uses[source.name] += 1
+        again = f" (use {uses[source.name]})" if uses[source.name] > 1 else ""
+        return replace(source, label=source.name + again)
+
+    fed = replace(graph, operations=tuple(made), parameters=tuple(parameters), plain=tuple(plain))
+    return fed.with_sources(labelled)
 
 
 def _blocks(
@@ -177,11 +172,8 @@ def _blocks(
                 "Keep batch and neuron axes in the order of the state.",
             )
         for columns, neurons in _runs(first):
-            fed = tuple(
-                k
-                for k, label in found.items()
-                if (label.reshape(len(rows), -1)[0, columns] != NONE).any()
-            )
+            firsts = ((k, label.reshape(len(rows), -1)[0]) for k, label in found.items())
+            fed = tuple(k for k, label in firsts if (label[columns] != NONE).any())
             blocks.append(Block(g, columns, neurons, fed))
     return tuple(blocks)
 
@@ -216,16 +208,15 @@ def join_biases(graph: Graph) -> Graph:
 
     The bias then shares the operation's trace and its product: a weight on the constant input one.
     """
-    readers: dict[int, list[Equation | None]] = {}
+    readers = defaultdict[int, list[Equation | None]](list)
     for eqn in graph.body:
         for v in eqn.variables:
-            readers.setdefault(v, []).append(eqn)
+            readers[v].append(eqn)
     for a in (*graph.out_atoms, *(h.new for h in graph.hidden), *(new for _, new in graph.others)):
-        readers.setdefault(a, []).append(None)
+        readers[a].append(None)
 
     def only_reader(var: int) -> Equation | None:
-        found = readers.get(var, [])
-        return found[0] if len(found) == 1 else None
+        return readers[var][0] if len(readers[var]) == 1 else None
 
     sums = {id(only_reader(op.y)): op for op in graph.operations if op.trainable}
     apart = {p.w: p.blocks for p in graph.parameters}
@@ -241,13 +232,9 @@ def join_biases(graph: Graph) -> Graph:
         if row and apart.get(var, ()) == op.blocks:
             biases[op.y] = var
 
-    def joined(op: Operation) -> Operation:
-        b = biases.get(op.y)
-        return op if b is None else replace(op, bias=b, bias_name=graph.names[b])
-
     return replace(
         graph,
-        operations=tuple(map(joined, graph.operations)),
+        operations=tuple(replace(op, bias=biases.get(op.y)) for op in graph.operations),
         parameters=tuple(p for p in graph.parameters if p.w not in biases.values()),
         plain=tuple(v for v in graph.plain if v not in biases.values()),
     )

@@ -7,7 +7,7 @@ every model; which state a weight feeds, and whether that can be represented, is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +22,9 @@ from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
 from core.equations.differential import RULES, differential, is_real
 from core.equations.labels import unlinear
 from core.equations.links import carries_gradient
-from core.equations.program import Atom, Equation, Program, Writer, flatten_jaxpr
+from core.equations.program import Atom, Program, Writer, flatten_jaxpr, program_of
 from core.errors import NotRepresentable
 from core.lowering import is_product, lowered
-
-__all__ = ["trace_step"]
 
 
 def trace_step(
@@ -48,9 +46,7 @@ def trace_step(
     function, clock, read = _traced(model, args, watched)
     states = tuple(function.get_states(clock, *args))
     program = flatten_jaxpr(function.get_jaxpr(clock, *args))
-    (out, seen), new_states = jax.tree.unflatten(
-        function.get_out_treedef(clock, *args), program.outputs
-    )
+    out, new_states = jax.tree.unflatten(function.get_out_treedef(clock, *args), program.outputs)
     n_clock, n_args = len(jax.tree.leaves(clock)), len(jax.tree.leaves(args))
     ticking = jax.tree.unflatten(jax.tree.structure(clock), program.inputs[:n_clock])
     ticking = {key: var for key, var in ticking.items() if key in read}
@@ -60,16 +56,19 @@ def trace_step(
 
     names: dict[int, str] = {}
     state_vars, params, hidden, others = [], [], [], []
-    parts: dict[int, tuple[int, ...]] = {}
+    shown, parts = dict[int, Atom](), dict[int, tuple[int, ...]]()
     for state, new in zip(states, new_states, strict=True):
         keys = [k for k, _ in jax.tree_util.tree_leaves_with_path(state.value)]
         variables, rest = tuple(rest[: len(keys)]), rest[len(keys) :]
         state_vars.append(variables)
-        after = jax.tree.leaves(new) if new is not None else [None] * len(keys)
+        after: list[Any] = jax.tree.leaves(new) if new is not None else [None] * len(keys)
+        trained = isinstance(state, brainstate.ParamState)
+        if new is not None and not trained and any(state is s for s in watched):
+            shown.update(zip(variables, after, strict=True))
         for var, key, new_var in zip(variables, keys, after, strict=True):
             names[var] = name = _path(paths.get(id(state), type(state).__name__), key)
             aval = program.avals[var]
-            if isinstance(state, brainstate.ParamState):
+            if trained:
                 if new is not None and new_var != var:
                     raise NotRepresentable(
                         "parameters to stay as they are during a step",
@@ -80,8 +79,8 @@ def trace_step(
             elif new is None:
                 continue  # only read: a constant
             elif isinstance(state, brainstate.HiddenState) and is_real(aval):
-                came = program.avals[new_var] if isinstance(new_var, int) else None
-                if came is not None and (came.shape, came.dtype) != (aval.shape, aval.dtype):
+                came = program.avals[new_var] if isinstance(new_var, int) else aval
+                if (came.shape, came.dtype) != (aval.shape, aval.dtype):
                     raise NotRepresentable(
                         f"a step to leave the state {name} as {aval.str_short()}",
                         f"a new value {came.str_short()}",
@@ -104,27 +103,23 @@ def trace_step(
     trainable = {v for v in params if _moves(program.avals[v])}
     prelude = [eqn for eqn in program.equations if data.isdisjoint(eqn.variables)]
     body = [eqn for eqn in program.equations if not data.isdisjoint(eqn.variables)]
-    rules: dict[Any, Any] = {}
-    spelled, avals = differential(prelude, program.avals, trainable, rules)
-    for eqn in spelled:
+    spelled = differential(program, prelude, trainable)
+    for eqn in spelled.equations:
         from_params = [v for v in eqn.variables if v in trainable]
-        if not from_params or not carries_gradient(eqn, avals):
+        if not from_params or not carries_gradient(eqn, spelled.avals):
             continue
         if eqn.name in RULES:  # a window makes the weight once, for all of its steps
-            raise unlinear(eqn, "Clip the whole gradient instead (clip_norm of core.train).")
-        trainable.update(v for v in eqn.outputs if _moves(avals[v]))
+            raise unlinear(eqn, or_else="")
+        trainable.update(v for v in eqn.outputs if _moves(spelled.avals[v]))
         joined = " + ".join(dict.fromkeys(names[v] for v in from_params))
         names.update(dict.fromkeys(eqn.outputs, joined))
-    written = {*(h.var for h in hidden), *(v for v, _ in others), *parts}
-    place = {id(s): i for i, s in enumerate(states)}
-    shown = {
-        var: atom
-        for s, tree in zip(watched, seen, strict=True)
-        for var, atom in zip(state_vars[place[id(s)]], jax.tree.leaves(tree), strict=True)
-        if var in written
-    }
-    out_atoms = (*jax.tree.leaves(out), *shown.values())
-    operations = _find_operations(body, program, data, trainable, names)
+    operations = []
+    for eqn in body:
+        if is_product(eqn, data, program.avals):
+            x, w = eqn.variables
+            name, width = names.get(w, "a constant matrix"), program.avals[w].shape[1]
+            shape = program.avals[x].shape
+            operations.append(Operation(eqn, x, w, name, w in trainable, shape, width))
     graph = Graph(
         program,
         prelude=tuple(prelude),
@@ -132,18 +127,17 @@ def trace_step(
         states=states,
         state_vars=tuple(state_vars),
         arg_vars=arg_vars,
-        out_atoms=out_atoms,
+        out_atoms=(*jax.tree.leaves(out), *shown.values()),
         out_tree=jax.tree.structure(out),
         param_vars=tuple(params),
         hidden=tuple(hidden),
         others=tuple(others),
-        operations=operations,
+        operations=tuple(operations),
         names=names,
         clock={k: jax.tree.map(jax.typeof, v) for k, v in clock.items() if k in ticking},
         settings={k: v for k, v in read.items() if k not in ticking},
         shown=tuple(shown),
         parts=parts,
-        rules=rules,
     )
     return _with_copies(graph, trainable)
 
@@ -165,11 +159,11 @@ def _apart(
     aval, writer = program.avals[var], Writer(program.avals)
     places, entry = range(aval.shape[-1]), jax.core.ShapedArray(aval.shape[:-1], aval.dtype)
     before, after = (tuple(writer.fresh(entry) for _ in places) for _ in range(2))
-    stack = jax.make_jaxpr(lambda *entries: jnp.stack(entries, -1))(*(entry for _ in places))
-    writer.graft(flatten_jaxpr(stack), before, [var])
+    stacked = program_of(lambda *entries: jnp.stack(entries, -1), *(entry for _ in places))
+    writer.graft(stacked, before, [var])
     writer.written += program.equations
-    take = jax.make_jaxpr(lambda a: [lax.index_in_dim(a, k, -1, keepdims=False) for k in places])
-    writer.graft(flatten_jaxpr(take(aval)), [new], after)
+    taken = program_of(lambda a: [lax.index_in_dim(a, k, -1, keepdims=False) for k in places], aval)
+    writer.graft(taken, [new], after)
     return replace(program, equations=tuple(writer.written), avals=writer.avals), before, after
 
 
@@ -188,7 +182,9 @@ def _traced(
                 out = model.update(*args)
             finally:
                 read.update(found)
-        return out, [s.value for s in watched]
+        for state in watched:
+            state.value  # noqa: B018  read here, it is a state of the step
+        return out
 
     while True:
         read: dict[Any, Any] = {}
@@ -210,35 +206,6 @@ def _traced(
                 "Use jnp.where or brainstate.transform.cond in place of Python's if.",
             ) from error
         return function, clock, read
-
-
-def _find_operations(
-    body: list[Equation],
-    program: Program,
-    data: Set[int],
-    trainable: set[int],
-    names: Mapping[int, str],
-) -> tuple[Operation, ...]:
-    operations: list[Operation] = []
-    for eqn in body:
-        if not is_product(eqn, data, program.avals):
-            continue
-        x, w = eqn.variables
-        name = names.get(w, "a constant matrix")
-        same = sum(op.name == name for op in operations)
-        operations.append(
-            Operation(
-                eqn,
-                x,
-                w,
-                name,
-                f"{name} (use {same + 1})" if same else name,
-                w in trainable,
-                x_shape=program.avals[x].shape,
-                width=program.avals[w].shape[1],
-            )
-        )
-    return tuple(operations)
 
 
 def _with_copies(graph: Graph, weights: Set[int]) -> Graph:

@@ -33,8 +33,6 @@ from core.equations.elements import Mask, compact, union
 from core.equations.links import reached
 from core.equations.program import Equation, closure, needed
 
-__all__ = ["credited_states", "late_states", "loops_of", "read_states", "with_cuts"]
-
 
 def read_states(graph: Graph) -> frozenset[int]:
     """Hidden arrays whose previous value reaches an output, of this step or of a later one, by
@@ -70,9 +68,8 @@ def late_states(graph: Graph) -> frozenset[int]:
 def _credited(graph: Graph, hidden: Iterable[int], ends: set[int]) -> frozenset[int]:
     """Along paths that do not lead through `ends`."""
     sources = {graph.hidden[i].var: frozenset([i]) for i in hidden}
-    avals = graph.program.avals
-    step, avals = differential(graph.credit.equations, avals, sources, graph.rules)
-    found = reached(step, dict.fromkeys(ends, frozenset[int]()) | sources, avals)
+    step = differential(graph.program, graph.credit.equations, sources)
+    found = reached(step.equations, dict.fromkeys(ends, frozenset[int]()) | sources, step.avals)
     return frozenset[int]().union(*(found.get(a, ()) for a in graph.out_atoms))
 
 
@@ -106,13 +103,8 @@ def loops_of(graph: Graph, new: Mapping[int, Mask] | None = None) -> list[Mask]:
     previous = {h.var: g for h, g in _states(graph)}
     found = graph.elements.forward(previous, lambda v, mask: mask | new.get(v, 0))
     groups = range(len(graph.groups))
-    reads = {
-        (g, block.group)
-        for op in graph.operations
-        for g in groups
-        if union(found.get(op.x, 0)) >> g & 1
-        for block in op.blocks
-    }
+    pairs = [(op.x, block.group) for op in graph.operations for block in op.blocks]
+    reads = {(g, fed) for x, fed in pairs for g in groups if union(found.get(x, 0)) >> g & 1}
     below = [closure([g], reads) for g in groups]
     return [sum(1 << h for h in below[g] if g in below[h]) for g in groups]
 
@@ -127,13 +119,13 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
     by_y = {op.y: op for op in graph.operations}
     cuts = {}
     for op in graph.operations:
-        cuts[op.y] = graph.elements.full(0, (op.width,)).copy()
+        cuts[op.y] = np.zeros(op.width, graph.elements.dtype)
         for block in op.blocks:
             cuts[op.y][block.columns] |= loops[block.group]
 
     def live(op: Operation, found: Mask) -> np.ndarray:
         """The groups that some reader of a column sees live, [H]."""
-        columns = graph.elements.full(found, graph.program.avals[op.y].shape)
+        columns = np.broadcast_to(found, graph.program.avals[op.y].shape)
         return np.bitwise_or.reduce(columns.reshape(-1, op.width), axis=0)
 
     def at(v: int, found: Mask) -> Mask:
@@ -193,45 +185,33 @@ def _written(graph: Graph, cuts: Mapping[int, np.ndarray], new: Mapping[int, Mas
         ends = [0, *(np.flatnonzero(own[1:] != own[:-1]) + 1), op.width]
         return [(op.x, int(own[a]), slice(int(a), int(b))) for a, b in itertools.pairwise(ends)]
 
-    wanted: dict[int, set[Mask]] = {}
-
-    def ask(a: Any, cut: Mask) -> None:
-        if isinstance(a, int):
-            wanted.setdefault(a, set()).add(cut & reach.get(a, 0))
-
-    for a in graph.out_atoms:
-        ask(a, 0)
-    plan: list[tuple[Equation, Mask]] = []
-    for eqn in reversed(graph.body):
-        under = set[Mask]().union(*(wanted.get(v, ()) for v in eqn.outputs))
-        for cut in sorted(under, reverse=True):
-            plan.append((eqn, cut))
-            for a, own, _ in operands(eqn, cut):
-                ask(a, own)
-
-    copies: dict[tuple[int, Mask], int] = {}  # by variable and cut
+    copies: dict[int, dict[Mask, int]] = {}  # by variable and cut
 
     def at(a: Any, cut: Mask) -> Any:
         """The variable that holds the value of another under a cut."""
-        if not isinstance(a, int) or not cut & reach.get(a, 0):
+        if not isinstance(a, int):
             return a
-        copy = copies.setdefault((a, cut & reach[a]), len(avals))
-        avals[copy] = avals[a]
-        return copy
+        own, cut = copies.setdefault(a, {}), cut & reach.get(a, 0)
+        if cut not in own:
+            own[cut] = len(avals) if cut else a
+            avals[own[cut]] = avals[a]
+        return own[cut]
 
+    for a in graph.out_atoms:
+        at(a, 0)
     equations, products = [], dict[int, Product]()
-    for eqn, cut in reversed(plan):
-        read = operands(eqn, cut)
-        inputs = tuple(at(a, own) for a, own, _ in read)
-        written = replace(eqn, inputs=inputs, outputs=tuple(at(v, cut) for v in eqn.outputs))
-        equations.append(written)
-        if id(eqn) in operations:
-            columns = tuple(run for *_, run in read)
-            products[id(written)] = Product(operations[id(eqn)], columns)
+    for eqn in reversed(graph.body):
+        under = set[Mask]().union(*(copies.get(v, ()) for v in eqn.outputs))
+        for cut in sorted(under, reverse=True):
+            read = operands(eqn, cut)
+            inputs = tuple(at(a, own) for a, own, _ in read)
+            written = replace(eqn, inputs=inputs, outputs=tuple(at(v, cut) for v in eqn.outputs))
+            equations.append(written)
+            if id(eqn) in operations:
+                columns = tuple(run for *_, run in read)
+                products[id(written)] = Product(operations[id(eqn)], columns)
     previous = {h.var for h, _ in _states(graph)}
-    stopped = {copy: v for (v, _), copy in copies.items() if v in previous}
-    program, credit = (
-        replace(graph.program, avals=avals),
-        Credit(tuple(equations), products, stopped),
-    )
+    stopped = {copy: v for v in previous for cut, copy in copies.get(v, {}).items() if cut}
+    program = replace(graph.program, avals=avals)
+    credit = Credit(tuple(reversed(equations)), products, stopped)
     return replace(graph, program=program, credit=credit)

@@ -17,20 +17,10 @@ from jax import lax
 
 from core.analysis.graph import Graph
 from core.equations.differential import RULES
-from core.equations.program import (
-    Equation,
-    Program,
-    bind,
-    evaluate,
-    flatten_jaxpr,
-    needed,
-    read,
-    variables_of,
-)
+from core.equations.links import reached
+from core.equations.program import Equation, bind, evaluate, needed, program_of, read, variables_of
 
 SPIKES = (*RULES, "heaviside_surrogate_gradient")  # the last one is braintools'
-
-__all__ = ["constant_decay"]
 
 
 def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
@@ -70,22 +60,20 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
         (found,) = pull(jnp.ones_like(after))
         return found[h.var], *(found[v] for v in driving)
 
-    program = flatten_jaxpr(jax.make_jaxpr(derivative)(free))
-    end, *inflow = program.outputs
+    program = program_of(derivative, free)
+    end, *inflow = list[Any](program.outputs)
     inputs = dict(zip(sorted(free), program.inputs, strict=True))
     varying = {*graph.arg_vars, *(v.var for v in graph.hidden), *(v for v, _ in graph.others)}
     data = {inputs[v] for v in varying.union(driving) & free.keys()}
-    if _reads(program, [end]) & {*program.inputs} or _reads(program, inflow) & data:
+    by = reached(program.equations, {v: frozenset([v]) for v in program.inputs})
+    if by.get(end) or any(data & by.get(a, frozenset()) for a in inflow):
         return None
-    equations = needed(program.equations, [end])
-    settled = dict(program.constants)
-    if any(isinstance(a, jax.core.Tracer) for a in settled.values()):  # a model made inside of jit
-        return read(evaluate(equations, settled), end).reshape(-1)[0]
+
+    def settled() -> Any:
+        return read(evaluate(needed(program.equations, [end]), dict(program.constants)), end)
+
+    if any(isinstance(a, jax.core.Tracer) for a in program.constants.values()):
+        return settled().reshape(-1)[0]  # of a model made inside of jit
     with jax.ensure_compile_time_eval():
-        found = np.asarray(read(evaluate(equations, settled), end))
+        found = np.asarray(settled())
     return float(found.flat[0]) if found.size and (found == found.flat[0]).all() else None
-
-
-def _reads(program: Program, ends: list[Any]) -> set[int]:
-    """The variables on which some results depend."""
-    return variables_of(needed(program.equations, ends), ends)

@@ -27,8 +27,6 @@ from core.equations.elements import Elements
 from core.equations.links import Links
 from core.equations.program import Equation, Program, Settled
 
-__all__ = ["Credit", "Graph", "Group", "Hidden", "Product", "starts_anew"]
-
 NOT_OF_SAMPLES = "INIT_NO_BATCHING"  # brainstate's tag of states that have no axis of samples
 
 
@@ -111,7 +109,6 @@ class Graph:
     settings: Mapping[Any, Any] = field(default_factory=dict)  # what else the environment said
     shown: tuple[int, ...] = ()  # states whose new values are outputs behind the model's
     parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # states of one array
-    rules: dict[Any, Any] = field(default_factory=dict)  # what `differential` found of equations
     sample: Graph | None = None  # of one sample, when the step is mapped over a batch
 
     def over_samples(self, size: int) -> Graph:
@@ -130,13 +127,14 @@ class Graph:
             sample=self,
         )
 
+    def with_sources(self, of: Callable[[Any], Any]) -> Graph:
+        """The graph with `of` each operation and element-wise parameter in its place."""
+        operations, parameters = (tuple(map(of, s)) for s in (self.operations, self.parameters))
+        return replace(self, operations=operations, parameters=parameters)
+
     def with_blocks(self, of: Callable[[Block], Block]) -> Graph:
         """The graph with `of` each block of its sources in place of the block."""
-
-        def made(sources: Iterable[Any]) -> tuple[Any, ...]:
-            return tuple(replace(s, blocks=tuple(map(of, s.blocks))) for s in sources)
-
-        return replace(self, operations=made(self.operations), parameters=made(self.parameters))
+        return self.with_sources(lambda s: replace(s, blocks=tuple(map(of, s.blocks))))
 
     @cached_property
     def sources(self) -> tuple[Operation | Parameter, ...]:
@@ -155,8 +153,7 @@ class Graph:
         """The body as differentiation sees it: which element moves which; for analysis."""
         moving = {h.var for h in self.hidden}.union(self.plain)
         moving.update(v for op in self.operations for v in (op.y, op.w))
-        equations, avals = differential(self.body, self.program.avals, moving, self.rules)
-        return replace(self.program, equations=equations, avals=avals)
+        return differential(self.program, self.body, moving)
 
     @cached_property
     def elements(self) -> Elements:
@@ -181,20 +178,14 @@ class Graph:
     def restarting(self) -> tuple[int, ...]:
         """What a sample that starts anew begins with, where its first axis is of samples: states
         that `starts_anew`, whatever their dtype."""
-        kept = {
-            v
-            for state, variables in zip(self.states, self.state_vars, strict=True)
-            if starts_anew(state)
-            for v in variables
-            if not _is_key(self.program.avals[v])
-        }
+        pairs, avals = zip(self.states, self.state_vars, strict=True), self.program.avals
+        kept = {v for s, own in pairs if starts_anew(s) for v in own if not _is_key(avals[v])}
         return (*(h.var for h in self.hidden), *(v for v, _ in self.others if v in kept))
 
     @cached_property
     def trained(self) -> tuple[int, ...]:
         """Parameters that can carry a gradient: floats."""
-        avals = self.program.avals
-        return tuple(v for v in self.param_vars if is_real(avals[v]))
+        return tuple(v for v in self.param_vars if is_real(self.program.avals[v]))
 
     @cached_property
     def live(self) -> tuple[int, ...]:
@@ -266,11 +257,10 @@ class Graph:
         lines = ["groups of hidden states (coupled element by element from step to step)"]
         for g, group in enumerate(self.groups):
             names = [self.hidden[s].name for s in group.states]
-            silent = [n for k, n in enumerate(names) if k not in group.live]
-            lines.append(
-                f"  [{g}] {', '.join(names)}   lead {list(group.lead)} x {group.n} neurons"
-                + (f"; no credit in time through {', '.join(silent)}" if silent else "")
-            )
+            silent = ", ".join(n for k, n in enumerate(names) if k not in group.live)
+            note = f"; no credit in time through {silent}" if silent else ""
+            of = f"lead {list(group.lead)} x {group.n} neurons"
+            lines.append(f"  [{g}] {', '.join(names)}   {of}{note}")
         grouped = {s for g in self.groups for s in g.states}
         stored = [h.name for i, h in enumerate(self.hidden) if i not in grouped]
         if stored:
@@ -278,7 +268,7 @@ class Graph:
         lines.append("operations y = x W")
         for op in self.operations:
             kind = "" if op.trainable else "   constant: cut like a trained weight"
-            bias = f" + {op.bias_name}" if op.bias is not None else ""
+            bias = f" + {self.names[op.bias]}" if op.bias is not None else ""
             lines.append(f"  {op.name}  [{op.n_in} x {op.width}]{bias}{kind}")
             lines += self._explain(op)
         if self.parameters or self.plain:
@@ -286,27 +276,18 @@ class Graph:
         for p in self.parameters:
             lines.append(f"  {p.name}" + ("   additive (a bias)" if p.additive else ""))
             lines += self._explain(p)
-        lines += [
-            f"  {self.names[v]}   no trace: reaches no state element by element; exact gradient"
-            " within the step"
-            for v in self.plain
-        ]
+        plain = "no trace: reaches no state element by element; exact gradient within the step"
+        lines += [f"  {self.names[v]}   {plain}" for v in self.plain]
         return "\n".join(lines)
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
 
     def _listing(self) -> str:
         """Of an algorithm that credits every path and asks no weight where it leads."""
-        shapes = self.program.avals
-        return "\n".join(
-            [
-                "hidden states",
-                *(f"  {h.name}  {list(h.shape)}" for h in self.hidden),
-                "parameters, with the gradient of every path",
-                *(f"  {self.names[v]}  {list(shapes[v].shape)}" for v in self.param_vars),
-            ]
-        )
+        lines = ["hidden states", *(f"  {h.name}  {list(h.shape)}" for h in self.hidden)]
+        lines.append("parameters, with the gradient of every path")
+        params = ((self.names[v], self.program.avals[v].shape) for v in self.param_vars)
+        return "\n".join([*lines, *(f"  {name}  {list(shape)}" for name, shape in params)])
 
     def _explain(self, source: Operation | Parameter) -> list[str]:
         lines = []

@@ -18,8 +18,6 @@ from jax import lax
 
 from core.equations.program import Equation, bind
 
-__all__ = ["Block", "Operation", "Parameter", "pieces"]
-
 
 @dataclass(frozen=True)
 class Block:
@@ -58,17 +56,12 @@ def pieces(blocks: tuple[Block, ...], width: int) -> list[tuple[slice, tuple[int
     Several do when an operation feeds states of several groups.
     """
     ends = {0, width}.union(*((b.columns.start, b.columns.stop) for b in blocks))
-    return [
-        (
-            slice(start, stop),
-            tuple(
-                b
-                for b, block in enumerate(blocks)
-                if block.columns.start <= start and stop <= block.columns.stop
-            ),
-        )
-        for start, stop in pairwise(sorted(ends))
-    ]
+
+    def held(start: int, stop: int) -> tuple[int, ...]:
+        runs = [block.columns for block in blocks]
+        return tuple(b for b, c in enumerate(runs) if c.start <= start and stop <= c.stop)
+
+    return [(slice(*run), held(*run)) for run in pairwise(sorted(ends))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +75,13 @@ class Operation:
     x: int
     w: int
     name: str
-    label: str  # unique among the sources of a graph
     trainable: bool
     x_shape: tuple[int, ...]
     width: int  # H
+    label: str = ""  # unique among the sources of a graph
     blocks: tuple[Block, ...] = ()
     samples: tuple[int, ...] = ()  # axes over which the step is mapped
     bias: int | None = None  # the variable of b, [H] up to axes of length one
-    bias_name: str = ""
 
     @property
     def y(self) -> int:
@@ -133,15 +125,15 @@ class Operation:
 
     def moved(self, d_weights: Mapping[int, Any]) -> Any:
         """The change of W and b as one matrix [rows, H]; None where neither moves."""
-        dw, db = (d_weights.get(v) if v is not None else None for v in (self.w, self.bias))
+        if self.bias is None:
+            return d_weights.get(self.w)
+        dw, db = d_weights.get(self.w), d_weights.get(self.bias)
         if dw is None and db is None:
             return None
         dtype = jnp.result_type(*(d for d in (dw, db) if d is not None))
-        parts = [jnp.zeros((self.n_in, self.width), dtype) if dw is None else dw]
-        if self.bias is not None:
-            row = jnp.zeros((1, self.width), dtype) if db is None else db.reshape(1, self.width)
-            parts.append(row)
-        return jnp.concatenate(parts)
+        dw = jnp.zeros((self.n_in, self.width), dtype) if dw is None else dw
+        db = jnp.zeros(self.width, dtype) if db is None else db
+        return jnp.concatenate([dw, db.reshape(1, self.width)])
 
     def drive(self, x: Any, dw: Any, n_steps: int, columns: slice = slice(None)) -> Any:
         """dy = x dW of some columns, [K, lead, width]; zero when the weight does not move.
@@ -174,12 +166,12 @@ class Parameter:
 
     w: int
     name: str
-    label: str
     shape: tuple[int, ...]  # as broadcast against the data
     lead: tuple[int, ...]
     dtype: Any
     additive: bool  # only ever added: a weight on the constant input one
     blocks: tuple[Block, ...]
+    label: str = ""
 
     @property
     def width(self) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Mapping, Set
 from typing import Any
 
@@ -16,8 +14,6 @@ from core.equations.labels import unlinear
 from core.equations.links import reached
 from core.equations.program import closure
 from core.errors import NotRepresentable
-
-__all__ = ["Sources", "check_delays", "check_other_states", "delays", "dependencies"]
 
 CREDIT = -1  # what trainable weights and hidden states hand on; no variable
 
@@ -87,8 +83,8 @@ def check_delays(graph: Graph, later: Set[int]) -> None:
     """
     if not later:
         return
-    group_of = {s: 1 << g for g, group in enumerate(graph.groups) for s in group.states}
-    fed = {op.y: sum({1 << block.group for block in op.blocks}) for op in graph.operations}
+    groups = {("h", s): {g} for g, group in enumerate(graph.groups) for s in group.states}
+    groups |= {("y", op.y): {block.group for block in op.blocks} for op in graph.operations}
     sources = {v: frozenset([("p", v)]) for v in (*graph.plain, *(p.w for p in graph.parameters))}
     found = dependencies(graph, sources | {v: frozenset([("d", v)]) for v in later})
     loops = loops_of(graph)
@@ -102,13 +98,12 @@ def check_delays(graph: Graph, later: Set[int]) -> None:
         elsewhere = any(("d", var) in found.get(a, ()) for a in ends_of)
         if not past or not (readers or elsewhere):
             continue  # of inputs alone; or not read
-        groups = [group_of.get(k, 0) if kind == "h" else fed[k] for kind, k in past if kind in "hy"]
-        written = functools.reduce(operator.or_, groups, 0)
+        written = [groups.get(source, set()) for source in past if source[0] != "p"]
+        passed = {g for own in written for g in own}
         inside = all(
             sum(block.width for block in op.blocks) >= op.width
-            and all(written & ~loops[block.group] == 0 for block in op.blocks)
+            and all(loops[block.group] >> g & 1 for block in op.blocks for g in passed)
             for op in readers
         )
-        known = written and all(groups) and not any(kind == "d" for kind, _ in past)
-        if elsewhere or not inside or not known:
+        if elsewhere or not inside or not written or not all(written):
             raise _carries(graph, var, "; or let weights alone read it that feed what it delays")

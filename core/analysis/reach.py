@@ -26,18 +26,6 @@ from core.equations.links import NONE
 from core.equations.program import evaluate, needed, variables_of
 from core.errors import NotRepresentable
 
-__all__ = [
-    "Reader",
-    "credited",
-    "is_read",
-    "neurons_in_reach",
-    "reaching",
-    "read_back",
-    "readers",
-    "with_components",
-    "with_own_products",
-]
-
 
 def reaching(graph: Graph) -> set[int]:
     """Variables that reach a new state in a step, by any path."""
@@ -51,10 +39,14 @@ def credited(graph: Graph) -> list[Operation | Parameter]:
     return [s for s in graph.sources if (s.y if isinstance(s, Operation) else s.w) in there]
 
 
+def _read(graph: Graph, atoms: Sequence[int]) -> set[int]:
+    """Variables of which these are made in a step."""
+    return variables_of(needed(graph.body, atoms), atoms)
+
+
 def read_back(graph: Graph, op: Operation, block: Block) -> list[int]:
     """The states of the group that a block feeds that its operation reads in turn."""
-    read = variables_of(needed(graph.body, [op.x]), [op.x])
-    group = graph.groups[block.group]
+    read, group = _read(graph, [op.x]), graph.groups[block.group]
     return [p for p in group.live if graph.hidden[group.states[p]].var in read]
 
 
@@ -88,18 +80,9 @@ def read_places(graph: Graph, op: Operation) -> dict[int, np.ndarray]:
     dtype = graph.program.avals[op.x].dtype
     x = Hidden(f"what {op.name} reads", op.x, op.x, op.x_shape, dtype)
     labels = labels_of(graph, x, dependencies(graph))
-    columns = {
-        below.y: labels[below.y].reshape(-1, below.width)
-        for below in graph.operations
-        if below.y in labels
-    }
-    neurons = {
-        graph.hidden[s].var: labels[graph.hidden[s].var].reshape(-1, group.n)
-        for group in graph.groups
-        for s in group.states
-        if graph.hidden[s].var in labels
-    }
-    return {v: label[0] for v, label in (columns | neurons).items()}
+    width = {below.y: below.width for below in graph.operations}
+    width |= {graph.hidden[s].var: group.n for group in graph.groups for s in group.states}
+    return {v: label.reshape(-1, width[v])[0] for v, label in labels.items() if v in width}
 
 
 def neurons_in_reach(graph: Graph, g: int, n: int) -> np.ndarray:
@@ -204,8 +187,7 @@ def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
 def is_read(graph: Graph, group: int) -> bool:
     """Whether an operation reads the group, one that feeds no state included."""
     own = {graph.hidden[s].var for s in graph.groups[group].states}
-    operands = [op.x for op in graph.operations]
-    return not own.isdisjoint(variables_of(needed(graph.body, operands), operands))
+    return not own.isdisjoint(_read(graph, [op.x for op in graph.operations]))
 
 
 def with_components(graph: Graph, group: int, states: Sequence[int]) -> Graph:

@@ -22,8 +22,6 @@ from core.equations.differential import is_real
 from core.equations.links import reached
 from core.equations.program import Atom, Equation, closure, needed, variables_of
 
-__all__ = ["Stage", "is_affine", "one_by_one", "schedule"]
-
 _MAPPED = batching.fancy_primitive_batchers  # the rules by which jax.vmap maps primitives
 
 
@@ -42,7 +40,7 @@ class Stage:
 
 def schedule(
     equations: Sequence[Equation],
-    states: Mapping[int, Atom],
+    states: Mapping[int, Any],
     inputs: Sequence[int],
     wanted: Iterable[Atom],
 ) -> tuple[Stage, ...]:
@@ -52,9 +50,7 @@ def schedule(
     if one_by_one(equations):
         return (Stage(True, tuple(equations), tuple(states.items()), tuple(inputs), tuple(wanted)),)
     found = reached(equations, {v: frozenset([v]) for v in states})
-    feeds = {
-        v: found.get(a, _NOTHING) if isinstance(a, int) else _NOTHING for v, a in states.items()
-    }
+    feeds = {v: found.get(a, frozenset[int]()) for v, a in states.items()}
     reads = [(v, u) for v in states for u in feeds[v]]
     below = {v: closure(feeds[v], reads) for v in states}
     depth: dict[int, int] = {}
@@ -66,11 +62,8 @@ def schedule(
     for level in range(max(depth.values(), default=-1) + 1):
         here = {v: a for v, a in states.items() if depth[v] == level}
         around = {v: a for v, a in here.items() if v in below[v]}
-        loop = [
-            eqn
-            for eqn in needed(equations, around.values())
-            if not found[eqn.outputs[0]].isdisjoint(around)
-        ]
+        fed = needed(equations, around.values())
+        loop = [eqn for eqn in fed if not found[eqn.outputs[0]].isdisjoint(around)]
         in_loop.update(map(id, loop))
         plan.append((False, [], {v: a for v, a in here.items() if v not in around}))
         plan.append((True, loop, around))
@@ -85,11 +78,11 @@ def schedule(
 def one_by_one(equations: Iterable[Equation]) -> list[Equation]:
     """Those that keep a window from being computed at once: callbacks promise an order, and some
     primitives (of sparse and event-driven layers) cannot be mapped."""
-    return [
-        eqn
-        for eqn in equations
-        if any("callback" in p.name or p not in _MAPPED for p in _primitives(eqn))
-    ]
+
+    def alone(eqn: Equation) -> bool:
+        return any("callback" in p.name or p not in _MAPPED for p in _primitives(eqn))
+
+    return list(filter(alone, equations))
 
 
 def _primitives(eqn: Any) -> Iterator[Any]:
@@ -122,9 +115,6 @@ def is_affine(stage: Stage, avals: Mapping[int, Any]) -> bool:
             return False
         moved.update(eqn.outputs)
     return all(is_real(avals[v]) for v in moved)
-
-
-_NOTHING: frozenset[int] = frozenset()
 
 
 def _with_ends(

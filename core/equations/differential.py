@@ -10,6 +10,7 @@ these equations have the pattern of the step's own, their values mean nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -19,18 +20,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core as jex
 
-from core.equations.program import (
-    Atom,
-    Constant,
-    Equation,
-    Program,
-    Writer,
-    aval_of,
-    bind,
-    flatten_jaxpr,
-)
-
-__all__ = ["RULES", "differential", "is_real", "tangent", "unrolled"]
+from core.equations.program import Atom, Equation, Program, Writer, aval_of, bind, program_of
 
 # Functions with a rule of their own.
 RULES = ("custom_jvp_call", "custom_vjp_call")
@@ -49,32 +39,23 @@ def _inexact(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
-def differential(
-    equations: Iterable[Equation],
-    avals: Mapping[int, Any],
-    moving: Iterable[int],
-    known: dict[Any, Program | None],
-) -> tuple[tuple[Equation, ...], dict[int, Any]]:
-    """The equations with rules, branches and loops written out, and the avals of all variables.
+def differential(program: Program, equations: Iterable[Equation], moving: Iterable[int]) -> Program:
+    """Some equations of a program, in order, with rules, branches and loops written out.
 
     Args:
-      equations: in execution order.
       moving: variables with respect to which is differentiated; what they do not reach stays as it
         is.
-      known: programs by the equation's parameters, to be kept between calls; filled.
     """
-    writer = _Differential(avals, moving, known)
+    writer = _Differential(program, moving)
     for eqn in equations:
         writer.write(eqn)
-    return tuple(writer.written), writer.avals
+    return replace(program, equations=tuple(writer.written), avals=writer.avals)
 
 
 class _Differential(Writer):
-    def __init__(
-        self, avals: Mapping[int, Any], moving: Iterable[int], known: dict[Any, Program | None]
-    ) -> None:
-        super().__init__(avals)
-        self.moving, self.known = set(moving), known
+    def __init__(self, program: Program, moving: Iterable[int]) -> None:
+        super().__init__(program.avals)
+        self.moving, self.known = set(moving), program.written_out
 
     def write(self, eqn: Equation) -> None:
         """Append an equation, or what it stands for."""
@@ -104,42 +85,28 @@ class _Differential(Writer):
     def _program(self, eqn: Equation) -> Program | None:
         """Of all operands: a function that is called twice has the same parameters there, and may
         be given other constants."""
-        rule = eqn.name in RULES
-        if not rule and eqn.name not in _STANDING:
+        if eqn.name not in _STANDING:
             return None
         key = (id(eqn.params), *(isinstance(a, int) for a in eqn.inputs))
         if key not in self.known:
-            f = tangent(eqn, self.avals) if rule else _STANDING[eqn.name](eqn.params)
+            f = _STANDING[eqn.name](eqn, self.avals)
             like = [_like(self.avals, a) for a in eqn.inputs]
-            self.known[key] = None if f is None else flatten_jaxpr(jax.make_jaxpr(f)(*like))
+            self.known[key] = None if f is None else program_of(f, *like)
         return self.known[key]
 
 
 # -- what stands for an equation, as a function of its operands; None where it stays
 
 
-def _chosen(params: Mapping[str, Any]) -> Callable[..., Any]:
+def _chosen(eqn: Equation, _: Any) -> Callable[..., Any]:
     """Of all branches."""
-    branches = [jex.jaxpr_as_fun(branch) for branch in params["branches"]]
+    branches = [jex.jaxpr_as_fun(branch) for branch in eqn.params["branches"]]
 
     def chosen(which: Any, *operands: Any) -> list[Any]:
         every = zip(*(branch(*operands) for branch in branches), strict=True)
         return [lax.select_n(which, *made) for made in every]
 
     return chosen
-
-
-def _turned(params: Mapping[str, Any]) -> Callable[..., Any] | None:
-    return partial(unrolled, params) if params["length"] <= LONGEST_LOOP else None
-
-
-# The last two would be inlined but for what they tell XLA or vmap.
-_STANDING: dict[str, Any] = {
-    "cond": _chosen,
-    "scan": _turned,
-    "custom_vmap_call": lambda params: jex.jaxpr_as_fun(params["call"]),
-    "optimization_barrier": lambda params: lambda *operands: operands,
-}
 
 
 def _counts(params: Mapping[str, Any]) -> tuple[int, int]:
@@ -185,7 +152,7 @@ def tangent(eqn: Equation, avals: Mapping[int, Any]) -> Callable[..., Any] | Non
 
         return jax.vjp(call, *(primals[i] for i in moving))[1]
 
-    back = flatten_jaxpr(jax.make_jaxpr(lambda p, d: pull(p)(d))(primals, made))
+    back = program_of(lambda p, d: pull(p)(d), primals, made)
     if not is_linear(back, back.inputs[len(primals) :]):
         return None
 
@@ -199,6 +166,20 @@ def tangent(eqn: Equation, avals: Mapping[int, Any]) -> Callable[..., Any] | Non
 def _like(avals: Mapping[int, Any], a: Atom) -> jax.ShapeDtypeStruct:
     aval = aval_of(avals, a)
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+
+
+def _turned(eqn: Equation, _: Any) -> Callable[..., Any] | None:
+    return partial(unrolled, eqn.params) if eqn.params["length"] <= LONGEST_LOOP else None
+
+
+# The last two would be inlined but for what they tell XLA or vmap.
+_STANDING: dict[str, Any] = {
+    **dict.fromkeys(RULES, tangent),
+    "cond": _chosen,
+    "scan": _turned,
+    "custom_vmap_call": lambda eqn, _: jex.jaxpr_as_fun(eqn.params["call"]),
+    "optimization_barrier": lambda *_: lambda *operands: operands,
+}
 
 
 # -- whether a program is linear
@@ -219,7 +200,7 @@ def is_linear(program: Program, variables: Iterable[int]) -> bool:
     zero = {v for v, value in program.constants.items() if _is_zero(value)}
 
     def nothing(a: Atom) -> bool:
-        return _is_zero(a.value) if isinstance(a, Constant) else a in zero
+        return a in zero if isinstance(a, int) else _is_zero(a.value)
 
     for eqn in program.equations:
         moved = [isinstance(a, int) and a in linear for a in eqn.inputs]

@@ -19,8 +19,6 @@ from core.equations.differential import is_real
 from core.equations.links import MOVEMENT, SCATTERS, Links, carries_gradient
 from core.equations.program import Atom, Equation
 
-__all__ = ["Elements", "Mask", "compact", "union"]
-
 # Operations whose result is the operand, if its dtype is.
 COPIES = frozenset(["convert_element_type", "copy", "copy_p", "name"])
 
@@ -51,10 +49,6 @@ class Elements:
     def __init__(self, equations: Sequence[Equation], links: Links, n: int) -> None:
         self.equations, self.links, self.avals = equations, links, links.avals
         self.dtype = np.dtype(np.int64 if n < 63 else object)  # Python's integers hold any number
-
-    def full(self, mask: Mask, shape: Sequence[int]) -> np.ndarray:
-        """The mask of every element; a view that cannot be written to."""
-        return np.broadcast_to(np.asarray(mask, self.dtype), shape)
 
     def forward(self, start: Mapping[int, Mask], at: At = lambda v, mask: mask) -> dict[int, Mask]:
         """What of `start` reaches the elements of each variable by differentiable paths; `at` may

@@ -11,7 +11,7 @@ independent of values.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -25,13 +25,10 @@ from core.errors import NotRepresentable
 _REMEDY = (
     "Keep the path from a weight's output to the state, and from state to state, element-wise; "
     "to feed several neurons, repeat a weight's columns and not its output; "
-    "or put the mixing inside the operand of a weight, where it costs nothing; "
+    "put mixing inside the operand of a weight, where it costs nothing; "
+    "give a parameter the shape of the state (jnp.broadcast_to) before a branch, a loop or a "
+    "function with a derivative rule of its own reads it; "
     "or train this model with core.BPTT."
-)
-
-_BROADCAST = (
-    "Give the parameter the shape of the state (jnp.broadcast_to) before a function with a"
-    " derivative rule of its own, a branch or a loop reads it; or train this model with core.BPTT."
 )
 
 
@@ -42,17 +39,17 @@ class Paths:
     Attributes:
       equations: that the state needs, in order, and their `links`.
       state: its name, for messages.
-      relevant: whether a variable's gradient matters (it depends on a state, an operation's output
-        or an element-wise parameter).
-      stretch: whether a variable may be broadcast: true of element-wise parameters, which have one
-        trace per neuron and receive the label array of the shape they are broadcast to.
+      relevant: variables whose gradient matters (they depend on a state, an operation's output or
+        an element-wise parameter).
+      stretch: variables that may be broadcast: element-wise parameters, which have one trace per
+        neuron and receive the label array of the shape they are broadcast to.
     """
 
     equations: Sequence[Equation]
     links: Links
     state: str
-    relevant: Callable[[int], bool]
-    stretch: Callable[[int], bool]
+    relevant: Set[int]
+    stretch: Set[int]
 
     def labels(self, ends: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Labels of all that the labelled `ends` depend on, by variable, int arrays of its shape.
@@ -62,26 +59,22 @@ class Paths:
         """
         labels, avals, between = dict(ends), self.links.avals, list[Equation]()
         for eqn in reversed(self.equations):
-            outs = [labels.get(v) for v in eqn.outputs]
-            operands = {v for v in eqn.variables if is_real(avals[v]) and self.relevant(v)}
-            if all(o is None for o in outs) or not operands or not carries_gradient(eqn, avals):
+            operands = {v for v in eqn.variables if is_real(avals[v]) and v in self.relevant}
+            fed = not labels.keys().isdisjoint(eqn.outputs)
+            if not fed or not operands or not carries_gradient(eqn, avals):
                 continue
-            filled = [
-                np.full(avals[v].shape, NONE) if o is None else o
-                for v, o in zip(eqn.outputs, outs, strict=True)
-            ]
+            outs = [labels.get(v, np.broadcast_to(NONE, avals[v].shape)) for v in eqn.outputs]
             kinds = set(map(self._is_complex, (*operands, *eqn.outputs)))
             if len(kinds) > 1 or (eqn.name == "conj" and all(kinds)):
                 between.append(eqn)
-            for a, new in self._fed(eqn, filled, operands):
+            for a, new in self._fed(eqn, outs, operands):
                 old = labels.get(a, new)
                 if old.shape != new.shape or _differ(old, new):
                     raise self._mixing(eqn)
                 labels[a] = np.where(old == NONE, new, old)
-        if between:
-            made = {v for eqn in self.equations for v in eqn.outputs} - set(ends)
-            if any(map(self._is_complex, labels.keys() - made)):
-                raise self._of_two_kinds(between[0])
+        made = {v for eqn in self.equations for v in eqn.outputs} - set(ends)
+        if between and any(map(self._is_complex, labels.keys() - made)):
+            raise self._of_two_kinds(between[0])
         return labels
 
     def _is_complex(self, v: int) -> bool:
@@ -102,7 +95,7 @@ class Paths:
                 continue
             if label is None:
                 raise self._unknown(eqn)
-            if eqn.name in ELEMENTWISE and self.stretch(a):
+            if eqn.name in ELEMENTWISE and a in self.stretch:
                 found.append((a, outs[0]))
             else:
                 held[-1] = np.broadcast_to(label, shape)
@@ -124,16 +117,10 @@ class Paths:
         )
 
     def _mixing(self, eqn: Equation) -> NotRepresentable:
-        inside: set[int] = set()  # parameters as a rule, a branch or a loop reads them
-        for e in self.equations:
-            own = [v for v in e.variables if self.relevant(v)]
-            copied = e.name == "copy" and any(map(self.stretch, own))
-            if copied or (own and inside.issuperset(own)):
-                inside.update(e.outputs)
         return NotRepresentable(
             f"that each element feeds one neuron of the state {self.state}",
             f"an element that feeds several, at the operation '{eqn.name}', {eqn.source}",
-            _REMEDY if inside.isdisjoint(eqn.variables) else _BROADCAST,
+            _REMEDY,
         )
 
     def _unknown(self, eqn: Equation) -> NotRepresentable:
@@ -158,15 +145,11 @@ def _differ(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(((one != other) & (one != NONE) & (other != NONE)).any())
 
 
-def unlinear(
-    eqn: Equation,
-    remedy: str = "Clip the whole gradient instead (clip_norm of core.train), or train with"
-    " core.BPTT.",
-) -> NotRepresentable:
+def unlinear(eqn: Equation, or_else: str = ", or train with core.BPTT") -> NotRepresentable:
     """The refusal of a rule that `core.equations.differential` could not write out."""
     return NotRepresentable(
         "derivative rules that are linear in the cotangent",
         f"the rule of '{eqn.params['call_jaxpr'].jaxpr.debug_info.func_name}' at {eqn.source},"
         " which clips it or the like",
-        remedy,
+        f"Clip the whole gradient instead (clip_norm of core.train){or_else}.",
     )

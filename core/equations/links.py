@@ -22,8 +22,6 @@ from jax import lax
 from core.equations.differential import is_real
 from core.equations.program import Atom, Equation, aval_of
 
-__all__ = ["ELEMENTWISE", "MOVEMENT", "NONE", "SCATTERS", "Links", "carries_gradient", "reached"]
-
 # Operations that treat every element alike. The last two come from braintools and brainunit.
 ELEMENTWISE = frozenset(
     """abs acos acosh add add_any asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt clamp
@@ -56,18 +54,13 @@ ALONG_AXIS = {
     "sort": "dimension",
 }
 
-# Operations through which no gradient flows, whatever their dtype.
-BLOCKING = frozenset(
-    """stop_gradient floor ceil round sign is_finite eq ne lt le gt ge argmax
-    argmin""".split()  # noqa: SIM905
-)
+# Operations of floats through which no gradient flows.
+BLOCKING = frozenset(["ceil", "floor", "round", "sign", "stop_gradient"])
 
 
 def carries_gradient(eqn: Equation, avals: Mapping[int, Any]) -> bool:
     """Whether differentiation passes through this equation at all."""
-    if eqn.name in BLOCKING:
-        return False
-    return any(is_real(avals[v]) for v in eqn.outputs)
+    return eqn.name not in BLOCKING and any(is_real(avals[v]) for v in eqn.outputs)
 
 
 def reached(
@@ -149,13 +142,7 @@ class Links:
             numbers = lax.gather(
                 jnp.arange(math.prod(shape)).reshape(shape),
                 jnp.asarray(index),
-                lax.GatherDimensionNumbers(
-                    to.update_window_dims,
-                    to.inserted_window_dims,
-                    to.scatter_dims_to_operand_dims,
-                    to.operand_batching_dims,
-                    to.scatter_indices_batching_dims,
-                ),
+                lax.GatherDimensionNumbers(*to),
                 tuple(sizes.get(i, 1) for i in axes),
                 mode=eqn.params["mode"],
                 fill_value=NONE,
@@ -283,26 +270,14 @@ def _slice(params: Any, a: np.ndarray) -> np.ndarray:
     return a[tuple(map(slice, params["start_indices"], params["limit_indices"], strides))]
 
 
-def _concatenate(params: Any, *arrays: np.ndarray) -> np.ndarray:
-    """Views that are constant along an axis (stride zero) stay so."""
-    along = params["dimension"]
-    alike = [i != along and not any(a.strides[i] for a in arrays) for i in range(arrays[0].ndim)]
-    thin = tuple(slice(1) if same else slice(None) for same in alike)
-    found = np.concatenate([a[thin] for a in arrays], along)
-    sizes = zip(alike, arrays[0].shape, found.shape, strict=True)
-    return np.broadcast_to(found, [whole if same else size for same, whole, size in sizes])
-
-
 # The commonest moves, without a compilation for each shape.
 MOVES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast,
-    "concatenate": _concatenate,
+    "concatenate": lambda params, *arrays: np.concatenate(arrays, params["dimension"]),
     "reshape": lambda params, a: a.reshape(params["new_sizes"]),
     "slice": _slice,
     "split": lambda params, a: np.split(a, np.cumsum(params["sizes"])[:-1], params["axis"]),
     "squeeze": lambda params, a: a.squeeze(tuple(params["dimensions"])),
-    "stack": lambda params, *arrays: _concatenate(
-        {"dimension": params["axis"]}, *(np.expand_dims(a, params["axis"]) for a in arrays)
-    ),
+    "stack": lambda params, *arrays: np.stack(arrays, params["axis"]),
     "transpose": lambda params, a: a.transpose(params["permutation"]),
 }

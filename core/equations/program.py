@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sysconfig
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,6 @@ import numpy as np
 from jax.extend import core as jex
 from jax.extend import source_info_util
 from jax.extend.core import primitives
-
-__all__ = [
-    "Constant",
-    "Equation",
-    "Program",
-    "Settled",
-    "Writer",
-    "aval_of",
-    "bind",
-    "closure",
-    "evaluate",
-    "flatten_jaxpr",
-    "needed",
-    "read",
-    "traced",
-    "variables_of",
-]
 
 _HERE = str(Path(__file__).parents[1])  # the core
 _PYTHON = sysconfig.get_path("stdlib")
@@ -85,13 +68,19 @@ class Equation:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """`outputs = program(inputs)`; `avals[v]` has the shape and dtype of variable `v`."""
+    """`outputs = program(inputs)`.
+
+    Attributes:
+      avals: shape and dtype by variable.
+      written_out: what `core.equations.differential` has found to stand for equations.
+    """
 
     inputs: tuple[int, ...]
     equations: tuple[Equation, ...]
     outputs: tuple[Atom, ...]
     constants: Mapping[int, Any]
     avals: Mapping[int, jax.core.ShapedArray]
+    written_out: dict[Any, Program | None] = field(default_factory=dict)
 
 
 def bind(eqn: Equation, operands: Sequence[Any]) -> list[Any]:
@@ -102,53 +91,43 @@ def bind(eqn: Equation, operands: Sequence[Any]) -> list[Any]:
 
 def flatten_jaxpr(closed: Any) -> Program:
     """Inline every call of a closed jaxpr and drop what no output needs."""
-    avals: dict[int, Any] = {}
-    constants: dict[int, Any] = {}
-    equations: list[Equation] = []
+    writer, constants = Writer({}), dict[int, Any]()
 
-    def fresh(aval: Any) -> int:
-        avals[len(avals)] = aval
-        return len(avals) - 1
+    def inline(closed: Any, operands: Iterable[Atom], around: tuple[Any, ...]) -> list[Atom]:
+        env: dict[Any, Atom] = dict(zip(closed.jaxpr.invars, operands, strict=True))
+        for var, value in zip(closed.jaxpr.constvars, closed.consts, strict=True):
+            env[var] = constant = writer.fresh(var.aval)
+            constants[constant] = value
 
-    def inline(jaxpr: Any, env: dict[Any, Atom], around: tuple[Any, ...]) -> list[Atom]:
         def read(atom: Any) -> Atom:
             return Constant(atom.val) if isinstance(atom, jex.Literal) else env[atom]
 
-        for eqn in jaxpr.eqns:
-            inputs = [read(a) for a in eqn.invars]
-            source = (eqn.source_info, *around)
+        for eqn in closed.jaxpr.eqns:
+            inputs, source = tuple(map(read, eqn.invars)), (eqn.source_info, *around)
             inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+            outputs: Sequence[Any]
             if eqn.primitive.name in _CALLS and inner is not None:
-                body, consts = (
-                    (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, [])
-                )
-                inner_env: dict[Any, Atom] = dict(zip(body.invars, inputs, strict=True))
-                for var, value in zip(body.constvars, consts, strict=True):
-                    inner_env[var] = new_constant(var.aval, value)
-                env.update(zip(eqn.outvars, inline(body, inner_env, source), strict=True))
-                continue
-            outputs = tuple(fresh(v.aval) for v in eqn.outvars)
+                inner = inner if hasattr(inner, "consts") else jex.ClosedJaxpr(inner, [])
+                outputs = inline(inner, inputs, source)
+            else:
+                outputs = tuple(writer.fresh(v.aval) for v in eqn.outvars)
+                writer.write(Equation(eqn.primitive, inputs, outputs, eqn.params, source))
             env.update(zip(eqn.outvars, outputs, strict=True))
-            equations.append(Equation(eqn.primitive, tuple(inputs), outputs, eqn.params, source))
-        return [read(a) for a in jaxpr.outvars]
+        return [read(a) for a in closed.jaxpr.outvars]
 
-    def new_constant(aval: Any, value: Any) -> int:
-        var = fresh(aval)
-        constants[var] = value
-        return var
-
-    jaxpr = closed.jaxpr
-    env: dict[Any, Atom] = {v: fresh(v.aval) for v in jaxpr.invars}
-    inputs = tuple(v for v in env.values() if isinstance(v, int))
-    for var, value in zip(jaxpr.constvars, closed.consts, strict=True):
-        env[var] = new_constant(var.aval, value)
-    outputs = tuple(inline(jaxpr, env, ()))
-    return Program(inputs, tuple(needed(equations, outputs)), outputs, constants, avals)
+    inputs = tuple(writer.fresh(v.aval) for v in closed.jaxpr.invars)
+    outputs = tuple(inline(closed, inputs, ()))
+    return Program(inputs, tuple(needed(writer.written, outputs)), outputs, constants, writer.avals)
 
 
 def aval_of(avals: Mapping[int, Any], atom: Atom) -> Any:
     """Shape and dtype of an operand."""
     return jax.typeof(atom.value) if isinstance(atom, Constant) else avals[atom]
+
+
+def program_of(f: Callable[..., Any], *like: Any) -> Program:
+    """What a function computes of arrays like these."""
+    return flatten_jaxpr(jax.make_jaxpr(f)(*like))
 
 
 def traced(f: Callable[..., Any], eqn: Equation, avals: Mapping[int, Any]) -> Program:
@@ -160,7 +139,7 @@ def traced(f: Callable[..., Any], eqn: Equation, avals: Mapping[int, Any]) -> Pr
         return f(*(read(env, a) for a in eqn.inputs))
 
     like = (jax.ShapeDtypeStruct(avals[v].shape, avals[v].dtype) for v in variables)
-    return flatten_jaxpr(jax.make_jaxpr(of_variables)(*like))
+    return program_of(of_variables, *like)
 
 
 class Writer:

@@ -20,7 +20,9 @@ H = N_HIDDEN
 REMEDY = (
     "Keep the path from a weight's output to the state, and from state to state, element-wise; "
     "to feed several neurons, repeat a weight's columns and not its output; "
-    "or put the mixing inside the operand of a weight, where it costs nothing; "
+    "put mixing inside the operand of a weight, where it costs nothing; "
+    "give a parameter the shape of the state (jnp.broadcast_to) before a branch, a loop or a "
+    "function with a derivative rule of its own reads it; "
     "or train this model with core.BPTT."
 )
 

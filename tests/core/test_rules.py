@@ -214,7 +214,7 @@ def test_a_parameter_inside_a_rule_wants_the_shape_of_the_state() -> None:
 
     model = Case("threshold", lambda: Threshold(None, ""), None, {}).model()
     brainstate.nn.init_all_states(model, batch_size=2)
-    with pytest.raises(core.NotRepresentable, match="Give the parameter the shape of the state"):
+    with pytest.raises(core.NotRepresentable, match="give a parameter the shape of the state"):
         core.D_RTRL(model).compile_graph(DATA.xs[0])
     model.broadcast = True
     assert_close(run(lambda: gradient_of(core.D_RTRL(model), DATA))[0], own_loop(model, DATA))
