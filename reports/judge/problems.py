@@ -4,6 +4,7 @@ that were disturbed, files that could not be read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,8 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
         (f"{plural(len(sweeps.missing), 'cell')} planned but not run yet; the same command resumes",
          [(_planned(c), "", (str(c["key"]),)) for c in sweeps.missing[:50]]),
         (f"{plural(len({f for f, _ in sweeps.corrupt}), 'file')} left out, whole or in part",
-         [(str(file), why, ()) for file, why in sweeps.corrupt]),
+         # A path may hold bytes that no text does.
+         [(os.fsencode(file).decode(errors="replace"), why, ()) for file, why in sweeps.corrupt]),
     ]  # fmt: skip
     return found + [Problem(title, rows) for title, rows in rest if rows]
 

@@ -39,7 +39,8 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         own = ("key", "experiment", "status", "reason", "health")
-        row = {name: record.get(name) for name in own} | record["row"] | record["metrics"]
+        # What a plug-in measures may be called status, and is none.
+        row = record["metrics"] | record["row"] | {name: record.get(name) for name in own}
         row.update(("cfg." + path, _quoted(leaf)) for path, leaf in leaves(record["config"]))
         for fact in _COMPARED:
             told = record["provenance"].get(fact)
@@ -94,7 +95,8 @@ def _quoted(leaf: Any) -> Any:
 
 def write(table: pd.DataFrame, folder: Path) -> None:
     """Writes ``results.parquet`` and ``results.csv`` into the folder."""
-    table.to_parquet(folder / "results.parquet", index=False)
+    with (folder / "results.parquet").open("wb") as file:  # pyarrow takes no path that is not UTF-8
+        table.to_parquet(file, index=False)
     table.to_csv(folder / "results.csv", index=False)
 
 
@@ -107,7 +109,8 @@ def read_parquet(file: Path) -> pd.DataFrame:
     from pyarrow import ArrowException
 
     try:
-        table = pd.read_parquet(file)
+        with file.open("rb") as opened:
+            table = pd.read_parquet(opened)
         lacks = [c for c in CONTRACT if c not in table][:5]
         why = f"without {', '.join(lacks)}" if lacks else ""
     except (OSError, ArrowException) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from reports.page import Context, html, markdown
 from reports.page.render import all_cells
 from reports.page.tables import short_weights, streams
 from reports.plots.base import Plot
+from reports.records.table import read_parquet
 from reports.stats import Interval
 from reports.study import Study
 from reports.tables import change, figure, kind, listed
@@ -186,6 +188,14 @@ def few_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few_plots")
+def test_a_folder_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / os.fsdecode(b"\xff"), [record()])
+    (folder / "cells" / "half.json").write_text("{", encoding="utf-8")
+    built = build([folder])
+    assert "1 file left out" in built.page.read_text(encoding="utf-8")
+    assert len(read_parquet(folder / "results.parquet")) == 1
+
+
 def test_several_sweeps_merge_beside_the_first(tmp_path: Path) -> None:
     a = write_sweep(tmp_path / "a", grid(algo=["bptt"]))
     b = write_sweep(tmp_path / "b", grid(algo=["d_rtrl"]))

@@ -64,6 +64,11 @@ def test_contention_is_a_column_wherever_a_record_tells_it(part: str | None) -> 
     assert "contended" not in frame([silent])
 
 
+def test_a_metric_called_like_a_column_of_the_cell_does_not_replace_it() -> None:
+    (row,) = frame([record(metrics={"status": 3.0, "algo": 2.0, "cfg.lr": 7.0})]).to_dict("records")
+    assert (row["status"], row["algo"], row["cfg.lr"]) == ("ok", "bptt", 1e-3)
+
+
 def test_parquet_and_csv_hold_the_same_rows(tmp_path: Path) -> None:
     records = [
         record(algo_config={"window": "auto"}),
