@@ -83,7 +83,7 @@ def _texts(column: pd.Series) -> pd.Series:
     """Values with the digits that keep them apart; numbers by size before words, null last."""
     values = sorted(column.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
     texts = labels(values) | {"": NOTHING}
-    order = [*(texts[whole(value)] for value in values), NOTHING]
+    order = [*(text for v in values if (text := texts[whole(v)]) != NOTHING), NOTHING]
     told = [texts[whole(value)] for value in column.tolist()]
     return pd.Series(pd.Categorical(told, order, ordered=True), column.index, name=column.name)
 

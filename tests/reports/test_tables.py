@@ -64,6 +64,12 @@ def test_contention_is_a_column_wherever_a_record_tells_it(part: str | None) -> 
     assert "contended" not in frame([silent])
 
 
+def test_words_that_some_rows_have_are_rows() -> None:
+    table = frame([record("bptt"), record("d_rtrl", health="loss not finite"), record("es_d_rtrl")])
+    made = pivot(table, ["health"], [], ["loss_final"])
+    assert list(made.cells.index) == ["loss not finite", "–"]
+
+
 def test_a_metric_called_like_a_column_of_the_cell_does_not_replace_it() -> None:
     (row,) = frame([record(metrics={"status": 3.0, "algo": 2.0, "cfg.lr": 7.0})]).to_dict("records")
     assert (row["status"], row["algo"], row["cfg.lr"]) == ("ok", "bptt", 1e-3)
