@@ -43,8 +43,9 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     """
     table = _with_provenance(frame(records), records)
     options = [c for c in varying_within(table, SETTINGS) if _of_a_way(c)]
-    # Also where it differs between algorithms alone: it changes what is computed.
-    options += [c for c in varying_within(table, HELD) if c == UPDATES and c not in options]
+    # Told also where all share it, unless it is the usual one: it changes what is computed.
+    if UPDATES in table and UPDATES not in options:
+        options += [UPDATES] * bool(table[UPDATES].dropna().astype(str).ne("sequence").any())
     table, held = _with_unknown_settings(table)
     told = [c for c in table if c == TUNED or c.startswith("cfg.tuned.")]
     cell = [*SETTINGS, *options, *held, *told, *REPLICATION, "machine", "choose"]

@@ -109,7 +109,10 @@ def test_learning_as_well_is_told_by_seeds(claim: str, of: str, to: str, every: 
         rng = np.random.default_rng(0)
         mine = at(way(rng, of, 5, 20, accuracy, seeds=seeds), update_every=updates)
         theirs = at(way(rng, to, 5, 20, other, seeds=seeds), update_every=updates)
-        return told([*way(rng, "bptt", 5, 20), *mine, *theirs])
+        # Beside them BPTT with one update a sequence, or nothing.
+        found = [told([*beside, *mine, *theirs]) for beside in (way(rng, "bptt", 5, 20), [])]
+        assert found[0].get(claim) == found[1].get(claim)
+        return found[0]
 
     assert trained(0.9)[claim] == "holds"
     assert trained(0.99)[claim] == "holds"  # better is no worse
