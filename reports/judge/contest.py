@@ -17,6 +17,7 @@ import pandas as pd
 
 from reports.judge.facts import Facts, Setting
 from reports.judge.learning import SAME
+from reports.judge.rows import varied, words
 from reports.judge.way import Way
 from reports.records import Record
 from reports.records.settings import identities
@@ -84,16 +85,13 @@ class Match:
     """All ways of one setting."""
 
     setting: Setting
+    name: str  # task, model, and what else tells its setting from others of both
     target: float  # validation score that time counts to; nan for none
     entries: Sequence[Entry]
     in_steps: bool  # steps stand for the time to the target, no two times being comparable
     # All times are ratios to BPTT's, which do not count what slows both, times BPTT's in the
     # quietest process.
     by_turns: bool
-
-    @property
-    def name(self) -> str:
-        return f"{self.setting.row['task']} · {self.setting.row['model']}"
 
     def standing(self, score: str, place: Standing) -> list[Entry]:
         """The entries that stand there by ``best`` or ``soonest``, the best first."""
@@ -116,8 +114,17 @@ def matches(table: pd.DataFrame, facts: Facts) -> list[Match]:
     for place, rows in ran.groupby(["setting", "way"]):
         if way := ways.get(place):
             entries.setdefault(place[0], []).append(_entry(way, rows))
-    return [_match(s, entries[s.id], float(ran.loc[ran["setting"].eq(s.id), "target"].max()))
-            for s in facts.settings if s.id in entries]  # fmt: skip
+    found = [s for s in facts.settings if s.id in entries]
+    return [_match(s, _name(s, found, facts), entries[s.id],
+                   float(ran.loc[ran["setting"].eq(s.id), "target"].max()))
+            for s in found]  # fmt: skip
+
+
+def _name(setting: Setting, found: Sequence[Setting], facts: Facts) -> str:
+    """Task and model, and what tells the setting from others of both."""
+    alike = pd.DataFrame([other.row for other in found if other.place == setting.place])
+    apart = [c for c in facts.varied if c not in ("task", "model")]
+    return words(setting.row, ["task", "model", *varied(alike, apart)])
 
 
 def tuned_alike(records: Sequence[Record]) -> list[Record]:
@@ -174,7 +181,7 @@ def _hyperparameters(table: pd.DataFrame) -> dict[str, str]:
     return {"lr": "lr", **rest}
 
 
-def _match(setting: Setting, entries: Sequence[Entry], target: float) -> Match:
+def _match(setting: Setting, name: str, entries: Sequence[Entry], target: float) -> Match:
     ratios = [e.way.against.centre if e.way.against else 0.0 for e in entries]
     by_turns = all(r * e.ms > 0 for r, e in zip(ratios, entries, strict=True))
     if by_turns:
@@ -184,7 +191,7 @@ def _match(setting: Setting, entries: Sequence[Entry], target: float) -> Match:
     soonest, in_steps = _soonest(entries)
     lost = max(entries, key=lambda e: np.nan_to_num(e.mean, nan=-math.inf)).guessing
     made = [replace(e, best=_best(e.way, lost), soonest=soonest[e.name]) for e in entries]
-    return Match(setting, target, made, in_steps, by_turns)
+    return Match(setting, name, target, made, in_steps, by_turns)
 
 
 def _best(way: Way, lost: int) -> Standing:

@@ -268,6 +268,20 @@ def test_a_contest_on_numbers_speaks_of_r2() -> None:
     assert " % " not in about.partition("How it was measured")[0]
 
 
+def test_contests_on_one_task_are_told_apart_by_what_differs() -> None:
+    rng = np.random.default_rng(0)
+    records = []
+    for task, hidden, good in (("digits", 32, 0.9), ("digits", 64, 0.6), ("mnist1d", 64, 0.8)):
+        for made in [r for algo in ("bptt", "d_rtrl") for r in way(rng, algo, good)]:
+            made["row"] |= {"task": task, "n_hidden": hidden}
+            made["config"] |= {"task": task, "n_hidden": hidden}
+            records.append(made)
+    head, *_ = [line for line in report(records).splitlines() if line.startswith("|")]
+    columns = {c.strip() for c in head.strip("| ").split("|")}
+    assert columns == {"way", "digits · gru · H = 32", "digits · gru · H = 64", "mnist1d · gru",
+                       "among the best"}  # fmt: skip
+
+
 def test_several_settings_have_one_table_over_all() -> None:
     rng = np.random.default_rng(0)
     records = [r for a, good in (("bptt", 0.95), ("d_rtrl", 0.85)) for r in way(rng, a, good)]
