@@ -234,6 +234,16 @@ def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> li
 def _composed(
     config_dir: str | None, overrides: list[str], multirun: bool
 ) -> tuple[list[Cell], Launcher | None]:
+    if (value := os.environ.get("JAX_DISABLE_JIT", "")).lower() in (
+        "1",
+        "y",
+        "yes",
+        "t",
+        "true",
+        "on",
+    ):
+        do = "A cell is one compiled program."
+        raise BadInput("JAX_DISABLE_JIT", "no value in the environment", value, do)
     composer = Composer(config_dir)
     cells = [
         checked(point.config, point.choices, composer.defaults)

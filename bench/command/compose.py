@@ -253,8 +253,13 @@ class Composer:
             node, key = unknown.parent_node, str(unknown.key)
             known = {str(k) for k in node} if isinstance(node, DictConfig) else set()
             known -= {"hydra", "cases", "_target_"}
-            expected = one_of(known, "no hyperparameter")
-            return BadInput(str(unknown.full_key), expected, key, suggest(key, known))
+            expected, do = one_of(known, "no hyperparameter"), suggest(key, known)
+            group = str(unknown.full_key).rpartition(".")[0]
+            if group in LISTED and key in self.options(group):
+                do = f"Choose it first, with {group}=[...,{key}]."
+            elif not do and isinstance(node, DictConfig) and "_target_" in node:
+                do = f"If {node['_target_']} takes it, write +{unknown.full_key}=VALUE."
+            return BadInput(str(unknown.full_key), expected, key, do)
         said, *more = _lines(error)
         if error.__cause__ is not None:
             said = f"{said.rstrip('.')}: {_lines(error.__cause__)[0]}"

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def run_cell(
 
     def on_line(line: bytes) -> None:
         try:
-            message = _message(line)
+            message = _message(line, {*result["row"], *record.FILED, "health"})
         except ValueError as error:
             garbage.append(str(error))
             return
@@ -97,8 +97,11 @@ def _save(log: Path, output: bytes) -> None:
         print(f"log {log.name} could not be written: {error}", file=sys.stderr)
 
 
-def _message(line: bytes) -> dict[str, Any]:
-    """The phase, parts or end that a cell's process reports; a ValueError for what is none."""
+def _message(line: bytes, taken: Set[str]) -> dict[str, Any]:
+    """The phase, parts or end that a cell's process reports; a ValueError for what is none.
+
+    No metric may have a name that is taken, as columns of the cell's own are.
+    """
     try:
         message = record.plain(json.loads(line.decode()))
     except (ValueError, RecursionError) as error:
@@ -111,6 +114,8 @@ def _message(line: bytes) -> dict[str, Any]:
         case {"parts": dict(parts)}:
             if why := record.malformed(parts):
                 raise ValueError(why)
+            if clash := taken & {*parts.get("metrics", ())}:
+                raise ValueError(f"a metric named {min(clash)}, which is a column of every cell")
             return {"parts": parts}
     raise ValueError(ascii(message)[:SHOWN])
 

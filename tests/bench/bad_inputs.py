@@ -130,6 +130,10 @@ CASES = {
     "resume=maybe": "resume: expected one of true, false, retry; got maybe.",
     "python=no-such-python": "python: expected a Python interpreter; got no-such-python. "
     "Give the path of the python in a virtual environment.",
+    "metric=work metric.latency.steps=10": "metric.latency: expected work; got latency. "
+    "Choose it first, with metric=[...,latency].",
+    "task.n_batches=2": "task.n_batches: expected one of n_test, steps_multiple_of; got n_batches. "
+    "If bench.tasks.digits.Digits takes it, write +task.n_batches=VALUE.",
     "limits.deadline=3": "limits.deadline: expected one of deadline_s, memory_gib; got deadline. "
     "Did you mean deadline_s?",
     "limits.deadline_s=-3": "limits.deadline_s: expected a number above 0; got -3. Try limits.deadline_s=1.",

@@ -51,6 +51,17 @@ def test_message(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_cells_are_compiled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JAX_DISABLE_JIT", "True")
+    assert cli.main(["algo=bptt"]) == 2
+    assert capsys.readouterr().err == (
+        "error: JAX_DISABLE_JIT: expected no value in the environment; got True. "
+        "A cell is one compiled program.\n"
+    )
+
+
 @pytest.mark.parametrize("argument", ["out=runs/ü", "question=größer?", "question=a(b"])
 def test_the_quotes_that_a_message_asks_for_work(argument: str) -> None:
     with pytest.raises(BadInput, match="Special characters"):

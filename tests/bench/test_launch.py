@@ -162,13 +162,17 @@ def test_a_process_that_cannot_be_started_is_an_outcome(
         (b'{"parts": []}', "{'parts': []}"),
         (b'{"parts": {"metrics": [1]}}', "expected metrics to be values by name"),
         (b'{"parts": {"key": "../../x"}}', "expected key to be left to the sweep"),
+        (
+            b'{"parts": {"metrics": {"lr": 1}}}',
+            "a metric named lr, which is a column of every cell",
+        ),
         (b'{"status": "fine", "reason": ""}', "{'status': 'fine', 'reason': ''}"),
         (b'{"status": "ok"}', "{'status': 'ok'}"),
     ],
 )
 def test_what_is_no_report_is_named(line: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
-        launch._message(line)
+        launch._message(line, {"lr"})
 
 
 def test_a_thousand_generations_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
