@@ -67,7 +67,10 @@ def step_weights(
     mask: Shaped[ArrayLike, " T *B"] | None, n_steps: int, batch: int | None = None
 ) -> Shaped[Array, " T *B"] | None:
     """Of the steps' losses, [T], or of every sample's share in them, [T, B]; None for None."""
-    return _of_steps("a mask", mask, n_steps, batch)
+    found = _of_steps("a mask", mask, n_steps, batch)
+    if found is not None and not jnp.issubdtype(found.dtype, jnp.floating):
+        return found.astype(float)  # the mean of booleans has half of the digits
+    return found
 
 
 def restarts(

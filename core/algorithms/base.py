@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, PyTree
 
-from core.algorithms.compiled import Compiled
+from core.algorithms.compiled import Compiled, all_or_nothing
 from core.data import MultiStepData, SingleStepData, split_steps
 from core.errors import InvalidArgument, NotRepresentable
 from core.execution.axes import over_windows
@@ -43,6 +43,7 @@ class OnlineAlgorithm(Compiled):
     differentiable = False
     window_size: int | str = "sequence"
 
+    @all_or_nothing
     def update(self, *args: PyTree[ArrayLike] | SingleStepData | MultiStepData) -> PyTree[Array]:
         """Advance one step, or one window for `MultiStepData`, and return the output(s).
 
@@ -72,7 +73,13 @@ class OnlineAlgorithm(Compiled):
         leaves, tree = jax.tree.flatten(args)
         expected, expected_tree = jax.tree.flatten(self._example)
         shapes = [jnp.shape(leaf)[axes:] for leaf in leaves]
-        if str(tree) != str(expected_tree) or shapes != [e.shape for e in expected]:
+        if str(tree) != str(expected_tree):
+            raise InvalidArgument(
+                f"inputs of the compiled structure and units {expected_tree}",
+                f"{tree}",
+                "Give the same, or call compile_graph again.",
+            )
+        if shapes != [e.shape for e in expected]:
             raise InvalidArgument(
                 f"inputs of the compiled shapes {[e.shape for e in expected]} per step",
                 f"{shapes}",

@@ -7,9 +7,10 @@ are looked at after a step. `compile_graph` makes the first; others are traced w
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import brainstate
 import jax
@@ -20,10 +21,33 @@ from core.analysis.beginning import Beginning, learned_beginning
 from core.analysis.capture import trace_step
 from core.analysis.graph import Graph, starts_anew
 from core.data import split_steps
-from core.environment import MISSING, clock_now, clock_over, given_clock, same, settings_now
+from core.environment import clock_now, clock_over, given_clock, same, settings_now
 from core.errors import InvalidArgument, NotCompiled
 from core.execution.rollout import Carry
 from core.traces.full import EligibilityTrace
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+
+
+def all_or_nothing(call: Call) -> Call:
+    """A function of an algorithm that leaves it and its model as they were if it fails: the clock,
+    who has begun, traces made ready for a loop. A call that is put right goes on from there."""
+
+    @functools.wraps(call)
+    def whole(algo: Any, *args: Any, **options: Any) -> Any:
+        # To read a State is noted by brainstate's transformations, which would carry it along.
+        attributes: Any = vars(algo)
+        before = dict(attributes), [(s, vars(s)["_value"]) for s in algo.states().values()]
+        try:
+            return call(algo, *args, **options)
+        except BaseException:
+            attributes.clear()
+            attributes.update(before[0])
+            for state, value in before[1]:
+                vars(state)["_value"] = value
+            raise
+
+    return whole  # type: ignore[return-value]
 
 
 class Known(NamedTuple):
@@ -52,8 +76,8 @@ class Compiled(brainstate.nn.Module):
         self._known: list[Known] = []
         self._example: Any = None
         self._model_states: dict[int, list[int]] = {}
-        self._given: dict[str, Any] = {}
 
+    @all_or_nothing
     def compile_graph(self, *args: PyTree[ArrayLike]) -> None:
         """Trace the model for one step's input and create zero traces.
 
@@ -80,8 +104,12 @@ class Compiled(brainstate.nn.Module):
         self._starting = list(starting)
         # Where a restarted sample begins.
         self.initial = EligibilityTrace(tuple(s.value for s in starting.values()))
-        self.clock = brainstate.ShortTermState(jax.tree.map(jnp.asarray, clock_now()))
-        self._given = given_clock()
+        clock, given = jax.tree.map(jnp.asarray, clock_now()), given_clock()
+        self.clock = brainstate.ShortTermState(clock)
+        # What the environment said last, and whether it did: a State, as a loop or a compiled
+        # function meets it more often than Python.
+        said = {key: (value, jnp.asarray(key in given)) for key, value in clock.items()}
+        self.said = brainstate.ShortTermState(said)
         if isinstance(self.stepped, Beginning):
             self.begun = brainstate.ShortTermState(jnp.zeros(self.stepped.lead, bool))
 
@@ -230,9 +258,14 @@ class Compiled(brainstate.nn.Module):
     def reset_traces(self) -> None:
         """Zero the traces and their step counters; the model's states are the model's to reset.
 
-        Samples whose states are then the initial ones begin once more.
+        Samples whose states are then the initial ones begin once more, and the clock where the
+        environment says.
         """
+        self.graph  # noqa: B018  raises before compile_graph
         self.trace.value = jax.tree.map(jnp.zeros_like, self.trace.value)
+        self.said.value = {
+            key: (last, jnp.zeros_like(told)) for key, (last, told) in self.said.value.items()
+        }
         if isinstance(self.stepped, Beginning):
             self.begun.value = jnp.zeros_like(self.begun.value)
 
@@ -246,11 +279,21 @@ class Compiled(brainstate.nn.Module):
         """`i` and `t` of the next steps, [n_steps, ...], which have then passed: from the last
         call on, or from where the environment says, at each call with `anew`, and else when it
         says something new."""
-        given, start = given_clock(), dict(self.clock.value)
-        for key, value in given.items():
-            if anew or not same(value, self._given.get(key, MISSING)):
-                start[key] = value
-        self._given = given
+        given, start, said = given_clock(), dict(self.clock.value), dict(self.said.value)
+        for key, (last, told) in said.items():
+            value = last
+            if key in given:
+                value = 0 * last + given[key]  # in the same unit
+                (now,), (before,) = jax.tree.leaves(value), jax.tree.leaves(last)
+                new = jnp.asarray(anew) | ~told | (now != before)
+                start[key] = jax.tree.map(functools.partial(jnp.where, new), value, start[key])
+            said[key] = value, jnp.full_like(told, key in given)
+        start |= {key: value for key, value in given.items() if key not in said}
+        self.said.value = jax.tree.map(
+            lambda new, old: jnp.broadcast_to(new, old.shape).astype(old.dtype),
+            said,
+            self.said.value,
+        )
         steps = clock_over(start, n_steps)
         self.clock.value = jax.tree.map(
             lambda old, new: jnp.broadcast_to(new[-1], old.shape).astype(old.dtype),
@@ -304,10 +347,33 @@ class Compiled(brainstate.nn.Module):
                 "Call compile_graph after init_all_states, or start again with"
                 " brainstate.nn.reset_all_states, which keeps the states.",
             )
-        return graph.arrays({id(state): state.value for state in graph.states})
+        values = {id(state): state.value for state in graph.states}
+        for state, variables in zip(graph.states, graph.state_vars, strict=True):
+            wanted = [graph.program.avals[v] for v in variables]
+            leaves, weight = (
+                jax.tree.leaves(values[id(state)]),
+                isinstance(state, brainstate.ParamState),
+            )
+            pairs = zip(leaves, wanted, strict=False)
+            if len(leaves) != len(wanted) or not all(_alike(*pair, weight) for pair in pairs):
+                raise NotCompiled(
+                    f"{graph.names[variables[0]].split('.')[0]} as it was compiled,"
+                    f" {', '.join(a.str_short() for a in wanted)}",
+                    ", ".join(jax.typeof(a).str_short() for a in leaves[:4]),
+                    "Write values of this shape and dtype, or call compile_graph once more.",
+                )
+        return graph.arrays(values)
 
 
 def _holds(graph: Graph) -> bool:
     """Whether the environment's settings are those that the graph was traced under."""
     now = settings_now(graph.settings)
     return all(same(value, now[key]) for key, value in graph.settings.items())
+
+
+def _alike(a: Any, aval: Any, weight: bool) -> bool:
+    """Whether an array of a state is as it was compiled: of its dtype; a weight of any precision,
+    of its shape, behind an axis that samples may add."""
+    dtype, shape = jax.dtypes.result_type(a), jnp.shape(a)[max(0, jnp.ndim(a) - aval.ndim) :]
+    floats = all(jnp.issubdtype(d, jnp.floating) for d in (dtype, aval.dtype))
+    return (dtype == aval.dtype or (weight and floats)) and (not weight or shape == aval.shape)

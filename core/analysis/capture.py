@@ -22,7 +22,7 @@ from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
 from core.equations.differential import RULES, differential, is_real
 from core.equations.labels import unlinear
 from core.equations.links import carries_gradient
-from core.equations.program import Atom, Program, Writer, flatten_jaxpr, program_of
+from core.equations.program import Atom, Program, Writer, aval_of, flatten_jaxpr, program_of
 from core.errors import NotRepresentable
 from core.lowering import is_product, lowered
 
@@ -76,16 +76,17 @@ def trace_step(
                         "Make it a state of another kind, or write it outside of the step.",
                     )
                 params.append(var)
-            elif new is None:
+                continue
+            if new is None:
                 continue  # only read: a constant
-            elif isinstance(state, brainstate.HiddenState) and is_real(aval):
-                came = program.avals[new_var] if isinstance(new_var, int) else aval
-                if (came.shape, came.dtype) != (aval.shape, aval.dtype):
-                    raise NotRepresentable(
-                        f"a step to leave the state {name} as {aval.str_short()}",
-                        f"a new value {came.str_short()}",
-                        "Initialise the state with this shape and dtype, or cast what is written.",
-                    )
+            came = aval_of(program.avals, new_var)
+            if (came.shape, came.dtype) != (aval.shape, aval.dtype):
+                raise NotRepresentable(
+                    f"a step to leave the state {name} as {aval.str_short()}",
+                    f"a new value {came.str_short()}",
+                    "Initialise the state with this shape and dtype, or cast what is written.",
+                )
+            if isinstance(state, brainstate.HiddenState) and is_real(aval):
                 if isinstance(state, brainstate.HiddenGroupState):
                     keys_of = {k: key for key, k in state.name2index.items()}
                     program, own, new_own = _apart(program, var, new_var)

@@ -125,14 +125,17 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
 
     def live(op: Operation, found: Mask) -> np.ndarray:
         """The groups that some reader of a column sees live, [H]."""
-        columns = np.broadcast_to(found, graph.program.avals[op.y].shape)
+        masks = np.asarray(found, graph.elements.dtype)
+        columns = np.broadcast_to(masks, graph.program.avals[op.y].shape)
         return np.bitwise_or.reduce(columns.reshape(-1, op.width), axis=0)
 
     def at(v: int, found: Mask) -> Mask:
         if v in by_y:
             op = by_y[v]
             found = compact(np.broadcast_to(live(op, found) & ~cuts[v], (*op.lead, op.width)))
-        return np.where(np.not_equal(new[v], 0), everything, found) if v in new else found
+        return (
+            graph.elements.where(np.not_equal(new[v], 0), everything, found) if v in new else found
+        )
 
     ends = {a: everything for a in graph.out_atoms if isinstance(a, int)}
     found = graph.elements.backward(ends, at)
@@ -141,7 +144,7 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
         most = everything & ~live(op, found.get(op.y, 0))
         for block in op.blocks:  # the same cut as other columns where that will do
             loop = loops[block.group]
-            most = np.where(loop & ~most == 0, loop, most)
+            most = graph.elements.where(loop & ~most == 0, loop, most)
         cuts[op.y] = np.where(free, most, cuts[op.y])
     return cuts
 
@@ -160,7 +163,7 @@ def _reach(
 
     def at(v: int, mask: Mask) -> Mask:
         mask = mask & ~stopped.get(v, 0)
-        return np.where(np.not_equal(new[v], 0), 0, mask) if v in new else mask
+        return graph.elements.where(np.not_equal(new[v], 0), 0, mask) if v in new else mask
 
     return {v: union(mask) for v, mask in graph.elements.forward(previous, at).items()}
 

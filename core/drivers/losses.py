@@ -102,10 +102,14 @@ class Losses:
                 type(value).__name__ if shape is None else f"shape {shape}",
                 "Sum or average it over samples and outputs inside the loss, and return it.",
             )
-        self._dtype = value.dtype
+        self._dtype, self._unit = value.dtype, getattr(value, "unit", None)
 
     def check_differentiable(self) -> None:
         """Hits can be counted, but not differentiated."""
+        if self._unit is not None:
+            raise InvalidArgument(
+                "a loss without a unit", f"one in {self._unit}", "Divide it by its unit."
+            )
         if not jnp.issubdtype(self._dtype, jnp.floating):
             raise InvalidArgument(
                 "a loss of a float dtype, which has a gradient",

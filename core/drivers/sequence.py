@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree, Shaped
 
 from core.algorithms.base import OnlineAlgorithm
+from core.algorithms.compiled import all_or_nothing
 from core.data import idle_steps, leading, restarts, step_weights
 from core.drivers.stepper import Stepper, check_samples
 from core.errors import InvalidArgument, check_choice
@@ -60,17 +61,27 @@ def initialise(algo: OnlineAlgorithm, x: PyTree[ArrayLike], batching: str = "man
     """
     check_samples(x)
     check_choice("batching", batching, "manual", "vmap", "single")
-    batch = {"batch_size": leading(x)} if batching == "manual" else {}
+    leads = [jnp.shape(a)[:1] for a in jax.tree.leaves(x)]
+    of_samples = [n for (n,) in filter(None, leads)]  # beside numbers that are all samples'
+    if batching != "single" and (not of_samples or (batching == "vmap" and len({*leads}) > 1)):
+        raise InvalidArgument(
+            "an input of arrays [B, ...], which for vmap have one and the same B",
+            f"shapes {[jnp.shape(a) for a in jax.tree.leaves(x)]}",
+            'Put the batch first, or take batching="single" for one sample.',
+        )
+    n_samples = of_samples[0] if of_samples else 0
+    batch = {"batch_size": n_samples} if batching == "manual" else {}
 
     def begin() -> None:
         brainstate.nn.init_all_states(algo.model, **batch)
         algo.compile_graph(jax.tree.map(lambda a: a[0], x) if batching == "vmap" else x)
 
     if batching == "vmap":
-        begin = brainstate.transform.vmap_new_states(begin, state_tag="new", axis_size=leading(x))
+        begin = brainstate.transform.vmap_new_states(begin, state_tag="new", axis_size=n_samples)
     begin()
 
 
+@all_or_nothing
 def gradient(
     algo: OnlineAlgorithm,
     loss: Loss,
@@ -164,6 +175,7 @@ def gradient(
     return Result(stepper.named(grads), losses, outs, aux)
 
 
+@all_or_nothing
 def train(
     algo: OnlineAlgorithm,
     loss: Loss,
@@ -194,10 +206,7 @@ def train(
       Result; its gradients are those of the last update, before clipping.
     """
     check_optimizer(optimizer, algo)
-    if isinstance(clip_norm, numbers.Real) and not clip_norm > 0:
-        raise InvalidArgument(
-            "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
-        )
+    check_norm(clip_norm)
     of_loss: dict[str, Any] = {"per_step_targets": per_step_targets, "has_aux": has_aux}
 
     def updated(x: Any, target: Any, mask: Any, reset: Any, fresh: bool) -> Result:
@@ -244,6 +253,15 @@ def train(
     return Result(grads, losses, None, aux)
 
 
+def check_norm(clip_norm: Any) -> None:
+    """Refuse what is no norm to clip to; what is being traced cannot be known."""
+    known = isinstance(clip_norm, numbers.Real)
+    if isinstance(clip_norm, str) or (known and not float(clip_norm) > 0):
+        raise InvalidArgument(
+            "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
+        )
+
+
 def apply(optimizer: Any, grads: dict[Any, PyTree[Array]], clip_norm: float | None) -> None:
     """Apply a gradient, clipped as `train` says."""
     if not grads:  # of a model without parameters
@@ -278,6 +296,7 @@ def check_optimizer(optimizer: Any, algo: OnlineAlgorithm) -> None:
     )
 
 
+@all_or_nothing
 def evaluate(
     algo: OnlineAlgorithm,
     loss: Loss,

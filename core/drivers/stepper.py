@@ -141,7 +141,7 @@ class Stepper:
     @property
     def batch(self) -> int | None:
         """B, when the input has an axis for it."""
-        return int(self.args[0].shape[1]) if self.args[0].ndim > 1 else None
+        return next((int(a.shape[1]) for a in self.args if a.ndim > 1), None)
 
     @property
     def trained(self) -> dict[int, Any]:

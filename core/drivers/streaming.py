@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from core.algorithms.base import OnlineAlgorithm
-from core.drivers.sequence import apply, check_optimizer, gradient
+from core.drivers.sequence import apply, check_norm, check_optimizer, gradient
 
 
 class Stream:
@@ -38,7 +38,7 @@ class Stream:
       clip_norm: the global norm that a gradient is scaled down to before an update; None for none.
 
     Raises:
-      InvalidArgument: an optimizer of another kind.
+      InvalidArgument: an optimizer of another kind, a norm that is not positive.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Stream:
         clip_norm: float | None = None,
     ) -> None:
         check_optimizer(optimizer, algo)
+        check_norm(clip_norm)
 
         def step(x: Any, target: Any, reset: Any) -> Any:
             x, target, reset = jax.tree.map(lambda a: jnp.asarray(a)[None], (x, target, reset))

@@ -50,6 +50,10 @@ class Elements:
         self.equations, self.links, self.avals = equations, links, links.avals
         self.dtype = np.dtype(np.int64 if n < 63 else object)  # Python's integers hold any number
 
+    def where(self, chosen: Any, one: Mask, other: Mask) -> np.ndarray:
+        """`numpy.where` of masks, which as numbers of 64 bits would overflow."""
+        return np.where(chosen, np.asarray(one, self.dtype), np.asarray(other, self.dtype))
+
     def forward(self, start: Mapping[int, Mask], at: At = lambda v, mask: mask) -> dict[int, Mask]:
         """What of `start` reaches the elements of each variable by differentiable paths; `at` may
         change what has reached one before it goes on."""

@@ -42,12 +42,13 @@ class DenseTrace(FullTrace):
     def __init__(self, dtype: Any = None, pending: int | str = "auto") -> None:
         try:
             self.dtype: Any = None if dtype is None else jnp.dtype(dtype)
+            jnp.promote_types(self.dtype or float, jnp.float32)  # which 8 bits do not allow
             valid = dtype is None or jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
-        except TypeError:
+        except (TypeError, ValueError):
             valid = False
         if not valid:
             raise InvalidArgument(
-                "trace_dtype to be a floating dtype or None",
+                "trace_dtype to be a floating dtype of at least 16 bits or None",
                 repr(dtype),
                 "Use for example float16 or bfloat16.",
             )

@@ -6,6 +6,8 @@ from typing import Any
 
 import brainstate
 import braintools
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,8 +15,8 @@ import core
 import core.braintrace
 
 from . import rate_models as rate
-from .cases import data_for, run
-from .references import squared_error
+from .cases import data_for, gradient_of, run
+from .references import assert_close, squared_error
 
 
 def cross_entropy(out: Any, label: Any) -> Any:
@@ -145,3 +147,75 @@ def test_a_batch_of_the_old_names_has_a_size(size: Any) -> None:
 def test_an_algorithm_of_the_old_names_is_one(algorithm: Any) -> None:
     with pytest.raises(core.InvalidArgument, match="the name or the class of an algorithm"):
         core.braintrace.compile(None, algorithm, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("start", "write", "text"),
+    [
+        (lambda: brainstate.HiddenState(jnp.zeros((2, 4))), lambda a, h: 0.0, r"\[2,4\].*\[\]"),
+        (lambda: brainstate.ShortTermState(jnp.zeros(())), lambda a, h: h, r"\[\].*\[2,4\]"),
+        (
+            lambda: brainstate.ShortTermState(jnp.zeros((2, 4), int)),
+            lambda a, h: a + h,
+            "int.*float",
+        ),
+        (lambda: brainstate.HiddenState(jnp.zeros((2, 4), bool)), lambda a, h: a + 1, "bool.*int"),
+    ],
+    ids=["a number", "an array", "integers", "booleans"],
+)
+@pytest.mark.parametrize("make", [core.BPTT, core.D_RTRL])
+def test_a_state_of_another_shape_or_dtype_after_a_step(
+    make: Any, start: Any, write: Any, text: str
+) -> None:
+    class Net(brainstate.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.W = brainstate.ParamState(jnp.ones((3, 4)))
+
+        def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+            self.h, self.a = brainstate.HiddenState(jnp.zeros((batch_size, 4))), start()
+
+        def update(self, x: Any) -> Any:
+            self.h.value = 0.5 * self.h.value + x @ self.W.value
+            self.a.value = write(self.a.value, jax.lax.stop_gradient(self.h.value))
+            return self.h.value
+
+    with pytest.raises(core.NotRepresentable, match=f"to leave the state a as .*{text}"):
+        core.initialise(make(Net()), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("x", "batching"),
+    [
+        ([0.1, 0.2], "manual"),
+        (None, "manual"),
+        ((np.float64(0.5), np.ones((2, 3))), "vmap"),
+        ((np.ones((3, 3)), np.ones((2, 3))), "vmap"),
+    ],
+)
+def test_an_input_without_a_batch(x: Any, batching: str) -> None:
+    with pytest.raises(core.InvalidArgument, match=r"an input of arrays \[B, \.\.\.\]"):
+        core.initialise(core.D_RTRL(rate.GRU.model()), x, batching)
+
+
+def test_a_number_beside_an_input_belongs_to_all_samples() -> None:
+    class Gained(rate.Leaky):
+        def update(self, given: Any) -> Any:
+            return super().update(given["gain"] * given["x"])
+
+    brainstate.random.seed(0)
+    model, data, gain = Gained(), data_for(), np.linspace(0.5, 2, 7)
+    algo, xs = core.D_RTRL(model), {"gain": gain, "x": data.xs}
+
+    def gradients() -> Any:
+        core.initialise(algo, jax.tree.map(lambda a: a[0], xs))
+        mask, options = np.ones((7, 2)), {"per_step_targets": True}
+        found = core.gradient(algo, squared_error, xs, data.ys, mask=mask, **options)
+        plain = core.D_RTRL(rate.Leaky())
+        for path, weight in plain.model.states(brainstate.ParamState).items():
+            weight.value = model.states()[path].value
+        scaled = data._replace(xs=gain[:, None, None] * data.xs)
+        return found, gradient_of(plain, scaled)
+
+    (found, _), (wanted, _) = run(gradients)
+    assert_close(found, wanted)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import brainstate
+import braintools
 import brainunit as u
 import jax
 import jax.numpy as jnp
@@ -287,3 +288,68 @@ def test_two_calls_are_one(make: Any, batching: str) -> None:
     assert np.all(later["i"] == 7)
     if make is not core.BPTT:  # whose two calls are two windows
         assert_close(both, grads, 1e-11)
+
+
+class Told(rate.Leaky):
+    """Which step it is."""
+
+    def update(self, x: Any) -> Any:
+        return 0 * super().update(x) + environ.get("i")
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("every", ["sequence", 1, 2, 7])
+def test_a_beginning_that_is_said_late_is_that_of_the_first_step_alone(
+    every: int | str, fresh: bool
+) -> None:
+    """The environment holds it for all calls; `fresh` begins there again."""
+    brainstate.random.seed(0)
+    model, data = Told(), data_for()
+    optimizer = braintools.optim.SGD(0.0)
+    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
+    algo = core.D_RTRL(model)
+    core.initialise(algo, data.xs[0])
+    with environ.context(i=100):
+        found = [
+            core.train(
+                algo,
+                lambda out, y: (squared_error(out, y), out[0, 0]),
+                data.xs,
+                data.ys,
+                optimizer,
+                update_every=every,
+                per_step_targets=True,
+                fresh=fresh,
+                has_aux=True,
+            ).aux
+            for _ in range(2)
+        ]
+    wanted = 100 + np.arange(7)
+    np.testing.assert_array_equal(found, [wanted, wanted if fresh else wanted + 7])
+
+
+def test_compiled_calls_go_on_in_time_where_the_environment_holds_the_beginning() -> None:
+    brainstate.random.seed(0)
+    model, data = Told(), data_for()
+    optimizer = braintools.optim.SGD(0.0)
+    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
+
+    def started() -> Any:
+        algo = core.D_RTRL(model)
+        core.initialise(algo, data.xs[0])
+        return algo
+
+    stream = core.Stream(started(), squared_error, optimizer)
+    with environ.context(i=100):
+        told = [stream(x, y)[1][0, 0] for x, y in zip(data.xs, data.ys, strict=True)]
+    np.testing.assert_array_equal(told, 100 + np.arange(7))
+    algo = started()
+    options: dict[str, Any] = {"per_step_targets": True, "fresh": False, "outputs": True}
+
+    def outputs() -> Any:
+        return core.gradient(algo, squared_error, data.xs[:2], data.ys[:2], **options).outputs
+
+    compiled = brainstate.transform.jit(outputs)
+    with environ.context(i=100):
+        found = np.concatenate([compiled()[:, 0, 0] for _ in range(3)])
+    np.testing.assert_array_equal(found, 100 + np.arange(6))

@@ -192,3 +192,34 @@ def test_operands_with_extra_axes() -> None:
     assert len(found) == 2
     for grads, _ in found:
         assert_close(grads, exact)
+
+
+def test_more_layers_than_an_integer_has_bits() -> None:
+    """Each recurrent by itself: the gradient of one alone, 66 times."""
+    draw = np.random.default_rng(0)
+    weight, xs = draw.normal(size=(3, 2)), draw.normal(size=(2, 1, 1))
+
+    class Layers(brainstate.nn.Module):
+        def __init__(self, n: int) -> None:
+            super().__init__()
+            self.weights = [brainstate.ParamState(jnp.asarray(weight)) for _ in range(n)]
+
+        def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+            zero = jnp.zeros((batch_size, 2))
+            self.layers = [brainstate.HiddenState(zero) for _ in self.weights]
+
+        def update(self, x: Any) -> Any:
+            for h, w in zip(self.layers, self.weights, strict=True):
+                read = jnp.concatenate([x, h.value], axis=-1)
+                h.value = 0.6 * h.value + jnp.tanh(read @ w.value)
+            return sum((h.value**2).sum() for h in self.layers)
+
+    def gradients(n: int) -> Any:
+        algo = core.D_RTRL(Layers(n))
+        core.initialise(algo, xs[0])
+        return list(core.gradient(algo, lambda out, _: out, xs).grads.values())
+
+    (one,) = gradients(1)
+    many = gradients(66)
+    assert len(many) == 66
+    assert max(relative_error(found, one) for found in many) < 1e-12
