@@ -48,9 +48,9 @@ class DenseTrace(FullTrace):
             valid = False
         if not valid:
             raise InvalidArgument(
-                "trace_dtype to be a floating dtype of at least 16 bits or None",
+                "trace_dtype to be a floating dtype or None",
                 repr(dtype),
-                "Use for example float16 or bfloat16.",
+                "Use one of at least 16 bits, for example float16 or bfloat16.",
             )
         self.pending = pending
 
