@@ -165,7 +165,7 @@ class Losses:
 
         def one(w: Any, out: Any, target: Any, clock: Any, arrays: list[Any]) -> Any:
             if w is not None:
-                each, shared = (w, w.mean()) if w.ndim else (w != 0, w != 0)
+                each, shared = (w, w.mean()) if w.ndim else (w.astype(bool),) * 2
                 out = jax.tree.map(lambda a: _weighted(a, each), out)
                 pairs = zip(arrays, flat, strict=True)
                 arrays = [_weighted(a, each if steps else shared) for a, (_, steps) in pairs]
@@ -174,8 +174,8 @@ class Losses:
             value, aux = found if self.has_aux else (found, None)
             if w is None:
                 return value, aux, value
-            share = (w != 0).any() if w.ndim else w
-            return value, aux, jnp.where(share != 0, value * share.astype(value.dtype), 0)
+            share = w.astype(bool).any() if w.ndim else w
+            return value, aux, jnp.where(share.astype(bool), value * share.astype(value.dtype), 0)
 
         axes = [0 if steps else None for _, steps in flat]
         target, axis = (targets, 0) if self.per_step_targets else (None, None)

@@ -206,3 +206,23 @@ def test_what_samples_share_goes_on() -> None:
     assert count == 7
     np.testing.assert_array_equal(key, want)
     np.testing.assert_array_equal(line, data.xs[:-3:-1])
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float64])
+def test_no_type_is_promoted_by_masks_and_restarts(dtype: Any) -> None:
+    """Where jax is told to refuse `float64 * bool`, as a model's author may have done."""
+    with jax.numpy_dtype_promotion("strict"):
+        model = brainstate.nn.GRUCell(N_IN, N_HIDDEN)
+        algo = core.D_RTRL(model, window=2)
+        xs = jnp.ones((4, 3, N_IN))
+        core.initialise(algo, xs[0], batching="vmap")
+        found = core.gradient(
+            algo,
+            lambda out, target: ((out - target) ** 2).mean(),
+            xs,
+            jnp.zeros((3, N_HIDDEN)),
+            mask=np.ones((4, 3), dtype),
+            reset=np.asarray([False, False, True, False]),
+            reduce="mean",
+        )
+    assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(found.grads))
