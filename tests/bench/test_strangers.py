@@ -93,7 +93,7 @@ def test_reports(seed: int, tmp_path: Path) -> None:
         if rng.random() < 0.3:
             line[rng.randrange(len(line))] = rng.randrange(256)
         try:
-            message = launch._message(bytes(line))
+            message = launch._message(bytes(line), {*cell.row()})
         except ValueError:
             continue
         used += 1
