@@ -114,6 +114,11 @@ def idle_steps(
     return lax.scan(tick, jnp.ones_like(reset[0]), (unweighed, reset), reverse=True)[1]
 
 
+def lengths(x: PyTree[ArrayLike], axis: int = 0) -> list[int]:
+    """Lengths of an axis, of the arrays that have it: a number is that of all samples."""
+    return [int(jnp.shape(a)[axis]) for a in jax.tree.leaves(x) if jnp.ndim(a) > axis]
+
+
 def leading(x: PyTree[Shaped[Array, "n ..."]]) -> int:
     """Length of the first axis."""
     return int(jax.tree.leaves(x)[0].shape[0])

@@ -20,7 +20,7 @@ from jaxtyping import Array, ArrayLike, PyTree
 from core.analysis.beginning import Beginning, learned_beginning
 from core.analysis.capture import trace_step
 from core.analysis.graph import Graph, starts_anew
-from core.data import split_steps
+from core.data import lengths, split_steps
 from core.environment import clock_now, clock_over, given_clock, same, settings_now
 from core.errors import InvalidArgument, NotCompiled
 from core.execution.rollout import Carry
@@ -89,8 +89,7 @@ class Compiled(brainstate.nn.Module):
         args, n_steps = split_steps(args)
         if n_steps is not None:
             args = jax.tree.map(lambda a: a[0], args)
-        lengths = [leaf.shape[0] for leaf in jax.tree.leaves(args) if jnp.ndim(leaf)]
-        self.stepped = learned_beginning(self.model, [None, *lengths[:1]]) or self.model
+        self.stepped = learned_beginning(self.model, [None, *lengths(args)[:1]]) or self.model
         self._example = jax.eval_shape(lambda *args: args, *args)
         graph = self.make_graph(self._inputs(args))
         self.trace = EligibilityTrace(self.init_traces(graph))  # what has no trace is refused
@@ -289,17 +288,10 @@ class Compiled(brainstate.nn.Module):
                 start[key] = jax.tree.map(functools.partial(jnp.where, new), value, start[key])
             said[key] = value, jnp.full_like(told, key in given)
         start |= {key: value for key, value in given.items() if key not in said}
-        self.said.value = jax.tree.map(
-            lambda new, old: jnp.broadcast_to(new, old.shape).astype(old.dtype),
-            said,
-            self.said.value,
-        )
         steps = clock_over(start, n_steps)
-        self.clock.value = jax.tree.map(
-            lambda old, new: jnp.broadcast_to(new[-1], old.shape).astype(old.dtype),
-            dict(self.clock.value),
-            {key: steps[key] for key in self.clock.value},
-        )
+        ends = {key: jax.tree.map(lambda a: a[-1], steps[key]) for key in said}
+        self.said.value = jax.tree.map(_held_as, said, self.said.value)
+        self.clock.value = jax.tree.map(_held_as, ends, dict(self.clock.value))
         return jax.tree.map(lambda a: a[:-1], steps)
 
     # -- states
@@ -350,10 +342,8 @@ class Compiled(brainstate.nn.Module):
         values = {id(state): state.value for state in graph.states}
         for state, variables in zip(graph.states, graph.state_vars, strict=True):
             wanted = [graph.program.avals[v] for v in variables]
-            leaves, weight = (
-                jax.tree.leaves(values[id(state)]),
-                isinstance(state, brainstate.ParamState),
-            )
+            leaves = jax.tree.leaves(values[id(state)])
+            weight = isinstance(state, brainstate.ParamState)
             pairs = zip(leaves, wanted, strict=False)
             if len(leaves) != len(wanted) or not all(_alike(*pair, weight) for pair in pairs):
                 raise NotCompiled(
@@ -369,6 +359,11 @@ def _holds(graph: Graph) -> bool:
     """Whether the environment's settings are those that the graph was traced under."""
     now = settings_now(graph.settings)
     return all(same(value, now[key]) for key, value in graph.settings.items())
+
+
+def _held_as(new: Any, old: Any) -> Any:
+    """A new value of a State in the shape and dtype that loops carry it in."""
+    return jnp.broadcast_to(new, old.shape).astype(old.dtype)
 
 
 def _alike(a: Any, aval: Any, weight: bool) -> bool:

@@ -23,7 +23,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PyTree, Shaped
 
 from core.algorithms.base import OnlineAlgorithm
 from core.algorithms.compiled import all_or_nothing
-from core.data import idle_steps, leading, restarts, step_weights
+from core.data import idle_steps, leading, lengths, restarts, step_weights
 from core.drivers.stepper import Stepper, check_samples
 from core.errors import InvalidArgument, check_choice
 from core.execution.axes import finite, over_windows
@@ -61,15 +61,15 @@ def initialise(algo: OnlineAlgorithm, x: PyTree[ArrayLike], batching: str = "man
     """
     check_samples(x)
     check_choice("batching", batching, "manual", "vmap", "single")
-    leads = [jnp.shape(a)[:1] for a in jax.tree.leaves(x)]
-    of_samples = [n for (n,) in filter(None, leads)]  # beside numbers that are all samples'
-    if batching != "single" and (not of_samples or (batching == "vmap" and len({*leads}) > 1)):
+    shapes, batches = [jnp.shape(a) for a in jax.tree.leaves(x)], lengths(x)
+    unequal = batching == "vmap" and (len({*batches}) > 1 or len(batches) < len(shapes))
+    if batching != "single" and (not batches or unequal):
         raise InvalidArgument(
             "an input of arrays [B, ...], which for vmap have one and the same B",
-            f"shapes {[jnp.shape(a) for a in jax.tree.leaves(x)]}",
+            f"shapes {shapes}",
             'Put the batch first, or take batching="single" for one sample.',
         )
-    n_samples = of_samples[0] if of_samples else 0
+    n_samples = batches[0] if batches else 0
     batch = {"batch_size": n_samples} if batching == "manual" else {}
 
     def begin() -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from core.algorithms.base import OnlineAlgorithm, Params
 from core.analysis.graph import Graph
-from core.data import leading
+from core.data import leading, lengths
 from core.drivers.losses import Losses
 from core.equations.program import aval_of
 from core.errors import InvalidArgument
@@ -73,11 +73,11 @@ class Stepper:
     ) -> Losses:
         """Look at the loss, and take the graph that it and the environment's settings need; without
         `credit` the step as it is will do."""
-        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
-        if per_step_targets and lengths - {(self.n_steps,)}:  # a longer one would be cut unnoticed
+        leads = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
+        if per_step_targets and leads - {(self.n_steps,)}:  # a longer one would be cut unnoticed
             raise InvalidArgument(
                 f"per-step targets of {self.n_steps} steps, as the input",
-                f"leading axes {sorted(lengths)}",
+                f"leading axes {sorted(leads)}",
                 "Put time first in all of them, or take per_step_targets=False.",
             )
         algo = self.owner
@@ -141,7 +141,7 @@ class Stepper:
     @property
     def batch(self) -> int | None:
         """B, when the input has an axis for it."""
-        return next((int(a.shape[1]) for a in self.args if a.ndim > 1), None)
+        return next(iter(lengths(self.args, 1)), None)
 
     @property
     def trained(self) -> dict[int, Any]:
