@@ -28,6 +28,7 @@ from bench.sweep.tuning import tuning_of
 BAD_INPUT = 2
 
 # Hydra answers these by itself; none of them runs a cell.
+TRUE = ("1", "y", "yes", "t", "true", "on")  # of a variable that jax reads
 HYDRA_FLAGS = ("hydra_help", "cfg", "info", "shell_completion")
 
 CHECK_USAGE = """\
@@ -234,14 +235,7 @@ def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> li
 def _composed(
     config_dir: str | None, overrides: list[str], multirun: bool
 ) -> tuple[list[Cell], Launcher | None]:
-    if (value := os.environ.get("JAX_DISABLE_JIT", "")).lower() in (
-        "1",
-        "y",
-        "yes",
-        "t",
-        "true",
-        "on",
-    ):
+    if (value := os.environ.get("JAX_DISABLE_JIT", "")).lower() in TRUE:
         do = "A cell is one compiled program."
         raise BadInput("JAX_DISABLE_JIT", "no value in the environment", value, do)
     composer = Composer(config_dir)

@@ -113,8 +113,8 @@ def _number(key: str, text: str) -> Any:
 
 def threads_of(cell: Sequence[str]) -> str:
     """The value of ``threads`` among a cell's overrides, "1" where there is none."""
-    asked = [text.partition("=") for text in cell]
-    return next((v for key, _, v in reversed(asked) if key.lstrip("+") == "threads"), "1")
+    asked = [one for one in map(overrides.parse, cell) if one.key_or_group == "threads"]
+    return str(asked[-1].value()) if asked else "1"
 
 
 def titles(cells: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:

@@ -44,8 +44,9 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
     table = _with_provenance(frame(records), records)
     options = [c for c in varying_within(table, SETTINGS) if _of_a_way(c)]
     # Told also where all share it, unless it is the usual one: it changes what is computed.
-    if UPDATES in table and UPDATES not in options:
-        options += [UPDATES] * bool(table[UPDATES].dropna().astype(str).ne("sequence").any())
+    updates = table[UPDATES].dropna().astype(str) if UPDATES in table else pd.Series(dtype=str)
+    if UPDATES not in options and updates.ne("sequence").any():
+        options.append(UPDATES)
     table, held = _with_unknown_settings(table)
     told = [c for c in table if c == TUNED or c.startswith("cfg.tuned.")]
     cell = [*SETTINGS, *options, *held, *told, *REPLICATION, "machine", "choose"]
