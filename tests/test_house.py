@@ -78,8 +78,7 @@ ERRORS = "core.errors."  # of which the errors of bench come; without jax
 SHARED_BY_PROCESSES = ("bench.sweep.record.", ERRORS)
 JAX_STACK = {"jax", "jaxlib", "brainstate", "braintools", "brainunit", "brainpy", "core"}
 
-# Private modules of libraries, and the one file that may import a name from there. Besides these,
-# core/environment.py reads brainstate.environ._ENV_STATE.
+# Private modules of libraries, and the one file that may import a name from there.
 PRIVATE = re.compile(r"(?:hydra|jax|brainstate|brainunit|braintools|omegaconf)\._")
 PRIVATE_IN = {"brainstate._state.TRACE_CONTEXT": "core/analysis/beginning.py"}
 

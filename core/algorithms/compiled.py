@@ -357,8 +357,8 @@ class Compiled(brainstate.nn.Module):
 
 def _holds(graph: Graph) -> bool:
     """Whether the environment's settings are those that the graph was traced under."""
-    now = settings_now(graph.settings)
-    return all(same(value, now[key]) for key, value in graph.settings.items())
+    now, then = settings_now(), graph.settings
+    return now.keys() == then.keys() and all(same(then[key], now[key]) for key in then)
 
 
 def _held_as(new: Any, old: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import brainstate
@@ -18,11 +19,19 @@ from jax import lax
 
 from core.analysis.graph import Graph, Hidden
 from core.analysis.operation import Operation
-from core.environment import CLOCK, MISSING, clock_now, given_clock, reading
+from core.environment import clock_now, settings_now
 from core.equations.differential import RULES, differential, is_real
 from core.equations.labels import unlinear
 from core.equations.links import carries_gradient
-from core.equations.program import Atom, Program, Writer, aval_of, flatten_jaxpr, program_of
+from core.equations.program import (
+    Atom,
+    Program,
+    Writer,
+    aval_of,
+    flatten_jaxpr,
+    program_of,
+    variables_of,
+)
 from core.errors import NotRepresentable
 from core.lowering import is_product, lowered
 
@@ -43,13 +52,14 @@ def trace_step(
       NotRepresentable: a parameter that the step writes, whose new value would be lost; a state
         that the step gives another shape or dtype.
     """
-    function, clock, read = _traced(model, args, watched)
+    function, clock = _traced(model, args, watched)
     states = tuple(function.get_states(clock, *args))
     program = flatten_jaxpr(function.get_jaxpr(clock, *args))
     out, new_states = jax.tree.unflatten(function.get_out_treedef(clock, *args), program.outputs)
     n_clock, n_args = len(jax.tree.leaves(clock)), len(jax.tree.leaves(args))
     ticking = jax.tree.unflatten(jax.tree.structure(clock), program.inputs[:n_clock])
-    ticking = {key: var for key, var in ticking.items() if key in read}
+    read = variables_of(program.equations, program.outputs)
+    ticking = {k: var for k, var in ticking.items() if not read.isdisjoint(jax.tree.leaves(var))}
     arg_vars = (*program.inputs[n_clock : n_clock + n_args], *jax.tree.leaves(ticking))
     rest = list(program.inputs[n_clock + n_args :])
     paths = {id(s): ".".join(map(str, path)) for path, s in model.states().items()}
@@ -136,7 +146,7 @@ def trace_step(
         operations=tuple(operations),
         names=names,
         clock={k: jax.tree.map(jax.typeof, v) for k, v in clock.items() if k in ticking},
-        settings={k: v for k, v in read.items() if k not in ticking},
+        settings=settings_now(),
         shown=tuple(shown),
         parts=parts,
     )
@@ -170,43 +180,32 @@ def _apart(
 
 def _traced(
     model: Any, args: tuple[Any, ...], watched: Sequence[Any]
-) -> tuple[Any, dict[str, Any], dict[Any, Any]]:
-    """The step as a function of the clock and its input, traced; its clock; what it has read.
-
-    A clock that the environment does not hold starts at zero, if the step insists on one.
-    """
-    clock = given_clock()
+) -> tuple[Any, dict[str, Any]]:
+    """The step as a function of the clock and its input, traced; its clock."""
+    clock = clock_now()
 
     def step(clock: dict[str, Any], *args: Any) -> Any:
-        with brainstate.environ.context(**clock), reading() as found:
-            try:
-                out = model.update(*args)
-            finally:
-                read.update(found)
+        with brainstate.environ.context(**clock):
+            out = model.update(*args)
         for state in watched:
             state.value  # noqa: B018  read here, it is a state of the step
         return out
 
-    while True:
-        read: dict[Any, Any] = {}
-        function = brainstate.transform.StatefulFunction(step, name="update")
+    function = brainstate.transform.StatefulFunction(step, name="update")
+    try:
+        function.make_jaxpr(clock, *args)
+    except jax.errors.ConcretizationTypeError as error:
+        known = brainstate.transform.StatefulFunction(partial(step, clock), name="update")
         try:
-            function.make_jaxpr(clock, *args)
-        except KeyError:
-            asked = {k: v for k, v in clock_now().items() if read.get(k) is MISSING}
-            if not asked:
-                raise
-            clock = {**clock, **asked}
-            continue
-        except jax.errors.ConcretizationTypeError as error:
-            if read.keys().isdisjoint(CLOCK):
-                raise
-            raise NotRepresentable(
-                "a step that computes with the environment's i and t, which change with the steps",
-                f"one that needs their values beforehand: {str(error).splitlines()[0]}",
-                "Use jnp.where or brainstate.transform.cond in place of Python's if.",
-            ) from error
-        return function, clock, read
+            known.make_jaxpr(*args)
+        except jax.errors.ConcretizationTypeError:
+            raise error from None  # the clock is not what it needs
+        raise NotRepresentable(
+            "a step that computes with the environment's i and t, which change with the steps",
+            f"one that needs their values beforehand: {str(error).splitlines()[0]}",
+            "Use jnp.where or brainstate.transform.cond in place of Python's if.",
+        ) from error
+    return function, clock
 
 
 def _with_copies(graph: Graph, weights: Set[int]) -> Graph:

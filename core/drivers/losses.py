@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core as jex
 
-from core.environment import CLOCK, reading
 from core.equations.program import flatten_jaxpr, variables_of
 from core.errors import CoreError, InvalidArgument
 from core.execution.axes import along
@@ -47,13 +46,10 @@ class Losses:
     ) -> None:
         self.per_step_targets, self.has_aux = per_step_targets, has_aux
         paths = {id(s): ".".join(map(str, path)) for path, s in model.items()}
-        read: dict[Any, Any] = {}
 
         def call(clock: Any, out: Any, target: Any) -> Any:
-            with brainstate.environ.context(**clock), reading() as found:
-                result = loss(out, target if per_step_targets else targets)
-            read.update(found)
-            return result
+            with brainstate.environ.context(**clock):
+                return loss(out, target if per_step_targets else targets)
 
         target = jax.tree.map(_step, targets) if per_step_targets else None
         function = brainstate.transform.StatefulFunction(call, name="loss")
@@ -81,9 +77,12 @@ class Losses:
         self._check(function.get_out_shapes(*example)[0])
         self.states = tuple(function.get_states(*example))
         self.watched = tuple(s for s in self.states if id(s) in paths)
-        self.reads_clock = not read.keys().isdisjoint(CLOCK)
         self._no_clock = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), dict(clock))
         self._closed = function.get_jaxpr(*example)
+        program = flatten_jaxpr(self._closed)
+        read_by = variables_of(program.equations, program.outputs)
+        ticking = program.inputs[: len(jax.tree.leaves(self._no_clock))]
+        self.reads_clock = not read_by.isdisjoint(ticking)
         self._pure = jex.jaxpr_as_fun(self._closed)
         self._tree: Any = jax.tree.structure(function.get_out_shapes(*example)[0])
 

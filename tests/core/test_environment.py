@@ -353,3 +353,14 @@ def test_compiled_calls_go_on_in_time_where_the_environment_holds_the_beginning(
     with environ.context(i=100):
         found = np.concatenate([compiled()[:, 0, 0] for _ in range(3)])
     np.testing.assert_array_equal(found, 100 + np.arange(6))
+
+
+def test_a_step_that_would_do_without_the_clock_is_told_it_as_well() -> None:
+    class Optional(rate.Leaky):
+        def update(self, x: Any) -> Any:
+            return 0 * super().update(x) + environ.get("i", 100)
+
+    data, algo = data_for(), core.D_RTRL(Optional())
+    core.initialise(algo, data.xs[0])
+    found = core.evaluate(algo, squared_error, *data, per_step_targets=True).outputs
+    np.testing.assert_array_equal(found[:, 0, 0], np.arange(7))
