@@ -91,9 +91,9 @@ class Contest:
             return launched
         together = partial(jobs.launch, Processes(self._tuning.jobs or len(cores())))
 
-        def run(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
-            learning = {key: cell for key, cell in todo.items() if is_learning(cell)}
-            timed = {key: cell for key, cell in todo.items() if key not in learning}
+        def run(todo: list[Cell], folder: Folder, watcher: Watcher) -> list[str]:
+            learning = [cell for cell in todo if is_learning(cell)]
+            timed = [cell for cell in todo if not is_learning(cell)]
             return in_turn(timed, folder, watcher) + together(learning, folder, watcher)
 
         return run
@@ -103,7 +103,7 @@ class Contest:
         seen: dict[str, Cell] = {}
         for way in self.ways:
             point = dict.fromkeys(self._tuning.ranges, 0.0)
-            other = seen.setdefault(_learning(way, point, "trial", 0).identity({}), way)
+            other = seen.setdefault(_learning(way, point, "trial", 0).identity, way)
             if other is not way:
                 came = " and ".join(" ".join(cell.apart) for cell in told_apart([other, way]))
                 do = "Leave it out; tune.seeds=K and tune.lr=[A,B] set what is tried."

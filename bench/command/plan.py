@@ -12,7 +12,7 @@ from bench.sweep.cell import Cell, kind_of
 from bench.sweep.folder import Folder
 from bench.sweep.measure import why_skipped
 from bench.sweep.progress import console
-from bench.sweep.sweep import counts, key_of, recorded
+from bench.sweep.sweep import counts
 
 NOTE_WIDTH = 200
 
@@ -27,12 +27,12 @@ def show(
     table = Table(show_edge=False)
     for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
         table.add_column(name, no_wrap=name != "state")
-    _, past = folder.survey(())
+    past = folder.times()
     times = list(past.values())
     total, left, notes = 0.0, 0, []
     for place, cell in enumerate(cells):
         reason = why_skipped(cell, elsewhere) or findings[place]["error"]
-        done = counts(cell, recorded(folder, key_of(cell), cell))
+        done = counts(cell, folder.of(cell))
         row = cell.row()
         guess = past.get(kind_of(row), sum(times) / len(times) if times else None)
         runs = not reason and not done

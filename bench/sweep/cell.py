@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from bench import bounds, instantiate
@@ -16,7 +16,8 @@ from bench.backends.base import Backend
 from bench.bounds import is_number
 from bench.config import Config
 from bench.errors import BadInput
-from bench.sweep import interpreters, tuning
+from bench.sweep import interpreters, provenance, tuning
+from bench.sweep.inputs import data_of, digest
 
 GROUPS = ("algo", "batching", "model", "task", "backend", "device")
 BUILT = ("algo", "model", "task", "backend")  # have a _target_; the others are settings
@@ -47,7 +48,12 @@ class Cell:
 
     def plain(self) -> dict[str, Any]:
         """As dictionaries, for a file."""
-        return {**vars(self), "config": self.config.plain()}
+        return {
+            "config": self.config.plain(),
+            "choices": self.choices,
+            "repeat": self.repeat,
+            "apart": self.apart,
+        }
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Cell:
@@ -63,23 +69,29 @@ class Cell:
             "repeat": self.repeat,
         }
 
-    def identity(self, environment: Mapping[str, Any]) -> str:
-        """Hash of configuration, repeat and environment: equal for two versions of the code."""
+    @cached_property
+    def key(self) -> str:
+        """Names its record: a hash of what it is here, and of the code that measures it."""
+        return digest([self.identity, provenance.code_of(self.config)])
+
+    @cached_property
+    def identity(self) -> str:
+        """Names it on machines like this one, whatever code measures it."""
+        return self._hashed(provenance.environment_of(self.config))
+
+    @cached_property
+    def identity_anywhere(self) -> str:
+        """Names it on any machine, whatever code measures it."""
+        return self._hashed(provenance.software(self.config.python) | data_of(self.config))
+
+    def _hashed(self, environment: Mapping[str, Any]) -> str:
         config = self.config.plain()
         measured = {key: value for key, value in config.items() if key not in NOT_IN_KEY}
         return digest([measured, self.choices, self.repeat, environment])
 
-    def key(self, environment: Mapping[str, Any], code: str) -> str:
-        """Hash that names the cell's record: its identity and the code that measured it."""
-        return digest([self.identity(environment), code])
-
     def having(self, **settings: Any) -> Cell:
         """The cell with other values of these settings."""
         return replace(self, config=replace(self.config, **settings))
-
-    def repeated(self, repeat: int) -> Cell:
-        """The same cell in another fresh process."""
-        return replace(self, repeat=repeat)
 
     def title(self) -> str:
         """One short line for people."""
@@ -141,12 +153,6 @@ def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
 def kind_of(row: Mapping[str, Any]) -> str:
     """What cells share that take about as long as each other."""
     return " ".join(str(row.get(group)) for group in ("algo", "batching", "model"))
-
-
-def digest(value: Any) -> str:
-    """16 hexadecimal digits that stand for a JSON-like value."""
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[str, Any]) -> Cell:

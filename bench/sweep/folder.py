@@ -8,14 +8,16 @@ import os
 import re
 import statistics
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.bounds import is_number
 from bench.errors import BadInput
 from bench.sweep import record
-from bench.sweep.cell import Cell, digest, kind_of
+from bench.sweep.cell import Cell, kind_of
+from bench.sweep.inputs import digest
+from bench.sweep.provenance import code_of
 
 RUNS = Path("runs")
 
@@ -81,16 +83,30 @@ class Folder:
             fresh.symlink_to(os.path.relpath(self.path.resolve(), RUNS.resolve()))
             os.replace(fresh, RUNS / "latest")
 
-    def plan(self, about: Mapping[str, Any], cells: Mapping[str, Cell]) -> None:
+    def plan(self, about: Mapping[str, Any], cells: Iterable[Cell]) -> None:
         """Writes what this sweep is going to do, so that a cell without a record is still seen.
+
+        A cell that another machine has recorded is planned under the key of that record.
 
         Raises:
             BadInput: when it cannot be written.
         """
-        planned = [{"key": key, "row": cell.row()} for key, cell in cells.items()]
+        planned = []
+        for cell in cells:
+            found = self.of(cell) if self.anywhere else None
+            planned.append({"key": found["key"] if found else cell.key, "row": cell.row()})
         content = {"schema": record.SCHEMA, **about, "planned": planned}
         with self.writing():
             record.write_json(self.path / "sweep.json", content)
+
+    def of(self, cell: Cell) -> dict[str, Any] | None:
+        """The cell's record; where a launcher chooses the machine, also another machine's."""
+        found = self.load(cell.key)
+        if found is None and self.anywhere:
+            found = self._newest("identity_anywhere", cell.identity_anywhere)
+            if found and found["provenance"].get("code") != code_of(cell.config):
+                return None
+        return found
 
     def load(self, key: str) -> dict[str, Any] | None:
         """The record of a cell; what cannot be read is named, set aside and counts as missing."""
@@ -102,11 +118,6 @@ class Folder:
             with contextlib.suppress(OSError):
                 os.replace(path, path.with_suffix(".corrupt"))
             return None
-
-    def load_anywhere(self, identity: str, code: str) -> dict[str, Any] | None:
-        """The record that some machine made of a cell with this code, if there is one."""
-        found = self._newest("identity_anywhere", identity)
-        return found if found is not None and found["provenance"].get("code") == code else None
 
     def save(self, value: Mapping[str, Any]) -> None:
         """Writes a record, and retires the ones that older code made of the same cell.
@@ -140,30 +151,28 @@ class Folder:
                 return found
         return None
 
-    def survey(self, identities: Collection[str]) -> tuple[int, dict[str, float]]:
-        """Looks through all records, whatever machine and code made them, and names the unusable.
+    def count(self) -> int:
+        """How many records there are, of whatever cells."""
+        return sum(1 for _ in self._records())
 
-        Args:
-            identities: of the cells of a sweep, on any machine.
+    def _records(self) -> Iterator[Path]:
+        return self.cells.glob("[!.]*.json")
 
-        Returns:
-            How many records are of none of these cells, and the mean wall-clock seconds that cells
-            took, by algorithm, batching and model.
+    def times(self) -> dict[str, float]:
+        """The mean wall-clock seconds that cells took, by algorithm, batching and model.
+
+        Whatever machine and code made their records; one that cannot be used is named.
         """
-        others, times = 0, dict[str, list[float]]()
-        for path in sorted(self.cells.glob("[!.]*.json")):
+        times = dict[str, list[float]]()
+        for path in sorted(self._records()):
             try:
                 value = record.read(path)
             except (record.Corrupt, OSError) as error:
                 print(record.one_line(f"left out {path}: {error}"), file=sys.stderr)
                 continue
-            if value is None:
-                continue  # retired meanwhile
-            others += value["provenance"].get("identity_anywhere") not in identities
-            wall_s = value["provenance"].get("wall_s")
-            if is_number(wall_s):
+            if value is not None and is_number(wall_s := value["provenance"].get("wall_s")):
                 times.setdefault(kind_of(value["row"]), []).append(wall_s)
-        return others, {kind: statistics.fmean(found) for kind, found in times.items()}
+        return {kind: statistics.fmean(found) for kind, found in times.items()}
 
     @contextlib.contextmanager
     def lock(self, key: str, wait: bool = False) -> Iterator[bool]:

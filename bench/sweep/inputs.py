@@ -6,6 +6,7 @@ import ast
 import contextlib
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import sysconfig
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 from bench.config import Config
 from bench.errors import BadInput
@@ -45,6 +47,12 @@ LEFT_OUT = re.compile(
 OF_DATA = ("path", "file", "folder", "dir")
 
 
+def digest(value: Any) -> str:
+    """16 hexadecimal digits that stand for a JSON-like value."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def variables(families: re.Pattern[str]) -> dict[str, str]:
     """Variables of the environment of these families that may change a number."""
     return {
@@ -68,7 +76,7 @@ def code_hash(targets: tuple[str, ...], root: Path = ROOT) -> str:
         with contextlib.suppress(OSError):
             if path.is_file():
                 hashes.add((name, hashlib.sha256(path.read_bytes()).hexdigest()))
-    return hashlib.sha256(repr(sorted(hashes)).encode()).hexdigest()[:16]
+    return digest(sorted(hashes))
 
 
 def sources(target: str) -> set[Path]:
@@ -145,7 +153,7 @@ def data_of(config: Config) -> dict[str, str]:
         if isinstance(value, str) and key.rpartition("_")[2] in OF_DATA
     }
     found = {key: value for key, value in named.items() if value}
-    return {"data": hashlib.sha256(repr(found).encode()).hexdigest()[:16]} if found else {}
+    return {"data": digest(found)} if found else {}
 
 
 @cache

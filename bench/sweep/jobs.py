@@ -9,12 +9,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.errors import BadInput
 from bench.launchers.base import Job, Launcher
-from bench.sweep import provenance, record, signals, sweep
+from bench.sweep import record, signals, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.progress import Watcher
@@ -25,10 +25,8 @@ SAY_EVERY_S = 30.0
 VISIBLE_WITHIN_S = 60.0
 
 
-def launch(
-    launcher: Launcher, todo: Mapping[str, Cell], folder: Folder, watcher: Watcher
-) -> list[str]:
-    """Deals cells, by their keys on this machine, to a launcher's jobs and waits for their records.
+def launch(launcher: Launcher, todo: list[Cell], folder: Folder, watcher: Watcher) -> list[str]:
+    """Deals cells to a launcher's jobs and waits for their records.
 
     Returns:
         What went wrong with the jobs themselves, one line each.
@@ -36,9 +34,9 @@ def launch(
     if not todo:
         return []
     n = launcher.jobs_for(len(todo))
-    shares = deal(list(todo.values()), folder, n)
+    shares = deal(todo, folder, n)
     watcher.say(f"{len(todo)} cells for {n} job{'s' if n > 1 else ''}")
-    timed = any("timing" in cell.config.metric for cell in todo.values())
+    timed = any("timing" in cell.config.metric for cell in todo)
     if n > 1 and launcher.here and timed:
         watcher.say(
             f"warning: {n} jobs on this machine may run at the same time; "
@@ -60,7 +58,7 @@ def launch(
         watcher.say(f"lost: {line}")
     deadline = time.monotonic() + VISIBLE_WITHIN_S
     while not lost and time.monotonic() < deadline:
-        if all(sweep.recorded(folder, key, cell) for key, cell in todo.items()):
+        if all(map(folder.of, todo)):
             break
         time.sleep(POLL_S)
     return lost
@@ -68,14 +66,14 @@ def launch(
 
 def _watched(starting: Iterable[Job], folder: Folder, watcher: Watcher) -> list[str]:
     """Starts the jobs and waits for them; returns what went wrong with them."""
-    before, said = _records(folder), time.monotonic()
+    before, said = folder.count(), time.monotonic()
     jobs: list[Job] = []
     try:
         jobs += starting  # those that started stay, should another fail
         while (ended := sum(job.done() for job in jobs)) < len(jobs):
             if time.monotonic() - said > SAY_EVERY_S:
                 said = time.monotonic()
-                fresh = _records(folder) - before
+                fresh = folder.count() - before
                 watcher.say(f"{fresh} cells recorded, {ended} of {len(jobs)} jobs ended")
             time.sleep(POLL_S)
     except BaseException:
@@ -83,10 +81,6 @@ def _watched(starting: Iterable[Job], folder: Folder, watcher: Watcher) -> list[
             job.cancel()
         raise
     return [problem for job in jobs if (problem := job.problem())]
-
-
-def _records(folder: Folder) -> int:
-    return sum(1 for _ in folder.cells.glob("[!.]*.json"))
 
 
 def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
@@ -121,7 +115,7 @@ def run(path: str) -> None:
     except FileNotFoundError:
         return
     folder = Folder.open(Path(content["folder"]), anywhere=True)
-    cells = {provenance.key_of(cell): cell for cell in map(Cell.of, content["cells"])}
+    cells = [Cell.of(cell) for cell in content["cells"]]
     with Watcher(len(cells)) as watcher:
         # A job that was queued again after its time limit goes on where it was.
         since, wanted = content["dealt"], Path(path).exists

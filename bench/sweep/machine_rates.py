@@ -27,7 +27,9 @@ def rates_here(folder: Folder, cell: Cell) -> dict[str, Any]:
     precision, so that a resumed sweep and merged folders use those of the machine that a cell ran
     on. Empty where that fails, or the machine was busy all the while: the next sweep tries again.
     """
-    name = f"{provenance.fingerprint(cell)}-{cell.choices['device']}-{cell.config.dtype}.json"
+    name = (
+        f"{provenance.fingerprint(cell.config)}-{cell.choices['device']}-{cell.config.dtype}.json"
+    )
     path = folder.path / "rates" / name
     if path in _known:
         return _known[path]

@@ -25,26 +25,39 @@ QUIET_CORES, LOOK_S = 0.3, 0.5
 
 
 def measured(
-    cell: Cell, key: str, folder: Folder, on_phase: Callable[[str], None] = lambda phase: None
+    cell: Cell, folder: Folder, on_phase: Callable[[str], None] = lambda phase: None
 ) -> dict[str, Any]:
     """The record of one cell, run in a process of its own unless it is skipped."""
-    result = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
-    own = provenance.describe(cell)
+    result = record.blank(cell.key, cell.config.experiment, cell.row(), cell.config.plain())
+    try:
+        _measure(cell, result, folder, on_phase)
+    except Exception as error:  # costs its own row alone
+        why = f"not measured: {type(error).__name__}: {record.one_line(str(error))}"
+        result |= {"status": "crashed", "reason": why}
+    return result
+
+
+def _measure(
+    cell: Cell, result: dict[str, Any], folder: Folder, on_phase: Callable[[str], None]
+) -> None:
+    own = provenance.describe(cell.config)
+    own |= {"identity": cell.identity, "identity_anywhere": cell.identity_anywhere}
     result["provenance"] = {"wall_s": 0.0, **own}
     if reason := why_skipped(cell):
-        return {**result, "status": "skipped", "reason": reason}
-    _run(cell, result, folder.cells / f"{key}.log", on_phase)
+        result |= {"status": "skipped", "reason": reason}
+        return
+    _run(cell, result, folder.cells / f"{cell.key}.log", on_phase)
     result["provenance"] |= own  # whatever a cell's process says about itself
-    if provenance.code_changed(cell):
-        reason = (
+    if provenance.code_changed(cell.config):
+        result["status"] = "invalid"
+        result["reason"] = (
             "core, bench or a plug-in was edited since the sweep began, so this is not the "
             "code that the row is filed under; the same command measures it again"
         )
-        return {**result, "status": "invalid", "reason": reason}
+        return
     _add_floor(result, folder, cell)
     if result["status"] not in record.FINE:
         result["reason"] += f" [log: {result['log']}]"
-    return result
 
 
 def timed_again(cell: Cell, result: dict[str, Any], folder: Folder) -> dict[str, Any]:
@@ -63,17 +76,24 @@ def timed_again(cell: Cell, result: dict[str, Any], folder: Folder) -> dict[str,
 
 
 def _run(cell: Cell, result: dict[str, Any], log: Path, on_phase: Callable[[str], None]) -> None:
-    """Fills a record with what comes of the cell, and what else the machine did."""
-    beside, load = OtherCells(cell.config.device.platform), _load()
+    """Fills a record with what comes of the cell, and what else the machine did.
+
+    Other cells are looked for at both ends of the phase in which this one is timed: a cell takes
+    longer than that phase.
+    """
+    load, beside, timing = _load(), list[int](), False
 
     def phase_begins(phase: str) -> None:
+        nonlocal timing
         on_phase(phase)
-        beside.phase(phase)
+        if timing or phase == "timing":
+            beside.append(others(cell.config.device.platform))
+        timing = phase == "timing"
 
     launch.run_cell(cell, result, log, phase_begins)
     result["provenance"] |= {"load_before": load, "load_after": _load()}
-    if beside.most is not None:
-        result["metrics"]["shared_with"] = beside.most
+    if beside:
+        result["metrics"]["shared_with"] = max(beside)
 
 
 def _quieter(metrics: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
@@ -132,33 +152,11 @@ def _load() -> float:
     return round(psutil.getloadavg()[0], 2)
 
 
-class OtherCells:
-    """Looks for other cells at both ends of the phase in which a cell is timed.
-
-    A cell takes longer than that phase, so one that runs beside it is seen at one of the ends. Only
-    the processes that this one may see count: not those of another container.
-
-    Args:
-        platform: ``cpu`` or ``gpu``, the device of the cell.
-
-    Attributes:
-        most: other cells seen on the same device; None as long as nothing was timed.
-    """
-
-    def __init__(self, platform: str) -> None:
-        self.most: int | None = None
-        self._platform = platform
-        self._timing = False
-
-    def phase(self, name: str) -> None:
-        """The cell enters a phase."""
-        if self._timing or name == "timing":
-            self.most = max(self.most or 0, others(self._platform))
-        self._timing = name == "timing"
-
-
 def others(platform: str) -> int:
-    """Cells on this machine that may use the same device and were not started by this process."""
+    """Cells on this machine that may use the same device and were not started by this process.
+
+    Those of another container are not seen.
+    """
     own = set(processes.descendants(os.getpid()))
     found = [p for p in psutil.process_iter(["cmdline", "environ"]) if p.pid not in own]
     cells = [p.info["environ"] for p in found if WORKER in (p.info["cmdline"] or ())]

@@ -13,10 +13,10 @@ from typing import Any
 
 import psutil
 
+from bench.config import Config
 from bench.processes import cores, output_of
-from bench.sweep.cell import Cell, digest
 from bench.sweep.git import git
-from bench.sweep.inputs import NUMERIC, OF_MACHINE, ROOT, code_hash, data_of, variables
+from bench.sweep.inputs import NUMERIC, OF_MACHINE, ROOT, code_hash, data_of, digest, variables
 from bench.sweep.interpreters import packages
 
 PACKAGES = (
@@ -42,47 +42,29 @@ CACHE_VARIABLE = "ETRACE_BENCH_COMPILATION_CACHE"
 _hash_when_first_asked = cache(code_hash)
 
 
-def code_of(cell: Cell) -> str:
+def code_of(config: Config) -> str:
     """Hash of the code that measures a cell, read once: all cells of a sweep are filed alike."""
-    return _hash_when_first_asked(_targets_of(cell))
+    return _hash_when_first_asked(_targets_of(config))
 
 
-def code_changed(cell: Cell) -> bool:
+def code_changed(config: Config) -> bool:
     """Whether the code that measures a cell is another than when it was first asked for."""
-    return code_hash(_targets_of(cell)) != code_of(cell)
+    return code_hash(_targets_of(config)) != code_of(config)
 
 
-def _targets_of(cell: Cell) -> tuple[str, ...]:
-    nodes = [*vars(cell.config).values(), *cell.config.metric.values()]
+def _targets_of(config: Config) -> tuple[str, ...]:
+    nodes = [*vars(config).values(), *config.metric.values()]
     return tuple(sorted({n["_target_"] for n in nodes if isinstance(n, dict) and "_target_" in n}))
 
 
-def key_of(cell: Cell) -> str:
-    """Names the cell's record here and now."""
-    return cell.key(_environment_of(cell), code_of(cell))
-
-
-def identity_of(cell: Cell) -> str:
-    """Names the cell on machines like this one, whatever code measures it."""
-    return cell.identity(_environment_of(cell))
-
-
-def identity_anywhere(cell: Cell) -> str:
-    """Names the cell on any machine, whatever code measures it."""
-    return cell.identity({**software(cell.config.python), **data_of(cell.config)})
-
-
-def fingerprint(cell: Cell) -> str:
+def fingerprint(config: Config) -> str:
     """Names the machine and versions that timings may be compared on."""
-    return digest(environment(cell.config.python, _on_gpu(cell)))
+    return digest(environment(config.python, config.device.platform))
 
 
-def _environment_of(cell: Cell) -> dict[str, Any]:
-    return {**environment(cell.config.python, _on_gpu(cell)), **data_of(cell.config)}
-
-
-def _on_gpu(cell: Cell) -> bool:
-    return bool(cell.config.device.platform == "gpu")
+def environment_of(config: Config) -> dict[str, Any]:
+    """What a cell's result depends on beside its configuration and code."""
+    return {**environment(config.python, config.device.platform), **data_of(config)}
 
 
 @cache
@@ -97,8 +79,8 @@ def _if_any(name: str, value: Any) -> dict[str, Any]:
 
 
 @cache
-def environment(python: str | None, gpu: bool) -> dict[str, Any]:
-    """What a cell's result depends on beside its configuration, code and data."""
+def environment(python: str | None, platform_: str) -> dict[str, Any]:
+    """The part of the environment that all cells of an interpreter and a device share."""
     return {
         **software(python),
         "processor": _processor(),
@@ -106,27 +88,25 @@ def environment(python: str | None, gpu: bool) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "threads": os.environ.get("NPROC", ""),
-        "gpu": gpu_name() if gpu else "",
+        "gpu": gpu_name() if platform_ == "gpu" else "",
         **_if_any("machine_variables", variables(OF_MACHINE)),
         **_if_any("compilation_cache", "on" if os.environ.get(CACHE_VARIABLE) else ""),
     }
 
 
-def describe(cell: Cell) -> dict[str, Any]:
+def describe(config: Config) -> dict[str, Any]:
     """The provenance part of a record, as far as the parent process knows it."""
     return {
         **_commit(),
         "compilation_cache": "off",
-        **_environment_of(cell),
+        **environment_of(config),
         "affinity": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 2),
         "hostname_hash": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
-        "fingerprint": fingerprint(cell),
+        "fingerprint": fingerprint(config),
         # The same for cells that were given another interpreter side by side with this one's.
-        "machine": digest(environment(None, _on_gpu(cell))),
-        "code": code_of(cell),
-        "identity": identity_of(cell),
-        "identity_anywhere": identity_anywhere(cell),
+        "machine": digest(environment(None, config.device.platform)),
+        "code": code_of(config),
     }
 
 

@@ -7,21 +7,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.config import Config
 from bench.errors import BadInput
 from bench.sweep import provenance, record, signals
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.measure import machine_is_quiet, measured, timed_again, was_contended
 from bench.sweep.progress import Watcher, closing_table
-from bench.sweep.provenance import key_of
 from core.errors import EtraceError
 
-# Runs cells by key into a folder; returns what went wrong beside the cells' own failures.
-Runner = Callable[[Mapping[str, Cell], Folder, Watcher], list[str]]
+# Runs cells into a folder; returns what went wrong beside the cells' own failures.
+Runner = Callable[[list[Cell], Folder, Watcher], list[str]]
 SHOWN_ROWS = 40  # of the closing table: longer ones are the report's
 
 # Further cells, from what tells a cell's record, or None where it has none.
@@ -33,9 +32,12 @@ def with_repeats(cells: list[Cell]) -> list[Cell]:
 
     A machine that slows down for a while then touches all cells alike, not all repeats of one.
     """
-    every = [cell.repeated(r) for cell in cells for r in range(cell.config.repeats)]
-    every.sort(key=lambda cell: cell.repeat)
-    return list({key_of(cell): cell for cell in every}.values())
+    every = [replace(cell, repeat=r) for cell in cells for r in range(cell.config.repeats)]
+    return _distinct(sorted(every, key=lambda cell: cell.repeat))
+
+
+def _distinct(cells: list[Cell]) -> list[Cell]:
+    return list({cell.key: cell for cell in cells}.values())
 
 
 def refuse_missing_device(cells: list[Cell]) -> None:
@@ -70,65 +72,48 @@ def run(
         0 when every cell is ok or skipped, 1 when some failed, 128 and its number when a signal
         ended the sweep.
     """
-    keys: dict[str, Cell] = {}
+    every: list[Cell] = []
     problems: list[str] = []
     try:
-        while cells:
-            fresh = {key_of(cell): cell for cell in cells}
-            keys |= fresh
-            folder.plan(about, keys)
-            identities = {provenance.identity_anywhere(cell) for cell in keys.values()}
-            # Further cells may have records already, of which only they tell.
-            others = 0 if then else folder.survey(identities)[0]
-            problems += _stage(fresh, folder, others, runner or in_turn)
-            cells = then(lambda cell: recorded(folder, key_of(cell), cell)) if then else []
-            then = None
+        while cells := _distinct(cells):
+            every += cells
+            folder.plan(about, every)
+            problems += _stage(cells, folder, runner or in_turn)
+            cells, then = then(folder.of) if then else [], None
     except KeyboardInterrupt as ended:
-        done = sum(recorded(folder, key, cell) is not None for key, cell in keys.items())
+        done = sum(folder.of(cell) is not None for cell in every)
         print(
-            f"interrupted: {done} of {len(keys)} cells are recorded in {folder.path}; the same "
+            f"interrupted: {done} of {len(every)} cells are recorded in {folder.path}; the same "
             "command runs the others",
             file=sys.stderr,
         )
         return signals.status_of(ended)
-    if folder.anywhere:
-        # The records' own keys, which are those of the machines that measured them.
-        keys = {
-            found["key"] if (found := recorded(folder, key, cell)) else key: cell
-            for key, cell in keys.items()
-        }
+    if folder.anywhere:  # other machines' records have keys of their own
         with contextlib.suppress(BadInput):  # not writable any more: the records are there
-            folder.plan(about, keys)
-    return _close(keys, folder, problems, next(iter(keys.values())).config)
+            folder.plan(about, every)
+    return _close(every, folder, problems)
 
 
-def _stage(cells: Mapping[str, Cell], folder: Folder, others: int, runner: Runner) -> list[str]:
+def _stage(cells: list[Cell], folder: Folder, runner: Runner) -> list[str]:
     """Runs those of the cells that have no record yet; returns what went wrong beside them."""
-    todo = {
-        key: cell for key, cell in cells.items() if not counts(cell, recorded(folder, key, cell))
-    }
+    todo = [cell for cell in cells if not counts(cell, folder.of(cell))]
     with Watcher(len(todo)) as watcher:
-        if others:
-            watcher.say(
-                f"{folder.path} holds {others} records of other cells already; the "
-                "report covers all of them. out=DIR keeps sweeps apart."
-            )
         if len(todo) < len(cells):
             watcher.say(f"{len(cells) - len(todo)} of {len(cells)} cells are recorded already")
         return runner(in_random_order(todo), folder, watcher)
 
 
-def in_random_order(todo: Mapping[str, Cell]) -> dict[str, Cell]:
+def in_random_order(todo: list[Cell]) -> list[Cell]:
     """The cells in rounds of repeats, each in an order that has nothing to do with what they are.
 
     A machine that slows down for a while then looks like no algorithm and like no exponent. Keys
     are hashes, which differ from repeat to repeat: the order is random, and the same every time.
     """
-    return dict(sorted(todo.items(), key=lambda item: (item[1].repeat, item[0])))
+    return sorted(todo, key=lambda cell: (cell.repeat, cell.key))
 
 
 def in_turn(
-    todo: Mapping[str, Cell],
+    todo: list[Cell],
     folder: Folder,
     watcher: Watcher,
     since: str = "",
@@ -137,7 +122,6 @@ def in_turn(
     """Runs cells one after the other, each in a process of its own; times the disturbed once more.
 
     Args:
-        todo: the cells by their keys.
         since: as of ``counts``.
         wanted: asked before each cell whether to go on.
 
@@ -145,34 +129,30 @@ def in_turn(
         One line for each record that could not be written.
     """
     problems: list[str] = []
-    elsewhere: dict[str, Cell] = {}
-    for key, cell in todo.items():
+    elsewhere: list[Cell] = []
+    for cell in todo:
         if not wanted():
             watcher.say("the sweep was withdrawn")
             return problems
-        with folder.lock(key) as mine:
+        with folder.lock(cell.key) as mine:
             if mine:
-                problems += _run(key, cell, folder, watcher, since)
+                problems += _run(cell, folder, watcher, since)
             else:
-                elsewhere[key] = cell
-    for key, cell in elsewhere.items():
+                elsewhere.append(cell)
+    for cell in elsewhere:
         watcher.say(f"another sweep runs {cell.title()} in this folder: waiting for it")
-        with folder.lock(key, wait=True):
-            problems += _run(key, cell, folder, watcher, since)
+        with folder.lock(cell.key, wait=True):
+            problems += _run(cell, folder, watcher, since)
     return problems + (_again_if_contended(todo, folder, watcher) if wanted() else [])
 
 
-def _run(key: str, cell: Cell, folder: Folder, watcher: Watcher, since: str) -> list[str]:
+def _run(cell: Cell, folder: Folder, watcher: Watcher, since: str) -> list[str]:
     """Runs one cell whose lock is held; whatever goes wrong with it costs its own row alone."""
     watcher.begin(cell)
     problems: list[str] = []
-    found = recorded(folder, key, cell)  # another sweep may have finished it meanwhile
+    found = folder.of(cell)  # another sweep may have finished it meanwhile
     if found is None or not counts(cell, found, since):
-        try:
-            found = measured(cell, key, folder, watcher.phase)
-        except Exception as error:
-            found = record.blank(key, cell.config.experiment, cell.row(), cell.config.plain())
-            found["reason"] = f"not measured: {type(error).__name__}: {record.one_line(str(error))}"
+        found = measured(cell, folder, watcher.phase)
         problems = _save(folder, cell, found, watcher)
     watcher.end(cell, found)
     return problems
@@ -189,22 +169,19 @@ def _save(folder: Folder, cell: Cell, result: Mapping[str, Any], watcher: Watche
         return [problem]
 
 
-def _again_if_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watcher) -> list[str]:
+def _again_if_contended(todo: list[Cell], folder: Folder, watcher: Watcher) -> list[str]:
     """Times cells once more whose times are of a busy machine, if it is quiet now."""
     problems: list[str] = []
 
-    def disturbed(key: str) -> dict[str, Any] | None:
-        found = recorded(folder, key, todo[key])
-        if found is None or found["key"] != key:  # another machine's is left to that
-            return None
-        return found if was_contended(found) else None
+    def disturbed(cell: Cell) -> dict[str, Any] | None:
+        found = folder.load(cell.key)  # another machine's is left to that
+        return found if found and was_contended(found) else None
 
-    left = [key for key in todo if disturbed(key)]
+    left = [cell for cell in todo if disturbed(cell)]
     while left and machine_is_quiet():
-        key = left.pop(0)
-        cell = todo[key]
-        with folder.lock(key) as mine:
-            if mine and (found := disturbed(key)):
+        cell = left.pop(0)
+        with folder.lock(cell.key) as mine:
+            if mine and (found := disturbed(cell)):
                 watcher.say(f"timed again  {cell.title()}: the machine was busy")
                 problems += _save(folder, cell, timed_again(cell, found, folder), watcher)
     if left:
@@ -213,14 +190,6 @@ def _again_if_contended(todo: Mapping[str, Cell], folder: Folder, watcher: Watch
             "their column contended says so"
         )
     return problems
-
-
-def recorded(folder: Folder, key: str, cell: Cell) -> dict[str, Any] | None:
-    """The cell's record; where a launcher chooses the machine, also one from another machine."""
-    found = folder.load(key)
-    if found is None and folder.anywhere:
-        found = folder.load_anywhere(provenance.identity_anywhere(cell), provenance.code_of(cell))
-    return found
 
 
 def counts(cell: Cell, found: Mapping[str, Any] | None, since: str = "") -> bool:
@@ -232,8 +201,8 @@ def counts(cell: Cell, found: Mapping[str, Any] | None, since: str = "") -> bool
     return good or bool(since and found["created"] >= since)
 
 
-def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], config: Config) -> int:
-    page = "none (report=false)"
+def _close(cells: list[Cell], folder: Folder, problems: list[str]) -> int:
+    config, page = cells[0].config, "none (report=false)"
     if config.report:
         try:
             page = build_report(folder.path, [node["_target_"] for node in config.plot.values()])
@@ -245,16 +214,21 @@ def _close(keys: Mapping[str, Cell], folder: Folder, problems: list[str], config
     # Of a record with its samples and curves only this much is held: sweeps can be long.
     records = [
         (cell.title(), {part: found[part] for part in ("status", "metrics")})
-        for key, cell in keys.items()
-        if (found := recorded(folder, key, cell)) is not None
+        for cell in cells
+        if (found := folder.of(cell)) is not None
     ]
     watcher = Watcher(0)
     if len(records) <= SHOWN_ROWS:
         watcher.console.print(closing_table(records))
     failed = sum(found["status"] not in record.FINE for _, found in records)
-    missing = len(keys) - len(records)
+    missing = len(cells) - len(records)
     if failed or missing:
-        watcher.say(f"{failed} of {len(keys)} cells failed, {missing} have no record")
+        watcher.say(f"{failed} of {len(cells)} cells failed, {missing} have no record")
+    if others := folder.count() - len(records):
+        watcher.say(
+            f"{others} records of other cells or machines are in {folder.path} as well; the report "
+            "covers all of them. out=DIR keeps sweeps apart."
+        )
     watcher.say(f"records: {folder.path}")
     watcher.say(f"report:  {page}")
     return 1 if failed or missing or problems else 0

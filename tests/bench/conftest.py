@@ -14,7 +14,7 @@ from bench.sweep import sweep
 
 @pytest.fixture(autouse=True)
 def _in_the_order_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "in_random_order", dict)
+    monkeypatch.setattr(sweep, "in_random_order", list)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -214,7 +214,7 @@ def test_a_lock_that_is_held_elsewhere_is_said(
 
     monkeypatch.setattr(folder, "lock", held_elsewhere)
     with Watcher(1) as watcher:
-        assert sweep.in_turn({sweep.key_of(cell): cell}, folder, watcher) == []
+        assert sweep.in_turn([cell], folder, watcher) == []
     assert waited == [False, True]
     said, ran = capsys.readouterr().out.splitlines()
     assert said == f"another sweep runs {cell.title()} in this folder: waiting for it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from bench import instantiate
 from bench.command import cli
 from bench.command.compose import CONF, Composer, Point
 from bench.errors import BadInput
+from bench.sweep import provenance
 from bench.sweep.cell import BUILT, GROUPS, Cell, checked
+from tests.bench.sweeps import with_code
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 OPTIONS = sorted(
@@ -175,19 +178,20 @@ def cell(*arguments: str) -> Cell:
     return found
 
 
-def test_key_covers_what_is_measured_and_nothing_else() -> None:
-    environment = {"python": "3"}
-    key = cell().key(environment, "code")
-    assert key == cell("out=elsewhere", "resume=retry", "plan=true").key(environment, "code")
+def test_key_covers_what_is_measured_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = cell().key
+    assert key == cell("out=elsewhere", "resume=retry", "plan=true").key
     different = [
-        cell("lr=1").key(environment, "code"),
-        cell("seed=1").key(environment, "code"),
-        cell("limits.deadline_s=5").key(environment, "code"),
-        cell("algo.window=3").key(environment, "code"),
-        cell().repeated(1).key(environment, "code"),
-        cell().key({"python": "4"}, "code"),
-        cell().key(environment, "other code"),
+        cell("lr=1").key,
+        cell("seed=1").key,
+        cell("limits.deadline_s=5").key,
+        cell("algo.window=3").key,
+        replace(cell(), repeat=1).key,
     ]
+    with_code(monkeypatch, "other code")
+    different.append(cell().key)
+    monkeypatch.setattr(provenance, "environment", lambda *_: {"python": "4"})
+    different.append(cell().key)
     assert len({key, *different}) == 1 + len(different)
 
 

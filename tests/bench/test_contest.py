@@ -99,7 +99,7 @@ def test_every_way_tries_the_same_rates_and_learns_by_itself() -> None:
     assert all(list(c.config.metric) == ["learning"] for c in trials)
     # A larger N, or other seeds, leave the names of the trials' records as they are.
     again = contest("algo=bptt,es_d_rtrl", "epochs=5").first()
-    assert {c.identity({}) for c in again} == {c.identity({}) for c in cells}
+    assert {c.identity for c in again} == {c.identity for c in cells}
 
 
 def test_cells_are_told_apart_by_their_way_and_by_their_point() -> None:
@@ -112,7 +112,7 @@ def test_repeats_are_of_costs_alone() -> None:
     once, twice = (contest("algo=bptt,es_d_rtrl", r) for r in ("repeats=1", "repeats=2"))
     assert len(twice.ways) == len(once.ways) == 2
     assert [c.repeat for c in twice.first() if not is_learning(c)] == [0, 0, 1, 1]
-    trials = [[c.identity({}) for c in held.first() if is_learning(c)] for held in (once, twice)]
+    trials = [[c.identity for c in held.first() if is_learning(c)] for held in (once, twice)]
     assert trials[0] == trials[1]
 
 

@@ -93,7 +93,7 @@ def test_an_index_that_leads_elsewhere_deletes_nothing(text: str, tmp_path: Path
     mine = tmp_path / "mine.json"
     mine.write_text("mine")
     (folder.cells / ".c1.key").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert folder.load_anywhere("c1", "code") is None
+    assert folder._newest("identity_anywhere", "c1") is None
     saved(folder, "aa", "c1")
     saved(folder, "bb", "../../mine")
     assert mine.read_text() == "mine"
@@ -147,7 +147,7 @@ def test_what_strangers_left_among_the_records_is_named_and_the_rest_counts(
         (".hidden", "null"),
     ):
         (folder.cells / f"{key}.json").write_text(text)
-    assert folder.survey(()) == (5, {"bptt vmap gru": 3.0})
+    assert folder.times() == {"bptt vmap gru": 3.0}
     told = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[0] for line in told] == [
         f"left out {folder.cells / f'{number:02d}.json'}" for number in range(7, 14)

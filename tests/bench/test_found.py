@@ -28,7 +28,7 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_its_cell_runs_again(
 ) -> None:
     cells, out, ran = cells_of("seed=0,5"), tmp_path / "out", counting(monkeypatch)
     assert run(cells, out) == 0
-    victim = out / "cells" / f"{sweep.key_of(cells[0])}.json"
+    victim = out / "cells" / f"{cells[0].key}.json"
     victim.unlink()
     victim.mkdir()
     assert run(cells, out) == 0
@@ -59,14 +59,14 @@ def test_a_folder_with_other_cells_is_said_to_be_one(
         run(cells_of(*arguments), tmp_path / "out")
         return capsys.readouterr().out
 
-    words = "records of other cells already; the report covers all of them"
+    words = "records of other cells or machines are in"
     assert words not in said("seed=0,5")
     # The same cells again, more of them, and the same ones with newer code.
     assert words not in said("seed=0,5")
     assert words not in said("seed=0,5,10", "resume=retry", "repeats=2")
     with_code(monkeypatch, "newer code")
     assert words not in said("seed=0,5,10", "repeats=2")
-    assert f"out holds 6 {words}" in said("seed=0,5", "n_hidden=8")
+    assert f"6 {words}" in said("seed=0,5", "n_hidden=8")
 
 
 def test_latest_is_the_last_sweep_that_ended(

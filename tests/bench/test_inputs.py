@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ def keys(asked: Cell) -> tuple[str, str]:
     provenance.environment.cache_clear()
     provenance.software.cache_clear()
     inputs._files_hash.cache_clear()
-    return provenance.identity_of(asked), provenance.identity_anywhere(asked)
+    afresh = replace(asked)
+    return afresh.identity, afresh.identity_anywhere
 
 
 @pytest.fixture(autouse=True)

@@ -68,8 +68,8 @@ def test_a_cell_of_another_interpreter_says_so(monkeypatch: pytest.MonkeyPatch) 
     # Whether or not this project is installed there, it runs this code.
     path = launch.environment(other.config)["PYTHONPATH"].split(os.pathsep)
     assert path[0] == str(provenance.ROOT)
-    described = provenance.describe(other)
-    ours = provenance.describe(own)
+    described = provenance.describe(other.config)
+    ours = provenance.describe(own.config)
     assert (described["python"], described["versions"]) == ("3.12.1", versions)
     assert described["code"] == ours["code"]
     assert described["fingerprint"] != ours["fingerprint"]

@@ -19,7 +19,8 @@ from bench import processes
 from bench.command import cli
 from bench.errors import BadInput
 from bench.launchers.base import CELLS_PER_JOB, Job, Launcher
-from bench.sweep import jobs, measure, provenance, sweep
+from bench.sweep import jobs, launch, measure, provenance, sweep
+from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from tests.bench.sweeps import cells_of, counting, plant, records, with_code
 
@@ -86,7 +87,7 @@ def on_another_machine(path: str) -> None:
         patch.setattr(
             provenance,
             "environment",
-            lambda python, gpu: real(python, gpu) | {"processor": "another"},
+            lambda python, platform: real(python, platform) | {"processor": "another"},
         )
         jobs.run(path)
 
@@ -304,17 +305,31 @@ def test_a_cell_beside_another_is_seen(
         assert other.stdout.readline() == b"up\n"
         own = measure.others(mine)
         monkeypatch.setattr(processes, "descendants", lambda pid: [])
-        seen = measure.OtherCells(mine)
-        for phase in ("compile", "timing", "memory", "end"):
-            seen.phase(phase)
+        seen = measure.others(mine)
     finally:
         other.communicate(b"\n")
     assert own == 0  # a child of this process is its own cell
-    assert seen.most == int(shared)
+    assert seen == int(shared)
 
 
-def test_nothing_timed_is_nothing_shared() -> None:
-    seen = measure.OtherCells("cpu")
-    for phase in ("build", "compile", "learning", "end"):
-        seen.phase(phase)
-    assert seen.most is None
+@pytest.mark.parametrize(
+    ("phases", "columns"),
+    [
+        (["compile", "timing", "memory", "end"], {"shared_with": 2}),
+        (["build", "compile", "learning", "end"], {}),
+    ],
+)
+def test_other_cells_are_looked_for_at_both_ends_of_timing(
+    phases: list[str], columns: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_cell(cell: Cell, result: dict[str, Any], log: Path, on_phase: Any) -> None:
+        for phase in phases:
+            on_phase(phase)
+
+    found = iter([2, 1])
+    monkeypatch.setattr(launch, "run_cell", run_cell)
+    monkeypatch.setattr(measure, "others", lambda platform: next(found))
+    (cell,) = cells_of("seed=0")
+    result = measure.measured(cell, Folder.open(tmp_path))
+    assert result["metrics"] == columns
+    assert next(found, None) == (None if columns else 2)

@@ -68,7 +68,7 @@ def test_a_cell_says_nothing_about_where_it_is_filed(
     assert run([cell], tmp_path / "out") == 0
     (found,) = records(tmp_path / "out")
     assert found["provenance"]["device"] == "cpu"
-    assert found["provenance"]["code"] == provenance.code_of(cell)
+    assert found["provenance"]["code"] == provenance.code_of(cell.config)
     assert mine.exists()
 
 
@@ -89,7 +89,7 @@ def test_a_floor_that_is_none_is_measured(
     rates = {rate: [1.0, 2.0] for rate in RATES}
     monkeypatch.setattr(machine_rates, "_measured", lambda _: rates)
     (folder.path / "rates").mkdir()
-    file = folder.path / "rates" / f"{provenance.fingerprint(cell)}-cpu-float32.json"
+    file = folder.path / "rates" / f"{provenance.fingerprint(cell.config)}-cpu-float32.json"
     file.write_text(text)
     assert rates_here(folder, cell) == rates == record.load(file)
 

@@ -67,7 +67,7 @@ def test_records(seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     used = 0
     for _ in range(CHANGES):
         (folder.cells / "ab.json").write_text(json.dumps(changed(whole, rng)))
-        folder.survey({})
+        folder.times()
         try:
             found = record.read(folder.cells / "ab.json")
         except record.Corrupt:

@@ -116,7 +116,7 @@ def test_a_cell_whose_code_was_edited_meanwhile_is_invalid_and_runs_again(
 ) -> None:
     out = tmp_path / "out"
     ran = counting(monkeypatch)
-    provenance.code_of(cells_of("seed=0")[0])
+    provenance.code_of(cells_of("seed=0")[0].config)
     monkeypatch.setattr(provenance, "code_hash", lambda *_: "edited")
     assert run(cells_of("seed=0"), out) == 1
     (record,) = records(out)
@@ -270,10 +270,9 @@ cells = t.cells_of(f"repeats={sys.argv[2]}")
 folder = t.Folder.open(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for cell in cells:
-    key = t.sweep.key_of(cell)
-    value = record.blank(key, None, cell.row(), cell.config.plain())
+    value = record.blank(cell.key, None, cell.row(), cell.config.plain())
     value["samples"] = {"step_time_ms": [0.1] * 2000}
-    folder.save(value | {"status": "ok", "provenance": {"identity": key, "wall_s": 1.0}})
+    folder.save(value | {"status": "ok", "provenance": {"identity": cell.identity, "wall_s": 1.0}})
 assert t.run(cells, Path(sys.argv[1])) == 0
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
