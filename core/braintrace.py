@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree, Shaped
 
 from core import nn
 from core.algorithms.base import OnlineAlgorithm
+from core.algorithms.compiled import check_named
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
 from core.algorithms.e_prop import EProp
 from core.algorithms.es_d_rtrl import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
@@ -138,8 +139,11 @@ class Learner(brainstate.nn.Module):
         """The model's ParamStates by path."""
         return self.module.model.states(brainstate.ParamState)
 
-    def update(self, *inputs: PyTree[ArrayLike] | SingleStepData | MultiStepData) -> PyTree[Array]:
+    def update(
+        self, *inputs: PyTree[ArrayLike] | SingleStepData | MultiStepData, **named: Any
+    ) -> PyTree[Array]:
         """One step, or a window of `MultiStepData`."""
+        check_named(named)
         return self._call(*inputs)
 
     def reset_state(self, batch_size: int | None = None, **_: Any) -> None:

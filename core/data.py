@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, PyTree, Shaped
 
@@ -84,6 +85,12 @@ def restarts(
 def _of_steps(what: str, given: ArrayLike | None, n_steps: int, batch: int | None) -> Array | None:
     if given is None:
         return None
+    if not all(map(_is_finite, jax.tree.leaves(given))):
+        raise InvalidArgument(
+            f"{what} of finite numbers",
+            "NaN, infinity or what is no real number",
+            "Give zeros, ones or weights between them.",
+        )
     found = jnp.asarray(given)
     shapes = [(n_steps,)] + ([] if batch is None else [(n_steps, batch)])
     if found.shape not in shapes:
@@ -93,6 +100,14 @@ def _of_steps(what: str, given: ArrayLike | None, n_steps: int, batch: int | Non
             "Put time first, then the batch.",
         )
     return found
+
+
+def _is_finite(a: Any) -> bool:
+    """Of what is being traced the dtype alone can be known."""
+    traced = isinstance(a, jax.core.Tracer)
+    dtype = a.dtype if traced else np.asarray(a).dtype
+    real = any(jnp.issubdtype(dtype, kind) for kind in (jnp.bool_, jnp.integer, jnp.floating))
+    return real and (traced or bool(np.isfinite(a).all()))
 
 
 def idle_steps(

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, PyTree
 
-from core.algorithms.compiled import Compiled, all_or_nothing
+from core.algorithms.compiled import Compiled, all_or_nothing, check_named
 from core.data import MultiStepData, SingleStepData, split_steps
 from core.errors import InvalidArgument, NotRepresentable
 from core.execution.axes import over_windows
@@ -44,13 +44,16 @@ class OnlineAlgorithm(Compiled):
     window_size: int | str = "sequence"
 
     @all_or_nothing
-    def update(self, *args: PyTree[ArrayLike] | SingleStepData | MultiStepData) -> PyTree[Array]:
+    def update(
+        self, *args: PyTree[ArrayLike] | SingleStepData | MultiStepData, **named: Any
+    ) -> PyTree[Array]:
         """Advance one step, or one window for `MultiStepData`, and return the output(s).
 
         Differentiate a loss of the output, and of the states after it, with respect to the model's
         ParamStates to get the algorithm's gradient of this step (or window). The states before it
         count as constants: what they owe to the weights is in the traces.
         """
+        check_named(named)
         inputs, n_steps = split_steps(args)
         self.graph  # noqa: B018  raises before compile_graph
         self.adapt(self.readable())

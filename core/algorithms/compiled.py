@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -29,12 +29,22 @@ from core.traces.full import EligibilityTrace
 Call = TypeVar("Call", bound=Callable[..., Any])
 
 
+def check_algorithm(algo: Any) -> None:
+    """Refuse a model, or a class, in the place of an algorithm."""
+    if isinstance(algo, type) or not hasattr(algo, "compile_graph"):
+        came = f"the class {algo.__name__}" if isinstance(algo, type) else type(algo).__name__
+        raise InvalidArgument(
+            "an algorithm around a model", came, "Make one, for example core.D_RTRL(model)."
+        )
+
+
 def all_or_nothing(call: Call) -> Call:
     """A function of an algorithm that leaves it and its model as they were if it fails: the clock,
     who has begun, traces made ready for a loop. A call that is put right goes on from there."""
 
     @functools.wraps(call)
     def whole(algo: Any, *args: Any, **options: Any) -> Any:
+        check_algorithm(algo)
         # To read a State is noted by brainstate's transformations, which would carry it along.
         attributes: Any = vars(algo)
         before = dict(attributes), [(s, vars(s)["_value"]) for s in algo.states().values()]
@@ -48,6 +58,17 @@ def all_or_nothing(call: Call) -> Call:
             raise
 
     return whole  # type: ignore[return-value]
+
+
+def check_named(named: Mapping[str, Any]) -> None:
+    """An input that is named would have no place among those that were compiled."""
+    if named:
+        raise InvalidArgument(
+            "a step's inputs in the order of the model's update",
+            f"{', '.join(named)} by name",
+            "Leave the name out; what is no input (a flag) goes into brainstate.environ or the"
+            " model.",
+        )
 
 
 class Known(NamedTuple):
@@ -76,16 +97,19 @@ class Compiled(brainstate.nn.Module):
         self._known: list[Known] = []
         self._example: Any = None
         self._model_states: dict[int, list[int]] = {}
+        self.single = False  # whether it is known that its states have no axis of samples
 
     @all_or_nothing
-    def compile_graph(self, *args: PyTree[ArrayLike]) -> None:
+    def compile_graph(self, *args: PyTree[ArrayLike], **named: Any) -> None:
         """Trace the model for one step's input and create zero traces.
 
         Call it after the model's states are initialised; again whenever their shapes change.
 
         Args:
           args: one step's input, `[B, I]` with batched states, `[I]` for single samples.
+          named: none: inputs are given in the order of the model's `update`.
         """
+        check_named(named)
         args, n_steps = split_steps(args)
         if n_steps is not None:
             args = jax.tree.map(lambda a: a[0], args)
@@ -94,6 +118,7 @@ class Compiled(brainstate.nn.Module):
         graph = self.make_graph(self._inputs(args))
         self.trace = EligibilityTrace(self.init_traces(graph))  # what has no trace is refused
         self._graph, self._known = graph, [Known(graph, frozenset(), True)]
+        self.single = False
         states = self.model.states()
         self._model_states = {
             id(s): [jnp.ndim(leaf) for leaf in jax.tree.leaves(s.value)] for s in states.values()

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree, Shaped
 
 from core.algorithms.base import OnlineAlgorithm
-from core.algorithms.compiled import all_or_nothing
+from core.algorithms.compiled import all_or_nothing, check_algorithm
 from core.data import idle_steps, leading, lengths, restarts, step_weights
 from core.drivers.stepper import Stepper, check_samples
 from core.errors import InvalidArgument, check_choice
@@ -59,6 +59,7 @@ def initialise(algo: OnlineAlgorithm, x: PyTree[ArrayLike], batching: str = "man
     Raises:
       InvalidArgument: an unknown batching.
     """
+    check_algorithm(algo)
     check_samples(x)
     check_choice("batching", batching, "manual", "vmap", "single")
     shapes, batches = [jnp.shape(a) for a in jax.tree.leaves(x)], lengths(x)
@@ -79,6 +80,7 @@ def initialise(algo: OnlineAlgorithm, x: PyTree[ArrayLike], batching: str = "man
     if batching == "vmap":
         begin = brainstate.transform.vmap_new_states(begin, state_tag="new", axis_size=n_samples)
     begin()
+    algo.single = batching == "single"
 
 
 @all_or_nothing
@@ -274,6 +276,7 @@ def apply(optimizer: Any, grads: dict[Any, PyTree[Array]], clip_norm: float | No
 def check_optimizer(optimizer: Any, algo: OnlineAlgorithm) -> None:
     """Before any work. What optax makes has an `update` too, of another kind; weights of another
     model would be the ones that are updated."""
+    check_algorithm(algo)
     update = getattr(optimizer, "update", None)
     came = type(optimizer).__name__
     if isinstance(optimizer, type):

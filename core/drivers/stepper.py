@@ -141,7 +141,8 @@ class Stepper:
     @property
     def batch(self) -> int | None:
         """B, when the input has an axis for it."""
-        return next(iter(lengths(self.args, 1)), None)
+        single = self.owner.single and not self.samples
+        return None if single else next(iter(lengths(self.args, 1)), None)
 
     @property
     def trained(self) -> dict[int, Any]:

@@ -219,3 +219,44 @@ def test_a_number_beside_an_input_belongs_to_all_samples() -> None:
 
     (found, _), (wanted, _) = run(gradients)
     assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("what", ["mask", "reset"])
+@pytest.mark.parametrize("given", [np.full(7, np.nan), np.full(7, 1j), "all"])
+def test_steps_are_chosen_by_finite_numbers(what: str, given: Any) -> None:
+    algo, data = core.D_RTRL(rate.LEAKY.model()), data_for()
+    with pytest.raises(core.InvalidArgument, match=r"of finite numbers; got NaN"):
+        run(lambda: gradient_of(algo, data, **{what: given}))
+
+
+@pytest.mark.parametrize("what", ["mask", "reset"])
+def test_a_single_sample_has_no_axis_of_samples(what: str) -> None:
+    """Its inputs would be taken for one."""
+    algo, data = core.D_RTRL(rate.LEAKY.model()), data_for()
+    xs, ys = data.xs[:, 0], data.ys[:, 0]
+    core.initialise(algo, xs[0], batching="single")
+    given = {what: np.ones(xs.shape)}
+    with pytest.raises(core.InvalidArgument, match=r"of shape \(7,\), one number a step"):
+        core.gradient(algo, squared_error, xs, ys, per_step_targets=True, **given)
+
+
+def test_inputs_are_given_without_their_names() -> None:
+    algo, data = core.D_RTRL(rate.LEAKY.model()), data_for()
+    core.initialise(algo, data.xs[0])
+    for call in (algo, algo.compile_graph):
+        with pytest.raises(core.InvalidArgument, match=r"got flag by name\. Leave the name out"):
+            call(data.xs[0], flag=False)
+
+
+@pytest.mark.parametrize("algo", [rate.LEAKY.model(), core.D_RTRL], ids=["a model", "a class"])
+def test_what_is_no_algorithm(algo: Any) -> None:
+    data = data_for()
+    calls = (
+        lambda: core.initialise(algo, data.xs[0]),
+        lambda: core.gradient(algo, squared_error, data.xs, data.ys),
+        lambda: core.evaluate(algo, squared_error, data.xs, data.ys),
+        lambda: core.Stream(algo, squared_error, braintools.optim.SGD(0.1)),
+    )
+    for call in calls:
+        with pytest.raises(core.InvalidArgument, match=r"an algorithm around a model; got"):
+            call()
