@@ -44,11 +44,7 @@ class _Process(Job):
 
 
 class Processes(Launcher):
-    """One process for each share; all start at once, and disturb each other's times.
-
-    Args:
-        jobs: how many.
-    """
+    """One process for each share; all start at once, and disturb each other's times."""
 
     here = True
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.bounds import Count, Positive
 from bench.errors import BadInput
@@ -16,7 +16,8 @@ from bench.sweep import jobs
 
 LOST_WORDS = 300
 
-# Settings that submitit has for every kind of cluster; the others are Slurm's.
+# Settings that submitit is not told, and those that it has for any cluster; the rest are Slurm's.
+OWN = ("cluster", "here", "jobs", "max_requeues")
 OF_SUBMITIT = ("timeout_min", "nodes", "mem_gb", "cpus_per_task", "gpus_per_node")
 
 
@@ -54,50 +55,15 @@ class _Submitted(Job):
         self.job.cancel(check=False)
 
 
-def _submit(executor: Any, shares: Sequence[Path]) -> list[Job]:
-    return [_Submitted(job) for job in executor.map_array(_Share(), list(map(str, shares)))]
-
-
-def _needs_submitit(name: str) -> None:
-    if importlib.util.find_spec("submitit") is None:
-        do = "Run pip install 'etrace-bench[slurm]'."
-        raise BadInput("hydra/launcher", "the package submitit to be installed", name, do)
-
-
 @dataclass
-class Local(Launcher):
-    """The same through submitit on this machine; all jobs start at once.
+class Submitit(Launcher):
+    """One job array on a Slurm cluster, or as a rehearsal jobs on this machine that start at once.
 
-    Args:
-        jobs: jobs that share the cells; more than one disturb each other's times.
-        timeout_min: minutes after which a job is ended.
+    Args: as ``conf/hydra/launcher/submitit_slurm.yaml`` says; most are options of ``sbatch``, which
+        a rehearsal does without.
     """
 
-    here = True
-
-    jobs: Count = 1
-    timeout_min: Count = 1440
-
-    def __post_init__(self) -> None:
-        _needs_submitit("submitit_local")
-
-    def start(self, shares: Sequence[Path], logs: Path) -> list[Job]:
-        import submitit
-
-        executor = submitit.AutoExecutor(logs / "%j", cluster="local")
-        executor.update_parameters(timeout_min=self.timeout_min)
-        return _submit(executor, shares)
-
-
-@dataclass
-class Slurm(Launcher):
-    """One job array on a Slurm cluster.
-
-    Args: as ``conf/hydra/launcher/submitit_slurm.yaml`` says; most are options of ``sbatch``.
-    """
-
-    here = False
-
+    cluster: Literal["slurm", "local"] = "slurm"
     jobs: Count | None = None
     timeout_min: Count = 240
     max_requeues: Count = 10
@@ -118,22 +84,25 @@ class Slurm(Launcher):
     additional_parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _needs_submitit("submitit_slurm")
+        self.here = self.cluster == "local"
+        if importlib.util.find_spec("submitit") is None:
+            do, name = "Run pip install 'etrace-bench[slurm]'.", f"submitit_{self.cluster}"
+            raise BadInput("hydra/launcher", "the package submitit to be installed", name, do)
 
     def start(self, shares: Sequence[Path], logs: Path) -> list[Job]:
-        if shutil.which("sbatch") is None:
+        if self.cluster == "slurm" and shutil.which("sbatch") is None:
             do = "Start the sweep on a login node of the cluster."
             raise BadInput("hydra/launcher", "sbatch on the PATH", "submitit_slurm", do)
         import submitit
 
-        executor = submitit.AutoExecutor(
-            logs / "%j", cluster="slurm", slurm_max_num_timeout=self.max_requeues
-        )
         asked = vars(self) | {"setup": self.setup and [str(line) for line in self.setup]}
+        executor = submitit.AutoExecutor(
+            logs / "%j", cluster=self.cluster, slurm_max_num_timeout=self.max_requeues
+        )
         settings = {
             name if name in OF_SUBMITIT else f"slurm_{name}": value
             for name, value in asked.items()
-            if name not in ("jobs", "max_requeues") and value
+            if name not in OWN and value
         }
         executor.update_parameters(name="etrace-bench", **settings)
-        return _submit(executor, shares)
+        return [_Submitted(job) for job in executor.map_array(_Share(), list(map(str, shares)))]
