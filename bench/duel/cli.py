@@ -15,6 +15,7 @@ Exit status: 0 nothing got slower, or the data cannot tell; 1 something did; 2 b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import sys
@@ -25,7 +26,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import bounds
+from bench import instantiate
+from bench.bounds import Positive
 from bench.command import overrides
 from bench.config import Seed
 from bench.duel import process
@@ -35,13 +37,16 @@ from bench.errors import BadInput
 from bench.sweep import signals, sweep
 from bench.sweep.provenance import CACHE_VARIABLE
 from bench.sweep.record import one_line, write_json
+from core.errors import EtraceError
 
 SCHEMA = 1
 CELL_TIMEOUT_S, POLL_S = 900.0, 0.05
-DEFAULTS = {"base": "", "head": ".", "budget_s": 1800, "out": "runs/duel", "order_seed": None}
-NUMBERS: dict[str, Any] = {"budget_s": bounds.Positive, "order_seed": Seed | None}
 # What a duel sets itself, so that a value of somebody else's would have no effect.
 OWN = ("metric", "plan", "repeats", "report", "resume")
+
+
+class NoDecision(EtraceError):
+    """The statistics could not be asked; the text says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:  # a full disk, a folder that is gone
+    except (OSError, NoDecision) as error:  # a full disk, a folder that is gone
         print(f"error: the duel cannot go on: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as ended:
@@ -67,48 +72,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class Options:
     """A checked command line, as the first lines here have it, and the overrides of each cell."""
 
-    base: str
-    head: str
-    budget_s: float
-    out: Path
-    order_seed: int | None
-    cells: list[tuple[str, ...]]
+    base: str = ""
+    head: str = "."
+    budget_s: Positive = 1800
+    out: str = "runs/duel"
+    order_seed: Seed | None = None
+    cells: Sequence[tuple[str, ...]] = ()
 
 
 def parse(arguments: Sequence[str]) -> Options:
     """The options that a command line asks for."""
-    own: dict[str, Any] = dict(DEFAULTS)
+    own: dict[str, Any] = {}
     rest = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if not equals or key not in own:
-            rest.append(overrides.parse(argument))
+        if key in ("base", "head", "out") and equals:
+            own[key] = value
+        elif key in ("budget_s", "order_seed") and equals:
+            own[key] = value
+            with contextlib.suppress(ValueError):
+                own[key] = json.loads(value)
         else:
-            own[key] = _number(key, value) if key in NUMBERS else value
-    if not own["base"]:
-        raise BadInput(
-            "base",
-            "a git revision or a folder",
-            "nothing",
-            "For example: python -m bench.duel base=main algo=d_rtrl",
-        )
-    if not own["out"]:  # would be the current folder
+            rest.append(overrides.parse(argument))
+    instantiate.check_call("", Options, own)
+    if not own.get("base"):
+        do = "For example: python -m bench.duel base=main algo=d_rtrl"
+        raise BadInput("base", "a git revision or a folder", "nothing", do)
+    if not own.get("out", "runs"):  # would be the current folder
         raise BadInput("out", "the name of a folder", "nothing", "Leave it out for runs/duel.")
     for override in rest:
         if override.key_or_group in OWN:
             do = "Leave it out."
             raise overrides.refusal(override, "no value, which a duel sets itself", do)
-    own["out"] = Path(own["out"]).resolve()
     return Options(**own, cells=list(overrides.combinations(rest)))
-
-
-def _number(key: str, text: str) -> Any:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    bounds.check(key, value, NUMBERS[key], DEFAULTS[key])
-    return value
 
 
 def threads_of(cell: Sequence[str]) -> str:
@@ -126,15 +122,11 @@ def titles(cells: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:
 
 def duel(options: Options) -> int:
     """Times both trees until every cell is decided or the budget is spent; the exit status."""
-    folder = options.out
+    folder = Path(options.out).resolve()
     if (folder / "duel.json").exists():
-        raise BadInput(
-            "out", "a folder without a duel in it", str(folder), "Name another one, or delete it."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput("out", "a folder that can be written", str(error)) from None
+        do = "Name another one, or delete it."
+        raise BadInput("out", "a folder without a duel in it", str(folder), do)
+    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         sides = {
             side: stack.enter_context(checked_out(side, asked))
@@ -154,7 +146,7 @@ def duel(options: Options) -> int:
             "over": False,
         }
         try:
-            _run_pairs(options, sides, state, random.Random(seed))
+            _run_pairs(options, folder, sides, state, random.Random(seed))
         except BadInput:
             if not state["pairs"]:
                 # Nothing was timed: the same folder serves when the error is mended.
@@ -166,11 +158,15 @@ def duel(options: Options) -> int:
 
 
 def _run_pairs(
-    options: Options, sides: dict[str, Tree], state: dict[str, Any], order: random.Random
+    options: Options,
+    folder: Path,
+    sides: dict[str, Tree],
+    state: dict[str, Any],
+    order: random.Random,
 ) -> None:
     """Asks for a decision, runs the pairs that it wants, and again; marks the state as over."""
     started = time.monotonic()
-    while wanted := _decide(options.out, state)["wanted"]:
+    while wanted := _decide(folder, state)["wanted"]:
         batch = [want for want in wanted for _ in range(want["pairs"])]
         order.shuffle(batch)
         for want in batch:
@@ -178,29 +174,29 @@ def _run_pairs(
             if done and elapsed + elapsed / done > options.budget_s:
                 state["over"] = True
                 return
-            pair = _pair(options, sides, want["cell"], done, order)
-            state["pairs"].append({**pair, "round": want["round"]})
+            pair = _pair(options.cells[want["cell"]], folder, sides, done, order)
+            state["pairs"].append({"cell": want["cell"], **pair, "round": want["round"]})
             _tell(state, elapsed, options.budget_s)
-            write_json(options.out / "duel.json", state)
+            write_json(folder / "duel.json", state)
     state["over"] = True
 
 
 def _pair(
-    options: Options, sides: dict[str, Tree], cell: int, number: int, order: random.Random
+    cell: Sequence[str], folder: Path, sides: dict[str, Tree], number: int, order: random.Random
 ) -> dict[str, Any]:
     """One process of each side, both at a time, timing in turns."""
     names = list(sides)
     order.shuffle(names)
     # One thread unless asked: a step that waits for other cores measures who else is on them.
-    threads = threads_of(options.cells[cell])
+    threads = threads_of(cell)
     with Referee(order.randrange(2**32), one_core=threads == "1") as referee, ExitStack() as stack:
         running = {}
         for name in names:
-            folder = options.out / name
-            variables = {CACHE_VARIABLE: str(folder / "compiled"), **referee.environment}
+            own = folder / name
+            variables = {CACHE_VARIABLE: str(own / "compiled"), **referee.environment}
             # A tree from before there were threads to be set knows this alone.
             variables |= {"NPROC": threads} if threads.isdigit() else {}
-            side = process.Process(sides[name], options.cells[cell], folder, variables)
+            side = process.Process(sides[name], cell, own, variables)
             running[name] = stack.enter_context(side)
         until = time.monotonic() + CELL_TIMEOUT_S
         while left := sum(side.status() is None for side in running.values()):
@@ -209,9 +205,8 @@ def _pair(
             # One whose opponent has ended need not wait for it.
             if not referee.round(expected=left):
                 time.sleep(POLL_S)
-        pairs = options.out / "pairs"
-        found = {n: s.outcome(pairs / f"{number:04d}-{n}.json") for n, s in running.items()}
-        return {"cell": cell, **found}
+        pairs = folder / "pairs"
+        return {n: s.outcome(pairs / f"{number:04d}-{n}.json") for n, s in running.items()}
 
 
 def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
@@ -222,7 +217,7 @@ def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
     write_json(folder / "duel.json", state)
     done = sweep.reports("duel", str(folder))
     if done.returncode not in (0, 1):
-        raise OSError(f"no decision could be made ({one_line(done.stderr)})")
+        raise NoDecision(f"no decision could be made ({one_line(done.stderr)})")
     decision: dict[str, Any] = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     return decision
 

@@ -12,6 +12,7 @@ import pytest
 from bench.duel import cli
 from bench.duel.trees import checked_out
 from bench.errors import BadInput
+from bench.sweep import sweep
 from bench.sweep.record import write_json
 
 # Stands in for `python -m bench`: same arguments, same record, a planted time.
@@ -183,6 +184,20 @@ def test_a_disk_that_fills_up_ends_a_duel_with_one_sentence(
     said = capsys.readouterr().err
     assert said.startswith("error: the duel cannot go on: [Errno 28] No space left on device")
     assert said.count("\n") == 1
+
+
+def test_statistics_that_cannot_be_asked_end_a_duel_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = subprocess.CompletedProcess([], 2, "", "reports: no such\nfolder")
+    monkeypatch.setattr(sweep, "reports", lambda *_: answer)
+    with pytest.raises(cli.NoDecision):
+        cli._decide(tmp_path, {})
+    tree = plant(tmp_path / "a", 1.0)
+    assert run(tmp_path, tree, tree) == 2
+    assert capsys.readouterr().err == (
+        "error: the duel cannot go on: no decision could be made (reports: no such folder)\n"
+    )
 
 
 def test_a_duel_of_an_experiment_is_refused(
