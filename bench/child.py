@@ -55,10 +55,7 @@ def asked(
 ) -> tuple[list[Any], End]:
     """What ``python -m module``, which calls ``answer``, has answered when it ends.
 
-    Args: as of ``run``.
-
-    Raises:
-        BadInput: when it could not be started.
+    The arguments are those of ``run``. A BadInput where it could not be started.
     """
     lines: list[bytes] = []
     try:

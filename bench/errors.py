@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from core.errors import EtraceError, Refusal
 
@@ -22,6 +23,17 @@ class BadInput(Refusal):
         error.expected = error.came = error.do = ""
         ValueError.__init__(error, f"{what}: {' '.join(str(words).split())}")
         return error
+
+
+@contextlib.contextmanager
+def quoted(what: str) -> Iterator[None]:
+    """Makes what somebody else's code raises in the block a BadInput in its words."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput.quoting(what, error) from error
 
 
 class Skip(EtraceError):

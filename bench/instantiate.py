@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import bounds
 from bench.config import Config
-from bench.errors import BadInput, one_of, suggest
+from bench.errors import BadInput, one_of, quoted, suggest
 
 # Arguments that a cell passes to a group's target by itself.
 GIVEN = {
@@ -66,15 +66,11 @@ def check(group: str, node: Mapping[str, Any], base: type | None = None) -> None
     check_call(group, target, arguments, GIVEN.get(group, ()))
 
 
-def of_class(group: str, node: Mapping[str, Any], base: type) -> Any:
-    """The object of a node that somebody may have written, which has to be of a class."""
+def made(group: str, node: Mapping[str, Any], base: type | None = None) -> Any:
+    """The object of a node that somebody may have written; the base is as of ``check``."""
     check(group, node, base)
-    try:
+    with quoted(group):
         return instantiate(node)
-    except BadInput:
-        raise
-    except (TypeError, ValueError) as error:
-        raise BadInput.quoting(group, error) from error
 
 
 def check_call(

@@ -33,7 +33,7 @@ class StepResult(NamedTuple):
     # Fraction of the sequences whose label is the largest logit at each step, [T]; None where
     # numbers are asked for.
     correct: jax.Array | None
-    grad_norm: jax.Array  # of the summed gradient before clipping; 0 for an evaluation
+    grad_norm: jax.Array | float = 0.0  # of the gradient of an update, before clipping
 
 
 class Comparison(NamedTuple):
@@ -106,11 +106,10 @@ class ModelTrainee(abc.ABC):
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
         """Losses and accuracy of [T, N, I] without a gradient."""
         import brainstate
-        import jax.numpy as jnp
 
         brainstate.nn.init_all_states(self.model, batch_size=xs.shape[1])
         losses, correct = brainstate.transform.for_loop(lambda x: self._loss(self.model(x), ys), xs)
-        return StepResult(losses, correct, jnp.zeros(()))
+        return StepResult(losses, correct)
 
     def comparable(self, names: list[str], xs: Any) -> list[str]:
         """Those of the named weights whose gradient follows the core's definition exactly.

@@ -91,7 +91,6 @@ class BraintraceTrainee(ModelTrainee):
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         import braintrace
         import jax
-        import jax.numpy as jnp
 
         learner = self._learner(xs)
 
@@ -109,7 +108,7 @@ class BraintraceTrainee(ModelTrainee):
             return_value=True,
             chunk_size=self._chunk,
         )
-        return gradient, StepResult(losses, correct.reshape(losses.shape), jnp.zeros(()))
+        return gradient, StepResult(losses, correct.reshape(losses.shape))
 
     def comparable(self, names: list[str], xs: Any) -> list[str]:
         """Weights with a trace; of ES-D-RTRL not the biases, which it does not low-pass.

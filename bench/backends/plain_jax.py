@@ -143,7 +143,6 @@ class PlainJaxTrainee(ModelTrainee):
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         import jax
-        import jax.numpy as jnp
 
         mode, mask = self._config.batching.mode, self.task.mask
 
@@ -161,12 +160,10 @@ class PlainJaxTrainee(ModelTrainee):
         return {
             path: jax.tree.unflatten(jax.tree.structure(state.value), gradient[path[:-1]])
             for path, state in self.weights.items()
-        }, StepResult(losses, correct, jnp.zeros(()))
+        }, StepResult(losses, correct)
 
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        import jax.numpy as jnp
-
-        return StepResult(*self._run(self._params(), xs, ys), jnp.zeros(()))
+        return StepResult(*self._run(self._params(), xs, ys))
 
     def trace_bytes(self, xs: Any) -> dict[str, int]:
         return {}

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from bench import child, processes
 from bench.config import Config
 from bench.errors import Skip
-from bench.sweep.record import COMPILE_PHASES, malformed, merge, plain
+from bench.sweep.record import COMPILE_PHASES, merge, plain
 from core.errors import NotRepresentable
 
 
@@ -85,27 +85,13 @@ def measure(job: Mapping[str, Any], reporter: Reporter) -> tuple[list[str], list
     metrics = {name: instantiate(node) for name, node in job["config"].metric.items()}
     for name, metric in in_order(metrics).items():
         reporter.phase(name)
-        found = checked(metric.measure(run))
-        invalid += [found.pop("invalid")] if "invalid" in found else []
+        # Whether a record has room for it, the sweep says of each part.
+        found = dict(metric.measure(run))
+        invalid += filter(None, [found.pop("invalid", "")])
         notes += filter(None, [found.pop("note", "")])
         merge(run.parts, found)
         reporter.parts(found)
     return invalid, notes
-
-
-def checked(found: Any) -> dict[str, Any]:
-    """What a metric found, if it can be recorded.
-
-    Raises:
-        TypeError: when it cannot; a metric may be anybody's plug-in.
-    """
-    if not isinstance(found, Mapping):
-        raise TypeError(f"expected parts of a record by name; got {type(found).__name__}")
-    parts = {str(name): value for name, value in found.items()}
-    words = {name: str(parts.pop(name)) for name in ("invalid", "note") if parts.get(name)}
-    if why := malformed(plain(parts)):
-        raise TypeError(why)
-    return parts | words
 
 
 def failure(error: Exception, phase: str) -> tuple[str, str]:

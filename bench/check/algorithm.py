@@ -22,7 +22,7 @@ import core
 from bench.cell.gradients import cosine_and_error
 from bench.cell.program import compilations
 from bench.cell.trees import flat
-from bench.errors import BadInput
+from bench.errors import quoted
 from bench.instantiate import instantiate
 from bench.models.gru import GRU
 from core.algorithms.windowed import WindowedAlgorithm
@@ -276,10 +276,8 @@ def run(node: Mapping[str, Any], name: str) -> int:
     failed = 0
     with jax.enable_x64(True), brainstate.environ.context(precision=64):
         subject = Subject(node)
-        try:
+        with quoted("algo"):
             subject.build()
-        except (ValueError, TypeError, ImportError, AttributeError) as error:
-            raise BadInput.quoting("algo", error) from error
         for title, check in CHECKS:
             try:
                 verdict, words = "ok", check(subject)

@@ -17,7 +17,7 @@ import numpy as np
 import core
 from bench.cell.build import Rebuild, model_of, set_up
 from bench.cell.gradients import EXACT, cosine_and_error, float64_gradients
-from bench.errors import BadInput
+from bench.errors import quoted
 from bench.instantiate import task_of
 from bench.sweep.cell import Cell
 
@@ -32,11 +32,9 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
     name = cell.choices["model"]
     config = replace(cell.config, **{**EXACT, "algo": cell.config.algo}, batch_size=SAMPLES)
     set_up(config)
-    try:
+    with quoted("model"):
         task = task_of(config)
         model = model_of(config, task)
-    except (ValueError, TypeError, ImportError, AttributeError) as error:
-        raise BadInput.quoting("model", error) from error
     xs, ys = next(iter(task.batches(0)))
     weights = {
         path: jax.tree.map(np.array, state.value)

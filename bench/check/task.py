@@ -15,7 +15,7 @@ from bench import processes
 from bench.answers import CLASSES
 from bench.cell.build import build
 from bench.config import Config
-from bench.errors import BadInput
+from bench.errors import quoted
 from bench.instantiate import task_of
 from bench.metrics.base import Run
 from bench.metrics.learning import Learning
@@ -33,11 +33,9 @@ def run(cell: Cell) -> int:
     Returns 1 when a promise is broken or the GRU learned nothing, 0 otherwise.
     """
     config, name = cell.config, cell.choices["task"]
-    try:
+    with quoted("task"):
         task, again = task_of(config), task_of(config)
         batch, same = (next(iter(t.batches(0))) for t in (task, again))
-    except (ValueError, TypeError, ImportError, AttributeError, OSError) as error:
-        raise BadInput.quoting("task", error) from error
     broken = _broken(task, batch, config)
     if not all(map(np.array_equal, batch, same)):
         broken.append("the same epoch gives another batch the second time")

@@ -18,7 +18,7 @@ from bench.command.contest import Contest
 from bench.command.trial import Depth, refuse_bad_values, trial, values_given
 from bench.errors import BadInput
 from bench.instantiate import check as check_arguments
-from bench.instantiate import of_class
+from bench.instantiate import made
 from bench.launchers.base import Launcher
 from bench.sweep import jobs, sweep
 from bench.sweep.cell import Cell, checked, one_for_all, told_apart
@@ -250,7 +250,7 @@ def _composed(
     if name == "basic" and (idle := {*settings} - {"_target_"}):
         came, do = "the basic one, which has no settings", "Try hydra/launcher=processes."
         raise BadInput(f"hydra.launcher.{min(idle)}", "a launcher that has it", came, do)
-    launcher = None if name == "basic" else of_class("hydra.launcher", settings, Launcher)
+    launcher = None if name == "basic" else made("hydra.launcher", settings, Launcher)
     if launcher is None or launcher.here:
         sweep.refuse_missing_device(cells)
     return sweep.with_repeats(told_apart(cells)), launcher

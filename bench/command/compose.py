@@ -125,8 +125,7 @@ class Composer:
     def points(self, arguments: Sequence[str], multirun: bool) -> Iterator[Point]:
         """Every point that overrides ask for, in the order of the sweep; an experiment needs no -m.
 
-        Raises:
-            BadInput: on anything Hydra refuses, in one sentence.
+        What Hydra refuses is a BadInput.
         """
         try:
             yield from self._points(arguments, multirun)

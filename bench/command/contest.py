@@ -29,8 +29,7 @@ LEARNS = "learning"
 class Contest:
     """The cells of a sweep under ``tune=N``, which as composed are what competes: the ways.
 
-    Raises:
-        BadInput: for an axis that is tuned, a range that no way has, or no metric of learning.
+    A BadInput for an axis that is tuned, a range that no way has, or no metric of learning.
     """
 
     def __init__(self, cells: Sequence[Cell], tuning: Tuning, path: Path) -> None:

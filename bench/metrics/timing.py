@@ -13,6 +13,7 @@ from bench.cell.statistics import low_quantile, median_interval, narrow_enough, 
 from bench.cell.time_slices import TimeSlices
 from bench.metrics.base import Metric, Run
 from bench.sweep.record import merge
+from core.errors import Refusal
 
 BLOCK_STEPS = 3
 BLOCK_S = 0.1
@@ -40,6 +41,9 @@ class Timing(Metric):
     against: Literal["bptt"] | None = None
 
     def __post_init__(self) -> None:
+        if self.min_samples > self.max_samples:
+            expected, do = f"at most max_samples={self.max_samples}", "Set both."
+            raise Refusal(expected, self.min_samples, do, what="min_samples")
         self.least_s = min(self.least_s, self.budget_s)
 
     def measure(self, run: Run) -> dict[str, Any]:

@@ -156,17 +156,9 @@ def kind_of(row: Mapping[str, Any]) -> str:
 
 
 def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[str, Any]) -> Cell:
-    """A cell from a composed configuration.
+    """A cell from a composed configuration; a BadInput for the first value that cannot be used.
 
     The arguments of constructors that need jax are left to the trial of cells.
-
-    Args:
-        config: composed and resolved configuration.
-        choices: option chosen in each group.
-        defaults: of every setting.
-
-    Raises:
-        BadInput: on the first value that cannot be used.
     """
     config = {
         **config,
@@ -188,8 +180,8 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
             raise BadInput(group, "_target_: package.module.Name and its arguments", str(node))
     instantiate.check_call("", Config, config, defaults=defaults)
     for name, node in config["metric"].items():
-        instantiate.check(f"metric.{name}", node)
-    instantiate.of_class("backend", config["backend"], Backend)
+        instantiate.made(f"metric.{name}", node)
+    instantiate.made("backend", config["backend"], Backend)
     cell = Cell(Config.of(config), choices)
     _check_steps(cell.config, choices["task"])
     return cell

@@ -34,16 +34,13 @@ def default(experiment: str | None, overrides: list[str]) -> Path:
 
 
 class Folder:
-    """``DIR/cells/*.json`` and ``DIR/sweep.json``; it need not be there yet.
+    """``DIR/cells/*.json`` and ``DIR/sweep.json``; it need not be there, but a file is a BadInput.
 
     Attributes:
         path: DIR.
         cells: where the records are.
         anywhere: whether a cell is done once any machine has run it for such a folder; otherwise
             each machine has records of its own.
-
-    Raises:
-        BadInput: when a file has its name.
     """
 
     def __init__(self, path: Path, anywhere: bool = False) -> None:
@@ -55,11 +52,7 @@ class Folder:
 
     @classmethod
     def open(cls, path: Path, anywhere: bool = False) -> Folder:
-        """The folder at ``path``, made if missing.
-
-        Raises:
-            BadInput: when it cannot be made.
-        """
+        """The folder at ``path``, made if missing; a BadInput where it cannot be made."""
         folder = cls(path, anywhere)
         with folder.writing():
             folder.cells.mkdir(parents=True, exist_ok=True)
@@ -86,10 +79,8 @@ class Folder:
     def plan(self, about: Mapping[str, Any], cells: Iterable[Cell]) -> None:
         """Writes what this sweep is going to do, so that a cell without a record is still seen.
 
-        A cell that another machine has recorded is planned under the key of that record.
-
-        Raises:
-            BadInput: when it cannot be written.
+        A cell that another machine has recorded is planned under the key of that record. A
+        BadInput where it cannot be written.
         """
         planned = []
         for cell in cells:

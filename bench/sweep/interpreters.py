@@ -20,11 +20,7 @@ NEEDED = (
 
 
 def checked(value: object) -> str | None:
-    """What ``python=`` was given, as an absolute path.
-
-    Raises:
-        BadInput: when there is no such program.
-    """
+    """What ``python=`` was given, as an absolute path; a BadInput where there is none."""
     if value is None:
         return None
     found = shutil.which(os.path.expanduser(str(value)))

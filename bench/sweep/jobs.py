@@ -28,8 +28,7 @@ VISIBLE_WITHIN_S = 60.0
 def launch(launcher: Launcher, todo: list[Cell], folder: Folder, watcher: Watcher) -> list[str]:
     """Deals cells to a launcher's jobs and waits for their records.
 
-    Returns:
-        What went wrong with the jobs themselves, one line each.
+    Returns what went wrong with the jobs themselves, one line each.
     """
     if not todo:
         return []
@@ -84,11 +83,7 @@ def _watched(starting: Iterable[Job], folder: Folder, watcher: Watcher) -> list[
 
 
 def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
-    """Writes each job's cells to a file, in turn, so that long cells do not meet in one job.
-
-    Raises:
-        BadInput: when the folder cannot be written.
-    """
+    """Writes each job's cells to a file, in turn, so that long cells do not meet in one job."""
     dealt = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     place = folder.path.resolve() / "shares" / f"{time.time_ns()}-{os.getpid()}"
     paths = [place / f"{job}.json" for job in range(jobs)]

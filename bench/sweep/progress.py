@@ -36,11 +36,7 @@ def console() -> Console:
 
 
 class Watcher:
-    """Progress over the cells of a sweep; use as a context manager.
-
-    Args:
-        total: cells that will run.
-    """
+    """Progress over the ``total`` cells that a sweep will run; use as a context manager."""
 
     def __init__(self, total: int) -> None:
         self.console = console()

@@ -41,10 +41,9 @@ def _distinct(cells: list[Cell]) -> list[Cell]:
 
 
 def refuse_missing_device(cells: list[Cell]) -> None:
-    """Refuses a sweep none of whose cells has its device here.
+    """Refuses a sweep none of whose cells has its device here, with the reason.
 
-    Raises:
-        BadInput: with the reason; when some cells can run, the others become skipped rows instead.
+    Where some can run, the others become skipped rows instead.
     """
     reasons = [provenance.missing_device(cell.config.device.platform) for cell in cells]
     if all(reasons):
@@ -121,12 +120,8 @@ def in_turn(
 ) -> list[str]:
     """Runs cells one after the other, each in a process of its own; times the disturbed once more.
 
-    Args:
-        since: as of ``counts``.
-        wanted: asked before each cell whether to go on.
-
-    Returns:
-        One line for each record that could not be written.
+    ``since`` is as of ``counts``; ``wanted`` is asked before each cell whether to go on. Returns a
+    line for each record that could not be written.
     """
     problems: list[str] = []
     elsewhere: list[Cell] = []
