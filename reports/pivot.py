@@ -30,6 +30,7 @@ class Pivot(NamedTuple):
     # A row for the values of the settings down the side, a column for a metric and the values of
     # those along the top; each a median, with its interval where asked for, or words for none.
     cells: pd.DataFrame
+    best: pd.DataFrame  # which of them are the best of their rivals
     pooled: list[str]  # settings that differ inside of a cell, which is a median over them
     intervals: bool  # whether they are shown
 
@@ -72,11 +73,22 @@ def pivot(
     keys = [_texts(table[name]) for name in (*rows, *cols)]
     groups = table.assign(**numbers).groupby(keys, observed=True)
     cells = pd.concat({m: groups.apply(_cell, m, intervals) for m in values}, axis=1)
+    apart = WAYS if {*WAYS}.intersection(asked) else cols
+    best = _best(cells, [*rows, *cols], apart)
     if cols:
-        cells = cells.unstack(list(cols))
-    else:
-        cells.columns = pd.MultiIndex.from_product([values])
-    return Pivot(cells.astype(object).fillna(NOTHING), pooled, intervals)
+        cells, best = (long.unstack(list(cols)) for long in (cells, best))
+    return Pivot(cells.astype(object).fillna(NOTHING), best.eq(True), pooled, intervals)
+
+
+def _best(cells: pd.DataFrame, keys: Sequence[str], apart: Sequence[str]) -> pd.DataFrame:
+    """Which figures are the best of several that have all keys in common but those `apart`: ways,
+    where a key names one, else what stands along the top.
+    """
+    shown = cells.map(lambda c: float(short(c.centre)) if isinstance(c, Interval) else math.nan)
+    merit = shown * [{"high": 1, "low": -1}.get(describe(m).better, math.nan) for m in cells]
+    held = [cells.index.get_level_values(key) for key in keys if key not in apart]
+    rivals = merit.groupby(held or (lambda _: 0), observed=True)
+    return merit.eq(rivals.transform("max")) & rivals.transform("count").gt(1)
 
 
 def _texts(column: pd.Series) -> pd.Series:
@@ -113,7 +125,7 @@ def _flat(made: Pivot, named: Callable[[str], str]) -> Table:
     columns = made.cells.columns
     several = columns.get_level_values(0).nunique() > 1
     heads = [" ".join([" · ".join(key), named(metric) if several or not key else ""]).strip()
-             for metric, *key in columns]  # fmt: skip
+             for metric, *key in columns.to_frame().to_numpy()]  # fmt: skip
     keys = made.cells.index.to_frame().astype(str).to_dict("list")
     data = {name: [*map(Cell, texts)] for name, texts in keys.items()} | {
         head: [Cell(_text(cell), value=cell if isinstance(cell, Interval) else Interval(math.nan))
@@ -121,16 +133,6 @@ def _flat(made: Pivot, named: Callable[[str], str]) -> Table:
         for i, head in enumerate(heads)
     }  # fmt: skip
     return Table("", "", pd.DataFrame(data, dtype=object))
-
-
-def to_csv(made: Pivot) -> str:
-    """Plain numbers, with the ends of intervals beside them where they are asked for."""
-    return _flat(made, str).csv()
-
-
-def to_markdown(made: Pivot) -> str:
-    """A GitHub table; pipes in names are escaped."""
-    return _flat(made, heading).markdown() + "\n"
 
 
 def to_latex(made: Pivot) -> str:
@@ -141,10 +143,9 @@ def to_latex(made: Pivot) -> str:
     names = [describe(name).title for name in texts.index.names]
     ends = " with 95 % intervals (from three processes; of two both)" if made.intervals else ""
     caption = f"Median {', '.join(m.title for m in metrics)}{ends} by {', '.join(names)}."
-    if texts.columns.nlevels == 1:
-        texts.columns = texts.columns.get_level_values(0)
     style = texts.rename_axis(index=names, columns=[None] * texts.columns.nlevels).style
-    style.format(escape="latex").apply(lambda _: _bold(made.cells).to_numpy(), axis=None)
+    marks = np.where(made.best, "textbf:--rwrap;", "")
+    style.format(escape="latex").apply(lambda _: marks, axis=None)
     for axis in (0, 1):
         style.format_index(escape="latex", axis=axis)
     style.format_index_names(escape="latex", axis=0)
@@ -160,26 +161,8 @@ def to_latex(made: Pivot) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _bold(cells: pd.DataFrame) -> pd.DataFrame:
-    """How the best figures are marked, where there are several to choose: the best of the ways that
-    have all else in common; of each row where no way is named.
-    """
-    named = {*cells.index.names, *cells.columns.names}
-    apart = WAYS if named.intersection(WAYS) else cells.columns.names[1:]
-
-    def shared(keys: pd.MultiIndex) -> list[tuple[str, ...]]:
-        held = [i for i, name in enumerate(keys.names) if name not in apart]
-        return [tuple(key[i] for i in held) for key in keys.to_frame().to_numpy()]
-
-    sign = {"high": 1.0, "low": -1.0, "": math.nan}
-    signs = [sign[describe(metric).better] for metric in cells.columns.get_level_values(0)]
-    shown = cells.map(lambda c: float(short(c.centre)) if isinstance(c, Interval) else math.nan)
-    merit = pd.Series((shown.to_numpy(float) * signs).ravel())
-    groups = [repr((row, col)) for row in shared(cells.index) for col in shared(cells.columns)]
-    rivals = merit.groupby(groups)
-    best = merit.eq(rivals.transform("max")) & rivals.transform("count").gt(1)
-    marks = np.where(best.to_numpy().reshape(cells.shape), "textbf:--rwrap;", "")
-    return pd.DataFrame(marks, cells.index, cells.columns)
-
-
-FORMATS = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv}
+FORMATS: dict[str, Callable[[Pivot], str]] = {
+    "markdown": lambda made: _flat(made, heading).markdown() + "\n",
+    "latex": to_latex,
+    "csv": lambda made: _flat(made, str).csv(),  # the ends of intervals in columns of their own
+}

@@ -12,7 +12,7 @@ from synthetic_records import grid, record, write_sweep
 import reports
 from reports.cli import main
 from reports.errors import InputError
-from reports.pivot import pivot, to_csv, to_latex, to_markdown
+from reports.pivot import FORMATS, pivot
 from reports.records.columns import CONTRACT, describe
 from reports.records.table import frame, one_thread, read_parquet, write
 from reports.text import short
@@ -123,14 +123,14 @@ def test_pivot_of_an_unknown_column_suggests_close_ones(table: pd.DataFrame) -> 
 def test_pivot_over_several_keys_in_every_format() -> None:
     rows = frame(grid(algo=["bptt", "d_rtrl"], n_hidden=[64, 128], batching=["manual", "vmap"]))
     made = pivot(rows, ["n_hidden", "batching"], ["algo"], ["step_time_ms"])
-    lines = to_markdown(made).splitlines()
+    lines = FORMATS["markdown"](made).splitlines()
     assert lines[:2] == ["| n_hidden | batching | bptt | d_rtrl |", "| --- | --- | ---: | ---: |"]
     assert [line.split(" | ")[:2] for line in lines[2:]] == [
         ["| 64", "manual"], ["| 64", "vmap"], ["| 128", "manual"], ["| 128", "vmap"],
     ]  # fmt: skip
-    assert to_csv(made).splitlines()[0] == "n_hidden,batching,bptt,d_rtrl"
+    assert FORMATS["csv"](made).splitlines()[0] == "n_hidden,batching,bptt,d_rtrl"
     across = pivot(rows, ["n_hidden"], ["algo", "batching"], ["step_time_ms"])
-    assert to_markdown(across).startswith("| n_hidden | bptt · manual | bptt · vmap |")
+    assert FORMATS["markdown"](across).startswith("| n_hidden | bptt · manual | bptt · vmap |")
 
 
 def test_a_row_stays_where_a_column_does_not_apply_or_nothing_was_measured() -> None:
@@ -139,11 +139,11 @@ def test_a_row_stays_where_a_column_does_not_apply_or_nothing_was_measured() -> 
                record("d_rtrl", algo_config={"window": 9}, status="oom")]),
         ["algo", "cfg.algo.window"], ["n_hidden"], ["loss_final"],
     )  # fmt: skip
-    lines = to_markdown(made).splitlines()[2:]
+    lines = FORMATS["markdown"](made).splitlines()[2:]
     assert lines[0].startswith("| bptt | – | 0.")
     assert lines[1].startswith("| d_rtrl | 4 | 0.")
     assert lines[2] == "| d_rtrl | 9 | oom |"
-    assert to_csv(made).splitlines()[3] == "d_rtrl,9,"
+    assert FORMATS["csv"](made).splitlines()[3] == "d_rtrl,9,"
 
 
 def test_without_columns_a_table_has_one_a_metric(
@@ -162,7 +162,7 @@ def test_close_values_are_rows_of_their_own_with_the_digits_they_need() -> None:
     decays = (0.9991, 0.9994, 0.5)
     rows = frame([record("es_d_rtrl", algo_config={"decay_or_rank": d}) for d in decays])
     made = pivot(rows, ["cfg.algo.decay_or_rank"], ["algo"], ["loss_final"])
-    assert [line.split(" | ")[0] for line in to_markdown(made).splitlines()[2:]] == [
+    assert [line.split(" | ")[0] for line in FORMATS["markdown"](made).splitlines()[2:]] == [
         "| 0.5", "| 0.9991", "| 0.9994",
     ]  # fmt: skip
 
@@ -170,13 +170,13 @@ def test_close_values_are_rows_of_their_own_with_the_digits_they_need() -> None:
 def test_several_metrics_with_intervals() -> None:
     rows = frame(grid(algo=["bptt", "d_rtrl"], repeat=range(3)))
     made = pivot(rows, ["n_hidden"], ["algo"], ["step_time_ms", "loss_final"], intervals=True)
-    head, _, line = to_markdown(made).splitlines()
+    head, _, line = FORMATS["markdown"](made).splitlines()
     assert head == ("| n_hidden | bptt step time (ms) | d_rtrl step time (ms) | bptt final loss | "
                     "d_rtrl final loss |")  # fmt: skip
     cells = line.strip("| ").split(" | ")[1:]
     assert [cell.count("[") for cell in cells] == [1, 1, 0, 0]  # one seed has no interval
     assert made.cells.loc["64", ("step_time_ms", "bptt")].kind == "95 %"
-    head = to_csv(made).splitlines()[0].split(",")
+    head = FORMATS["csv"](made).splitlines()[0].split(",")
     assert head[1:4] == ["bptt step_time_ms", "bptt step_time_ms_lo", "bptt step_time_ms_hi"]
     mixed = frame(grid(algo=["bptt"], n_steps=[8, 16]))
     with pytest.raises(InputError, match=r"different n_steps inside of one\. Add --rows"):
@@ -213,12 +213,12 @@ def test_bold_is_the_best_way_whichever_side_the_ways_are_on() -> None:
     rows = frame([record(algo, n_hidden=h, metrics={"step_time_ms": t})
                   for h, algo, t in [(64, "bptt", 2.0), (64, "d_rtrl", 3.0),
                                      (128, "bptt", 5.0), (128, "d_rtrl", 4.0)]])  # fmt: skip
-    down, along = (to_latex(pivot(rows, *sides, ["step_time_ms"])).splitlines()
+    down, along = (FORMATS["latex"](pivot(rows, *sides, ["step_time_ms"])).splitlines()
                    for sides in ((["algo"], ["n_hidden"]), (["n_hidden"], ["algo"])))  # fmt: skip
     assert r"BPTT & \textbf{2} & 5 \\" in down
     assert r"D-RTRL & 3 & \textbf{4} \\" in down
     assert r"64 & \textbf{2} & 3 \\" in along
-    sizes = to_latex(pivot(rows[rows["algo"].eq("bptt")], ["n_layers"], ["n_hidden"],
+    sizes = FORMATS["latex"](pivot(rows[rows["algo"].eq("bptt")], ["n_layers"], ["n_hidden"],
                            ["step_time_ms"]))  # fmt: skip
     assert r"1 & \textbf{2} & 5 \\" in sizes
 
@@ -228,7 +228,7 @@ def test_latex_as_a_paper_wants_it() -> None:
                   for h, algo, t, a in [(64, "bptt", 2.0, 0.9), (64, "d_rtrl", 3.0, 0.95),
                                         (128, "bptt", 4.0, 0.9), (128, "my_way", 4.0, 0.8)]
                   ])  # fmt: skip
-    latex = to_latex(pivot(rows, ["n_hidden"], ["algo"], ["step_time_ms", "accuracy"]))
+    latex = FORMATS["latex"](pivot(rows, ["n_hidden"], ["algo"], ["step_time_ms", "accuracy"]))
     lines = latex.splitlines()
     assert r"\begin{tabular}{lrrrrrr}" in lines
     assert r"\label{tab:step-time-ms-accuracy}" in lines
@@ -237,7 +237,7 @@ def test_latex_as_a_paper_wants_it() -> None:
     assert r"64 & \textbf{2} & 3 & – & 0.9 & \textbf{0.95} & – \\" in lines
     assert r"128 & \textbf{4} & – & \textbf{4} & \textbf{0.9} & – & 0.8 \\" in lines
     assert latex.count(r"\begin") == latex.count(r"\end") == 2
-    alone = to_latex(pivot(rows, ["n_hidden", "algo"], [], ["step_time_ms"])).splitlines()
+    alone = FORMATS["latex"](pivot(rows, ["n_hidden", "algo"], [], ["step_time_ms"])).splitlines()
     assert r"width & algorithm & step time (ms) \\" in alone
     assert r"64 & D-RTRL & 3 \\" in alone
 
