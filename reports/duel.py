@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from reports.tables import table
+from reports.tables import Cell, tabulate
 
 ALPHA = 0.05
 LOOKS = 4
@@ -200,10 +200,11 @@ def as_markdown(decision: dict[str, Any], state: dict[str, Any]) -> str:
     sides = [f"{s} `{state[s]['asked']}` ({(state[s]['commit'] or 'no commit')[:10]}"
              f"{', changed' if state[s]['dirty'] else ''})" for s in ("base", "head")]  # fmt: skip
     shared = f"; all cells with `{state['shared']}`" if state["shared"] else ""
-    rows = [[f"`{c['name']}`", f"**{c['verdict']}**", _effect(c)] for c in decision["cells"]]
+    rows = [{"cell": f"`{c['name']}`", "verdict": Cell(c["verdict"], mark="start"),
+             "head against base": _effect(c)} for c in decision["cells"]]  # fmt: skip
     return (f"### Timing: {_sentence(decision)}\n\n"
             f"{sides[1]} against {sides[0]}, {state['column']}{shared}.\n\n"
-            f"{table(['cell', 'verdict', 'head against base'], rows)}\n")  # fmt: skip
+            f"{tabulate('', '', rows).markdown()}\n")  # fmt: skip
 
 
 def _effect(cell: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from reports.errors import InputError
 from reports.records.columns import BOUNDS, NAMES, SEEDED, WAYS, describe, heading
 from reports.records.settings import labels, varying_within, whole
 from reports.stats import Interval, interval
-from reports.tables import Cell, Table
+from reports.tables import Cell, Table, shown
 from reports.text import short
 
 NOTHING = "–"
@@ -113,11 +113,8 @@ def _cell(group: pd.DataFrame, metric: str, intervals: bool) -> Interval | str:
     return found
 
 
-def _text(cell: Interval | str) -> str:
-    if isinstance(cell, str):
-        return cell
-    ends = f" [{short(cell.low)}, {short(cell.high)}]" if cell.kind else ""
-    return short(cell.centre) + ends
+def _told(cell: Interval | str) -> Cell:
+    return shown(cell) if isinstance(cell, Interval) else Cell(cell, value=Interval(math.nan))
 
 
 def _flat(made: Pivot, named: Callable[[str], str]) -> Table:
@@ -128,8 +125,7 @@ def _flat(made: Pivot, named: Callable[[str], str]) -> Table:
              for metric, *key in columns.to_frame().to_numpy()]  # fmt: skip
     keys = made.cells.index.to_frame().astype(str).to_dict("list")
     data = {name: [*map(Cell, texts)] for name, texts in keys.items()} | {
-        head: [Cell(_text(cell), value=cell if isinstance(cell, Interval) else Interval(math.nan))
-               for cell in made.cells.iloc[:, i]]
+        head: [*map(_told, made.cells.iloc[:, i])]
         for i, head in enumerate(heads)
     }  # fmt: skip
     return Table("", "", pd.DataFrame(data, dtype=object))
@@ -138,7 +134,7 @@ def _flat(made: Pivot, named: Callable[[str], str]) -> Table:
 def to_latex(made: Pivot) -> str:
     r"""A booktabs table: units in its heads, the best way in bold, a caption, a label."""
     metrics = [describe(v) for v in made.cells.columns.get_level_values(0).unique()]
-    texts, n = made.cells.map(_text), made.cells.index.nlevels
+    texts, n = made.cells.map(_told), made.cells.index.nlevels
     texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
     names = [describe(name).title for name in texts.index.names]
     ends = " with 95 % intervals (from three processes; of two both)" if made.intervals else ""

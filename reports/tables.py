@@ -9,15 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from reports.stats import OWN, RANGE, Interval
+from reports.stats import OWN, STUDENT, Interval
 from reports.text import escape_markdown, plural, short
-
-
-def figure(value: Interval | None) -> str:
-    """ "3.1 (3.0 to 3.2)"; of two values both; of one process that alone. None is a dash."""
-    if value is None or value.kind == OWN:
-        return short(value and value.centre)
-    return between(value)
 
 
 def between(value: Interval) -> str:
@@ -27,14 +20,12 @@ def between(value: Interval) -> str:
     return f"{short(value.centre)} ({ends[0]} to {ends[1]})" if known else short(value.centre)
 
 
-def kind(value: Interval | None, n: int, of: str, more: str = "") -> str:
+def kind(value: Interval, n: int, of: str, more: str = "") -> str:
     """What the interval of a figure is, in words."""
     count = plural(n, of, more)
-    if value is None or value.low != value.low:
-        return count if value else ""
     if value.kind == OWN:
         return f"{count}; {short(value.low)} to {short(value.high)} within it (95 %)"
-    return f"{count}, {RANGE if value.kind == RANGE else '95 % interval'}"
+    return f"{count}, {value.kind}{' interval' * (value.kind == STUDENT)}" if value.kind else count
 
 
 def change(ratio: Interval) -> str:
@@ -113,8 +104,15 @@ class Table:
         return pd.DataFrame(data).to_csv(index=False)
 
     def markdown(self) -> Markup:
-        """A GitHub table."""
-        return Markup(table([*self.cells], self.cells.to_numpy().tolist(), self.numeric))
+        """A GitHub table, its cells escaped, what is marked as the start in bold."""
+
+        def text(cell: Cell) -> str:
+            return f"**{escape_markdown(cell)}**" if cell.mark == "start" else escape_markdown(cell)
+
+        rule = ["---:" if number else "---" for number in self.numeric]
+        rows = [map(text, row) for row in self.cells.to_numpy()]
+        lines = [map(escape_markdown, self.cells), rule, *rows]
+        return Markup("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def tabulate(
@@ -125,15 +123,3 @@ def tabulate(
                           for row in rows], dtype=object)  # fmt: skip
     empty = [head for head in cells.columns[1:] if cells[head].isin(["", "–"]).all()]
     return Table(name, title, cells.drop(columns=empty), notes)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[bool] = ()) -> str:
-    """A table in Markdown, its cells escaped, what is marked as the start in bold."""
-
-    def text(cell: str) -> str:
-        bold = "**" * (getattr(cell, "mark", "") == "start")
-        return bold + escape_markdown(cell) + bold
-
-    rule = ["---:" if number else "---" for number in right or [False] * len(head)]
-    lines = [map(escape_markdown, head), rule, *(map(text, row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

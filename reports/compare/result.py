@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+import pandas as pd
+
 from reports.records.columns import heading
-from reports.text import one_blank_line, plural, short, templates
+from reports.stats import Interval
+from reports.tables import Cell, Table, shown
+from reports.text import one_blank_line, plural, templates
 
 # "changed" is an alarm too: a seeded loss that moves either way means that the mathematics did.
 # So is "lost": a gate whose number is gone would pass whatever happened.
@@ -16,7 +21,6 @@ Verdict = Literal["worse", "changed", "lost", "better", "cannot tell", "same"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 ALARMS = VERDICTS[:3]
 MOST = 30  # lines of each kind in a text; JSON has all
-_HEAD = ["cell", "metric", "base", "head", "change", "95 % interval", "could have seen", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -83,25 +87,16 @@ class Comparison:
     @property
     def headline(self) -> str:
         """The whole result in a sentence."""
-        exact = sum(line.gate == "exact" for line in self.alarms)
-        in_time = f" ({exact} exact, {len(self.alarms) - exact} in time)"
-        said = [plural(len(self.alarms), "regression") + in_time if self.alarms else "",
-                plural(len(self.failing), "newly failing cell") if self.failing else "",
-                plural(len(self.missing), "missing cell") if self.missing else ""]  # fmt: skip
+        bad = {"regression": self.alarms, "newly failing cell": self.failing,
+               "missing cell": self.missing}  # fmt: skip
+        said = [plural(len(some), what) for what, some in bad.items() if some] or ["No regression"]
+        if self.alarms:
+            exact = sum(line.gate == "exact" for line in self.alarms)
+            said[0] += f" ({exact} exact, {len(self.alarms) - exact} in time)"
         counts = [f"{len(self.groups[v])} {v}" for v in ("same", "better", "cannot tell")
                   if v in self.groups]  # fmt: skip
-        return (f"{', '.join(filter(None, said)) or 'No regression'}. Of {len(self.lines)} "
-                f"comparisons: {', '.join(counts) or 'none else'}.")  # fmt: skip
-
-
-def text(found: Comparison) -> str:
-    """For a terminal."""
-    return _rendered(found, "text", "compare.txt.j2") + "\n"
-
-
-def markdown(found: Comparison) -> str:
-    """For a pull request: alarms in the open, the rest folded."""
-    return one_blank_line(_rendered(found, "markdown", "compare.md.j2"))
+        return (f"{', '.join(said)}. Of {len(self.lines)} comparisons: "
+                f"{', '.join(counts) or 'none else'}.")  # fmt: skip
 
 
 def to_json(found: Comparison) -> str:
@@ -112,24 +107,35 @@ def to_json(found: Comparison) -> str:
     return json.dumps(data, indent=1) + "\n"
 
 
-FORMATS = {"text": text, "markdown": markdown, "json": to_json}
-
-
 def _rendered(found: Comparison, kind: str, name: str) -> str:
+    def table(lines: list[Line]) -> str:
+        return Table("", "", pd.DataFrame(map(_row, lines), dtype=object)).markdown()
+
     template = templates("reports.compare", kind).get_template(name)
-    return template.render(c=found, head=_HEAD, cells_of=_cells, most=MOST)
+    return template.render(c=found, row=_row, table=table, most=MOST)
 
 
-def _cells(line: Line) -> list[str]:
-    """A line under `_HEAD`; an en dash for what it has not."""
-    between = line.low is not None and line.high is not None
-    return [
-        line.cell,
-        heading(line.metric),
-        short(line.base),
-        short(line.head),
-        "–" if line.change is None else f"{line.change:+.2%}",
-        f"[{line.low:+.1%}, {line.high:+.1%}]" if between else "–",
-        "–" if line.detectable is None else f"{line.detectable:.0%}",
-        line.verdict + (f": {line.note}" if line.note else ""),
-    ]
+def _row(line: Line) -> dict[str, Cell]:
+    """A line as it stands in a table; an en dash for what it has not."""
+
+    def number(form: str, *values: float | None) -> Cell:
+        return Cell("–" if None in values else form.format(*values), value=Interval(math.nan))
+
+    return {
+        "cell": Cell(line.cell),
+        "metric": Cell(heading(line.metric)),
+        "base": shown(line.base),
+        "head": shown(line.head),
+        "change": number("{:+.2%}", line.change),
+        "95 % interval": number("[{:+.1%}, {:+.1%}]", line.low, line.high),
+        "could have seen": number("{:.0%}", line.detectable),
+        "verdict": Cell(line.verdict + (f": {line.note}" if line.note else "")),
+    }
+
+
+# For a terminal, for a pull request (alarms in the open, the rest folded), and for programs.
+FORMATS: dict[str, Callable[[Comparison], str]] = {
+    "text": lambda found: _rendered(found, "text", "compare.txt.j2") + "\n",
+    "markdown": lambda found: one_blank_line(_rendered(found, "markdown", "compare.md.j2")),
+    "json": to_json,
+}

@@ -20,7 +20,7 @@ from reports.page import tables
 from reports.plots.base import Plot
 from reports.records.columns import heading
 from reports.study import Study
-from reports.tables import between, change, figure, listed, probability
+from reports.tables import between, change, listed, probability, shown
 from reports.text import one_blank_line, plural, templates
 
 MOST_GROUPS = 3  # with a table of ways each; the others are in the table of settings
@@ -138,7 +138,7 @@ def answer(facts: Facts, contests: Sequence[Match] = ()) -> str:
 @cache
 def _environment(of: str) -> Environment:
     made = templates("reports.page", of)
-    made.filters |= {"figure": figure, "change": change, "p": probability, "between": between,
+    made.filters |= {"figure": shown, "change": change, "p": probability, "between": between,
                      "listed": listed}  # fmt: skip
     glossary = [line.split(": ", 1) for line in _asset("glossary.txt").splitlines()]
     made.globals |= {"plural": plural, "cost": cost, "glossary": glossary}

@@ -24,7 +24,7 @@ from reports.plots.base import Plot
 from reports.records.table import read_parquet
 from reports.stats import Interval
 from reports.study import Study
-from reports.tables import change, figure, kind, listed
+from reports.tables import change, kind, listed, shown
 
 EVIL = '$x$ "><img src=x onerror=alert(1)></script><script>window.injected=1</script>{{7*7}}'
 
@@ -380,10 +380,10 @@ def test_no_words_of_the_house_are_left(page: str) -> None:
 
 
 def test_figures_have_the_interval_that_they_have() -> None:
-    assert figure(None) == "–"
-    assert figure(Interval(3.14159, 3.0, 3.2, "95 %")) == "3.14 (3 to 3.2)"
-    assert figure(Interval(3.1, 3.0, 3.2, "within one process")) == "3.1"
-    assert figure(Interval(1.0, 1.0, 1.0, "95 %")) == "1"
+    assert shown(None) == "–"
+    assert shown(Interval(3.14159, 3.0, 3.2, "95 %")) == "3.14 (3 to 3.2)"
+    assert shown(Interval(3.1, 3.0, 3.2, "within one process")) == "3.1"
+    assert shown(Interval(1.0, 1.0, 1.0, "95 %")) == "1"
     assert kind(Interval(3.1, 3.0, 3.2, "within one process"), 1, "process") == (
         "1 process; 3 to 3.2 within it (95 %)")  # fmt: skip
     two = kind(Interval(3.1, 3.0, 3.2, "min to max"), 2, "process", "processes")
