@@ -64,14 +64,10 @@ def labels(values: Iterable[Any]) -> dict[str, str]:
 
 def option_names(columns: Sequence[str]) -> Mapping[str, str]:
     """Column -> as much of the end of its path as no other of the columns shares."""
-    names = {}
-    for column in columns:
-        parts = column.split(".")
-        for n in range(1, len(parts) + 1):
-            names[column] = ".".join(parts[-n:])
-            if not any(c != column and f".{c}".endswith(f".{names[column]}") for c in columns):
-                break
-    return names
+    parts = [f".{column}".split(".") for column in columns]
+    ends = [[".".join(some[-n:]) for n in range(1, len(some) + 1)] for some in parts]
+    return {column: next(end for end in own if sum(end in other for other in ends) == 1).strip(".")
+            for column, own in zip(columns, ends, strict=True)}  # fmt: skip
 
 
 def variants(table: pd.DataFrame, extras: Iterable[str]) -> list[str]:

@@ -48,8 +48,6 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
                 told = ", ".join(f"{name} {version}" for name, version in sorted(told.items()))
             if told not in (None, ""):
                 row[f"env.{fact}"] = str(told)
-        if (contended := recorded_contention(record)) is not None:
-            row["contended"] = contended
         rows.append(row)
     table = pd.DataFrame(rows, dtype=object)  # pandas would make floats of large whole numbers
     table = table.reindex(columns=_ordered(table.columns))
@@ -59,9 +57,8 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
 
 def recorded_contention(record: Record) -> float | None:
     """Whether its process noticed that others took part of the machine; None if nobody looked."""
-    parts = (record, record["row"], record["metrics"], record["provenance"])
-    told = [part.get("contended") for part in parts]
-    return next((float(t) for t in told if isinstance(t, int | float) and t == t), None)
+    told: float | None = record["metrics"].get("contended")
+    return told
 
 
 def one_thread(table: pd.DataFrame) -> pd.Series:
@@ -123,16 +120,12 @@ def read_parquet(file: Path) -> pd.DataFrame:
 
 def _ordered(columns: Iterable[str]) -> list[str]:
     """Contract first (also what no record has), intervals beside their metric, settings last."""
-    documented = [*CONTRACT, *(c.name for c in METRICS)]
     settings = sorted(c for c in columns if c.startswith(("cfg.", "env.")))
-    names = [*dict.fromkeys([*documented, *(c for c in columns if c not in settings)])]
-
-    def place(name: str) -> int:
-        metric = name.removesuffix("_lo").removesuffix("_hi")
-        return names.index(metric if metric in names and name not in documented else name)
-
-    order = sorted(names, key=lambda name: (place(name), len(name), name.endswith("_hi")))
-    return [*order, *settings]
+    documented = [*CONTRACT, *(c.name for c in METRICS)]
+    names = dict.fromkeys([*documented, *(c for c in columns if c not in settings)])
+    ends = {name: [e for e in (f"{name}_lo", f"{name}_hi") if e in names] for name in names}
+    inner = {end for some in ends.values() for end in some}
+    return [*(c for n in names if n not in inner for c in (n, *ends[n])), *settings]
 
 
 def _typed(name: str, values: pd.Series) -> pd.Series:
