@@ -106,7 +106,7 @@ def duel(chosen: Namespace) -> int:
     """
     from reports.duel import as_markdown, as_text, decide
     from reports.output import tell
-    from reports.records.read import read_json
+    from reports.records.read import Unusable, read_json
 
     file: Path = chosen.folder / "duel.json"
     try:
@@ -114,10 +114,9 @@ def duel(chosen: Namespace) -> int:
         decision = decide(state)
         verdict = {"json": json.dumps(decision, indent=1), "txt": as_text(decision),
                    "md": as_markdown(decision, state)}  # fmt: skip
-    except (FileNotFoundError, LookupError, TypeError, AttributeError, ValueError) as why:
-        absent = isinstance(why, FileNotFoundError)
-        raise InputError("a folder with the duel.json of a duel",
-                         f"{file}, which {'is not there' if absent else f'is none ({why!r})'}",
+    except (Unusable, LookupError, TypeError, AttributeError, ValueError) as why:
+        told = why if isinstance(why, Unusable) else f"which is none ({why!r})"
+        raise InputError("a folder with the duel.json of a duel", f"{file}, {told}",
                          "`python -m bench.duel base=main` makes one.") from None  # fmt: skip
     for ending, words in verdict.items():
         tell(words, chosen.folder / f"verdict.{ending}")

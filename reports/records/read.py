@@ -24,6 +24,7 @@ SCHEMA = 1
 STATUSES = ("ok", "skipped", "oom", "timeout", "crashed", "invalid")
 Record = dict[str, Any]
 
+INDEX = "sweep.json"
 MOST_RECORD_MIB = 64
 MOST_INDEX_MIB = 512
 DEEPEST = 32  # levels of nesting; a real record has six
@@ -59,7 +60,7 @@ class Sweeps:
     plots: tuple[str, ...] = ()
 
 
-class Unusable(ReportError, ValueError):
+class Unusable(ReportError):
     """A file from a sweep's folder that cannot be used; the text says why."""
 
 
@@ -72,22 +73,19 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
     paths = tuple(dict.fromkeys(Path(f) for f in folders))
     records: list[Record] = []
     corrupt: list[tuple[Path, str]] = []
-    indices: list[tuple[Path, dict[str, Any]]] = []
+    indices: list[tuple[str, dict[str, Any]]] = []
     for folder in paths:
-        for file in _cell_files(folder):
+        for file in _files(folder):
             try:
-                record, without = _record(read_json(file, MOST_RECORD_MIB))
-                records.append(record)
-                corrupt += [(file, why) for why in without]
+                if file.name == INDEX:
+                    found = _expect(read_json(file, MOST_INDEX_MIB), "the file", dict)
+                    indices.append((str(folder), _shaped(found, "", _INDEX)))
+                else:
+                    record, without = _record(read_json(file, MOST_RECORD_MIB))
+                    records.append(record)
+                    corrupt += [(file, why) for why in without]
             except Unusable as why:
                 corrupt.append((file, str(why)))
-        try:
-            index = _expect(read_json(folder / "sweep.json", MOST_INDEX_MIB), "the file", dict)
-            indices.append((folder, _shaped(index, "", _INDEX)))
-        except FileNotFoundError:
-            pass  # the records are the truth
-        except Unusable as why:
-            corrupt.append((folder / "sweep.json", str(why)))
     if not records:
         raise InputError(
             f"at least one record in {', '.join(f'{p}/cells' for p in paths)}",
@@ -108,7 +106,7 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
         folders=paths,
         records=[r for r in records if newest[r["key"]] is r],
         corrupt=corrupt,
-        missing=[{**cell["row"], "key": cell["key"], "folder": str(folder)}
+        missing=[{**cell["row"], "key": cell["key"], "folder": folder}
                  for folder, index in indices for cell in index["planned"]
                  if cell["key"] not in newest],
         questions={i["experiment"]: i["question"] for _, i in indices if i["question"]},
@@ -127,28 +125,28 @@ def read_json(file: Path, most_mib: int) -> Any:
         if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for its other end
             raise Unusable("not a regular file")
         if found.st_size > most_mib * 2**20:
-            raise Unusable(
-                f"{found.st_size / 2**20:,.0f} MiB, more than the {most_mib} MiB it may have"
-            )
+            size = f"{found.st_size / 2**20:,.0f} MiB"
+            raise Unusable(f"{size}, more than the {most_mib} MiB it may have")
         text = file.read_bytes().decode()
         value = json.loads(text, parse_int=_whole)
         if _depth(value) > DEEPEST:
             raise RecursionError
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
-    except (FileNotFoundError, Unusable):
-        raise
-    except OSError as error:
-        raise Unusable(f"not readable: {error.strerror}") from None
-    except RecursionError:
-        raise Unusable(f"nested more than {DEEPEST} levels deep") from None
-    except UnicodeDecodeError as error:
-        raise Unusable(f"not UTF-8: {error.reason} at byte {error.start}") from None
-    except UnicodeEncodeError:
-        raise Unusable("text with half of a surrogate pair, which no file can hold") from None
-    except ValueError as error:
-        raise Unusable(f"not readable as JSON: {error}") from None
+    except tuple(_FAULTS) as error:
+        words = next(words for kind, words in _FAULTS.items() if isinstance(error, kind))
+        raise Unusable(words.format(error)) from None
     return value
+
+
+# The first that an error is.
+_FAULTS = {
+    OSError: "not readable: {0.strerror}",
+    RecursionError: f"nested more than {DEEPEST} levels deep",
+    UnicodeDecodeError: "not UTF-8: {0.reason} at byte {0.start}",
+    UnicodeEncodeError: "text with half of a surrogate pair, which no file can hold",
+    ValueError: "not readable as JSON: {0}",
+}
 
 
 def _whole(digits: str) -> int:
@@ -233,8 +231,9 @@ def _expect(value: Any, name: str, *kinds: type) -> Any:
     raise Unusable(f"expected {name} to be {wanted}; got {value!r:.60}")
 
 
-def _cell_files(folder: Path) -> list[Path]:
-    cells = folder / "cells"
+def _files(folder: Path) -> list[Path]:
+    """The records of a sweep, and its index where it has one."""
+    cells, index = folder / "cells", folder / INDEX
     if not cells.is_dir():
         there = folder.exists()
         raise InputError(
@@ -244,4 +243,5 @@ def _cell_files(folder: Path) -> list[Path]:
             else "Check the path; sweeps are in runs/ unless out=DIR said otherwise.",
         )  # fmt: skip
     # Hidden files are records still being written.
-    return sorted(f for f in cells.glob("*.json") if not f.name.startswith("."))
+    found = sorted(f for f in cells.glob("*.json") if not f.name.startswith("."))
+    return [*found, index] if index.exists() else found

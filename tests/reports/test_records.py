@@ -87,6 +87,7 @@ def test_pipes_loops_and_huge_files_are_left_out(tmp_path: Path) -> None:
     with open(cells / "c.json", "wb") as huge:
         huge.truncate(20 * 2**30)
     (cells / "d.json").mkdir()
+    (cells / "e.json").symlink_to("nowhere.json")
     os.mkfifo(tmp_path / "sweep.json")
     sweeps = read_sweeps([tmp_path])
     assert len(sweeps.records) == 1
@@ -95,6 +96,7 @@ def test_pipes_loops_and_huge_files_are_left_out(tmp_path: Path) -> None:
         ("b.json", "not readable"),
         ("c.json", "20,480 MiB, more than the 64 MiB it may have"),
         ("d.json", "not a regular file"),
+        ("e.json", "not readable"),
         ("sweep.json", "not a regular file"),
     ]
 
