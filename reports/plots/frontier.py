@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,29 +21,46 @@ MOST_WAYS = 9
 
 
 def make(study: Study) -> list[Plot]:
-    """Raises NotDrawn when no setting has two ways with time and memory."""
-    facts = study.facts
-    styles = looks_of((w for s in facts.settings for w in s.ways), "name")
+    styles = looks_of((w for s in study.facts.settings for w in s.ways), "name")
     drawn: list[Plot] = []
-    for setting in facts.settings[:MOST_SETTINGS]:
+    for setting in study.facts.settings[:MOST_SETTINGS]:
         placed = [w for w in setting.ways if w.time and w.mib > 0]
-        if len(placed) < 2:
-            continue
-        time = AGAINST if base.by_turns(placed) else STEP
-        data = _points(setting, placed, time)
-        shown = data.sort_values(["pareto_front", time], ascending=[False, True])[:MOST_WAYS]
-        drawn.append(Plot(
-            name=f"frontier_{len(drawn) + 1}",
-            section=TITLE,
-            title=setting.whole,
-            caption=_caption(setting, data) + base.left_out(len(shown), len(placed), "ways"),
-            data=data,
-            draw=partial(_draw, setting=setting, data=shown, time=time, styles=styles),
-            first=base.leads(study, setting),
-        ))  # fmt: skip
+        if len(placed) > 1:
+            first = base.leads(study, setting)
+            drawn.append(_plot(setting, placed, styles, len(drawn) + 1, first))
     if not drawn:
         raise NotDrawn("no setting has two ways with both time and memory")
     return drawn
+
+
+def _plot(
+    setting: Setting, ways: list[Way], styles: dict[str, Look], nth: int, first: bool
+) -> Plot:
+    time = AGAINST if base.by_turns(ways) else STEP
+    data = _points(setting, ways, time)
+    shown = data.sort_values(["pareto_front", time], ascending=[False, True])[:MOST_WAYS]
+
+    def draw(axes: Axes) -> None:
+        front = shown[shown["pareto_front"]].sort_values(time)
+        axes.plot(front[time], front[setting.memory], color=FAINT, drawstyle="steps-post",
+                  linewidth=1.2, zorder=1, label="_")  # fmt: skip
+        starred = shown["way"] + np.where(shown["contended"], "*", "")
+        looks = {told: styles[way] for told, way in zip(starred, shown["way"], strict=True)}
+        points = shown.assign(way=starred, open=shown["way"].map(setting.answer.why).ne(""))
+        if time == STEP:  # one process has an interval but within itself
+            ends = [f"{time}_lo", f"{time}_hi"]
+            points[ends] = points[ends].where(points["processes"] > 1)
+        base.draw(axes, points, looks, time, setting.memory, kind="marks", hollow="open")
+
+    return Plot(
+        name=f"frontier_{nth}",
+        section=TITLE,
+        title=setting.whole,
+        caption=_caption(setting, data) + base.left_out(len(shown), len(ways), "ways"),
+        data=data,
+        draw=draw,
+        first=first,
+    )
 
 
 def _points(setting: Setting, ways: list[Way], time: str) -> pd.DataFrame:
@@ -87,18 +102,3 @@ def _caption(setting: Setting, data: pd.DataFrame) -> str:
         said += " * measured under contention, so no Pareto front is drawn."
     out = [w.name for w in setting.ways if w.failed.get("oom") and not w.ok]
     return said + (f" Out of memory: {', '.join(out)}." if out else "")
-
-
-def _draw(
-    axes: Axes, setting: Setting, data: pd.DataFrame, time: str, styles: dict[str, Look]
-) -> None:
-    front = data[data["pareto_front"]].sort_values(time)
-    axes.plot(front[time], front[setting.memory], color=FAINT, drawstyle="steps-post",
-              linewidth=1.2, zorder=1, label="_")  # fmt: skip
-    starred = data["way"] + np.where(data["contended"], "*", "")
-    looks = {told: styles[way] for told, way in zip(starred, data["way"], strict=True)}
-    points = data.assign(way=starred, open=[bool(setting.answer.why.get(w)) for w in data["way"]])
-    if time == STEP:  # one process has an interval but within itself
-        ends = [f"{time}_lo", f"{time}_hi"]
-        points[ends] = points[ends].where(points["processes"] > 1)
-    base.draw(axes, points, looks, time, setting.memory, kind="marks", hollow="open")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +10,7 @@ from reports.judge import Setting, Way
 from reports.judge.rows import number
 from reports.plots import base
 from reports.plots.base import NotDrawn, Plot
-from reports.plots.style import INK, MOST_SERIES, Look, looks_of
+from reports.plots.style import INK, MOST_SERIES, looks_of
 from reports.study import Study
 
 ORDER = 10
@@ -24,7 +22,6 @@ LEAST_EPOCHS = 3
 
 
 def make(study: Study) -> list[Plot]:
-    """Raises NotDrawn when no record holds a curve of at least three epochs."""
     drawn: list[Plot] = []
     for setting in study.facts.settings[:MOST_SETTINGS]:
         points = curves(study, setting).dropna(subset=[TIME])
@@ -93,32 +90,31 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
     ]))  # fmt: skip
     trained = sum(1 for w in setting.by_method if w.learned)
     data = points[["way", "seed", "epoch", time, y]].reset_index(drop=True)
-    methods = looks_of(setting.ways)
+    looks = looks_of(setting.ways)
+    styles = {w.name: looks[w.method] for w in shown}
+
+    def draw(axes: Axes) -> None:
+        seeds = data.groupby("way")["seed"].transform("nunique", dropna=False)
+        for (way, _), seed in data[seeds > 1].groupby(["way", "seed"], dropna=False):
+            seed = seed.sort_values("epoch")
+            axes.plot(seed[time], seed[y], color=styles[way].colour, linewidth=0.6, alpha=0.45,
+                      label="_")  # fmt: skip
+        middle = data.groupby(["way", "epoch"], sort=False)[[time, y]].median().reset_index()
+        base.draw(axes, middle.sort_values("epoch", kind="stable"), styles, time, y, log="",
+                  kind="lines")  # fmt: skip
+        axes.set_xlim(left=0)
+        axes.margins(y=0.06)
+        if chance == chance:
+            axes.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+            base.note(axes, "chance", 0.99, chance, transform=axes.get_yaxis_transform(),
+                      ha="right", va="bottom")  # fmt: skip
+
     return Plot(
         name=f"{y}_vs_{TIME}_{number}",
         section=f"{base.label(y)[0].upper()}{base.label(y)[1:]} against training time",
         title=setting.whole,
         caption=caption + base.left_out(len(shown), trained, "methods"),
         data=data,
-        draw=partial(_draw, points=data, chance=chance,
-                     styles={w.name: methods[w.method] for w in shown}),
+        draw=draw,
         first=first,
     )  # fmt: skip
-
-
-def _draw(axes: Axes, points: pd.DataFrame, chance: float, styles: dict[str, Look]) -> None:
-    time, y = points.columns[-2:]
-    several = points.groupby("way")["seed"].transform("nunique", dropna=False) > 1
-    for (way, _), seed in points[several].groupby(["way", "seed"], dropna=False):
-        seed = seed.sort_values("epoch")
-        axes.plot(seed[time], seed[y], color=styles[way].colour, linewidth=0.6, alpha=0.45,
-                  label="_")  # fmt: skip
-    middle = points.groupby(["way", "epoch"], sort=False)[[time, y]].median().reset_index()
-    base.draw(axes, middle.sort_values("epoch", kind="stable"), styles, time, y, log="",
-              kind="lines")  # fmt: skip
-    axes.set_xlim(left=0)
-    axes.margins(y=0.06)
-    if chance == chance:
-        axes.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
-        base.note(axes, "chance", 0.99, chance, transform=axes.get_yaxis_transform(), ha="right",
-             va="bottom")  # fmt: skip

@@ -4,7 +4,6 @@ sequence, which says where credit is lost; one drawing for each setting of the r
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import combinations, groupby
 
 import pandas as pd
@@ -25,7 +24,6 @@ _COSINE = "The angle to BPTT's gradient at the initial weights: 1 is the same di
 
 
 def make(study: Study) -> list[Plot]:
-    """Raises NotDrawn when no method ran at two sizes with everything else equal."""
     facts = study.facts
     drawn: list[Plot] = []
     for size in sizes_swept(facts):
@@ -75,13 +73,33 @@ def _plot(shown: list[Series], found: list[Series], number: int, cut: str) -> Pl
     names = {"x": size, "y": metric, "lo": f"{metric}_lo", "hi": f"{metric}_hi"}
     data = pd.concat([s.points.assign(way=s.name, batching=s.way.batching) for s in found])
     data = data.rename(columns=names)[["way", "batching", *names.values(), "n", "contended"]]
+
+    def draw(axes: Axes) -> None:
+        styles = looks_of(s.way for s in shown)
+        points = data[data["way"].isin(styles)]
+        ends = [f"{metric}_lo", f"{metric}_hi"]
+        points = points.assign(**points[ends].where(points["n"] > 1))  # of one process its own
+        for cosine in (0, 1) if metric == COSINE else ():
+            axes.axhline(cosine, color=FAINT, linewidth=1, zorder=0, label="_")
+        base.draw(axes, points, styles, size, metric, log="x" if metric == COSINE else "xy",
+                  hollow="contended")  # fmt: skip
+        for one in shown:
+            x, y = (one.points[c].to_numpy()[-2:] for c in ("x", "y"))
+            if (slope := _slope(one)) is not None:
+                axes.plot(x, y[-1] * (x / x[-1]) ** slope, color=styles[one.name].colour, label="_",
+                          linewidth=0.8, linestyle=(0, (2, 2)))  # fmt: skip
+            if end := _window_end(one):
+                axes.axvline(end, color=FAINT, linewidth=1, linestyle=(0, (1, 1.5)), zorder=0)
+                base.note(axes, " one window", end, 0.02, transform=axes.get_xaxis_transform(),
+                          va="bottom")  # fmt: skip
+
     return Plot(
         name=f"{stem}_vs_{size}_{number}",
         section=f"{title} against {base.LABELS[size]}",
         title=shown[0].where,
         caption=caption,
         data=data.dropna(axis=1, how="all"),
-        draw=partial(_draw, found=shown, data=data),
+        draw=draw,
     )
 
 
@@ -95,24 +113,3 @@ def _window_end(one: Series) -> float | None:
     inside = one.points["window"] >= one.points["x"]
     known = one.size == "n_steps" and one.metric != COSINE and inside.any() and not inside.all()
     return float(one.points["x"][inside].max()) if known else None
-
-
-def _draw(axes: Axes, found: list[Series], data: pd.DataFrame) -> None:
-    size, metric = found[0].size, found[0].metric
-    styles = looks_of(s.way for s in found)
-    points = data[data["way"].isin(styles)]
-    ends = [f"{metric}_lo", f"{metric}_hi"]
-    points = points.assign(**points[ends].where(points["n"] > 1))  # one process has but its own
-    for cosine in (0, 1) if metric == COSINE else ():
-        axes.axhline(cosine, color=FAINT, linewidth=1, zorder=0, label="_")
-    base.draw(axes, points, styles, size, metric, log="x" if metric == COSINE else "xy",
-              hollow="contended")  # fmt: skip
-    for one in found:
-        x, y = (one.points[c].to_numpy()[-2:] for c in ("x", "y"))
-        if (slope := _slope(one)) is not None:
-            axes.plot(x, y[-1] * (x / x[-1]) ** slope, color=styles[one.name].colour, label="_",
-                      linewidth=0.8, linestyle=(0, (2, 2)))  # fmt: skip
-        if end := _window_end(one):
-            axes.axvline(end, color=FAINT, linewidth=1, linestyle=(0, (1, 1.5)), zorder=0)
-            base.note(axes, " one window", end, 0.02, transform=axes.get_xaxis_transform(),
-                      va="bottom")  # fmt: skip
