@@ -43,8 +43,6 @@ _DRAWS = 20_000
 
 SLOWER, FASTER = "worse", "better"
 
-Want = dict[str, Any] | None
-
 
 class Evidence(NamedTuple):
     """What the pairs of one cell and round say; ratios are head over base."""
@@ -136,14 +134,19 @@ def decide(state: dict[str, Any]) -> dict[str, Any]:
     return {"cells": cells, "wanted": wanted, **names}
 
 
-def _cell(state: dict[str, Any], number: int) -> tuple[dict[str, Any], Want]:
+def _cell(state: dict[str, Any], number: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """One cell: two rounds by the same rule, the second only to confirm a difference."""
     name, cells = state["cells"][number], len(state["cells"])
     plan = looks(cells)
     pairs = [pair for pair in state["pairs"] if pair["cell"] == number]
     failed = [p for p in pairs if p["base"]["value"] is None or p["head"]["value"] is None]
     if len(failed) >= FAILURES and 2 * len(failed) >= len(pairs):
-        return _failed(name, failed), None
+        # On the head alone it is a regression.
+        sides = [s for s in ("base", "head") if any(p[s]["value"] is None for p in failed)]
+        outcome = next(p[sides[0]] for p in failed if p[sides[0]]["value"] is None)
+        reason = f"fails on {' and '.join(sides)}: {outcome['status']}, {outcome['reason']}"
+        verdict = SLOWER if sides == ["head"] else "cannot tell"
+        return _told(name, verdict, evidence([], []), reason), None
     # A few failures are bad luck: their pairs say nothing about time, and others are run.
     pairs = [pair for pair in pairs if pair not in failed]
     every = _evidence(pairs)
@@ -172,15 +175,6 @@ def _cell(state: dict[str, Any], number: int) -> tuple[dict[str, Any], Want]:
 
 def _evidence(pairs: list[dict[str, Any]]) -> Evidence:
     return evidence([p["base"]["value"] for p in pairs], [p["head"]["value"] for p in pairs])
-
-
-def _failed(name: str, failed: list[dict[str, Any]]) -> dict[str, Any]:
-    """A cell that keeps failing on the head alone is a regression."""
-    sides = [side for side in ("base", "head") if any(p[side]["value"] is None for p in failed)]
-    outcome = next(p[sides[0]] for p in failed if p[sides[0]]["value"] is None)
-    reason = f"fails on {' and '.join(sides)}: {outcome['status']}, {outcome['reason']}"
-    verdict = SLOWER if sides == ["head"] else "cannot tell"
-    return _told(name, verdict, evidence([], []), reason)
 
 
 def _told(name: str, verdict: str, found: Evidence, reason: str = "") -> dict[str, Any]:

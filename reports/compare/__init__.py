@@ -52,10 +52,8 @@ def _failing(cell: Cell) -> str:
 
 def _machines(*sides: pd.DataFrame) -> list[str]:
     """A note where the two were measured on different machines."""
-    known, processors = ([told(side[fact]) if fact in side else [] for side in sides]
-                         for fact in ("env.fingerprint", "env.processor"))  # fmt: skip
-    if known[0] == known[1]:
-        return []
-    words = " and ".join(f"{', '.join(p) or 'unknown'} ({', '.join(k) or 'unknown'})"
-                         for p, k in zip(processors, known, strict=True))  # fmt: skip
-    return [f"The machines differ: {words}; times are not compared."]
+    facts = [[", ".join(told(side[fact]) if fact in side else []) or "unknown" for side in sides]
+             for fact in ("env.processor", "env.fingerprint")]  # fmt: skip
+    words = " and ".join(f"{processor} ({mark})" for processor, mark in zip(*facts, strict=True))
+    same = facts[1][0] == facts[1][1]
+    return [] if same else [f"The machines differ: {words}; times are not compared."]

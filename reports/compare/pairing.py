@@ -159,10 +159,8 @@ def pair(base: pd.DataFrame, head: pd.DataFrame) -> tuple[list[Cell], list[str]]
     if not any(len(cell.base) and len(cell.head) for cell in cells):
         apart = [c.removeprefix("cfg.") for c in by
                  if {*map(whole, base[c])}.isdisjoint(map(whole, head[c]))]  # fmt: skip
-        counts = [
-            sum(len(side) > 0 for side in some)
-            for some in zip(*((cell.base, cell.head) for cell in cells), strict=True)
-        ]
+        counts = [sum(len(sides) > 0 for sides in some)
+                  for some in zip(*((c.base, c.head) for c in cells), strict=True)]  # fmt: skip
         why = f", for they differ in {', '.join(apart)}" if apart else ""
         raise InputError("two sweeps with cells in common",
                          f"sweeps that share none of their {counts[0]} and {counts[1]} cells{why}",

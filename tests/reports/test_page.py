@@ -17,8 +17,7 @@ from synthetic_records import ALGOS, Records, grid, record, study, write_sweep
 
 from reports import plots
 from reports.build import build
-from reports.page import Context, html, markdown
-from reports.page.render import all_cells
+from reports.page import Context, all_cells, html, markdown
 from reports.page.tables import short_weights, streams
 from reports.plots.base import Plot
 from reports.records.table import read_parquet
