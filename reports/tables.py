@@ -81,12 +81,15 @@ def shown(
 
 @dataclass(frozen=True)
 class Table:
-    """Cells under their heads; `notes` stand below."""
+    """Cells under their heads; `notes` stand below. One without a row is false."""
 
     name: str
     title: str
     cells: pd.DataFrame
     notes: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return len(self.cells) > 0
 
     @property
     def numeric(self) -> list[bool]:

@@ -94,11 +94,13 @@ def _standing(setting: Setting, way: Way) -> Cell:
                 mark="start" if recommended else "bad" if why else "")  # fmt: skip
 
 
-def elsewhere(facts: Facts) -> Table | None:
-    """What to use at every setting; None where there is one."""
-    found = [s for s in facts.settings if s.answer.start or s.answer.kind == "nothing learned"]
-    if len(facts.settings) < 2 or not found:
-        return None
+def elsewhere(facts: Facts) -> Table:
+    """What to use at every setting, where there are several."""
+    found = [
+        s
+        for s in facts.settings[: len(facts.settings) if len(facts.settings) > 1 else 0]
+        if s.answer.start or s.answer.kind == "nothing learned"
+    ]
     metrics = {s.metric for s in found if s.metric}
     learned = heading(metrics.pop()) if len(metrics) == 1 else "learned"
 
@@ -126,8 +128,8 @@ def elsewhere(facts: Facts) -> Table | None:
     return tabulate("settings", "Every setting", map(row, shown), notes)
 
 
-def scaling(facts: Facts) -> Table | None:
-    """Exponents of memory and time in each size; None where no three sizes were swept."""
+def scaling(facts: Facts) -> Table:
+    """Exponents of memory and time in each size of which three were swept."""
     grown = [one for size in sizes_swept(facts)
              for metric in dict.fromkeys([facts.memory, "memory_temp_mib", TRACE, TIME])
              for one in series(facts, facts.settings, metric, size, most=MOST_SLICES)
@@ -137,7 +139,7 @@ def scaling(facts: Facts) -> Table | None:
         "method": g.name, "at": g.where or "–", "exponent": _exponent(g),
         "theory": shown(g.theory), "reading": g.reading or "–",
     } for g in grown], ["Quantity ∝ sizeᵖ, fitted as a + b sizeᵖ; theory is for large sizes."],
-    ) if grown else None  # fmt: skip
+    )  # fmt: skip
 
 
 def _exponent(growth: Series) -> Cell:
@@ -149,27 +151,24 @@ def _exponent(growth: Series) -> Cell:
     return Cell(f"{found:.2f}{told}", value=Interval(found, low, high))
 
 
-def phases(facts: Facts) -> Table | None:
+def phases(facts: Facts) -> Table:
     """What is paid once and kept under each way, at the first setting that tells."""
-    first = next((s for s in facts.settings if any("compile_s" in w.medians for w in s.ways)), None)
-    if first is None:
-        return None
+    told = [s for s in facts.settings if any("compile_s" in w.medians for w in s.ways)][:1]
     once = ("trace_s", "lower_s", "compile_s", "first_call_s")
-    return tabulate("phases", f"Seconds paid once, and memory kept, for {first.whole}", [{
+    where = "".join(s.whole for s in told)
+    return tabulate("phases", f"Seconds paid once, and memory kept, for {where}", [{
         "way": w.name,
         **{heading(n): shown(w.median(n)) for n in once},
         f"{STEPS} steps (s)": shown(w.ms * STEPS / 1e3),
         heading("memory_temp_mib"): shown(w.median("memory_temp_mib")),
         heading(TRACE): shown(w.median(TRACE)) if w.traced
         else shown(None, "one window covers the sequence, so none is made"),
-    } for w in first.ways if w.ok])  # fmt: skip
+    } for s in told for w in s.ways if w.ok])  # fmt: skip
 
 
-def streams(facts: Facts) -> Table | None:
+def streams(facts: Facts) -> Table:
     """What one step of learning takes where samples come one by one, wherever that was measured."""
     found = [(s, w) for s in facts.settings for w in s.ways if w.median("latency_steps") > 0]
-    if not found:
-        return None
     busy = [w.median("latency_contended") > 0 for _, w in found]
     notes = ["Medians over processes, those of a 99th percentile over the ones that have it; "
              "learning included."] + [_UNDER_CONTENTION] * any(busy)  # fmt: skip
@@ -182,32 +181,30 @@ def streams(facts: Facts) -> Table | None:
     } for (s, w), contended in zip(found, busy, strict=True)], notes)  # fmt: skip
 
 
-def weights(study: Study) -> Table | None:
+def weights(study: Study) -> Table:
     """Each weight's gradient cosine to BPTT, the farthest first, at the first setting that tells.
 
     A method's is the median over its processes; 0 where no gradient reaches a weight.
     """
-    for setting in study.facts.settings:
-        found = pd.DataFrame([
-            (way.method, weight, 0.0 if no_gradient(one) else one.get("cosine"))
-            for way in setting.by_method if way.algo != "bptt"
-            for key in way.keys
-            for weight, one in study.by_key[key]["fidelity"].items()
-        ], columns=["method", "weight", "cosine"]).dropna()  # fmt: skip
-        if found.empty:
-            continue
-        found["weight"] = found["weight"].map(short_weights(list(dict.fromkeys(found["weight"]))))
-        by = found.astype({"cosine": float}).pivot_table(
-            "cosine", "weight", "method", aggfunc="median", sort=False)  # fmt: skip
-        by = by.loc[by.min(axis=1).sort_values(kind="stable").index]
-        notes = ["Median over processes; 1: the same direction; 0: none, or no gradient at all."]
-        if len(by) > MOST_WEIGHTS:
-            notes.append(f"{len(by) - MOST_WEIGHTS} more weights are closer to BPTT's.")
-        rows = [{"weight": weight, **{method: shown(cosine) for method, cosine in some.items()}}
-                for weight, some in by.head(MOST_WEIGHTS).iterrows()]  # fmt: skip
-        return tabulate("fidelity", f"Gradient cosine of each weight for {setting.whole}", rows,
-                        notes)  # fmt: skip
-    return None
+    found = pd.DataFrame([
+        (setting.whole, way.method, weight, 0.0 if no_gradient(one) else one.get("cosine"))
+        for setting in study.facts.settings
+        for way in setting.by_method if way.algo != "bptt"
+        for key in way.keys
+        for weight, one in study.by_key[key]["fidelity"].items()
+    ], columns=["where", "method", "weight", "cosine"]).dropna()  # fmt: skip
+    where = next(iter(found["where"]), "")
+    found = found[found["where"].eq(where)].astype({"cosine": float})
+    names = short_weights(list(dict.fromkeys(found["weight"])))
+    by = found.assign(weight=found["weight"].map(names)).pivot_table(
+        "cosine", "weight", "method", aggfunc="median", sort=False)  # fmt: skip
+    by = by.loc[by.min(axis=1).sort_values(kind="stable").index]
+    more = len(by) - MOST_WEIGHTS
+    notes = ["Median over processes; 1: the same direction; 0: none, or no gradient at all."]
+    notes += [f"{more} more weights are closer to BPTT's."] * (more > 0)
+    return tabulate("fidelity", f"Gradient cosine of each weight for {where}", [
+        {"weight": weight, **{method: shown(cosine) for method, cosine in some.items()}}
+        for weight, some in by.head(MOST_WEIGHTS).iterrows()], notes)  # fmt: skip
 
 
 def short_weights(names: list[str]) -> dict[str, str]:
@@ -253,17 +250,13 @@ def contest(match: Match, nth: int) -> Table:
     ])  # fmt: skip
 
 
-def overview(matches: Sequence[Match]) -> Table | None:
+def overview(matches: Sequence[Match]) -> Table:
     """Every way's test score in every setting, where there are several; those most often among the
     best first.
     """
-    if len(matches) < 2:
-        return None
-    entries = {m.name: {e.name: e for e in m.entries} for m in matches}
-    by_way: dict[str, list[Entry]] = {}
-    for match in matches:
-        for entry in match.entries:
-            by_way.setdefault(entry.name, []).append(entry)
+    entries = {m.name: {e.name: e for e in m.entries} for m in matches if len(matches) > 1}
+    by_way = {e.name: [some[e.name] for some in entries.values() if e.name in some]
+              for m in matches for e in m.entries if entries}  # fmt: skip
     best = {way: sum(e.best == "first" for e in some) for way, some in by_way.items()}
     order = sorted(by_way, key=lambda way: (-best[way], -sum(e.mean for e in by_way[way]), way))
     return tabulate("contest", "Test score of all ways in all settings", [{
