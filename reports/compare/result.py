@@ -87,9 +87,9 @@ class Comparison:
     @property
     def headline(self) -> str:
         """The whole result in a sentence."""
-        bad = {"regression": self.alarms, "newly failing cell": self.failing,
-               "missing cell": self.missing}  # fmt: skip
-        said = [plural(len(some), what) for what, some in bad.items() if some] or ["No regression"]
+        bad = {"regression": len(self.alarms), "newly failing cell": len(self.failing),
+               "missing cell": len(self.missing)}  # fmt: skip
+        said = [plural(n, what) for what, n in bad.items() if n] or ["No regression"]
         if self.alarms:
             exact = sum(line.gate == "exact" for line in self.alarms)
             said[0] += f" ({exact} exact, {len(self.alarms) - exact} in time)"

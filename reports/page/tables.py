@@ -96,11 +96,7 @@ def _standing(setting: Setting, way: Way) -> Cell:
 
 def elsewhere(facts: Facts) -> Table:
     """What to use at every setting, where there are several."""
-    found = [
-        s
-        for s in facts.settings[: len(facts.settings) if len(facts.settings) > 1 else 0]
-        if s.answer.start or s.answer.kind == "nothing learned"
-    ]
+    found = [s for s in facts.settings if s.answer.start or s.answer.kind == "nothing learned"]
     metrics = {s.metric for s in found if s.metric}
     learned = heading(metrics.pop()) if len(metrics) == 1 else "learned"
 
@@ -121,11 +117,11 @@ def elsewhere(facts: Facts) -> Table:
             **costs,
         }
 
-    shown = sorted(found[:MOST_SETTINGS], key=place)
-    more = len(facts.settings) - len(shown)
+    first = sorted(found[:MOST_SETTINGS], key=place) if len(facts.settings) > 1 else []
+    more = len(facts.settings) - len(first)
     notes = [_UNDER_CONTENTION] * any(s.answer.start and s.answer.start.contended for s in found)
     notes += [f"{plural(more, 'more setting')} in results.csv."] * (more > 0)
-    return tabulate("settings", "Every setting", map(row, shown), notes)
+    return tabulate("settings", "Every setting", map(row, first), notes)
 
 
 def scaling(facts: Facts) -> Table:

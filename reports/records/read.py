@@ -140,7 +140,7 @@ def read_json(file: Path, most_mib: int) -> Any:
 
 
 # The first that an error is.
-_FAULTS = {
+_FAULTS: dict[type[Exception], str] = {
     OSError: "not readable: {0.strerror}",
     RecursionError: f"nested more than {DEEPEST} levels deep",
     UnicodeDecodeError: "not UTF-8: {0.reason} at byte {0.start}",
