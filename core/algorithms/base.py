@@ -151,9 +151,9 @@ class OnlineAlgorithm(Compiled):
         if window.n_steps > 1:  # how a carry moves with what came before is not in the derivative
             params, args = differentiated_once((params, window.args))
             window = replace(window, args=args)
-        if window.fresh:
+        if window.alone:
             zero = jax.tree.map(jnp.zeros_like, carry.traces)
-            carry, window = carry._replace(traces=zero), replace(window, fresh=False)
+            carry, window = carry._replace(traces=zero), replace(window, alone=False)
 
         def tick(state: Any, window: Window) -> Any:
             outs, new = one(params, lax.stop_gradient(carry._replace(**state)), window)

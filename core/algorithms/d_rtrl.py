@@ -94,8 +94,8 @@ class D_RTRL(WindowedAlgorithm):
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         return self.past.zeros(self.traced(graph))
 
-    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
-        return self.past.follow(self.traced(graph), local, traces, keep)
+    def follow(self, graph: Graph, local: Derivatives, traces: Any) -> tuple[Any, Any]:
+        return self.past.follow(self.traced(graph), local, traces)
 
     def direction(
         self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
@@ -123,7 +123,7 @@ class D_RTRL(WindowedAlgorithm):
             return {h.var: d.reshape(h.shape).astype(h.dtype) for h, d in live.items()}
 
         live = {v: carry.states[v] for v in (graph.hidden[i].var for i in graph.live)}
-        old = None if window.fresh else window.past(carry.traces)
+        old = None if window.alone else window.past(carry.traces)
         credited = with_derivative(start, live, old, weights)
         outs, end = self.forward(params, carry._replace(states=carry.states | credited), window)
         written = {h.var: end.states[h.var] for h in graph.hidden}

@@ -73,10 +73,10 @@ class OTPE(OTTT):
             read.append((dz, behind[op.w]))
         return replace(local, own=tuple(read))
 
-    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+    def follow(self, graph: Graph, local: Derivatives, traces: Any) -> tuple[Any, Any]:
         """The past is ex_t of every step, and E where the window begins."""
         old = self.init_traces(graph) if traces is None else traces
-        last, seen = super().follow(graph, local, old["x"], keep)
+        last, seen = super().follow(graph, local, old["x"])
         effects = []
         every = zip(self.readers(graph), local.own, old["effects"], strict=True)
         for reader, (dz, _), before in every:

@@ -86,9 +86,7 @@ class OTTT(WindowedAlgorithm):
             if isinstance(op, Operation)
         }
 
-    def follow(
-        self, graph: Graph, local: Derivatives, traces: PyTree, keep: bool
-    ) -> tuple[PyTree, PyTree]:
+    def follow(self, graph: Graph, local: Derivatives, traces: PyTree) -> tuple[PyTree, PyTree]:
         """The past is ex_t of every step."""
         seen = {}
         for op, x in zip(graph.sources, local.x, strict=True):

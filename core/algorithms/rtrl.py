@@ -75,7 +75,7 @@ class RTRL(OnlineAlgorithm):
         states = start.states | with_derivative(moved_by, hidden, influence, trained)
         outs, after = self.forward(params, start._replace(states=states), window)
         traces = start.traces
-        if window.keep and trained:
+        if trained and not window.alone:
             traces = self._advance(lax.stop_gradient(params), start, influence, window)
         return outs, after._replace(traces=traces)
 

@@ -112,7 +112,7 @@ class UORO(OnlineAlgorithm):
         weights = {v: values[v] for v in graph.weights}
         states = carry.states | with_derivative(moved_by, hidden, traces, weights)
         outs, after, record = run(graph, values, carry._replace(states=states), window)
-        if window.keep:
+        if not window.alone:
             traces = self._advance(*lax.stop_gradient((values, traces, record)))
         return outs, after._replace(traces=traces)
 

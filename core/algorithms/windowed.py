@@ -152,9 +152,9 @@ class WindowedAlgorithm(OnlineAlgorithm):
         inputs = dict(zip(graph.arg_vars, window.args, strict=True))
         fixed, start, args = lax.stop_gradient((values, carry, window.args))
         outs, after, record = run(graph, fixed, start, replace(window, args=args))
-        local, n_steps = self.linearised(fixed, record, window.restart.keep), record.n_steps
-        old = None if window.fresh else window.past(start.traces)
-        traces, past = self.follow(graph, local, old, window.keep)
+        local, n_steps = self.linearised(fixed, record, window.keep), record.n_steps
+        old = None if window.alone else window.past(start.traces)
+        traces, past = self.follow(graph, local, old)
         real = {i: o for i, o in enumerate(outs) if is_real(o)}
 
         def tangent(residual: Any, moved: tuple[dict[int, Any], dict[int, Any]]) -> Any:
@@ -177,7 +177,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
         states = after.states | {
             h.var: without_derivative(h.name, after.states[h.var], variables) for h in graph.hidden
         }
-        traces = traces if window.keep else carry.traces
+        traces = carry.traces if window.alone else traces
         return outs, start._replace(states=states, traces=traces)
 
     def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
@@ -185,15 +185,12 @@ class WindowedAlgorithm(OnlineAlgorithm):
         return derivatives(self.graph, values, record, keep)
 
     @abc.abstractmethod
-    def follow(
-        self, graph: Graph, local: Derivatives, traces: PyTree, keep: bool
-    ) -> tuple[PyTree, PyTree]:
+    def follow(self, graph: Graph, local: Derivatives, traces: PyTree) -> tuple[PyTree, PyTree]:
         """Follow a window with the traces.
 
         Args:
           local: derivatives of every step.
-          traces: where the window begins; None when they are zero.
-          keep: whether the traces at the end are wanted.
+          traces: where the window begins; None when they are zero, and not wanted at the end.
 
         Returns:
           The traces at the end, and what `direction` needs of the past.

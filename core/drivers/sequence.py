@@ -27,7 +27,7 @@ from core.data import idle_steps, leading, lengths, restarts, step_weights
 from core.drivers.stepper import Stepper, check_samples
 from core.errors import InvalidArgument, check_choice
 from core.execution.axes import finite, over_windows
-from core.execution.rollout import Carry, Restart, Window
+from core.execution.rollout import Carry, Window
 
 Loss = Callable[..., Float[Array, ""] | tuple[Float[Array, ""], PyTree]]
 
@@ -142,7 +142,7 @@ def gradient(
     alone = fresh and size >= n_steps
 
     keep = None if reset is None else 1.0 - reset.astype(float)
-    window = Window(args, fresh=alone, keep=not alone, restart=Restart(keep, idle))
+    window = Window(args, keep, idle, alone)
     start = stepper.carry
     if reset is not None or mask is not None:
         start = start._replace(initial=stepper.algo.beginning())

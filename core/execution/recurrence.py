@@ -60,12 +60,11 @@ def low_pass(decay: float, inflow: Mapping[Any, Any], keep: Any = None) -> dict[
 
 
 def faded_sum(decay: float, start: Any, inflow: Any, keep: Any = None) -> Any:
-    """The last of `low_pass` alone: decay^K z_0 + sum_t decay^(K - t) u_t, of samples that do not
-    forget; from zero where `start` is None."""
+    """The last of `low_pass` alone, from z_0: decay^K z_0 + sum_t decay^(K - t) u_t, of samples
+    that do not forget."""
     z, u = start, inflow
     if keep is not None:
         z, u = forget(z, keep.prod(axis=0)), forget(u, remembered(keep))
-    z = 0.0 if z is None else z
     # The sum is decay^len(u) z + the same of u alone. In halves, it stays element by element: as a
     # product or a reduction over steps it took XLA's CPU backend three and ten times as long.
     while (n := len(u)) > 1:

@@ -30,23 +30,17 @@ class Carry(NamedTuple):
     initial: dict[int, Array]  # of Graph.restarting, where samples start anew on the way
 
 
-class Restart(NamedTuple):
-    """Which samples start anew within a window; None where none does."""
-
-    keep: Any = None  # [K, B] or [K]: zero where a sample starts anew before the step, else one
-    idle: Any = None  # [K, B] or [K]: steps from which on nothing counts until it starts anew
-
-
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Window:
     """The steps that an algorithm is given at once; every array leads with them."""
 
     args: tuple[Shaped[Array, "K ..."], ...]  # leaves of the input
-    # Whether the traces are known to be zero, and whether they are wanted at the end.
-    fresh: bool = field(default=False, metadata={"static": True})
-    keep: bool = field(default=True, metadata={"static": True})
-    restart: Restart = field(default_factory=Restart)
+    # Which samples start anew, [K, B] or [K]; None where none does.
+    keep: Any = None  # zero where a sample starts anew before the step, else one
+    idle: Any = None  # steps from which on nothing counts until it starts anew
+    # Whether the traces are known to be zero, and not wanted at the end.
+    alone: bool = field(default=False, metadata={"static": True})
 
     @property
     def n_steps(self) -> int:
@@ -54,7 +48,7 @@ class Window:
 
     def past(self, traces: PyTree) -> PyTree:
         """Traces where the window begins, without what no longer counts."""
-        keep, idle = jax.tree.map(lambda a: a[0], self.restart)
+        keep, idle = jax.tree.map(lambda a: a[0], (self.keep, self.idle))
         return jax.tree.map(lambda a: finite(a, idle), forget(traces, keep))
 
 
@@ -78,7 +72,9 @@ def run(
       Outputs [K, ...], the carry at the end, record.
     """
 
-    def restarted(state: int, value: Any, again: Restart) -> Any:
+    again = window.keep, window.idle
+
+    def restarted(state: int, value: Any, again: tuple[Any, Any]) -> Any:
         if state not in carry.initial:
             return value
         keep, idle = again
@@ -100,7 +96,7 @@ def run(
             after, outputs = compute(stage, {**inputs_t, **before})
             return after, (before, outputs)
 
-        last, (before, outputs) = scan(tick, start, (inputs, window.restart))
+        last, (before, outputs) = scan(tick, start, (inputs, again))
         return last, before, outputs
 
     def composed(stage: Stage, inputs: dict[int, Any], start: dict[int, Any]) -> Any:
@@ -119,7 +115,7 @@ def run(
     def at_once(stage: Stage, inputs: dict[int, Any], start: dict[int, Any]) -> Any:
         after, outputs = over_time(lambda inputs: compute(stage, inputs))(inputs)
         before = {
-            v: restarted(v, jnp.concatenate([start[v][None], new[:-1]]), window.restart)
+            v: restarted(v, jnp.concatenate([start[v][None], new[:-1]]), again)
             for v, new in after.items()
         }
         return {v: new[-1] for v, new in after.items()}, before, outputs

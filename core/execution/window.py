@@ -38,7 +38,7 @@ class Derivatives:
     transition: tuple[dict[tuple[int, int], Any], ...]
     f: dict[tuple[int, int], dict[int, Any]]
     x: tuple[Any, ...]
-    keep: Any  # of a Restart, or None
+    keep: Any  # of the Window
     n_steps: int = field(metadata={"static": True})
     own: Any = None
 

@@ -108,7 +108,7 @@ class DenseTrace(FullTrace):
 
     def _taken_in(
         self,
-        eps: Mapping[int, Any] | None,
+        eps: Mapping[int, Any],
         x: Any,
         g: Mapping[int, Any],
         a_0: Mapping[tuple[int, int], Any],
@@ -121,12 +121,12 @@ class DenseTrace(FullTrace):
 
         def advanced(eps: Any, x: Any, g: Any, a_0: Any) -> dict[int, Any]:
             new = {s: outer(x, g[s]) for s in g}
-            for s, p in a_0 if eps is not None else ():
+            for s, p in a_0:
                 new[s] += a_0[s, p][..., None, :] * eps[p]
             return {s: a.astype(self.dtype or a.dtype) for s, a in new.items()}
 
         lead = x.shape[1:-1]
-        if eps is None or (math.prod(lead) == 1 and only_if is True):
+        if math.prod(lead) == 1 and only_if is True:
             return advanced(eps, x, g, a_0)
         old, a_0 = jax.tree.map(lambda a: a.reshape(-1, *a.shape[len(lead) :]), (dict(eps), a_0))
         x, g = jax.tree.map(lambda a: a.reshape(len(a), -1, a.shape[-1]), (x, g))

@@ -67,7 +67,7 @@ class FactorisedTrace(FullTrace):
             traces[source.label] = trace
         return traces
 
-    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+    def follow(self, graph: Graph, local: Derivatives, traces: Any) -> tuple[Any, Any]:
         """The past is ef_{t-1} and t + 1 at every step, and ex where the window begins."""
         before = self.zeros(graph) if traces is None else traces
         ef, last_ef = self._state_side(graph, local, before)
@@ -80,8 +80,7 @@ class FactorisedTrace(FullTrace):
                 new["age"] = seen["age"][-1]
             if "x" in trace:
                 seen["x"] = None if traces is None else trace["x"]
-                if keep:
-                    new["x"] = faded_sum(self.decays[0], seen["x"], x, local.keep)
+                new["x"] = faded_sum(self.decays[0], trace["x"], x, local.keep)
             after[source.label], past[source.label] = new, seen
         return after, past
 

@@ -109,10 +109,10 @@ class FullTrace:
 
         return of_blocks(graph, zero)
 
-    def follow(self, graph: Graph, local: Derivatives, traces: Any, keep: bool) -> tuple[Any, Any]:
+    def follow(self, graph: Graph, local: Derivatives, traces: Any) -> tuple[Any, Any]:
         """The past is eps_0 itself; at the end, eps_K."""
-        if not keep:
-            return None, traces
+        if traces is None:
+            return None, None
         going_on = None if local.keep is None else local.keep.min(axis=0)
         return Unsettled(forget(traces, going_on), self._entered(graph, local)), traces
 
@@ -144,12 +144,12 @@ class FullTrace:
         after = None if gradient is None else zero_after(gradient)
 
         def advanced(source: Source, block: Block, _: int, b: int) -> Any:
-            eps: Any = None if old is None else old[source.label][b]
+            eps: Any = old[source.label][b]
             x, g, a_0 = entered[source.label][b]
             if isinstance(source, Operation):
                 return self.advance(eps, x, g, a_0, after)
             new = {s: value.sum(axis=0) for s, value in g.items()}
-            for s, p in a_0 if eps is not None else ():
+            for s, p in a_0:
                 new[s] += a_0[s, p] * eps[p]
             return new
 

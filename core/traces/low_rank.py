@@ -66,7 +66,7 @@ class LowRankTrace(FullTrace):
 
     def advance(
         self,
-        eps: Any | None,
+        eps: Any,
         x: Any,
         g: dict[int, Any],
         a_0: dict[tuple[int, int], Any],
@@ -74,24 +74,18 @@ class LowRankTrace(FullTrace):
     ) -> dict[str, Any]:
         """The window's factors appended and truncated."""
         u, v = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2), (x, dict(g)))
-        if eps is not None:
-            old = eps["v"]
-            moved = {s: sum(a_0[s, p][..., None, :] * old[p] for p in old) for s in old}
-            both = (eps["u"], moved), (u, v)
-            u, v = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-2), *both)
+        old = eps["v"]
+        moved = {s: sum(a_0[s, p][..., None, :] * old[p] for p in old) for s in old}
+        both = (eps["u"], moved), (u, v)
+        u, v = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-2), *both)
         flat = jnp.concatenate(list(v.values()), axis=-1)
         u, flat = truncate(u, flat, min(self.rank, u.shape[-1], flat.shape[-1]))
         return {"u": u, "v": dict(zip(v, jnp.split(flat, len(v), axis=-1), strict=True))}
 
 
 def truncate(u: Any, v: Any, rank: int) -> tuple[Any, Any]:
-    """The best rank-`rank` factors of sum_k u_k (x) v_k: [..., m, I], [..., m, J] -> m = rank."""
-    if u.shape[-2] < rank:
-        short = rank - u.shape[-2]
-        pad = [(0, 0)] * (u.ndim - 2) + [(0, short), (0, 0)]
-        return jnp.pad(u, pad), jnp.pad(v, pad)
-    if u.shape[-2] == rank:
-        return u, v
+    """The best rank-`rank` factors of sum_k u_k (x) v_k, of more: [..., m, I], [..., m, J] -> m =
+    rank."""
     # Squares of what is small must not vanish: rows are scaled to 1, and so is the core.
     (u, u_size), (v, v_size) = _scaled(u), _scaled(v)
     size = u_size * v_size

@@ -35,8 +35,8 @@ class NoDecay(core.D_RTRL):
     def direction(self, graph: Any, local: Any, past: Any, d_weights: Any) -> Any:
         return super().direction(graph, _undecayed(local), past, d_weights)
 
-    def follow(self, graph: Any, local: Any, traces: Any, keep: bool) -> Any:
-        return super().follow(graph, _undecayed(local), traces, keep)
+    def follow(self, graph: Any, local: Any, traces: Any) -> Any:
+        return super().follow(graph, _undecayed(local), traces)
 
 
 class PrunesSmall(core.D_RTRL):
