@@ -86,7 +86,7 @@ class EProp(D_RTRL):
             op, group = graph.sources[readout.source], graph.groups[readout.below]
             assert isinstance(op, Operation)
             dtype, own = graph.dtype(readout.below), transition[readout.below]
-            dz_dh, dz_dy = reading(graph, values, record, op, readout.below)
+            dz_dh, dz_dy = reading(graph, values, record, op.x, readout.below)
             own.update(((z, p), d) for p, d in dz_dh.items())
             own[z, z] = jnp.full((local.n_steps, *group.lead, group.n), readout.decay, dtype)
             for (k, b), of_block in f.items():

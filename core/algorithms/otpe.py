@@ -69,7 +69,7 @@ class OTPE(OTTT):
         for reader in self.readers(graph):
             op = graph.sources[reader.source]
             assert isinstance(op, Operation)
-            _, dz = reading(graph, values, record, op, reader.below)
+            _, dz = reading(graph, values, record, op.x, reader.below)
             read.append((dz, behind[op.w]))
         return replace(local, own=tuple(read))
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
+from core.equations.program import needed, variables_of
 from core.execution.axes import over_time
 from core.execution.rollout import Record
 from core.execution.step import computed, output_run
@@ -46,29 +47,19 @@ class Derivatives:
 def derivatives(
     graph: Graph, values: Mapping[int, Any], record: Record, keep: Any = None
 ) -> Derivatives:
-    """Pull ones on each component of h_t back to h_{t-1} and y_t, for all t at once."""
-    step = _at_steps(graph, values, record, [graph.hidden[i].new for i in graph.live])
-    new, pull = jax.vjp(step, _moving(graph, values, record))
+    """Of each component of h_t by h_{t-1} and y_t, for all t at once."""
     transition: list[dict[tuple[int, int], Any]] = [{} for _ in graph.groups]
     places = ((k, b) for k, source in enumerate(graph.sources) for b in range(len(source.blocks)))
     f: dict[tuple[int, int], dict[int, Any]] = {place: {} for place in places}
-    for pulled in _pulls(graph):
-        chosen = {graph.groups[g].states[s] for g, s in pulled.items()}
-        ones = tuple(
-            jnp.ones_like(h) if i in chosen else jnp.zeros_like(h)
-            for i, h in zip(graph.live, new, strict=True)
-        )
-        (found,) = pull(ones)
-        for g, s in pulled.items():
-            group = graph.groups[g]
-            by_state = _by_state(graph, g, found)
+    for g, group in enumerate(graph.groups):
+        for s in group.live:
+            new = graph.hidden[group.states[s]].new
+            by_state, by_source = reading(graph, values, record, new, g)
             transition[g].update(((s, p), d) for p, d in by_state.items() if (s, p) in group.reads)
-        by_source = _by_source(graph, found)
-        for (k, b), into in f.items():
-            block = graph.sources[k].blocks[b]
-            if (fed := pulled.get(block.group)) in block.components:
-                d = by_source[k][..., block.columns]
-                into[fed] = d.astype(graph.dtype(block.group))
+            for (k, b), into in f.items():
+                block = graph.sources[k].blocks[b]
+                if block.group == g and s in block.components:
+                    into[s] = by_source[k][..., block.columns].astype(graph.dtype(g))
     trained = [op for op in graph.operations if op.trainable]
     xs = zip(trained, _at_steps(graph, values, record, [op.x for op in trained])({}), strict=True)
     x = tuple(op.with_one(a).astype(graph.operand_dtype(op)) for op, a in xs)
@@ -77,17 +68,28 @@ def derivatives(
 
 
 def reading(
-    graph: Graph, values: Mapping[int, Any], record: Record, op: Operation, group: int
-) -> tuple[dict[int, Any], list[Any]]:
-    """Derivatives of the operand z_t of an operation, one neuron of which no two elements read.
+    graph: Graph, values: Mapping[int, Any], record: Record, atom: Any, g: int
+) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Derivatives of what the steps make of an atom, no element of it of two neurons of a group.
 
     Returns:
-      dz/dh_{t-1} by live state of a group, [K, lead, n], and dz/dy by source, [K, lead, width].
+      By h_{t-1}, by live state of the group, [K, lead, n]; by y, by source that feeds it, [K, lead,
+      width].
     """
-    step = _at_steps(graph, values, record, [op.x])
-    z, pull = jax.vjp(step, _moving(graph, values, record))
-    (found,) = pull(jax.tree.map(jnp.ones_like, z))
-    return _by_state(graph, group, found), _by_source(graph, found)
+    moving, group = _moving(graph, values, record), graph.groups[g]
+    read = variables_of(needed(graph.body, [atom], given=record.ys), [atom])
+    own = {v: a for v, a in moving.items() if v in read}
+    made, pull = jax.vjp(_at_steps(graph, values, record, [atom]), own)
+    (found,) = pull(jax.tree.map(jnp.ones_like, made))
+
+    def at(v: int) -> Any:
+        return found[v] if v in found else jnp.zeros_like(moving[v])
+
+    pulled = {p: at(graph.hidden[group.states[p]].var) for p in group.live}
+    shape, dtype = (record.n_steps, *group.lead, group.n), graph.dtype(g)
+    by_state = {p: d.reshape(shape).astype(dtype) for p, d in pulled.items()}
+    fed = [(k, s) for k, s in enumerate(graph.sources) if any(b.group == g for b in s.blocks)]
+    return by_state, {k: _of_source(source, at) for k, source in fed}
 
 
 def whole_step(
@@ -115,7 +117,8 @@ def whole_step(
 
     def pull(c: Any) -> list[Any]:
         d_moving, d_ys = pulled(c)
-        d = _by_source(graph, {**d_moving, **d_ys})
+        found = {**d_moving, **d_ys}
+        d = [_of_source(source, found.__getitem__) for source in graph.sources]
         of_operations = zip(xs, d, strict=False)
         return [x[..., :, None] * dy[..., None, :] for x, dy in of_operations] + d[len(xs) :]
 
@@ -140,41 +143,12 @@ def _at_steps(
     return lambda moving: step({**record.read, **record.ys, **moving})
 
 
-def _by_state(graph: Graph, g: int, found: Mapping[int, Any]) -> dict[int, Any]:
-    """What has been pulled back to the live states of a group, [K, lead, n]."""
-    group = graph.groups[g]
-    pulled = ((p, found[graph.hidden[group.states[p]].var]) for p in group.live)
-    shape, dtype = (*group.lead, group.n), graph.dtype(g)
-    return {p: d.reshape(len(d), *shape).astype(dtype) for p, d in pulled}
-
-
-def _by_source(graph: Graph, found: Mapping[int, Any]) -> list[Any]:
-    """What has been pulled back to outputs of operations and to parameters, [..., lead, H]."""
-
-    def of(source: Operation | Parameter) -> Any:
-        if isinstance(source, Operation):
-            return found[source.y]
-        d = found[source.w]
-        return d.reshape(*d.shape[: d.ndim - len(source.shape)], *source.lead, source.width)
-
-    return [of(source) for source in graph.sources]
-
-
-def _pulls(graph: Graph) -> list[dict[int, int]]:
-    """Live states, by group, whose derivatives can be told apart when they are pulled at once:
-    one of each group, as groups do not meet where the y are given; those that one source feeds
-    take turns."""
-    together = [{block.group for block in source.blocks} for source in graph.sources]
-    pulls: list[dict[int, int]] = []
-    for g, group in enumerate(graph.groups):
-        apart = {g}.union(*(fed for fed in together if g in fed))
-        for s in group.live:
-            free = [pull for pull in pulls if apart.isdisjoint(pull)]
-            if not free:
-                free = [{}]
-                pulls += free
-            free[0][g] = s
-    return pulls
+def _of_source(source: Operation | Parameter, at: Callable[[int], Any]) -> Any:
+    """What has been pulled back to an output y or a parameter, [..., lead, H]; `at` by variable."""
+    if isinstance(source, Operation):
+        return at(source.y)
+    d = at(source.w)
+    return d.reshape(*d.shape[: d.ndim - len(source.shape)], *source.lead, source.width)
 
 
 def push(
