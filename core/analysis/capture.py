@@ -215,16 +215,16 @@ def _with_copies(graph: Graph, weights: Set[int]) -> Graph:
     of another width the same parameter has another shape.
     """
     products, matrices = {id(op.eqn) for op in graph.operations}, {op.w for op in graph.operations}
-    avals, names = dict(graph.program.avals), dict(graph.names)
-    first, copies = list[int](), dict[int, int]()
+    writer, names, first = Writer(graph.program.avals), dict(graph.names), list[int]()
 
     def here(v: int) -> int:
         if v not in matrices and v not in first:
             first.append(v)
             return v
-        copy = max(avals) + 1
-        avals[copy], names[copy], copies[copy] = avals[v], names[v], v
-        return copy
+        own = writer.fresh(writer.avals[v])
+        writer.copy(v, own, ())
+        names[own] = names[v]
+        return own
 
     def placed(*atoms: Any) -> tuple[Any, ...]:
         own = {a: here(a) for a in dict.fromkeys(atoms) if isinstance(a, int) and a in weights}
@@ -239,10 +239,10 @@ def _with_copies(graph: Graph, weights: Set[int]) -> Graph:
         out_atoms=placed(*graph.out_atoms),
         hidden=tuple(replace(h, new=placed(h.new)[0]) for h in graph.hidden),
         others=tuple((v, placed(new)[0]) for v, new in graph.others),
-        program=replace(graph.program, avals=avals),
+        prelude=(*graph.prelude, *writer.written),
+        program=replace(graph.program, avals=writer.avals),
         names=names,
-        copies=copies,
-        plain=(*first, *copies),
+        plain=(*first, *(v for eqn in writer.written for v in eqn.outputs)),
     )
 
 

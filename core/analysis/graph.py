@@ -103,7 +103,6 @@ class Graph:
     parameters: tuple[Parameter, ...] = ()  # element-wise, reaching a state
     plain: tuple[int, ...] = ()  # other uses of parameters: gradient within the step only
     groups: tuple[Group, ...] = ()
-    copies: Mapping[int, int] = field(default_factory=dict)  # parameters that are read twice
     credit: Credit = field(default_factory=lambda: Credit())
     clock: Mapping[str, Any] = field(default_factory=dict)  # i and t, inputs behind the model's
     settings: Mapping[Any, Any] = field(default_factory=dict)  # what else the environment said

@@ -42,7 +42,6 @@ def prelude(graph: Graph, params: Values, constants: Values) -> dict[int, Any]:
             return {v: found[v] for eqn in apart for v in eqn.outputs}
 
         env.update(_over_samples(graph, of_one, env))
-    env.update((copy, env[v]) for copy, v in graph.copies.items())
     return env
 
 
