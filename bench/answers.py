@@ -53,20 +53,12 @@ class Classes:
     def in_time(self, ys: jax.Array, xs: jax.Array) -> tuple[jax.Array, bool]:
         """Answers as the loss takes them, and whether they are [T, ...], those of each step.
 
-        Args:
-            ys: of a batch, or of a single sequence.
-            xs: its inputs, [T, B, I] or [T, I].
+        They are of a batch, or of a single sequence, with inputs ``xs`` [T, B, I] or [T, I].
         """
         return ys, False
 
     def score(self, loss: float, right: Any, task: Task) -> float:
-        """How good answers were.
-
-        Args:
-            loss: mean over the steps that are asked for.
-            right: share that is right at each step, [T].
-            task: what was answered.
-        """
+        """How good answers were: by mean ``loss``, and the share ``right`` at each step, [T]."""
         return float(right[-1])
 
     def guess(self, task: Task) -> Guess:

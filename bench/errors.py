@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from core.errors import EtraceError, Refusal
 
+MOST_LETTERS = 2000
+
 
 class BadInput(Refusal):
     """The command line or a configuration cannot be used; the message says why and what to do."""
@@ -21,8 +23,19 @@ class BadInput(Refusal):
         """The complaint of a constructor about its arguments, in its own words, on one line."""
         error = cls.__new__(cls)
         error.expected = error.came = error.do = ""
-        ValueError.__init__(error, f"{what}: {' '.join(str(words).split())}")
+        ValueError.__init__(error, f"{what}: {one_line(words)}")
         return error
+
+
+def one_line(text: object) -> str:
+    """What others said as one line, of a length to be read, that does nothing to a terminal."""
+    shown = "".join(c if c.isprintable() else " " for c in str(text))
+    return " ".join(shown.split())[:MOST_LETTERS]
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says, or what it is where it says nothing, as one line."""
+    return one_line(error) or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import numpy as np
 from bench.cell.gradients import EXACT
 from bench.cell.statistics import ratio_interval
 from bench.cell.stepper import Stepper, stepper_of, timed
+from bench.errors import words_of
 from bench.metrics.base import Run
 
 COLUMNS = "time_vs_bptt", "time_vs_bptt_low", "time_vs_bptt_high"
@@ -64,8 +65,7 @@ def against_bptt(run: Run, *, width: float, budget_s: float, least_s: float) -> 
         ratio, rounds = time_ratio(run, other, width=width, budget_s=budget_s, least_s=least_s)
     except Exception as error:
         # A cell is worth its own time where BPTT cannot be built, or does not fit.
-        words = " ".join(str(error).split()) or type(error).__name__
-        return {"note": f"not timed against BPTT: {words}"}
+        return {"note": f"not timed against BPTT: {words_of(error)}"}
     finally:
         run.stepper.store(run.initial)
     return {"metrics": {**dict(zip(COLUMNS, ratio, strict=True)), "paired_rounds": rounds}}

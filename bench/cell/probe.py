@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import child, processes
 from bench.config import Config
-from bench.errors import BadInput
+from bench.errors import BadInput, words_of
 from bench.instantiate import check, instantiate, task_of
 from core.errors import NotRepresentable, Refusal
 
@@ -31,7 +31,7 @@ def look(job: Mapping[str, Any]) -> Finding:
         # A task needs no jax, which takes seconds to import.
         return _built(job) if job["depth"] == "task" else _from_shapes(job)
     except MemoryError as error:
-        return finding(note=f"too large to build here: {_line(error)}")
+        return finding(note=f"too large to build here: {words_of(error)}")
 
 
 def _from_shapes(job: Mapping[str, Any]) -> Finding:
@@ -54,7 +54,7 @@ def _from_shapes(job: Mapping[str, Any]) -> Finding:
             found.append(_built(job))
         return found[-1]
     except JAXTypeError as error:
-        return finding(note=_line(error))
+        return finding(note=words_of(error))
 
 
 def _built(job: Mapping[str, Any]) -> Finding:
@@ -78,7 +78,7 @@ def _built(job: Mapping[str, Any]) -> Finding:
     except (ValueError, TypeError, OSError) as error:
         if _needs_numbers(error):
             raise
-        words = _line(error)
+        words = words_of(error)
         return finding(error=words if isinstance(error, BadInput) else f"{at}: {words}")
     if job["depth"] != "memory":
         return finding()
@@ -90,10 +90,10 @@ def _built(job: Mapping[str, Any]) -> Finding:
         if isinstance(error, MemoryError) or _needs_numbers(error):
             raise
         if isinstance(error, NotRepresentable):
-            return finding(error=_line(error))
+            return finding(error=words_of(error))
         # A prediction is a courtesy: the cell itself will say what is wrong.
         traceback.print_exc()
-        return finding(note=f"{type(error).__name__}: {_line(error)}")
+        return finding(note=f"{type(error).__name__}: {words_of(error)}")
 
 
 def _checked_task(job: Mapping[str, Any]) -> Any:
@@ -129,10 +129,6 @@ def _needs_numbers(error: Exception) -> bool:
     """Whether something computed with numbers where there are only shapes."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(error, jax.errors.JAXTypeError)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def predict_mib(trainee: Any, task: Any, config: Config) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 import core
 from bench.cell.build import Rebuild, model_of, set_up
 from bench.cell.gradients import EXACT, cosine_and_error, float64_gradients
-from bench.errors import quoted
+from bench.errors import quoted, words_of
 from bench.instantiate import task_of
 from bench.sweep.cell import Cell
 
@@ -49,7 +49,7 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
             (found,) = float64_gradients(build, (xs, ys), change, max_samples=SAMPLES)
         except Exception as error:
             # Somebody else's model or algorithm may raise anything; the others still say theirs.
-            print(f"  {algo:20}refused: {' '.join(str(error).split()) or type(error).__name__}")
+            print(f"  {algo:20}refused: {words_of(error)}")
             continue
         near, far = cosine_and_error(found, exact)
         silent = [n for n in sorted(exact) if exact[n].any() and not found[n].any()]

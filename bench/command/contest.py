@@ -58,8 +58,8 @@ class Contest:
             for cell in self._timed
             if (rest := {k: v for k, v in cell.config.metric.items() if k != LEARNS})
         ]
-        trials = zip(*map(self._trials, self.ways), strict=True)
-        return told_apart([*costs, *(trial for of_a_point in trials for trial in of_a_point)])
+        trials = [self._trial(way, point) for point in self._points for way in self.ways]
+        return told_apart([*costs, *trials])
 
     def finals(self, record_of: Callable[[Cell], Mapping[str, Any] | None]) -> list[Cell]:
         """Fresh seeds of every way at the trial of the lowest validation loss, seed by seed.
@@ -68,7 +68,7 @@ class Contest:
         """
         chosen = []
         for way in self.ways:
-            losses = [_loss(record_of(trial)) for trial in self._trials(way)]
+            losses = [_loss(record_of(self._trial(way, point))) for point in self._points]
             if math.isfinite(best := min(losses)):
                 chosen.append((way, self._points[losses.index(best)]))
         finals = [
@@ -78,8 +78,8 @@ class Contest:
         ]
         return told_apart(finals)
 
-    def _trials(self, way: Cell) -> list[Cell]:
-        return [_learning(way, point, "trial", way.config.seed) for point in self._points]
+    def _trial(self, way: Cell, point: Mapping[str, float]) -> Cell:
+        return _learning(way, point, "trial", way.config.seed)
 
     def runner(self, launched: Runner | None) -> Runner:
         """How the cells run: those that are timed in turn, those that learn side by side.

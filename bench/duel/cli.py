@@ -33,10 +33,10 @@ from bench.config import Seed
 from bench.duel import process
 from bench.duel.referee import Referee
 from bench.duel.trees import Tree, checked_out
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 from bench.sweep import signals, sweep
 from bench.sweep.provenance import CACHE_VARIABLE
-from bench.sweep.record import one_line, write_json
+from bench.sweep.record import write_json
 from core.errors import EtraceError
 
 SCHEMA = 1

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.bounds import is_number
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 from bench.sweep import record
 from bench.sweep.cell import Cell, kind_of
 from bench.sweep.inputs import digest
@@ -105,7 +105,7 @@ class Folder:
         try:
             return record.read(path)
         except (record.Corrupt, OSError) as error:
-            print(record.one_line(f"corrupt record, the cell runs again: {error}"), file=sys.stderr)
+            print(one_line(f"corrupt record, the cell runs again: {error}"), file=sys.stderr)
             with contextlib.suppress(OSError):
                 os.replace(path, path.with_suffix(".corrupt"))
             return None
@@ -159,7 +159,7 @@ class Folder:
             try:
                 value = record.read(path)
             except (record.Corrupt, OSError) as error:
-                print(record.one_line(f"left out {path}: {error}"), file=sys.stderr)
+                print(one_line(f"left out {path}: {error}"), file=sys.stderr)
                 continue
             if value is not None and is_number(wall_s := value["provenance"].get("wall_s")):
                 times.setdefault(kind_of(value["row"]), []).append(wall_s)

@@ -159,22 +159,15 @@ def data_of(config: Config) -> dict[str, str]:
 @cache
 def _files_hash(path: Path) -> str:
     """Hash of a file, or of all files in a folder; empty when there is nothing."""
-    hasher, looked = hashlib.sha256(), 0
+    hasher = hashlib.sha256()
     try:
-        for name, file in _files(path):
-            looked += 1
-            hasher.update(f"{name}\0{file.stat().st_size}\0".encode(errors="surrogateescape"))
+        inside = (file for file in path.rglob("*") if not file.name.startswith("."))
+        files = [file for file in (path, *sorted(inside)) if file.is_file()]
+        for file in files:
+            name = f"{file.relative_to(path)}\0{file.stat().st_size}\0"
+            hasher.update(name.encode(errors="surrogateescape"))
             with file.open("rb") as opened:
                 hasher.update(hashlib.file_digest(opened, "sha256").digest())
     except OSError as error:
         raise BadInput("task", "data that can be read", str(path), f"{error}.") from error
-    return hasher.hexdigest() if looked else ""
-
-
-def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_file():
-        yield "", path
-    elif path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file() and not file.name.startswith("."):
-                yield str(file.relative_to(path)), file
+    return hasher.hexdigest() if files else ""

@@ -15,11 +15,13 @@ from typing import Any
 
 from bench import child, processes
 from bench.config import Config
+from bench.errors import one_line
 from bench.sweep import record
 from bench.sweep.cell import Cell
 from bench.sweep.inputs import ROOT
 from bench.sweep.provenance import CACHE_VARIABLE
 
+WORKER = "bench.cell.worker"
 SHOWN = 80
 
 
@@ -28,8 +30,6 @@ def run_cell(
     result: dict[str, Any],
     log: Path,
     on_phase: Callable[[str], None] = lambda phase: None,
-    module: str = "bench.cell.worker",
-    **more: Any,
 ) -> None:
     """Runs one cell in a fresh process and fills its record, whatever happens to the process.
 
@@ -39,10 +39,9 @@ def run_cell(
             measured before the process ended, with the seconds that it spent in each phase.
         log: file that gets the process' output, the last MiB of it.
         on_phase: told the name of every phase as it begins.
-        module: what runs in the process, with what it is told beside the cell.
     """
     config, memory_bytes = cell.config, processes.memory_cap(cell.config.limits)
-    job = {"config": config.plain(), "choices": cell.choices, "memory_bytes": memory_bytes, **more}
+    job = {"config": config.plain(), "choices": cell.choices, "memory_bytes": memory_bytes}
     begun = [("start", time.monotonic())]  # phases, and when
     garbage: list[str] = []
 
@@ -60,7 +59,7 @@ def run_cell(
 
     try:
         end = child.run(
-            module,
+            WORKER,
             job,
             on_line,
             python=config.python,
@@ -110,7 +109,7 @@ def _message(line: bytes, taken: Set[str]) -> dict[str, Any]:
         case {"phase": str(phase)}:
             return {"phase": phase}
         case {"status": str(status), "reason": str(reason)} if status in record.STATUSES:
-            return {"status": status, "reason": record.one_line(reason)}
+            return {"status": status, "reason": one_line(reason)}
         case {"parts": dict(parts)}:
             if why := record.malformed(parts):
                 raise ValueError(why)
@@ -123,7 +122,7 @@ def _message(line: bytes, taken: Set[str]) -> dict[str, Any]:
 def _ended(end: child.End, where: str, deadline_s: float) -> tuple[str, str]:
     """Status and reason of a process that did not report its own end."""
     code, printed = end.code, end.output.lower()
-    last = record.one_line(end.last_line())[:300]
+    last = one_line(end.last_line())[:300]
     if end.late:
         return "timeout", f"no result after {deadline_s:g} s (deadline), {where}"
     if end.held:

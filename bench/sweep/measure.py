@@ -11,14 +11,13 @@ import psutil
 
 from bench import processes
 from bench.backends.base import Backend
+from bench.errors import one_line
 from bench.instantiate import instantiate
 from bench.sweep import launch, provenance, record
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.interpreters import packages
 from bench.sweep.machine_rates import against_floor, rates_here
-
-WORKER = "bench.cell.worker"
 
 # What may run beside a cell that is timed again, in cores, looked at for so long.
 QUIET_CORES, LOOK_S = 0.3, 0.5
@@ -32,7 +31,7 @@ def measured(
     try:
         _measure(cell, result, folder, on_phase)
     except Exception as error:  # costs its own row alone
-        why = f"not measured: {type(error).__name__}: {record.one_line(str(error))}"
+        why = f"not measured: {type(error).__name__}: {one_line(error)}"
         result |= {"status": "crashed", "reason": why}
     return result
 
@@ -159,7 +158,7 @@ def others(platform: str) -> int:
     """
     own = set(processes.descendants(os.getpid()))
     found = [p for p in psutil.process_iter(["cmdline", "environ"]) if p.pid not in own]
-    cells = [p.info["environ"] for p in found if WORKER in (p.info["cmdline"] or ())]
+    cells = [p.info["environ"] for p in found if launch.WORKER in (p.info["cmdline"] or ())]
     return sum(_may_share(env, platform) for env in cells)
 
 

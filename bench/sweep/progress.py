@@ -18,8 +18,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from bench.errors import one_line
 from bench.sweep.cell import Cell
-from bench.sweep.record import one_line
 
 BAR_WIDTH, BESIDE_TITLE = 16, 56
 PIPE_WIDTH = 160

@@ -36,7 +36,6 @@ PARTS = {
     "health": str,
 }
 WORDS = {str: "text", dict: "values by name", int: "a whole number"}
-MOST_LETTERS = 2000
 
 
 def blank(
@@ -185,8 +184,3 @@ def merge(into: dict[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(into.get(name), dict)
         into[name] = {**into[name], **value} if both else value
     return into
-
-
-def one_line(text: str) -> str:
-    """A text of others as one line, of a length to be read, that does nothing to a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MOST_LETTERS]

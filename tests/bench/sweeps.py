@@ -20,23 +20,9 @@ from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.provenance import ROOT
 
-FAULTS = (
-    "do_nothing_wrong",
-    "raise_in_the_middle",
-    "kill_itself",
-    "exit_without_a_word",
-    "ask_for_too_much",
-)
-
 
 def plant(setattr_: Callable[[object, str, Any], None]) -> None:
-    real = launch.run_cell
-
-    def run_cell(cell: Cell, *args: Any) -> None:
-        fault = FAULTS[cell.config.seed % len(FAULTS)]
-        real(cell, *args, module="tests.bench.planted_worker", fault=fault)
-
-    setattr_(launch, "run_cell", run_cell)
+    setattr_(launch, "WORKER", "tests.bench.planted_worker")
     setattr_(measure, "rates_here", lambda *_: {})
     setattr_(sweep, "build_report", lambda *_: "none")
     # Other tests may run cells at the same time.

@@ -20,7 +20,6 @@ from bench.child import KEPT_BYTES
 from bench.command import cli
 from bench.config import Limits
 from bench.sweep import launch, record
-from bench.sweep.launch import run_cell
 from bench.sweep.provenance import ROOT
 
 
@@ -32,9 +31,11 @@ def outcome_of(
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> dict[str, Any]:
     (cell,) = cli.cells_of(None, [], multirun=False)
-    cell = cell.having(limits=Limits(deadline_s, memory_mib / 1024))
+    cell = cell.having(limits=Limits(deadline_s, memory_mib / 1024), question=fault)
     result = record.blank("ab", None, {}, {})
-    run_cell(cell, result, log, on_phase, "tests.bench.planted_worker", fault=fault)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "WORKER", "tests.bench.planted_worker")
+        launch.run_cell(cell, result, log, on_phase)
     return result
 
 

@@ -290,7 +290,7 @@ def test_a_cell_beside_another_is_seen(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     env = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"} | theirs
     other = subprocess.Popen(
-        [sys.executable, "-c", "print('up', flush=True); input()", "-m", measure.WORKER],
+        [sys.executable, "-c", "print('up', flush=True); input()", "-m", launch.WORKER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=env,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import errors
 from bench.sweep import record
 
 
@@ -140,5 +141,5 @@ def test_a_write_that_fails_leaves_the_old_record(
 
 
 def test_a_strangers_text_is_one_line_and_moves_no_cursor() -> None:
-    assert record.one_line("a\n\tb\x1b[31m \u202ec\ud800") == "a b [31m c"
-    assert len(record.one_line("x" * 10_000)) == record.MOST_LETTERS
+    assert errors.one_line("a\n\tb\x1b[31m \u202ec\ud800") == "a b [31m c"
+    assert len(errors.one_line("x" * 10_000)) == errors.MOST_LETTERS
