@@ -8,7 +8,7 @@ of (params, carry, inputs); `update` only reads and writes the States around the
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -18,7 +18,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, PyTree
 
-from core.algorithms.compiled import Compiled, all_or_nothing, check_named
+from core.algorithms.compiled import Compiled, Known, all_or_nothing, check_named
+from core.analysis.beginning import Beginning, learned_beginning
+from core.analysis.graph import Graph
 from core.data import MultiStepData, SingleStepData, split_steps
 from core.errors import InvalidArgument, NotRepresentable
 from core.execution.axes import over_windows
@@ -162,6 +164,37 @@ class OnlineAlgorithm(Compiled):
         state = {"states": carry.states, "traces": carry.traces}
         state, outs = over_windows(tick, state, window, 1)
         return outs, carry._replace(**state)
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        """An algorithm of its own around a model of its own, which go on from where these are.
+
+        What brainstate's modules do not copy knows the States of the model by identity.
+        """
+        other = super().__deepcopy__(memo)
+        if self._graph is None:
+            return other
+        own = other.states()
+        new = {id(state): own[path] for path, state in self.states().items()}
+
+        def ids(old: Iterable[int]) -> Iterator[int]:
+            return (id(new[i]) if i in new else i for i in old)
+
+        def of(graph: Graph) -> Graph:
+            return replace(graph, states=tuple(new.get(id(s), s) for s in graph.states))
+
+        other._known = [
+            Known(of(g), frozenset(ids(seen)), credit) for g, seen, credit in self._known
+        ]
+        present = [known.graph is self._graph for known in self._known].index(True)
+        other._graph = other._known[present].graph
+        other._starting = list(ids(self._starting))
+        other._model_states = dict(
+            zip(ids(self._model_states), self._model_states.values(), strict=True)
+        )
+        if isinstance(self.stepped, Beginning):
+            with other._of_one_sample():
+                other.stepped = learned_beginning(other.model, self.stepped.lead or (None,))
+        return other
 
     def steps_per_window(self, n_steps: int) -> int:
         """How many steps the sequence driver should give to one `window`, at most `n_steps`."""

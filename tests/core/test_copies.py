@@ -1,0 +1,61 @@
+"""A deep copy of an algorithm goes on from where it is, and shares nothing with it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import brainstate
+import braintools
+import jax
+import numpy as np
+import pytest
+
+import core
+
+from .cases import data_for
+from .references import assert_close, named, squared_error
+from .test_beginning import Net
+
+STEPS: dict[str, Any] = {"per_step_targets": True, "fresh": False}
+ALGORITHMS = {
+    "bptt": core.BPTT,
+    "d_rtrl": lambda m: core.D_RTRL(m, window=2),
+    "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9, window=2),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "batching"), [(n, "manual") for n in ALGORITHMS] + [("d_rtrl", "vmap")]
+)
+def test_a_copy_goes_on_by_itself(name: str, batching: str) -> None:
+    """Of a model that begins with its parameters, where one sample begins anew."""
+    data, reset = data_for(), np.zeros((7, 2), bool)
+    reset[5, 1] = True
+    algo = ALGORITHMS[name](Net())
+    core.initialise(algo, data.xs[0], batching=batching)
+    core.gradient(algo, squared_error, data.xs[:3], data.ys[:3], **STEPS)
+    other = copy.deepcopy(algo)
+
+    weights = other.model.states(brainstate.ParamState)
+    optimizer = braintools.optim.SGD(0.1)
+    optimizer.register_trainable_weights(weights)
+    before = {path: jax.tree.map(np.asarray, s.value) for path, s in algo.states().items()}
+    rest = data.xs[3:], data.ys[3:]
+    found = core.train(other, squared_error, *rest, optimizer, reset=reset[3:], **STEPS).grads
+    for path, state in algo.states().items():
+        jax.tree.map(np.testing.assert_array_equal, state.value, before[path])
+    wanted = core.gradient(algo, squared_error, *rest, reset=reset[3:], **STEPS).grads
+    assert_close(named(found), named(wanted), 1e-14)
+    assert not np.allclose(
+        weights["out", "weight"].value["weight"], before["model", "out", "weight"]["weight"]
+    )
+
+
+def test_a_copy_of_what_is_not_compiled_is_compiled_by_itself() -> None:
+    data, algo = data_for(), core.D_RTRL(Net())
+    other = copy.deepcopy(algo)
+    core.initialise(other, data.xs[0])
+    assert other.trace_bytes
+    with pytest.raises(core.NotCompiled):
+        algo(data.xs[0])
