@@ -52,6 +52,9 @@ class Answer:
     # Those of `tied` whose times are not compared with that of `start`, one of the two having been
     # measured under contention.
     uncompared: tuple[Way, ...] = ()
+    # To be within noise is not transitive: of those that qualify and are not told from `start`,
+    # which is slower than another, and than which.
+    outpaced: Mapping[str, Way] = field(default_factory=dict)
 
 
 def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -> Answer:
@@ -84,7 +87,8 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
         return cost.compare(way.time, other.time, noise, pairs)  # type: ignore[arg-type]
 
     able = [w for w in able if w.time]
-    as_fast = [w for w in able if not any(against(w, other) == "slower" for other in able)]
+    ahead = {w.name: [other for other in able if against(w, other) == "slower"] for w in able}
+    as_fast = [w for w in able if not ahead[w.name]]
     left = as_fast = as_fast or [min(able, key=lambda w: (w.ms, w.place))]
     decided: list[Decided] = []
     for name, (value, equal_to) in _ties(memory, metric).items():
@@ -110,6 +114,8 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
         faster=min(faster, key=lambda w: (w.ms, w.place), default=None),
         lean=min(lean, key=lambda w: (w.mib, w.ms, w.place), default=None),
         uncompared=tuple(w for w in tied if orders[w.name] == "not compared"),
+        outpaced={name: min(some, key=lambda w: (w.ms, w.place)) for name, some in ahead.items()
+                  if some and orders.get(name) in ("within noise", "not compared")},
     )  # fmt: skip
 
 

@@ -59,8 +59,9 @@ class Learned:
 
     @property
     def gained(self) -> float:
-        """Over guessing, or over nothing where that is not known."""
-        return self.better - _sign(self.metric) * (0.0 if math.isnan(self.chance) else self.chance)
+        """Over guessing; where that is not known over nothing, and nan of a loss."""
+        unknown = 0.0 if math.isnan(self.chance) and self.metric != "loss_final" else self.chance
+        return self.better - _sign(self.metric) * unknown
 
 
 def metrics(ok: pd.DataFrame) -> dict[int, str]:

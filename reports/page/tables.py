@@ -84,11 +84,14 @@ def _standing(setting: Setting, way: Way) -> Cell:
         said = "recommended" + (f" for want of a sound one; {said}" if said else "")
     elif recommended:
         said = said or "recommended as well"
-    elif order == "not compared":
-        said = said or order
     elif order:
-        told = order if order == "within noise" else change(answer.ratio[way.name])
-        said = f"{said}; {told}" if said else told
+        of = {"within noise": "of", "not compared": "with"}.get(order)
+        told = order if of else change(answer.ratio[way.name])
+        if other := answer.outpaced.get(way.name):
+            told += f" {of} the recommended, slower than {other.name}"
+        said = "; ".join(filter(None, [said, told])) if order != "not compared" else said or told
+    elif answer.start and answer.start.time:
+        said = said or "not timed"
     parts = [said, flaw if flaw not in said else "", failed]
     return Cell("; ".join(filter(None, parts)),
                 mark="start" if recommended else "bad" if why else "")  # fmt: skip

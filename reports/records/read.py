@@ -86,6 +86,8 @@ def read_sweeps(folders: Iterable[str | Path]) -> Sweeps:
                     corrupt += [(file, why) for why in without]
             except Unusable as why:
                 corrupt.append((file, str(why)))
+    if not paths:
+        raise InputError("at least one sweep's folder", "none", 'Name it: load("runs/latest").')
     if not records:
         raise InputError(
             f"at least one record in {', '.join(f'{p}/cells' for p in paths)}",

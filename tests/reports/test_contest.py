@@ -228,6 +228,20 @@ def test_the_report_names_winners_and_ties() -> None:
     )
 
 
+def test_a_way_of_too_few_seeds_has_not_failed_to_learn() -> None:
+    rng = np.random.default_rng(0)
+    told = report([*way(rng, "bptt", 0.1, steps=5000), *way(rng, "d_rtrl", 0.9, seeds=2)])
+    assert "Who learns best cannot be told: it takes three seeds of a way." in told
+    assert "No better than guessing: **bptt**." in told
+    assert "No way learned" not in told
+    assert "No way learned" in report(way(rng, "bptt", 0.1, steps=5000))
+
+
+def test_equal_scores_are_no_range() -> None:
+    some = [r for a in ("bptt", "d_rtrl") for r in way(np.random.default_rng(0), a, spread=0)]
+    assert "**bptt and d_rtrl**, 90.0 % of the test data." in report(some)
+
+
 def test_who_was_not_compared_is_named_and_one_way_wins_over_nobody() -> None:
     rng = np.random.default_rng(0)
     lone = way(rng, "bptt")

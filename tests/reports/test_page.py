@@ -302,7 +302,7 @@ def test_each_way_has_a_row_that_says_how_it_stands() -> None:
     assert found["d_rtrl"] == "80 % slower"
     assert found["es_d_rtrl"] == "not healthy: never spikes; 0.4 × the time"
     assert found["rtrl"] == "out of memory in 1 of 1 run"
-    assert "es_d_rtrl is 0.4 × the time, but its training is not healthy: never spikes." in words
+    assert "es_d_rtrl takes 0.4 × the time, but its training is not healthy: never spikes." in words
 
 
 def test_memory_is_offered_where_it_is_limited() -> None:

@@ -136,6 +136,8 @@ def test_a_folder_that_is_not_a_sweep(tmp_path: Path) -> None:
 
 def test_no_records_says_so_and_names_the_unreadable_ones(tmp_path: Path) -> None:
     (tmp_path / "cells").mkdir()
+    with pytest.raises(InputError, match="at least one sweep's folder; got none"):
+        read_sweeps([])
     with pytest.raises(InputError, match=r"at least one record in .*; got none"):
         read_sweeps([tmp_path])
     (tmp_path / "cells" / "half.json").write_text("{")
