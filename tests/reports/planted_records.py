@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from synthetic_records import Records, Rng, failing, way
 
 Planted = Callable[[Rng], Records]
@@ -61,17 +60,6 @@ def one_dominates_with_one_process_each(rng: Rng) -> Records:
 def tie_within_noise(rng: Rng) -> Records:
     return [*way(rng, "bptt", 5, 40, repeats=2), *way(rng, "d_rtrl", 5, 20, repeats=2),
             *way(rng, "es_d_rtrl", 9, 10, repeats=2)]  # fmt: skip
-
-
-@says("start with d_rtrl, which needs the least memory", "; bptt is as fast within noise:",
-      never=("es_d_rtrl",))  # fmt: skip
-def within_noise_of_the_recommended_and_slower_than_the_fastest(_: Rng) -> Records:
-    rng, made = np.random.default_rng(0), []
-    for algo, ms, mib in (("bptt", 10, 40), ("d_rtrl", 10.7, 20), ("es_d_rtrl", 11.5, 30)):
-        made += way(rng, algo, ms, mib, noise=0, spread=0.003, seeds=4)
-        for nth, built in enumerate(made[-4:]):
-            built["metrics"]["step_time_ms"] *= 1 + 0.024 * (nth - 1.5)
-    return made
 
 
 @says("start with d_rtrl, which needs the least memory", "; bptt is as fast within noise")
@@ -311,57 +299,6 @@ def two_of_three_seeds_diverged(rng: Rng) -> Records:
         built["health"] = "loss is not finite"
         built["metrics"] |= {"test_accuracy": 0.1, "accuracy": 0.1}
     return [*way(rng, "bptt", 5, 20, spread=0.003), *made]
-
-
-@says("start with d_rtrl, the fastest", never=("contention",))
-def the_process_saw_no_contention(rng: Rng) -> Records:
-    made = contended([*way(rng, "bptt", 5, 20), *way(rng, "d_rtrl", 2, 30)], told=False)
-    for built in made:
-        built["provenance"]["load_before"] = 9.0
-    return made
-
-
-@says("start with bptt, which needs the least memory", "d_rtrl may be as fast", "contention",
-      never=("fastest", "slower"))  # fmt: skip
-def the_process_saw_contention(rng: Rng) -> Records:
-    return contended([*way(rng, "bptt", 5, 20, seeds=1), *way(rng, "d_rtrl", 2, 30, seeds=1)])
-
-
-@says("start with d_rtrl, the fastest", ": 0.6 (0.593 to 0.607) × the time of BPTT",
-      never=("ms per", "may be"))  # fmt: skip
-def faster_by_turns_of_one_thread_on_a_busy_machine(rng: Rng) -> Records:
-    made = [*way(rng, "bptt", 5, 20, noise=0.5),
-            *by_turns(way(rng, "d_rtrl", 5, 30, noise=0.5), 0.6)]  # fmt: skip
-    return contended(at(made, threads=1))
-
-
-@says("start with bptt, which needs the least memory", "d_rtrl may be as fast", "contention",
-      never=("fastest", "slower", "faster", "×"))  # fmt: skip
-def by_turns_of_several_threads_on_a_busy_machine(rng: Rng) -> Records:
-    return contended([*way(rng, "bptt", 5, 20), *by_turns(way(rng, "d_rtrl", 5, 30), 0.8)])
-
-
-@says("start with d_rtrl, which needs the least memory", "es_d_rtrl may be as fast",
-      never=("bptt", "slower"))  # fmt: skip
-def by_turns_of_which_some_were_disturbed(rng: Rng) -> Records:
-    return [*contended(way(rng, "bptt", 5, 10)), *by_turns(way(rng, "d_rtrl", 4, 20), 0.8),
-            *contended(by_turns(way(rng, "es_d_rtrl", 3, 30), 0.6))]  # fmt: skip
-
-
-@says("start with d_rtrl, the fastest", ": 0.8 (0.784 to 0.816) × the time of BPTT",
-      never=("may be",))  # fmt: skip
-def by_turns_of_the_processes_that_were_calm(rng: Rng) -> Records:
-    calm = by_turns(way(rng, "d_rtrl", 5, 30, seeds=1), 0.8)
-    disturbed = contended(by_turns(way(rng, "d_rtrl", 5, 30, seeds=4)[1:], 1.1))
-    return [*way(rng, "bptt", 7, 20, noise=0.5), *calm, *disturbed]
-
-
-@says(f"start with bptt, which needs the least memory {ALL}; d_rtrl is as fast within noise",
-      never=("may be",))  # fmt: skip
-def as_fast_by_turns(rng: Rng) -> Records:
-    made = [*way(rng, "bptt", 5, 20, noise=0.5),
-            *by_turns(way(rng, "d_rtrl", 5, 30, noise=0.5), 1.01)]  # fmt: skip
-    return contended(at(made, threads=1))
 
 
 @says("start with d_rtrl, the fastest of the ways that learn as well", "final loss 0.201")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted_records import (
-    PLANTED,
-    Planted,
-    at,
-    by_turns,
-    contended,
+from planted_records import PLANTED, Planted, at, by_turns, contended
+from planted_times import (
     faster_by_turns_of_one_thread_on_a_busy_machine,
     within_noise_of_the_recommended_and_slower_than_the_fastest,
 )
