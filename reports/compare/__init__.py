@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from reports.compare.exact import exact_lines
-from reports.compare.pairing import Cell, pair, read_side, told
+from reports.compare.pairing import RATIO, TIME, Cell, pair, read_side, told
 from reports.compare.result import FORMATS, Comparison, Line
-from reports.compare.times import BAR, RATIO, TIME, time_lines
+from reports.compare.times import BAR, time_lines
 
 __all__ = ["BAR", "FORMATS", "Comparison", "Line", "compare"]
 

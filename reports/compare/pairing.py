@@ -17,6 +17,7 @@ from reports.records.columns import SETTINGS, SYMBOLS
 from reports.records.settings import identities, settings, variants, varying_within, whole
 from reports.records.table import frame, one_thread, read_parquet
 
+TIME, RATIO = "step_time_ms", "time_vs_bptt"
 _LACKING = "not finite or not recorded in"
 _WORDS = ("batching", "model", "task", "backend", "device")
 _ALWAYS = ("batching", "batch_size", "n_hidden", "n_steps")  # in a name; others where they vary
@@ -106,14 +107,21 @@ def told(values: Iterable[Any]) -> list[str]:
 def prepared(rows: pd.DataFrame) -> pd.DataFrame:
     """Words, and numbers that are NaN where one is absent or not finite.
 
-    In place of the configuration, whether a process was to take times (``timed``) and whether it
-    computed on ``one_thread``.
+    In place of the configuration, whether a process was to take times (``timed``); and logarithms
+    ``calm.<metric>`` of times and ratios of times, where other programs cannot have moved them:
+    they slow both parts of a ratio alike where its process has one thread.
     """
     timed = rows.filter(regex=r"^cfg\.metric\.timing").notna().any(axis=1)
-    rows = rows.filter(regex=r"^(?!cfg\.)").assign(timed=timed, one_thread=one_thread(rows))
+    alone = one_thread(rows)
+    rows = rows.filter(regex=r"^(?!cfg\.)").assign(timed=timed)
     numbers = rows.select_dtypes(["number", "bool", "boolean"])
     words = rows.drop(columns=numbers.columns).astype(object)
-    return words.join(numbers.astype("float64").replace([np.inf, -np.inf], np.nan))
+    numbers = numbers.astype("float64").replace([np.inf, -np.inf], np.nan)
+    busy = numbers.get("contended", 0 * numbers["timed"]).gt(0)
+    moved = {TIME: busy, RATIO: busy & ~alone}
+    calm = {f"calm.{m}": np.log(numbers[m].where(numbers[m].gt(0) & ~moved[m]))
+            for m in moved if m in numbers}  # fmt: skip
+    return words.join(numbers.assign(**calm))
 
 
 def read_side(path: Path) -> tuple[pd.DataFrame, list[str]]:

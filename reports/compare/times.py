@@ -21,11 +21,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from reports.compare.pairing import Cell
+from reports.compare.pairing import RATIO, TIME, Cell
 from reports.compare.result import Line, Verdict
 from reports.stats import LEAST, Welch, holm
 
-TIME, RATIO = "step_time_ms", "time_vs_bptt"
 BAR = 0.05  # the least change that counts, as a share
 MOOD = 0.15  # what sweeps one after the other may differ by without any change
 SHARED = 0.25  # the same of a change that the other cells went through as well
@@ -74,7 +73,7 @@ def _begun(cell: Cell, metric: str) -> tuple[Line, Sides | None]:
     sides = cell.numbers(metric)
     if min(map(np.min, sides)) <= 0:
         return replace(line, note="a number that is not positive, so of no ratio"), None
-    calm = _calm(cell, metric)
+    calm = cell.numbers(f"calm.{metric}")
     few, left_out = min(map(len, sides)), sum(map(len, sides)) - sum(map(len, calm))
     testable, note = False, ""
     if machine := cell.difference("fingerprint").removeprefix("different "):
@@ -89,22 +88,9 @@ def _begun(cell: Cell, metric: str) -> tuple[Line, Sides | None]:
     return replace(line, note=_joined(line.note, note)), calm if testable else None
 
 
-def _calm(cell: Cell, metric: str) -> Sides:
-    """Logarithms of those processes whose number other programs cannot have moved.
-
-    They slow both parts of a ratio alike where its process has one thread.
-    """
-    calm = []
-    for values, busy, alone in zip(*map(cell.column, (metric, "contended", "one_thread")),
-                                   strict=True):  # fmt: skip
-        moved = (busy > 0) & ~((alone > 0) & (metric == RATIO))
-        calm.append(np.log(values[(values > 0) & ~moved]))
-    return calm[0], calm[1]
-
-
 def _of_bptt(cell: Cell) -> float:
     """[log] how much the BPTT slowed down that a cell took turns with; nan where it took none."""
-    times, ratios = _calm(cell, TIME), _calm(cell, RATIO)
+    times, ratios = (cell.numbers(f"calm.{metric}") for metric in (TIME, RATIO))
     if not all(map(len, ratios)):
         return math.nan
     of_time, of_ratio = (float(head.mean() - base.mean()) for base, head in (times, ratios))
