@@ -104,7 +104,8 @@ def duel(chosen: Namespace) -> int:
     Reads duel.json; writes verdict.json for programs, .txt and .md for people. Exit status: 0 when
     nothing got slower or the data cannot tell, 1 when something did.
     """
-    from reports.duel import as_markdown, as_text, decide
+    from reports.compare import FORMATS
+    from reports.duel import as_comparison, decide
     from reports.output import tell
     from reports.records.read import Unusable, read_json
 
@@ -112,11 +113,12 @@ def duel(chosen: Namespace) -> int:
     try:
         state = read_json(file, MOST_DUEL_MIB)
         decision = decide(state)
-        verdict = {"json": json.dumps(decision, indent=1), "txt": as_text(decision),
-                   "md": as_markdown(decision, state)}  # fmt: skip
+        told = as_comparison(decision, state)
+        verdict = {"json": json.dumps(decision, indent=1), "txt": FORMATS["text"](told),
+                   "md": FORMATS["markdown"](told)}  # fmt: skip
     except (Unusable, LookupError, TypeError, AttributeError, ValueError) as why:
-        told = why if isinstance(why, Unusable) else f"which is none ({why!r})"
-        raise InputError("a folder with the duel.json of a duel", f"{file}, {told}",
+        came = why if isinstance(why, Unusable) else f"which is none ({why!r})"
+        raise InputError("a folder with the duel.json of a duel", f"{file}, {came}",
                          "`python -m bench.duel base=main` makes one.") from None  # fmt: skip
     for ending, words in verdict.items():
         tell(words, chosen.folder / f"verdict.{ending}")

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from reports.tables import Cell, tabulate
+from reports.compare.result import Comparison, Line
 
 ALPHA = 0.05
 LOOKS = 4
@@ -52,6 +52,8 @@ class Evidence(NamedTuple):
     lo: float
     hi: float
     p: float  # one-sided, of "no further than `LASTING`", in the pairs' own direction
+    base: float  # median times
+    head: float
 
 
 def looks(cells: int) -> list[int]:
@@ -75,11 +77,12 @@ def evidence(base: Sequence[float], head: Sequence[float]) -> Evidence:
     """
     ratios = np.log(np.asarray(head, float)) - np.log(np.asarray(base, float))
     if len(ratios) < 2:
-        return Evidence(len(ratios), math.nan, math.nan, math.nan, 1.0)
+        return Evidence(len(ratios), math.nan, math.nan, math.nan, 1.0, math.nan, math.nan)
     estimate = float(np.median(ratios))
     ends = stats.quantile_test(ratios, p=0.5).confidence_interval(LEVEL)
     toward = math.copysign(1.0, estimate) * ratios - LASTING
-    return Evidence(len(ratios), estimate, float(ends.low), float(ends.high), sign_flip_p(toward))
+    return Evidence(len(ratios), estimate, float(ends.low), float(ends.high), sign_flip_p(toward),
+                    float(np.median(base)), float(np.median(head)))  # fmt: skip
 
 
 def sign_flip_p(values: np.ndarray) -> float:
@@ -182,37 +185,19 @@ def _told(name: str, verdict: str, found: Evidence, reason: str = "") -> dict[st
     return {"name": name, "verdict": verdict, "reason": reason, **numbers}
 
 
-def as_text(decision: dict[str, Any]) -> str:
-    """The verdict for a terminal, one line a cell and one for all."""
-    width = max(len(cell["name"]) for cell in decision["cells"])
-    lines = [f"{c['name']:<{width}}  {c['verdict']:<11}  {_effect(c)}" for c in decision["cells"]]
-    return "\n".join([*lines, _sentence(decision), ""])
+def as_comparison(decision: dict[str, Any], state: dict[str, Any]) -> Comparison:
+    """The verdict as that of two sweeps, which has its words."""
+    base, head = (f"{side['asked']} ({(side['commit'] or 'no commit')[:10]}"
+                  f"{', changed' if side['dirty'] else ''})"
+                  for side in (state["base"], state["head"]))  # fmt: skip
 
+    def share(log: float | None) -> float | None:
+        return None if log is None else math.expm1(log)
 
-def as_markdown(decision: dict[str, Any], state: dict[str, Any]) -> str:
-    """The verdict for a pull request."""
-    sides = [f"{s} `{state[s]['asked']}` ({(state[s]['commit'] or 'no commit')[:10]}"
-             f"{', changed' if state[s]['dirty'] else ''})" for s in ("base", "head")]  # fmt: skip
-    shared = f"; all cells with `{state['shared']}`" if state["shared"] else ""
-    rows = [{"cell": f"`{c['name']}`", "verdict": Cell(c["verdict"], mark="start"),
-             "head against base": _effect(c)} for c in decision["cells"]]  # fmt: skip
-    return (f"### Timing: {_sentence(decision)}\n\n"
-            f"{sides[1]} against {sides[0]}, {state['column']}{shared}.\n\n"
-            f"{tabulate('', '', rows).markdown()}\n")  # fmt: skip
-
-
-def _effect(cell: dict[str, Any]) -> str:
-    if cell["estimate"] is None:
-        return cell["reason"] or "not measured"
-    text = f"{100 * math.expm1(cell['estimate']):+.1f} %"
-    if cell["lo"] is not None:
-        text += f" [{100 * math.expm1(cell['lo']):+.1f}, {100 * math.expm1(cell['hi']):+.1f}]"
-    text += f", {cell['pairs']} pairs"
-    return f"{text} ({cell['reason']})" if cell["reason"] else text
-
-
-def _sentence(decision: dict[str, Any]) -> str:
-    verdicts = [cell["verdict"] for cell in decision["cells"]]
-    said = [f"{number} {verdict}" for verdict in (SLOWER, FASTER, "same", "cannot tell")
-            if (number := verdicts.count(verdict))]  # fmt: skip
-    return f"{', '.join(said)} of {len(decision['cells'])} cells"
+    lines = [Line(
+        c["name"], state["column"], "measured", c["verdict"], c["base"], c["head"],
+        share(c["estimate"]), share(c["lo"]), share(c["hi"]), c["p"],
+        note="; ".join(filter(None, [f"{c['pairs']} pairs" if c["pairs"] else "", c["reason"]])),
+    ) for c in decision["cells"]]  # fmt: skip
+    notes = [f"All cells with {state['shared']}."] if state["shared"] else []
+    return Comparison(base, head, math.expm1(BAR), lines, notes=notes)

@@ -31,13 +31,13 @@ def compare(base: Path, head: Path, bar: float = BAR) -> Comparison:
     lines += [line for metric in (TIME, RATIO) for line in time_lines(ok, metric, bar)]
     status = [(cell.name, *cell.column("status")) for cell in cells]
     return Comparison(
-        str(base), str(head), lines,
+        str(base), str(head), bar, lines,
         # What was skipped on purpose before is not missed now.
         missing=[name for name, b, h in status if not len(h) and any(b != "skipped")],
         failing=[words for cell in shared if (words := _failing(cell))],
         added=[name for name, b, _ in status if not len(b)],
         fixed=[name for name, b, h in status if len(b) and "ok" not in b and "ok" in h],
-        notes=[*notes, *left_out, *left_out_too, *_machines(before, after)], bar=bar,
+        notes=[*notes, *left_out, *left_out_too, *_machines(before, after)],
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 import pandas as pd
@@ -54,13 +54,13 @@ class Comparison:
 
     base: str
     head: str
+    bar: float  # the least change in time that counts, as a share
     lines: list[Line]
-    missing: list[str]
-    failing: list[str]
-    added: list[str]
-    fixed: list[str]
-    notes: list[str]
-    bar: float
+    missing: list[str] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    fixed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def alarms(self) -> list[Line]:
@@ -95,7 +95,7 @@ class Comparison:
             said[0] += f" ({exact} exact, {len(self.alarms) - exact} in time)"
         counts = [f"{len(self.groups[v])} {v}" for v in ("same", "better", "cannot tell")
                   if v in self.groups]  # fmt: skip
-        return (f"{', '.join(said)}. Of {len(self.lines)} comparisons: "
+        return (f"{', '.join(said)}. Of {plural(len(self.lines), 'comparison')}: "
                 f"{', '.join(counts) or 'none else'}.")  # fmt: skip
 
 

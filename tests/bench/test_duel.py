@@ -69,11 +69,11 @@ def test_a_slower_head_is_worse_and_exits_1(
     assert verdict(tmp_path) == {"algo=d_rtrl": "worse"}
     said = capsys.readouterr().out
     assert "pair 14, second round, algo=d_rtrl" in said
-    assert said.rstrip().endswith("1 worse of 1 cells")
+    assert "\n1 regression (0 exact, 1 in time). Of 1 comparison: none else.\n" in said
     state = json.loads((tmp_path / "duel" / "duel.json").read_text(encoding="utf-8"))
     assert len(state["pairs"]) == 14
     assert [state[side]["root"] for side in ("base", "head")] == [str(base), str(head)]
-    assert (tmp_path / "duel" / "verdict.md").read_text(encoding="utf-8").startswith("### Timing")
+    assert (tmp_path / "duel" / "verdict.md").read_text(encoding="utf-8").startswith("### 1 reg")
 
 
 def test_equal_trees_are_the_same_and_exit_0(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import numpy as np
 import pytest
 
 from reports.cli import main
+from reports.compare import FORMATS
 from reports.duel import (
     ALPHA,
     LEAST_PAIRS,
     LOOKS,
-    as_markdown,
-    as_text,
+    as_comparison,
     decide,
     evidence,
     level_of_a_look,
@@ -182,6 +183,7 @@ def test_a_side_that_keeps_failing_is_named(
     decision = decide(state)
     assert decision["cells"][0]["verdict"] == verdict
     assert "crashed, signal 9" in decision["cells"][0]["reason"]
+    assert as_comparison(decision, state).lines[0].note == decision["cells"][0]["reason"]
     assert decision["wanted"] == []
 
 
@@ -196,13 +198,17 @@ def test_failures_now_and_then_are_replaced_by_other_pairs() -> None:
 
 def test_words_carry_the_figures() -> None:
     decision = played(math.log(1.2), 0.002, np.random.default_rng(8), cells=2)
-    text = as_text(decision)
-    assert "algo=0  worse" in text
-    assert text.rstrip().endswith("1 worse, 1 same of 2 cells")
-    markdown = as_markdown(decision, blank(2))
-    assert markdown.startswith("### Timing: 1 worse, 1 same of 2 cells\n")
-    assert "step_time_ms; all cells with `n_steps=16`." in markdown
-    assert "| `algo=0` | **worse** | +20.0 %" in markdown
+    told = as_comparison(decision, blank(2))
+    text, markdown = FORMATS["text"](told), FORMATS["markdown"](told)
+    assert text.startswith("1 regression (0 exact, 1 in time). Of 2 comparisons: 1 same.\n")
+    assert re.search(r"\n  algo=0  step_time_ms: [\d.]+ -> [\d.]+, \+20\.\d\d% \[.*\]  "
+                     r"\(16 pairs\)\n", text)  # fmt: skip
+    assert "All cells with n_steps=16." in markdown
+    assert "Base `main (0123456789)`, head `main (0123456789)`. " in markdown
+    assert re.search(
+        r"\| algo=0 \| step time \(ms\) \| .* \| \+20\.\d\d% \| .*worse: 16 pairs", markdown
+    )
+    assert (told.lines[0].base or 0) * 1.2 == pytest.approx(told.lines[0].head, rel=0.02)
 
 
 def test_a_folder_without_a_duel_is_refused(
