@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from reports.compare.result import Line, Verdict
 REPEATS = 10
 
 
-@dataclass(frozen=True)
-class Exact:
+class Exact(NamedTuple):
     """How one metric is compared."""
 
     metric: str

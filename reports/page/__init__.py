@@ -18,7 +18,7 @@ from reports.judge.contest import Match
 from reports.judge.problems import problems
 from reports.page import tables
 from reports.plots.base import Plot
-from reports.records.columns import heading
+from reports.records.columns import SYMBOLS, heading
 from reports.study import Study
 from reports.tables import between, change, listed, probability, shown
 from reports.text import one_blank_line, plural, templates
@@ -35,8 +35,7 @@ FURTHER = (
     "n_layers", "seed", "repeat", "device", "machine", "contended", "key",
 )  # fmt: skip
 IF_VARIED = ("machine", "contended", "lr")
-TITLES = {"variant": "algorithm", "batch_size": "B", "n_hidden": "H", "n_steps": "T",
-          "lr": "learning rate"}  # fmt: skip
+TITLES = {**SYMBOLS, "variant": "algorithm", "lr": "learning rate"}
 
 
 class Context:

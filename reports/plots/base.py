@@ -37,8 +37,6 @@ LABELS = {
     "batch_size": "batch size, B",
     "step_time_ms": "ms per training step",
     "grad_cosine": "cosine to BPTT's gradient",
-    "accuracy": "training accuracy",
-    "r2": "training R²",
     "loss": "training loss",
     "train_time_s": "training time (s)",
     "train_time_bptt_epochs": "training time (epochs of BPTT)",

@@ -230,7 +230,9 @@ def test_latex_as_a_paper_wants_it() -> None:
     lines = latex.splitlines()
     assert r"\begin{tabular}{lrrrrrr}" in lines
     assert r"\label{tab:step-time-ms-accuracy}" in lines
-    assert r" & \multicolumn{3}{c}{step time (ms)} & \multicolumn{3}{c}{accuracy} \\" in lines
+    assert (
+        r" & \multicolumn{3}{c}{step time (ms)} & \multicolumn{3}{c}{training accuracy} \\" in lines
+    )
     assert r"width & BPTT & D-RTRL & my\_way & BPTT & D-RTRL & my\_way \\" in lines
     assert r"64 & \textbf{2} & 3 & – & 0.9 & \textbf{0.95} & – \\" in lines
     assert r"128 & \textbf{4} & – & \textbf{4} & \textbf{0.9} & – & 0.8 \\" in lines
