@@ -15,13 +15,14 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compilation is most of what the tests cost: without its slow passes, and without the emitter that
-# is the slowest of them (a flag of this jaxlib alone), it takes a quarter of that. Timed suites
-# time what users run.
+# is the slowest of them, it takes a quarter of that, and a fifth less where a small program is not
+# split into 32 parts to be compiled side by side (flags of this jaxlib alone). Timed suites time
+# what users run.
 if not any("benchmarks" in word for word in sys.argv):
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
     if version("jaxlib").startswith("0.10."):
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+        quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
 # Often the same programs are compiled. Cells keep them, by what they compute and XLA's version and
 # flags; so does tests/core/conftest.py. `make clean` forgets.
 COMPILED = Path(__file__).resolve().parents[1] / "build" / "compiled"

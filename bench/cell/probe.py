@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench import child, processes
+from bench.cell import late_imports
 from bench.config import Config
 from bench.errors import BadInput, words_of
 from bench.instantiate import check, instantiate, task_of
@@ -163,4 +164,5 @@ def looked(jobs: list[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
+    late_imports.load_later()
     child.answer(looked, __doc__)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from bench import child, processes
+from bench.cell import late_imports
 from bench.config import Config
 from bench.errors import Skip
 from bench.sweep.record import COMPILE_PHASES, merge, plain
@@ -51,6 +52,7 @@ def main() -> None:
     reporter = Reporter(file)
     job["config"] = Config.of(job["config"])
     processes.cap_memory(job["memory_bytes"])
+    late_imports.load_later()
     try:
         invalid, notes = measure(job, reporter)
         reporter.phase("end")

@@ -51,7 +51,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         arguments = ["--config-dir", str(PLUGINS / "conf"), f"out={out}", metrics, *TINY]
         assert cli.main(arguments) == 0
     (found,) = sweeps.records(out)
-    return found
+    return {**found, "printed": (out / found["log"]).read_text()}
 
 
 class Here(worker.Reporter):
@@ -134,6 +134,10 @@ def test_a_record_says_where_it_comes_from(record: dict[str, Any]) -> None:
     assert provenance["versions"]["jax"]
     # The config is the composed one: every group, every metric's settings.
     assert record["config"]["metric"]["timing"]["budget_s"] == 0.5
+
+
+def test_what_draws_is_loaded_when_it_is_used(record: dict[str, Any]) -> None:
+    assert record["printed"].startswith("False <function spike_raster at ")
 
 
 def test_harness_costs_little(record: dict[str, Any]) -> None:

@@ -13,33 +13,46 @@ from bench.errors import BadInput
 from bench.sweep import sweep
 from bench.sweep.folder import Folder
 
+PLANNED = {
+    "wide": ["n_hidden=200000"],
+    "too wide": ["n_hidden=100000000"],
+    "undefined": ["algo=otpe", "model=gru"],
+    "too many inputs": ["task=random_spikes", "task.n_in=100000", "n_steps=10000",
+                        "batch_size=1024", "algo=es_d_rtrl"],
+}  # fmt: skip
 
-@pytest.fixture(autouse=True)
-def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else this machine does."""
-    monkeypatch.setattr(trial, "START_S", 600.0)
+
+@pytest.fixture(scope="module")
+def planned() -> dict[str, trial.Finding]:
+    """What is found about each of these, by one process."""
+    cells = [cli.cells_of(None, overrides, multirun=False)[0] for overrides in PLANNED.values()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "START_S", 600.0)  # time enough, whatever else this machine does
+        found = trial.trial(cells, "memory")
+    return {name: found[place] for place, name in enumerate(PLANNED)}
 
 
-def test_memory_is_predicted_where_there_is_none_to_build_the_cell() -> None:
-    cells = cli.cells_of(None, ["n_hidden=200000,100000000"], multirun=True)
-    found = trial.trial(cells, "memory")
-    wide, too_wide = found[0], found[1]
+def test_memory_is_predicted_where_there_is_none_to_build_the_cell(
+    planned: dict[str, trial.Finding],
+) -> None:
     # Its recurrent weights alone are 160 GB.
-    assert wide["predicted_mib"] > 4 * 200_000**2 / 2**20
-    assert too_wide["predicted_mib"] is None
-    assert too_wide["note"].startswith("too large to build here: ")
+    assert planned["wide"]["predicted_mib"] > 4 * 200_000**2 / 2**20
+    assert planned["too wide"]["predicted_mib"] is None
+    assert planned["too wide"]["note"].startswith("too large to build here: ")
 
 
-def test_a_rule_that_is_not_defined_on_a_model_is_planned_as_skipped() -> None:
-    found = trial.trial(cli.cells_of(None, ["algo=otpe", "model=gru"], multirun=False), "memory")
-    assert found[0]["error"].startswith("expected leaky integrators with one constant decay")
+def test_a_rule_that_is_not_defined_on_a_model_is_planned_as_skipped(
+    planned: dict[str, trial.Finding],
+) -> None:
+    error = planned["undefined"]["error"]
+    assert error.startswith("expected leaky integrators with one constant decay")
 
 
-def test_memory_is_predicted_where_there_is_none_to_draw_a_batch() -> None:
-    sizes = ["task=random_spikes", "task.n_in=100000", "n_steps=10000", "batch_size=1024"]
-    found = trial.trial(cli.cells_of(None, [*sizes, "algo=es_d_rtrl"], multirun=False), "memory")
+def test_memory_is_predicted_where_there_is_none_to_draw_a_batch(
+    planned: dict[str, trial.Finding],
+) -> None:
     inputs = 4 * 100_000 * 10_000 * 1024 / 2**20
-    assert inputs < found[0]["predicted_mib"] < 1.1 * inputs
+    assert inputs < planned["too many inputs"]["predicted_mib"] < 1.1 * inputs
 
 
 def test_a_probe_that_does_not_end_is_given_up(

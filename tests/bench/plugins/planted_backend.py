@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +31,8 @@ class PlantedTrainee(ModelTrainee):
         self.model = model
         self.weights = model.states(brainstate.ParamState)
         self._truth = truth
+        # What a cell may draw with is there, and nobody has waited for it.
+        print("scipy.stats" in sys.modules, sys.modules["braintools"].visualize.spike_raster)
         size = HELD_MIB * 2**18 if truth == "hold" else 1
         self._held = brainstate.ShortTermState(jnp.zeros(size, jnp.float32))
 
