@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bench.backends.base import ModelTrainee
 from bench.config import Config
-from bench.tasks.base import Task
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from bench.backends.base import ModelTrainee
     from bench.cell.build import Rebuild
     from bench.cell.stepper import Stepper
+    from bench.tasks.base import Task
 
 
 @dataclass

@@ -42,7 +42,10 @@ class Timing(Metric):
 
     def __post_init__(self) -> None:
         if self.min_samples > self.max_samples:
-            expected, do = f"at most max_samples={self.max_samples}", "Set both."
+            expected, do = (
+                f"at most max_samples={self.max_samples}",
+                "Lower min_samples or raise max_samples.",
+            )
             raise Refusal(expected, self.min_samples, do, what="min_samples")
         self.least_s = min(self.least_s, self.budget_s)
 

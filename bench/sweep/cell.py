@@ -16,6 +16,7 @@ from bench.backends.base import Backend
 from bench.bounds import is_number
 from bench.config import Config
 from bench.errors import BadInput
+from bench.metrics.base import Metric
 from bench.sweep import interpreters, provenance, tuning
 from bench.sweep.inputs import data_of, digest
 
@@ -180,7 +181,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
             raise BadInput(group, "_target_: package.module.Name and its arguments", str(node))
     instantiate.check_call("", Config, config, defaults=defaults)
     for name, node in config["metric"].items():
-        instantiate.made(f"metric.{name}", node)
+        instantiate.made(f"metric.{name}", node, Metric)
     instantiate.made("backend", config["backend"], Backend)
     cell = Cell(Config.of(config), choices)
     _check_steps(cell.config, choices["task"])

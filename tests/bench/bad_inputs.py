@@ -61,7 +61,9 @@ CASES = {
     "metric.timing.budget_s=inf": "metric.timing.budget_s: expected a number of at most 1.79769e+308; got inf. Try "
     "metric.timing.budget_s=4.0.",
     "metric.timing.max_samples=10": "metric.timing: min_samples: expected at most max_samples=10; "
-    "got 15. Set both.",
+    "got 15. Lower min_samples or raise max_samples.",
+    "metric.timing._target_=collections.OrderedDict": "metric.timing: expected a subclass of "
+    "bench.metrics.base.Metric; got collections.OrderedDict. See bench/metrics/ for some.",
     "metric.timing.against=d_rtrl": "metric.timing.against: expected one of bptt, null; got d_rtrl.",
     "task=shd task.n_train=0": "task.n_train: expected a whole number of at least 1, or null; "
     "got 0. Try task.n_train=1.",
