@@ -102,11 +102,10 @@ class OnlineAlgorithm(Compiled):
             )
         return tuple(jnp.asarray(leaf, d) for leaf, d in zip(leaves, dtypes, strict=True))
 
-    def check_states(self, carry: Carry, samples: tuple[int, ...] = ()) -> None:
-        """Refuse states of other than the compiled shapes, behind the axis of `samples` that a step
-        is mapped over."""
+    def check_states(self, carry: Carry) -> None:
+        """Refuse states of other than the graph's shapes."""
         came = {h.name: jnp.shape(carry.states[h.var]) for h in self.graph.hidden}
-        wanted = {h.name: (*samples, *h.shape) for h in self.graph.hidden}
+        wanted = {h.name: h.shape for h in self.graph.hidden}
         wrong = {name: shape for name, shape in came.items() if shape != wanted[name]}
         if wrong:
             expected = {name: wanted[name] for name in wrong}

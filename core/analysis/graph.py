@@ -118,7 +118,7 @@ class Graph:
         return replace(
             self,
             hidden=tuple(replace(h, shape=(size, *h.shape)) for h in self.hidden),
-            operations=tuple(replace(op, samples=(size,)) for op in self.operations),
+            operations=tuple(replace(o, x_shape=(size, *o.x_shape)) for o in self.operations),
             parameters=tuple(
                 replace(p, shape=(size, *p.shape), lead=(size, *p.lead)) for p in self.parameters
             ),

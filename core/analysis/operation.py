@@ -80,7 +80,6 @@ class Operation:
     width: int  # H
     label: str = ""  # unique among the sources of a graph
     blocks: tuple[Block, ...] = ()
-    samples: tuple[int, ...] = ()  # axes over which the step is mapped
     bias: int | None = None  # the variable of b, [H] up to axes of length one
 
     @property
@@ -89,7 +88,7 @@ class Operation:
 
     @property
     def lead(self) -> tuple[int, ...]:
-        return (*self.samples, *self.x_shape[:-1])
+        return self.x_shape[:-1]
 
     @property
     def n_in(self) -> int:

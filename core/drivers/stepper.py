@@ -123,7 +123,8 @@ class Stepper:
         found = self.adapt(loss, targets, **options)
         algo, fresh = self.owner, options["fresh"]
         self.params, self.carry = algo.params(), algo.carry()
-        algo.check_states(self.carry, self.samples)
+        self.algo = algo.over_samples(*self.samples) if self.samples else algo
+        self.algo.check_states(self.carry)
         extra, clock = algo.extra_leaves(
             self.n_steps, fresh=fresh, anew=fresh, samples=self.samples, reset=reset,
             timed=found.reads_clock,
@@ -134,8 +135,6 @@ class Stepper:
         self.clock = jax.tree.map(lambda a: a.reshape(self.n_steps, -1)[:, 0], clock)
         if self.samples:
             self._check_shared(algo.graph)
-            algo = algo.over_samples(*self.samples)
-        self.algo = algo
         return found
 
     @property

@@ -25,6 +25,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from core.analysis.graph import Graph
+from core.equations.links import reached
 from core.equations.program import Atom, Equation, bind, evaluate, needed, read
 
 Values = Mapping[int, Any]  # arrays by variable
@@ -49,13 +50,9 @@ def _per_sample(graph: Graph, constants: Values) -> list[Equation]:
     """Equations of the prelude that differ from sample to sample: they read states that hold the
     batch of a mapped step, or what such equations make."""
     avals = graph.program.avals
-    varying = {v for v, value in constants.items() if jnp.ndim(value) > avals[v].ndim}
-    found = []
-    for eqn in graph.prelude:
-        if not varying.isdisjoint(eqn.variables):
-            varying.update(eqn.outputs)
-            found.append(eqn)
-    return found
+    varying = {v: frozenset([v]) for v, a in constants.items() if jnp.ndim(a) > avals[v].ndim}
+    found = reached(graph.prelude, varying)
+    return [eqn for eqn in graph.prelude if any(found.get(v) for v in eqn.variables)]
 
 
 def _over_samples(graph: Graph, run: Callable[..., Any], values: Values, *known: Values) -> Any:
