@@ -114,6 +114,8 @@ class Graph:
         """The graph of a step mapped over `size` samples, which lead every array but the weights.
 
         A model written for single samples then runs through the same computation as a batched one.
+        With whole windows under `jax.vmap` instead, D-RTRL takes 1.4 to 2.1 times as long: no
+        product is one over all samples, and traces are advanced all at once, beside themselves.
         """
         return replace(
             self,

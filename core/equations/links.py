@@ -209,12 +209,8 @@ class Links:
     def _moved(
         self, eqn: Equation, held: Sequence[np.ndarray], none: int
     ) -> list[np.ndarray] | None:
-        whole = list(map(self._full, held, eqn.inputs))
-        if eqn.name in MOVES:
-            found = MOVES[eqn.name](eqn.params, *whole)
-            return found if eqn.primitive.multiple_results else [found]
-        table = self.table(eqn)
-        flat = np.concatenate([*map(np.ravel, whole), np.full(1, none, whole[0].dtype)])
+        table, whole = self.table(eqn), map(self._full, held, eqn.inputs)
+        flat = np.concatenate([*map(np.ravel, whole), np.full(1, none, held[0].dtype)])
         return None if table is None else [flat[numbers] for numbers in table]
 
     def _axes(self, eqn: Equation, place: int) -> list[int | None] | None:

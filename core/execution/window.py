@@ -49,8 +49,8 @@ def derivatives(
 ) -> Derivatives:
     """Of each component of h_t by h_{t-1} and y_t, for all t at once."""
     transition: list[dict[tuple[int, int], Any]] = [{} for _ in graph.groups]
-    places = ((k, b) for k, source in enumerate(graph.sources) for b in range(len(source.blocks)))
-    f: dict[tuple[int, int], dict[int, Any]] = {place: {} for place in places}
+    sources = enumerate(graph.sources)
+    f: dict[Any, dict[int, Any]] = {(k, b): {} for k, s in sources for b in range(len(s.blocks))}
     for g, group in enumerate(graph.groups):
         for s in group.live:
             new = graph.hidden[group.states[s]].new
