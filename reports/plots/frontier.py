@@ -68,16 +68,12 @@ def _points(setting: Setting, ways: list[Way], time: str) -> pd.DataFrame:
 
     Step times that were measured under contention are not compared, so they make no front.
     """
-    rows = []
-    for way in ways:
-        figure = way.against if time == AGAINST else way.time and way.time.ms
-        if figure and way.time:
-            rows.append({
-                "way": way.name, time: figure.centre, f"{time}_lo": figure.low,
-                f"{time}_hi": figure.high, "processes": way.time.n,
-                "contended": way.contended and time == STEP, setting.memory: way.mib,
-            })  # fmt: skip
-    data = pd.DataFrame(rows)
+    data = pd.DataFrame([{
+        "way": way.name, time: figure.centre, f"{time}_lo": figure.low, f"{time}_hi": figure.high,
+        "processes": way.time.n, "contended": way.contended and time == STEP,
+        setting.memory: way.mib,
+    } for way in ways if way.time
+        for figure in [way.against if time == AGAINST else way.time.ms] if figure])  # fmt: skip
     front = pareto(list(zip(data[time], data[setting.memory], strict=True)))
     return data.assign(pareto_front=np.array(front) & ~data["contended"].any())
 

@@ -40,7 +40,7 @@ def curves(study: Study, setting: Setting) -> pd.DataFrame:
     Of a seed's repeats the median; the learning rate is the one that the method is judged at.
     """
     columns = ["way", "seed", "epoch", *CURVES, TIME]
-    found = [pd.DataFrame(columns=columns)]
+    found = []
     for way in _most_telling(setting):
         for record in (study.by_key[key] for key in way.keys):
             curve, epochs = record["curves"], len(record["curves"].get("epoch") or ())
@@ -50,8 +50,8 @@ def curves(study: Study, setting: Setting) -> pd.DataFrame:
                 known = {n: v for n, v in curve.items() if n in columns and len(v) == epochs}
                 seed = record["row"].get("seed")
                 found.append(pd.DataFrame({"way": way.name, "seed": seed, **known}))
-    table = pd.concat([f for f in found if len(f)] or found).reindex(columns=columns)
-    table = table.astype(dict.fromkeys((*CURVES, TIME), "float64"))
+    table = pd.concat(found) if found else pd.DataFrame()
+    table = table.reindex(columns=columns).astype(dict.fromkeys((*CURVES, TIME), "float64"))
     by = table.groupby(["way", "seed", "epoch"], sort=False, dropna=False)
     return by.median().reset_index()
 

@@ -47,18 +47,18 @@ def looks(ways: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], Lo
     algos = list(dict.fromkeys([*HOME, *(algo for algo, _, _ in ways)]))
     options = list(dict.fromkeys(option for _, option, _ in ways))
     alone = len({algo for algo, _, _ in ways}) == 1
-    places = {w: algos.index(w[0]) + (options.index(w[1]) if alone else 0) for w in ways}
-    # A colour that a second algorithm has to share gets markers of its own.
-    kinds = {w: (0 if alone else places[w] // len(COLOURS), *w[1:]) for w in ways}
-    order = list(dict.fromkeys(kinds.values()))
-
-    def look(way: tuple[str, str, str]) -> Look:
-        turn = order.index(kinds[way])
+    found: dict[tuple[str, str, str], Look] = {}
+    kinds: dict[tuple[int, str, str], int] = {}
+    for algo, option, rest in ways:
+        place = algos.index(algo) + (options.index(option) if alone else 0)
+        # A colour that a second algorithm has to share gets markers of its own.
+        kind = (0 if alone else place // len(COLOURS), option, rest)
+        turn = kinds.setdefault(kind, len(kinds))
         # Once all markers are used up, each of them comes with another dash.
-        dash = (turn + turn // len(MARKERS)) % len(DASHES)
-        return Look(COLOURS[places[way] % len(COLOURS)], MARKERS[turn % len(MARKERS)], DASHES[dash])
-
-    return {way: look(way) for way in ways}
+        dash = DASHES[(turn + turn // len(MARKERS)) % len(DASHES)]
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[turn % len(MARKERS)]
+        found[algo, option, rest] = Look(colour, marker, dash)
+    return found
 
 
 def looks_of(ways: Iterable[Way], by: Literal["name", "method"] = "method") -> dict[str, Look]:
