@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -167,17 +166,18 @@ def phases(facts: Facts) -> Table:
 
 def streams(facts: Facts) -> Table:
     """What one step of learning takes where samples come one by one, wherever that was measured."""
-    found = [(s, w) for s in facts.settings for w in s.ways if w.median("latency_steps") > 0]
-    busy = [w.median("latency_contended") > 0 for _, w in found]
+    found = [(s, w, w.median("latency_contended") > 0)
+             for s in facts.settings for w in s.ways if w.median("latency_steps") > 0]  # fmt: skip
     notes = ["Medians over processes, those of a 99th percentile over the ones that have it; "
-             "learning included."] + [_UNDER_CONTENTION] * any(busy)  # fmt: skip
+             "learning included."]  # fmt: skip
+    notes += [_UNDER_CONTENTION] * any(busy for *_, busy in found)
     further = ("latency_p99_us", "latency_steps", "stream_steps_per_s", "scan_steps_per_s")
     return tabulate("streams", "One step at a time", [{
         "way": w.name,
         "at": s.name or "–",
-        heading("latency_p50_us"): shown(w.median("latency_p50_us"), after="*" * contended),
+        heading("latency_p50_us"): shown(w.median("latency_p50_us"), after="*" * busy),
         **{heading(n): shown(w.median(n)) for n in further},
-    } for (s, w), contended in zip(found, busy, strict=True)], notes)  # fmt: skip
+    } for s, w, busy in found], notes)  # fmt: skip
 
 
 def weights(study: Study) -> Table:
@@ -218,8 +218,8 @@ def environment(records: Sequence[Record]) -> Table:
     """What the machines were, each distinct value once; loads and the like have too many."""
     found: dict[str, Counter[str]] = {}
     for record in records:
-        place: Mapping[str, Any] = record.get("provenance") or {}
-        for name, value in {**place, **(place.get("versions") or {})}.items():
+        place = record["provenance"]
+        for name, value in {**place, **place["versions"]}.items():
             if value not in ("", None) and not isinstance(value, dict):
                 told = ", ".join(map(str, value)) if isinstance(value, list) else short(value)
                 found.setdefault(str(name), Counter())[told] += 1
