@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 from typing import Any
 
@@ -67,6 +68,4 @@ def templates(package: str, kind: str) -> Environment:
 
 def one_blank_line(text: str) -> str:
     """The text without blanks at the ends of lines and without a second blank line in a row."""
-    lines = [line.rstrip() for line in text.splitlines()]
-    kept = [line for line, before in zip(lines, ["", *lines], strict=False) if line or before]
-    return "\n".join(kept).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", text)).strip() + "\n"

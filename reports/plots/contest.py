@@ -46,7 +46,8 @@ def _plot(match: Match, nth: int) -> Plot:
         section=TITLE,
         title=match.name,
         caption="Dots: seeds, each at the point that its way chose by validation data; bars: their "
-                "means. Filled: not told apart from the best. Grey line: guessing.",
+                "means. Filled: as good as the best, as far as the seeds can tell. Grey line: "
+                "guessing.",
         data=pd.DataFrame([{"way": e.name, "seed": seed, match.setting.metric: value}
                            for e in entries for seed, value in e.scores.items()]),
         draw=draw,
