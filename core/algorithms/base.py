@@ -192,7 +192,7 @@ class OnlineAlgorithm(Compiled):
         )
         if isinstance(self.stepped, Beginning):
             with other._of_one_sample():
-                other.stepped = learned_beginning(other.model, self.stepped.lead or (None,))
+                other.stepped = learned_beginning(other.model, self.stepped.lead)
         return other
 
     def steps_per_window(self, n_steps: int) -> int:

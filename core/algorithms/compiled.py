@@ -113,7 +113,7 @@ class Compiled(brainstate.nn.Module):
         args, n_steps = split_steps(args)
         if n_steps is not None:
             args = jax.tree.map(lambda a: a[0], args)
-        self.stepped = learned_beginning(self.model, [None, *lengths(args)[:1]]) or self.model
+        self.stepped = learned_beginning(self.model, lengths(args)) or self.model
         self._example = jax.eval_shape(lambda *args: args, *args)
         graph = self.make_graph(self._inputs(args))
         self.trace = EligibilityTrace(self.init_traces(graph))  # what has no trace is refused

@@ -69,16 +69,20 @@ class Beginning:
         return equal(initial) | equal(again)
 
 
-def learned_beginning(model: Any, batch_sizes: Sequence[int | None]) -> Beginning | None:
+def learned_beginning(model: Any, batch_sizes: Sequence[int]) -> Beginning | None:
     """How the states of a model begin with its parameters, if `init_state` reads any. It is traced
-    again, with the first of the batch sizes (None for none) that gives states as they are, and
-    leaves the model as it is.
+    again, with the first batch size (none, these, or the first axis of a state) that gives states
+    as they are, and leaves the model as it is.
 
     Raises:
-      NotRepresentable: the initial states depend on parameters, and on chance.
+      NotRepresentable: the initial states depend on parameters, and on chance; no batch size gives
+        states as they are.
     """
-    present = [_form(s.value) for s in model.states(brainstate.HiddenState).values()]
-    for batch_size in batch_sizes:
+    states = model.states(brainstate.HiddenState)
+    present = [_form(s.value) for s in states.values()]
+    leading = (shape[0] for _, leaves in present for shape, _ in leaves if shape)
+    unlike = []
+    for batch_size in dict.fromkeys((None, *batch_sizes, *leading)):
         given = {} if batch_size is None else {"batch_size": batch_size}
 
         def initial(given: dict[str, Any] = given) -> Any:
@@ -92,9 +96,17 @@ def learned_beginning(model: Any, batch_sizes: Sequence[int | None]) -> Beginnin
             except Exception:  # it wants something else, which only its caller knows
                 continue
         found = function.get_out_shapes()[0]
+        lead = () if batch_size is None else (batch_size,)
         if [_form(value) for value in found] == present:
-            lead = () if batch_size is None else (batch_size,)
             return _beginning(model, function, found, lead)
+        if len(found) == len(present):
+            unlike.append((function, found, lead))
+    if any(_beginning(model, *one) for one in unlike):
+        raise NotRepresentable(
+            "HiddenStates as init_state makes them, which begin with parameters",
+            ", ".join(f"{'.'.join(map(str, k))} {s.value.shape}" for k, s in states.items()),
+            "Make them by core.initialise, or by brainstate.nn.init_all_states with batch_size.",
+        )
     return None
 
 

@@ -203,3 +203,33 @@ def test_decays_keep_the_exact_trace_of_a_beginning(batching: str) -> None:
     same = ["cell.W.weight.weight", "out.weight.weight", "cell.gain"]
     assert_close({k: found[k] for k in same}, {k: fixed[k] for k in same}, 1e-11)
     assert not np.any(fixed["cell.h0"])
+
+
+class Gained(Net):
+    """An input that all samples share comes first."""
+
+    def update(self, x: Any) -> Any:
+        return super().update(x["x"] * x["gain"].sum())
+
+
+@pytest.mark.parametrize("batch_size", [2, 4])
+def test_states_begin_whatever_stands_beside_the_batch(batch_size: int) -> None:
+    """Or it is said that they are not those of `init_state`: their gradient would be zero."""
+    data, (model, plain) = data_for(), (Gained(), Net())
+    algo = core.D_RTRL(model)
+    xs = {"gain": np.full((7, 3), 1 / 3), "x": data.xs}
+
+    def everything() -> Any:
+        brainstate.nn.init_all_states(model, batch_size=2)
+        if batch_size != 2:
+            model.cell.a.value = jnp.zeros((batch_size, N_HIDDEN))
+        algo.compile_graph({"gain": xs["gain"][0], "x": xs["x"][0]})
+        found = core.gradient(algo, squared_error, xs, data.ys, per_step_targets=True)
+        return found, gradient_of(core.D_RTRL(plain), data)
+
+    if batch_size == 2:
+        found, wanted = run(everything)
+        assert_close(found[0], wanted[0])
+    else:
+        with pytest.raises(core.NotRepresentable, match="as init_state makes them, which begin"):
+            run(everything)
