@@ -92,7 +92,10 @@ def _primitives(eqn: Any) -> Iterator[Any]:
         yield eqn.primitive
     for jaxpr in bodies:
         for called in jaxpr.eqns:
-            yield from _primitives(called)
+            if (
+                called.invars or called.effects
+            ):  # else (an iota) it is one for all samples and steps
+                yield from _primitives(called)
 
 
 # Operations that are affine in each operand, element by element.

@@ -15,7 +15,7 @@ import core
 from . import rate_models as rate
 from . import spiking_models as spiking
 from .cases import N_HIDDEN, N_IN, N_OUT, data_for, run
-from .references import relative_error
+from .references import assert_close, named, relative_error, squared_error
 
 H = N_HIDDEN
 
@@ -136,3 +136,34 @@ def test_a_window_is_its_steps(make: Any) -> None:
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
             assert relative_error(a, b) < 1e-12
     assert relative_error(found[1][0], found[0][0]) > 1e-3  # the resets did something
+
+
+class Branching(rate.Leaky):
+    """With numbers that a branch counts out for itself: an equation without an operand."""
+
+    def __init__(self) -> None:
+        brainstate.random.seed(0)
+        super().__init__()
+
+    def update(self, x: Any) -> Any:
+        def counted(x: Any) -> Any:
+            return x * (1.0 + jnp.arange(N_IN))
+
+        return super().update(jax.lax.cond(x[0] > 0, counted, lambda x: x, x))
+
+
+def test_what_a_branch_computes_of_nothing_can_be_mapped() -> None:
+    data = data_for()
+    algo = core.D_RTRL(Branching(), window=3)
+
+    def gradient(xs: Any, ys: Any, batching: str) -> Any:
+        core.initialise(algo, xs[0], batching=batching)
+        return core.gradient(algo, squared_error, xs, ys, per_step_targets=True).grads
+
+    def both() -> Any:
+        one_by_one = [gradient(data.xs[:, b], data.ys[:, b], "single") for b in range(2)]
+        return gradient(data.xs, data.ys, "vmap"), jax.tree.map(jnp.add, *one_by_one)
+
+    found, wanted = run(both)
+    assert_close(named(found), named(wanted))
+    assert not algo.graph.one_by_one
