@@ -7,10 +7,11 @@ algorithms; docs/coming-from-braintrace.md says what comes out differently. New 
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import brainstate
 import jax
@@ -133,6 +134,9 @@ class Learner(brainstate.nn.Module):
         if name in ("module", "_call"):
             raise AttributeError(name)
         return getattr(self.module, name)
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return type(self)(copy.deepcopy(self.module, memo), self._call is not self.module)
 
     @property
     def param_states(self) -> dict[Any, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import core
+import core.braintrace
 
 from .cases import data_for
 from .references import assert_close, named, squared_error
@@ -59,3 +60,15 @@ def test_a_copy_of_what_is_not_compiled_is_compiled_by_itself() -> None:
     assert other.trace_bytes
     with pytest.raises(core.NotCompiled):
         algo(data.xs[0])
+
+
+@pytest.mark.parametrize("vmap", [False, True], ids=["manual", "vmap"])
+def test_a_copy_of_a_learner_of_the_old_names(vmap: bool) -> None:
+    data = data_for()
+    learner = core.braintrace.compile(Net(), "d_rtrl", data.xs[0], batch_size=2, vmap=vmap)
+    learner(data.xs[0])
+    other = copy.deepcopy(learner)
+    found, wanted = other(data.xs[1]), learner(data.xs[1])
+    np.testing.assert_array_equal(found, wanted)
+    jax.tree.map(np.testing.assert_array_equal, other.trace.value, learner.trace.value)
+    assert other.module.model is not learner.module.model
