@@ -34,8 +34,11 @@ def one_line(text: object) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """What an error says, or what it is where it says nothing, as one line."""
-    return one_line(error) or type(error).__name__
+    """What an error says, as one line; what it is as well, where its words may say too little."""
+    words, kind = one_line(error), type(error).__name__
+    if words and isinstance(error, EtraceError | ValueError | TypeError | OSError):
+        return words
+    return f"{kind}: {words}" if words else kind
 
 
 @contextlib.contextmanager
@@ -46,7 +49,7 @@ def quoted(what: str) -> Iterator[None]:
     except BadInput:
         raise
     except Exception as error:
-        raise BadInput.quoting(what, error) from error
+        raise BadInput.quoting(what, words_of(error)) from error
 
 
 class Skip(EtraceError):

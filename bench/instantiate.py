@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
+from numbers import Integral
 from typing import Any
 
 from bench import bounds
@@ -29,12 +30,20 @@ def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
 
 
 def task_of(config: Config) -> Any:
-    """The task of a cell, whose loss leaves out the first steps where the cell says so."""
+    """The task of a cell, whose loss leaves out the first steps where the cell says so.
+
+    Raises:
+        BadInput: where it does not say how many inputs and outputs there are.
+    """
     import numpy as np
 
     task = instantiate(
         config.task, n_steps=config.n_steps, batch_size=config.batch_size, seed=config.seed
     )
+    for name in "n_in", "n_out":
+        size = getattr(task, name, None)
+        if not isinstance(size, Integral) or size < 1:
+            raise BadInput(f"task.{name}", "a whole number of at least 1", repr(size))
     if config.left_out:
         asked = (np.arange(config.n_steps) >= config.left_out).astype(np.float32)
         task.mask = asked if task.mask is None else asked * task.mask

@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.answers import CLASSES
 from bench.backends.base import Backend, ModelTrainee, spiking_layers
+from bench.cell.batches import batches
 from bench.cell.program import compilations
 from bench.cell.stepper import stepper_of
 from bench.cell.trees import flat
@@ -43,8 +44,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         raise Skip(reason)
     set_up(config)
     task = task_of(config)
-    first = next(iter(task.batches(0)))
-    xs, ys = first[0].astype(config.dtype), first[1]
+    xs, ys = next(batches(task, 0, config))
     model = model_of(config, task)
     for loss, words, is_asked in (
         ("numbers", "of numbers", task.answers is not CLASSES),

@@ -76,8 +76,8 @@ def _built(job: Mapping[str, Any]) -> Finding:
         if backend.unsupported(config, job["choices"]):
             return finding()
         instantiate(config.algo, model)
-    except (ValueError, TypeError, OSError) as error:
-        if _needs_numbers(error):
+    except Exception as error:  # of somebody's own task or model it may be any
+        if isinstance(error, MemoryError) or _needs_numbers(error):
             raise
         words = words_of(error)
         return finding(error=words if isinstance(error, BadInput) else f"{at}: {words}")
@@ -94,7 +94,7 @@ def _built(job: Mapping[str, Any]) -> Finding:
             return finding(error=words_of(error))
         # A prediction is a courtesy: the cell itself will say what is wrong.
         traceback.print_exc()
-        return finding(note=f"{type(error).__name__}: {words_of(error)}")
+        return finding(note=words_of(error))
 
 
 def _checked_task(job: Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 import core
+from bench.cell.batches import batches
 from bench.cell.build import Rebuild, model_of, set_up
 from bench.cell.gradients import EXACT, cosine_and_error, float64_gradients
 from bench.errors import quoted, words_of
@@ -35,7 +36,7 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
     with quoted("model"):
         task = task_of(config)
         model = model_of(config, task)
-    xs, ys = next(iter(task.batches(0)))
+    xs, ys = next(batches(task, 0, config))
     weights = {
         path: jax.tree.map(np.array, state.value)
         for path, state in model.states(brainstate.ParamState).items()

@@ -13,8 +13,8 @@ import numpy as np
 
 from bench import processes
 from bench.answers import CLASSES
+from bench.cell.batches import broken, drawn
 from bench.cell.build import build
-from bench.config import Config
 from bench.errors import quoted
 from bench.instantiate import task_of
 from bench.metrics.base import Run
@@ -35,13 +35,13 @@ def run(cell: Cell) -> int:
     config, name = cell.config, cell.choices["task"]
     with quoted("task"):
         task, again = task_of(config), task_of(config)
-        batch, same = (next(iter(t.batches(0))) for t in (task, again))
-    broken = _broken(task, batch, config)
+        batch, same = (next(drawn(t, 0)) for t in (task, again))
+    unkept = broken(task, batch, (config.n_steps, config.batch_size))
     if not all(map(np.array_equal, batch, same)):
-        broken.append("the same epoch gives another batch the second time")
-    for promise in broken:
+        unkept.append("the same epoch gives another batch the second time")
+    for promise in unkept:
         print(f"FAIL  {promise}")
-    if broken:
+    if unkept:
         return 1
     test, split = task.test(), task.split()
     held_out = split[1] if split else test
@@ -54,23 +54,6 @@ def run(cell: Cell) -> int:
         {"config": config, "choices": cell.choices, "memory_bytes": memory_bytes}, lambda _: None
     )
     return _learned(run, guess, name)
-
-
-def _broken(task: Task, batch: Batch, config: Config) -> list[str]:
-    """Promises of ``bench.tasks.base.Task`` that a batch does not keep."""
-    xs, ys = batch
-    shape = (config.n_steps, config.batch_size, task.n_in)
-    found = []
-    if xs.shape != shape or xs.dtype != np.float32:
-        found.append(
-            f"inputs: expected [T, B, I] = {list(shape)} float32; got {list(xs.shape)} {xs.dtype}"
-        )
-    elif not np.isfinite(xs).all():
-        found.append("inputs: expected finite numbers")
-    found += task.answers.broken(task, ys, *shape[:2])
-    if task.mask is not None and np.shape(task.mask) != shape[:1]:
-        found.append(f"mask: expected [T] = [{shape[0]}]; got {list(np.shape(task.mask))}")
-    return found
 
 
 def _describe(task: Task, batch: Batch, test: Batch | None, split: Any) -> float:

@@ -41,6 +41,8 @@ def show(
             left += 1
         state = f"skipped: {reason}" if reason else "recorded" if done else "runs"
         predicted, note = findings[place]["predicted_mib"], findings[place]["note"]
+        if reason:  # which says it all
+            predicted, note = None, ""
         notes += [note] if note and note not in notes else []
         table.add_row(
             Text(cell.title()),

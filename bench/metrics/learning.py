@@ -38,6 +38,7 @@ class Learning(Metric):
         """
         import jax
 
+        from bench.cell.batches import batches, held
         from bench.cell.program import Program
         from bench.cell.stepper import timed
 
@@ -47,7 +48,7 @@ class Learning(Metric):
 
         def evaluated(data: Batch) -> tuple[float, float]:
             """Loss and score, by a program for this number of sequences."""
-            xs, ys = data[0].astype(run.config.dtype), data[1]
+            xs, ys = held(task, data, run.config)
             if len(ys) not in programs:
                 programs[len(ys)] = Program(run.trainee.evaluate, xs, ys, reads_only=True)
             program = programs[len(ys)]
@@ -65,7 +66,7 @@ class Learning(Metric):
         spent = 0.0
         for epoch in range(run.config.epochs):
             results = []
-            for xs, ys in task.batches(epoch):
+            for xs, ys in batches(task, epoch, run.config):
                 values, result, seconds = timed(run.stepper, values, run.stepper.prepare(xs, ys))
                 spent += seconds
                 results.append(result)

@@ -68,13 +68,18 @@ def test_a_probe_that_does_not_end_is_given_up(
         trial.trial(cells, "memory")
 
 
-def test_why_no_memory_is_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_why_no_memory_is_predicted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     cells = cli.cells_of(None, ["seed=0,1"], multirun=True)
     plan.show(cells, {place: finding(note="too large") for place in (0, 1)}, Folder(tmp_path))
     said = capsys.readouterr().out
     assert said.count("?") == 2
     assert said.count("no memory predicted: too large\n") == 1
     assert "no past records to estimate from" in said
+    monkeypatch.setattr(plan, "why_skipped", lambda *_: "no such library")
+    plan.show(cells[:1], {0: finding(note="too large")}, Folder(tmp_path))
+    assert "too large" not in capsys.readouterr().out
 
 
 def test_nothing_is_left_to_run(

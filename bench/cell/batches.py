@@ -1,0 +1,84 @@
+"""Batches of a task, held against what tasks promise before anything is computed of them.
+
+jax reads a class that is out of range as NaN or as another class, and says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.config import Config
+from bench.errors import BadInput
+from bench.tasks.base import Batch, Task
+
+
+def batches(task: Task, epoch: int, config: Config) -> Iterator[Batch]:
+    """The training batches of an epoch, in the precision of the cell.
+
+    Raises:
+        BadInput: where there is none, or one does not keep a promise.
+    """
+    for batch in drawn(task, epoch):
+        yield held(task, batch, config, config.batch_size)
+
+
+def drawn(task: Task, epoch: int) -> Iterator[Batch]:
+    """The training batches of an epoch as pairs of arrays.
+
+    Raises:
+        BadInput: where there is none, or one is no pair of arrays.
+    """
+    batch = None
+    for batch in task.batches(epoch) or ():
+        yield _pair(batch)
+    if batch is None:
+        raise BadInput("task", f"at least one training batch in epoch {epoch}", "none")
+
+
+def held(task: Task, batch: Batch, config: Config, n: int | None = None) -> Batch:
+    """A batch as arrays, inputs [T, N, I] and answers, in the precision of the cell.
+
+    Args:
+        n: sequences, N, that it is to have; None for as many as there are, which is at least one.
+
+    Raises:
+        BadInput: where it does not keep a promise.
+    """
+    inputs, answers = _pair(batch)
+    size = n or (inputs.shape[1] if inputs.ndim == 3 else 0) or 1
+    # Only what changes no meaning: of another width, or whole numbers among numbers.
+    xs, ys = (
+        values.astype(kind, copy=False) if np.can_cast(values.dtype, kind, "same_kind") else values
+        for values, kind in ((inputs, config.dtype), (answers, task.answers.shape(task, 1, 1)[1]))
+    )
+    for promise in broken(task, (xs, ys), (config.n_steps, size), config.dtype):
+        do = "python -m bench check task=NAME holds a task against all it promises."
+        raise BadInput.quoting("task", f"{promise}. {do}")
+    return xs, ys
+
+
+def broken(task: Task, batch: Batch, size: tuple[int, int], dtype: str = "float32") -> list[str]:
+    """Promises of ``bench.tasks.base.Task`` that a batch of size T, N does not keep."""
+    xs, ys = batch
+    shape = (*size, task.n_in)
+    found = []
+    if xs.shape != shape or xs.dtype != dtype:
+        came = f"{list(xs.shape)} {xs.dtype}"
+        found.append(f"inputs: expected [T, B, I] = {list(shape)} {dtype}; got {came}")
+    elif not np.isfinite(xs).all():
+        found.append("inputs: expected finite numbers")
+    found += task.answers.broken(task, ys, *size)
+    if task.mask is not None and np.shape(task.mask) != shape[:1]:
+        found.append(f"mask: expected [T] = [{size[0]}]; got {list(np.shape(task.mask))}")
+    return found
+
+
+def _pair(batch: Batch) -> Batch:
+    try:
+        inputs, answers = map(np.asarray, batch)
+    except (TypeError, ValueError) as error:
+        expected = "batches to be pairs of arrays, inputs and answers"
+        raise BadInput("task", expected, f"{type(batch).__name__} ({error})") from error
+    return inputs, answers
