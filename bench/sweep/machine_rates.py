@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import child
+from bench.bounds import is_number
 from bench.sweep import launch, provenance, record
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
@@ -33,15 +34,26 @@ def rates_here(folder: Folder, cell: Cell) -> dict[str, Any]:
     path = folder.path / "rates" / name
     if path in _known:
         return _known[path]
-    try:
-        _known[path] = record.load(path)
-    except (OSError, record.Corrupt):
-        _known[path] = _measured(cell)
+    found = None
+    with contextlib.suppress(OSError, record.Corrupt):
+        found = record.load(path)
+    if not _are_rates(found):
+        found = _measured(cell)
         with contextlib.suppress(OSError):
-            if _known[path]:
+            if found:
                 path.parent.mkdir(exist_ok=True)
-                record.write_json(path, _known[path])
+                record.write_json(path, found)
+    _known[path] = found
     return _known[path]
+
+
+def _are_rates(found: Any) -> bool:
+    """Whether these are ranges of both rates, whoever wrote the file."""
+    ranges = [found.get(rate) for rate in RATES] if isinstance(found, dict) else [None]
+    return all(
+        isinstance(ends, list) and len(ends) == 2 and all(is_number(e) and e > 0 for e in ends)
+        for ends in ranges
+    )
 
 
 def against_floor(metrics: Mapping[str, Any], rates: Mapping[str, Any]) -> dict[str, float | None]:
@@ -77,4 +89,4 @@ def _measured(cell: Cell) -> dict[str, Any]:
     config, module = cell.config, "bench.cell.machine_rates"
     env = launch.environment(config)
     answers, _ = child.asked(module, config.dtype, env, TIMEOUT_S, config.python)
-    return answers[-1] if answers and set(RATES) <= set(answers[-1]) else {}
+    return answers[-1] if answers and _are_rates(answers[-1]) else {}

@@ -105,8 +105,9 @@ def test_a_floor_that_fails_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monk
     # As another process finds it.
     machine_rates._known.clear()
     assert not (folder.path / "rates").exists()
-    monkeypatch.setattr(machine_rates, "_measured", lambda _: {"copy_bytes_per_s": 1.0})
-    assert rates_here(folder, cell) == {"copy_bytes_per_s": 1.0}
+    rates = {rate: [1.0, 2.0] for rate in machine_rates.RATES}
+    monkeypatch.setattr(machine_rates, "_measured", lambda _: rates)
+    assert rates_here(folder, cell) == rates
     machine_rates._known.clear()
     monkeypatch.setattr(machine_rates, "_measured", None)
-    assert rates_here(folder, cell) == {"copy_bytes_per_s": 1.0}
+    assert rates_here(folder, cell) == rates

@@ -81,7 +81,19 @@ def test_a_title_may_look_like_markup(
     assert capsys.readouterr().out.count("path=[/x]") == 2
 
 
-@pytest.mark.parametrize("text", ["", "[" * 100_000, "\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[" * 100_000,
+        "\0",
+        "null",
+        "[1]",
+        '{"copy_bytes_per_s": [1, 2]}',
+        '{"product_flops_per_s": [1, 2], "copy_bytes_per_s": [0, 2]}',
+        '{"product_flops_per_s": [1, 2], "copy_bytes_per_s": "12"}',
+    ],
+)
 def test_a_floor_that_is_none_is_measured(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
