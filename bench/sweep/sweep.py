@@ -170,7 +170,7 @@ def _again_if_contended(todo: list[Cell], folder: Folder, watcher: Watcher) -> l
 
     def disturbed(cell: Cell) -> dict[str, Any] | None:
         found = folder.load(cell.key)  # another machine's is left to that
-        return found if found and was_contended(found) else None
+        return found if found and was_contended(cell, found) else None
 
     left = [cell for cell in todo if disturbed(cell)]
     while left and machine_is_quiet():

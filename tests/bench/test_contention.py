@@ -78,7 +78,11 @@ def test_what_is_used_grows() -> None:
 
 
 def run(
-    out: Path, monkeypatch: pytest.MonkeyPatch, times: list[dict[str, Any]], quiet: bool
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    times: list[dict[str, Any]],
+    quiet: bool,
+    *overrides: str,
 ) -> tuple[dict[str, Any], list[list[str]]]:
     """The record of a cell whose processes find these times, and the metrics they were asked."""
     asked = []
@@ -90,7 +94,7 @@ def run(
 
     monkeypatch.setattr(launch, "run_cell", run_cell)
     monkeypatch.setattr(sweep, "machine_is_quiet", lambda: quiet)
-    cells = cli.cells_of(None, ["report=false"], multirun=False)
+    cells = cli.cells_of(None, ["report=false", *overrides], multirun=False)
     folder = Folder.open(out)
     assert sweep.run(cells, folder, {}) == 0
     found = folder.load(cells[0].key)
@@ -125,6 +129,14 @@ def test_a_contended_cell_is_timed_once_more_if_that_is_quieter(
     said = "while the machine was busy, which it still is" in capsys.readouterr().out
     assert said is (times[0] is BUSY and not quiet)
     assert not list((tmp_path / "out" / "cells").glob(".*.log"))
+
+
+def test_a_busy_clock_of_another_name_is_not_timed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, asked = run(tmp_path / "out", monkeypatch, [BUSY], True, "metric=[learning]")
+    assert asked == [["learning"]]
+    assert found["metrics"]["contended"]
 
 
 def test_cells_run_in_rounds_whose_order_is_random_and_the_same_each_time() -> None:
