@@ -46,6 +46,11 @@ def output_of(
     return answer.stdout.strip()
 
 
+def path_from(root: Path, *behind: str) -> str:
+    """``PYTHONPATH`` with a folder before all that is on it, and others behind."""
+    return os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", ""), *behind]))
+
+
 def adopt_orphans() -> None:
     """Makes orphaned descendants children of this process, so that they can be found and ended."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)

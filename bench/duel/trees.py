@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from bench.cell import time_slices
 from bench.errors import BadInput
+from bench.processes import path_from
 from bench.sweep.git import git
 
 PACKAGES = "bench", "core"
@@ -34,8 +35,7 @@ class Tree:
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with this tree's own code first on the path."""
-        path = filter(None, [str(self.root), os.environ.get("PYTHONPATH")])
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+        return {**os.environ, "PYTHONPATH": path_from(self.root)}
 
 
 @contextmanager

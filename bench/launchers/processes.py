@@ -11,6 +11,8 @@ from pathlib import Path
 
 from bench.bounds import Count
 from bench.launchers.base import Job, Launcher
+from bench.processes import path_from
+from bench.sweep.inputs import ROOT
 
 END_WITHIN_S = 10.0
 
@@ -21,6 +23,8 @@ class _Process(Job):
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "bench.sweep.jobs", str(share)],
+                # What this process can import, plug-ins in the current folder among it.
+                env={**os.environ, "PYTHONPATH": path_from(ROOT, os.getcwd())},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

@@ -171,8 +171,7 @@ def environment(config: Config) -> dict[str, str]:
         forced = f"--xla_force_host_platform_device_count={config.devices}"
         env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {forced}".strip()
     # The project's packages first, then whatever the user's plug-ins need.
-    paths = [str(ROOT), env.get("PYTHONPATH", ""), os.getcwd()]
-    env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    env["PYTHONPATH"] = processes.path_from(ROOT, os.getcwd())
     return env
 
 

@@ -34,7 +34,7 @@ def rates_here(folder: Folder, cell: Cell) -> dict[str, Any]:
     path = folder.path / "rates" / name
     if path in _known:
         return _known[path]
-    found = None
+    found: Any = None
     with contextlib.suppress(OSError, record.Corrupt):
         found = record.load(path)
     if not _are_rates(found):

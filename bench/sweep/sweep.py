@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput
+from bench.processes import path_from
 from bench.sweep import provenance, record, signals
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
@@ -248,10 +249,9 @@ def build_report(path: Path, modules: list[str]) -> str:
 
 def reports(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs ``python -m reports``, which reads what was recorded as anybody does: from files."""
-    paths = [str(provenance.ROOT), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
         [sys.executable, "-P", "-m", "reports", *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env={**os.environ, "PYTHONPATH": path_from(provenance.ROOT)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -19,6 +19,7 @@ from bench import processes
 from bench.command import cli
 from bench.errors import BadInput
 from bench.launchers.base import CELLS_PER_JOB, Job, Launcher
+from bench.launchers.processes import Processes
 from bench.sweep import jobs, launch, measure, provenance, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
@@ -213,6 +214,28 @@ def test_no_slurm_here(
         "error: hydra/launcher: expected sbatch on the PATH; got submitit_slurm. Start the sweep "
         "on a login node of the cluster.\n"
     )
+
+
+def test_a_job_imports_what_the_sweep_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    program = "import bench, etb_mine; print(bench.__file__)"
+    (tmp_path / "etb_mine.py").touch()
+    real, started = subprocess.Popen, []
+
+    def start(command: list[str], **settings: Any) -> subprocess.Popen[bytes]:
+        started.append(real([*command[:2], "-c", program], **settings))
+        return started[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", start)
+        (job,) = Processes().start([tmp_path / "0.json"], tmp_path / "jobs")
+    started[0].wait()
+    (log,) = (tmp_path / "jobs").iterdir()
+    assert log.read_text().strip() == str(provenance.ROOT / "bench" / "__init__.py")
+    assert job.problem() == ""
 
 
 def test_jobs_fit_the_sweep() -> None:
