@@ -35,8 +35,9 @@ def change(ratio: Interval) -> str:
         first, *rest = between(ratio).split(" ", 1)
         return " ".join([first, "× the time", *rest])
     sign = 1 if at > 1 else -1
-    low, high = sorted(100 * sign * (end - 1) for end in (ratio.low, ratio.high))
-    span = f" ({low:.0f} to {high:.0f} %)" if low == low else ""
+    ends = sorted(100 * sign * (end - 1) for end in (ratio.low, ratio.high))
+    low, high = (f"{end:.0f}" for end in ends)
+    span = f" ({low} to {high} %)" if ratio.low == ratio.low and low != high else ""
     return f"{100 * abs(at - 1):.0f} % {'slower' if at > 1 else 'faster'}{span}"
 
 
@@ -68,13 +69,11 @@ class Cell(str):
         return made
 
 
-def shown(
-    value: Interval | float | None, tip: str = "", after: str = "", own: bool = False
-) -> Cell:
-    """A figure with its interval, that of a single process only where `own` is set."""
+def shown(value: Interval | float | None, tip: str = "", after: str = "") -> Cell:
+    """A figure with its interval, but for that of a single process."""
     if not isinstance(value, Interval):
         value = Interval(math.nan if value is None else float(value))
-    if value.kind == OWN and not own:
+    if value.kind == OWN:
         value = Interval(value.centre)
     return Cell(between(value) + after * (value.centre == value.centre), tip, value=value)
 

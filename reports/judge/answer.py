@@ -12,9 +12,9 @@ from typing import Literal
 
 from reports.judge import cost
 from reports.judge.cost import Noise, Order
-from reports.judge.learning import SAME
+from reports.judge.learning import OF_A_SEED, SAME
 from reports.judge.way import Way
-from reports.stats import Interval
+from reports.stats import LEAST, Interval
 
 # A gradient this close to BPTT's is called faithful. The angle is 18 degrees.
 FAITHFUL = 0.95
@@ -91,7 +91,9 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
     as_fast = [w for w in able if not ahead[w.name]]
     left = as_fast = as_fast or [min(able, key=lambda w: (w.ms, w.place))]
     decided: list[Decided] = []
-    for name, (value, equal_to) in _ties(memory, metric).items():
+    seeds = min((len(w.learned.seeds) for w in able if w.learned), default=0)
+    same = SAME if seeds >= LEAST else OF_A_SEED
+    for name, (value, equal_to) in _ties(memory, metric, same).items():
         told = [value(w) for w in left]
         # What is not known of all of them chooses none.
         known = not any(map(math.isnan, told))
@@ -135,17 +137,17 @@ def _faithful(way: Way) -> bool:
 
 
 def _ties(
-    memory: str, metric: str
+    memory: str, metric: str, same: float
 ) -> dict[Decided, tuple[Callable[[Way], float], Callable[[float], float]]]:
     """What chooses among ways that are as fast: a number, the less the better, and up to where it
-    counts as equal to the least.
+    counts as equal to the least: `same` of an accuracy.
     """
     loss = metric == "loss_final"
     return {
         "memory": (lambda w: w.mib, lambda least: cost.equal_memory(least, memory)),
         "accuracy": (
             lambda w: -w.learned.better if w.learned else math.nan,
-            lambda least: least + SAME * (least if loss else 1.0),
+            lambda least: least + same * (least if loss else 1.0),
         ),
         "approximations": (lambda w: _APPROXIMATIONS.get(w.algo, 1), lambda least: least),
     }

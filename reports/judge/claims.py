@@ -17,12 +17,14 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from reports.judge.cost import UNKNOWN_RATIO_BAR, sure
 from reports.judge.facts import Facts, Setting, Way
 from reports.judge.learning import SAME
 from reports.judge.rows import number
 from reports.judge.scaling import LEAST_SIZES, TIME, TRACED, series
 from reports.stats import STUDENT, Interval, interval
-from reports.text import plural, short
+from reports.tables import between
+from reports.text import plural
 
 Verdict = Literal["holds", "does not hold", "not decided"]
 BATCHING, SNN = "Batching Online Learning", "SNN Online Learning with BrainTrace"
@@ -139,11 +141,11 @@ def compares(
     verdict: Verdict = "not decided"
     if (figure.kind == STUDENT or not sampled) and not figure.low <= bar <= figure.high:
         verdict = "holds" if (figure.high < bar) == below else "does not hold"
-    between = f" ({short(figure.low)} to {short(figure.high)})" if figure.high > figure.low else ""
+    told = figure if sampled else Interval(figure.centre, value.min(), value.max())
     used = pd.concat([side.set_index(by) for side in sides])
     keys = used.loc[used.index.isin(value.index), "keys"].explode().unique()
     count = f", {plural(len(value), 'comparison')}" if to else ""
-    return Finding(verdict, f"{words}: {short(figure.centre)}{between}{count}.", tuple(keys))
+    return Finding(verdict, f"{words}: {between(told)}{count}.", tuple(keys))
 
 
 def _table(settings: Sequence[Setting]) -> pd.DataFrame:
@@ -154,6 +156,7 @@ def _table(settings: Sequence[Setting]) -> pd.DataFrame:
     for setting, way in ((s, w) for s in settings for w in filter(_own, s.ways)):
         named = re.search(rf"update_every=\w+|{EACH}", way.variant)
         learned, turns = way.learned, way.against or Interval(math.nan)
+        room = 1 if sure(turns) else 1 + UNKNOWN_RATIO_BAR  # what another process may say
         seeds = learned.seeds if learned else {}
         loss = learned is not None and learned.metric == "loss_final"
         rows.append({
@@ -168,7 +171,8 @@ def _table(settings: Sequence[Setting]) -> pd.DataFrame:
             # Of the cosine, to one.
             "lacks": 1 - way.cosine if way.cosine < 1 else math.nan,
             # With the same BPTT, so that a busy machine slows both.
-            "turns": turns.centre, "turns_low": turns.low, "turns_high": turns.high,
+            "turns": turns.centre, "turns_low": turns.low / room,
+            "turns_high": turns.high * room,
             "seed": [str(seed) for seed in seeds],
             "score": [-math.log(x) if loss else x for x in seeds.values()],
         })  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from reports.judge.cost import UNKNOWN_BAR, UNKNOWN_RATIO_BAR, error_of
 from reports.judge.facts import Facts, Setting
 from reports.judge.learning import SAME
 from reports.judge.rows import varied, words
@@ -38,7 +39,7 @@ class Entry:
     budget: float  # training steps of a seed
     stride: float  # those between two evaluations
     ms: float  # of one training step, nan where it was not timed
-    error: float  # the standard error of its logarithm
+    error: float  # the standard error of its logarithm, another process included
     contention: bool  # it was measured under it
     chosen: Mapping[str, float]  # what was tuned, by name
     edge: Mapping[str, str]  # what of it is the lowest or highest value that was tried
@@ -186,7 +187,8 @@ def _match(setting: Setting, name: str, entries: Sequence[Entry], target: float)
     by_turns = all(r * e.ms > 0 for r, e in zip(ratios, entries, strict=True))
     if by_turns:
         bptt = min(e.ms / r for r, e in zip(ratios, entries, strict=True))
-        entries = [replace(e, ms=bptt * r, error=e.way.against.error, contention=False)
+        entries = [replace(e, ms=bptt * r, error=error_of(e.way.against, UNKNOWN_RATIO_BAR),
+                           contention=False)
                    for r, e in zip(ratios, entries, strict=True) if e.way.against]  # fmt: skip
     soonest, in_steps = _soonest(entries)
     lost = max(entries, key=lambda e: np.nan_to_num(e.mean, nan=-math.inf)).guessing
@@ -261,7 +263,7 @@ def _entry(way: Way, rows: pd.DataFrame) -> Entry:
     return Entry(
         way, dict(zip(timed["seed"], timed["steps_to_target"].fillna(math.inf), strict=True)),
         budget=finals["budget"].max(), stride=finals["stride"].max(), ms=way.ms,
-        error=way.time.ms.error if way.time else 0.0, contention=way.contended,
+        error=error_of(way.time.ms, UNKNOWN_BAR) if way.time else 0.0, contention=way.contended,
         chosen=chosen, edge=edge, tried=int(trials["status"].eq("ok").sum()),
         failed=way.lost + int((~trials["status"].isin(["ok", "skipped"])).sum()),
     )  # fmt: skip

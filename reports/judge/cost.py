@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,6 +17,8 @@ LEAST_BAR = 0.05  # a smaller difference in time is not called one, however quie
 # Where too little was repeated: on a shared machine two processes that do the same work were seen
 # as far apart as this.
 UNKNOWN_BAR = 0.3
+# The same of ratios to BPTT: processes of one program said 0.84 to 0.87, and another 1.05.
+UNKNOWN_RATIO_BAR = 0.25
 ODD = 2.0  # a process this many times slower or faster than the median of its cell is no comparison
 EQUAL_MEMORY = 0.02  # as a share: memories no further apart count as equal
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
@@ -49,6 +51,7 @@ class Time:
     # threads: a core that is gone costs one way more than BPTT, and another less.
     moved: Interval | None = None
     one_thread: bool = False
+    ratios: tuple[float, ...] = ()  # logarithms of those of `against`; none of BPTT itself
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Noise:
     # No further apart, as a share, are nine of ten pairs of processes that ran one program: on a
     # machine of two speeds about their distance.
     reach: float = 0.0
+    ratios: Noise | None = None  # the same of ratios to BPTT
 
 
 def times_of(cells: pd.DataFrame) -> dict[str, Time]:
@@ -88,7 +92,9 @@ def _time_of(timed: pd.DataFrame) -> Time:
     near = (np.abs(logs - middle) <= np.log(ODD)) | (len(logs) < LEAST)
     kept = used[near]
     contended, alone = bool(kept["contended"].all()), bool(timed["one_thread"].all())
-    ratio = _against(timed if alone else used)
+    turns = (timed if alone else used).query(f"{AGAINST} > 0")
+    own = next(zip(turns[f"{AGAINST}_low"], turns[f"{AGAINST}_high"], strict=True), None)
+    ratio = interval(turns[AGAINST], own) if own else None
     safe = alone or not contended
     return Time(
         ms=interval(kept["step_time_ms"].to_numpy(dtype=float), own=own_ends(used, "step_time_ms")),
@@ -101,27 +107,19 @@ def _time_of(timed: pd.DataFrame) -> Time:
         beside=str(timed["beside"].iloc[0]),
         moved=None if safe else ratio,
         one_thread=alone,
+        ratios=tuple(np.log(turns[AGAINST]).tolist()) if safe else (),
     )
-
-
-def _against(cells: pd.DataFrame) -> Interval | None:
-    """`time_vs_bptt` over processes; no narrower than what single processes say of themselves."""
-    cells = cells[cells[AGAINST].gt(0)]
-    if cells.empty:
-        return None
-    low, high = (cells[f"{AGAINST}_{end}"].to_numpy(float) for end in ("low", "high"))
-    found = interval(cells[AGAINST].to_numpy(float), own=(float(low[0]), float(high[0])))
-    known = low > 0
-    if not known.any():
-        return found
-    own = np.exp(np.median(np.log(high[known] / low[known])) / 2 / np.sqrt(len(cells)))
-    return found._replace(low=min(found.low, found.centre / own),
-                          high=max(found.high, found.centre * own))  # fmt: skip
 
 
 def noise_of(times: Iterable[Time]) -> Noise | None:
     """The noise pooled over programs; None where too little was repeated to tell."""
-    groups = [np.asarray(t.logs) for t in times if t.n > 1]
+    times = list(times)
+    found = _pooled(t.logs for t in times)
+    return found and replace(found, ratios=_pooled(t.ratios for t in times))
+
+
+def _pooled(samples: Iterable[Sequence[float]]) -> Noise | None:
+    groups = [np.asarray(some) for some in samples if len(some) > 1]
     degrees = sum(len(g) - 1 for g in groups)
     if degrees < _LEAST_DEGREES:
         return None
@@ -134,51 +132,75 @@ def noise_of(times: Iterable[Time]) -> Noise | None:
 def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
     """How a's time stands to b's, at 1 % over all `pairs` that are compared.
 
-    Where both took turns with BPTT, and load moved neither ratio to it, these are compared.
+    Where both took turns with BPTT, and load moved neither ratio to it, these are compared, the
+    noise being that of ratios.
     Otherwise a time that was measured under contention is compared only with one of the same rounds
     of the sweep, in which both were disturbed alike; of several threads a load takes more from one
     program than from another all the same. A difference is at least 5 %, and larger than those
     between processes of one program: on a machine of two speeds, which of them a process met says
     nothing of its program.
     """
-    gap, half, by_turns = _difference(a, b, noise, 1 - _ALPHA / (2 * pairs))
+    gap, half, by_turns, known = _difference(a, b, noise, 1 - _ALPHA / (2 * pairs))
     busy = not by_turns and (a.contended or b.contended)
     if busy and len(a.repeats & b.repeats) < LEAST:
         return "not compared"
-    unsure = math.isnan(half) or (busy and not (a.one_thread and b.one_thread))
-    least = UNKNOWN_BAR if unsure else LEAST_BAR
-    if noise and not by_turns:
-        least = max(least, noise.reach)
-    if abs(gap) <= max(math.log1p(least), 0.0 if math.isnan(half) else half):
+    least = UNKNOWN_RATIO_BAR if by_turns else UNKNOWN_BAR
+    if known:
+        moved = busy and not (a.one_thread and b.one_thread)
+        least = max(UNKNOWN_BAR if moved else LEAST_BAR, known.reach)
+    if abs(gap) <= max(math.log1p(least), half):
         return "within noise"
     return "slower" if gap > 0 else "faster"
 
 
 def ratio(a: Time, b: Time, noise: Noise | None) -> Interval:
-    """a's time over b's; 95 % interval where they took turns or both have three processes."""
-    gap, half, by_turns = _difference(a, b, noise, 0.975)
-    if math.isnan(half) or not (by_turns or min(a.n, b.n) >= LEAST):
+    """a's time over b's, with its 95 % interval where both have three processes."""
+    gap, half, by_turns, _ = _difference(a, b, noise, 0.975)
+    if not (sure(a.against) and sure(b.against) if by_turns else min(a.n, b.n) >= LEAST):
         return Interval(math.exp(gap))
     return Interval(math.exp(gap), math.exp(gap - half), math.exp(gap + half), STUDENT)
 
 
-def _difference(a: Time, b: Time, noise: Noise | None, level: float) -> tuple[float, float, bool]:
-    """[log] of two times, half its interval at a one-sided level (nan where the noise is unknown),
-    and whether they took turns.
+def sure(figure: Interval | None) -> bool:
+    """Whether its ends hold another process, as those of three or of what is so by definition."""
+    by_definition = figure is not None and not figure.kind and figure.low == figure.high
+    return by_definition or (figure is not None and figure.kind == STUDENT)
 
-    By their ratios to one BPTT where both have one with an interval; else with the noise that is
-    pooled, or a program's own where that is larger.
+
+def error_of(figure: Interval, unknown: float) -> float:
+    """The standard error of its logarithm, another process included.
+
+    Args:
+        unknown: a pair that is not `sure` is parted (at 1 %) by no less than this share.
+    """
+    least = 0.0 if sure(figure) else math.log1p(unknown) / (float(ndtri(0.995)) * 2**0.5)
+    return max(figure.error, least)
+
+
+def _difference(
+    a: Time, b: Time, noise: Noise | None, level: float
+) -> tuple[float, float, bool, Noise | None]:
+    """[log] of two times, half its interval at a one-sided level, whether they took turns, and the
+    noise that counts.
+
+    By their ratios to one BPTT where both have one with an interval. With the noise that is pooled,
+    or a program's own where that is larger; a single ratio besides with what it says of itself.
     """
     one, other = a.against, b.against
     if one and other and a.beside == b.beside and min(one.low, other.low) > 0:
-        error = math.hypot(one.error, other.error)
-        return math.log(one.centre / other.centre), float(ndtri(level)) * error, True
-    gap = float(np.mean(a.logs) - np.mean(b.logs))
-    if noise is None:
-        return gap, math.nan, False
-    own = [float(np.std(t.logs, ddof=1)) if t.n >= LEAST else 0.0 for t in (a, b)]
-    squares = sum(max(noise.sd, s) ** 2 / t.n for s, t in zip(own, (a, b), strict=True))
-    return gap, float(stdtrit(noise.degrees, level)) * squares**0.5, False
+        by_turns, known, samples = True, noise and noise.ratios, (a.ratios, b.ratios)
+        gap = math.log(one.centre / other.centre)
+        half = float(ndtri(level)) * math.hypot(one.error, other.error)
+    else:
+        by_turns, known, samples, half = False, noise, (a.logs, b.logs), 0.0
+        gap = float(np.mean(a.logs) - np.mean(b.logs))
+    if known:
+        squares = 0.0
+        for logs in filter(len, samples):
+            own = float(np.std(logs, ddof=1)) if len(logs) >= LEAST else 0.0
+            squares += max(known.sd, own) ** 2 / len(logs)
+        half = max(half, float(stdtrit(known.degrees, level)) * squares**0.5)
+    return gap, half, by_turns, known
 
 
 def memory_column(cells: pd.DataFrame) -> str:

@@ -27,7 +27,7 @@ _STUCK = 0.99  # of the loss of guessing: no lower than this is guessing; nor is
 _MOST_OF_IT, _MUCH = 0.6, 0.15
 # Accuracy that another seed may be worth, which fewer than three do not tell: where seeds spread by
 # 2 points (standard deviation), the best and the worst of nine equal ways seldom lie further apart.
-_OF_A_SEED = 0.08
+OF_A_SEED = 0.08
 
 Verdict = Literal["learned", "at chance", "far behind", "behind on the test data",
                   "significantly worse"]  # fmt: skip
@@ -191,7 +191,7 @@ def _below_by_test_data(few: Mapping[str, Learned], best: Learned) -> set[str]:
         return adjusted, adjusted * (1 - adjusted) / (one.n_test + 2)
 
     top, spread = share(best)
-    p = [float(ndtr((_OF_A_SEED - (top - mine)) / math.sqrt(spread + own)))
+    p = [float(ndtr((OF_A_SEED - (top - mine)) / math.sqrt(spread + own)))
          for mine, own in map(share, few.values())]  # fmt: skip
     return {name for name, chances in zip(few, holm(p), strict=True) if chances < ALPHA}
 

@@ -37,9 +37,11 @@ def _costs(way: Way | None, setting: Setting, learned: str) -> dict[str, str]:
     """A way's time over BPTT's, its time, its memory and what it learned, under that head."""
     time, found = way and way.time, way and way.learned
     lost = f"; {time.odd} more, far off, left out" if time and time.odd else ""
-    ratio, moved = (time.against, time.moved) if time else (None, None)
+    ratio = (time.against or time.moved) if time else None
+    tip = kind(ratio, len(time.ratios), "process", "processes") if time and ratio else ""
     return {
-        heading(AGAINST): shown(ratio or moved, after="" if ratio else "*", own=True),
+        heading(AGAINST): shown(ratio, tip * bool(time and time.ratios),
+                                after="*" * bool(time and time.moved)),
         "ms per training step": shown(time.ms, kind(time.ms, time.n, "process", "processes") + lost,
                                       after="*" * time.contended) if time else shown(None),
         heading(setting.memory): shown(way.memory if way else None),

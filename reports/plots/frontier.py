@@ -11,6 +11,7 @@ from reports.judge.cost import AGAINST
 from reports.plots import base
 from reports.plots.base import NotDrawn, Plot
 from reports.plots.style import FAINT, Look, looks_of
+from reports.stats import OWN
 from reports.study import Study
 
 ORDER = 20
@@ -47,9 +48,6 @@ def _plot(
         starred = shown["way"] + np.where(shown["contended"], "*", "")
         looks = {told: styles[way] for told, way in zip(starred, shown["way"], strict=True)}
         points = shown.assign(way=starred, open=shown["way"].map(setting.answer.why).ne(""))
-        if time == STEP:  # one process has an interval but within itself
-            ends = [f"{time}_lo", f"{time}_hi"]
-            points[ends] = points[ends].where(points["processes"] > 1)
         base.draw(axes, points, looks, time, setting.memory, kind="marks", hollow="open")
 
     return Plot(
@@ -68,12 +66,14 @@ def _points(setting: Setting, ways: list[Way], time: str) -> pd.DataFrame:
 
     Step times that were measured under contention are not compared, so they make no front.
     """
+    # One process has an interval but within itself.
     data = pd.DataFrame([{
-        "way": way.name, time: figure.centre, f"{time}_lo": figure.low, f"{time}_hi": figure.high,
+        "way": way.name, time: figure.centre, f"{time}_lo": low, f"{time}_hi": high,
         "processes": way.time.n, "contended": way.contended and time == STEP,
         setting.memory: way.mib,
     } for way in ways if way.time
-        for figure in [way.against if time == AGAINST else way.time.ms] if figure])  # fmt: skip
+        for figure in [way.against if time == AGAINST else way.time.ms] if figure
+        for low, high in [figure[1:3] if figure.kind != OWN else (np.nan, np.nan)]])  # fmt: skip
     front = pareto(list(zip(data[time], data[setting.memory], strict=True)))
     return data.assign(pareto_front=np.array(front) & ~data["contended"].any())
 
@@ -86,9 +86,8 @@ def pareto(points: list[tuple[float, float]]) -> list[bool]:
 def _caption(setting: Setting, data: pd.DataFrame) -> str:
     several = int(data["pareto_front"].sum()) > 1
     said = "Down and left is better" + ("; the grey line is the Pareto front." * several or ".")
-    if AGAINST in data:
-        said += " Each way and BPTT took turns in one process. Bars: 95 % intervals."
-    elif data["processes"].max() > 2:
+    said += " Each way and BPTT took turns in one process." * (AGAINST in data)
+    if data["processes"].max() > 2:
         said += " Bars: 95 % intervals between processes (of two processes, both)."
     elif data["processes"].max() == 1:
         said += " One process each, so there are no intervals."

@@ -33,15 +33,17 @@ def at(records: Records, **config: Any) -> Records:
 
 
 def by_turns(records: Records, ratio: float) -> Records:
-    ends = {"time_vs_bptt_low": ratio * 0.98, "time_vs_bptt_high": ratio * 1.02}
-    for built in records:
-        built["metrics"] |= {"time_vs_bptt": ratio, **ends}
+    """By turns with BPTT, processes one after another 1 % below that ratio, at it and above it."""
+    for nth, built in enumerate(records):
+        mine = ratio * (1 + 0.01 * (nth % 3 - 1) * (len(records) > 1))
+        ends = {"time_vs_bptt_low": mine * 0.98, "time_vs_bptt_high": mine * 1.02}
+        built["metrics"] |= {"time_vs_bptt": mine, **ends}
     return records
 
 
 def contended(records: Records, told: bool = True) -> Records:
     for built in records:
-        built["contended"] = told
+        built["metrics"]["contended"] = int(told)
     return records
 
 
@@ -68,6 +70,12 @@ def bimodal_times_tie(rng: Rng) -> Records:
     for built in made:
         built["metrics"]["step_time_ms"] *= 1.4 if rng.random() < 0.3 else 1.0
     return made
+
+
+@says(f"start with bptt, which has the least approximate gradient {ALL}")
+def one_seed_that_was_lucky(rng: Rng) -> Records:
+    return [r for algo, accuracy in (("bptt", 0.9), ("d_rtrl", 0.95))
+            for r in way(rng, algo, 5, 20, accuracy, seeds=1, spread=1e-4)]  # fmt: skip
 
 
 @says(f"start with bptt, which has the least approximate gradient {ALL}",

@@ -32,7 +32,7 @@ def the_process_saw_contention(rng: Rng) -> Records:
     return contended([*way(rng, "bptt", 5, 20, seeds=1), *way(rng, "d_rtrl", 2, 30, seeds=1)])
 
 
-@says("start with d_rtrl, the fastest", ": 0.6 (0.593 to 0.607) × the time of BPTT",
+@says("start with d_rtrl, the fastest", ": 0.6 (0.585 to 0.615) × the time of BPTT,",
       never=("ms per", "may be"))  # fmt: skip
 def faster_by_turns_of_one_thread_on_a_busy_machine(rng: Rng) -> Records:
     made = [*way(rng, "bptt", 5, 20, noise=0.5),
@@ -49,14 +49,14 @@ def by_turns_of_several_threads_on_a_busy_machine(rng: Rng) -> Records:
 @says("start with d_rtrl, which needs the least memory", "es_d_rtrl may be as fast",
       never=("bptt", "slower"))  # fmt: skip
 def by_turns_of_which_some_were_disturbed(rng: Rng) -> Records:
-    return [*contended(way(rng, "bptt", 5, 10)), *by_turns(way(rng, "d_rtrl", 4, 20), 0.8),
+    return [*contended(way(rng, "bptt", 5, 10)), *by_turns(way(rng, "d_rtrl", 4, 20), 0.75),
             *contended(by_turns(way(rng, "es_d_rtrl", 3, 30), 0.6))]  # fmt: skip
 
 
-@says("start with d_rtrl, the fastest", ": 0.8 (0.784 to 0.816) × the time of BPTT",
+@says("start with d_rtrl, the fastest", ": 0.7 × the time of BPTT in one process,",
       never=("may be",))  # fmt: skip
 def by_turns_of_the_processes_that_were_calm(rng: Rng) -> Records:
-    calm = by_turns(way(rng, "d_rtrl", 5, 30, seeds=1), 0.8)
+    calm = by_turns(way(rng, "d_rtrl", 5, 30, seeds=1), 0.7)
     disturbed = contended(by_turns(way(rng, "d_rtrl", 5, 30, seeds=4)[1:], 1.1))
     return [*way(rng, "bptt", 7, 20, noise=0.5), *calm, *disturbed]
 
@@ -67,3 +67,10 @@ def as_fast_by_turns(rng: Rng) -> Records:
     made = [*way(rng, "bptt", 5, 20, noise=0.5),
             *by_turns(way(rng, "d_rtrl", 5, 30, noise=0.5), 1.01)]  # fmt: skip
     return contended(at(made, threads=1))
+
+
+@says("start with bptt, which needs the least memory", "; d_rtrl is as fast within noise")
+def one_process_may_have_met_the_faster_speed(rng: Rng) -> Records:
+    """It is sure of itself, and another process of such a program said 1.05."""
+    bptt, other = way(rng, "bptt", 5, 10, seeds=1), way(rng, "d_rtrl", 4.2, 20, seeds=1)
+    return at([*bptt, *by_turns(other, 0.86)], threads=1)

@@ -132,9 +132,9 @@ def paired(ratio: float, half: float, beside: str = "manual core") -> Time:
 
 
 def test_ratios_to_one_bptt_are_compared_whatever_else_was_running() -> None:
-    assert cost.compare(paired(0.8, 0.02), paired(1.0, 0.02), None) == "faster"
+    assert cost.compare(paired(0.7, 0.02), paired(1.0, 0.02), None) == "faster"
     assert cost.compare(paired(1.3, 0.02), paired(1.0, 0.02), None) == "slower"
-    assert cost.compare(paired(0.97, 0.001), paired(1.0, 0.001), None) == "within noise"  # the bar
+    assert cost.compare(paired(0.81, 0.001), paired(1.0, 0.001), None) == "within noise"  # the bar
     assert cost.compare(paired(0.8, 0.3), paired(1.0, 0.3), None) == "within noise"
     assert cost.ratio(paired(0.8, 0.02), paired(1.0, 0.0), None).high == pytest.approx(0.816)
 
@@ -148,7 +148,7 @@ def test_all_ratios_are_to_one_bptt_whatever_the_batching_and_the_updates() -> N
     made = contended(way(rng, "bptt", 5, 20, seeds=1))
     for algo, batching, every, ratio in (("bptt", "vmap", "sequence", 1.5),
                                          ("bptt", "manual", 1, 9), ("bptt", "manual", 10, 3),
-                                         ("d_rtrl", "vmap", "sequence", 0.8),
+                                         ("d_rtrl", "vmap", "sequence", 0.7),
                                          ("d_rtrl", "manual", 1, 4)):  # fmt: skip
         some = way(rng, algo, 5 * ratio, 20, seeds=1, noise=0.5, batching=batching)
         made += at(by_turns(contended(some), ratio), update_every=every)
@@ -158,7 +158,7 @@ def test_all_ratios_are_to_one_bptt_whatever_the_batching_and_the_updates() -> N
     assert told == {
         "bptt · manual": 1, "bptt · vmap": 1.5,
         "bptt (updated every step) · manual": 9, "bptt update_every=10 · manual": 3,
-        "d_rtrl · vmap": 0.8, "d_rtrl (updated every step) · manual": 4,
+        "d_rtrl · vmap": 0.7, "d_rtrl (updated every step) · manual": 4,
     }  # fmt: skip
     assert setting.answer.start
     assert setting.answer.start.name == "d_rtrl · vmap"
@@ -180,5 +180,16 @@ def test_the_ratio_to_bptt_stands_first_and_may_be_absent() -> None:
     records = faster_by_turns_of_one_thread_on_a_busy_machine(np.random.default_rng(0))
     told = page.markdown(Context(study(records), [], []))
     assert "| way | time over BPTT's | ms per training step |" in told
-    assert "| **d_rtrl** | 0.6 (0.593 to 0.607) |" in told
+    assert "| **d_rtrl** | 0.6 (0.585 to 0.615) |" in told
     assert "time over BPTT's |" not in page.markdown(Context(study([record("bptt")]), [], []))
+
+
+def test_what_one_process_says_of_itself_shows_on_hover_alone() -> None:
+    one = faster_by_turns_of_one_thread_on_a_busy_machine(np.random.default_rng(0))
+    (setting,) = study([r for r in one if r["row"]["seed"] == 1]).facts.settings
+    made = tables.ways(setting, 1)
+    ratio = made.cells["time over BPTT's"].tolist()[0]
+    assert (ratio, ratio.tip) == ("0.6", "1 process; 0.588 to 0.612 within it (95 %)")
+    assert "\nd_rtrl,0.6,,," in made.csv()
+    assert "| **d_rtrl** | 0.6 |" in made.markdown()
+    assert standings(setting)["bptt"] == "67 % slower"

@@ -145,14 +145,18 @@ def test_the_gradient_of_one_is_nearer_where_nothing_recurs() -> None:
 
 
 def test_windows_pay_by_turns_alone() -> None:
-    def rows(each: float, some: float, turns: bool = True) -> dict[str, str]:
+    def rows(each: float, some: float, turns: bool = True, seeds: int = 3) -> dict[str, str]:
         made = []
         for every, ratio in ((1, each), (4, some), ("sequence", 1.0)):
-            own = contended(way(np.random.default_rng(0), "d_rtrl", 5 * ratio, 20, seeds=1))
+            own = contended(way(np.random.default_rng(0), "d_rtrl", 5 * ratio, 20, seeds=seeds))
             made += at(by_turns(own, ratio) if turns else own, update_every=every, threads=1)
         return told(made)
 
     assert rows(3.0, 1.5)["windows-pay"] == "holds"
     assert rows(1.5, 1.6)["windows-pay"] == "does not hold"
     assert rows(1.5, 1.44)["windows-pay"] == "not decided"
+    # Another process may say another ratio.
+    assert rows(3.0, 1.5, seeds=1)["windows-pay"] == "holds"
+    for some in (1.2, 1.8):
+        assert rows(1.5, some, seeds=1)["windows-pay"] == "not decided"
     assert "windows-pay" not in rows(3.0, 1.5, turns=False)

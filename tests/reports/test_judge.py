@@ -15,7 +15,7 @@ from reports import page
 from reports.judge import cost
 from reports.judge.cost import Noise, Time
 from reports.judge.facts import Setting
-from reports.stats import interval
+from reports.stats import Interval, interval
 
 
 def cell(algo: str = "bptt", ms: float = 5.0, mib: float = 20.0, **rest: Any) -> dict[str, Any]:
@@ -72,6 +72,45 @@ def test_noise_that_machines_have_seldom_parts_equal_times(noise: str, bound: fl
         alarms += any(cost.compare(a, b, found, 15) != "within noise"
                       for a, b in combinations(times, 2))  # fmt: skip
     assert alarms <= binom.ppf(0.999, draws, bound)
+
+
+def turned(*ratios: float) -> Time:
+    return replace(time(5.0), against=interval(ratios), ratios=tuple(np.log(ratios).tolist()))
+
+
+@pytest.mark.parametrize("noise", NOISE)
+def test_ratios_of_equal_ways_are_parted_as_seldom(noise: str) -> None:
+    rng, draws, alarms = np.random.default_rng(5), 150, 0
+    for _ in range(draws):
+        times = [turned(*np.exp(x)) for x in NOISE[noise](rng)]
+        found = cost.noise_of([time(5, 5.1), time(6, 6.1), time(6, 6.1), *times])
+        assert found
+        alarms += any(cost.compare(a, b, found, 15) != "within noise"
+                      for a, b in combinations(times, 2))  # fmt: skip
+    assert alarms <= binom.ppf(0.999, draws, 0.05)
+
+
+def test_a_ratio_of_one_process_may_be_another_in_the_next() -> None:
+    """Processes of one program said 0.84 to 0.87, and another 1.05, each sure of itself."""
+    one = Interval(0.86, 0.85, 0.87, "within one process")
+    told, bptt = replace(turned(0.86), against=one), replace(turned(1.0), ratios=())
+    bptt = replace(bptt, against=Interval(1.0, 1.0, 1.0))
+    assert cost.compare(told, bptt, None) == "within noise"
+    assert cost.ratio(told, bptt, None)[:2] == (
+        pytest.approx(0.86),
+        pytest.approx(np.nan, nan_ok=True),
+    )
+    far = replace(turned(0.7), against=Interval(0.7, 0.69, 0.71, "within one process"))
+    assert cost.compare(far, bptt, None) == "faster"
+    wide = replace(turned(0.6), against=Interval(0.6, 0.25, 1.4, "within one process"))
+    assert cost.compare(wide, bptt, None) == "within noise"
+    # Where others were repeated it is known how far processes lie apart.
+    quiet = cost.noise_of([time(5, 5.1, 5.2, 5.1), *[turned(0.9, 0.91, 0.9)] * 3])
+    assert cost.compare(told, bptt, quiet) == "faster"
+    rough = cost.noise_of([time(5, 5.1, 5.2, 5.1), *[turned(0.84, 1.05, 0.86)] * 3])
+    assert cost.compare(told, bptt, rough) == "within noise"
+    three = turned(0.7, 0.71, 0.69)
+    assert cost.ratio(three, bptt, quiet).low == pytest.approx(0.67, abs=0.02)
 
 
 def two_speeds(rng: np.random.Generator, slow: tuple[int, int], shift: float = 0.0) -> list[Time]:
