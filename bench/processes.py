@@ -47,8 +47,9 @@ def output_of(
 
 
 def path_from(root: Path, *behind: str) -> str:
-    """``PYTHONPATH`` with a folder before all that is on it, and others behind."""
-    return os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", ""), *behind]))
+    """``PYTHONPATH`` with a folder before all that is on it, and others behind; for any folder."""
+    own = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([str(root), *map(os.path.abspath, own), *behind])
 
 
 def adopt_orphans() -> None:

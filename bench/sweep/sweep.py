@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,7 +239,8 @@ def build_report(path: Path, modules: list[str]) -> str:
 
     The modules draw plots of the sweep's own: a report runs no code that only ``sweep.json`` names.
     """
-    answer = reports("report", str(path), *(["--plots", *modules] if modules else []))
+    own = ["--plots", *modules] if modules else []
+    answer = reports("report", str(path), *own, behind=[os.getcwd()] if own else [])
     page = path / "report" / "index.html"
     if answer.returncode == 0 and page.exists():
         return str(page)
@@ -247,11 +248,14 @@ def build_report(path: Path, modules: list[str]) -> str:
     raise NoReport(f"python -m reports ended with status {answer.returncode}: {lines[-1]}")
 
 
-def reports(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs ``python -m reports``, which reads what was recorded as anybody does: from files."""
+def reports(*arguments: str, behind: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Runs ``python -m reports``, which reads what was recorded as anybody does: from files.
+
+    What it imports may lie in the folders ``behind`` as well.
+    """
     return subprocess.run(
         [sys.executable, "-P", "-m", "reports", *arguments],
-        env={**os.environ, "PYTHONPATH": path_from(provenance.ROOT)},
+        env={**os.environ, "PYTHONPATH": path_from(provenance.ROOT, *behind)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

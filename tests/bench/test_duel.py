@@ -236,6 +236,17 @@ def test_cells_are_named_by_what_sets_them_apart() -> None:
     assert cli.titles([()]) == ("", ["defaults"])
 
 
+def test_a_tree_finds_what_the_path_of_the_command_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    with checked_out("base", str(plant(tmp_path / "a", 1.0))) as tree:
+        # Its processes start in another folder.
+        path = tree.environment()["PYTHONPATH"].split(":")
+    assert path == [str(tmp_path / "a"), str(tmp_path / "mine")]
+
+
 def test_a_tree_without_the_packages_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bench").mkdir()
     with pytest.raises(BadInput, match="base: expected a tree with a package bench"):

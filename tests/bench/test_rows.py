@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -121,17 +122,21 @@ def test_a_report_that_failed_is_status_1(
 def test_a_report_runs_the_plots_of_its_own_sweep_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands: list[list[str]] = []
+    commands: list[tuple[list[str], str]] = []
     monkeypatch.setattr(sweep, "build_report", build_report)
     monkeypatch.setattr(
         subprocess,
         "run",
-        lambda command, **_: (
-            commands.append(command) or subprocess.CompletedProcess(command, 2, "", "reports: no")
+        lambda command, env, **_: (
+            commands.append((command, (env or {}).get("PYTHONPATH", "")))
+            or subprocess.CompletedProcess(command, 2, "", "reports: no")
         ),
     )
     cells = cells_of("seed=0", "+plot.mine._target_=json")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "sweep.json").write_text('{"plots": ["planted"]}')
     assert run(cells, tmp_path / "out") == 1
-    assert commands[-1][-3:] == [str(tmp_path / "out"), "--plots", "json"]
+    command, path = commands[-1]
+    assert command[-3:] == [str(tmp_path / "out"), "--plots", "json"]
+    # As this command found them: also in the current folder.
+    assert path.endswith(os.pathsep + str(tmp_path))
