@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import shutil
+import subprocess
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from reports import cli
 from reports.records import read_sweeps
 from reports.records.table import write
 from reports.study import Study
@@ -72,12 +77,24 @@ def test_nothing_changed(gate: ModuleType, tmp_path: Path) -> None:
     ids=lambda changed: next(iter(changed)),
 )
 def test_a_change_that_no_clock_has_a_part_in_is_caught(
-    gate: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], changed: dict[str, float]
+    gate: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, float],
 ) -> None:
+    """What `python -m reports` would say, without a process for it."""
+
+    def here(command: list[str], stdout: int | None = None, **_: Any) -> Any:
+        assert command[1:3] == ["-m", "reports"]
+        with redirect_stdout(io.StringIO() if stdout else sys.stdout):
+            return subprocess.CompletedProcess(command, cli.main(command[3:]))
+
+    monkeypatch.setattr(gate.subprocess, "run", here)
     same = {"etrace_mib": 0.5}
     gate.renew(swept(tmp_path / "base", **same))
     assert gate.check(swept(tmp_path / "head", **(same | changed))) == 1
-    assert "d_rtrl" in capfd.readouterr().out
+    assert "d_rtrl" in capsys.readouterr().out
 
 
 def test_another_kind_of_machine_has_a_baseline_of_its_own(

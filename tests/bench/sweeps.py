@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from bench.sweep import launch, measure, provenance, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.provenance import ROOT
+from reports import cli as reports_cli
 
 
 def plant(setattr_: Callable[[object, str, Any], None]) -> None:
@@ -42,6 +45,14 @@ def records(out: Path) -> list[dict[str, Any]]:
         (json.loads(p.read_text()) for p in (out / "cells").glob("*.json")),
         key=lambda r: (r["row"]["seed"], r["row"]["repeat"]),
     )
+
+
+def reports_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """As `sweep.reports`, without a process for it."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = reports_cli.main(list(arguments))
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from bench.duel.trees import checked_out
 from bench.errors import BadInput
 from bench.sweep import sweep
 from bench.sweep.record import write_json
+from tests.bench.sweeps import reports_here
 
 # Stands in for `python -m bench`: same arguments, same record, a planted time.
 PLANTED = """
@@ -47,9 +50,13 @@ def plant(root: Path, speed: float, mode: str = "") -> Path:
     return root
 
 
-def run(tmp_path: Path, base: Path, head: Path, *more: str) -> int:
+def run(
+    tmp_path: Path, base: Path, head: Path, *more: str, reports: Callable[..., Any] = reports_here
+) -> int:
     out = f"out={tmp_path / 'duel'}"
-    return cli.main([f"base={base}", f"head={head}", out, "order_seed=0", "algo=d_rtrl", *more])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "reports", reports)
+        return cli.main([f"base={base}", f"head={head}", out, "order_seed=0", "algo=d_rtrl", *more])
 
 
 def cells(arguments: list[str]) -> list[tuple[str, ...]]:
@@ -65,7 +72,7 @@ def test_a_slower_head_is_worse_and_exits_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.2)
-    assert run(tmp_path, base, head) == 1
+    assert run(tmp_path, base, head, reports=sweep.reports) == 1
     assert verdict(tmp_path) == {"algo=d_rtrl": "worse"}
     said = capsys.readouterr().out
     assert "pair 14, second round, algo=d_rtrl" in said
@@ -194,7 +201,7 @@ def test_statistics_that_cannot_be_asked_end_a_duel_with_one_sentence(
     with pytest.raises(cli.NoDecision):
         cli._decide(tmp_path, {})
     tree = plant(tmp_path / "a", 1.0)
-    assert run(tmp_path, tree, tree) == 2
+    assert run(tmp_path, tree, tree, reports=lambda *_: answer) == 2
     assert capsys.readouterr().err == (
         "error: the duel cannot go on: no decision could be made (reports: no such folder)\n"
     )

@@ -19,7 +19,8 @@ from bench.cell.time_slices import TimeSlices
 from bench.command.cli import cells_of
 from bench.duel import cli
 from bench.duel.referee import Referee
-from bench.sweep import launch, provenance
+from bench.sweep import launch, provenance, sweep
+from tests.bench.sweeps import reports_here
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT_S = 0.002
@@ -126,6 +127,7 @@ def test_nobody_waits_for_a_process_that_never_came(monkeypatch: pytest.MonkeyPa
 def test_a_pair_times_in_turns_on_its_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
+    monkeypatch.setattr(sweep, "reports", reports_here)
     monkeypatch.setenv("NPROC", "7")  # somebody's, who did not ask the duel for them
     threads, cores = ("2", os.sched_getaffinity(0)) if asked else ("1", {0})
     base, head = plant(tmp_path / "a"), plant(tmp_path / "b")
