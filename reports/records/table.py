@@ -48,6 +48,8 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
                 told = ", ".join(f"{name} {version}" for name, version in sorted(told.items()))
             if told not in (None, ""):
                 row[f"env.{fact}"] = str(told)
+        if (contended := recorded_contention(record)) is not None:
+            row["contended"] = contended
         rows.append(row)
     table = pd.DataFrame(rows, dtype=object)  # pandas would make floats of large whole numbers
     table = table.reindex(columns=_ordered(table.columns))
@@ -57,8 +59,9 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
 
 def recorded_contention(record: Record) -> float | None:
     """Whether its process noticed that others took part of the machine; None if nobody looked."""
-    told: float | None = record["metrics"].get("contended")
-    return told
+    parts = (record, record["row"], record["metrics"], record["provenance"])
+    told = [part.get("contended") for part in parts]
+    return next((float(t) for t in told if isinstance(t, int | float) and t == t), None)
 
 
 def one_thread(table: pd.DataFrame) -> pd.Series:

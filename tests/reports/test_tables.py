@@ -54,9 +54,11 @@ def test_further_metrics_and_intervals_stand_beside_theirs() -> None:
     assert table["bandwidth_gib_s"].tolist() == [3.0]
 
 
-def test_contention_is_a_column_where_a_record_tells_it() -> None:
-    busy, calm, silent = (record(seed=i, metrics=told) for i, told in enumerate(
-        ({"contended": 1}, {"contended": 0}, {})))  # fmt: skip
+@pytest.mark.parametrize("part", [None, "row", "metrics", "provenance"])
+def test_contention_is_a_column_wherever_a_record_tells_it(part: str | None) -> None:
+    busy, calm, silent = record(), record(seed=1), record(seed=2)
+    for built, told in ((busy, True), (calm, False)):
+        (built[part] if part else built)["contended"] = told
     assert frame([busy, calm, silent])["contended"].tolist()[:2] == [1.0, 0.0]
     assert frame([busy, silent])["contended"].isna().tolist() == [False, True]
     assert "contended" not in frame([silent])
