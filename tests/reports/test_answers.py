@@ -43,7 +43,9 @@ def agree(setting: Setting) -> bool:
     """Whether the rows call as fast those that the sentence does."""
     answer, rows = setting.answer, standings(setting)
     words = ("recommended", "recommended as well", "within noise", "not compared")
-    as_fast = {name for name, why in answer.why.items() if not why and rows[name] in words}
+    as_fast = {
+        name for name, why in answer.why.items() if not why and rows[name].split(";")[0] in words
+    }
     named = {w.name for w in (answer.start, *answer.tied) if w and not answer.why[w.name]}
     return as_fast == named or answer.kind == "not timed"
 
