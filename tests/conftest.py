@@ -36,7 +36,7 @@ gc.set_threshold(50_000, 10, 10)
 
 # Files whose tests share sweeps. A worker of xdist that has nothing left takes from the end of
 # another's list: at its beginning no file is torn in two, and no sweep run twice.
-SHARING = {"test_cells", "test_learning", "test_plugins_page"}
+SHARING = {"test_cells", "test_clusters", "test_learning", "test_plan", "test_plugins_page"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
