@@ -106,7 +106,9 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
             names += NAMES[option]
         else:
             words.append(WORDS.get(origin or option, "another value"))
-    if default is None or not fits(default, hint):
+    if isinstance(value, float) and value.is_integer() and fits(int(value), hint):
+        default = int(value)  # 1e3 is a number with a point in YAML
+    elif default is None or not fits(default, hint):
         default = next((f"{bound.least + bound.above:g}" for bound in ranges), None)
     expected = ", or ".join([*words, *names]) if words else listed(names)
     do = suggest(str(value), names) or (f"Try {key}={default}." if ranges else "")

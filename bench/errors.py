@@ -71,6 +71,11 @@ def one_of(options: Iterable[str], otherwise: str = "nothing") -> str:
     return listed(sorted(options)) or otherwise
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 cell``, ``2 cells``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def listed(names: Sequence[str]) -> str:
     """``one of a, b``, or the only one."""
     return f"one of {', '.join(names)}" if len(names) > 1 else "".join(names)

@@ -10,6 +10,7 @@ from typing import Any
 import brainstate
 import brainunit as u
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bench.answers import CLASSES
@@ -19,7 +20,7 @@ from bench.cell.program import compilations
 from bench.cell.stepper import stepper_of
 from bench.cell.trees import flat
 from bench.config import Config
-from bench.errors import Skip
+from bench.errors import BadInput, Skip
 from bench.instantiate import instantiate, task_of
 from bench.metrics.base import Run
 from bench.tasks.base import Task
@@ -131,12 +132,23 @@ def set_up(config: Config) -> None:
 
 
 def model_of(config: Config, task: Task) -> Any:
-    """The cell's model with the weights of its seed."""
+    """The cell's model with the weights of its seed.
+
+    Raises:
+        BadInput: where a weight is of whole numbers, which no optimizer can change.
+    """
     brainstate.random.seed(config.seed)
-    return instantiate(
+    model = instantiate(
         config.model,
         n_in=task.n_in,
         n_hidden=config.n_hidden,
         n_out=task.n_out,
         n_layers=config.n_layers,
     )
+    for path, state in model.states(brainstate.ParamState).items():
+        for leaf in jax.tree.leaves(state.value):
+            if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+                came = f"{'.'.join(map(str, path))} of {leaf.dtype}"
+                do = "Make it a State that is no ParamState, or of floating point."
+                raise BadInput("model", "parameters that can be trained", came, do)
+    return model

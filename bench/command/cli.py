@@ -16,7 +16,7 @@ from bench.command import help, plan, streams
 from bench.command.compose import CONF, VERSION, Composer, start_anew
 from bench.command.contest import Contest
 from bench.command.trial import Depth, refuse_bad_values, trial, values_given
-from bench.errors import BadInput
+from bench.errors import BadInput, counted
 from bench.instantiate import check as check_arguments
 from bench.instantiate import made
 from bench.launchers.base import Launcher
@@ -27,8 +27,9 @@ from bench.sweep.tuning import tuning_of
 
 BAD_INPUT = 2
 
-# Hydra answers these by itself; none of them runs a cell.
 TRUE = ("1", "y", "yes", "t", "true", "on")  # of a variable that jax reads
+
+# Hydra answers these by itself; none of them runs a cell.
 HYDRA_FLAGS = ("hydra_help", "cfg", "info", "shell_completion")
 
 CHECK_USAGE = """\
@@ -178,8 +179,9 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
         plan.show(cells, findings, Folder(path, anywhere), elsewhere)
         if contest is not None and tuning is not None:
             print(
-                f"then {tuning.seeds} fresh seeds of each of {len(contest.ways)} ways, at the "
-                f"best of its {tuning.trials} trials"
+                f"then {counted(tuning.seeds, 'fresh seed')} of "
+                f"{counted(len(contest.ways), 'way')}, at the best of "
+                f"{counted(tuning.trials, 'trial')} each"
             )
         return streams.printed()
     about = {

@@ -228,6 +228,10 @@ class Composer:
         if override.is_delete() or not self._is_group(group) or not self._chooses(override):
             return
         value = override.value()
+        if override.is_add() and group in (*GROUPS, *LISTED):
+            typed = text(override)
+            do = f"Without the plus: {typed.removeprefix('+')}."
+            raise BadInput(group, f"{group}=NAME, for every cell has one", typed, do)
         names = value if isinstance(value, list) and group in LISTED else [value]
         if not all(isinstance(name, str) for name in names):
             raise refusal(override, one_of(self.options(group)))
@@ -256,6 +260,11 @@ class Composer:
             group = str(unknown.full_key).rpartition(".")[0]
             if group in LISTED and key in self.options(group):
                 do = f"Choose it first, with {group}=[...,{key}]."
+            elif group.startswith("hydra."):
+                expected, do = (
+                    "a setting that is there",
+                    f"To add it, write +{unknown.full_key}=VALUE.",
+                )
             elif not do and isinstance(node, DictConfig) and "_target_" in node:
                 do = f"If {node['_target_']} takes it, write +{unknown.full_key}=VALUE."
             return BadInput(str(unknown.full_key), expected, key, do)

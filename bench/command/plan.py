@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.command.trial import Finding
+from bench.errors import counted
 from bench.sweep.cell import Cell, kind_of
 from bench.sweep.folder import Folder
 from bench.sweep.measure import why_skipped
@@ -57,4 +58,6 @@ def show(
         out.print(f"no memory predicted: {note[:NOTE_WIDTH]}", soft_wrap=True, markup=False)
     when = "no past records to estimate from" if left else "nothing is left to run"
     when = f"about {total:.0f} s from past records" if total else when
-    out.print(f"{len(cells)} cells in {folder.path}; {when}", soft_wrap=True, markup=False)
+    out.print(
+        f"{counted(len(cells), 'cell')} in {folder.path}; {when}", soft_wrap=True, markup=False
+    )

@@ -101,7 +101,7 @@ def parse(arguments: Sequence[str]) -> Options:
     if not own.get("out", "runs"):  # would be the current folder
         raise BadInput("out", "the name of a folder", "nothing", "Leave it out for runs/duel.")
     for override in rest:
-        if override.key_or_group in OWN:
+        if override.key_or_group in (*OWN, "tune"):
             do = "Leave it out."
             raise overrides.refusal(override, "no value, which a duel sets itself", do)
     return Options(**own, cells=list(overrides.combinations(rest)))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput
+from bench.errors import BadInput, counted
 from bench.processes import path_from
 from bench.sweep import provenance, record, signals
 from bench.sweep.cell import Cell
@@ -48,8 +48,8 @@ def refuse_missing_device(cells: list[Cell]) -> None:
     """
     reasons = [provenance.missing_device(cell.config.device.platform) for cell in cells]
     if all(reasons):
-        asked, do = cells[0].choices["device"], f"{reasons[0]}. Try device=cpu."
-        raise BadInput("device", "a device of this machine", asked, do)
+        came = f"{cells[0].choices['device']} ({reasons[0]})"
+        raise BadInput("device", "a device of this machine", came, "Try device=cpu.")
 
 
 def run(
@@ -182,8 +182,8 @@ def _again_if_contended(todo: list[Cell], folder: Folder, watcher: Watcher) -> l
                 problems += _save(folder, cell, timed_again(cell, found, folder), watcher)
     if left:
         watcher.say(
-            f"{len(left)} cells were timed while the machine was busy, which it still is: "
-            "their column contended says so"
+            f"timed while the machine was busy, which it still is: {counted(len(left), 'cell')}, "
+            "marked in the column contended"
         )
     return problems
 

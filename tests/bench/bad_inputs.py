@@ -10,6 +10,14 @@ CASES = {
     "Did you mean vmap?",
     "batch_size=0": "batch_size: expected a whole number of at least 1; got 0. Try batch_size=64.",
     "batch_size=1.5": "batch_size: expected a whole number of at least 1; got 1.5. Try batch_size=64.",
+    "n_hidden=1e3": "n_hidden: expected a whole number of at least 1; got 1000.0. Try n_hidden=1000.",
+    "batch_size=0.0": "batch_size: expected a whole number of at least 1; got 0.0. Try batch_size=64.",
+    "+algo=bptt": "algo: expected algo=NAME, for every cell has one; got +algo=bptt. Without the "
+    "plus: algo=bptt.",
+    "+metric=work": "metric: expected metric=NAME, for every cell has one; got +metric=work. "
+    "Without the plus: metric=work.",
+    "hydra.sweeper.params.lr=1": "hydra.sweeper.params.lr: expected a setting that is there; got lr. "
+    "To add it, write +hydra.sweeper.params.lr=VALUE.",
     "n_hidden=abc": "n_hidden: expected a whole number of at least 1; got abc. Try n_hidden=64.",
     "n_hidden=null": "n_hidden: expected a whole number of at least 1; got null. Try n_hidden=64.",
     "n_hidden='16'": "n_hidden: expected a whole number of at least 1; got the text '16'. Try "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import brainstate
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +23,14 @@ class Normalised(Leaky):
         h = self.h.value + self.linear(x)
         self.h.value = h / (1 + jnp.linalg.norm(h, axis=-1, keepdims=True))
         return self.readout(self.h.value)
+
+
+class Counting(Leaky):
+    """A parameter of whole numbers, which no optimizer can change."""
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
+        super().__init__(n_in, n_hidden, n_out, recurrent=False)
+        self.clock = brainstate.ParamState(jnp.arange(n_hidden))
 
 
 class Unlabelled(Task):

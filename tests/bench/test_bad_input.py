@@ -204,8 +204,8 @@ def test_missing_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr(provenance, "gpu_name", lambda: "")
     assert cli.main(["device=gpu"]) == 2
     assert capsys.readouterr().err == (
-        "error: device: expected a device of this machine; got gpu. no NVIDIA GPU answers "
-        "nvidia-smi on this machine. Try device=cpu.\n"
+        "error: device: expected a device of this machine; got gpu (no NVIDIA GPU answers "
+        "nvidia-smi on this machine). Try device=cpu.\n"
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cell import probe
 from bench.cell.batches import batches, held
-from bench.cell.build import build
+from bench.cell.build import build, model_of
 from bench.command import cli
 from bench.errors import BadInput
 from bench.instantiate import task_of
@@ -100,6 +100,12 @@ def test_every_batch_is_held_and_what_is_held_out(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(run.task, "test", lambda batch=test: batch)
         with pytest.raises(BadInput, match="task: labels: expected 0 to 9; got 1"):
             Learning().measure(run)
+
+
+def test_weights_of_whole_numbers_are_refused() -> None:
+    made = cell().having(model={"_target_": "tests.bench.planted_groups.Counting"})
+    with pytest.raises(BadInput, match=r"model: expected .*; got clock of int32"):
+        model_of(made.config, task_of(made.config))
 
 
 @pytest.mark.parametrize(

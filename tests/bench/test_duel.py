@@ -141,6 +141,7 @@ def test_revisions_are_checked_out_and_removed_again(
         (["base=.", "algo=glob(*)"], "algo: expected values by name; got glob(*)."),
         (["base=.", "--fast"], "argument: expected KEY=VALUE; got --fast."),
         (["base=.", "repeats=5"], "repeats: expected no value, which a duel sets itself; got 5."),
+        (["base=.", "tune=5"], "tune: expected no value, which a duel sets itself; got 5."),
         (["base=.", "metric=[learning]"], "metric: expected no value, which a duel sets itself"),
     ],
 )

@@ -115,4 +115,4 @@ def test_an_output_without_letters(tmp_path: Path) -> None:
     command = f"{sys.executable} -c '{PLANS}' plan=true \"out='ü'\""
     done = shell(command, tmp_path, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 cells in \\xfc; " in done.stdout
+    assert "1 cell in \\xfc; " in done.stdout
