@@ -92,7 +92,8 @@ def _time_of(timed: pd.DataFrame) -> Time:
     near = (np.abs(logs - middle) <= np.log(ODD)) | (len(logs) < LEAST)
     kept = used[near]
     contended, alone = bool(kept["contended"].all()), bool(timed["one_thread"].all())
-    turns = (timed if alone else used).query(f"{AGAINST} > 0")
+    turns = timed if alone else used
+    turns = turns[turns[AGAINST].gt(0)]
     own = next(zip(turns[f"{AGAINST}_low"], turns[f"{AGAINST}_high"], strict=True), None)
     ratio = interval(turns[AGAINST], own) if own else None
     safe = alone or not contended
@@ -107,7 +108,7 @@ def _time_of(timed: pd.DataFrame) -> Time:
         beside=str(timed["beside"].iloc[0]),
         moved=None if safe else ratio,
         one_thread=alone,
-        ratios=tuple(np.log(turns[AGAINST]).tolist()) if safe else (),
+        ratios=tuple(np.log(turns[AGAINST].to_numpy(float)).tolist()) if safe else (),
     )
 
 
