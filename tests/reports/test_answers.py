@@ -107,6 +107,14 @@ def test_the_least_memory_is_claimed_where_all_is_known() -> None:
             in said(untimed))  # fmt: skip
 
 
+def test_a_lone_way_of_which_only_a_disturbed_time_is_known() -> None:
+    none = ("memory_xla_mib", "memory_peak_mib", "accuracy", "test_accuracy", "loss_final")
+    lone = way(np.random.default_rng(0), "bptt", 5, 40, noise=0, spread=0,
+               metrics=dict.fromkeys(none))  # fmt: skip
+    told = said(contended(lone))
+    assert "equal settings: bptt. Its time was measured under contention: 5 ms" in told
+
+
 def test_nothing_learned_is_said_of_what_was_measured() -> None:
     rng = np.random.default_rng(0)
     guessing = way(rng, "bptt", 5, 20, 0.1, spread=0.002)

@@ -239,7 +239,9 @@ def test_a_way_of_too_few_seeds_has_not_failed_to_learn() -> None:
 
 def test_equal_scores_are_no_range() -> None:
     some = [r for a in ("bptt", "d_rtrl") for r in way(np.random.default_rng(0), a, spread=0)]
-    assert "**bptt and d_rtrl**, 90.0 % of the test data." in report(some)
+    told = report(some)
+    assert "**bptt and d_rtrl**, 90.0 % of the test data." in told
+    assert "validation data, without a significant difference: **bptt and d_rtrl**." in told
 
 
 def test_who_was_not_compared_is_named_and_one_way_wins_over_nobody() -> None:
