@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from bench import child, processes
 from bench.cell import late_imports
 from bench.config import Config
-from bench.errors import Skip
+from bench.errors import BadInput, Skip
 from bench.sweep.record import COMPILE_PHASES, merge, plain
 from core.errors import NotRepresentable
 
@@ -88,7 +88,10 @@ def measure(job: Mapping[str, Any], reporter: Reporter) -> tuple[list[str], list
     for name, metric in in_order(metrics).items():
         reporter.phase(name)
         # Whether a record has room for it, the sweep says of each part.
-        found = dict(metric.measure(run))
+        found = metric.measure(run)
+        if not isinstance(found, Mapping):
+            raise BadInput(f"metric.{name}", "parts of a record by name", type(found).__name__)
+        found = dict(found)
         invalid += filter(None, [found.pop("invalid", "")])
         notes += filter(None, [found.pop("note", "")])
         merge(run.parts, found)

@@ -112,6 +112,8 @@ def malformed(parts: Mapping[str, Any]) -> str:
     for name, value in parts.items():
         if name in FILED:
             return f"expected {name} to be left to the sweep; got {reprlib.repr(value)}"
+        if name not in PARTS and is_number(value):  # which no table would show
+            return f"expected numbers to be below metrics; got {name} beside it"
         if why := _of_another_kind(name, value, PARTS.get(name, object)):
             return why
     for name, value in parts.get("metrics", {}).items():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import brainstate
 import jax
@@ -10,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bench.cell import worker
 from bench.cell.build import Rebuild, build, model_of, set_up
 from bench.cell.gradients import EXACT, cosine_and_error, float64_gradients
 from bench.cell.memory_estimate import peak_bytes
 from bench.command import cli
+from bench.errors import BadInput
 from bench.instantiate import task_of
 from bench.metrics.base import Metric, Run, in_order
 from bench.metrics.health import Health, gradient_words, without_gradient
@@ -46,6 +51,21 @@ def test_cosine_and_relative_error() -> None:
     assert of([0, 0, 0], [1, 0, 0]) == (None, 1)
     one = {"a": np.ones(1), "b": np.ones(2)}
     assert cosine_and_error({**one, "b": np.zeros(2)}, one, ["a"]) == (1, 0)
+
+
+class Nothing(Metric):
+    def measure(self, run: Run) -> Any:
+        return None
+
+
+def test_a_metric_that_returns_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cell.build.build", lambda job, phase: (SimpleNamespace(), {}))
+    metric = {"odd": {"_target_": "tests.bench.test_metrics.Nothing"}}
+    job = {"config": SimpleNamespace(metric=metric)}
+    with pytest.raises(
+        BadInput, match=r"metric\.odd: expected parts of a record by name; got None"
+    ):
+        worker.measure(job, worker.Reporter(io.StringIO()))
 
 
 def test_time_to_target_is_the_first_epoch_at_or_below() -> None:

@@ -91,6 +91,7 @@ def test_plain_holds_what_everybody_can_read() -> None:
     [
         ({"metrics": {"a": 1, "b": None, "c": 0.5}, "health": "", "mine": ["x"]}, ""),
         ({"curves": {"loss": [1.0, None]}, "samples": {}, "provenance": {"device": "x"}}, ""),
+        ({"mine": 1.0}, "expected numbers to be below metrics; got mine beside it"),
         ({"metrics": [1]}, "expected metrics to be values by name; got [1]"),
         ({"metrics": {"a": [1]}}, "expected metrics.a to be a number or null; got [1]"),
         ({"metrics": {"a": 10**400}}, "expected metrics.a to be a number or null; got 1000"),
