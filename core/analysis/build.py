@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from core.analysis.capture import trace_step
-from core.analysis.cuts import credited_states, read_states, with_cuts
+from core.analysis.cuts import credited_states, moved_states, read_states, with_cuts
 from core.analysis.graph import Graph, Group, Hidden
 from core.analysis.operation import Block, Parameter
 from core.analysis.other_states import check_delays, check_other_states, delays, dependencies
@@ -55,12 +55,24 @@ def _analysed(graph: Graph, every_path: bool) -> Graph:
     read, fixed_y = read_states(graph), dependencies(graph)
     later = frozenset() if every_path else delays(graph)
     check_other_states(graph, later)
-    # What nothing reads may mix what it likes.
-    labels = [labels_of(graph, h, fixed_y) if i in read else {} for i, h in enumerate(graph.hidden)]
-    graph = _with_blocks(_with_groups(graph, read, labels), labels)
+    try:
+        graph = _fed(graph, read, fixed_y)
+    except NotRepresentable:
+        moved = moved_states(graph)
+        if read <= moved:
+            raise
+        still = {("h", i) for i in read - moved}
+        fixed_y = {v: sources - still for v, sources in fixed_y.items()}
+        graph = _fed(graph, read & moved, fixed_y)
     check_delays(graph, later)
     graph = with_cuts(graph)
     return _with_components(graph, read if every_path else credited_states(graph))
+
+
+def _fed(graph: Graph, read: frozenset[int], fixed_y: Mapping[int, Any]) -> Graph:
+    """With groups and blocks of the states that are read; the others may mix what they like."""
+    labels = [labels_of(graph, h, fixed_y) if i in read else {} for i, h in enumerate(graph.hidden)]
+    return _with_blocks(_with_groups(graph, read, labels), labels)
 
 
 def labels_of(graph: Graph, h: Hidden, fixed_y: Mapping[int, Any]) -> dict[int, np.ndarray]:

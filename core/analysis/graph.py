@@ -265,7 +265,7 @@ class Graph:
         grouped = {s for g in self.groups for s in g.states}
         stored = [h.name for i, h in enumerate(self.hidden) if i not in grouped]
         if stored:
-            lines.append(f"  no group: {', '.join(stored)}; stored, but no output reads it later")
+            lines.append(f"  no group: {', '.join(stored)}; no credit passes through it")
         lines.append("operations y = x W")
         for op in self.operations:
             kind = "" if op.trainable else "   constant: cut like a trained weight"

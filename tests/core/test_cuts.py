@@ -264,7 +264,7 @@ def test_the_graph_names_what_is_stored() -> None:
     )
     algo = core.D_RTRL(stored.model())
     run(lambda: core.initialise(algo, data_for().xs[0]))
-    assert "  no group: s, t, u; stored, but no output reads it later" in str(algo.graph)
+    assert "  no group: s, t, u; no credit passes through it" in str(algo.graph)
     assert "  [0] two   lead [2] x 4 neurons\n" in str(algo.graph)
 
 

@@ -118,7 +118,7 @@ def test_no_trace_is_spent_where_no_gradient_comes() -> None:
 
     run(start)
     assert sizes == {"used.weight.weight": 8 * 2 * 3 * 4, "unused.weight.weight": 0}
-    assert "no group: b.V; stored, but no output reads it later" in str(algo.graph)
+    assert "no group: b.V; no credit passes through it" in str(algo.graph)
 
 
 class Reversed(brainstate.nn.Module):

@@ -223,3 +223,38 @@ def test_more_layers_than_an_integer_has_bits() -> None:
     many = gradients(66)
     assert len(many) == 66
     assert max(relative_error(found, one) for found in many) < 1e-12
+
+
+class Preprocessed(brainstate.nn.Module):
+    """Reads its last two inputs, less a running mean over all of them: states that mix, of inputs
+    alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = np.random.default_rng(0)
+        self.W = brainstate.ParamState(draw.normal(size=(2 * N_IN, N_HIDDEN)))
+        self.R = brainstate.ParamState(draw.normal(size=(N_HIDDEN, N_OUT)))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.last = brainstate.HiddenState(jnp.zeros((*lead, 2 * N_IN)))
+        self.mean = brainstate.HiddenState(jnp.zeros((*lead, N_IN)))
+        self.h = brainstate.HiddenState(jnp.zeros((*lead, N_HIDDEN)))
+
+    def update(self, x: Any) -> Any:
+        self.mean.value = 0.9 * self.mean.value + 0.1 * x.mean(-1, keepdims=True)
+        self.last.value = jnp.concatenate([self.last.value[..., N_IN:], x - self.mean.value], -1)
+        y = jnp.tanh(self.last.value @ self.W.value)
+        self.h.value = 0.7 * self.h.value + y * self.mean.value.sum(-1, keepdims=True)
+        return self.h.value @ self.R.value
+
+
+@pytest.mark.parametrize("batching", ["manual", "vmap"])
+def test_states_of_inputs_alone_may_mix(batching: str) -> None:
+    data, algo = data_for(), core.D_RTRL(Preprocessed(), window=3)
+    bptt = core.BPTT(Preprocessed())
+    (found, _), (wanted, _) = run(
+        lambda: (gradient_of(algo, data, batching), gradient_of(bptt, data, batching))
+    )
+    assert_close(found, wanted)
+    assert "no group: mean, last; no credit passes through it" in str(algo.graph)
