@@ -41,9 +41,10 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
         path: jax.tree.map(np.array, state.value)
         for path, state in model.states(brainstate.ParamState).items()
     }
-    represented = _graph(model, xs)
     build = Rebuild(replace(config, algo=EXACT["algo"]), task, weights)
-    (exact,) = float64_gradients(build, (xs, ys), {}, max_samples=SAMPLES)
+    with quoted("model"):
+        represented = _graph(model, xs)
+        (exact,) = float64_gradients(build, (xs, ys), {}, max_samples=SAMPLES)
     print(f"\nGradients beside BPTT's, {SAMPLES} sequences of {type(task).__name__}, float64:")
     for algo, change in [(c.choices["algo"], {"algo": c.config.algo}) for c in others]:
         try:

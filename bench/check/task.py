@@ -13,7 +13,7 @@ import numpy as np
 
 from bench import processes
 from bench.answers import CLASSES
-from bench.cell.batches import broken, drawn
+from bench.cell.batches import broken, drawn, held
 from bench.cell.build import build
 from bench.errors import quoted
 from bench.instantiate import task_of
@@ -43,7 +43,11 @@ def run(cell: Cell) -> int:
         print(f"FAIL  {promise}")
     if unkept:
         return 1
-    test, split = task.test(), task.split()
+    with quoted("task"):
+        test, split = task.test(), task.split()
+        for data in (test, split[1] if split else None):
+            if data is not None:
+                held(task, data, config)
     held_out = split[1] if split else test
     guess = _describe(task, batch, test, split)
     if held_out is None or task.best_loss >= 0.99 * task.guess.loss:

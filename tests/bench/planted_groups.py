@@ -25,6 +25,14 @@ class Normalised(Leaky):
         return self.readout(self.h.value)
 
 
+class Throwing(Leaky):
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
+        super().__init__(n_in, n_hidden, n_out, recurrent=False)
+
+    def update(self, x: jax.Array) -> jax.Array:
+        raise KeyError("channel")
+
+
 class Counting(Leaky):
     """A parameter of whole numbers, which no optimizer can change."""
 

@@ -9,6 +9,8 @@ from bench.check import model as check_model
 from bench.check import task as check_task
 from bench.command import cli
 from bench.errors import BadInput
+from bench.instantiate import task_of
+from bench.tasks.digits import Digits
 
 PLANTED = {
     "BatchLeak": ["batching equivalence", "no leak between samples", "gradient against BPTT"],
@@ -96,6 +98,18 @@ def test_a_model_that_no_trace_can_train_says_where(capsys: pytest.CaptureFixtur
     assert "  d_rtrl              refused: " in said
     assert "  immediate           cosine 0." in said
     assert said.splitlines()[-1] == "lif_net: only BPTT and immediate train it"
+
+
+def test_what_a_model_or_a_task_raises_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    (cell,) = cli.cells_of(None, ["n_hidden=4"], multirun=False)
+    thrown = cell.having(model={"_target_": "tests.bench.planted_groups.Throwing"})
+    with pytest.raises(BadInput, match="model: KeyError: 'channel'"):
+        check_model.run(thrown, [thrown])
+    xs, ys = next(task_of(cell.config).batches(0))
+    for test, words in ((lambda _: {}[3], "KeyError: 3"), (lambda _: (xs, ys + 9), "labels: ")):
+        monkeypatch.setattr(Digits, "test", test)
+        with pytest.raises(BadInput, match=f"task: {words}"):
+            check_task.run(cell)
 
 
 def test_a_task_is_drawn_and_learned(capsys: pytest.CaptureFixture[str]) -> None:
