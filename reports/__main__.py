@@ -6,8 +6,6 @@ import os
 import signal
 import sys
 
-from reports.cli import main
-
 
 def run(arguments: list[str]) -> int:
     """`main` with output that degrades, as unix tools': see its exit status."""
@@ -19,9 +17,14 @@ def run(arguments: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
+            from reports.cli import main  # which takes long enough to be interrupted
+
             return main(arguments)
         finally:
             sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("reports: interrupted. Run the same command again.", file=sys.stderr)
+        return 128 + signal.SIGINT
     except BrokenPipeError:  # `| head` has read enough
         # What is still buffered would raise again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from synthetic_records import grid, record, write_sweep
 
+from reports import __main__
 from reports.cli import main
 
 ALGOS = ["bptt", "d_rtrl"]
@@ -151,3 +152,14 @@ def test_importing_reports_loads_neither_drawing_nor_jax() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert result.stdout == "\n"
+
+
+def test_an_interrupt_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reports.cli.main", interrupted)
+    assert __main__.run(["report", "x"]) == 130
+    assert capsys.readouterr().err == "reports: interrupted. Run the same command again.\n"
