@@ -36,7 +36,7 @@ def one_line(text: object) -> str:
 def words_of(error: BaseException) -> str:
     """What an error says, as one line; what it is as well, where its words may say too little."""
     words, kind = one_line(error), type(error).__name__
-    if words and isinstance(error, EtraceError | ValueError | TypeError | OSError):
+    if words and isinstance(error, EtraceError | ValueError | TypeError | OSError | MemoryError):
         return words
     return f"{kind}: {words}" if words else kind
 

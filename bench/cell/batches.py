@@ -67,7 +67,7 @@ def broken(task: Task, batch: Batch, size: tuple[int, int], dtype: str = "float3
     if xs.shape != shape or xs.dtype != dtype:
         came = f"{list(xs.shape)} {xs.dtype}"
         found.append(f"inputs: expected [T, B, I] = {list(shape)} {dtype}; got {came}")
-    elif not np.isfinite(xs).all():
+    elif not np.isfinite([xs.min(), xs.max()]).all():  # a batch can be most of the memory
         found.append("inputs: expected finite numbers")
     found += task.answers.broken(task, ys, *size)
     if task.mask is not None and np.shape(task.mask) != shape[:1]:

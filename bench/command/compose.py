@@ -260,10 +260,15 @@ class Composer:
             group = str(unknown.full_key).rpartition(".")[0]
             if group in LISTED and key in self.options(group):
                 do = f"Choose it first, with {group}=[...,{key}]."
-            elif group.startswith("hydra."):
+            elif not do and group.startswith("hydra."):
                 expected, do = (
                     "a setting that is there",
                     f"To add it, write +{unknown.full_key}=VALUE.",
+                )
+            elif not do and (others := self._with(group, key)):
+                do = (
+                    f"It belongs to {', '.join(others)}: another command with the same out= "
+                    "puts both in one report."
                 )
             elif not do and isinstance(node, DictConfig) and "_target_" in node:
                 do = f"If {node['_target_']} takes it, write +{unknown.full_key}=VALUE."
@@ -273,6 +278,12 @@ class Composer:
             said = f"{said.rstrip('.')}: {_lines(error.__cause__)[0]}"
         do = " ".join(line for line in more if not line.startswith(" "))  # but no bookkeeping
         return BadInput("configuration", "values that Hydra can compose", said.rstrip("."), do)
+
+    def _with(self, group: str, key: str) -> list[str]:
+        """Options of a group that have a key."""
+        if group not in GROUPS:
+            return []
+        return [o for o in self.options(group) if key in self._composed((f"{group}={o}",))[group]]
 
 
 def _lines(error: BaseException) -> list[str]:

@@ -26,6 +26,9 @@ CASES = {
     "report=null": "report: expected one of true, false; got null.",
     "n_hidden=": "n_hidden: expected a whole number of at least 1; got nothing. Try n_hidden=64.",
     "+batchsize=4": "weight_decay; got batchsize. Did you mean batch_size?",
+    "algo=bptt algo.decay_or_rank=0.9": "algo.decay_or_rank: expected no hyperparameter; got "
+    "decay_or_rank. It belongs to es_d_rtrl: another command with the same out= puts both in one "
+    "report.",
     "algo.windw=4": "got windw. Did you mean window?",
     "+model.tau_me=4": "got tau_me. Did you mean tau_mem?",
     "+algo.model=3": "trace_dtype, window; got model.",
@@ -145,7 +148,10 @@ CASES = {
     "metric=work metric.latency.steps=10": "metric.latency: expected work; got latency. "
     "Choose it first, with metric=[...,latency].",
     "task.n_batches=2": "task.n_batches: expected one of n_test, steps_multiple_of; got n_batches. "
-    "If bench.tasks.digits.Digits takes it, write +task.n_batches=VALUE.",
+    "It belongs to copy_memory, delayed_match, integrator, random_spikes, sine, stream: another "
+    "command with the same out= puts both in one report.",
+    "task.zzz=2": "task.zzz: expected one of n_test, steps_multiple_of; got zzz. "
+    "If bench.tasks.digits.Digits takes it, write +task.zzz=VALUE.",
     "limits.deadline=3": "limits.deadline: expected one of deadline_s, memory_gib; got deadline. "
     "Did you mean deadline_s?",
     "limits.deadline_s=-3": "limits.deadline_s: expected a number above 0; got -3. Try limits.deadline_s=1.",

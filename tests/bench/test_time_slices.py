@@ -172,13 +172,13 @@ def test_programs_are_kept_only_where_it_is_asked_for(monkeypatch: pytest.Monkey
     monkeypatch.setattr(provenance, "environment", provenance.environment.__wrapped__)
     monkeypatch.delenv(provenance.CACHE_VARIABLE, raising=False)
     assert launch.environment(cell.config)["JAX_ENABLE_COMPILATION_CACHE"] == "false"
-    without = provenance.describe(cell)
+    without = provenance.describe(cell.config)
     assert without["compilation_cache"] == "off"
     monkeypatch.setenv(provenance.CACHE_VARIABLE, os.devnull)
     variables = launch.environment(cell.config)
     assert variables["JAX_ENABLE_COMPILATION_CACHE"] == "true"
     assert variables["JAX_COMPILATION_CACHE_DIR"] == os.devnull
-    kept = provenance.describe(cell)
+    kept = provenance.describe(cell.config)
     assert kept["compilation_cache"] == "on"
     # Its times of compilation are others: never taken for those of a record without.
     assert kept["fingerprint"] != without["fingerprint"]
