@@ -1,8 +1,8 @@
 """What libraries import and a cell seldom uses: loaded when somebody first asks it for a name.
 
-``braintools`` and ``brainpy`` import what they draw with, and all of ``scipy.stats`` for it: about
-a seventh of the time that a cell's process takes to begin. A plug-in that draws finds it all the
-same.
+``braintools`` and ``brainpy`` import what they draw with, and in the pinned versions all of
+``scipy.stats`` for it: about a seventh of the time that a cell's process takes to begin. A plug-in
+that draws finds it all the same.
 """
 
 from __future__ import annotations

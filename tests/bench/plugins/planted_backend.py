@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from bench.backends.base import Backend, ModelTrainee, StepResult
@@ -31,8 +32,9 @@ class PlantedTrainee(ModelTrainee):
         self.model = model
         self.weights = model.states(brainstate.ParamState)
         self._truth = truth
-        # What a cell may draw with is there, and nobody has waited for it.
-        print("scipy.stats" in sys.modules, sys.modules["braintools"].visualize.spike_raster)
+        # What a cell may draw with is there and nobody has waited for it: no plain module yet.
+        drawing = sys.modules["braintools.visualize"]
+        print(type(drawing) is ModuleType, drawing.spike_raster)
         size = HELD_MIB * 2**18 if truth == "hold" else 1
         self._held = brainstate.ShortTermState(jnp.zeros(size, jnp.float32))
 
