@@ -42,13 +42,13 @@ class Learning(Metric):
         from bench.cell.program import Program
         from bench.cell.stepper import timed
 
-        task, held_out = self._data(run.task)
+        task, data = self._data(run.task)
+        held_out = None if data is None else held(task, data, run.config)
         name, score = "validation" if self.choose else "test", task.answers.column
         programs: dict[int, Any] = {}
 
-        def evaluated(data: Batch) -> tuple[float, float]:
+        def evaluated(xs: np.ndarray, ys: np.ndarray) -> tuple[float, float]:
             """Loss and score, by a program for this number of sequences."""
-            xs, ys = held(task, data, run.config)
             if len(ys) not in programs:
                 programs[len(ys)] = Program(run.trainee.evaluate, xs, ys, reads_only=True)
             program = programs[len(ys)]
@@ -76,7 +76,7 @@ class Learning(Metric):
             # The evaluation reads the weights from the states.
             run.stepper.store(values)
             values = run.stepper.values()
-            loss, found = (None, None) if held_out is None else evaluated(held_out)
+            loss, found = (None, None) if held_out is None else evaluated(*held_out)
             row = epoch + 1, *means, found, loss, spent, len(norms)
             for curve, value in zip(curves.values(), row, strict=True):
                 curve.append(value)
@@ -85,7 +85,9 @@ class Learning(Metric):
         metrics = self._metrics(curves, norms[0], task)
         if self.choose == "final":
             test = run.task.test()
-            metrics[f"test_{score}"] = None if test is None else evaluated(test)[1]
+            metrics[f"test_{score}"] = (
+                None if test is None else evaluated(*held(task, test, run.config))[1]
+            )
             metrics["n_test"] = None if test is None else len(test[1])
         run.trained = jax.tree.map(np.array, values)
         run.stepper.store(run.initial)
