@@ -187,15 +187,15 @@ def weights(study: Study) -> Table:
 
     A method's is the median over its processes; 0 where no gradient reaches a weight.
     """
-    found = pd.DataFrame([
-        (setting.whole, way.method, weight, 0.0 if no_gradient(one) else one.get("cosine"))
-        for setting in study.facts.settings
+    columns = ["method", "weight", "cosine"]
+    told = ((setting.whole, pd.DataFrame([
+        (way.method, weight, 0.0 if no_gradient(one) else one.get("cosine"))
         for way in setting.by_method if way.algo != "bptt"
         for key in way.keys
         for weight, one in study.by_key[key]["fidelity"].items()
-    ], columns=["where", "method", "weight", "cosine"]).dropna()  # fmt: skip
-    where = next(iter(found["where"]), "")
-    found = found[found["where"].eq(where)].astype({"cosine": float})
+    ], columns=columns).dropna()) for setting in study.facts.settings)  # fmt: skip
+    where, found = next((one for one in told if len(one[1])), ("", pd.DataFrame(columns=columns)))
+    found = found.astype({"cosine": float})
     names = short_weights(list(dict.fromkeys(found["weight"])))
     by = found.assign(weight=found["weight"].map(names)).pivot_table(
         "cosine", "weight", "method", aggfunc="median", sort=False)  # fmt: skip
