@@ -42,7 +42,7 @@ from core.errors import EtraceError
 SCHEMA = 1
 CELL_TIMEOUT_S, POLL_S = 900.0, 0.05
 # What a duel sets itself, so that a value of somebody else's would have no effect.
-OWN = ("metric", "plan", "repeats", "report", "resume")
+OWN = ("metric", "plan", "repeats", "report", "resume", "tune")
 
 
 class NoDecision(EtraceError):
@@ -101,7 +101,7 @@ def parse(arguments: Sequence[str]) -> Options:
     if not own.get("out", "runs"):  # would be the current folder
         raise BadInput("out", "the name of a folder", "nothing", "Leave it out for runs/duel.")
     for override in rest:
-        if override.key_or_group in (*OWN, "tune"):
+        if override.key_or_group in OWN:
             do = "Leave it out."
             raise overrides.refusal(override, "no value, which a duel sets itself", do)
     return Options(**own, cells=list(overrides.combinations(rest)))
