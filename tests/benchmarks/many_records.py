@@ -33,6 +33,8 @@ AXES = {
 }
 # What is asked of all the records in the end: one model and batch size.
 SELECTION = {"model": "gru", "batch_size": 16}
+# The tables' folder; where the report writes its own, no file may be that no report wrote.
+TABLES = "tables"
 
 
 def write_records(folder: Path, count: int) -> None:
@@ -69,13 +71,14 @@ def tables(folder: Path) -> None:
     from reports.records.table import frame, write
 
     records = read_sweeps([folder]).records
-    write(frame(records), folder)
+    (folder / TABLES).mkdir()
+    write(frame(records), folder / TABLES)
 
 
 def parquet(folder: Path) -> None:
     import pandas as pd
 
-    table = pd.read_parquet(folder / "results.parquet")
+    table = pd.read_parquet(folder / TABLES / "results.parquet")
     chosen = table.loc[(table[list(SELECTION)] == pd.Series(SELECTION)).all(axis=1)]
     assert 0 < len(chosen) < len(table)
     chosen.pivot_table(index="n_hidden", columns="algo", values="step_time_ms", aggfunc="median")
