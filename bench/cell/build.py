@@ -72,7 +72,7 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     initial = jax.tree.map(np.array, stepper.values())
     values, batch = stepper.values(), stepper.prepare(xs, ys)
     started = time.perf_counter()
-    jax.block_until_ready(stepper(values, batch))
+    _, result = jax.block_until_ready(stepper(values, batch))
     first_call = time.perf_counter() - started
     compiled = compilations() - compiled
     # There is no reset: what runs later, such as an evaluation, would count as the step's.
@@ -98,6 +98,8 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
             "n_weights": sum(leaf.size for leaf in flat(weights).values()),
             "n_classes": task.n_out if task.answers is CLASSES else None,
             "guess_loss": task.guess.loss,
+            # Seeded: where processes of a cell differ in it, the program computes anew each time.
+            "grad_norm": float(result.grad_norm),
             "calls_per_step": max(times for _, times in stepper.calls),
         },
         "provenance": {"device": str(jax.devices()[0].device_kind)},

@@ -43,7 +43,7 @@ class Contest:
             expected = "a number that some algorithm of the sweep has"
             do = f"They have {one_of(tunable, 'none')}."
             raise BadInput(f"tune.{name}", expected, name, do)
-        if any(LEARNS not in cell.config.metric for cell in cells):
+        if any(LEARNS not in way.config.metric for way in self.ways):
             do = "Leave metric= out, or tune=N."
             raise BadInput("metric", "learning among them, to tune by", "others only", do)
         if (seed := max(cell.config.seed for cell in cells)) + tuning.seeds > MAX_SEED:

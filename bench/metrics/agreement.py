@@ -17,6 +17,9 @@ class Agreement(Metric):
     named in the cell's row.
     """
 
+    # Not that it does, but without agreement no process may show its times.
+    of_process = True
+
     tolerance: NotNegative = 1e-8  # largest relative error, in float64
     max_samples: Count = 8  # sequences of the first batch that are compared
 

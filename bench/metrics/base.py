@@ -48,9 +48,14 @@ class Metric(abc.ABC):
     Attributes:
         disturbs_clock: whether the pass leaves the process in another state for those that follow;
             it is then the last one.
+        of_process: False where each process of a cell measures the same, digit by digit, as what is
+            seeded: repeats of the cell leave the pass out. True where another process may measure
+            something else, as a time, and no pass before this one is needed. None where the class
+            does not say: the repeats of a cell that asks for it then measure all there is.
     """
 
     disturbs_clock = False
+    of_process: bool | None = None
 
     @abc.abstractmethod
     def measure(self, run: Run) -> dict[str, Any]:
@@ -64,3 +69,14 @@ class Metric(abc.ABC):
 def in_order(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     """The passes as asked, but those that disturb a clock behind all others."""
     return dict(sorted(metrics.items(), key=lambda item: item[1].disturbs_clock))
+
+
+def of_repeats(metrics: Mapping[str, Metric]) -> list[str]:
+    """The names of the passes that further processes of a cell take.
+
+    All, where one does not say whether it depends on the process, or none does: whoever asks to
+    repeat nothing but training wants to see it repeat.
+    """
+    told = {metric.of_process for metric in metrics.values()}
+    every = None in told or True not in told
+    return [name for name, metric in metrics.items() if every or metric.of_process]

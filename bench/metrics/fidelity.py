@@ -11,6 +11,8 @@ from bench.metrics.base import Metric, Run
 class Fidelity(Metric):
     """Cosine and relative error, of all weights together and of each, in float64."""
 
+    of_process = False
+
     max_samples: Count = 32  # sequences of the first batch that are compared
 
     def measure(self, run: Run) -> dict[str, Any]:

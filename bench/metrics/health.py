@@ -25,6 +25,8 @@ LEARNED = 0.05
 class Health(Metric):
     """Words about what is wrong; an empty string when nothing is."""
 
+    of_process = False
+
     # A final loss within this fraction of that of guessing is stuck there, unless nothing better is
     # possible, or the answers are better than guesses all the same.
     stuck_within: NotNegative = 0.01

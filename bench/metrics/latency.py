@@ -28,6 +28,8 @@ class Latency(Metric):
     time of every turn, which finds the other's caches.
     """
 
+    of_process = True
+
     steps: Count = 10000  # calls that are timed
     budget_s: Positive = 6.0  # seconds after which there are no more, but for those of the turn
 

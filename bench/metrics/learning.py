@@ -20,6 +20,8 @@ class Learning(Metric):
     trains without a part of the training data and evaluates on that part instead, to choose by.
     """
 
+    of_process = False
+
     # Mean training loss that time_to_target_s counts to; None for half of the first epoch's.
     target_loss: Positive | None = None
     # trial never looks at the test data, final once, after training.

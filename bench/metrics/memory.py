@@ -27,6 +27,8 @@ SHORT_MIB, SHORT_FRACTION = 2.0, 0.1
 class Memory(Metric):
     """A pass of its own: one step from arguments to outputs above an idle baseline."""
 
+    of_process = True
+
     # The allocator's thresholds cannot be given back to glibc's own adaptation.
     disturbs_clock = True
 

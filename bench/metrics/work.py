@@ -10,6 +10,8 @@ MIB = 2**20
 class Work(Metric):
     """Operations and bytes from the traced program; the sweep makes the step's floor of them."""
 
+    of_process = False
+
     def measure(self, run: Run) -> dict[str, Any]:
         from bench.cell import operations
 

@@ -16,7 +16,7 @@ from bench.backends.base import Backend
 from bench.bounds import is_number
 from bench.config import Config
 from bench.errors import BadInput
-from bench.metrics.base import Metric
+from bench.metrics.base import Metric, of_repeats
 from bench.sweep import interpreters, provenance, tuning
 from bench.sweep.inputs import data_of, digest
 
@@ -94,6 +94,15 @@ class Cell:
         """The cell with other values of these settings."""
         return replace(self, config=replace(self.config, **settings))
 
+    def processes(self) -> list[Cell]:
+        """One cell for each of its ``repeats``: the first, and those of what a process changes."""
+        if self.config.repeats == 1:
+            return [self]
+        asked = self.config.metric
+        again = of_repeats({name: instantiate.instantiate(node) for name, node in asked.items()})
+        less = self.having(metric={name: asked[name] for name in again})
+        return [self, *(replace(less, repeat=r) for r in range(1, self.config.repeats))]
+
     def title(self) -> str:
         """One short line for people."""
         c = self.config
@@ -153,7 +162,8 @@ def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
 
 def kind_of(row: Mapping[str, Any]) -> str:
     """What cells share that take about as long as each other."""
-    return " ".join(str(row.get(group)) for group in ("algo", "batching", "model"))
+    groups = [str(row.get(group)) for group in ("algo", "batching", "model")]
+    return " ".join([*groups, "again"] if row.get("repeat") else groups)
 
 
 def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[str, Any]) -> Cell:

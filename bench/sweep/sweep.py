@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,11 @@ Then = Callable[[Callable[[Cell], Mapping[str, Any] | None]], list[Cell]]
 
 
 def with_repeats(cells: list[Cell]) -> list[Cell]:
-    """Every cell ``repeats`` times, a whole round after the other, without duplicates.
+    """The processes of every cell, a whole round after the other, without duplicates.
 
     A machine that slows down for a while then touches all cells alike, not all repeats of one.
     """
-    every = [replace(cell, repeat=r) for cell in cells for r in range(cell.config.repeats)]
+    every = [process for cell in cells for process in cell.processes()]
     return _distinct(sorted(every, key=lambda cell: cell.repeat))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from reports.compare.pairing import Cell, told
 from reports.compare.result import Line, Verdict
+from reports.records.columns import SEEDED
 
 # Repeats of one cell that differ a little among themselves leave room for a change this many times
 # as large as their differences, and no more.
@@ -57,6 +58,8 @@ def exact_lines(cell: Cell) -> list[Line]:
         if judge:
             elsewhere = versions or (processor if gate.processor else "")
             verdict, note = _judged(gate, *cell.numbers(gate.metric), elsewhere)
+            if verdict != "same" and (why := not elsewhere and _of_chance(cell, gate.metric)):
+                verdict, note = "cannot tell", why
             line = replace(line, verdict=verdict, note=note or line.note)
         lines.append(line)
     return lines + _health(cell)
@@ -81,6 +84,22 @@ def _judged(gate: Exact, base: np.ndarray, head: np.ndarray, elsewhere: str) -> 
     return ("better" if (after < before) == (gate.better == "low") else "worse"), note
 
 
+def _of_chance(cell: Cell, metric: str) -> str:
+    """Why a seeded number that not every process measured may be another each time, "" where it may
+    not: the first step's gradient, which every process has, is.
+    """
+    if metric not in SEEDED:
+        return ""
+    sides = zip(("base", "head"), cell.numbers(metric), cell.numbers("grad_norm"), strict=True)
+    for name, found, norms in sides:
+        if len(found) < len(norms) and np.ptp(norms):
+            return (
+                f"processes of {name} differ in their first gradient's norm, {norms.min():.9g} "
+                f"to {norms.max():.9g}; metric=[learning,fidelity] repeats=3 can tell"
+            )
+    return ""
+
+
 def _health(cell: Cell) -> list[Line]:
     """A line where a side's training has a warning: a new one is worse, whatever the machine.
 
@@ -89,7 +108,7 @@ def _health(cell: Cell) -> list[Line]:
     base, head = ({re.sub(r"[\d.]+", "", word): word
                    for words in told(side) for word in words.split("; ")}
                   for side in cell.column("health"))  # fmt: skip
-    if not (base or head):
+    if not (base or head) or not all(side.any() for side in cell.complete):
         return []
     new = [head[kind] for kind in head if kind not in base]
     gone = [base[kind] for kind in base if kind not in head]

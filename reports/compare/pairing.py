@@ -41,6 +41,12 @@ class Cell:
     def keys(self) -> tuple[str, ...]:
         return tuple(np.concatenate(self.column("key")))
 
+    @property
+    def complete(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which processes of base and of head measured all that was measured of their cell."""
+        base, head = (side["complete"].to_numpy() == 1 for side in (self.base, self.head))
+        return base, head
+
     def numbers(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Those of base and of head that are there."""
         base, head = (side[~np.isnan(side)] for side in self.column(metric))
@@ -61,8 +67,16 @@ class Cell:
                     note=note, keys=self.keys), verdict is None  # fmt: skip
 
     def _lacking(self, metric: str, better: str | None) -> tuple[Verdict | None, str]:
-        """What is said of numbers that are not there; a verdict where that decides."""
-        base, head = (np.isnan(side) for side in self.column(metric))
+        """What is said of numbers that are not there; a verdict where that decides.
+
+        A process that measured less than others of its cell, as repeats do, may lack them.
+        """
+        base, head = (
+            np.isnan(values[full | ~np.isnan(values)])
+            for values, full in zip(self.column(metric), self.complete, strict=True)
+        )
+        if not (len(base) and len(head)):
+            return "cannot tell", "left to a process that failed"
         was_ill, is_ill = ("; ".join(told(side)) for side in self.column("health"))
         alarm: Verdict = "changed" if better is None else "worse"
         if head.mean() > base.mean():
@@ -107,13 +121,16 @@ def told(values: Iterable[Any]) -> list[str]:
 def prepared(rows: pd.DataFrame) -> pd.DataFrame:
     """Words, and numbers that are NaN where one is absent or not finite.
 
-    In place of the configuration, whether a process was to take times (``timed``); and logarithms
+    In place of the configuration, whether a process was to take times (``timed``), and whether it
+    measured as much as any of its cell (``complete``, by ``cell`` and ``side``); and logarithms
     ``calm.<metric>`` of times and ratios of times, where other programs cannot have moved them:
     they slow both parts of a ratio alike where its process has one thread.
     """
     timed = rows.filter(regex=r"^cfg\.metric\.timing").notna().any(axis=1)
     alone = one_thread(rows)
-    rows = rows.filter(regex=r"^(?!cfg\.)").assign(timed=timed)
+    asked = rows.filter(regex=r"^cfg\.metric\.\w+\._target_$").notna().sum(axis=1)
+    most = asked.groupby([rows["cell"], rows["side"]]).transform("max")
+    rows = rows.filter(regex=r"^(?!cfg\.)").assign(timed=timed, complete=asked.eq(most))
     numbers = rows.select_dtypes(["number", "bool", "boolean"])
     words = rows.drop(columns=numbers.columns).astype(object)
     numbers = numbers.astype("float64").replace([np.inf, -np.inf], np.nan)

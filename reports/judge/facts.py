@@ -168,6 +168,7 @@ def _ways(
 
 def _flaw(cells: pd.DataFrame) -> str:
     """What is wrong with the training under one way, "" for nothing."""
+    cells = cells[cells["examined"]]
     if cells.empty:
         return ""
     silent, weights = int(cells["silent"].max()), int(cells["weights"].max())

@@ -37,9 +37,10 @@ def rows(records: Sequence[Record]) -> pd.DataFrame:
 
     Returns:
         The columns of `reports.records.frame` and those named above; ``machine``; ``contended``;
-        ``one_thread``; ``silent`` and ``weights``, how many weights get no gradient, of how many
-        compared; ``choose``, "trial" or "final" of a contest's cells and "" of others; ``budget``
-        and ``stride``, the training steps of a seed, and those between two evaluations.
+        ``one_thread``; ``examined``, whether faults of training were looked for; ``silent`` and
+        ``weights``, how many weights get no gradient, of how many compared; ``choose``,
+        "trial" or "final" of a contest's cells and "" of others; ``budget`` and ``stride``, the
+        training steps of a seed, and those between two evaluations.
     """
     table = _with_provenance(frame(records), records)
     options = [c for c in varying_within(table, SETTINGS) if _of_a_way(c)]
@@ -124,11 +125,20 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
         one_thread=one_thread(table),
         diverged=[next((m for m in UNBOUNDED if r["metrics"].get(m, 0.0) is None), "")
                   for r in records],
+        examined=_examined(table),
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],
         budget=[max(steps, default=math.nan) for steps in evaluated],
         stride=[min(steps, default=math.nan) for steps in evaluated],
     )  # fmt: skip
+
+
+def _examined(table: pd.DataFrame) -> pd.Series:
+    """Whether each row's cell looked for what is wrong with training, which repeats leave to the
+    first process; all where no record tells.
+    """
+    asked = table.filter(regex=r"^cfg\.metric\.(health|fidelity)\b").notna().any(axis=1)
+    return asked | table["health"].ne("") | (not asked.any())
 
 
 def contended(record: Record) -> bool:

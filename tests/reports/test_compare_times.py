@@ -17,7 +17,7 @@ TIME, RATIO = "step_time_ms", "time_vs_bptt"
 
 def cell(name: str, *sides: dict[str, Any]) -> Cell:
     """A cell whose processes have these columns, on one machine."""
-    known = {"key": "", "health": "", "env.fingerprint": "a"}
+    known = {"key": "", "health": "", "env.fingerprint": "a", "cell": name, "side": 0}
     base, head = (prepared(pd.DataFrame(known | side)) for side in sides)
     return Cell(name, base, head)
 
