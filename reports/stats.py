@@ -13,6 +13,7 @@ from scipy import special, stats
 
 ALPHA = 0.05
 LEAST = 3  # values that say something of their own spread
+LOUD = 0.001  # p at which the seeds of a way scatter more than those of two others
 Z95 = 1.96  # standard errors to either end of a 95 % interval
 OWN, RANGE, STUDENT = "within one process", "min to max", "95 %"
 
@@ -56,8 +57,8 @@ def interval(
     scaled = np.log(array) if logs else array
     error = float(stats.sem(scaled))
     # Without any spread there is no scale; the interval is the point.
-    low, high = stats.t.interval(0.95, len(array) - 1, scaled.mean(), error or 1e-300)
-    ends = np.array([scaled.mean(), low, high])
+    half = float(special.stdtrit(len(array) - 1, 0.975)) * error
+    ends = scaled.mean() + np.array([0.0, -half, half])
     centre, low, high = np.exp(ends) if logs else np.clip(ends, *(bounds or (-np.inf, np.inf)))
     return Interval(float(centre), float(low), float(high), STUDENT)
 
@@ -105,7 +106,9 @@ def behind(
     """p of "this way is as good as the best" for every other way; NaN below three seeds.
 
     By Tukey's studentised range, which corrects over all pairs of ways, so that picking the best
-    costs nothing. Paired, the seeds that all share are blocks, where there are three of them.
+    costs nothing. Paired, the seeds that all share are blocks, where there are three of them. A way
+    whose seeds scatter significantly more than those of the two that are compared has no part in
+    their noise: one that diverged would hide every other difference.
 
     Args:
         values: way -> seed -> value; higher is better (negate losses).
@@ -117,6 +120,32 @@ def behind(
     ways = [w for w in [best, *p] if len(values[w]) >= LEAST]
     if best not in ways or len(ways) < 2:
         return p
+    too_loud = {way: _loud(values, (best, way), ways, least) for way in ways[1:]}
+    for loud in set(too_loud.values()):
+        told = _tukey(values, [w for w in ways if w not in loud], paired, least, own or {})
+        p |= {way: told[way] for way in told if too_loud[way] == loud}
+    return p
+
+
+def _loud(
+    values: Mapping[str, Mapping[Hashable, float]], pair: tuple[str, str], ways: Sequence[str],
+    least: float,
+) -> frozenset[str]:  # fmt: skip
+    """Which ways scatter more than these two, by an F test; none where these do not at all."""
+    counts = {way: len(values[way]) for way in ways}
+    squares = {way: float(np.var([*values[way].values()])) * counts[way] for way in ways}
+    degrees = sum(counts[way] - 1 for way in pair)
+    within = max(sum(squares[way] for way in pair) / degrees, least**2)
+    bar = {n: within * float(stats.f.isf(LOUD, n - 1, degrees)) for n in {*counts.values()}}
+    return frozenset(way for way in ways if way not in pair and within > 0
+                     and squares[way] / (counts[way] - 1) > bar[counts[way]])  # fmt: skip
+
+
+def _tukey(
+    values: Mapping[str, Mapping[Hashable, float]], ways: Sequence[str], paired: bool,
+    least: float, own: Mapping[str, float],
+) -> dict[str, float]:  # fmt: skip
+    """The p of each of these but the first, with which they are compared; see `behind`."""
     shared = set.intersection(*(set(values[w]) for w in ways))
     paired = paired and len(shared) >= LEAST
     rows = [np.array([values[w][s] for s in sorted(shared if paired else values[w], key=str)])
@@ -127,12 +156,12 @@ def behind(
         rows = list(np.array(rows) - np.mean(rows, axis=0))
     within = max(sum(float(row.var()) * len(row) for row in rows) / degrees, least**2)
     gaps = rows[0].mean() - np.array([row.mean() for row in rows])
-    shares = np.array([(own or {}).get(way, 0.0) for way in ways])
+    shares = np.array([own.get(way, 0.0) for way in ways])
     errors = np.sqrt((within / counts + within / counts[0] + shares + shares[0]) / 2)
     still = errors < 1e-12
     told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), len(ways), degrees)
     told = np.where(still, np.where(gaps > 1e-12, 0.0, 1.0), told)
-    return p | dict(zip(ways[1:], told[1:].tolist(), strict=True))
+    return dict(zip(ways[1:], told[1:].tolist(), strict=True))
 
 
 def holm(p: Sequence[float]) -> list[float]:

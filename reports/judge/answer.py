@@ -147,7 +147,7 @@ def _ties(
         "memory": (lambda w: w.mib, lambda least: cost.equal_memory(least, memory)),
         "accuracy": (
             lambda w: -w.learned.better if w.learned else math.nan,
-            lambda least: least + same * (least if loss else 1.0),
+            lambda least: least + same * (abs(least) if loss else 1.0),
         ),
         "approximations": (lambda w: _APPROXIMATIONS.get(w.algo, 1), lambda least: least),
     }

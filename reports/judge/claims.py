@@ -174,9 +174,14 @@ def _table(settings: Sequence[Setting]) -> pd.DataFrame:
             "turns": turns.centre, "turns_low": turns.low / room,
             "turns_high": turns.high * room,
             "seed": [str(seed) for seed in seeds],
-            "score": [-math.log(x) if loss else x for x in seeds.values()],
+            "score": [_ratios(x) if loss else x for x in seeds.values()],
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _ratios(loss: float) -> float:
+    """A score of which differences are ratios of losses; nan where a loss has none."""
+    return -math.log(loss) if loss > 0 else math.nan
 
 
 def _own(way: Way) -> bool:

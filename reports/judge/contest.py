@@ -253,6 +253,7 @@ def _entry(way: Way, rows: pd.DataFrame) -> Entry:
     ok, trials = rows[rows["status"].eq("ok")], rows[rows["choose"].eq("trial")]
     finals = ok[ok["choose"].eq("final")]
     timed = finals[finals["target"].notna()]
+    steps = timed["steps_to_target"].fillna(math.inf).clip(lower=1)  # the least that take a time
     chosen, edge = {}, {}
     for column, name in _hyperparameters(rows).items():
         values, tried = finals[column].dropna(), trials[column].dropna()
@@ -261,7 +262,7 @@ def _entry(way: Way, rows: pd.DataFrame) -> Entry:
             if tried.nunique() > 1 and chosen[name] in (tried.min(), tried.max()):
                 edge[name] = "lowest" if chosen[name] == tried.min() else "highest"
     return Entry(
-        way, dict(zip(timed["seed"], timed["steps_to_target"].fillna(math.inf), strict=True)),
+        way, dict(zip(timed["seed"], steps, strict=True)),
         budget=finals["budget"].max(), stride=finals["stride"].max(), ms=way.ms,
         error=error_of(way.time.ms, UNKNOWN_BAR) if way.time else 0.0, contention=way.contended,
         chosen=chosen, edge=edge, tried=int(trials["status"].eq("ok").sum()),

@@ -157,9 +157,10 @@ def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
 def ratio(a: Time, b: Time, noise: Noise | None) -> Interval:
     """a's time over b's, with its 95 % interval where both have three processes."""
     gap, half, by_turns, _ = _difference(a, b, noise, 0.975)
-    if not (sure(a.against) and sure(b.against) if by_turns else min(a.n, b.n) >= LEAST):
-        return Interval(math.exp(gap))
-    return Interval(math.exp(gap), math.exp(gap - half), math.exp(gap + half), STUDENT)
+    with np.errstate(over="ignore"):  # no clock tells times so far apart; a broken one may
+        at, low, high = np.exp([gap, gap - half, gap + half]).tolist()
+    known = sure(a.against) and sure(b.against) if by_turns else min(a.n, b.n) >= LEAST
+    return Interval(at, low, high, STUDENT) if known else Interval(at)
 
 
 def sure(figure: Interval | None) -> bool:

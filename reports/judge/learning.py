@@ -12,12 +12,13 @@ import pandas as pd
 from scipy.special import ndtr
 
 from reports.records.columns import BOUNDS
-from reports.stats import ALPHA, Z95, Interval, behind, holm, interval, wilson
+from reports.stats import ALPHA, LEAST, Z95, Interval, behind, holm, interval, wilson
 
 # What training came to, the most telling first; the first that was recorded is judged.
 LEARNED = ("test_accuracy", "accuracy", "test_r2", "r2", "loss_final")
 # Scores that are no number where training diverged; an accuracy still is one. 0 is guessing.
 UNBOUNDED = ("test_r2", "r2")
+DIVERGES = (*UNBOUNDED, "loss_final")  # what a record has null of where training diverged
 SAME = 0.02  # accuracies no further apart decide nothing; of losses, as a share
 _METHOD = ["setting", "method"]
 _UNKNOWN_TEST = 100  # test sequences, where the records do not tell
@@ -30,7 +31,7 @@ _MOST_OF_IT, _MUCH = 0.6, 0.15
 OF_A_SEED = 0.08
 
 Verdict = Literal["learned", "at chance", "far behind", "behind on the test data",
-                  "significantly worse"]  # fmt: skip
+                  "significantly worse", "fails on some seeds"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,13 @@ def learned(ok: pd.DataFrame, metric_of: Mapping[int, str]) -> dict[tuple[int, s
         ok: the rows that ran.
         metric_of: setting -> what is judged.
     """
-    rates: dict[tuple[int, str], dict[float, list[Any]]] = {}
-    for row in _seeds(ok, ok["setting"].map(metric_of)).itertuples():
-        rates.setdefault((row.setting, row.method), {}).setdefault(row.lr, []).append(row)
     by = ok.groupby(_METHOD)
     known = by[["n_classes", "guess_loss", "loss_first", "n_test"]].first()
     of_task = known.assign(n_lr=by["lr"].nunique()).to_dict("index")
+    guess = {of: _chance(metric_of[of[0]], task) for of, task in of_task.items()}
+    rates: dict[tuple[int, str], dict[float, list[Any]]] = {}
+    for row in _seeds(ok, ok["setting"].map(metric_of), guess).itertuples():
+        rates.setdefault((row.setting, row.method), {}).setdefault(row.lr, []).append(row)
     found: dict[int, dict[str, Learned]] = {}
     for (setting, method), some in rates.items():
         came_to = _came_to(metric_of[setting], some, of_task[setting, method])
@@ -92,12 +94,15 @@ def learned(ok: pd.DataFrame, metric_of: Mapping[int, str]) -> dict[tuple[int, s
     return {(s, m): f for s, some in found.items() for m, f in _judged(some).items()}
 
 
-def _seeds(ok: pd.DataFrame, metric: pd.Series) -> pd.DataFrame:
+def _seeds(
+    ok: pd.DataFrame, metric: pd.Series, guess: Mapping[tuple[int, str], float]
+) -> pd.DataFrame:
     """A row for each seed at each learning rate of a method: ``score``, the mean over batchings
     (its repeats give the same number again); ``rounding``, how far these lie apart; ``sick``.
 
     Args:
         metric: [rows] what each is judged by.
+        guess: (setting, method) -> what guessing comes to.
     """
     runs = ok[[*_METHOD, "seed", "batching"]].assign(
         lr=ok["lr"].fillna(0),
@@ -106,7 +111,10 @@ def _seeds(ok: pd.DataFrame, metric: pd.Series) -> pd.DataFrame:
     )
     # A run that diverged counts as one that guesses, or as the worst of its method that is a
     # number: left out, it would leave a mean of those that happened not to.
-    worst = runs.groupby(_METHOD)["score"].transform("min").fillna(0).clip(upper=0)
+    sign = metric.map(_sign)
+    floor = sign * [guess[of] for of in zip(runs["setting"], runs["method"], strict=True)]
+    least = (sign * runs["score"]).groupby([runs[c] for c in _METHOD]).transform("min")
+    worst = sign * least.fillna(floor).clip(upper=floor)
     diverged = runs["score"].isna() & ok["diverged"].eq(metric) & metric.ne("")
     runs = runs.assign(score=runs["score"].mask(diverged, worst)).dropna(subset="score")
     by = [*_METHOD, "lr", "seed"]
@@ -159,7 +167,9 @@ def _judged(found: Mapping[str, Learned]) -> dict[str, Learned]:
     top = max(pool, key=lambda m: (pool[m].better, m))
     best = pool[top]
     loss = best.metric == "loss_final"
-    same, much = (SAME * best.figure.centre, _MUCH * best.chance) if loss else (SAME, _MUCH)
+    same, much = (
+        (SAME * abs(best.figure.centre), _MUCH * abs(best.chance)) if loss else (SAME, _MUCH)
+    )
     values = {m: {s: _sign(f.metric) * v for s, v in f.seeds.items()} for m, f in above.items()}
     p = behind(values, top)
     below = _below_by_test_data({m: above[m] for m in p if math.isnan(p[m])}, best)
@@ -174,6 +184,9 @@ def _judged(found: Mapping[str, Learned]) -> dict[str, Learned]:
             verdict = "far behind"
         elif name in below:
             verdict = "behind on the test data"
+        elif lags and one.guessing > best.guessing and len(one.seeds) >= LEAST:
+            # These seeds spread it so far that no test tells it from the best.
+            verdict = "fails on some seeds"
         out[name] = replace(one, verdict=verdict, p=p[name], best=best.figure.centre, lags=lags)
     return out
 
@@ -213,7 +226,7 @@ def _chance(metric: str, known: Mapping[str, float]) -> float:
 def _guessing(value: float, metric: str, chance: float, n_test: float) -> bool:
     """Whether a mean over seeds is no better than guessing; no where that is not known."""
     if metric == "loss_final":
-        return value >= _STUCK * chance
+        return value >= chance - (1 - _STUCK) * abs(chance)
     if metric in UNBOUNDED:
         return value <= 1 - _STUCK
     return value <= chance + Z95 * math.sqrt(chance * (1 - chance) / n_test)

@@ -77,9 +77,11 @@ def _standing(setting: Setting, way: Way) -> Cell:
     if not way.ok:
         return Cell(failed or "skipped", mark="bad")
     why, flaw = answer.why.get(way.name, ""), f"not healthy: {way.flaw}" if way.flaw else ""
-    said = flaw if why == "not healthy" else why
-    if why == "significantly worse" and way.learned:
-        said += f" ({probability(way.learned.p)})"
+    found = way.learned
+    guessed = guesses(found.guessing, len(found.seeds)) if found else ""
+    said = {"not healthy": flaw, "fails on some seeds": guessed}.get(why, why)
+    if why == "significantly worse" and found:
+        said += f" ({probability(found.p)})"
     recommended, order = way is answer.start or way in answer.equal, answer.order.get(way.name)
     if way is answer.start:
         said = "recommended" + (f" for want of a sound one; {said}" if said else "")
@@ -93,7 +95,7 @@ def _standing(setting: Setting, way: Way) -> Cell:
         said = "; ".join(filter(None, [said, told])) if order != "not compared" else said or told
     elif answer.start and answer.start.time:
         said = said or "not timed"
-    parts = [said, flaw if flaw not in said else "", failed]
+    parts = [said, *(also for also in (guessed, flaw) if also not in said), failed]
     return Cell("; ".join(filter(None, parts)),
                 mark="start" if recommended else "bad" if why else "")  # fmt: skip
 
@@ -268,11 +270,15 @@ def overview(matches: Sequence[Match]) -> Table:
                           "the best of its column, as far as the seeds can tell."])  # fmt: skip
 
 
+def guesses(lost: int, seeds: int) -> str:
+    """How many seeds are no better than guessing, where some are and some are not."""
+    return f"{lost} of {plural(seeds, 'seed')} guessed" if 0 < lost < seeds else ""
+
+
 def _learns(entry: Entry) -> str:
-    lost, seeds = entry.guessing, len(entry.scores)
     return "; ".join(filter(None, [
         _BEST[entry.best],
-        f"{lost} of {plural(seeds, 'seed')} guessed" if 0 < lost < seeds else "",
+        guesses(entry.guessing, len(entry.scores)),
         f"{plural(entry.failed, 'run')} failed" if entry.failed else "",
     ]))  # fmt: skip
 

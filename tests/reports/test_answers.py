@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import planted_learning  # noqa: F401  its sets join the planted ones
 import pytest
 from planted_records import PLANTED, Planted, at, by_turns, contended
 from planted_times import (
@@ -130,6 +131,15 @@ def test_rounds_under_contention_are_compared_and_the_table_says_so() -> None:
     told = page.markdown(Context(study(contended(made)), [], []))
     assert "start with **d_rtrl**, the fastest" in told
     assert "so compared only with times of the same three rounds of the sweep or more." in told
+
+
+def test_times_of_a_broken_clock_are_no_error() -> None:
+    rng = np.random.default_rng(0)
+    made = [*way(rng, "bptt", 5, 20), *way(rng, "d_rtrl", 5, 20), *way(rng, "es_d_rtrl", 5, 20)]
+    for built, ms in zip(made, [5.0] * 3 + [1e-320] * 3 + [0.0] * 3, strict=True):
+        built["metrics"]["step_time_ms"] = ms
+    assert standings(study(made).facts.settings[0]) == {
+        "d_rtrl": "recommended", "bptt": "∞ × the time", "es_d_rtrl": "not timed"}  # fmt: skip
 
 
 def test_what_a_record_holds_moves_no_cursor() -> None:

@@ -112,6 +112,15 @@ def test_a_miss_is_infinite_and_chance_is_not_learning() -> None:
     assert by["bptt"].seconds == pytest.approx(0.2, rel=0.2)
 
 
+def test_a_target_that_is_reached_before_any_step_is_no_error() -> None:
+    rng = np.random.default_rng(0)
+    at_once = way(rng, "bptt", 0.9)
+    for record in at_once:
+        if "steps_to_target" in record["metrics"]:
+            record["metrics"]["steps_to_target"] = 0
+    assert names(one(at_once, way(rng, "d_rtrl", 0.9)), "soonest") == ["bptt", "d_rtrl"]
+
+
 def test_a_way_of_which_two_of_five_seeds_diverged_is_not_among_the_best() -> None:
     rng = np.random.default_rng(0)
     lost = way(rng, "d_rtrl", 0.9)

@@ -38,6 +38,7 @@ def test_three_are_students_interval_on_logarithms() -> None:
     assert shares.high == 1.0
     assert shares.low == pytest.approx(0.95 - 4.302652729911275 * 0.05 / math.sqrt(3))
     assert stats.interval([2.0, 2.0, 2.0])[:3] == pytest.approx((2.0, 2.0, 2.0))
+    assert stats.interval([0.0, 0.0, 0.0])[:3] == (0.0, 0.0, 0.0)  # and nothing of 1e-300
 
 
 def test_wilson_by_hand() -> None:
@@ -97,6 +98,17 @@ def test_a_way_that_learns_less_is_behind_and_fewer_than_three_seeds_say_nothing
     assert stats.behind(still, "a") == {"b": 1.0, "c": 0.0}
     other = {"a": dict(enumerate(rows[0])), "c": dict(enumerate(rows[2], 5))}
     assert stats.behind(other, "a")["c"] < 0.01  # no seed is shared
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_way_that_diverged_on_a_seed_hides_no_other_difference(paired: bool) -> None:
+    rng = np.random.default_rng(5)
+    rows = np.array([[0.95], [0.85], [0.95]]) + 0.005 * rng.standard_normal((3, 5))
+    rows[2, 3] = 0.1
+    values = {w: dict(enumerate(row)) for w, row in zip("abc", rows, strict=True)}
+    found = stats.behind(values, "a", paired)
+    assert found["b"] == stats.behind({w: values[w] for w in "ab"}, "a", paired)["b"] < 0.001
+    assert found["c"] > 0.05
 
 
 @given(p_values)
