@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Callable
-from numbers import Integral
+from contextlib import nullcontext
 from typing import Any, Self
 
 import brainstate
@@ -26,7 +26,7 @@ from core.algorithms.e_prop import EProp
 from core.algorithms.es_d_rtrl import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
 from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
-from core.errors import InvalidArgument, check_choice
+from core.errors import InvalidArgument, check_choice, is_whole
 
 __all__ = [
     "D_RTRL",
@@ -87,9 +87,8 @@ def compile(
     elif not (isinstance(algorithm, type) and issubclass(algorithm, OnlineAlgorithm)):
         raise InvalidArgument("the name or the class of an algorithm", repr(algorithm),
                               'Try "d_rtrl".')  # fmt: skip
-    size = batch_size
-    if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
-        raise InvalidArgument("batch_size to be a positive number of samples", repr(size),
+    if batch_size is not None and not is_whole(batch_size, 1):
+        raise InvalidArgument("batch_size to be a positive number of samples", repr(batch_size),
                               "Leave it out for single samples.")  # fmt: skip
     if vjp_method == "multi-step" and algorithm in (D_RTRL, ES_D_RTRL):
         options["credit"] = "window"
@@ -109,11 +108,8 @@ def compile(
 
     if vmap:
         begin = brainstate.transform.vmap_new_states(begin, state_tag="new", axis_size=batch_size)
-    if seed is None:
+    with nullcontext() if seed is None else brainstate.random.seed_context(seed):
         begin()
-    else:
-        with brainstate.random.seed_context(seed):
-            begin()
     return Learner(learner, vmap)
 
 

@@ -25,7 +25,13 @@ def settings_now() -> dict[Any, Any]:
     return {key: value for key, value in brainstate.environ.all().items() if key not in CLOCK}
 
 
-def same(a: Any, b: Any) -> bool:
+def settings_are(then: Mapping[Any, Any]) -> bool:
+    """Whether the settings are still these."""
+    now = settings_now()
+    return now.keys() == then.keys() and all(_same(then[key], now[key]) for key in then)
+
+
+def _same(a: Any, b: Any) -> bool:
     """Whether two values of a key are one; what is being traced is only itself."""
     if a is b:
         return True

@@ -3,7 +3,9 @@
 Only the standard library is imported here, so that processes of `bench` share it without jax.
 """
 
+import math
 from numbers import Integral
+from typing import TypeGuard
 
 
 class EtraceError(Exception):
@@ -39,16 +41,21 @@ class InvalidArgument(CoreError):
     """A hyperparameter or an input is out of its range."""
 
 
+def is_whole(value: object, least: float = -math.inf, most: float = math.inf) -> TypeGuard[int]:
+    """Whether a value is an integer within bounds, and no boolean."""
+    return (
+        isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
+    )
+
+
 def checked_seed(seed: object) -> int:
     """A seed as an integer.
 
     Raises:
       InvalidArgument: for anything else.
     """
-    if isinstance(seed, Integral) and not isinstance(seed, bool):
-        found = int(seed)
-        if -(2**63) <= found < 2**63:
-            return found
+    if is_whole(seed, -(2**63), 2**63 - 1):
+        return int(seed)
     raise InvalidArgument("seed to be an integer of 64 bits", repr(seed), "Try seed=0.")
 
 

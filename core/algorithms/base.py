@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, PyTree
 
@@ -22,7 +21,7 @@ from core.algorithms.compiled import Compiled, Known, all_or_nothing, check_name
 from core.analysis.beginning import Beginning, learned_beginning
 from core.analysis.graph import Graph
 from core.data import MultiStepData, SingleStepData, split_steps
-from core.errors import InvalidArgument, NotRepresentable
+from core.errors import InvalidArgument, NotRepresentable, is_whole
 from core.execution.axes import over_windows
 from core.execution.derivative import differentiated_once
 from core.execution.rollout import Carry, Window, run
@@ -220,8 +219,7 @@ def _kind(dtype: Any) -> int:
 
 def check_window(window: Any, words: tuple[str, ...], name: str = "window") -> int | str:
     """A positive number of steps or one of `words`, or it is refused."""
-    number = isinstance(window, (int, np.integer)) and not isinstance(window, bool)
-    if not (window >= 1 if number else isinstance(window, str) and window in words):
+    if not (is_whole(window, 1) or (isinstance(window, str) and window in words)):
         raise InvalidArgument(
             f"{name} to be a positive number of steps"
             + (f" or one of {', '.join(words)}" if words else ""),

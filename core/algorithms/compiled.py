@@ -21,7 +21,7 @@ from core.analysis.beginning import Beginning, learned_beginning
 from core.analysis.capture import trace_step
 from core.analysis.graph import Graph, starts_anew
 from core.data import lengths, split_steps
-from core.environment import clock_now, clock_over, given_clock, same, settings_now
+from core.environment import clock_now, clock_over, given_clock, settings_are
 from core.errors import InvalidArgument, NotCompiled
 from core.execution.rollout import Carry
 from core.traces.full import EligibilityTrace
@@ -226,7 +226,7 @@ class Compiled(brainstate.nn.Module):
         wanted = frozenset(map(id, watched))
         known = sorted(self._known, key=lambda k: k.graph is not self.graph)
         for graph, seen, credited in known:
-            if seen == wanted and credited >= credit and _holds(graph):
+            if seen == wanted and credited >= credit and settings_are(graph.settings):
                 return graph
         with self._of_one_sample():
             make = self.make_graph if credit else lambda *a: trace_step(self.stepped, *a)
@@ -378,12 +378,6 @@ class Compiled(brainstate.nn.Module):
                     "Write values of this shape and dtype, or call compile_graph once more.",
                 )
         return graph.arrays(values)
-
-
-def _holds(graph: Graph) -> bool:
-    """Whether the environment's settings are those that the graph was traced under."""
-    now, then = settings_now(), graph.settings
-    return now.keys() == then.keys() and all(same(then[key], now[key]) for key in then)
 
 
 def _held_as(new: Any, old: Any) -> Any:

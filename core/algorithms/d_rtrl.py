@@ -28,7 +28,8 @@ from core.analysis.graph import Graph
 from core.errors import InvalidArgument, check_choice
 from core.execution.derivative import with_derivative
 from core.execution.rollout import Carry, Window
-from core.execution.window import Derivatives
+from core.execution.step import Values
+from core.execution.window import Derivatives, Moved
 from core.traces.dense import DenseTrace
 from core.traces.full import FullTrace
 
@@ -97,9 +98,7 @@ class D_RTRL(WindowedAlgorithm):
     def follow(self, graph: Graph, local: Derivatives, traces: Any) -> tuple[Any, Any]:
         return self.past.follow(self.traced(graph), local, traces)
 
-    def direction(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> tuple[dict[int, Any], list[Any]]:
+    def direction(self, graph: Graph, local: Derivatives, past: Any, d_weights: Values) -> Moved:
         return self.past.direction(graph, local, past, d_weights)
 
     def settle(self, carry: Carry, gradient: Any = None) -> Carry:

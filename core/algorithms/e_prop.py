@@ -31,10 +31,10 @@ from core.algorithms.d_rtrl import D_RTRL
 from core.algorithms.windowed import once
 from core.analysis.decay import constant_decay
 from core.analysis.graph import Graph
-from core.analysis.operation import Operation
 from core.analysis.reach import Reader, is_read, readers, with_components
 from core.execution.rollout import Record
-from core.execution.window import Derivatives, reading
+from core.execution.step import Values
+from core.execution.window import Derivatives, Moved, reading
 
 
 class EProp(D_RTRL):
@@ -83,8 +83,7 @@ class EProp(D_RTRL):
         f = {place: dict(own) for place, own in local.f.items()}
         behind, matrices = self.feedback.of(graph, values), []
         for readout, z in zip(self.readouts(graph), self.filters(graph), strict=True):
-            op, group = graph.sources[readout.source], graph.groups[readout.below]
-            assert isinstance(op, Operation)
+            op, group = readout.op, graph.groups[readout.below]
             dtype, own = graph.dtype(readout.below), transition[readout.below]
             dz_dh, dz_dy = reading(graph, values, record, op.x, readout.below)
             own.update(((z, p), d) for p, d in dz_dh.items())
@@ -96,15 +95,13 @@ class EProp(D_RTRL):
             matrices.append(behind[op.w])
         return replace(local, transition=tuple(transition), f=f, own=tuple(matrices))
 
-    def direction(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> tuple[dict[int, Any], list[Any]]:
+    def direction(self, graph: Graph, local: Derivatives, past: Any, d_weights: Values) -> Moved:
         """D-RTRL's; r also remembers earlier z: dr_{t-1} = f_r (Z_{t-1} dW) B."""
         moved, dq = self.past.flow(self.traced(graph), local, past, d_weights)
         dh = graph.of_states(moved)
         known = zip(self.readouts(graph), self.filters(graph), local.own, strict=True)
         for readout, z, matrix in known:
-            own, block = graph.groups[readout.group], graph.sources[readout.source].blocks[0]
+            own, block = graph.groups[readout.group], readout.op.blocks[0]
             dr = block.of_neurons(readout.passed(moved[readout.below][z], matrix))
             (s,) = own.live
             dh[own.states[s]] += local.f[readout.source, 0][s] * dr

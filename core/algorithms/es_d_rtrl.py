@@ -17,10 +17,10 @@ References: C. Wang et al., "BrainTrace" (ES-D-RTRL); Bellec et al., Nature Comm
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 from core.algorithms.d_rtrl import D_RTRL
+from core.errors import is_whole
 from core.traces.factorised import FactorisedTrace
 from core.traces.low_rank import LowRankTrace
 
@@ -52,7 +52,7 @@ class ES_D_RTRL(D_RTRL):
         mode: Any = None,
     ) -> None:
         super().__init__(model, window=window, credit=credit, mode=mode)
-        if isinstance(decay_or_rank, numbers.Integral) and not isinstance(decay_or_rank, bool):
+        if is_whole(decay_or_rank):
             self.past = LowRankTrace(int(decay_or_rank))
             return
         pair = decay_or_rank if isinstance(decay_or_rank, (tuple, list)) else (decay_or_rank,) * 2

@@ -30,7 +30,8 @@ from core.analysis.reach import Reader, readers
 from core.execution.axes import along, forget
 from core.execution.recurrence import accumulate, remembered
 from core.execution.rollout import Record
-from core.execution.window import Derivatives, reading
+from core.execution.step import Values
+from core.execution.window import Derivatives, Moved, reading
 from core.traces.dense import outer
 from core.traces.full import enter
 
@@ -67,10 +68,8 @@ class OTPE(OTTT):
         graph, local, read = self.graph, super().linearised(values, record, keep), []
         behind = self.feedback.of(graph, values)
         for reader in self.readers(graph):
-            op = graph.sources[reader.source]
-            assert isinstance(op, Operation)
-            _, dz = reading(graph, values, record, op.x, reader.below)
-            read.append((dz, behind[op.w]))
+            _, dz = reading(graph, values, record, reader.op.x, reader.below)
+            read.append((dz, behind[reader.op.w]))
         return replace(local, own=tuple(read))
 
     def follow(self, graph: Graph, local: Derivatives, traces: Any) -> tuple[Any, Any]:
@@ -93,9 +92,7 @@ class OTPE(OTTT):
             effects.append(new)
         return {"x": last, "effects": effects}, (seen, old["effects"])
 
-    def direction(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> tuple[dict[int, Any], list[Any]]:
+    def direction(self, graph: Graph, local: Derivatives, past: Any, d_weights: Values) -> Moved:
         """OTTT's, and k (E_{t-1} dW) W of the layer above."""
         dh, dq = super().direction(graph, local, past[0], d_weights)
         own = tuple(dq)

@@ -32,7 +32,8 @@ from core.analysis.graph import Graph
 from core.analysis.operation import Operation, pieces
 from core.errors import NotRepresentable
 from core.execution.recurrence import low_pass
-from core.execution.window import Derivatives
+from core.execution.step import Values
+from core.execution.window import Derivatives, Moved
 
 
 class OTTT(WindowedAlgorithm):
@@ -99,9 +100,7 @@ class OTTT(WindowedAlgorithm):
             seen[op.label] = tuple(filtered)
         return {label: tuple(ex[-1] for ex in found) for label, found in seen.items()}, seen
 
-    def direction(
-        self, graph: Graph, local: Derivatives, past: PyTree, d_weights: dict[int, Array]
-    ) -> tuple[dict[int, Shaped[Array, "K ... n"]], list[Shaped[Array, "K ... width"]]]:
+    def direction(self, graph: Graph, local: Derivatives, past: PyTree, d_weights: Values) -> Moved:
         """dy_t = ex_t dW; what was before the step is in ex."""
         dq = []
         for op, x in zip(graph.sources, local.x, strict=True):

@@ -41,7 +41,8 @@ from core.analysis.reach import neurons_in_reach, with_components, with_own_prod
 from core.errors import NotRepresentable
 from core.execution.coupling import couplings, summed
 from core.execution.rollout import Record
-from core.execution.window import Derivatives
+from core.execution.step import Values
+from core.execution.window import Derivatives, Moved
 from core.traces.full import enter
 
 
@@ -129,9 +130,7 @@ class SnAp(D_RTRL):
                         pairs[to, of] = pairs.get((to, of), 0) + more
         return replace(local, transition=tuple(transition), own=own)
 
-    def direction(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> tuple[dict[int, Any], list[Any]]:
+    def direction(self, graph: Graph, local: Derivatives, past: Any, d_weights: Values) -> Moved:
         """D-RTRL's, with dy_t = x_t dW + R_t dh_{t-1}, each summed where it happens."""
         moved, dq = self.past.flow(self.traced(graph), local, past, d_weights)
         every, at = self.near(graph), self.components(graph)

@@ -12,7 +12,7 @@ import brainstate
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, PyTree, Shaped
+from jaxtyping import PyTree
 
 from core.algorithms.base import Arrays, OnlineAlgorithm, Params, check_window
 from core.analysis.build import build_graph, join_biases
@@ -22,8 +22,8 @@ from core.errors import NotRepresentable
 from core.execution.derivative import with_derivative, without_derivative
 from core.execution.feedback import Feedback
 from core.execution.rollout import Carry, Record, Window, run
-from core.execution.step import prelude
-from core.execution.window import Derivatives, derivatives, push
+from core.execution.step import Values, prelude
+from core.execution.window import Derivatives, Moved, derivatives, push
 
 T = TypeVar("T")
 
@@ -197,9 +197,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
         """
 
     @abc.abstractmethod
-    def direction(
-        self, graph: Graph, local: Derivatives, past: PyTree, d_weights: dict[int, Array]
-    ) -> tuple[dict[int, Shaped[Array, "K ... n"]], list[Shaped[Array, "K ... width"]]]:
+    def direction(self, graph: Graph, local: Derivatives, past: PyTree, d_weights: Values) -> Moved:
         """How a change of the weights moves the network, linear in `d_weights`.
 
         Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import brainstate
@@ -24,19 +25,14 @@ from core.equations.program import flatten_jaxpr
 from core.errors import NotRepresentable
 
 
+@dataclass(frozen=True, eq=False)
 class Beginning:
-    """A model that begins with its parameters; `update` takes who begins as a last argument.
+    """A model that begins with its parameters; `update` takes who begins as a last argument."""
 
-    Attributes:
-      hidden: those HiddenStates that depend on parameters.
-      values: their initial values, of the parameters as they are now.
-      lead: axes of the samples in the states, (B,) or ().
-    """
-
-    def __init__(
-        self, model: Any, hidden: Sequence[Any], values: Callable[[], Any], lead: tuple[int, ...]
-    ) -> None:
-        self.model, self.hidden, self.values, self.lead = model, hidden, values, lead
+    model: Any
+    hidden: Sequence[Any]  # those HiddenStates that depend on parameters
+    values: Callable[[], Any]  # their initial values, of the parameters as they are now
+    lead: tuple[int, ...]  # axes of the samples in the states, (B,) or ()
 
     def states(self, *filters: Any) -> Any:
         return self.model.states(*filters)

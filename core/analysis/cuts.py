@@ -143,7 +143,7 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
     def at(v: int, found: Mask) -> Mask:
         if v in by_y:
             op = by_y[v]
-            found = compact(np.broadcast_to(live(op, found) & ~cuts[v], (*op.lead, op.width)))
+            found = compact(np.broadcast_to(live(op, found) & ~cuts[v], op.shape))
         return (
             graph.elements.where(np.not_equal(new[v], 0), everything, found) if v in new else found
         )
@@ -168,9 +168,7 @@ def _reach(
 ) -> dict[int, Mask]:
     """The groups by which a variable can differ under a cut."""
     previous = {h.var: g for h, g in _states(graph)}
-    stopped = {
-        op.y: compact(np.broadcast_to(cuts[op.y], (*op.lead, op.width))) for op in graph.operations
-    }
+    stopped = {op.y: compact(np.broadcast_to(cuts[op.y], op.shape)) for op in graph.operations}
 
     def at(v: int, mask: Mask) -> Mask:
         mask = mask & ~stopped.get(v, 0)

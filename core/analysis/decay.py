@@ -18,7 +18,16 @@ from jax import lax
 from core.analysis.graph import Graph
 from core.equations.differential import RULES
 from core.equations.links import reached
-from core.equations.program import Equation, bind, evaluate, needed, program_of, read, variables_of
+from core.equations.program import (
+    Equation,
+    bind,
+    evaluate,
+    like,
+    needed,
+    program_of,
+    read,
+    variables_of,
+)
 
 SPIKES = (*RULES, "heaviside_surrogate_gradient")  # the last one is braintools'
 
@@ -35,15 +44,13 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
     own = graph.groups[group]
     if len(own.live) != 1:
         return None if own.live else 0.0
-    h, avals = graph.hidden[own.states[own.live[0]]], graph.program.avals
+    h = graph.hidden[own.states[own.live[0]]]
     known = graph.program.constants
     given = {*known, *(op.y for op in graph.operations)}
     equations = needed((*graph.prelude, *graph.body), [h.new], given=given)
     made = {v for eqn in equations for v in eqn.outputs}
     read_by = variables_of(equations, (h.var, h.new))
-    free = {
-        v: jax.ShapeDtypeStruct(avals[v].shape, avals[v].dtype) for v in read_by - made - set(known)
-    }
+    free = {v: like(graph.program.avals, v) for v in read_by - made - set(known)}
 
     def hold(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
         if not held or eqn.name not in SPIKES:

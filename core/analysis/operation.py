@@ -91,6 +91,11 @@ class Operation:
         return self.x_shape[:-1]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of y."""
+        return (*self.lead, self.width)
+
+    @property
     def n_in(self) -> int:
         return self.x_shape[-1]
 
@@ -171,6 +176,11 @@ class Parameter:
     additive: bool  # only ever added: a weight on the constant input one
     blocks: tuple[Block, ...]
     label: str = ""
+
+    @property
+    def y(self) -> int:
+        """What feeds the state: theta itself."""
+        return self.w
 
     @property
     def width(self) -> int:

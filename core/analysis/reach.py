@@ -36,7 +36,7 @@ def reaching(graph: Graph) -> set[int]:
 def credited(graph: Graph) -> list[Operation | Parameter]:
     """Sources that reach a state in a step."""
     there = reaching(graph)
-    return [s for s in graph.sources if (s.y if isinstance(s, Operation) else s.w) in there]
+    return [s for s in graph.sources if s.y in there]
 
 
 def _read(graph: Graph, atoms: Sequence[int]) -> set[int]:
@@ -142,6 +142,7 @@ def _occupied(graph: Graph, w: int) -> np.ndarray:
 class Reader(NamedTuple):
     """An operation through which a leaky group reads another, neuron by neuron."""
 
+    op: Operation
     source: int  # its place in Graph.sources
     group: int  # which it feeds
     decay: Any  # of that group
@@ -180,7 +181,7 @@ def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
                         new = places[source.y][block.columns]
                         feature[neurons] = np.maximum(feature[neurons], new)
             if below != own and (feature != NONE).any():
-                found.append(Reader(k, own, decays[own], below, feature))
+                found.append(Reader(op, k, own, decays[own], below, feature))
     return found
 
 

@@ -7,7 +7,7 @@ environment's `i` and `t`. It then sees the values of its step, and its gradient
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import brainstate
 import jax
@@ -19,12 +19,21 @@ from core.errors import CoreError, InvalidArgument
 from core.execution.axes import along
 
 
+class StepLoss(NamedTuple):
+    """`of(out, target)` of one step; targets are of one step, or of all, [T, ...], with
+    `per_step`."""
+
+    of: Callable[..., Any]
+    targets: Any
+    per_step: bool | None  # None where nothing is said
+    has_aux: bool
+
+
 class Losses:
-    """`loss(out, target)` of one step, looked at once.
+    """A loss, looked at once.
 
     Args:
       out: the output of one step, shapes and dtypes.
-      targets: of one step; with `per_step_targets` of all, [T, ...].
       model: states of the model by path.
       clock: `i` and `t`, one step of them.
 
@@ -34,32 +43,23 @@ class Losses:
     """
 
     def __init__(
-        self,
-        loss: Callable[..., Any],
-        out: Any,
-        targets: Any,
-        model: Mapping[Any, Any],
-        clock: Mapping[str, Any],
-        *,
-        per_step_targets: bool,
-        has_aux: bool,
+        self, loss: StepLoss, out: Any, model: Mapping[Any, Any], clock: Mapping[str, Any]
     ) -> None:
-        self.per_step_targets, self.has_aux = per_step_targets, has_aux
+        self.per_step, self.has_aux = bool(loss.per_step), loss.has_aux
+        of_one = jax.tree.map(_step, loss.targets) if self.per_step else loss.targets
         paths = {id(s): ".".join(map(str, path)) for path, s in model.items()}
 
         def call(clock: Any, out: Any, target: Any) -> Any:
             with brainstate.environ.context(**clock):
-                return loss(out, target if per_step_targets else targets)
+                return loss.of(out, target if self.per_step else loss.targets)
 
-        target = jax.tree.map(_step, targets) if per_step_targets else None
         function = brainstate.transform.StatefulFunction(call, name="loss")
-        example = (dict(clock), out, target)
+        example = (dict(clock), out, of_one if self.per_step else None)
         try:
             function.make_jaxpr(*example)
         except (TypeError, ValueError, AssertionError, IndexError) as error:
             if isinstance(error, CoreError):
                 raise
-            of_one = target if per_step_targets else targets
             shapes = [jnp.shape(a) for a in jax.tree.leaves(of_one)]
             raise InvalidArgument(
                 f"a loss of one step's output {[a.shape for a in jax.tree.leaves(out)]} and target"
@@ -154,6 +154,7 @@ class Losses:
         """The losses of all steps, [T], what else the loss returns, and what is differentiated.
 
         Args:
+          targets: of all steps, [T, ...], where a step has its own.
           values: of states of the model by id: their arrays, and whether each has steps.
           weight: of the steps' losses, [T], or of samples, [T, B]; None for one.
         """
@@ -177,7 +178,7 @@ class Losses:
             return value, aux, jnp.where(share.astype(bool), value * share.astype(value.dtype), 0)
 
         axes = [0 if steps else None for _, steps in flat]
-        target, axis = (targets, 0) if self.per_step_targets else (None, None)
+        target, axis = (targets, 0) if self.per_step else (None, None)
         return jax.vmap(one, in_axes=(None if weight is None else 0, 0, axis, 0, axes))(
             weight, out, target, dict(clock), [a for a, _ in flat]
         )

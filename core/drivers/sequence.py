@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import brainstate
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree, Shaped
 
 from core.algorithms.base import OnlineAlgorithm
 from core.algorithms.compiled import all_or_nothing, check_algorithm
 from core.data import idle_steps, leading, lengths, restarts, step_weights
+from core.drivers.losses import StepLoss
 from core.drivers.stepper import Stepper, check_samples
-from core.errors import InvalidArgument, check_choice
+from core.errors import InvalidArgument, check_choice, is_whole
 from core.execution.axes import finite, over_windows
 from core.execution.rollout import Carry, Window
 
@@ -126,9 +126,8 @@ def gradient(
     n_steps = stepper.n_steps
     reset = restarts(reset, n_steps, stepper.batch)
     check_choice("reduce", reduce, "sum", "mean")
-    losses_of = stepper.losses(
-        loss, targets, reset, fresh=fresh, per_step_targets=per_step_targets, has_aux=has_aux
-    )
+    asked = StepLoss(loss, targets, per_step_targets, has_aux)
+    losses_of = stepper.losses(asked, reset, fresh=fresh)
     weight = step_weights(mask, n_steps, stepper.batch)
     args, idle = stepper.args, None
     if weight is not None:  # padding drives the states, and with them later steps, but with nothing
@@ -152,9 +151,7 @@ def gradient(
         params = {**stepper.params, **trained}
         outs, carry = stepper.algo.window(params, carry, window)
         out, states = stepper.seen(params, carry, outs)
-        values, aux, weighted = losses_of(
-            out, targets_w if per_step_targets else targets, states, clock, weight_w
-        )
+        values, aux, weighted = losses_of(out, targets_w, states, clock, weight_w)
         return weighted.sum(), (carry, values, aux, out if outputs else None)
 
     def tick(state: Any, inputs: Any) -> Any:
@@ -221,11 +218,7 @@ def train(
     if update_every == "sequence":
         return updated(xs, targets, mask, reset, fresh)
     n_steps = leading(xs)
-    if (
-        isinstance(update_every, bool)
-        or not isinstance(update_every, (int, np.integer))
-        or not 1 <= update_every <= n_steps
-    ):
+    if not is_whole(update_every, 1, n_steps):
         raise InvalidArgument(
             f'update_every to be "sequence" or 1 to {n_steps} steps',
             repr(update_every),
@@ -236,7 +229,7 @@ def train(
     stepper = Stepper(algo, xs)
     reset = restarts(reset, n_steps, stepper.batch)
     weight = step_weights(mask, n_steps, stepper.batch)
-    stepper.adapt(loss, targets, fresh=fresh, **of_loss)
+    stepper.adapt(StepLoss(loss, targets, per_step_targets, has_aux), fresh=fresh)
     of_loss["per_step_targets"] = bool(per_step_targets)
 
     def chunk(_: Any, inputs: Any) -> Any:
@@ -311,10 +304,8 @@ def evaluate(
 ) -> Result:
     """Losses and outputs of a sequence, without gradient; traces stand still."""
     stepper = Stepper(algo, xs)
-    losses_of = stepper.losses(
-        loss, targets, fresh=False, credit=False, per_step_targets=per_step_targets,
-        has_aux=has_aux,
-    )  # fmt: skip
+    asked = StepLoss(loss, targets, per_step_targets, has_aux)
+    losses_of = stepper.losses(asked, fresh=False, credit=False)
     outs, carry = stepper.algo.forward(stepper.params, stepper.carry, Window(stepper.args))
     out, states = stepper.seen(stepper.params, carry, outs)
     values, aux, _ = losses_of(out, targets, states, stepper.clock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import brainstate
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from core.algorithms.base import OnlineAlgorithm, Params
 from core.analysis.graph import Graph
 from core.data import leading, lengths
-from core.drivers.losses import Losses
+from core.drivers.losses import Losses, StepLoss
 from core.equations.program import aval_of
 from core.errors import InvalidArgument
 from core.execution.derivative import once
@@ -61,20 +61,11 @@ class Stepper:
         self.algo = algo.over_samples(*self.samples) if mapped else algo
         self.owner = algo
 
-    def adapt(
-        self,
-        loss: Callable[..., Any],
-        targets: Any,
-        *,
-        fresh: bool,
-        credit: bool = True,
-        per_step_targets: bool | None,
-        has_aux: bool,
-    ) -> Losses:
+    def adapt(self, loss: StepLoss, *, fresh: bool, credit: bool = True) -> Losses:
         """Look at the loss, and take the graph that it and the environment's settings need; without
         `credit` the step as it is will do."""
-        leads = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(targets)}
-        if per_step_targets and leads - {(self.n_steps,)}:  # a longer one would be cut unnoticed
+        leads = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(loss.targets)}
+        if loss.per_step and leads - {(self.n_steps,)}:  # a longer one would be cut unnoticed
             raise InvalidArgument(
                 f"per-step targets of {self.n_steps} steps, as the input",
                 f"leading axes {sorted(leads)}",
@@ -87,13 +78,10 @@ class Stepper:
         outputs = graph.out_atoms[: graph.out_tree.num_leaves]
         avals = [aval_of(graph.program.avals, a) for a in outputs]
         structs = [jax.ShapeDtypeStruct((*self.samples, *a.shape), a.dtype) for a in avals]
-        if per_step_targets is None:
-            self._check_constant(targets, structs)
+        if loss.per_step is None:
+            self._check_constant(loss.targets, structs)
         out = jax.tree.unflatten(graph.out_tree, structs)
-        found = Losses(
-            loss, out, targets, algo.model.states(), now,
-            per_step_targets=bool(per_step_targets), has_aux=has_aux,
-        )  # fmt: skip
+        found = Losses(loss, out, algo.model.states(), now)
         if credit:
             found.check_differentiable()
             algo.adapt(found.watched, fresh=fresh, samples=self.samples)
@@ -117,11 +105,11 @@ class Stepper:
                 )
 
     def losses(
-        self, loss: Callable[..., Any], targets: Any, reset: Any = None, **options: Any
+        self, loss: StepLoss, reset: Any = None, *, fresh: bool, credit: bool = True
     ) -> Losses:
         """As `adapt`, and begin: states, parameters and clock are taken as they are now."""
-        found = self.adapt(loss, targets, **options)
-        algo, fresh = self.owner, options["fresh"]
+        found = self.adapt(loss, fresh=fresh, credit=credit)
+        algo = self.owner
         self.params, self.carry = algo.params(), algo.carry()
         self.algo = algo.over_samples(*self.samples) if self.samples else algo
         self.algo.check_states(self.carry)
@@ -130,7 +118,7 @@ class Stepper:
             timed=found.reads_clock,
         )  # fmt: skip
         self.args += extra
-        if not algo.differentiable and options.get("credit", True):
+        if credit and not algo.differentiable:
             self.params, self.carry, self.args = once((self.params, self.carry, self.args))
         self.clock = jax.tree.map(lambda a: a.reshape(self.n_steps, -1)[:, 0], clock)
         if self.samples:

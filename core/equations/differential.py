@@ -10,7 +10,6 @@ these equations have the pattern of the step's own, their values mean nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from jax import lax
 from jax.extend import core as jex
 
-from core.equations.program import Atom, Equation, Program, Writer, aval_of, bind, program_of
+from core.equations.program import Atom, Equation, Program, Writer, bind, like, program_of
 
 # Functions with a rule of their own.
 RULES = ("custom_jvp_call", "custom_vjp_call")
@@ -46,10 +45,7 @@ def differential(program: Program, equations: Iterable[Equation], moving: Iterab
       moving: variables with respect to which is differentiated; what they do not reach stays as it
         is.
     """
-    writer = _Differential(program, moving)
-    for eqn in equations:
-        writer.write(eqn)
-    return replace(program, equations=tuple(writer.written), avals=writer.avals)
+    return _Differential(program, moving).rewritten(program, equations)
 
 
 class _Differential(Writer):
@@ -90,8 +86,8 @@ class _Differential(Writer):
         key = (id(eqn.params), *(isinstance(a, int) for a in eqn.inputs))
         if key not in self.known:
             f = _STANDING[eqn.name](eqn, self.avals)
-            like = [_like(self.avals, a) for a in eqn.inputs]
-            self.known[key] = None if f is None else program_of(f, *like)
+            operands = [like(self.avals, a) for a in eqn.inputs]
+            self.known[key] = None if f is None else program_of(f, *operands)
         return self.known[key]
 
 
@@ -139,8 +135,8 @@ def tangent(eqn: Equation, avals: Mapping[int, Any]) -> Callable[..., Any] | Non
     A rule may exist in reverse alone, so it is taken there and transposed.
     """
     moving = [i for i, a in enumerate(eqn.inputs) if isinstance(a, int) and is_real(avals[a])]
-    made = [_like(avals, v) for v in eqn.outputs if is_real(avals[v])]
-    primals = [_like(avals, a) for a in eqn.inputs]
+    made = [like(avals, v) for v in eqn.outputs if is_real(avals[v])]
+    primals = [like(avals, a) for a in eqn.inputs]
 
     def pull(primals: Sequence[Any]) -> Any:
         def call(*values: Any) -> list[Any]:
@@ -161,11 +157,6 @@ def tangent(eqn: Equation, avals: Mapping[int, Any]) -> Callable[..., Any] | Non
         return jax.linear_transpose(pull(at), made)(tuple(operands[i] for i in moving))[0]
 
     return push
-
-
-def _like(avals: Mapping[int, Any], a: Atom) -> jax.ShapeDtypeStruct:
-    aval = aval_of(avals, a)
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
 
 
 def _turned(eqn: Equation, _: Any) -> Callable[..., Any] | None:

@@ -156,7 +156,9 @@ class Links:
         places computed. `join` is of what several elements hold; it leaves an element as it is that
         it joins with `none`."""
         if eqn.name in MOVEMENT:
-            return self._moved(eqn, held, none)
+            table, whole = self.table(eqn), map(self._full, held, eqn.inputs)
+            flat = np.concatenate([*map(np.ravel, whole), np.full(1, none, held[0].dtype)])
+            return None if table is None else [flat[numbers] for numbers in table]
         if eqn.name in SCATTERS:
             to = self.places(eqn)
             if to is None:
@@ -205,13 +207,6 @@ class Links:
 
     def _full(self, a: np.ndarray, atom: Atom) -> np.ndarray:
         return np.broadcast_to(a, self.shape(atom))
-
-    def _moved(
-        self, eqn: Equation, held: Sequence[np.ndarray], none: int
-    ) -> list[np.ndarray] | None:
-        table, whole = self.table(eqn), map(self._full, held, eqn.inputs)
-        flat = np.concatenate([*map(np.ravel, whole), np.full(1, none, held[0].dtype)])
-        return None if table is None else [flat[numbers] for numbers in table]
 
     def _axes(self, eqn: Equation, place: int) -> list[int | None] | None:
         """For each axis of an operand that of the result which lines up with it, None where it is

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sysconfig
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +125,15 @@ def aval_of(avals: Mapping[int, Any], atom: Atom) -> Any:
     return jax.typeof(atom.value) if isinstance(atom, Constant) else avals[atom]
 
 
-def program_of(f: Callable[..., Any], *like: Any) -> Program:
+def like(avals: Mapping[int, Any], atom: Atom) -> jax.ShapeDtypeStruct:
+    """The same, for what is traced."""
+    aval = aval_of(avals, atom)
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+
+
+def program_of(f: Callable[..., Any], *args: Any) -> Program:
     """What a function computes of arrays like these."""
-    return flatten_jaxpr(jax.make_jaxpr(f)(*like))
+    return flatten_jaxpr(jax.make_jaxpr(f)(*args))
 
 
 def traced(f: Callable[..., Any], eqn: Equation, avals: Mapping[int, Any]) -> Program:
@@ -138,8 +144,7 @@ def traced(f: Callable[..., Any], eqn: Equation, avals: Mapping[int, Any]) -> Pr
         env = dict(zip(variables, values, strict=True))
         return f(*(read(env, a) for a in eqn.inputs))
 
-    like = (jax.ShapeDtypeStruct(avals[v].shape, avals[v].dtype) for v in variables)
-    return program_of(of_variables, *like)
+    return program_of(of_variables, *(like(avals, v) for v in variables))
 
 
 class Writer:
@@ -151,6 +156,12 @@ class Writer:
 
     def write(self, eqn: Equation) -> None:
         self.written.append(eqn)
+
+    def rewritten(self, program: Program, equations: Iterable[Equation]) -> Program:
+        """The program with these equations, as `write` has them, behind what has been written."""
+        for eqn in equations:
+            self.write(eqn)
+        return replace(program, equations=tuple(self.written), avals=self.avals)
 
     def fresh(self, aval: Any) -> int:
         self.avals[len(self.avals)] = aval
@@ -219,14 +230,14 @@ def closure(start: Iterable[Any], pairs: Collection[tuple[Any, Any]]) -> set[Any
 def evaluate(
     equations: Iterable[Equation],
     env: dict[int, Any],
-    replace: Callable[[Equation, dict[int, Any]], list[Any] | None] | None = None,
+    instead: Callable[[Equation, dict[int, Any]], list[Any] | None] | None = None,
 ) -> dict[int, Any]:
     """Run equations in `env` (updated in place). Variables already in `env` are not recomputed;
-    `replace(eqn, env)` may supply an equation's outputs instead of its primitive."""
+    `instead(eqn, env)` may supply an equation's outputs instead of its primitive."""
     for eqn in equations:
         if all(v in env for v in eqn.outputs):
             continue
-        out = replace(eqn, env) if replace else None
+        out = instead(eqn, env) if instead else None
         if out is None:
             out = bind(eqn, [read(env, a) for a in eqn.inputs])
         env.update(zip(eqn.outputs, out, strict=True))

@@ -18,6 +18,7 @@ from jax import lax
 from core.execution.axes import forget, scan
 
 Pairs = Mapping[tuple[Any, Any], Any]  # a matrix for each element, by row and column
+Parts = Mapping[Any, Any]  # an array for each component
 
 
 def composes() -> bool:
@@ -26,7 +27,7 @@ def composes() -> bool:
 
 
 def accumulate(
-    transition: Pairs, start: Mapping[Any, Any], inflow: Mapping[Any, Any], keep: Any = None
+    transition: Pairs, start: Parts, inflow: Parts, keep: Any = None
 ) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """The recurrence z_t[s] = sum_p D_t[s, p] z_{t-1}[p] + u_t[s] over a window.
 
@@ -46,7 +47,7 @@ def accumulate(
     return forget(before, keep), {s: z[s][-1] for s in start}
 
 
-def low_pass(decay: float, inflow: Mapping[Any, Any], keep: Any = None) -> dict[Any, Any]:
+def low_pass(decay: float, inflow: Parts, keep: Any = None) -> dict[Any, Any]:
     """z_t = decay z_{t-1} + u_t of every step, from z_0 = 0, for each component of `inflow`, [K,
     ...]."""
     if not inflow:
@@ -109,27 +110,25 @@ def products(
     return after, first
 
 
-def _looped(
-    transition: Pairs, start: Mapping[Any, Any], inflow: Mapping[Any, Any], keep: Any
-) -> dict[Any, Any]:
+def _looped(transition: Pairs, start: Parts, inflow: Parts, keep: Any) -> dict[Any, Any]:
     """z of every step, [K, ...]."""
-    different = {id(d): d for d in transition.values()}  # what several pairs share is read once
+    # What several pairs share is read once; in their order, the same whenever this is traced.
+    places = {key: i for i, key in enumerate(dict.fromkeys(map(id, transition.values())))}
+    different = {places[id(d)]: d for d in transition.values()}
 
     def tick(z: Any, inputs: Any) -> Any:
         d, u, keep_t = inputs
         z = forget(z, keep_t)
         new = dict(u)
         for (s, p), value in transition.items():
-            new[s] = new[s] + d[id(value)] * z[p]
+            new[s] = new[s] + d[places[id(value)]] * z[p]
         return new, new
 
     z: dict[Any, Any] = scan(tick, dict(start), (different, dict(inflow), keep))[1]
     return z
 
 
-def _composed(
-    transition: Pairs, start: Mapping[Any, Any], inflow: Mapping[Any, Any], keep: Any
-) -> dict[Any, Any]:
+def _composed(transition: Pairs, start: Parts, inflow: Parts, keep: Any) -> dict[Any, Any]:
     """The same, composed."""
     d = forget(_closed(transition), keep)
     first = forget(start, None if keep is None else keep[0])
@@ -147,7 +146,7 @@ def _then(one: Any, two: Any) -> Any:
     return times(b, a), new, None if keep is None else kept * keep
 
 
-def _row(b: Pairs, s: Any, u: Mapping[Any, Any]) -> Any:
+def _row(b: Pairs, s: Any, u: Parts) -> Any:
     """Row s of B u."""
     return sum(value * u[p] for (r, p), value in b.items() if r == s)
 

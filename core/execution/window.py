@@ -15,13 +15,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Shaped
 
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
 from core.equations.program import needed, variables_of
 from core.execution.axes import over_time
 from core.execution.rollout import Record
-from core.execution.step import computed, output_run
+from core.execution.step import Values, computed, output_run
+
+# How a change of the weights moves the network: dh_tm1 by hidden array, dy by source.
+Moved = tuple[dict[int, Shaped[Array, "K ... n"]], list[Shaped[Array, "K ... width"]]]
 
 
 @jax.tree_util.register_dataclass
@@ -44,9 +48,7 @@ class Derivatives:
     own: Any = None
 
 
-def derivatives(
-    graph: Graph, values: Mapping[int, Any], record: Record, keep: Any = None
-) -> Derivatives:
+def derivatives(graph: Graph, values: Values, record: Record, keep: Any = None) -> Derivatives:
     """Of each component of h_t by h_{t-1} and y_t, for all t at once."""
     transition: list[dict[tuple[int, int], Any]] = [{} for _ in graph.groups]
     sources = enumerate(graph.sources)
@@ -68,7 +70,7 @@ def derivatives(
 
 
 def reading(
-    graph: Graph, values: Mapping[int, Any], record: Record, atom: Any, g: int
+    graph: Graph, values: Values, record: Record, atom: Any, g: int
 ) -> tuple[dict[int, Any], dict[int, Any]]:
     """Derivatives of what the steps make of an atom, no element of it of two neurons of a group.
 
@@ -93,7 +95,7 @@ def reading(
 
 
 def whole_step(
-    graph: Graph, values: Mapping[int, Any], record: Record
+    graph: Graph, values: Values, record: Record
 ) -> tuple[tuple[Any, ...], Callable[[Any], Any], Callable[[Any], list[Any]]]:
     """A window of one step that has been run, with nothing cut.
 
@@ -125,7 +127,7 @@ def whole_step(
     return new, lambda s: pushed(({**still[0], **s}, still[1]))[0], pull
 
 
-def _moving(graph: Graph, values: Mapping[int, Any], record: Record) -> dict[int, Any]:
+def _moving(graph: Graph, values: Values, record: Record) -> dict[int, Any]:
     """What derivatives of the steps are taken by: h_{t-1}, y_t, and the element-wise parameters,
     one copy per step, sample and neuron."""
     hidden = {h.var: record.read[h.var] for h in graph.hidden}
@@ -136,7 +138,7 @@ def _moving(graph: Graph, values: Mapping[int, Any], record: Record) -> dict[int
 
 
 def _at_steps(
-    graph: Graph, values: Mapping[int, Any], record: Record, atoms: Sequence[Any]
+    graph: Graph, values: Values, record: Record, atoms: Sequence[Any]
 ) -> Callable[[Any], tuple[Any, ...]]:
     """What every step makes of `atoms`, [K, ...], by `_moving`; every y is given."""
     step = over_time(partial(computed, graph, values, atoms))
@@ -145,15 +147,13 @@ def _at_steps(
 
 def _of_source(source: Operation | Parameter, at: Callable[[int], Any]) -> Any:
     """What has been pulled back to an output y or a parameter, [..., lead, H]; `at` by variable."""
-    if isinstance(source, Operation):
-        return at(source.y)
-    d = at(source.w)
+    d = at(source.y)
     return d.reshape(*d.shape[: d.ndim - len(source.shape)], *source.lead, source.width)
 
 
 def push(
     graph: Graph,
-    values: Mapping[int, Any],
+    values: Values,
     record: Record,
     dh: Mapping[int, Any],
     dy: Sequence[Any],
@@ -169,12 +169,8 @@ def push(
       d_weights: by variable; of the plain weights alone.
       d_args: of those leaves of the input that move, by variable.
     """
-    places = (source.y if isinstance(source, Operation) else source.w for source in graph.sources)
-    moved = {
-        **{graph.hidden[i].var: d for i, d in dh.items()},
-        **dict(zip(places, dy, strict=True)),
-        **d_args,
-    }
+    moved = {graph.hidden[i].var: d for i, d in dh.items()} | dict(d_args)
+    moved |= {source.y: d for source, d in zip(graph.sources, dy, strict=True)}
     known = {**record.read, **_moving(graph, values, record)}
     plain = {v: values[v] for v in graph.plain}
     d_plain = {v: d_weights.get(v, jnp.zeros_like(w)) for v, w in plain.items()}

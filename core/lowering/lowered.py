@@ -4,7 +4,7 @@ names of primitives, and the writer that applies them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from core.equations.differential import is_real
@@ -108,10 +108,7 @@ def lowered(
       The program, with the same inputs and outputs; all of its variables that data reaches.
     """
     writer = _Lowered(program, data, every)
-    for eqn in program.equations:
-        writer.write(eqn)
-    made = replace(program, equations=tuple(writer.written), avals=writer.avals)
-    return made, frozenset(writer.data)
+    return writer.rewritten(program, program.equations), frozenset(writer.data)
 
 
 def holds_weights(program: Program, data: Set[int]) -> bool:

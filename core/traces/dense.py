@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,6 +14,8 @@ from jax.interpreters import ad, batching, mlir
 from core.analysis.graph import Graph
 from core.analysis.operation import Block, Operation, Parameter
 from core.errors import InvalidArgument
+from core.execution.recurrence import Pairs
+from core.execution.step import Values
 from core.traces.full import FullTrace, Source, of_blocks
 from core.traces.pending import CACHED_BYTES, Pending, held_back, slots
 
@@ -66,14 +67,7 @@ class DenseTrace(FullTrace):
         held, old = eps.drive(dw), {p: _by_samples(e, dw) for p, e in eps.eps.items()}
         return {s: held[s] + sum(eps.moved[s, p] * old[p] for p in old) for s in held}
 
-    def advance(
-        self,
-        eps: Any,
-        x: Any,
-        g: Mapping[int, Any],
-        a_0: Mapping[tuple[int, int], Any],
-        after: Any = None,
-    ) -> Any:
+    def advance(self, eps: Any, x: Any, g: Values, a_0: Pairs, after: Any = None) -> Any:
         """With `after`, in place."""
         if not isinstance(eps, Pending):
             return self._taken_in(eps, x, g, a_0, after)
@@ -107,13 +101,7 @@ class DenseTrace(FullTrace):
         return self._taken_in(eps.eps, x, g, eps.moved)
 
     def _taken_in(
-        self,
-        eps: Mapping[int, Any],
-        x: Any,
-        g: Mapping[int, Any],
-        a_0: Mapping[tuple[int, int], Any],
-        after: Any = None,
-        only_if: Any = True,
+        self, eps: Values, x: Any, g: Values, a_0: Pairs, after: Any = None, only_if: Any = True
     ) -> dict[int, Any]:
         """As `advance`, a few samples at a time, and in place."""
         # Without the barrier XLA computes g and A_0 again for each of the I rows of the trace.

@@ -28,7 +28,8 @@ from core.analysis.operation import Block, Operation, pieces
 from core.errors import InvalidArgument
 from core.execution.axes import along
 from core.execution.recurrence import accumulate, faded_sum, low_pass
-from core.execution.window import Derivatives
+from core.execution.step import Values
+from core.execution.window import Derivatives, Moved
 from core.traces.full import FullTrace, enter, of_blocks
 
 
@@ -132,9 +133,7 @@ class FactorisedTrace(FullTrace):
         for block, ef in zip(source.blocks, trace["f"], strict=True):
             yield block, {s: value * q[..., block.columns] for s, value in ef.items()}
 
-    def direction(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> tuple[dict[int, Any], list[Any]]:
+    def direction(self, graph: Graph, local: Derivatives, past: Any, d_weights: Values) -> Moved:
         """dh_{t-1} = a_f ef_{t-1} q_t and dy_t = (1 - a_f) q_t."""
         runs: list[Any] = []
         q: dict[Any, Any] = {}

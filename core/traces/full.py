@@ -26,7 +26,8 @@ from core.analysis.graph import Graph
 from core.analysis.operation import Block, Operation, Parameter
 from core.execution.axes import forget
 from core.execution.recurrence import accumulate, products, remembered
-from core.execution.window import Derivatives
+from core.execution.step import Values
+from core.execution.window import Derivatives, Moved
 
 Source = Operation | Parameter
 
@@ -160,7 +161,7 @@ class FullTrace:
         return traces
 
     def flow(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
+        self, graph: Graph, local: Derivatives, past: Any, d_weights: Values
     ) -> tuple[list[dict[int, Any]], list[Any]]:
         """dh_{t-1} by group and component, [K, lead, n]; x_t dW, or d theta, by source."""
         inflow = graph.zero_flow(local.n_steps)
@@ -176,14 +177,12 @@ class FullTrace:
         every = zip(local.transition, start, inflow, strict=True)
         return [accumulate(d, z, u, local.keep)[0] for d, z, u in every], dq
 
-    def direction(
-        self, graph: Graph, local: Derivatives, past: Any, d_weights: dict[int, Any]
-    ) -> tuple[dict[int, Any], list[Any]]:
+    def direction(self, graph: Graph, local: Derivatives, past: Any, d_weights: Values) -> Moved:
         """As of `WindowedAlgorithm`."""
         moved, dq = self.flow(graph, local, past, d_weights)
         return graph.of_states(moved), dq
 
-    def start(self, graph: Graph, past: Any, d_weights: dict[int, Any]) -> list[dict[int, Any]]:
+    def start(self, graph: Graph, past: Any, d_weights: Values) -> list[dict[int, Any]]:
         """dh_0 by group and live state, [lead, n]."""
         start = graph.zero_flow(None)
         for source in graph.sources if past is not None else ():

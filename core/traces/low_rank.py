@@ -26,6 +26,8 @@ from jax import lax
 
 from core.analysis.operation import Block, Operation
 from core.errors import InvalidArgument, NotRepresentable
+from core.execution.recurrence import Pairs
+from core.execution.step import Values
 from core.traces.factors import orthogonal_rows, orthonormal_basis
 from core.traces.full import FullTrace
 
@@ -64,14 +66,7 @@ class LowRankTrace(FullTrace):
         q = eps["u"] @ dw[:, block.columns]  # [lead, r, width]
         return {s: (v * q).sum(axis=-2) for s, v in eps["v"].items()}
 
-    def advance(
-        self,
-        eps: Any,
-        x: Any,
-        g: dict[int, Any],
-        a_0: dict[tuple[int, int], Any],
-        after: Any = None,
-    ) -> dict[str, Any]:
+    def advance(self, eps: Any, x: Any, g: Values, a_0: Pairs, after: Any = None) -> dict[str, Any]:
         """The window's factors appended and truncated."""
         u, v = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -2), (x, dict(g)))
         old = eps["v"]
