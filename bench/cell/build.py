@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bench import processes
 from bench.answers import CLASSES
 from bench.backends.base import Backend, ModelTrainee, spiking_layers
 from bench.cell.batches import batches
-from bench.cell.program import compilations
+from bench.cell.program import Phase, compilations
 from bench.cell.stepper import stepper_of
 from bench.cell.trees import flat
 from bench.config import Config
@@ -28,17 +29,17 @@ from bench.tasks.base import Task
 DT_MS = 1.0
 
 
-def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run, dict[str, Any]]:
+def build(
+    config: Config, choices: Mapping[str, str], on_phase: Phase = lambda phase: None
+) -> tuple[Run, dict[str, Any]]:
     """Builds, compiles and calls a cell's training step once.
 
-    ``job`` holds its ``config``, ``choices`` and ``memory_bytes``; what comes back is the cell for
-    the metrics, and the first parts of its record.
+    What comes back is the cell for the metrics, and the first parts of its record.
 
     Raises:
         Skip: when the backend does not support the cell.
-        MemoryError: when the compiled step asks for more than the cap.
+        MemoryError: when the compiled step asks for more than the cell may hold.
     """
-    config, choices = job["config"], job["choices"]
     on_phase("build")
     backend: Backend = instantiate(config.backend)
     if reason := backend.unsupported(config, choices):
@@ -60,14 +61,13 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
     trainee.task = task
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     compiled = compilations()
-    stepper = stepper_of(trainee, config.batching.mode, config.devices, xs, ys, on_phase)
+    stepper = stepper_of(trainee, xs, ys, on_phase)
     on_phase("first_call")
     # Before it takes the machine down.
-    need = stepper.largest().memory_total()
-    if need * 2**20 > job["memory_bytes"]:
+    need, cap = stepper.largest().memory_total(), processes.memory_cap(config.limits) / 2**20
+    if need > cap:
         raise MemoryError(
-            f"the compiled step asks for {need:,.0f} MiB, "
-            f"the memory cap is {job['memory_bytes'] / 2**20:,.0f} MiB"
+            f"the compiled step asks for {need:,.0f} MiB, the memory cap is {cap:,.0f} MiB"
         )
     initial = jax.tree.map(np.array, stepper.values())
     values, batch = stepper.values(), stepper.prepare(xs, ys)
@@ -87,7 +87,6 @@ def build(job: Mapping[str, Any], on_phase: Callable[[str], None]) -> tuple[Run,
         initial=initial,
         batch=(xs, ys),
         build=Rebuild(config, task, weights),
-        memory_bytes=job["memory_bytes"],
         device_peak=None if device is None else int(device["peak_bytes_in_use"]),
     )
     return run, {

@@ -19,6 +19,7 @@ from bench.cell.statistics import ratio_interval
 from bench.cell.stepper import Stepper, stepper_of, timed
 from bench.errors import words_of
 from bench.metrics.base import Run
+from bench.processes import memory_cap
 
 COLUMNS = "time_vs_bptt", "time_vs_bptt_low", "time_vs_bptt_high"
 TURN_S = 0.005
@@ -52,17 +53,16 @@ def turn(step: Callable[[], float], turn_s: float = TURN_S) -> list[float]:
     return steps
 
 
-def against_bptt(run: Run, *, width: float, budget_s: float, least_s: float) -> dict[str, Any]:
+def against_bptt(run: Run, **rule: float) -> dict[str, Any]:
     """Parts of a record: the step's time over BPTT's, or a note why there is no such number.
 
-    The arguments are those of ``time_ratio``.
+    The rule is that of ``time_ratio``.
     """
     # Of BPTT itself, batched by hand.
     if all(getattr(run.config, key) == value for key, value in EXACT.items()):
         return {"metrics": dict.fromkeys(COLUMNS, 1.0)}
     try:
-        other = bptt_stepper(run)
-        ratio, rounds = time_ratio(run, other, width=width, budget_s=budget_s, least_s=least_s)
+        ratio, rounds = time_ratio(run, bptt_stepper(run), **rule)
     except Exception as error:
         # A cell is worth its own time where BPTT cannot be built, or does not fit.
         return {"note": f"not timed against BPTT: {words_of(error)}"}
@@ -77,15 +77,9 @@ def bptt_stepper(run: Run) -> Stepper:
     Raises:
         MemoryError: when it asks for more memory than the cell may hold.
     """
-    stepper = stepper_of(
-        run.build(replace(run.config, **EXACT)),
-        EXACT["batching"].mode,
-        run.config.devices,
-        *run.batch,
-        lambda phase: None,
-    )
+    stepper = stepper_of(run.build(replace(run.config, **EXACT)), *run.batch)
     own, other = (side.largest().memory_total() for side in (run.stepper, stepper))
-    if (own + other) * 2**20 > run.memory_bytes:
+    if (own + other) * 2**20 > memory_cap(run.config.limits):
         raise MemoryError(f"BPTT asks for {other:,.0f} MiB beside the cell's {own:,.0f}")
     return stepper
 

@@ -53,12 +53,11 @@ class Stepper(abc.ABC):
 
 
 def stepper_of(
-    trainee: ModelTrainee, mode: str, devices: int, xs: np.ndarray, ys: np.ndarray, on_phase: Phase
+    trainee: ModelTrainee, xs: np.ndarray, ys: np.ndarray, on_phase: Phase = lambda phase: None
 ) -> Stepper:
-    """The stepper of a batching mode, compiled for batches like ``xs`` [T, B, I], ``ys`` [B]."""
-    if mode == "single":
-        return SingleStepper(trainee, xs, ys, on_phase)
-    return BatchStepper(trainee, devices, xs, ys, on_phase)
+    """The stepper of a cell's batching, compiled for batches like ``xs`` [T, B, I], ``ys`` [B]."""
+    kind = SingleStepper if trainee.config.batching.mode == "single" else BatchStepper
+    return kind(trainee, xs, ys, on_phase)
 
 
 def timed(stepper: Stepper, values: Any, batch: Any) -> tuple[Any, StepResult, float]:
@@ -73,8 +72,9 @@ class BatchStepper(Stepper):
     """The whole batch in one compiled call, on one device or split over several."""
 
     def __init__(
-        self, trainee: ModelTrainee, devices: int, xs: np.ndarray, ys: np.ndarray, on_phase: Phase
+        self, trainee: ModelTrainee, xs: np.ndarray, ys: np.ndarray, on_phase: Phase
     ) -> None:
+        devices = trainee.config.devices
         # Auto: the compiler spreads the split of the batch through the program.
         mesh = jax.make_mesh(
             (devices,), ("batch",), (AxisType.Auto,), devices=jax.devices()[:devices]

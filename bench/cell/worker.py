@@ -50,11 +50,11 @@ def main() -> None:
     """Runs the job on standard input; every outcome is reported, none is raised."""
     job, file = child.question_here(__doc__)
     reporter = Reporter(file)
-    job["config"] = Config.of(job["config"])
-    processes.cap_memory(job["memory_bytes"])
+    config = Config.of(job["config"])
+    processes.cap_memory(processes.memory_cap(config.limits))
     late_imports.load_later()
     try:
-        invalid, notes = measure(job, reporter)
+        invalid, notes = measure(config, job["choices"], reporter)
         reporter.phase("end")
         reporter.end("invalid" if invalid else "ok", "; ".join([*invalid, *notes]))
     except Skip as reason:
@@ -68,7 +68,9 @@ def main() -> None:
     os._exit(0)
 
 
-def measure(job: Mapping[str, Any], reporter: Reporter) -> tuple[list[str], list[str]]:
+def measure(
+    config: Config, choices: Mapping[str, str], reporter: Reporter
+) -> tuple[list[str], list[str]]:
     """Builds and measures a cell.
 
     Returns:
@@ -79,12 +81,12 @@ def measure(job: Mapping[str, Any], reporter: Reporter) -> tuple[list[str], list
     from bench.instantiate import instantiate
     from bench.metrics.base import in_order
 
-    run, parts = build(job, reporter.phase)
+    run, parts = build(config, choices, reporter.phase)
     reporter.parts(parts)
     run.parts = merge({}, parts)
     invalid: list[str] = []
     notes: list[str] = []
-    metrics = {name: instantiate(node) for name, node in job["config"].metric.items()}
+    metrics = {name: instantiate(node) for name, node in config.metric.items()}
     for name, metric in in_order(metrics).items():
         reporter.phase(name)
         # Whether a record has room for it, the sweep says of each part.

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from bench import processes
 from bench.answers import CLASSES
 from bench.cell.batches import broken, drawn, held
 from bench.cell.build import build
@@ -53,11 +52,7 @@ def run(cell: Cell) -> int:
     if held_out is None or task.best_loss >= 0.99 * task.guess.loss:
         print(f"{name}: nothing to learn, so nothing was trained")
         return 0
-    memory_bytes = processes.memory_cap(config.limits)
-    run, _ = build(
-        {"config": config, "choices": cell.choices, "memory_bytes": memory_bytes}, lambda _: None
-    )
-    return _learned(run, guess, name)
+    return _learned(build(config, cell.choices)[0], guess, name)
 
 
 def _describe(task: Task, batch: Batch, test: Batch | None, split: Any) -> float:

@@ -35,7 +35,6 @@ class Run:
     initial: Any  # values of weights and optimizer before any training, on the host
     batch: tuple[np.ndarray, np.ndarray]  # the first of training, on the host, [T, B, I] and [B]
     build: Rebuild  # ``build(config)`` is another trainee with the same initial weights
-    memory_bytes: int  # most that its process may hold
     # Most bytes that the device held up to the first step's end; None where it does not say.
     device_peak: int | None = None
     trained: Any = None  # values of weights and optimizer after the learning pass

@@ -40,8 +40,8 @@ def run_cell(
         log: file that gets the process' output, the last MiB of it.
         on_phase: told the name of every phase as it begins.
     """
-    config, memory_bytes = cell.config, processes.memory_cap(cell.config.limits)
-    job = {"config": config.plain(), "choices": cell.choices, "memory_bytes": memory_bytes}
+    config = cell.config
+    job = {"config": config.plain(), "choices": cell.choices}
     begun = [("start", time.monotonic())]  # phases, and when
     garbage: list[str] = []
 
@@ -65,7 +65,7 @@ def run_cell(
             python=config.python,
             env=environment(config),
             deadline_s=config.limits.deadline_s,
-            memory_bytes=memory_bytes,
+            memory_bytes=processes.memory_cap(config.limits),
         )
     except OSError as error:  # no process or descriptor is left, or no such interpreter
         result["reason"] = f"its process could not be started: {error}"

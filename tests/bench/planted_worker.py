@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import child, processes
 from bench.cell.worker import Reporter, failure
+from bench.config import Config
 
 REPORTER: Reporter
 
@@ -105,13 +106,13 @@ def main() -> None:
     job, file = child.question_here(__doc__)
     global REPORTER
     REPORTER = reporter = Reporter(file)
-    processes.cap_memory(job["memory_bytes"])
+    config = Config.of(job["config"])
+    processes.cap_memory(processes.memory_cap(config.limits))
     reporter.phase("compile")
     reporter.parts({"metrics": {"trace_s": 1.0, "loss_final": float("nan")}})
     reporter.phase("timing")
     try:
-        config = job["config"]
-        globals()[config["question"] or BY_SEED[config["seed"] % len(BY_SEED)]]()
+        globals()[config.question or BY_SEED[config.seed % len(BY_SEED)]]()
         reporter.end("ok")
     except Exception as error:
         reporter.end(*failure(error, reporter.current))

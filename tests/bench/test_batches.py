@@ -67,9 +67,8 @@ def test_a_batch_that_breaks_a_promise_is_refused(
     batch: Any, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Planted, "drawn", [[batch]])
-    job = {"choices": cell().choices, "config": cell().having(task=HERE).config}
     with pytest.raises(BadInput, match=f"task: {words}"):
-        build(job | {"memory_bytes": 2**40}, lambda phase: None)
+        build(cell().having(task=HERE).config, cell().choices)
 
 
 @pytest.mark.parametrize("none", [None, [], iter(())])
@@ -92,8 +91,7 @@ def test_other_widths_and_lists_of_numbers_are_taken() -> None:
 
 def test_every_batch_is_held_and_what_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     made = cell("epochs=2")
-    job = {"choices": made.choices, "config": made.config, "memory_bytes": 2**40}
-    run, _ = build(job, lambda phase: None)
+    run, _ = build(made.config, made.choices)
     good, bad = run.batch, (run.batch[0], run.batch[1] + run.task.n_out)
     for training, test in (([good, bad], good), ([good], bad)):
         monkeypatch.setattr(run.task, "batches", lambda epoch, all=training: iter(all))

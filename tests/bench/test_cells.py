@@ -68,9 +68,8 @@ def measured(truth: str) -> tuple[dict[str, Any], list[str]]:
     """What a cell reports, and why its numbers cannot be used; in this process."""
     overrides = [*TINY, f"backend.truth={truth}", "metric=[timing,learning,health]"]
     (cell,) = cli.cells_of(str(PLUGINS / "conf"), overrides, multirun=False)
-    job = {"config": cell.config, "choices": cell.choices, "memory_bytes": 2**40}
     reporter = Here()
-    invalid, _ = worker.measure(job, reporter)
+    invalid, _ = worker.measure(cell.config, cell.choices, reporter)
     return reporter.found, invalid
 
 

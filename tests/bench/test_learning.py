@@ -151,7 +151,7 @@ def test_a_batch_split_over_devices_trains_alike(by_devices: dict[int, dict[str,
 def test_a_step_that_cannot_fit_says_what_it_asks_for() -> None:
     # A trace of 16 x 80 x 64 numbers, 0.3 MiB.
     with pytest.raises(MemoryError) as error:
-        built("algo.window=1", "n_hidden=64", "batch_size=16", memory_bytes=1 << 18)
+        built("algo.window=1", "n_hidden=64", "batch_size=16", "limits.memory_gib=2e-4")
     assert re.match(
         r"the compiled step asks for [\d,]+ MiB, the memory cap is 0 MiB", str(error.value)
     )

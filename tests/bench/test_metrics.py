@@ -31,11 +31,10 @@ from bench.tasks.random_spikes import RandomSpikes
 from bench.tasks.sine import Sine
 
 
-def built(*overrides: str, memory_bytes: int = 2**40) -> Run:
+def built(*overrides: str) -> Run:
     """A cell whose training step is compiled in this process."""
     (cell,) = cli.cells_of(None, ["task=random_spikes", *overrides], multirun=False)
-    job = {"config": cell.config, "choices": cell.choices, "memory_bytes": memory_bytes}
-    return build(job, lambda phase: None)[0]
+    return build(cell.config, cell.choices)[0]
 
 
 def test_cosine_and_relative_error() -> None:
@@ -59,13 +58,13 @@ class Nothing(Metric):
 
 
 def test_a_metric_that_returns_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.cell.build.build", lambda job, phase: (SimpleNamespace(), {}))
+    monkeypatch.setattr("bench.cell.build.build", lambda *_: (SimpleNamespace(), {}))
     metric = {"odd": {"_target_": "tests.bench.test_metrics.Nothing"}}
-    job = {"config": SimpleNamespace(metric=metric)}
+    config: Any = SimpleNamespace(metric=metric)
     with pytest.raises(
         BadInput, match=r"metric\.odd: expected parts of a record by name; got None"
     ):
-        worker.measure(job, worker.Reporter(io.StringIO()))
+        worker.measure(config, {}, worker.Reporter(io.StringIO()))
 
 
 def test_time_to_target_is_the_first_epoch_at_or_below() -> None:

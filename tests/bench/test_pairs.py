@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import types
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import pytest
 
 from bench.cell import pairs
 from bench.cell.statistics import low_quantile, ratio_interval
+from bench.config import Limits
 from bench.metrics.timing import Timing
 from tests.bench.test_metrics import built
 
@@ -97,7 +99,7 @@ def test_weights_are_what_they_were() -> None:
 
 def test_bptt_that_does_not_fit_is_said() -> None:
     run = built(*TINY, "algo=d_rtrl")
-    run.memory_bytes = 1
+    run.config = replace(run.config, limits=Limits(60, 1e-9))
     parts = Timing(warmup_s=0.1, min_samples=3, budget_s=0.2, against="bptt").measure(run)
     assert parts["note"].startswith("not timed against BPTT: BPTT asks for")
     assert "time_vs_bptt" not in parts["metrics"]

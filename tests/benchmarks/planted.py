@@ -109,8 +109,7 @@ def _step(loops: int, overrides: list[str]) -> Callable[[], float]:
 
     importlib.import_module("core.algorithms.d_rtrl").LOOPS = loops  # type: ignore[attr-defined]
     (cell,) = cells_of(None, overrides, False)
-    job = {"config": cell.config, "choices": cell.choices, "memory_bytes": 2**40}
-    run, _ = build(job, lambda phase: None)
+    run, _ = build(cell.config, cell.choices)
     batch = run.stepper.prepare(*run.batch)
     values = run.stepper.values()
 
