@@ -17,7 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return cli.main(argv)
         except KeyboardInterrupt as ended:
             # Cells are told of by the sweep itself: this is before the first, or after the last.
-            return signals.said(ended)
+            print(
+                "interrupted: what is recorded is kept; the same command goes on", file=sys.stderr
+            )
+            return signals.status_of(ended)
 
 
 if __name__ == "__main__":

@@ -35,10 +35,13 @@ def one_line(text: object) -> str:
 
 def words_of(error: BaseException) -> str:
     """What an error says, as one line; what it is as well, where its words may say too little."""
-    words, kind = one_line(error), type(error).__name__
-    if words and isinstance(error, EtraceError | ValueError | TypeError | OSError | MemoryError):
-        return words
-    return f"{kind}: {words}" if words else kind
+    tells = isinstance(error, EtraceError | ValueError | TypeError | OSError | MemoryError)
+    return (tells and one_line(error)) or kind_and_words(error)
+
+
+def kind_and_words(error: BaseException) -> str:
+    """What an error is and says, as one line."""
+    return f"{type(error).__name__}: {one_line(error)}".removesuffix(": ")
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import psutil
 from bench.config import Limits
 
 END_WITHIN_S, END_POLL_S = 5.0, 0.005
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 # Address space that the libraries reserve without using it counts as data for the kernel.
 RESERVED_BYTES = 4 << 30
@@ -130,17 +131,21 @@ def memory_available_bytes() -> int:
 
     A job of a cluster has its limit in a control group of its own, or in one above it.
     """
-    total = psutil.virtual_memory().total
-    root = Path("/sys/fs/cgroup")
-    own = root
-    with contextlib.suppress(OSError, IndexError):
-        # Version 2 has one line, 0::/path/of/the/group.
-        own = root / Path("/proc/self/cgroup").read_text("utf-8").split("0::/", 1)[1].strip()
+    total, own = psutil.virtual_memory().total, control_group()
     for group in (own, *own.parents):
-        if group.is_relative_to(root):
+        if group.is_relative_to(CONTROL_GROUPS):
             with contextlib.suppress(OSError, ValueError):
                 total = min(total, int((group / "memory.max").read_text(encoding="utf-8")))
     return total
+
+
+def control_group() -> Path:
+    """The folder of this process' control group; that of all of them where the kernel has none."""
+    with contextlib.suppress(OSError, IndexError):
+        # Version 2 has one line, 0::/path/of/the/group.
+        name = Path("/proc/self/cgroup").read_text("utf-8").split("0::/", 1)[1].strip()
+        return CONTROL_GROUPS / name
+    return CONTROL_GROUPS
 
 
 def memory_cap(limits: Limits) -> int:

@@ -54,7 +54,7 @@ class ModelTrainee(abc.ABC):
         config: composed configuration of the cell.
 
     Attributes:
-        model, config: as given.
+        model: the brainstate model.
         weights: its trainable states by path.
         task: the cell's, which says at which steps what is asked for; the harness sets it.
     """
@@ -67,7 +67,7 @@ class ModelTrainee(abc.ABC):
 
         self.model = model
         self.weights = model.states(brainstate.ParamState)
-        self.config = config
+        self._config = config
         # A single-sample call sees one of B sequences, and the loss is a mean over all of them.
         self._share = 1.0 / config.batch_size if config.batching.mode == "single" else 1.0
         self._optimizer = getattr(braintools.optim, OPTIMIZERS[config.optimizer])(
@@ -100,7 +100,7 @@ class ModelTrainee(abc.ABC):
         from bench.cell.trees import norm
 
         size = norm(gradient)
-        self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self.config.clip_norm))
+        self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self._config.clip_norm))
         return size
 
     def evaluate(self, xs: jax.Array, ys: jax.Array) -> StepResult:

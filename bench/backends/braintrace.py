@@ -123,7 +123,7 @@ class BraintraceTrainee(ModelTrainee):
             for path in relation.trainable_paths.values()
         }
         found = [name for name in names if any(name.startswith(path) for path in traced)]
-        if self.config.algo["_target_"] == "core.ES_D_RTRL":
+        if self._config.algo["_target_"] == "core.ES_D_RTRL":
             found = [name for name in found if not name.endswith("bias")]
         return found
 
@@ -151,7 +151,7 @@ class BraintraceTrainee(ModelTrainee):
         """A compiled learner with fresh states and traces for this batch [T, B, I]."""
         import braintrace
 
-        algo = self.config.algo
+        algo = self._config.algo
         options = {"decay_or_rank": algo["decay_or_rank"]} if "decay_or_rank" in algo else {}
         return braintrace.compile(
             self.model,

@@ -39,7 +39,7 @@ class CoreTrainee(ModelTrainee):
         self._mode = config.batching.mode
 
     def train(self, xs: jax.Array, ys: jax.Array) -> StepResult:
-        return self._trained(xs, ys, self._optimizer, self.config.clip_norm)
+        return self._trained(xs, ys, self._optimizer, self._config.clip_norm)
 
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         """That of all updates of a sequence together, had they left the weights as they are."""
@@ -74,7 +74,7 @@ class CoreTrainee(ModelTrainee):
             asked,
             optimizer,
             has_aux=True,
-            update_every=self.config.update_every,
+            update_every=self._config.update_every,
             clip_norm=clip_norm,
             mask=self.task.mask,
             per_step_targets=per_step,
@@ -100,13 +100,13 @@ class CoreTrainee(ModelTrainee):
             self._started(x[None], self._mode),
             lambda out, y: self._loss_and_aux(out, y)[0],
             self._optimizer,
-            clip_norm=self.config.clip_norm,
+            clip_norm=self._config.clip_norm,
         )
 
     def window_steps(self, xs: Any) -> int:
         import core
 
-        every = self.config.update_every
+        every = self._config.update_every
         steps = xs if every == "sequence" else xs[:every]
         return core.window_steps(self._started(xs, self._mode), steps)
 
@@ -114,7 +114,7 @@ class CoreTrainee(ModelTrainee):
         """The algorithm with fresh states and traces for this batch."""
         import core
 
-        algo = instantiate(self.config.algo, self.model)
+        algo = instantiate(self._config.algo, self.model)
         core.initialise(algo, xs[0], batching=mode)
         return algo
 
@@ -129,7 +129,7 @@ class CoreTrainee(ModelTrainee):
         """Of the rates of spiking layers; each sequence has its own, so that batchings agree."""
         import jax.numpy as jnp
 
-        config = self.config
+        config = self._config
         if not config.rate_penalty:
             return 0.0
         rates = [node.get_spike().mean(-1) for node in spiking_layers(self.model).values()]

@@ -144,7 +144,7 @@ class PlainJaxTrainee(ModelTrainee):
     def gradient(self, xs: jax.Array, ys: jax.Array) -> tuple[dict[Any, Any], StepResult]:
         import jax
 
-        mode, mask = self.config.batching.mode, self.task.mask
+        mode, mask = self._config.batching.mode, self.task.mask
 
         def loss(params: Params) -> tuple[jax.Array, Any]:
             if mode == "vmap":

@@ -6,6 +6,7 @@ jax reads a class that is out of range as NaN or as another class, and says noth
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -15,24 +16,16 @@ from bench.tasks.base import Batch, Task
 
 
 def batches(task: Task, epoch: int, config: Config) -> Iterator[Batch]:
-    """The training batches of an epoch, in the precision of the cell.
-
-    Raises:
-        BadInput: where there is none, or one does not keep a promise.
-    """
+    """The training batches of an epoch; a BadInput as of ``drawn`` and ``held``."""
     for batch in drawn(task, epoch):
         yield held(task, batch, config, config.batch_size)
 
 
 def drawn(task: Task, epoch: int) -> Iterator[Batch]:
-    """The training batches of an epoch as pairs of arrays.
-
-    Raises:
-        BadInput: where there is none, or one is no pair of arrays.
-    """
+    """The training batches of an epoch as they come; a BadInput where there is none."""
     batch = None
     for batch in task.batches(epoch) or ():
-        yield _pair(batch)
+        yield batch
     if batch is None:
         raise BadInput("task", f"at least one training batch in epoch {epoch}", "none")
 
@@ -46,7 +39,7 @@ def held(task: Task, batch: Batch, config: Config, n: int | None = None) -> Batc
     Raises:
         BadInput: where it does not keep a promise.
     """
-    inputs, answers = _pair(batch)
+    inputs, answers = pair(batch)
     size = n or (inputs.shape[1] if inputs.ndim == 3 else 0) or 1
     # Only what changes no meaning: of another width, or whole numbers among numbers.
     xs, ys = (
@@ -62,20 +55,24 @@ def held(task: Task, batch: Batch, config: Config, n: int | None = None) -> Batc
 def broken(task: Task, batch: Batch, size: tuple[int, int], dtype: str = "float32") -> list[str]:
     """Promises of ``bench.tasks.base.Task`` that a batch of size T, N does not keep."""
     xs, ys = batch
-    shape = (*size, task.n_in)
-    found = []
-    if xs.shape != shape or xs.dtype != dtype:
-        came = f"{list(xs.shape)} {xs.dtype}"
-        found.append(f"inputs: expected [T, B, I] = {list(shape)} {dtype}; got {came}")
-    elif not np.isfinite([xs.min(), xs.max()]).all():  # a batch can be most of the memory
-        found.append("inputs: expected finite numbers")
-    found += task.answers.broken(task, ys, *size)
-    if task.mask is not None and np.shape(task.mask) != shape[:1]:
+    found = _unlike(xs, (*size, task.n_in), dtype, "inputs: expected [T, B, I] =")
+    if not found and not np.isfinite([xs.min(), xs.max()]).all():  # it can be most of the memory
+        found = ["inputs: expected finite numbers"]
+    unlike = _unlike(ys, *task.answers.shape(task, *size), "answers: expected")
+    found += unlike or task.answers.broken(task, ys)
+    if task.mask is not None and np.shape(task.mask) != size[:1]:
         found.append(f"mask: expected [T] = [{size[0]}]; got {list(np.shape(task.mask))}")
     return found
 
 
-def _pair(batch: Batch) -> Batch:
+def _unlike(values: np.ndarray, shape: tuple[int, ...], kind: Any, expected: str) -> list[str]:
+    if values.shape == shape and values.dtype == kind:
+        return []
+    return [f"{expected} {list(shape)} {np.dtype(kind)}; got {list(values.shape)} {values.dtype}"]
+
+
+def pair(batch: Any) -> Batch:
+    """Inputs and answers as arrays; a BadInput where a batch is no such pair."""
     try:
         inputs, answers = map(np.asarray, batch)
     except (TypeError, ValueError) as error:

@@ -61,7 +61,7 @@ def build(
     trainee.task = task
     weights = {path: jax.tree.map(np.array, state.value) for path, state in trainee.weights.items()}
     compiled = compilations()
-    stepper = stepper_of(trainee, xs, ys, on_phase)
+    stepper = stepper_of(trainee, config, xs, ys, on_phase)
     on_phase("first_call")
     # Before it takes the machine down.
     need, cap = stepper.largest().memory_total(), processes.memory_cap(config.limits) / 2**20

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import psutil
 
+from bench.processes import control_group
+
 # Steps follow each other without a pause, so that a process alone computes nearly all the time.
 LEAST_CPU = 0.85
 # Other programs matter when they compute for more than this, and hardly a core is left. The
@@ -107,11 +109,7 @@ def _machine_s() -> float:
 
 def _waited_s() -> float | None:
     """Total of the line ``some ... total=MICROSECONDS`` of the kernel's pressure of CPUs."""
-    places = [Path("/proc/pressure/cpu")]
-    with contextlib.suppress(OSError, IndexError):
-        own = Path("/proc/self/cgroup").read_text("utf-8").split("0::/", 1)[1].strip()
-        places.insert(0, Path("/sys/fs/cgroup") / own / "cpu.pressure")
-    for place in places:
+    for place in (control_group() / "cpu.pressure", Path("/proc/pressure/cpu")):
         with contextlib.suppress(OSError, ValueError, IndexError):
             some = place.read_text("utf-8").splitlines()[0]
             return int(some.rpartition("total=")[2]) / 1e6

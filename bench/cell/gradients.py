@@ -36,16 +36,9 @@ def float64_gradients(
     *changes: Mapping[str, Any],
     max_samples: int,
 ) -> list[dict[str, np.ndarray]]:
-    """Summed gradients of the first sequences of a batch, at a cell's initial weights.
+    """Gradients by weight, summed over the first sequences of a batch, at the initial weights.
 
-    Args:
-        build: builds the cell.
-        batch: inputs [T, B, I] and labels.
-        changes: for each gradient, the configuration entries that differ from the cell's.
-        max_samples: how many sequences of the batch are used.
-
-    Returns:
-        For each change, gradients by the name of the weight.
+    There is one for each of ``changes``: the configuration entries that differ from the cell's.
     """
     xs, ys = batch
     n = min(len(ys), max_samples)

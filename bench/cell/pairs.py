@@ -77,7 +77,8 @@ def bptt_stepper(run: Run) -> Stepper:
     Raises:
         MemoryError: when it asks for more memory than the cell may hold.
     """
-    stepper = stepper_of(run.build(replace(run.config, **EXACT)), *run.batch)
+    config = replace(run.config, **EXACT)
+    stepper = stepper_of(run.build(config), config, *run.batch)
     own, other = (side.largest().memory_total() for side in (run.stepper, stepper))
     if (own + other) * 2**20 > memory_cap(run.config.limits):
         raise MemoryError(f"BPTT asks for {other:,.0f} MiB beside the cell's {own:,.0f}")

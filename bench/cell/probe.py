@@ -76,25 +76,23 @@ def _built(job: Mapping[str, Any]) -> Finding:
         if backend.unsupported(config, job["choices"]):
             return finding()
         instantiate(config.algo, model)
+        if job["depth"] != "memory":
+            return finding()
+        at = "memory"
+        trainee = backend.trainee(model, config)
+        trainee.task = task
+        return finding(predicted_mib=predict_mib(trainee, task, config))
     except Exception as error:  # of somebody's own task or model it may be any
         if isinstance(error, MemoryError) or _needs_numbers(error):
             raise
         words = words_of(error)
-        return finding(error=words if isinstance(error, BadInput) else f"{at}: {words}")
-    if job["depth"] != "memory":
-        return finding()
-    try:
-        trainee = backend.trainee(model, config)
-        trainee.task = task
-        return finding(predicted_mib=predict_mib(trainee, task, config))
-    except Exception as error:
-        if isinstance(error, MemoryError) or _needs_numbers(error):
-            raise
+        if at != "memory":
+            return finding(error=words if isinstance(error, BadInput) else f"{at}: {words}")
         if isinstance(error, NotRepresentable):
-            return finding(error=words_of(error))
+            return finding(error=words)
         # A prediction is a courtesy: the cell itself will say what is wrong.
         traceback.print_exc()
-        return finding(note=words_of(error))
+        return finding(note=words)
 
 
 def _checked_task(job: Mapping[str, Any]) -> Any:
@@ -109,20 +107,14 @@ def _checked_task(job: Mapping[str, Any]) -> Any:
     if not job.get("tuned"):
         return task
     if task.split() is None:
-        raise Refusal(
-            "validation data to tune by",
-            f"none of {type(task).__name__}",
-            "Choose a task that can be learned, or leave tune out.",
-        )
+        do = "Choose a task that can be learned, or leave tune out."
+        raise Refusal("validation data to tune by", f"none of {type(task).__name__}", do)
     target = config.metric.get("learning", {}).get("target")
     if target is not None and not task.guess.score < target <= 1:
-        raise BadInput(
-            "metric.learning.target",
-            f"a score ({task.answers.name}) above that of guessing, {task.guess.score:.3g}, and at "
-            "most 1",
-            f"{target:g}",
-            "Try metric.learning.target=0.9.",
-        )
+        score, guess = task.answers.name, task.guess.score
+        expected = f"a score ({score}) above that of guessing, {guess:.3g}, and at most 1"
+        key, do = "metric.learning.target", "Try metric.learning.target=0.9."
+        raise BadInput(key, expected, f"{target:g}", do)
     return task
 
 

@@ -12,19 +12,19 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from bench.backends.base import ModelTrainee, StepResult
 from bench.cell.program import Phase, Program
+from bench.config import Config
 
 
 class Stepper(abc.ABC):
     """A training step that takes and returns the values of weights and optimizer.
 
     Args:
-        dtype: of inputs.
         calls: each program of the step with how often a step runs it.
         owner: the one of them that updates weights and optimizer.
     """
 
-    def __init__(self, dtype: np.dtype, calls: list[tuple[Program, int]], owner: Program) -> None:
-        self._dtype, self._owner, self.calls = dtype, owner, calls
+    def __init__(self, calls: list[tuple[Program, int]], owner: Program) -> None:
+        self._owner, self.calls = owner, calls
 
     @abc.abstractmethod
     def prepare(self, xs: np.ndarray, ys: np.ndarray) -> Any:
@@ -53,11 +53,16 @@ class Stepper(abc.ABC):
 
 
 def stepper_of(
-    trainee: ModelTrainee, xs: np.ndarray, ys: np.ndarray, on_phase: Phase = lambda phase: None
+    trainee: ModelTrainee,
+    config: Config,
+    xs: np.ndarray,
+    ys: np.ndarray,
+    on_phase: Phase = lambda phase: None,
 ) -> Stepper:
     """The stepper of a cell's batching, compiled for batches like ``xs`` [T, B, I], ``ys`` [B]."""
-    kind = SingleStepper if trainee.config.batching.mode == "single" else BatchStepper
-    return kind(trainee, xs, ys, on_phase)
+    if config.batching.mode == "single":
+        return SingleStepper(trainee, xs, ys, on_phase)
+    return BatchStepper(trainee, config.devices, xs, ys, on_phase)
 
 
 def timed(stepper: Stepper, values: Any, batch: Any) -> tuple[Any, StepResult, float]:
@@ -72,9 +77,8 @@ class BatchStepper(Stepper):
     """The whole batch in one compiled call, on one device or split over several."""
 
     def __init__(
-        self, trainee: ModelTrainee, xs: np.ndarray, ys: np.ndarray, on_phase: Phase
+        self, trainee: ModelTrainee, devices: int, xs: np.ndarray, ys: np.ndarray, on_phase: Phase
     ) -> None:
-        devices = trainee.config.devices
         # Auto: the compiler spreads the split of the batch through the program.
         mesh = jax.make_mesh(
             (devices,), ("batch",), (AxisType.Auto,), devices=jax.devices()[:devices]
@@ -86,10 +90,10 @@ class BatchStepper(Stepper):
         whole = NamedSharding(mesh, PartitionSpec()) if devices > 1 else None
         batch = jax.device_put((xs, ys), self._shares)
         program = Program(trainee.train, *batch, on_phase=on_phase, sharding=whole)
-        super().__init__(xs.dtype, [(program, 1)], program)
+        super().__init__([(program, 1)], program)
 
     def prepare(self, xs: np.ndarray, ys: np.ndarray) -> Any:
-        return jax.device_put((xs.astype(self._dtype), ys), self._shares)
+        return jax.device_put((xs, ys), self._shares)
 
     def __call__(self, values: Any, batch: Any) -> tuple[Any, StepResult]:
         return self._owner(values, *batch)
@@ -107,12 +111,12 @@ class SingleStepper(Stepper):
         apply = Program(trainee.apply, shapes[0], on_phase=on_phase)
         self._add = Program(_add, shapes, shapes, on_phase=on_phase, reads_only=True)
         calls = [(self._gradient, len(ys)), (self._add, len(ys) - 1), (apply, 1)]
-        super().__init__(xs.dtype, calls, apply)
+        super().__init__(calls, apply)
         places = {id(state): place for place, state in enumerate(apply.states)}
         self._weights = [places[id(state)] for state in self._gradient.states]
 
     def prepare(self, xs: np.ndarray, ys: np.ndarray) -> Any:
-        samples = np.ascontiguousarray(np.moveaxis(xs.astype(self._dtype), 1, 0))
+        samples = np.ascontiguousarray(np.moveaxis(xs, 1, 0))
         return [jax.device_put((samples[b], ys[b])) for b in range(len(ys))]
 
     def __call__(self, values: Any, batch: Any) -> tuple[Any, StepResult]:

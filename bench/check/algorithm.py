@@ -22,7 +22,7 @@ import core
 from bench.cell.gradients import cosine_and_error
 from bench.cell.program import compilations
 from bench.cell.trees import flat
-from bench.errors import one_line, quoted
+from bench.errors import kind_and_words, quoted
 from bench.instantiate import instantiate
 from bench.models.gru import GRU
 from core.algorithms.windowed import WindowedAlgorithm
@@ -285,7 +285,7 @@ def run(node: Mapping[str, Any], name: str) -> int:
                 verdict, words = "FAIL", str(reason)
             except Exception as error:
                 # Somebody else's algorithm may raise anything; the other checks still say theirs.
-                verdict, words = "FAIL", f"{type(error).__name__}: {one_line(error)}"
+                verdict, words = "FAIL", kind_and_words(error)
             failed += verdict == "FAIL"
             print(f"{verdict:4}  {title}: {words}", flush=True)
     print(f"{name}: {len(CHECKS) - failed} of {len(CHECKS)} checks passed")

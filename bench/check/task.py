@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.answers import CLASSES
-from bench.cell.batches import broken, drawn, held
+from bench.cell.batches import broken, drawn, held, pair
 from bench.cell.build import build
 from bench.errors import quoted
 from bench.instantiate import task_of
@@ -34,7 +34,7 @@ def run(cell: Cell) -> int:
     config, name = cell.config, cell.choices["task"]
     with quoted("task"):
         task, again = task_of(config), task_of(config)
-        batch, same = (next(drawn(t, 0)) for t in (task, again))
+        batch, same = (pair(next(drawn(t, 0))) for t in (task, again))
     unkept = broken(task, batch, (config.n_steps, config.batch_size))
     if not all(map(np.array_equal, batch, same)):
         unkept.append("the same epoch gives another batch the second time")

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from bench.cell import time_slices
 from bench.errors import BadInput
 from bench.processes import path_from
-from bench.sweep.git import git
+from bench.sweep.provenance import git
 
 PACKAGES = "bench", "core"
 
@@ -55,12 +55,8 @@ def checked_out(side: str, asked: str) -> Iterator[Tree]:
     repository = Path.cwd()
     commit = git(repository, "rev-parse", "--verify", "--quiet", f"{asked}^{{commit}}")
     if commit is None:
-        raise BadInput(
-            side,
-            "a git revision of this repository or a folder with the project in it",
-            asked,
-            "`git log --oneline --all` lists revisions.",
-        )
+        expected = "a git revision of this repository or a folder with the project in it"
+        raise BadInput(side, expected, asked, "`git log --oneline --all` lists revisions.")
     with TemporaryDirectory(prefix=f"duel-{side}-") as temporary:
         root = Path(temporary).resolve() / "tree"
         # A work tree, not an archive: the records inside then name their commit by themselves.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.errors import BadInput, one_line
+from bench.errors import BadInput, kind_and_words
 from bench.launchers.base import Job, Launcher
 from bench.sweep import record, signals, sweep
 from bench.sweep.cell import Cell
@@ -47,7 +47,7 @@ def launch(launcher: Launcher, todo: list[Cell], folder: Folder, watcher: Watche
         raise
     except Exception as error:
         # Such as a queue that answers no more: what is recorded is worth a report all the same.
-        lost = [f"{type(error).__name__}: {one_line(error)}"]
+        lost = [kind_and_words(error)]
     finally:
         # A job that is still in a queue, or between two cells, finds nothing to do and ends.
         shutil.rmtree(shares[0].parent, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import socket
 import sys
 from functools import cache, partial
@@ -15,7 +16,6 @@ import psutil
 
 from bench.config import Config
 from bench.processes import cores, output_of
-from bench.sweep.git import git
 from bench.sweep.inputs import NUMERIC, OF_MACHINE, ROOT, code_hash, data_of, digest, variables
 from bench.sweep.interpreters import packages
 
@@ -149,3 +149,14 @@ def _commit() -> dict[str, Any]:
         "commit": told("rev-parse", "HEAD"),
         "dirty": None if changed is None else bool(changed),
     }
+
+
+def git(folder: Path, *arguments: str, timeout_s: float | None = None) -> str | None:
+    """Output of a git command, or None when it failed or there is no git.
+
+    Variables such as ``GIT_DIR``, which hooks and scripts set, would name another repository. One
+    that belongs to somebody else is read as well: its code runs here anyway.
+    """
+    env = {k: v for k, v in os.environ.items() if not re.match("GIT_(?!CONFIG_)", k)}
+    command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+    return output_of(command, timeout_s, env)

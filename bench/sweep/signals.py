@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -52,9 +51,3 @@ def endable() -> Iterator[None]:
 def status_of(ended: KeyboardInterrupt) -> int:
     """The exit status of what was ended."""
     return ended.status if isinstance(ended, Ended) else 128 + signal.SIGINT
-
-
-def said(ended: KeyboardInterrupt) -> int:
-    """Says that it ended, where nothing more is to be said; returns the exit status."""
-    print("interrupted: what is recorded is kept; the same command goes on", file=sys.stderr)
-    return status_of(ended)

@@ -207,10 +207,7 @@ def question(n_steps: int, hold: int, delay: int | None, shown: int) -> tuple[in
     """
     busy, wanted = (shown + 1) * hold, 1 if delay is None else delay
     if n_steps < busy + wanted:
-        raise Refusal(
-            f"at least {busy + wanted} ({busy} steps that show something and a delay of {wanted})",
-            n_steps,
-            what="n_steps",
-        )
+        why = f"{busy} steps that show something and a delay of {wanted}"
+        raise Refusal(f"at least {busy + wanted} ({why})", n_steps, what="n_steps")
     first = shown * hold + (n_steps - busy if delay is None else delay)
     return first, (np.arange(n_steps) >= first).astype(np.float32)

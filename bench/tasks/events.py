@@ -32,12 +32,9 @@ class EventTask(StoredTask):
         folder = Path(self.path or "").expanduser()
         missing = [name for name in names if not (folder / name).exists()]
         if missing or not self.path:
-            raise Refusal(
-                f"a folder with {expected}",
-                f"no {missing[0]} in {self.path}" if self.path else "nothing",
-                f"Set task.path=DIR; the files come from {source}.",
-                what="path",
-            )
+            came = f"no {missing[0]} in {self.path}" if self.path else "nothing"
+            do = f"Set task.path=DIR; the files come from {source}."
+            raise Refusal(f"a folder with {expected}", came, do, what="path")
         return folder
 
     def chosen(self, n: int, split: str) -> np.ndarray:

@@ -39,26 +39,20 @@ class NMNIST(EventTask):
         folder = self._folder / split.title()
         files = [f for digit in range(10) for f in sorted((folder / str(digit)).glob("*.bin"))]
         if not files:
-            raise Refusal(
-                f".bin files below {folder}", "none", f"They come from {SOURCE}.", what="path"
-            )
+            do = f"They come from {SOURCE}."
+            raise Refusal(f".bin files below {folder}", "none", do, what="path")
         used = [files[i] for i in self.chosen(len(files), split)]
         return examples_of([self._read(f) for f in used], [int(f.parent.name) for f in used])
 
     def _read(self, file: Path) -> np.ndarray:
         raw = np.fromfile(file, np.uint8)
         if len(raw) % 5:
-            raise Refusal(
-                "events of 5 bytes", f"{len(raw)} bytes", "Unpack it again.", what=file.name
-            )
+            came, do = f"{len(raw)} bytes", "Unpack it again."
+            raise Refusal("events of 5 bytes", came, do, what=file.name)
         x, y, high, middle, low = raw.reshape(-1, 5).T.astype(np.int64)
         if len(raw) and max(x.max(), y.max()) >= SIDE:
-            raise Refusal(
-                f"pixels below {SIDE}",
-                max(x.max(), y.max()),
-                "It is no recording of N-MNIST.",
-                what=file.name,
-            )
+            came, do = max(x.max(), y.max()), "It is no recording of N-MNIST."
+            raise Refusal(f"pixels below {SIDE}", came, do, what=file.name)
         side = SIDE // self.pool
         pixel = (high >> 7) * side**2 + (y // self.pool) * side + x // self.pool
         microseconds = (high & 0x7F) << 16 | middle << 8 | low

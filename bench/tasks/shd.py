@@ -32,12 +32,8 @@ class SHD(EventTask):
         if self.units_per_input < 1 or UNITS % self.units_per_input:
             raise Refusal(f"a divisor of {UNITS}", self.units_per_input, what="units_per_input")
         if importlib.util.find_spec("h5py") is None:
-            raise Refusal(
-                "the package h5py to read it",
-                "none",
-                "Run pip install 'etrace-bench[data]'.",
-                what="path",
-            )
+            do = "Run pip install 'etrace-bench[data]'."
+            raise Refusal("the package h5py to read it", "none", do, what="path")
         self.n_in = UNITS // self.units_per_input
         names = ["shd_train.h5", "shd_test.h5"]
         self._folder = self.found(names, " and ".join(names), SOURCE)
@@ -49,12 +45,8 @@ class SHD(EventTask):
         with h5py.File(self._folder / name, "r") as file:
             absent = [n for n in ("spikes/times", "spikes/units", "labels") if n not in file]
             if absent:
-                raise Refusal(
-                    f"{absent[0]} in it",
-                    ", ".join(file),
-                    f"The files come from {SOURCE}.",
-                    what=name,
-                )
+                do = f"The files come from {SOURCE}."
+                raise Refusal(f"{absent[0]} in it", ", ".join(file), do, what=name)
             labels, times, units = file["labels"][:], file["spikes/times"], file["spikes/units"]
             index = self.chosen(len(labels), split)
             # Half precision on disk: a step's edge would move by the rounding.

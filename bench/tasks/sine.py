@@ -31,11 +31,8 @@ class Sine(DrawnTask):
         if self.n_steps < 2:
             raise Refusal("at least 2, as every wave begins at 0", self.n_steps, what="n_steps")
         if not self.slowest > self.fastest >= 2:
-            raise Refusal(
-                "slowest > fastest >= 2 steps",
-                f"{self.slowest:g} and {self.fastest:g}",
-                what="slowest, fastest",
-            )
+            came = f"{self.slowest:g} and {self.fastest:g}"
+            raise Refusal("slowest > fastest >= 2 steps", came, what="slowest, fastest")
 
     def draw(self, rng: np.random.Generator, n: int) -> Batch:
         level = rng.uniform(-1, 1, n)
