@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, TextIO
+from typing import IO, Any
 
 from bench import processes
 from bench.errors import BadInput
@@ -30,19 +30,12 @@ KEPT_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class End:
-    """How a process ended.
+    """How a process ended."""
 
-    Attributes:
-        code: its exit status, minus the number of a signal; None when it does not end.
-        late: whether it was ended at its deadline.
-        held: bytes that it held as it was ended for that; 0 otherwise.
-        output: what it printed, the beginning left out where that is very long.
-    """
-
-    code: int | None
-    late: bool
-    held: int
-    output: bytes
+    code: int | None  # exit status, minus the number of a signal; None when it does not end
+    late: bool  # whether it was ended at its deadline
+    held: int  # bytes that it held as it was ended for that; 0 otherwise
+    output: bytes  # what it printed, the beginning left out where that is very long
 
     def last_line(self) -> str:
         """The last line that it printed."""
@@ -207,25 +200,20 @@ class _Said:
 
 
 def answer(answers: Callable[[Any], Iterable[Any]], about: str | None) -> None:
-    """The other side of ``asked``, called by the module that it runs.
+    """The other side of ``asked``: sends what ``answers`` makes of the question, one by one.
 
-    Args:
-        answers: from the question to what is answered, each as soon as it is there.
-        about: the module's docstring, for whoever runs it by hand.
+    ``about`` is as of ``question_here``.
     """
-    question, file = question_here(about)
-    with file:
-        for found in answers(question):
-            file.write(json.dumps(found) + "\n")
-            file.flush()
+    question, send = question_here(about)
+    for found in answers(question):
+        send(found)
 
 
-def question_here(about: str | None) -> tuple[Any, TextIO]:
-    """The question to this process, which ends with its parent, and the file for its answers.
+def question_here(about: str | None) -> tuple[Any, Callable[[Any], None]]:
+    """The question to this process, which ends with its parent, and what sends an answer.
 
-    Args:
-        about: as of ``answer``. A command line that is not ``run``'s comes from a person, who is
-            told what the module is, and ends this process.
+    A command line that is not ``run``'s comes from a person, who is told what the module is
+    ``about``, its docstring, and nothing else happens.
     """
     try:
         descriptor, parent = map(int, sys.argv[1:])
@@ -236,4 +224,10 @@ def question_here(about: str | None) -> tuple[Any, TextIO]:
         )
         sys.exit(0 if {"-h", "--help"} & set(sys.argv) else 2)
     processes.die_with_parent(parent)
-    return json.load(sys.stdin), os.fdopen(descriptor, "w", encoding="utf-8")
+    file = os.fdopen(descriptor, "w", encoding="utf-8")
+
+    def send(found: Any) -> None:
+        file.write(json.dumps(found) + "\n")
+        file.flush()
+
+    return json.load(sys.stdin), send

@@ -32,8 +32,7 @@ def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
 def task_of(config: Config) -> Any:
     """The task of a cell, whose loss leaves out the first steps where the cell says so.
 
-    Raises:
-        BadInput: where it does not say how many inputs and outputs there are.
+    A BadInput where it does not say how many inputs and outputs there are.
     """
     import numpy as np
 

@@ -26,14 +26,10 @@ SLOPE = 0.3  # of the surrogate derivative, a triangle over |v - V_TH| < 1 mV
 
 
 class Network(NamedTuple):
-    """A recurrent network whose states start at zero.
+    """A recurrent network whose states start at zero."""
 
-    Attributes:
-        widths: of its states.
-        step: parameters, states and x to the next states and the logits.
-    """
-
-    widths: list[int]
+    widths: list[int]  # of its states
+    # Parameters, states and x to the next states and the logits.
     step: Callable[[Params, States, jax.Array], tuple[States, jax.Array]]
 
 

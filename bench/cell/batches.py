@@ -31,13 +31,9 @@ def drawn(task: Task, epoch: int) -> Iterator[Batch]:
 
 
 def held(task: Task, batch: Batch, config: Config, n: int | None = None) -> Batch:
-    """A batch as arrays, inputs [T, N, I] and answers, in the precision of the cell.
+    """A batch in the precision of the cell; a BadInput where it does not keep a promise.
 
-    Args:
-        n: sequences, N, that it is to have; None for as many as there are, which is at least one.
-
-    Raises:
-        BadInput: where it does not keep a promise.
+    It is to have ``n`` sequences; None for as many as there are, which is at least one.
     """
     inputs, answers = pair(batch)
     size = n or (inputs.shape[1] if inputs.ndim == 3 else 0) or 1

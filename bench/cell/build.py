@@ -133,11 +133,7 @@ def set_up(config: Config) -> None:
 
 
 def model_of(config: Config, task: Task) -> Any:
-    """The cell's model with the weights of its seed.
-
-    Raises:
-        BadInput: where a weight is of whole numbers, which no optimizer can change.
-    """
+    """The cell's model with its seed's weights; a BadInput where no optimizer can change one."""
     brainstate.random.seed(config.seed)
     model = instantiate(
         config.model,

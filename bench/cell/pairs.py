@@ -61,28 +61,19 @@ def against_bptt(run: Run, **rule: float) -> dict[str, Any]:
     # Of BPTT itself, batched by hand.
     if all(getattr(run.config, key) == value for key, value in EXACT.items()):
         return {"metrics": dict.fromkeys(COLUMNS, 1.0)}
+    config = replace(run.config, **EXACT)
     try:
-        ratio, rounds = time_ratio(run, bptt_stepper(run), **rule)
+        other = stepper_of(run.build(config), config, *run.batch)
+        mib = [side.largest().memory_total() for side in (run.stepper, other)]
+        if sum(mib) * 2**20 > memory_cap(run.config.limits):
+            raise MemoryError(f"BPTT asks for {mib[1]:,.0f} MiB beside the cell's {mib[0]:,.0f}")
+        ratio, rounds = time_ratio(run, other, **rule)
     except Exception as error:
         # A cell is worth its own time where BPTT cannot be built, or does not fit.
         return {"note": f"not timed against BPTT: {words_of(error)}"}
     finally:
         run.stepper.store(run.initial)
     return {"metrics": {**dict(zip(COLUMNS, ratio, strict=True)), "paired_rounds": rounds}}
-
-
-def bptt_stepper(run: Run) -> Stepper:
-    """BPTT's training step for the cell's model and batch, compiled.
-
-    Raises:
-        MemoryError: when it asks for more memory than the cell may hold.
-    """
-    config = replace(run.config, **EXACT)
-    stepper = stepper_of(run.build(config), config, *run.batch)
-    own, other = (side.largest().memory_total() for side in (run.stepper, stepper))
-    if (own + other) * 2**20 > memory_cap(run.config.limits):
-        raise MemoryError(f"BPTT asks for {other:,.0f} MiB beside the cell's {own:,.0f}")
-    return stepper
 
 
 def time_ratio(

@@ -96,11 +96,7 @@ def _built(job: Mapping[str, Any]) -> Finding:
 
 
 def _checked_task(job: Mapping[str, Any]) -> Any:
-    """The task of a cell; where that is tuned, one that can be.
-
-    Raises:
-        ValueError: in the words of the task; Refusal and BadInput about its data and the target.
-    """
+    """The task of a cell; where that is tuned, one that can be."""
     config = job["config"]
     check("task", config.task)
     task = task_of(config)
@@ -129,7 +125,7 @@ def predict_mib(trainee: Any, task: Any, config: Config) -> float:
     import brainstate
     import jax
 
-    from bench.cell.memory_estimate import peak_bytes
+    from bench.cell.operations import peak_bytes
 
     # Shapes are enough: a batch may be larger than the memory of this machine.
     xs: tuple[int, ...] = (config.n_steps, config.batch_size, task.n_in)

@@ -6,12 +6,11 @@ reports go as JSON lines to the file descriptor FD, and the process dies with PA
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
-from typing import Any, TextIO
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bench import child, processes
 from bench.cell import late_imports
@@ -24,8 +23,8 @@ from core.errors import NotRepresentable
 class Reporter:
     """Writes phases, parts and the end of a cell to the parent."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self, send: Callable[[Any], None]) -> None:
+        self._send = send
         self.current = "start"
 
     def phase(self, name: str) -> None:
@@ -41,15 +40,11 @@ class Reporter:
         """The cell is done."""
         self._send({"status": status, "reason": reason})
 
-    def _send(self, message: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(message) + "\n")
-        self._file.flush()
-
 
 def main() -> None:
     """Runs the job on standard input; every outcome is reported, none is raised."""
-    job, file = child.question_here(__doc__)
-    reporter = Reporter(file)
+    job, send = child.question_here(__doc__)
+    reporter = Reporter(send)
     config = Config.of(job["config"])
     processes.cap_memory(processes.memory_cap(config.limits))
     late_imports.load_later()
@@ -71,11 +66,7 @@ def main() -> None:
 def measure(
     config: Config, choices: Mapping[str, str], reporter: Reporter
 ) -> tuple[list[str], list[str]]:
-    """Builds and measures a cell.
-
-    Returns:
-        Why its numbers cannot be used, and what has to be known about them.
-    """
+    """Measures a cell: why its numbers cannot be used, and what has to be known about them."""
     # Imported here so that a failing import is a row like any other failure.
     from bench.cell.build import build
     from bench.instantiate import instantiate

@@ -13,6 +13,7 @@ from functools import cache, cached_property, partial
 from typing import Any
 
 import brainstate
+import braintools
 import brainunit as u
 import jax
 import jax.numpy as jnp
@@ -142,12 +143,8 @@ def _program(algo: Any, batching: str = "manual") -> Callable[..., Any]:
 
 def loss_of(weights: Any) -> Callable[[Any, Any], Any]:
     """Cross entropy of logits [B, O] or [O], summed over samples with these weights."""
-
-    def loss(out: jax.Array, target: jax.Array) -> jax.Array:
-        picked = jnp.take_along_axis(jax.nn.log_softmax(out), target[..., None], axis=-1)
-        return -(picked[..., 0] * weights).sum()
-
-    return loss
+    entropy = braintools.metric.softmax_cross_entropy_with_integer_labels
+    return lambda out, target: (entropy(out, target) * weights).sum()
 
 
 def shapes(subject: Subject) -> str:

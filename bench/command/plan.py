@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 
 from rich.table import Table
 from rich.text import Text
@@ -29,28 +30,25 @@ def show(
     for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
         table.add_column(name, no_wrap=name != "state")
     past = folder.times()
-    times = list(past.values())
-    total, left, notes = 0.0, 0, []
+    usual = fmean(past.values()) if past else 0.0
+    total, left, notes = 0.0, 0, list[str]()
     for place, cell in enumerate(cells):
-        reason = why_skipped(cell, elsewhere) or findings[place]["error"]
+        found, row = findings[place], cell.row()
+        reason = why_skipped(cell, elsewhere) or found["error"]
         done = counts(cell, folder.of(cell))
-        row = cell.row()
-        guess = past.get(kind_of(row), sum(times) / len(times) if times else None)
         runs = not reason and not done
-        if runs:
-            total += guess or 0.0
-            left += 1
+        guess = past.get(kind_of(row), usual) if runs else 0.0
+        total, left = total + guess, left + runs
         state = f"skipped: {reason}" if reason else "recorded" if done else "runs"
-        predicted, note = findings[place]["predicted_mib"], findings[place]["note"]
-        if reason:  # which says it all
-            predicted, note = None, ""
+        # A reason says it all.
+        predicted, note = (None, "") if reason else (found["predicted_mib"], found["note"])
         notes += [note] if note and note not in notes else []
         table.add_row(
             Text(cell.title()),
             str(row["seed"]),
             Text(state),
             f"{predicted:.1f}" if predicted is not None else "?" if note else "",
-            f"{guess:.0f}" if runs and guess else "",
+            f"{guess:.0f}" if guess else "",
         )
     out = console()
     out.print(table)

@@ -39,16 +39,15 @@ def trial(cells: list[Cell], depth: Depth, tuned: bool = False) -> dict[int, Fin
     matter = ["task", "n_steps", *(["metric"] if tuned else [])]
     if depth != "task":
         matter += [*GROUPS, *AXES, "update_every", "dtype"]
-    alike: defaultdict[str | None, defaultdict[str, list[int]]]
-    alike = defaultdict(lambda: defaultdict(list))
+    alike = defaultdict[tuple[str | None, str], list[int]](list)
     for place, cell in enumerate(cells):
         if depth != "task" or tuned or "steps_multiple_of" not in cell.config.task:
             plain = cell.config.plain()
             own = json.dumps([plain[key] for key in matter], sort_keys=True)
-            alike[cell.config.python][own].append(place)
+            alike[cell.config.python, own].append(place)
     findings: dict[int, Finding] = {}
-    for distinct in alike.values():
-        groups = list(distinct.values())
+    for python in dict.fromkeys(python for python, _ in alike):
+        groups = [places for key, places in alike.items() if key[0] == python]
         found = _asked([cells[places[0]] for places in groups], depth, tuned)
         for places, finding in zip(groups, found, strict=True):
             findings |= dict.fromkeys(places, finding)

@@ -19,19 +19,12 @@ PACKAGES = "bench", "core"
 
 @dataclass(frozen=True)
 class Tree:
-    """One side of a duel.
+    """One side of a duel."""
 
-    Attributes:
-        asked: what was typed, a revision or a folder.
-        commit: full commit hash; for a folder the one it stands on, None outside git.
-        dirty: whether a folder differs from that commit.
-        root: where the tree lies.
-    """
-
-    asked: str
-    commit: str | None
-    dirty: bool
-    root: Path
+    asked: str  # what was typed, a revision or a folder
+    commit: str | None  # its full hash; for a folder the one it stands on, None outside git
+    dirty: bool  # whether a folder differs from that commit
+    root: Path  # where the tree lies
 
     def environment(self) -> dict[str, str]:
         """The caller's environment with this tree's own code first on the path."""

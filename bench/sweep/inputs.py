@@ -141,10 +141,7 @@ def _installed(path: Path) -> bool:
 def data_of(config: Config) -> dict[str, str]:
     """``{"data": hash}`` of names, sizes and bytes behind a task's and a model's paths, if any.
 
-    Reading takes about a second a gigabyte, once a command.
-
-    Raises:
-        BadInput: when a file cannot be read.
+    Reading takes about a second a gigabyte, once a command; a BadInput where it fails.
     """
     named = {
         key: _files_hash(Path(value))

@@ -35,8 +35,7 @@ def checked(value: object) -> str | None:
 def packages(python: str | None, names: tuple[str, ...]) -> dict[str, Any]:
     """What an interpreter has, as of ``installed``; None is this one.
 
-    Raises:
-        BadInput: when it is no Python interpreter, or has not what cells need.
+    A BadInput where it is none, or lacks what cells need.
     """
     if python is None:
         return installed.installed(names)

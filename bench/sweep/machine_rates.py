@@ -44,7 +44,7 @@ def rates_here(folder: Folder, cell: Cell) -> dict[str, Any]:
                 path.parent.mkdir(exist_ok=True)
                 record.write_json(path, found)
     _known[path] = found
-    return _known[path]
+    return found
 
 
 def _are_rates(found: Any) -> bool:

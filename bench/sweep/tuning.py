@@ -22,18 +22,12 @@ DIGITS = 3  # of a value that is tried: more would be noise in titles and names
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a contest tries.
+    """What a contest tries."""
 
-    Attributes:
-        trials: points that every way tries.
-        seeds: fresh seeds at the best of them.
-        jobs: learning cells that run at the same time; None: as many as there are cores.
-        ranges: lowest and highest value by the name of what is tuned; ``lr`` is always there.
-    """
-
-    trials: int
-    seeds: int
-    jobs: int | None
+    trials: int  # points that every way tries
+    seeds: int  # fresh ones at the best of them
+    jobs: int | None  # learning cells that run at the same time; None: as many as there are cores
+    # Lowest and highest value by the name of what is tuned; ``lr`` is always there.
     ranges: Mapping[str, tuple[float, float]]
 
     def points(self) -> list[dict[str, float]]:

@@ -73,8 +73,7 @@ def abort_with_words() -> None:
 
 
 def report_garbage() -> None:
-    REPORTER._file.write("[1, 2]\n{half\n")
-    REPORTER._file.flush()
+    os.write(int(sys.argv[1]), b"[1, 2]\n{half\n")
 
 
 def end_by_a_signal_without_a_name() -> None:
@@ -103,9 +102,9 @@ BY_SEED = (
 
 
 def main() -> None:
-    job, file = child.question_here(__doc__)
+    job, send = child.question_here(__doc__)
     global REPORTER
-    REPORTER = reporter = Reporter(file)
+    REPORTER = reporter = Reporter(send)
     config = Config.of(job["config"])
     processes.cap_memory(processes.memory_cap(config.limits))
     reporter.phase("compile")

@@ -54,23 +54,17 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {**found, "printed": (out / found["log"]).read_text()}
 
 
-class Here(worker.Reporter):
-    """Keeps the parts of a record, as they read at the other end."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, Any] = {}
-
-    def _send(self, message: Mapping[str, Any]) -> None:
-        merge(self.found, json.loads(json.dumps(message)).get("parts", {}))
-
-
 def measured(truth: str) -> tuple[dict[str, Any], list[str]]:
     """What a cell reports, and why its numbers cannot be used; in this process."""
     overrides = [*TINY, f"backend.truth={truth}", "metric=[timing,learning,health]"]
     (cell,) = cli.cells_of(str(PLUGINS / "conf"), overrides, multirun=False)
-    reporter = Here()
-    invalid, _ = worker.measure(cell.config, cell.choices, reporter)
-    return reporter.found, invalid
+    found: dict[str, Any] = {}
+
+    def send(message: Mapping[str, Any]) -> None:
+        merge(found, json.loads(json.dumps(message)).get("parts", {}))
+
+    invalid, _ = worker.measure(cell.config, cell.choices, worker.Reporter(send))
+    return found, invalid
 
 
 def test_bytes_held(record: dict[str, Any]) -> None:

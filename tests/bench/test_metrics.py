@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from bench.cell import worker
 from bench.cell.build import Rebuild, build, model_of, set_up
 from bench.cell.gradients import EXACT, cosine_and_error, float64_gradients
-from bench.cell.memory_estimate import peak_bytes
+from bench.cell.operations import peak_bytes
 from bench.command import cli
 from bench.errors import BadInput
 from bench.instantiate import task_of
@@ -64,7 +63,7 @@ def test_a_metric_that_returns_nothing_is_named(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         BadInput, match=r"metric\.odd: expected parts of a record by name; got None"
     ):
-        worker.measure(config, {}, worker.Reporter(io.StringIO()))
+        worker.measure(config, {}, worker.Reporter(lambda message: None))
 
 
 def test_time_to_target_is_the_first_epoch_at_or_below() -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from sklearn.metrics import r2_score
 
+from bench.cell.batches import broken
 from bench.command import cli
 from bench.instantiate import instantiate, task_of
 from bench.tasks.base import DrawnTask, Task
@@ -86,8 +87,7 @@ def test_every_task_keeps_its_promises(shd: Path, nmnist: Path) -> None:
         batches, same = (list(islice(t.batches(3), 3)) for t in (task, again))
         assert batches, name
         for (xs, ys), (xs2, ys2) in zip(batches, same, strict=True):
-            assert (xs.shape, xs.dtype) == ((n_steps, 5, task.n_in), np.float32), name
-            assert task.answers.broken(task, ys, n_steps, 5) == [], name
+            assert broken(task, (xs, ys), (n_steps, 5)) == [], name
             assert np.array_equal(xs, xs2), name
             assert np.array_equal(ys, ys2), name
         assert not np.array_equal(batches[0][0], next(iter(other.batches(3)))[0]), name
@@ -188,7 +188,9 @@ def test_a_wrong_answer_is_named() -> None:
         (classes, np.array([0, 2], np.int32), "labels: expected 0 to 1; got 0 to 2"),
         (classes, np.array([0.0, 1.0]), r"answers: expected \[2\] int32; got \[2\] float64"),
     ):
-        (said,) = task.answers.broken(task, bad, 4, 2)
+        n_steps = task.n_steps
+        xs = np.zeros((n_steps, 2, task.n_in), np.float32)
+        (said,) = broken(task, (xs, bad), (n_steps, 2))
         assert re.search(words, said), said
 
 
