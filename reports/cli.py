@@ -150,6 +150,9 @@ def table(chosen: Namespace) -> int:
     made = pivot(found, chosen.rows, cols, chosen.values, chosen.intervals)
     if made.pooled:
         print(f"reports: medians over different {', '.join(made.pooled)}", file=sys.stderr)
+    if made.unequal:
+        print(f"reports: no best, for what is compared differs in {', '.join(made.unequal)}; add "
+              f"--rows {','.join([*chosen.rows, *made.unequal])}", file=sys.stderr)  # fmt: skip
     print(FORMATS[chosen.format](made), end="")
     return 0
 

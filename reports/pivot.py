@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from reports.errors import InputError
+from reports.judge.rows import of_no_way
 from reports.records.columns import BOUNDS, NAMES, SEEDED, WAYS, describe, heading
 from reports.records.settings import labels, varying_within, whole
 from reports.stats import Interval, interval
-from reports.tables import Cell, Table, shown
+from reports.tables import Cell, Table, listed, shown
 from reports.text import short
 
 NOTHING = "–"
@@ -32,6 +33,8 @@ class Pivot(NamedTuple):
     cells: pd.DataFrame
     best: pd.DataFrame  # which of them are the best of their rivals
     pooled: list[str]  # settings that differ inside of a cell, which is a median over them
+    # Further ones that rivals have not in common, and that belong to no way: then none is best.
+    unequal: list[str]
     intervals: bool  # whether they are shown
 
 
@@ -74,10 +77,16 @@ def pivot(
     groups = table.assign(**numbers).groupby(keys, observed=True)
     cells = pd.concat({m: groups.apply(_cell, m, intervals) for m in values}, axis=1)
     apart = WAYS if {*WAYS}.intersection(asked) else cols
-    best = _best(cells, [*rows, *cols], apart)
+    held = [name for name in (*rows, *cols) if name not in apart] or ["status"]
+    unequal = [
+        c
+        for c in varying_within(table[ok], held)
+        if c not in (*asked, *pooled) and of_no_way(c) and not c.endswith("._target_")
+    ]
+    best = _best(cells, [*rows, *cols], apart) & (not unequal)
     if cols:
         cells, best = (long.unstack(list(cols)) for long in (cells, best))
-    return Pivot(cells.astype(object).fillna(NOTHING), best.eq(True), pooled, intervals)
+    return Pivot(cells.astype(object).fillna(NOTHING), best.eq(True), pooled, unequal, intervals)
 
 
 def _best(cells: pd.DataFrame, keys: Sequence[str], apart: Sequence[str]) -> pd.DataFrame:
@@ -138,7 +147,7 @@ def to_latex(made: Pivot) -> str:
     texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
     names = [describe(name).title for name in texts.index.names]
     ends = " with 95 % intervals (from three processes; of two both)" if made.intervals else ""
-    caption = f"Median {', '.join(m.title for m in metrics)}{ends} by {', '.join(names)}."
+    caption = f"Median {listed([m.title for m in metrics])}{ends} by {listed(names)}."
     style = texts.rename_axis(index=names, columns=[None] * texts.columns.nlevels).style
     marks = np.where(made.best, "textbf:--rwrap;", "")
     style.format(escape="latex").apply(lambda _: marks, axis=None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from reports.stats import OWN, STUDENT, Interval
+from reports.stats import ALPHA, OWN, STUDENT, Interval
 from reports.text import escape_markdown, plural, short
 
 
@@ -43,7 +43,7 @@ def change(ratio: Interval) -> str:
 
 def probability(p: float) -> str:
     """ "p = 0.012", "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    return "p < 0.001" if p < 0.001 else f"p = {short(p, 2, ALPHA)}"
 
 
 def listed(names: Sequence[str], word: str = "and", most: int = 4) -> str:

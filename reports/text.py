@@ -15,8 +15,15 @@ from markupsafe import Markup
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "\\|", "](": "]\\(", "\n": " "}
 
 
-def short(value: Any, digits: int = 3) -> str:
-    """Three significant figures, an en dash for nothing, no exponent where digits will do."""
+def short(value: Any, digits: int = 3, bar: float | None = None) -> str:
+    """Three significant figures, an en dash for nothing, no exponent where digits will do.
+
+    Args:
+        bar: what a verdict beside it holds it against: it has the digits to stay on its side.
+    """
+    if bar is not None and value == value:
+        while digits < 17 and (float(short(value, digits)) < bar) != (value < bar):
+            digits += 1
     if value is None or value is pd.NA or value != value:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):

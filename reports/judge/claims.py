@@ -20,7 +20,7 @@ import pandas as pd
 from reports.judge.cost import UNKNOWN_RATIO_BAR, sure
 from reports.judge.facts import Facts, Setting, Way
 from reports.judge.learning import SAME
-from reports.judge.rows import number
+from reports.judge.rows import number, words
 from reports.judge.scaling import LEAST_SIZES, TIME, TRACED, series
 from reports.stats import STUDENT, Interval, interval
 from reports.tables import between
@@ -261,11 +261,13 @@ def answers(facts: Facts) -> tuple[list[Answered], list[Claim]]:
     apart = [c for c in ("model", "task", "device", "machine") if c in facts.held]
     for setting in facts.settings:
         places.setdefault(tuple(str(setting.row[c]) for c in apart), []).append(setting)
+    also = [c for c in ("device", "machine") if c in facts.varied]
     found = []
     for _, settings in sorted(places.items()):
         ways = _table(settings)
         told = [(claim, claim.test(facts, settings, ways)) for claim in CLAIMS if len(ways)]
-        found += [Answered(claim, settings[0].place, finding) for claim, finding in told if finding]
+        where = ", ".join(filter(None, [settings[0].place, words(settings[0].row, also, ", ")]))
+        found += [Answered(claim, where, finding) for claim, finding in told if finding]
     found.sort(key=lambda a: a.finding.verdict == "not decided")
     tested = {a.claim.id for a in found}
     return found, [c for c in CLAIMS if c.id not in tested]

@@ -5,6 +5,7 @@ that were disturbed, files that could not be read.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,14 +49,14 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
     found = [Problem(f"{plural(int(some.sum()), 'cell')} {title}",
                      _grouped(table[some], column, facts), title != STATUS["skipped"])
              for title, some, column in kinds if some.any()]  # fmt: skip
-    jax = table[ok].get("env.versions", table.loc[ok, "nothing"]).str.extract(r"\bjax ([^,]+)")[0]
+    versions = _differing(table[ok].get("env.versions", table.loc[ok, "nothing"]))
     odd: Rows = [(f"{w.name}{f' at {s.name}' if s.name else ''}",
                   f"{w.time.odd} of {w.time.odd + w.time.n} processes", ())
                  for s in facts.settings for w in s.ways if w.time and w.time.odd]  # fmt: skip
     rest: list[tuple[str, Rows]] = [
-        ("Not all cells ran on the same version of jax",
-         [(f"jax {v}", plural(len(keys), "cell"), tuple(keys))
-          for v, keys in table[ok]["key"].groupby(jax)] if jax.nunique() > 1 else []),
+        ("Not all cells ran on the same versions of the libraries",
+         [(told, plural(len(keys), "cell"), tuple(keys))
+          for told, keys in table[ok]["key"].groupby(versions) if told]),
         ("Processes that took over twice or under half the median of their cell; they are left out "
          "of times and intervals", odd),
         (f"{plural(len(sweeps.missing), 'cell')} planned but not run yet; the same command resumes",
@@ -65,6 +66,13 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
          [(os.fsencode(file).decode(errors="replace"), why, ()) for file, why in sweeps.corrupt]),
     ]  # fmt: skip
     return found + [Problem(title, rows) for title, rows in rest if rows]
+
+
+def _differing(versions: pd.Series) -> pd.Series:
+    """Of each cell's libraries, as "jax 0.10.2, numpy 2.4.6", those of which others had another."""
+    told = versions.astype(object).str.split(", ")
+    kinds = Counter(part.split(" ")[0] for part in set(told.explode()))
+    return told.map(lambda parts: ", ".join(p for p in parts if kinds[p.split(" ")[0]] > 1))
 
 
 def _grouped(rows: pd.DataFrame, column: str, facts: Facts) -> Rows:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from reports.judge.learning import DIVERGES
 from reports.records import Record, frame
-from reports.records.columns import HELD, REPLICATION, SETTINGS, SIZES, SYMBOLS
+from reports.records.columns import HELD, REPLICATION, SETTINGS, SIZES, SYMBOLS, WAYS
 from reports.records.settings import variants, varying_within
 from reports.records.table import one_thread, recorded_contention
 
@@ -98,9 +98,14 @@ def _with_unknown_settings(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]
 def held_columns(table: pd.DataFrame) -> list[str]:
     """The columns that make a setting: those of every table, and the options that vary here."""
     own = [c for c in varying_within(table, HELD) if c not in SETTINGS]
-    options = [c for c in own if c != TUNED and not _of_a_way(c)]
+    options = [c for c in own if of_no_way(c)]
     several = ["machine"] if table["machine"].nunique() > 1 else []
     return [*HELD, *several, *options]
+
+
+def of_no_way(column: str) -> bool:
+    """Whether a setting says what is computed: it is no way of computing, nor tuned for one."""
+    return column not in (*WAYS, TUNED) and not _of_a_way(column)
 
 
 def _of_a_way(column: str) -> bool:

@@ -13,6 +13,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from reports.judge import Facts, cost
+from reports.judge.answer import FAITHFUL
 from reports.judge.claims import answers
 from reports.judge.contest import Match
 from reports.judge.problems import problems
@@ -134,7 +135,7 @@ def _environment(of: str) -> Environment:
     made.filters |= {"figure": shown, "change": change, "p": probability, "between": between,
                      "listed": listed}  # fmt: skip
     glossary = [line.split(": ", 1) for line in _asset("glossary.txt").splitlines()]
-    made.globals |= {"plural": plural, "cost": cost, "glossary": glossary}
+    made.globals |= {"plural": plural, "cost": cost, "glossary": glossary, "FAITHFUL": FAITHFUL}
     return made
 
 

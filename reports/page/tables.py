@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reports.judge import Facts, Setting, Way
+from reports.judge.answer import FAITHFUL
 from reports.judge.contest import Entry, Match
 from reports.judge.cost import AGAINST
 from reports.judge.problems import STATUS
@@ -64,7 +65,7 @@ def ways(setting: Setting, nth: int) -> Table:
         "way": Cell(w.name, mark="start" if w is start else ""),
         **_costs(w, setting, heading(setting.metric or "test_accuracy")),
         "learning rate": shown(w.learned.lr if tuned and w.learned else None),
-        "gradient cosine": shown(w.cosine),
+        "gradient cosine": Cell(short(w.cosine, bar=FAITHFUL), value=Interval(w.cosine)),
         "": _standing(setting, w),
     } for w in sorted(setting.ways, key=place)])  # fmt: skip
 
@@ -83,7 +84,9 @@ def _standing(setting: Setting, way: Way) -> Cell:
     if why == "significantly worse" and found:
         said += f" ({probability(found.p)})"
     recommended, order = way is answer.start or way in answer.equal, answer.order.get(way.name)
-    if way is answer.start:
+    if answer.kind == "one way":
+        said = "; ".join(filter(None, ["the only way measured", said]))
+    elif way is answer.start:
         said = "recommended" + (f" for want of a sound one; {said}" if said else "")
     elif recommended:
         said = said or "recommended as well"
@@ -113,7 +116,7 @@ def elsewhere(facts: Facts) -> Table:
     def row(setting: Setting) -> dict[str, str]:
         answer = setting.answer
         alone = " (the only one)" * (answer.kind in ("one way", "only one ran"))
-        tied = listed([w.name for w in answer.tied], most=3) or "–"
+        tied = listed([w.name for w in answer.tied], most=2) or "–"
         costs = _costs(answer.start, setting, learned)
         costs["memory (MiB)"] = costs.pop(heading(setting.memory))
         return {

@@ -20,8 +20,8 @@ _WORDS = ("key", "experiment", "backend", "algo", "batching", "model", "task", "
 _COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
 
 
-def load(*folders: str | Path) -> pd.DataFrame:
-    """One row per record of the given sweeps, for notebooks.
+def load(*folders: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+    """One row per record of the given sweeps, for notebooks: of folders, or of lists of them.
 
     Columns: the contract's (null where a record lacks them), every further metric, ``<metric>_lo``
     and ``<metric>_hi`` where intervals were recorded, each leaf of the composed configuration as
@@ -31,7 +31,8 @@ def load(*folders: str | Path) -> pd.DataFrame:
     Raises:
         InputError: a folder is not a sweep, has no usable record, or mixes schema versions.
     """
-    return frame(read_sweeps(folders).records)
+    every = [[some] if isinstance(some, str | Path) else some for some in folders]
+    return frame(read_sweeps(folder for some in every for folder in some).records)
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:

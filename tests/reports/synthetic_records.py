@@ -268,6 +268,13 @@ def study(records: Records) -> Study:
     return Study(Sweeps((Path("."),), records))
 
 
+def told(records: Records) -> str:
+    """The report of these records as Markdown, without drawings."""
+    from reports.page import Context, markdown
+
+    return markdown(Context(study(records), [], []))
+
+
 def write_sweep(folder: Path, records: Iterable[dict[str, Any]], **manifest: Any) -> Path:
     """A sweep's folder with these records, and a manifest where one is given."""
     cells = folder / "cells"

@@ -94,6 +94,18 @@ def test_networks_and_tasks_are_judged_apart() -> None:
         ("gru on digits", "does not hold"), ("elementwise on digits", "holds")}  # fmt: skip
 
 
+def test_devices_and_machines_are_judged_apart_and_named() -> None:
+    records = [
+        record("d_rtrl", device=d, fingerprint=f, metrics={"grad_rel_error": e})
+        for d, f, e in (("cpu", "a", 0.3), ("gpu", "a", 0.3), ("cpu", "b", 1e-6))
+    ]
+    found, _ = answers(study(records).facts)
+    assert {(a.where, a.finding.verdict) for a in found} == {
+        ("lif_net on digits, cpu, machine = a", "does not hold"),
+        ("lif_net on digits, gpu, machine = a", "does not hold"),
+        ("lif_net on digits, cpu, machine = b", "holds")}  # fmt: skip
+
+
 def test_other_libraries_do_not_judge_the_algorithms() -> None:
     assert told([record("d_rtrl", n_hidden=128, backend="braintrace"), record("bptt")]) == {}
 

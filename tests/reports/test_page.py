@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic_records import ALGOS, Records, grid, record, study, write_sweep
+from synthetic_records import ALGOS, grid, record, study, told, write_sweep
 
 from reports import plots
 from reports.build import build
@@ -71,11 +71,6 @@ def page(sweep: Path) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "make_all", some)
         return build([sweep]).page.read_text(encoding="utf-8")
-
-
-def told(records: Records) -> str:
-    """The report of these records as Markdown, without drawings."""
-    return markdown(Context(study(records), [], []))
 
 
 def test_the_page_is_well_formed_and_identifiers_are_unique(page: str) -> None:
@@ -141,12 +136,6 @@ def test_markup_in_names_is_text(tmp_path: Path) -> None:
     twin = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "<img" not in twin
     assert "<script" not in twin
-
-
-def test_a_pipe_or_a_link_in_a_name_ends_no_cell_of_a_table() -> None:
-    twin = told([record("bptt", model="a|b [x](y)"), record("d_rtrl", model="a|b [x](y)")])
-    assert "a\\|b [x]\\(y)" in twin
-    assert "[x](y)" not in twin
 
 
 def test_five_hundred_rows_stay_below_two_megabytes(tmp_path: Path) -> None:
@@ -242,93 +231,6 @@ def test_a_report_of_next_to_nothing_is_a_report() -> None:
     assert "No answer: no cell got through" in words
     assert "3 cells out of memory" in words
     assert "bptt: too large" in words
-
-
-def test_every_problem_is_listed_with_its_reason() -> None:
-    doubted = record("d_rtrl", n_hidden=8)
-    doubted["memory"]["disagreement"] = "measured peak 0.6 MiB, below XLA's temporaries of 4.2 MiB"
-    busy = record("bptt", n_hidden=8, metrics={"shared_with": 2.0})
-    words = told([record("bptt", status="timeout", reason="600 s"), doubted, busy,
-                  record("es_d_rtrl", n_hidden=8, health="loss stuck at ln(10)")])  # fmt: skip
-    problems = words.split("## Problems")[1].split("\n## ")[0]
-    for said in (
-        "1 cell out of time",
-        "600 s",
-        "1 cell whose sources of memory disagree",
-        "below XLA's",
-        "1 cell of 3 timed under contention",
-        "loss stuck at ln(10)",
-    ):
-        assert said in problems
-
-
-def test_no_problem_is_said_to_be_none() -> None:
-    assert "None: every cell gave a result." in told([record()])
-
-
-def test_where_nothing_was_timed_memory_is_answered_for() -> None:
-    records = [record(algo) for algo in ("bptt", "d_rtrl")]
-    for built, mib in zip(records, (8.0, 6.0), strict=True):
-        built["metrics"] = {"memory_xla_mib": mib}
-    assert "nothing was timed; **d_rtrl** needs the least memory, 6 MiB" in told(records)
-    for built in records:
-        built["metrics"] = {}
-    assert "No answer: neither time nor memory was measured" in told(records)
-
-
-def ways_of(words: str) -> dict[str, str]:
-    answer = words.split("## Problems")[0].splitlines()
-    rows = [line.split(" | ") for line in answer if line.startswith("| ")]
-    return {row[0].strip("| *"): row[-1].strip(" |") for row in rows}
-
-
-def timed(algo: str, ms: float, **rest: Any) -> dict[str, Any]:
-    return record(
-        algo, metrics={"step_time_ms": ms, "memory_xla_mib": 20.0, "memory_peak_mib": 1.0}, **rest
-    )
-
-
-def test_each_way_has_a_row_that_says_how_it_stands() -> None:
-    words = told(
-        [
-            timed("bptt", 5),
-            timed("d_rtrl", 9),
-            timed("es_d_rtrl", 2, health="never spikes"),
-            record("rtrl", status="oom"),
-        ]
-    )
-    found = ways_of(words)
-    assert found["bptt"] == "**recommended**"
-    assert found["d_rtrl"] == "80 % slower"
-    assert found["es_d_rtrl"] == "not healthy: never spikes; 0.4 × the time"
-    assert found["rtrl"] == "out of memory in 1 of 1 run"
-    assert "es_d_rtrl takes 0.4 × the time, but its training is not healthy: never spikes." in words
-
-
-def test_memory_is_offered_where_it_is_limited() -> None:
-    lean = record(
-        "d_rtrl", metrics={"step_time_ms": 9.0, "memory_xla_mib": 4.0, "memory_peak_mib": 1.0}
-    )
-    words = told([timed("bptt", 3), lean])
-    assert "If memory is limited: d_rtrl needs 4 MiB instead of 20, 3 × the time." in words
-
-
-def test_other_sizes_are_listed_from_the_smallest() -> None:
-    records = [
-        timed(algo, ms, n_hidden=h)
-        for h in (128, 8, 64)
-        for algo, ms in (("bptt", 3), ("d_rtrl", 9))
-    ]
-    words = told(records)
-    rows = [line.split(" | ")[0] for line in words.splitlines() if line.startswith("| H = ")]
-    assert rows == ["| H = 8", "| H = 64", "| H = 128"]
-    assert "At other sizes: the same at H = 64 and H = 8." in words
-
-
-def test_what_the_first_screen_leaves_out_is_counted() -> None:
-    tasks = [timed(algo, ms, task=t) for t in "abcde" for algo, ms in (("bptt", 3), ("d_rtrl", 9))]
-    assert "2 further combinations of task, model and options" in told(tasks)
-    assert "further combination" not in told(tasks[:6])
 
 
 def test_weights_have_the_same_short_names_everywhere() -> None:

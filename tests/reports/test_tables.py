@@ -223,6 +223,33 @@ def test_bold_is_the_best_way_whichever_side_the_ways_are_on() -> None:
     assert r"1 & \textbf{2} & 5 \\" in sizes
 
 
+def test_none_is_best_of_what_is_not_comparable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        record(algo, task=task, metrics={"step_time_ms": t})
+        for algo, task, t in (("bptt", "digits", 2.0), ("d_rtrl", "copy_memory", 3.0))
+    ]
+    command = ["table", str(write_sweep(tmp_path, rows)), "--format", "latex", "--rows"]
+    assert main([*command, "n_hidden"]) == 0
+    told = capsys.readouterr()
+    assert r"64 & 2 & 3 \\" in told.out
+    assert "differs in task, cfg.task.name; add --rows n_hidden,task" in told.err
+    for built in rows:
+        built["row"]["task"] = built["config"]["task"]["name"] = "digits"
+    assert main(["table", str(write_sweep(tmp_path, rows)), "--format", "latex"]) == 0
+    told = capsys.readouterr()
+    assert r"64 & \textbf{2} & 3 \\" in told.out
+    assert not told.err
+
+
+def test_a_list_of_folders_is_loaded_as_folders_are(tmp_path: Path) -> None:
+    folders = [write_sweep(tmp_path / algo, [record(algo)]) for algo in ("bptt", "d_rtrl")]
+    pd.testing.assert_frame_equal(reports.load(folders), reports.load(*map(str, folders)))
+    with pytest.raises(InputError, match="at least one sweep's folder; got none"):
+        reports.load([])
+
+
 def test_latex_as_a_paper_wants_it() -> None:
     rows = frame([record(algo, n_hidden=h, metrics={"step_time_ms": t, "accuracy": a})
                   for h, algo, t, a in [(64, "bptt", 2.0, 0.9), (64, "d_rtrl", 3.0, 0.95),
@@ -254,6 +281,15 @@ def test_latex_as_a_paper_wants_it() -> None:
 )  # fmt: skip
 def test_numbers_for_people(value: object, text: str) -> None:
     assert short(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.9499, "0.9499"), (0.94999, "0.94999"), (0.95, "0.95"), (0.9501, "0.95"), (0.9, "0.9"),
+     (float("nan"), "–")],
+)  # fmt: skip
+def test_no_number_is_rounded_across_the_bar_of_its_verdict(value: float, text: str) -> None:
+    assert short(value, bar=0.95) == text
 
 
 def test_every_metric_of_the_contract_is_documented() -> None:
