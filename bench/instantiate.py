@@ -7,12 +7,12 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
-from numbers import Integral
 from typing import Any
 
 from bench import bounds
 from bench.config import Config
 from bench.errors import BadInput, one_of, quoted, suggest
+from core.errors import is_whole
 
 # Arguments that a cell passes to a group's target by itself.
 GIVEN = {
@@ -40,8 +40,7 @@ def task_of(config: Config) -> Any:
         config.task, n_steps=config.n_steps, batch_size=config.batch_size, seed=config.seed
     )
     for name in "n_in", "n_out":
-        size = getattr(task, name, None)
-        if not isinstance(size, Integral) or size < 1:
+        if not is_whole(size := getattr(task, name, None), 1):
             raise BadInput(f"task.{name}", "a whole number of at least 1", repr(size))
     if config.left_out:
         asked = (np.arange(config.n_steps) >= config.left_out).astype(np.float32)

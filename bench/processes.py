@@ -59,11 +59,7 @@ def adopt_orphans() -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Asks the kernel to end this process when its parent ends, however that happens.
-
-    Args:
-        parent: process id of the expected parent; if it is gone already this process exits now.
-    """
+    """Asks the kernel to end this process when its parent ends; exits now where it is gone."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

@@ -69,10 +69,8 @@ class Process:
         """What it measured, once it has ended or has had its time; its record goes to ``keep``.
 
         Status and row are those of the record, ``value`` is the median time of a training step in
-        ms, None unless the status is ``ok``, and ``reason`` why there is none.
-
-        Raises:
-            BadInput: when the tree refused the overrides, or they are several cells.
+        ms, None unless the status is ``ok``, and ``reason`` why there is none. A BadInput where the
+        tree refused the overrides, or they are several cells.
         """
         status = self.status()
         if status is None:

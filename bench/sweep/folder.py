@@ -111,11 +111,7 @@ class Folder:
             return None
 
     def save(self, value: Mapping[str, Any]) -> None:
-        """Writes a record, and retires the ones that older code made of the same cell.
-
-        Raises:
-            OSError: when the record could not be written.
-        """
+        """Writes a record or raises an OSError; retires those that older code made of the cell."""
         record.write_json(self.cells / f"{value['key']}.json", value)
         for name in ("identity", "identity_anywhere") if self.anywhere else ("identity",):
             identity = value["provenance"].get(name)
@@ -169,12 +165,9 @@ class Folder:
     def lock(self, key: str, wait: bool = False) -> Iterator[bool]:
         """Holds a cell's lock while the block runs; yields False when another process holds it.
 
-        The kernel frees the lock when its process ends, also by signal 9. Where there can be none,
-        a cell may run twice at once, and the later record stays.
-
-        Args:
-            key: of the cell; its lock is a byte of a file that all cells share.
-            wait: until the other has finished.
+        A cell's lock is a byte of a file that all cells share; to ``wait`` is until the other has
+        finished. The kernel frees it when its process ends, also by signal 9. Where there can be
+        none, a cell may run twice at once, and the later record stays.
         """
         mine = True
         with contextlib.ExitStack() as held:

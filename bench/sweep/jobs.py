@@ -97,13 +97,10 @@ def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
 
 
 def run(path: str) -> None:
-    """Runs the cells of one share; called in the job, on whichever machine that is.
+    """Runs the cells of a share that ``deal`` wrote; called in the job, on whichever machine it is.
 
-    Args:
-        path: a file that ``deal`` wrote. When it is gone the sweep was withdrawn, and nothing runs.
-
-    Raises:
-        OSError: when records could not be written.
+    When the file is gone the sweep was withdrawn, and nothing runs. An OSError where records could
+    not be written.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -31,10 +31,10 @@ def run_cell(
     log: Path,
     on_phase: Callable[[str], None] = lambda phase: None,
 ) -> None:
-    """Runs one cell in a fresh process and fills its record, whatever happens to the process.
+    """Runs one cell in a fresh process, within its limits, whatever happens to the process.
 
     Args:
-        cell: whose limits its process is kept to.
+        cell: which.
         result: its record; gets a status, a reason in words where it is not ok, and what was
             measured before the process ended, with the seconds that it spent in each phase.
         log: file that gets the process' output, the last MiB of it.

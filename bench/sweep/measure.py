@@ -11,7 +11,7 @@ import psutil
 
 from bench import processes
 from bench.backends.base import Backend
-from bench.errors import one_line
+from bench.errors import kind_and_words
 from bench.instantiate import instantiate
 from bench.sweep import launch, provenance, record
 from bench.sweep.cell import Cell
@@ -31,7 +31,7 @@ def measured(
     try:
         _measure(cell, result, folder, on_phase)
     except Exception as error:  # costs its own row alone
-        why = f"not measured: {type(error).__name__}: {one_line(error)}"
+        why = f"not measured: {kind_and_words(error)}"
         result |= {"status": "crashed", "reason": why}
     return result
 

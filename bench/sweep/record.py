@@ -141,11 +141,9 @@ class Corrupt(EtraceError, ValueError):
 
 
 def load(path: Path) -> Any:
-    """What a JSON file holds.
+    """What a JSON file holds; Corrupt where that is no JSON.
 
-    Raises:
-        Corrupt: when it is no JSON.
-        OSError: when it cannot be read, which says nothing about what is in it.
+    An OSError, where it cannot be read, says nothing about what is in it.
     """
     try:
         return json.loads(path.read_bytes())
@@ -154,11 +152,9 @@ def load(path: Path) -> Any:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The record at ``path``, or None when there is none.
+    """The record at ``path``, or None when there is none; Corrupt and OSError as of ``load``.
 
-    Raises:
-        Corrupt: when the file is there but is not a whole record of this schema.
-        OSError: as ``load``.
+    Corrupt is also what is no whole record of this schema.
     """
     try:
         record = load(path)
