@@ -11,7 +11,7 @@ import copy
 import importlib
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import brainstate
 import jax
@@ -26,6 +26,7 @@ from core.algorithms.e_prop import EProp
 from core.algorithms.es_d_rtrl import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
 from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
+from core.drivers.sequence import begin
 from core.errors import InvalidArgument, check_choice, is_whole
 
 __all__ = [
@@ -76,15 +77,14 @@ def compile(
     """
     if isinstance(algorithm, str):
         public = importlib.import_module("core")
-        names = {_plain(name): getattr(public, name) for name in public.__all__}
-        kinds = ((name, kind) for name, kind in names.items() if isinstance(kind, type))
-        known = {name: kind for name, kind in kinds if issubclass(kind, OnlineAlgorithm)}
+        named = {_plain(name): getattr(public, name) for name in public.__all__}
+        known = {name: kind for name, kind in named.items() if _is_algorithm(kind)}
         found = known.get(_plain(algorithm))
         if found is None:
             own = ", ".join(sorted({kind.__name__ for kind in known.values()}))
             raise InvalidArgument(f"one of {own}", repr(algorithm), "Or pass a class.")
         algorithm = found
-    elif not (isinstance(algorithm, type) and issubclass(algorithm, OnlineAlgorithm)):
+    elif not _is_algorithm(algorithm):
         raise InvalidArgument("the name or the class of an algorithm", repr(algorithm),
                               'Try "d_rtrl".')  # fmt: skip
     if batch_size is not None and not is_whole(batch_size, 1):
@@ -101,16 +101,13 @@ def compile(
     if vmap and batch_size is None:
         raise InvalidArgument("batch_size for vmap=True", "None", "Give the size of the batch.")
     learner = algorithm(model, **options)
-
-    def begin() -> None:
-        brainstate.nn.init_all_states(model, batch_size=None if vmap else batch_size)
-        learner.compile_graph(*(jax.tree.map(lambda a: a[0], inputs) if vmap else inputs))
-
-    if vmap:
-        begin = brainstate.transform.vmap_new_states(begin, state_tag="new", axis_size=batch_size)
     with nullcontext() if seed is None else brainstate.random.seed_context(seed):
-        begin()
+        begin(learner, inputs, batch_size, mapped=vmap)
     return Learner(learner, vmap)
+
+
+def _is_algorithm(kind: Any) -> TypeGuard[type[OnlineAlgorithm]]:
+    return isinstance(kind, type) and issubclass(kind, OnlineAlgorithm)
 
 
 def _plain(name: str) -> str:

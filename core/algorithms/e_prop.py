@@ -28,10 +28,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from core.algorithms.d_rtrl import D_RTRL
-from core.algorithms.windowed import once
-from core.analysis.decay import constant_decay
+from core.algorithms.windowed import once_a_graph
 from core.analysis.graph import Graph
-from core.analysis.reach import Reader, is_read, readers, with_components
+from core.analysis.reach import Reader, constant_decay, is_read, readers, with_components
 from core.execution.rollout import Record
 from core.execution.step import Values
 from core.execution.window import Derivatives, Moved, reading
@@ -59,7 +58,7 @@ class EProp(D_RTRL):
     ) -> None:
         super().__init__(model, window=window, feedback=feedback, seed=seed, mode=mode)
 
-    @once
+    @once_a_graph
     def readouts(self, graph: Graph) -> list[Reader]:
         """The leaky groups that no product reads in turn."""
         groups = range(len(graph.groups))

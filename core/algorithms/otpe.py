@@ -23,7 +23,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from core.algorithms.ottt import OTTT
-from core.algorithms.windowed import once
+from core.algorithms.windowed import once_a_graph
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation
 from core.analysis.reach import Reader, readers
@@ -47,7 +47,7 @@ class OTPE(OTTT):
       mode: as of D-RTRL.
     """
 
-    @once
+    @once_a_graph
     def readers(self, graph: Graph) -> list[Reader]:
         """The layers that read others."""
         return readers(graph, self.decays(graph))

@@ -25,11 +25,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree, Shaped
 
-from core.algorithms.windowed import WindowedAlgorithm, once
+from core.algorithms.windowed import WindowedAlgorithm, once_a_graph
 from core.analysis.cuts import late_states
-from core.analysis.decay import constant_decay
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, pieces
+from core.analysis.reach import constant_decay
 from core.errors import NotRepresentable
 from core.execution.recurrence import low_pass
 from core.execution.step import Values
@@ -72,7 +72,7 @@ class OTTT(WindowedAlgorithm):
             )
         return graph
 
-    @once
+    @once_a_graph
     def decays(self, graph: Graph) -> list[Any]:
         """Of every group, None where it has none."""
         return [constant_decay(graph, g, held=True) for g in range(len(graph.groups))]

@@ -29,19 +29,21 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from core.algorithms.base import check_window
 from core.algorithms.d_rtrl import D_RTRL
-from core.algorithms.windowed import once
+from core.algorithms.windowed import once_a_graph
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
-from core.analysis.reach import neurons_in_reach, with_components, with_own_products
+from core.analysis.operation import Block, Operation
+from core.analysis.reach import neurons_in_reach, read_back, with_components, with_own_products
 from core.errors import NotRepresentable
-from core.execution.coupling import couplings, summed
+from core.execution.axes import scan
 from core.execution.rollout import Record
-from core.execution.step import Values
+from core.execution.step import Values, computed
 from core.execution.window import Derivatives, Moved
 from core.traces.full import enter
 
@@ -87,7 +89,7 @@ class SnAp(D_RTRL):
                 )
         return graph
 
-    @once
+    @once_a_graph
     def near(self, graph: Graph) -> list[np.ndarray]:
         """The neurons at which the weights of each are followed, by group."""
         return [neurons_in_reach(graph, g, self.n) for g in range(len(graph.groups))]
@@ -106,10 +108,16 @@ class SnAp(D_RTRL):
         return [{s: list(all_[k :: len(own)]) for k, s in enumerate(own)} for own, all_ in lives]
 
     def linearised(self, values: Any, record: Record, keep: Any) -> Derivatives:
-        """D + f R in the place of D, and R as of `couplings`."""
+        """D + f R in the place of D, and R by source and block, where their group moves them."""
         graph, local = self.graph, super().linearised(values, record, keep)
         every, at = self.near(graph), self.components(graph)
-        own = couplings(graph, values, record, every)
+        own = {
+            (k, b): _coupling(graph, values, record, op, block, every[block.group])
+            for k, op in enumerate(graph.sources)
+            if isinstance(op, Operation)
+            for b, block in enumerate(op.blocks)
+            if read_back(graph, op, block)
+        }
         transition: list[dict[tuple[int, int], Any]] = [
             {
                 (at[g][s][a], at[g][p][a]): jnp.where(near[:, a] >= 0, value[..., near[:, a]], 0)
@@ -142,7 +150,45 @@ class SnAp(D_RTRL):
             block = graph.sources[k].blocks[b]
             near, own = every[block.group], z[block.group]
             dy = sum(jnp.einsum("...ac,...c->...a", r[p], own[p]) for p in r)
-            more = block.of_neurons(summed(dy, near)).astype(dq[k].dtype)
+            more = block.of_neurons(_summed(dy, near)).astype(dq[k].dtype)
             dq[k] = dq[k].at[..., block.columns].add(more)
-        flow = [{s: summed(a, every[g]) for s, a in own.items()} for g, own in enumerate(z)]
+        flow = [{s: _summed(a, every[g]) for s, a in own.items()} for g, own in enumerate(z)]
         return graph.of_states(flow), dq
+
+
+def _coupling(
+    graph: Graph, values: Any, record: Record, op: Operation, block: Block, near: np.ndarray
+) -> dict[int, Any]:
+    """R of a block by state of its group, [K, lead, n, most, most]: what the neuron near[j, c] adds
+    to the y that feeds the neuron near[j, a], by every path inside the step; zero where the block
+    feeds another. Step after step, as all that moves y in one takes the memory of a trace."""
+    group = graph.groups[block.group]
+    places = {p: graph.hidden[group.states[p]].var for p in read_back(graph, op, block)}
+    row = np.full(group.n, block.width)  # of the output that feeds a neuron; a row of zeros
+    row[block.of_neurons(np.arange(group.n))] = np.arange(block.width)
+    both = (near[:, :, None] >= 0) & (near[:, None, :] >= 0)
+
+    def arranged(d: Any) -> Any:
+        """dy/dh of all outputs, [width, lead, n], as [lead, n, most, most]."""
+        d = jnp.moveaxis(d.reshape(block.width, *group.lead, group.n), 0, -2)
+        d = jnp.pad(d.astype(graph.dtype(block.group)), [(0, 0)] * (d.ndim - 2) + [(0, 1), (0, 0)])
+        return jnp.where(both, d[..., row[near][:, :, None], near[:, None, :]], 0)
+
+    def one(_: None, read: Any) -> tuple[None, dict[int, Any]]:
+        def product(live: Any) -> Any:
+            return computed(graph, values, [op.y], {**read, **live})[0]
+
+        y, pull = jax.vjp(product, {v: read[v] for v in places.values()})
+        columns = jnp.arange(block.columns.start, block.columns.stop)
+        (found,) = jax.vmap(lambda j: pull(jnp.zeros_like(y).at[..., j].set(1)))(columns)
+        return None, {p: arranged(found[v]) for p, v in places.items()}
+
+    return scan(one, None, record.read)[1]
+
+
+def _summed(z: Any, near: np.ndarray) -> Any:
+    """At the neurons where z [..., n, reach] is, [..., n]."""
+    if near.shape[1] == 1:
+        return z[..., 0]
+    z = jnp.where(near >= 0, z, 0)
+    return jnp.zeros(z.shape[:-1], z.dtype).at[..., near].add(z)

@@ -22,10 +22,12 @@ arXiv:1702.05043. There g_t is dl_t/dh_t . s_t theta_t; here the present step is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from core.algorithms.base import Arrays, OnlineAlgorithm, Params
@@ -37,9 +39,10 @@ from core.errors import NotRepresentable, checked_seed
 from core.execution.axes import along
 from core.execution.derivative import with_derivative
 from core.execution.rollout import Carry, Record, Window, run
-from core.execution.signs import signs
 from core.execution.step import prelude
 from core.execution.window import whole_step
+
+OWN = 0x0505050  # signs have nothing to do with weights that were drawn from the same seed
 
 
 class UORO(OnlineAlgorithm):
@@ -122,7 +125,7 @@ class UORO(OnlineAlgorithm):
         passed = push({h.var: traces["s"][h.name] for h in graph.hidden})
         # Of the weights those of the last product, mostly of the readout, which has no unit.
         common = next((values[v] for v in graph.weights[-1:]), None)
-        nu = signs(self.seed, common, steps, [record.read[v][0] for v in graph.arg_vars], new)
+        nu = _signs(self.seed, common, steps, [record.read[v][0] for v in graph.arg_vars], new)
         found = dict(zip((source.label for source in graph.sources), pull(nu), strict=True))
         now = {label: found[label].astype(a.dtype) for label, a in theta.items()}
 
@@ -146,3 +149,31 @@ def _root(a: Any, b: Any) -> Any:
     """sqrt(a / b), one where either is zero."""
     both = (a > 0) & (b > 0)
     return jnp.sqrt(jnp.where(both, a, 1.0) / jnp.where(both, b, 1.0))
+
+
+def _signs(seed: int, common: Any, steps: Any, seen: Sequence[Any], like: Sequence[Any]) -> Any:
+    """One or minus one for each element of `like`, arrays [lead, ...], at the `steps`-th step
+    [lead] of samples that share `common` and have `seen` arrays of their own."""
+    lead = steps.shape
+    code = steps.reshape(-1).astype(jnp.uint32)
+    keys = jax.random.fold_in(jax.random.key(seed), OWN)
+    if common is not None:
+        keys = jax.random.fold_in(keys, _bits(common.reshape(1, -1))[0])
+    for a in seen:
+        if a.shape[: len(lead)] == lead:
+            code = 31 * code + _bits(a.reshape(len(code), -1))
+    keys = jax.vmap(partial(jax.random.fold_in, keys))(code)
+
+    def drawn(k: int, h: Any) -> Any:
+        own = jax.vmap(lambda key: jax.random.fold_in(key, k))(keys)
+        size = (h.size // len(code),)
+        return jax.vmap(lambda key: jax.random.rademacher(key, size, h.dtype))(own).reshape(h.shape)
+
+    return tuple(drawn(k, h) for k, h in enumerate(like))
+
+
+def _bits(rows: Any) -> Any:
+    """A number for each row, [B, n] -> [B], whatever else stands beside it."""
+    bits = lax.bitcast_convert_type(rows.real.astype(jnp.float32), jnp.uint32)
+    odd = (2 * np.arange(rows.shape[1], dtype=np.uint32) + 1) * np.uint32(0x9E3779B1)
+    return (bits * odd).sum(axis=1, dtype=jnp.uint32)

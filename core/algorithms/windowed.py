@@ -32,7 +32,7 @@ T = TypeVar("T")
 ACCELERATOR_BUFFER = 2**27
 
 
-def once(find: Callable[[Any, Graph], T]) -> Callable[[Any, Graph], T]:
+def once_a_graph(find: Callable[[Any, Graph], T]) -> Callable[[Any, Graph], T]:
     """A method that finds something of the graph of a single sample, looked for once a graph."""
 
     @functools.wraps(find)
@@ -95,7 +95,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
         plain = self.graph_for()
         return tuple(plain.states[i] for i in self._readable(plain))
 
-    @once
+    @once_a_graph
     def _readable(self, plain: Graph) -> list[int]:
         """Places of the HiddenStates whose derivative the plain graph's traces give: of all, or of
         those in groups."""

@@ -52,6 +52,11 @@ def trace_step(
       NotRepresentable: a parameter that the step writes, whose new value would be lost; a state
         that the step gives another shape or dtype.
     """
+    return _with_operations(_with_states(model, args, watched), lower)
+
+
+def _with_states(model: Any, args: tuple[Any, ...], watched: Sequence[Any]) -> Graph:
+    """The step's equations, all of them its body, and what its states are to credit."""
     function, clock = _traced(model, args, watched)
     states = tuple(function.get_states(clock, *args))
     program = flatten_jaxpr(function.get_jaxpr(clock, *args))
@@ -109,9 +114,32 @@ def trace_step(
             else:
                 others.append((var, new_var))
 
-    varying = [*arg_vars, *(h.var for h in hidden), *(v for v, _ in others)]
-    program, data = lowered(program, varying, every=lower)
-    trainable = {v for v in params if _moves(program.avals[v])}
+    return Graph(
+        program,
+        body=program.equations,
+        states=states,
+        state_vars=tuple(state_vars),
+        arg_vars=arg_vars,
+        out_atoms=(*jax.tree.leaves(out), *shown.values()),
+        out_tree=jax.tree.structure(out),
+        param_vars=tuple(params),
+        hidden=tuple(hidden),
+        others=tuple(others),
+        names=names,
+        clock={k: jax.tree.map(jax.typeof, v) for k, v in clock.items() if k in ticking},
+        settings=settings_now(),
+        shown=tuple(shown),
+        parts=parts,
+    )
+
+
+def _with_operations(graph: Graph, lower: bool) -> Graph:
+    """With prelude and body apart, and the products of data and weights found."""
+    written = (v for v, _ in graph.others)
+    varying = [*graph.arg_vars, *(h.var for h in graph.hidden), *written]
+    program, data = lowered(graph.program, varying, every=lower)
+    trainable = {v for v in graph.param_vars if _moves(program.avals[v])}
+    names = dict(graph.names)
     prelude = [eqn for eqn in program.equations if data.isdisjoint(eqn.variables)]
     body = [eqn for eqn in program.equations if not data.isdisjoint(eqn.variables)]
     spelled = differential(program, prelude, trainable)
@@ -131,24 +159,13 @@ def trace_step(
             name, width = names.get(w, "a constant matrix"), program.avals[w].shape[1]
             shape = program.avals[x].shape
             operations.append(Operation(eqn, x, w, name, w in trainable, shape, width))
-    graph = Graph(
-        program,
+    graph = replace(
+        graph,
+        program=program,
         prelude=tuple(prelude),
         body=tuple(body),
-        states=states,
-        state_vars=tuple(state_vars),
-        arg_vars=arg_vars,
-        out_atoms=(*jax.tree.leaves(out), *shown.values()),
-        out_tree=jax.tree.structure(out),
-        param_vars=tuple(params),
-        hidden=tuple(hidden),
-        others=tuple(others),
         operations=tuple(operations),
         names=names,
-        clock={k: jax.tree.map(jax.typeof, v) for k, v in clock.items() if k in ticking},
-        settings=settings_now(),
-        shown=tuple(shown),
-        parts=parts,
     )
     return _with_copies(graph, trainable)
 

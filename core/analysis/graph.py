@@ -88,7 +88,6 @@ class Graph:
     """What one step of a model computes, as far as credit is concerned. Print it."""
 
     program: Program
-    prelude: tuple[Equation, ...]
     body: tuple[Equation, ...]
     states: tuple[Any, ...]  # brainstate States in the order of the program's inputs
     state_vars: tuple[tuple[int, ...], ...]  # the variables of each state's arrays
@@ -98,8 +97,9 @@ class Graph:
     param_vars: tuple[int, ...]
     hidden: tuple[Hidden, ...]
     others: tuple[tuple[int, Any], ...]  # (before, after) of written states without gradient
-    operations: tuple[Operation, ...]
     names: Mapping[int, str]
+    prelude: tuple[Equation, ...] = ()
+    operations: tuple[Operation, ...] = ()
     parameters: tuple[Parameter, ...] = ()  # element-wise, reaching a state
     plain: tuple[int, ...] = ()  # other uses of parameters: gradient within the step only
     groups: tuple[Group, ...] = ()

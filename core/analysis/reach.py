@@ -7,6 +7,7 @@ grouped one.
 Leaky integrators read the neurons of another group one by one: readouts, layers above. With z_t
 what their product y = z W reads, r_t = k r_{t-1} + f y_t remembers sum_s k^{t-s} z_s: a rule that
 credits what earlier spikes have left in r (e-prop, OTPE) follows one such sum for each neuron.
+What a weight has done to such a state only fades, by one number k for all neurons and all times.
 """
 
 from __future__ import annotations
@@ -16,15 +17,29 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from core.analysis.build import covered, labels_of
 from core.analysis.graph import Graph, Hidden
 from core.analysis.operation import Block, Operation, Parameter
 from core.analysis.other_states import dependencies
-from core.equations.links import NONE
-from core.equations.program import evaluate, needed, variables_of
+from core.equations.differential import RULES
+from core.equations.links import NONE, reached
+from core.equations.program import (
+    Equation,
+    bind,
+    evaluate,
+    like,
+    needed,
+    program_of,
+    read,
+    variables_of,
+)
 from core.errors import NotRepresentable
+
+SPIKES = (*RULES, "heaviside_surrogate_gradient")  # the last one is braintools'
 
 
 def reaching(graph: Graph) -> set[int]:
@@ -46,8 +61,8 @@ def _read(graph: Graph, atoms: Sequence[int]) -> set[int]:
 
 def read_back(graph: Graph, op: Operation, block: Block) -> list[int]:
     """The states of the group that a block feeds that its operation reads in turn."""
-    read, group = _read(graph, [op.x]), graph.groups[block.group]
-    return [p for p in group.live if graph.hidden[group.states[p]].var in read]
+    there, group = _read(graph, [op.x]), graph.groups[block.group]
+    return [p for p in group.live if graph.hidden[group.states[p]].var in there]
 
 
 def with_own_products(graph: Graph) -> Graph:
@@ -125,18 +140,72 @@ def _occupied(graph: Graph, w: int) -> np.ndarray:
     aval, known = graph.program.avals[w], graph.program.constants
     equations = needed(graph.prelude, [w], given=known)
     made = {v for eqn in equations for v in eqn.outputs}
-    read = variables_of(equations, [w])
-    if any(isinstance(known.get(v), jax.core.Tracer) for v in read):
+    given = variables_of(equations, [w]) - made
+    if any(isinstance(known.get(v), jax.core.Tracer) for v in given):
         return np.ones(aval.shape, bool)
     found, draw = np.zeros(aval.shape, bool), np.random.default_rng(0)
     with jax.ensure_compile_time_eval():
         for sign in (1, -1):  # of all parameters: a weight may be made positive on the way
             env = dict(known)
-            for v in read - made - set(known):
+            for v in given - set(known):
                 own = graph.program.avals[v]
-                env[v] = jax.numpy.asarray(sign * draw.uniform(1, 2, own.shape), own.dtype)
+                env[v] = jnp.asarray(sign * draw.uniform(1, 2, own.shape), own.dtype)
             found |= np.asarray(evaluate(equations, env)[w]) != 0
     return found
+
+
+def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
+    """dh_t/dh_{t-1} of a group of one live state, every operation's output held fixed.
+
+    Returns:
+      None where it depends on data or weights, differs from neuron to neuron, where several states
+      carry credit, or where dh_t/dy_t of what drives it depends on data. Zero where no state
+      carries credit. An array that is being traced is taken to be alike for all neurons.
+    """
+    graph = graph.sample or graph
+    own = graph.groups[group]
+    if len(own.live) != 1:
+        return None if own.live else 0.0
+    h = graph.hidden[own.states[own.live[0]]]
+    known = graph.program.constants
+    given = {*known, *(op.y for op in graph.operations)}
+    equations = needed((*graph.prelude, *graph.body), [h.new], given=given)
+    made = {v for eqn in equations for v in eqn.outputs}
+    read_by = variables_of(equations, (h.var, h.new))
+    free = {v: like(graph.program.avals, v) for v in read_by - made - set(known)}
+
+    def hold(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
+        if not held or eqn.name not in SPIKES:
+            return None
+        return [lax.stop_gradient(o) for o in bind(eqn, [read(env, a) for a in eqn.inputs])]
+
+    driving = [op.y for op in graph.operations if op.y in free]
+
+    def derivative(values: dict[int, Any]) -> Any:
+        def new(moved: dict[int, Any]) -> Any:
+            return read(evaluate(equations, {**known, **values, **moved}, hold), h.new)
+
+        after, pull = jax.vjp(new, {v: values[v] for v in (h.var, *driving)})
+        (found,) = pull(jnp.ones_like(after))
+        return found[h.var], *(found[v] for v in driving)
+
+    program = program_of(derivative, free)
+    end, *inflow = list[Any](program.outputs)
+    inputs = dict(zip(sorted(free), program.inputs, strict=True))
+    varying = {*graph.arg_vars, *(v.var for v in graph.hidden), *(v for v, _ in graph.others)}
+    data = {inputs[v] for v in varying.union(driving) & free.keys()}
+    by = reached(program.equations, {v: frozenset([v]) for v in program.inputs})
+    if by.get(end) or any(data & by.get(a, frozenset()) for a in inflow):
+        return None
+
+    def settled() -> Any:
+        return read(evaluate(needed(program.equations, [end]), dict(program.constants)), end)
+
+    if any(isinstance(a, jax.core.Tracer) for a in program.constants.values()):
+        return settled().reshape(-1)[0]  # of a model made inside of jit
+    with jax.ensure_compile_time_eval():
+        found = np.asarray(settled())
+    return float(found.flat[0]) if found.size and (found == found.flat[0]).all() else None
 
 
 class Reader(NamedTuple):

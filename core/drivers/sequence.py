@@ -70,17 +70,25 @@ def initialise(algo: OnlineAlgorithm, x: PyTree[ArrayLike], batching: str = "man
             f"shapes {shapes}",
             'Put the batch first, or take batching="single" for one sample.',
         )
-    n_samples = batches[0] if batches else 0
-    batch = {"batch_size": n_samples} if batching == "manual" else {}
-
-    def begin() -> None:
-        brainstate.nn.init_all_states(algo.model, **batch)
-        algo.compile_graph(jax.tree.map(lambda a: a[0], x) if batching == "vmap" else x)
-
-    if batching == "vmap":
-        begin = brainstate.transform.vmap_new_states(begin, state_tag="new", axis_size=n_samples)
-    begin()
+    n_samples = None if batching == "single" else batches[0]
+    begin(algo, (x,), n_samples, mapped=batching == "vmap")
     algo.single = batching == "single"
+
+
+def begin(
+    algo: OnlineAlgorithm, inputs: tuple[PyTree, ...], n_samples: int | None, *, mapped: bool
+) -> None:
+    """Make the model's states, of so many samples, and compile the graph for one step's inputs;
+    `mapped`, both are of single samples."""
+
+    def of_all() -> None:
+        batch = {} if mapped or n_samples is None else {"batch_size": n_samples}
+        brainstate.nn.init_all_states(algo.model, **batch)
+        algo.compile_graph(*(jax.tree.map(lambda a: a[0], inputs) if mapped else inputs))
+
+    if mapped:
+        of_all = brainstate.transform.vmap_new_states(of_all, state_tag="new", axis_size=n_samples)
+    of_all()
 
 
 @all_or_nothing

@@ -14,13 +14,16 @@ from jax.interpreters import ad, batching, mlir
 from core.errors import NotRepresentable
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def with_derivative(tangent: Any, value: Any, residual: Any, variables: Any) -> Any:
+@partial(jax.custom_jvp, nondiff_argnums=(0, 4))
+def with_derivative(
+    tangent: Any, value: Any, residual: Any, variables: Any, again: bool = False
+) -> Any:
     """`value`, already computed, with `tangent(residual, moved)` as its derivative.
 
     `variables` is a dict of arrays, or a tuple of such; `moved` has the same form and holds the
     tangents of those that are being differentiated, so nothing is computed for the others. The
-    tangent is linear in `moved`; jax transposes it under reverse mode.
+    tangent is linear in `moved`; jax transposes it under reverse mode. It is refused to be
+    differentiated in turn, unless it may be `again`.
     """
     return value
 
@@ -65,7 +68,7 @@ def differentiated_once(tree: Any) -> Any:
     return jax.tree.map(_linear, tree)
 
 
-def _with_derivative_jvp(tangent: Any, primals: Any, tangents: Any) -> Any:
+def _with_derivative_jvp(tangent: Any, again: bool, primals: Any, tangents: Any) -> Any:
     value, residual, variables = primals
 
     def moving(part: Any) -> Any:
@@ -73,7 +76,8 @@ def _with_derivative_jvp(tangent: Any, primals: Any, tangents: Any) -> Any:
             return tuple(moving(p) for p in part)
         return {k: d for k, d in part.items() if not isinstance(d, SymbolicZero)}
 
-    return value, tangent(once(residual, variables), moving(tangents[2]))
+    residual = residual if again else once(residual, variables)
+    return value, tangent(residual, moving(tangents[2]))
 
 
 with_derivative.defjvp(_with_derivative_jvp, symbolic_zeros=True)

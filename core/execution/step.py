@@ -16,17 +16,16 @@ Both take plain arrays and are ordinary differentiable functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 
 from core.analysis.graph import Graph
 from core.equations.links import reached
 from core.equations.program import Atom, Equation, bind, evaluate, needed, read
+from core.execution.derivative import with_derivative
 
 Values = Mapping[int, Any]  # arrays by variable
 
@@ -109,34 +108,21 @@ def output_run(graph: Graph, values: Values, known: Values) -> tuple[Any, ...]:
             found = graph.credit.products.get(id(eqn))
             if found is None:
                 return None
-            op = graph.operations[found.operation]
-            xs = tuple(env[v] for v in eqn.variables)
-            apply = partial(op.joined, columns=found.columns)
-            return [_given(apply, ys[op.y], xs, lax.stop_gradient(env[op.w]))]
+            op, columns = graph.operations[found.operation], found.columns
+            y, xs = ys[op.y], dict(enumerate(env[v] for v in eqn.variables))
+
+            def moved_by(w: Any, moved: tuple[Values, Values]) -> Any:
+                own, dxs = moved
+                dy = own.get(op.y, jnp.zeros_like(y))
+                if not dxs:
+                    return dy
+                every = [dxs.get(i, jnp.zeros_like(x)) for i, x in xs.items()]
+                return dy + op.joined(every, columns, w)
+
+            w, variables = lax.stop_gradient(env[op.w]), ({op.y: y}, xs)
+            return [with_derivative(moved_by, y, w, variables, True)]
 
         evaluate(graph.credit.equations, env, product)
         return tuple(read(env, a) for a in graph.out_atoms)
 
     return _over_samples(graph, run, values, known)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _given(product: Callable[..., Any], y: Any, xs: tuple[Any, ...], w: Any) -> Any:
-    """y, known already, with the derivative of `y = product(xs, w=w)` with respect to xs."""
-    return y
-
-
-def _given_jvp(product: Any, primals: Any, tangents: Any) -> Any:
-    y, xs, w = primals
-    dy, dxs, _ = tangents
-
-    def there(a: Any, d: Any) -> Any:
-        return jnp.zeros_like(a) if isinstance(d, SymbolicZero) else d
-
-    dy = there(y, dy)
-    if all(isinstance(dx, SymbolicZero) for dx in dxs):
-        return y, dy
-    return y, dy + product(tuple(map(there, xs, dxs)), w=w)
-
-
-_given.defjvp(_given_jvp, symbolic_zeros=True)

@@ -46,6 +46,26 @@ def parts(a: Any) -> dict[int, Any]:
     return {s: jnp.asarray(a[..., s]) for s in range(3)}
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_loop_reads_in_the_order_of_its_pairs(backwards: bool) -> None:
+    """In the order of addresses it would be another program whenever it is traced."""
+    order: list[float] = []
+
+    def last(x: Any) -> Any:
+        made = [(float(k), x * float(k)) for k in range(2, 10)]
+        made.sort(key=lambda pair: id(pair[1]), reverse=backwards)
+        order[:] = [k for k, _ in made]
+        zero = {p: jnp.zeros((N,)) for p in range(len(made))}
+        inflow = {p: jnp.zeros((K, N)) for p in zero}
+        transition = {(0, p): d for p, (_, d) in enumerate(made)}
+        return recurrence.accumulate(transition, zero, inflow)[1]
+
+    equations = jax.make_jaxpr(last)(np.ones((K, N))).eqns
+    factors = {e.outvars[0]: e.invars[1].val for e in equations if e.primitive.name == "mul"}
+    (loop,) = (e for e in equations if e.primitive.name == "scan")
+    assert [float(factors[v]) for v in loop.invars if v in factors] == order
+
+
 @pytest.mark.parametrize("restarts", [False, True])
 def test_the_recurrence(way: bool, restarts: bool) -> None:
     d, start, inflow, keep = drawn()
