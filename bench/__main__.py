@@ -15,7 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             from bench.command import cli
 
             return cli.main(argv)
-        except KeyboardInterrupt as ended:
+        except BaseException as error:
+            if (ended := signals.interruption(error)) is None:
+                raise
             # Cells are told of by the sweep itself: this is before the first, or after the last.
             print(
                 "interrupted: what is recorded is kept; the same command goes on", file=sys.stderr

@@ -6,8 +6,6 @@ reports go as JSON lines to the file descriptor FD, and the process dies with PA
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -48,19 +46,16 @@ def main() -> None:
     config = Config.of(job["config"])
     processes.cap_memory(processes.memory_cap(config.limits))
     late_imports.load_later()
-    try:
-        invalid, notes = measure(config, job["choices"], reporter)
-        reporter.phase("end")
-        reporter.end("invalid" if invalid else "ok", "; ".join([*invalid, *notes]))
-    except Skip as reason:
-        reporter.end("skipped", str(reason))
-    except Exception as error:
-        traceback.print_exc()
-        reporter.end(*failure(error, reporter.current))
-    # All is reported: tearing down the libraries would take another second.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    with child.leaving():
+        try:
+            invalid, notes = measure(config, job["choices"], reporter)
+            reporter.phase("end")
+            reporter.end("invalid" if invalid else "ok", "; ".join([*invalid, *notes]))
+        except Skip as reason:
+            reporter.end("skipped", str(reason))
+        except Exception as error:
+            traceback.print_exc()
+            reporter.end(*failure(error, reporter.current))
 
 
 def measure(

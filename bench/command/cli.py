@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ TRUE = ("1", "y", "yes", "t", "true", "on")  # of a variable that jax reads
 
 # Hydra answers these by itself; none of them runs a cell.
 HYDRA_FLAGS = ("hydra_help", "cfg", "info", "shell_completion")
+SHELLS = ("bash", "fish", "zsh")
 
 CHECK_USAGE = """\
 usage: python -m bench check algo=NAME [algo.KEY=VALUE...] [--config-dir DIR]
@@ -92,9 +95,10 @@ def answer(argv: Sequence[str]) -> int:
     elif asked.help:
         print(help.text(asked.config_dir, overrides, asked.multirun))
     elif not checks and any(getattr(asked, flag) for flag in HYDRA_FLAGS):
-        if not asked.shell_completion:
-            # Its own messages would have another form.
-            list(Composer(asked.config_dir).points(overrides, asked.multirun))
+        if asked.shell_completion:
+            return completion(options, overrides)
+        # Its own messages would have another form.
+        list(Composer(asked.config_dir).points(overrides, asked.multirun))
         by_hydra([*options, *overrides])
     else:
         alone = [flag for flag in (*HYDRA_FLAGS, "package") if getattr(asked, flag)]
@@ -132,6 +136,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--package", "-p")
     parser.add_argument("--config-dir", "-cd")
     return parser
+
+
+def completion(options: Sequence[str], overrides: Sequence[str]) -> int:
+    """What a shell asks to complete a line, or what makes it ask; all of it is Hydra's."""
+    verb, _, shell = " ".join(overrides).partition("=")
+    queried = verb == "query" and "COMP_LINE" in os.environ
+    if not (queried or verb in ("install", "uninstall")) or shell not in SHELLS:
+        expected = f"install=SHELL or uninstall=SHELL of {', '.join(SHELLS)}"
+        do = 'Try eval "$(etrace-bench --shell-completion install=bash)".'
+        raise BadInput("--shell-completion", expected, " ".join(overrides), do)
+    with contextlib.ExitStack() as quiet:
+        if queried:  # what cannot be completed is no error
+            quiet.enter_context(contextlib.suppress(SystemExit))
+            quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        by_hydra([*options, *overrides])
+    return streams.printed()
 
 
 def by_hydra(arguments: Sequence[str]) -> None:

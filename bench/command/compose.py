@@ -10,10 +10,12 @@ from __future__ import annotations
 import copy
 import datetime
 import json
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from hydra import compose, initialize_config_dir
@@ -32,6 +34,7 @@ from yaml import MarkedYAMLError
 from bench.command import overrides
 from bench.command.overrides import refusal, text
 from bench.errors import BadInput, one_of, suggest
+from bench.sweep import signals
 from bench.sweep.cell import GROUPS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -39,6 +42,8 @@ VERSION = "1.3"  # of Hydra, whose defaults apply
 
 # Groups that take several of their options.
 LISTED = ("metric", "plot")
+
+YAML = (".yaml", ".yml")
 
 _NOTHING = object()
 
@@ -94,7 +99,7 @@ class Composer:
     """
 
     def __init__(self, config_dir: str | None = None) -> None:
-        if config_dir is not None and not Path(config_dir).is_dir():
+        if config_dir is not None and not (config_dir and Path(config_dir).is_dir()):
             raise BadInput("--config-dir", "a folder of YAML files", config_dir)
         start_anew(Path(config_dir).resolve() if config_dir else None)
         # An absolute path: a relative one is resolved against modules, and a foreign package named
@@ -132,6 +137,8 @@ class Composer:
         except BadInput:
             raise
         except Exception as error:
+            if ended := signals.interruption(error):
+                raise ended from None
             # A wrong type of one of Hydra's own settings raises whatever the code that reads it
             # does, and an interpolation that leads nowhere where its value is first read.
             raise self._friendly(error) from error
@@ -185,6 +192,9 @@ class Composer:
         first, second = (sweep, run) if sweeps else (run, sweep)
         folder = second if first == "." else first
         settings = {k: _plain(v) for k, v in config.items() if k not in ("hydra", "cases")}
+        tune = settings.get("tune")
+        if not isinstance(tune, dict):  # tune: 8, as an experiment may have it
+            settings["tune"] = {**_plain(self.defaults["tune"]), "trials": tune}
         experiment = chosen.get("experiment")
         if experiment and settings.get("experiment"):
             expected = "# @package _global_ as its first line"
@@ -220,7 +230,10 @@ class Composer:
         """What these overrides compose to; not to be changed."""
         for override in map(self._parsed, asked):
             self._refuse_no_name(override)
-        return compose("config", list(asked), return_hydra_config=True)
+        with warnings.catch_warnings():
+            # A folder of hydra.searchpath that is not there.
+            warnings.filterwarnings("error", message=".* is not available")
+            return compose("config", list(asked), return_hydra_config=True)
 
     def _refuse_no_name(self, override: Override) -> None:
         """Refuses ``algo=null`` and ``metric=[work,work]``: a group takes names of its options."""
@@ -230,20 +243,28 @@ class Composer:
         value = override.value()
         if override.is_add() and group in (*GROUPS, *LISTED):
             typed = text(override)
-            do = f"Without the plus: {typed.removeprefix('+')}."
+            do = f"Without the plus: {group}={typed.partition('=')[2]}."
             raise BadInput(group, f"{group}=NAME, for every cell has one", typed, do)
         names = value if isinstance(value, list) and group in LISTED else [value]
         if not all(isinstance(name, str) for name in names):
             raise refusal(override, one_of(self.options(group)))
         if len(set(map(str, names))) < len(names):
             raise refusal(override, "each of its names once")
+        for name in map(
+            str, names
+        ):  # what Hydra reads as a file would be an option of another name
+            path = PurePosixPath(name)
+            if str(path) != name or path.is_absolute() or ".." in path.parts or path.suffix in YAML:
+                options = self.options(group)
+                raise BadInput(group, one_of(options), name, suggest(path.stem, options))
 
     def _friendly(self, error: BaseException) -> BadInput:
         """Hydra's complaint in the form of the harness, with the closest name that exists."""
         if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
             group, _, name = str(error.missing_cfg_file).rpartition("/")
             options = self.options(group)
-            return BadInput(group, one_of(options), name, suggest(name, options))
+            do = suggest(name, options) or _in_defaults(group)
+            return BadInput(group, one_of(options), name, do)
         # Hydra wraps what a YAML file raised, sometimes in an error without a word.
         while not str(error) and error.__cause__ is not None:
             error = error.__cause__
@@ -277,13 +298,22 @@ class Composer:
         if error.__cause__ is not None:
             said = f"{said.rstrip('.')}: {_lines(error.__cause__)[0]}"
         do = " ".join(line for line in more if not line.startswith(" "))  # but no bookkeeping
-        return BadInput("configuration", "values that Hydra can compose", said.rstrip("."), do)
+        if stray := re.search("Could not override '(.*)@", said):
+            do = do or _in_defaults(stray[1])
+        what = getattr(error, "full_key", None) or "configuration"
+        return BadInput(what, "values that Hydra can compose", said.rstrip("."), do)
 
     def _with(self, group: str, key: str) -> list[str]:
         """Options of a group that have a key."""
         if group not in GROUPS:
             return []
         return [o for o in self.options(group) if key in self._composed((f"{group}={o}",))[group]]
+
+
+def _in_defaults(group: str) -> str:
+    """What the defaults list of an experiment, which is a folder of its own, has to name."""
+    folder, _, name = group.rpartition("/")
+    return f"In a defaults list: override /{name}: NAME." if folder == "experiment" else ""
 
 
 def _lines(error: BaseException) -> list[str]:

@@ -24,7 +24,7 @@ Options to choose from:
 VALUES = "Every value that can be set, with its default; --help algo=NAME shows that one's:"
 CLOSING = """\
 --config-dir DIR adds a folder of your own YAML files, --cfg job prints the composed
-configuration, --shell-completion helps to install completion."""
+configuration, eval "$(etrace-bench --shell-completion install=bash)" completes what you type."""
 
 
 def text(config_dir: str | None, overrides: Sequence[str], multirun: bool) -> str:

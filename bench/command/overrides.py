@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 
 # What has a meaning here among Hydra's own settings.
 OF_HYDRA = ("launcher", "sweeper.params", "searchpath", "mode", "job.name", "run.dir", "sweep.dir")
@@ -19,7 +19,7 @@ HELP = "See python -m bench --help."
 
 def parse(argument: str, loader: ConfigLoader | None = None) -> Override:
     """An argument by Hydra's grammar; the loader knows the options of groups, for ``glob(...)``."""
-    if argument.lstrip("+~").startswith("="):  # Hydra takes it for a choice of its own
+    if argument.lstrip("+~")[:1] in ("", "="):  # Hydra takes it for a choice of its own
         raise BadInput("argument", "KEY=VALUE", argument, HELP)
     try:
         return OverridesParser.create(loader).parse_overrides([argument])[0]
@@ -27,10 +27,19 @@ def parse(argument: str, loader: ConfigLoader | None = None) -> Override:
         expected, do = "KEY=VALUE", HELP
         if "=" in argument:
             expected = "KEY=VALUE that Hydra can read"
-            do = "Special characters need Hydra's quotes beside the shell's: KEY=\"'VALUE'\"."
+            do = _what_to_do(argument.partition("=")[2], error)
         elif loader is not None and argument in loader.get_group_options("experiment"):
             do = f"Did you mean +experiment={argument}?"
         raise BadInput("argument", expected, argument, do) from error
+
+
+def _what_to_do(value: str, error: HydraException) -> str:
+    """What helps with a value that is none by Hydra's grammar."""
+    if (said := error.__cause__) is not None:  # of one of its functions, in a line for each part
+        return f"{one_line(said).rstrip('.')}."
+    if not all(part.strip() for part in value.split(",")):
+        return "A value is missing beside a comma."
+    return "Special characters need Hydra's quotes beside the shell's: KEY=\"'VALUE'\"."
 
 
 def text(override: Override) -> str:
@@ -68,12 +77,16 @@ def _values(override: Override) -> list[str]:
     if not override.is_discrete_sweep():
         do = "An interval has no finite list of points."
         raise refusal(override, "a list of values, range(...) or glob(...)", do)
+    if any(isinstance(value, Glob) for value in getattr(override.value(), "list", ())):
+        raise refusal(override, "names, or glob(...) alone", "Try glob([A,B*]).")
     key = override.get_key_element()
     try:
         values = [f"{key}={value}" for value in override.sweep_string_iterator()]
     except HydraException as error:  # without a loader nobody knows the options of a group
         do = "Two versions may have other options."
         raise refusal(override, "values by name", do) from error
+    except ValueError as error:  # of a range
+        raise refusal(override, "values", f"{one_line(error).rstrip('.')}.") from error
     if not values:
         raise refusal(override, "at least one value")
     return values
@@ -85,6 +98,9 @@ def refuse_of_hydra(overrides: Sequence[Override]) -> None:
         key = override.key_or_group
         if key == "hydra":
             raise BadInput("hydra", "hydra.KEY=VALUE", text(override))
+        if key.startswith("experiment.") or (key == "experiment" and _is_settings(override)):
+            do = "Settings of an experiment are those of its cells."
+            raise BadInput("experiment", "+experiment=NAME", text(override), do)
         if not override.is_hydra_override() and key != "experiment":
             continue
         if override.is_sweep_override():
@@ -94,6 +110,10 @@ def refuse_of_hydra(overrides: Sequence[Override]) -> None:
             expected = f"a setting of Hydra that the harness follows ({', '.join(OF_HYDRA)})"
             do = "out=DIR names the folder of a sweep, and cells start in the current one."
             raise refusal(override, expected, do)
+
+
+def _is_settings(override: Override) -> bool:
+    return not override.is_delete() and isinstance(override.value(), dict)
 
 
 def refuse_command(overrides: Sequence[Override]) -> None:

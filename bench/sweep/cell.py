@@ -175,7 +175,7 @@ def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[s
         **config,
         "metric": config.get("metric", {}),  # of metric=[] nothing is left
         "plot": _plots(config.get("plot")),
-        "tune": tuning.checked(config.get("tune")),
+        "tune": tuning.checked(config["tune"]),
         "python": interpreters.checked(config.get("python")),
         # Words that look like a number: out=2024.
         **{key: str(config[key]) for key in ("out", "question") if is_number(config.get(key))},

@@ -48,6 +48,13 @@ def endable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interruption that an error is or came of: what it cuts short may fail."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error
+
+
 def status_of(ended: KeyboardInterrupt) -> int:
     """The exit status of what was ended."""
     return ended.status if isinstance(ended, Ended) else 128 + signal.SIGINT

@@ -49,10 +49,8 @@ def tuning_of(asked: Mapping[str, Any]) -> Tuning | None:
     return Tuning(asked["trials"], asked["seeds"], asked["jobs"], ranges)
 
 
-def checked(value: Any) -> dict[str, Any]:
+def checked(value: Mapping[str, Any]) -> dict[str, Any]:
     """The settings below ``tune``; a BadInput for the first that cannot be used."""
-    if not isinstance(value, dict):
-        raise BadInput("tune", "a number of trials", str(value), "Try tune=8.")
     asked = {**dict.fromkeys((*COUNTS, "lr")), **value}
     for name, found in asked.items():
         if name in COUNTS:

@@ -13,7 +13,7 @@ from bench import child, instantiate, processes
 from bench.cell import probe
 from bench.command import cli, overrides, plan
 from bench.config import Config
-from bench.errors import BadInput
+from bench.errors import BadInput, Skip
 from bench.sweep import provenance, sweep
 from tests.bench.bad_inputs import CASES
 
@@ -60,6 +60,12 @@ def test_cells_are_compiled(
         "error: JAX_DISABLE_JIT: expected no value in the environment; got True. "
         "A cell is one compiled program.\n"
     )
+
+
+def test_a_skip_without_a_word_says_so() -> None:
+    assert [str(Skip()), str(Skip("")), str(Skip("too wide"))] == ["no reason given"] * 2 + [
+        "too wide"
+    ]
 
 
 @pytest.mark.parametrize("argument", ["out=runs/ü", "question=größer?", "question=a(b"])

@@ -16,7 +16,7 @@ import pytest
 
 from bench import __main__, child
 from bench.child import End
-from bench.command import cli, trial
+from bench.command import cli, compose, trial
 from bench.errors import BadInput
 from bench.sweep import signals, sweep
 from bench.sweep.folder import Folder
@@ -26,7 +26,7 @@ from tests.bench.sweeps import plant, wait_for
 
 # Prints what looks like an answer, leaves a process behind, and does as it is asked.
 MODULE = """
-import os, subprocess, sys, time
+import os, subprocess, sys, threading, time
 from bench import child
 
 def answers(question):
@@ -38,6 +38,8 @@ def answers(question):
         raise KeyError("lost")
     if question == "late":
         time.sleep(60)
+    if question == "thread":
+        threading.Thread(target=time.sleep, args=[60]).start()
     yield question
 
 child.answer(answers, "What this is.")
@@ -63,6 +65,7 @@ def gone(pid: int) -> bool:
         ("x" * 100_000, ["x" * 100_000], "from a library", False),
         ("fail", [], "KeyError: 'lost'", False),
         ("late", [], "from a library", True),
+        ("thread", ["thread"], "from a library", False),
     ],
 )
 def test_what_is_printed_is_no_answer_and_nothing_stays(
@@ -160,6 +163,31 @@ def test_a_signal_is_one_sentence_at_any_time(
     assert capsys.readouterr().err == (
         "interrupted: what is recorded is kept; the same command goes on\n"
     )
+
+
+@pytest.mark.usefixtures("handlers")
+def test_what_a_library_makes_of_an_interruption_is_none_of_its_errors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def composed(*_: object, **__: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        finally:
+            raise KeyError("cut short")
+
+    for where in ("compose", "text"):
+        with monkeypatch.context() as patched:
+            patched.setattr(compose, where, composed)
+            assert __main__.main(["algo=bptt"]) == 130
+        assert capsys.readouterr().err == (
+            "interrupted: what is recorded is kept; the same command goes on\n"
+        )
+    with monkeypatch.context() as patched:
+        patched.setattr(cli, "trial", composed)
+        assert __main__.main([]) == 130
 
 
 @pytest.mark.usefixtures("handlers")

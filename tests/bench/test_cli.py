@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -85,6 +86,15 @@ def test_help_and_information_end_well(arguments: list[str]) -> None:
             ["--cfg", "job", "algo=btt"],
             f"algo: expected one of {ALGOS}; got btt. Did you mean bptt?",
         ),
+        *(
+            (
+                ["--shell-completion", *asked],
+                "--shell-completion: expected install=SHELL or uninstall=SHELL of bash, fish, zsh; "
+                f"got {' '.join(asked) or 'nothing'}. Try eval "
+                '"$(etrace-bench --shell-completion install=bash)".',
+            )
+            for asked in ([], ["bash=install"], ["install=tcsh"], ["query=bash"])
+        ),
         (
             ["--cfg", "job", "-m", "algo=bptt,d_rtrl"],
             "options: Only one of --run, --multirun, --cfg, --info and --shell_completion can be "
@@ -95,6 +105,23 @@ def test_help_and_information_end_well(arguments: list[str]) -> None:
 def test_flags_that_cannot_be_followed(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert "COMP_LINE" not in os.environ
     assert cli.main(arguments) == 2
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", f"error: {complaint}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [("algo=bptt_", "algo=bptt_checkpointed algo=bptt_truncated\n"), ("check al", "")],
+)
+def test_a_line_is_completed_or_left_alone(line: str, completed: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--shell-completion", "query=bash"],
+        env={**os.environ, "COMP_LINE": f"etrace-bench {line}", "COMP_POINT": "80"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, completed, "")

@@ -66,6 +66,15 @@ def test_a_contest_that_cannot_be_held_is_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_experiment_may_say_how_many_trials(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ntune: 3\n")
+    (cell,) = cli.cells_of(str(tmp_path), ["+experiment=mine"], multirun=False)
+    tuning = tuning_of(cell.config.tune)
+    assert tuning is not None
+    assert (tuning.trials, tuning.seeds, tuning.ranges) == (3, 5, {"lr": (1e-4, 1e-1)})
+
+
 def contest(*overrides: str) -> Contest:
     cells = cli.cells_of(None, [*overrides, *TUNED], multirun=True)
     tuning = tuning_of(cells[0].config.tune)

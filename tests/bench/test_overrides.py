@@ -27,6 +27,26 @@ REFUSED = {
     "lr=???": "got Missing mandatory value: lr.",
     "-m lr=interval(0,1)": "lr: expected a list of values, range(...) or glob(...); got "
     "interval(0,1). An interval has no finite list of points.",
+    "-m n_hidden=8,,16": "got n_hidden=8,,16. A value is missing beside a comma.",
+    "-m n_hidden=foo(8)": "got n_hidden=foo(8). Unknown function 'foo' Available: "
+    "bool,choice,float,glob,int,interval,range,shuffle,sort,str,tag.",
+    "-m n_hidden=range(8,16,0)": "n_hidden: expected values; got range(8,16,0). range() arg 3 must "
+    "not be zero.",
+    "-m algo=bptt,glob(d*)": "algo: expected names, or glob(...) alone; got bptt,glob(d*). Try "
+    "glob([A,B*]).",
+    "algo=bptt.yaml": "got bptt.yaml. Did you mean bptt?",
+    "algo=../algo/d_rtrl": "got ../algo/d_rtrl. Did you mean d_rtrl?",
+    "metric=[/timing]": "got /timing. Did you mean timing?",
+    "+model@algo=gru": "got +model@algo=gru. Without the plus: model=gru.",
+    "+experiment.quick=1": "got +experiment.quick=1. Settings of an "
+    "experiment are those of its cells.",
+    "experiment={n_hidden:8}": "got +experiment={n_hidden:8}. Settings of an "
+    "experiment are those of its cells.",
+    "hydra.searchpath=[nope]": "hydra.searchpath in command-line, path=nope is not available.",
+    "n_hidden=${nope}": "n_hidden: expected values that Hydra can compose; got Interpolation key "
+    "'nope' not found.",
+    "~": "argument: expected KEY=VALUE; got ~. See python -m bench --help.",
+    "--config-dir= n_hidden=8": "--config-dir: expected a folder of YAML files; got nothing.",
     "-m algo=glob(nope)": "algo: expected at least one value; got glob(nope).",
     "-m n_hidden=range(0,0)": "n_hidden: expected at least one value; got range(0,0).",
     "~algo": f"algo: expected one of {ALGOS}; got ~algo.",
@@ -177,6 +197,17 @@ def test_a_folder_of_ones_own_is_searched_by_glob(tmp_path: Path) -> None:
         (
             "# @package _global_\ncases: [{a: 1}]",
             "cases: expected a list of overrides; got [{'a': 1}].",
+        ),
+        (
+            "# @package _global_\ndefaults: [{algo: bptt}]",
+            "experiment/algo: expected nothing; got bptt. In a defaults list: override /algo: "
+            "NAME.",
+        ),
+        (
+            "# @package _global_\ndefaults: [{override algo: bptt}]",
+            "configuration: expected values that Hydra can compose; got In 'experiment/mine': "
+            "Could not override 'experiment/algo@algo'. No match in the defaults list. In a "
+            "defaults list: override /algo: NAME.",
         ),
         ("# @package _global_\nquestion: [1]", "question: expected text; got [1]."),
     ],
