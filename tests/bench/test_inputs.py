@@ -11,7 +11,7 @@ import pytest
 
 from bench.command import cli
 from bench.errors import BadInput
-from bench.sweep import git, inputs, provenance
+from bench.sweep import inputs, provenance
 from bench.sweep.cell import Cell
 
 
@@ -147,9 +147,9 @@ def test_a_plug_ins_own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_repository_is_this_one_whatever_git_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = git.git(provenance.ROOT, "rev-parse", "HEAD")
+    ours = provenance.git(provenance.ROOT, "rev-parse", "HEAD")
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
-    assert git.git(provenance.ROOT, "rev-parse", "HEAD") == ours
-    assert git.git(tmp_path, "rev-parse", "no-such") is None
+    assert provenance.git(provenance.ROOT, "rev-parse", "HEAD") == ours
+    assert provenance.git(tmp_path, "rev-parse", "no-such") is None

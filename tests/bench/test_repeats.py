@@ -67,7 +67,6 @@ def test_the_first_gradient_is_recorded_by_every_process() -> None:
     """By it a comparison sees whether a program comes to the same bits each time."""
     asked = ["task=random_spikes", "n_hidden=8", "batch_size=4", "epochs=1"]
     (cell,) = cli.cells_of(None, asked, multirun=False)
-    job = {"config": cell.config, "choices": cell.choices, "memory_bytes": 2**40}
-    run, parts = build(job, lambda phase: None)
+    run, parts = build(cell.config, cell.choices)
     learned = Learning().measure(run)["metrics"]
     assert parts["metrics"]["grad_norm"] == learned["grad_norm"] > 0
