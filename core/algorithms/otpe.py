@@ -25,7 +25,6 @@ import jax.numpy as jnp
 from core.algorithms.ottt import OTTT
 from core.algorithms.windowed import once_a_graph
 from core.analysis.graph import Graph
-from core.analysis.operation import Operation
 from core.analysis.reach import Reader, readers
 from core.execution.axes import along, forget
 from core.execution.recurrence import accumulate, remembered
@@ -42,9 +41,7 @@ class OTPE(OTTT):
     Args:
       model: as of OTTT.
       window: as of D-RTRL; it never changes the gradient.
-      feedback: as of D-RTRL.
-      seed: as of D-RTRL.
-      mode: as of D-RTRL.
+      feedback, seed, mode: as of D-RTRL.
     """
 
     @once_a_graph
@@ -118,8 +115,7 @@ def _feeding(graph: Graph, group: int) -> list[Any]:
     """Operations that feed a group, with each of their blocks and its place."""
     return [
         (op, b, block)
-        for op in graph.sources
-        if isinstance(op, Operation)
+        for op in graph.trained_operations
         for b, block in enumerate(op.blocks)
         if block.group == group
     ]

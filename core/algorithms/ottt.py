@@ -28,7 +28,7 @@ from jaxtyping import Array, PyTree, Shaped
 from core.algorithms.windowed import WindowedAlgorithm, once_a_graph
 from core.analysis.cuts import late_states
 from core.analysis.graph import Graph
-from core.analysis.operation import Operation, pieces
+from core.analysis.operation import pieces
 from core.analysis.reach import constant_decay
 from core.errors import NotRepresentable
 from core.execution.recurrence import low_pass
@@ -42,9 +42,7 @@ class OTTT(WindowedAlgorithm):
     Args:
       model: any brainstate module whose states are leaky integrators, with or without spikes.
       window: as of D-RTRL; it never changes the gradient.
-      feedback: as of D-RTRL.
-      seed: as of D-RTRL.
-      mode: as of D-RTRL.
+      feedback, seed, mode: as of D-RTRL.
     """
 
     def make_graph(self, args: tuple[PyTree, ...], watched: Sequence[Any] = ()) -> Graph:
@@ -83,8 +81,7 @@ class OTTT(WindowedAlgorithm):
             op.label: tuple(
                 jnp.zeros((*op.lead, op.rows), graph.operand_dtype(op)) for _ in op.blocks
             )
-            for op in graph.sources
-            if isinstance(op, Operation)
+            for op in graph.trained_operations
         }
 
     def follow(self, graph: Graph, local: Derivatives, traces: PyTree) -> tuple[PyTree, PyTree]:

@@ -55,9 +55,7 @@ class SnAp(D_RTRL):
       model: any brainstate module whose recurrent weights are trained.
       n: steps in which a weight may reach the neurons at which it is followed.
       window: as of D-RTRL; it never changes the gradient.
-      feedback: as of D-RTRL.
-      seed: as of D-RTRL.
-      mode: as of D-RTRL.
+      feedback, seed, mode: as of D-RTRL.
 
     Raises:
       InvalidArgument: n is no positive number.
@@ -113,8 +111,7 @@ class SnAp(D_RTRL):
         every, at = self.near(graph), self.components(graph)
         own = {
             (k, b): _coupling(graph, values, record, op, block, every[block.group])
-            for k, op in enumerate(graph.sources)
-            if isinstance(op, Operation)
+            for k, op in enumerate(graph.trained_operations)
             for b, block in enumerate(op.blocks)
             if read_back(graph, op, block)
         }

@@ -61,10 +61,7 @@ class WindowedAlgorithm(OnlineAlgorithm):
         keep the step buffers near max(a quarter of the traces, `least_buffer`; 128 MiB on a GPU),
         so that memory is flat in the length of the sequence. It changes speed and memory, never the
         gradient.
-      feedback: "symmetric", or "random": credit passes back within a step, from the loss to the
-        states, through fixed random matrices in place of the weights (`core.execution.feedback`).
-      seed: of those matrices.
-      mode: accepted for compatibility; the shapes tell.
+      feedback, seed, mode: as of D-RTRL.
 
     Attributes:
       least_buffer: bytes of step buffers that a window may always take. Large for a trace that is

@@ -230,7 +230,7 @@ def join_biases(graph: Graph) -> Graph:
     def only_reader(var: int) -> Equation | None:
         return readers[var][0] if len(readers[var]) == 1 else None
 
-    sums = {id(only_reader(op.y)): op for op in graph.operations if op.trainable}
+    sums = {id(only_reader(op.y)): op for op in graph.trained_operations}
     apart = {p.w: p.blocks for p in graph.parameters}
     biases: dict[int, int] = {}  # by the variable y
     for var in (*apart, *graph.plain):

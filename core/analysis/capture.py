@@ -15,6 +15,7 @@ from typing import Any
 import brainstate
 import jax
 import jax.numpy as jnp
+from brainstate import HiddenGroupState, HiddenState, ParamState
 from jax import lax
 
 from core.analysis.graph import Graph, Hidden
@@ -70,49 +71,47 @@ def _with_states(model: Any, args: tuple[Any, ...], watched: Sequence[Any]) -> G
     paths = {id(s): ".".join(map(str, path)) for path, s in model.states().items()}
 
     names: dict[int, str] = {}
-    state_vars, params, hidden, others = [], [], [], []
+    state_vars, hidden, others, params = [], [], [], list[int]()
     shown, parts = dict[int, Atom](), dict[int, tuple[int, ...]]()
     for state, new in zip(states, new_states, strict=True):
         keys = [k for k, _ in jax.tree_util.tree_leaves_with_path(state.value)]
         variables, rest = tuple(rest[: len(keys)]), rest[len(keys) :]
         state_vars.append(variables)
-        after: list[Any] = jax.tree.leaves(new) if new is not None else [None] * len(keys)
-        trained = isinstance(state, brainstate.ParamState)
-        if new is not None and not trained and any(state is s for s in watched):
+        path, trained = paths.get(id(state), type(state).__name__), isinstance(state, ParamState)
+        names.update((var, _path(path, key)) for var, key in zip(variables, keys, strict=True))
+        if trained:
+            params += variables
+        if new is None:
+            continue  # only read: a constant
+        after: list[Any] = jax.tree.leaves(new)
+        if not trained and any(state is s for s in watched):
             shown.update(zip(variables, after, strict=True))
-        for var, key, new_var in zip(variables, keys, after, strict=True):
-            names[var] = name = _path(paths.get(id(state), type(state).__name__), key)
-            aval = program.avals[var]
+        for var, new_var in zip(variables, after, strict=True):
+            name, aval, came = names[var], program.avals[var], aval_of(program.avals, new_var)
             if trained:
-                if new is not None and new_var != var:
+                if new_var != var:
                     raise NotRepresentable(
                         "parameters to stay as they are during a step",
                         f"the ParamState {name}, which update writes",
                         "Make it a state of another kind, or write it outside of the step.",
                     )
-                params.append(var)
-                continue
-            if new is None:
-                continue  # only read: a constant
-            came = aval_of(program.avals, new_var)
-            if (came.shape, came.dtype) != (aval.shape, aval.dtype):
+            elif (came.shape, came.dtype) != (aval.shape, aval.dtype):
                 raise NotRepresentable(
                     f"a step to leave the state {name} as {aval.str_short()}",
                     f"a new value {came.str_short()}",
                     "Initialise the state with this shape and dtype, or cast what is written.",
                 )
-            if isinstance(state, brainstate.HiddenState) and is_real(aval):
-                if isinstance(state, brainstate.HiddenGroupState):
-                    keys_of = {k: key for key, k in state.name2index.items()}
-                    program, own, new_own = _apart(program, var, new_var)
-                    parts[var] = own
-                    for k, (v, after_k) in enumerate(zip(own, new_own, strict=True)):
-                        names[v] = f"{name}.{keys_of.get(k, k)}"
-                        hidden.append(Hidden(names[v], v, after_k, aval.shape[:-1], aval.dtype))
-                    continue
-                hidden.append(Hidden(name, var, new_var, aval.shape, aval.dtype))
-            else:
+            elif not isinstance(state, HiddenState) or not is_real(aval):
                 others.append((var, new_var))
+            elif isinstance(state, HiddenGroupState):
+                keys_of = {k: key for key, k in state.name2index.items()}
+                program, own, new_own = _apart(program, var, new_var)
+                parts[var] = own
+                for k, (v, after_k) in enumerate(zip(own, new_own, strict=True)):
+                    names[v] = f"{name}.{keys_of.get(k, k)}"
+                    hidden.append(Hidden(names[v], v, after_k, aval.shape[:-1], aval.dtype))
+            else:
+                hidden.append(Hidden(name, var, new_var, aval.shape, aval.dtype))
 
     return Graph(
         program,

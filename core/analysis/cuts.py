@@ -52,7 +52,7 @@ def moved_states(graph: Graph) -> frozenset[int]:
     """Hidden arrays that some weight reaches, in one step or in several, by differentiable paths.
     The others are functions of the inputs: a filter, a register of the last few."""
     weights = {v: frozenset([-1]) for v in graph.plain}
-    weights |= {op.w: frozenset([-1]) for op in graph.operations if op.trainable}
+    weights |= {op.w: frozenset([-1]) for op in graph.trained_operations}
     states = {h.var: frozenset([i]) for i, h in enumerate(graph.hidden)}
     found = reached(graph.differential.equations, weights | states, graph.differential.avals)
     moves = [(s, i) for i, h in enumerate(graph.hidden) for s in found.get(h.new, ())]

@@ -138,9 +138,14 @@ class Graph:
         return self.with_sources(lambda s: replace(s, blocks=tuple(map(of, s.blocks))))
 
     @cached_property
+    def trained_operations(self) -> tuple[Operation, ...]:
+        """Those whose weights are parameters, or made of them: the first of the sources."""
+        return tuple(op for op in self.operations if op.trainable)
+
+    @cached_property
     def sources(self) -> tuple[Operation | Parameter, ...]:
-        """What traces belong to: trainable operations, then element-wise parameters."""
-        return (*(op for op in self.operations if op.trainable), *self.parameters)
+        """What traces belong to: trained operations, then element-wise parameters."""
+        return (*self.trained_operations, *self.parameters)
 
     @cached_property
     def weights(self) -> tuple[int, ...]:

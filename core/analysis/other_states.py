@@ -41,7 +41,7 @@ def check_other_states(graph: Graph, but: Set[int] = frozenset()) -> None:
     """
     credit = frozenset([CREDIT])
     sources: dict[int, frozenset[Any]] = {h.var: credit for h in graph.hidden}
-    sources |= {op.w: credit for op in graph.operations if op.trainable}
+    sources |= {op.w: credit for op in graph.trained_operations}
     sources |= dict.fromkeys(graph.plain, credit)
     sources |= {v: frozenset([v]) for v, _ in graph.others if is_real(graph.program.avals[v])}
     step = graph.differential

@@ -231,9 +231,9 @@ def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
       NotRepresentable: one that reads a mixture of neurons.
     """
     found = list[Reader]()
-    for k, op in enumerate(graph.sources):
+    for k, op in enumerate(graph.trained_operations):
         fed = {block.group for block in op.blocks}
-        if not isinstance(op, Operation) or len(fed) != 1 or op.blocks[0].width != op.width:
+        if len(fed) != 1 or op.blocks[0].width != op.width:
             continue
         (own,) = fed
         if decays[own] is None or not graph.groups[own].live:

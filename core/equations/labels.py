@@ -74,7 +74,15 @@ class Paths:
                 labels[a] = np.where(old == NONE, new, old)
         made = {v for eqn in self.equations for v in eqn.outputs} - set(ends)
         if between and any(map(self._is_complex, labels.keys() - made)):
-            raise self._of_two_kinds(between[0])
+            # Between real ends the derivative is a real number, whatever is complex on the way.
+            raise NotRepresentable(
+                f"one derivative per neuron of the state {self.state}, by a path of complex or of"
+                " real numbers alone",
+                f"the operation '{between[0].name}', from one kind to the other, at"
+                f" {between[0].source}",
+                "Keep the path in one kind, for example with complex weights and the real part in"
+                " an output; or train this model with core.BPTT.",
+            )
         return labels
 
     def _is_complex(self, v: int) -> bool:
@@ -105,16 +113,6 @@ class Paths:
         if any(itertools.starmap(_differ, zip(again, outs, strict=False))):
             raise self._mixing(eqn)
         return found
-
-    def _of_two_kinds(self, eqn: Equation) -> NotRepresentable:
-        """Between real ends the derivative is a real number, whatever is complex on the way."""
-        return NotRepresentable(
-            f"one derivative per neuron of the state {self.state}, by a path of complex or of"
-            " real numbers alone",
-            f"the operation '{eqn.name}', from one kind to the other, at {eqn.source}",
-            "Keep the path in one kind, for example with complex weights and the real part in"
-            " an output; or train this model with core.BPTT.",
-        )
 
     def _mixing(self, eqn: Equation) -> NotRepresentable:
         return NotRepresentable(

@@ -113,10 +113,10 @@ def output_run(graph: Graph, values: Values, known: Values) -> tuple[Any, ...]:
 
             def moved_by(w: Any, moved: tuple[Values, Values]) -> Any:
                 own, dxs = moved
-                dy = own.get(op.y, jnp.zeros_like(y))
+                dy = own[op.y] if own else jnp.zeros_like(y)
                 if not dxs:
                     return dy
-                every = [dxs.get(i, jnp.zeros_like(x)) for i, x in xs.items()]
+                every = [dxs[i] if i in dxs else jnp.zeros_like(x) for i, x in xs.items()]
                 return dy + op.joined(every, columns, w)
 
             w, variables = lax.stop_gradient(env[op.w]), ({op.y: y}, xs)

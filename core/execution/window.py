@@ -62,8 +62,8 @@ def derivatives(graph: Graph, values: Values, record: Record, keep: Any = None) 
                 block = graph.sources[k].blocks[b]
                 if block.group == g and s in block.components:
                     into[s] = by_source[k][..., block.columns].astype(graph.dtype(g))
-    trained = [op for op in graph.operations if op.trainable]
-    xs = zip(trained, _at_steps(graph, values, record, [op.x for op in trained])({}), strict=True)
+    ops = graph.trained_operations
+    xs = zip(ops, _at_steps(graph, values, record, [op.x for op in ops])({}), strict=True)
     x = tuple(op.with_one(a).astype(graph.operand_dtype(op)) for op, a in xs)
     operands = (*x, *(None for _ in graph.parameters))
     return Derivatives(tuple(transition), f, operands, keep, record.n_steps)
@@ -113,9 +113,9 @@ def whole_step(
     new, pulled = jax.vjp(last, moving, still[1])
     # A derivative rule may exist in reverse alone; transposed, it is the forward one.
     pushed = jax.linear_transpose(pulled, new)
-    trained = [op for op in graph.operations if op.trainable]
-    operands = computed(graph, values, [op.x for op in trained], {**read, **ys})
-    xs = [op.with_one(x) for op, x in zip(trained, operands, strict=True)]
+    ops = graph.trained_operations
+    operands = computed(graph, values, [op.x for op in ops], {**read, **ys})
+    xs = [op.with_one(x) for op, x in zip(ops, operands, strict=True)]
 
     def pull(c: Any) -> list[Any]:
         d_moving, d_ys = pulled(c)

@@ -16,7 +16,6 @@ from functools import partial
 from itertools import compress
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -146,7 +145,7 @@ def spelled_out(site: Site) -> Rewritten | None:
             if is_real(site.avals[v]):
                 moved = next(linear)
                 value = moved + lax.stop_gradient(value - moved)
-            found.append(jax.numpy.asarray(value))
+            found.append(jnp.asarray(value))
         return found
 
     return spelled

@@ -50,8 +50,7 @@ class Site:
 
 
 Rule = Callable[[Site], Rewritten | None]
-RULES: dict[str, Rule] = {}
-ALWAYS: set[str] = set()
+SPELLINGS: dict[str, tuple[Rule, bool]] = {}  # by primitive; whether always used
 
 
 def rule(*names: str, always: bool = False) -> Callable[[Rule], Rule]:
@@ -65,8 +64,7 @@ def rule(*names: str, always: bool = False) -> Callable[[Rule], Rule]:
     """
 
     def register(f: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, f))
-        ALWAYS.update(names if always else ())
+        SPELLINGS.update(dict.fromkeys(names, (f, always)))
         return f
 
     return register
@@ -120,7 +118,7 @@ def holds_weights(program: Program, data: Set[int]) -> bool:
 class _Lowered(Writer):
     def __init__(self, program: Program, data: Iterable[int], every: bool) -> None:
         super().__init__(program.avals)
-        self.rules = RULES if every else {name: RULES[name] for name in ALWAYS}
+        self.rules = {name: f for name, (f, always) in SPELLINGS.items() if every or always}
         self.data, self.still = set(data), set[int]()
         self.settled = Settled(program.constants)
 

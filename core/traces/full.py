@@ -87,8 +87,8 @@ class FullTrace:
       zero(op, block, dtype): eps = 0.
       contract(eps, block, dW): dh[s], [lead, width], for dW [rows, H].
       advance(eps, x, g, a_0, after): eps_K[s] = sum_p A_0[s, p] eps_0[p] + sum_t x_t (x) g_t[s],
-        g_t = A_t f_t. eps_0 is None for zero; x [K, lead, rows], g [K, lead, width] by component,
-        A_0 [lead, width] by pair; `after` is of `zero_after`.
+        g_t = A_t f_t. x [K, lead, rows], g [K, lead, width] by component, A_0 [lead, width] by
+        pair; `after` is of `zero_after`.
     """
 
     zero: Callable[[Operation, Block, Any], Any]
