@@ -19,6 +19,10 @@ LEAST_BAR = 0.05  # a smaller difference in time is not called one, however quie
 UNKNOWN_BAR = 0.3
 # The same of ratios to BPTT: processes of one program said 0.84 to 0.87, and another 1.05.
 UNKNOWN_RATIO_BAR = 0.25
+CLOCK_MS = (
+    1e-9,
+    1e15,
+)  # a picosecond and 30,000 years: no clock says less or more but a broken one
 ODD = 2.0  # a process this many times slower or faster than the median of its cell is no comparison
 EQUAL_MEMORY = 0.02  # as a share: memories no further apart count as equal
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
@@ -70,7 +74,7 @@ def times_of(cells: pd.DataFrame) -> dict[str, Time]:
     """Way -> its step time, of the rows of one setting; that of BPTT is 1 over BPTT's where others
     took turns with it.
     """
-    timed = cells[cells["step_time_ms"].gt(0)]
+    timed = cells[cells["step_time_ms"].between(*CLOCK_MS)]
     times = {str(way): _time_of(rows) for way, rows in timed.groupby("way", sort=False)}
     bptt = set(timed.loc[timed["exact"], "way"])
     turned = {t.beside for way, t in times.items() if way not in bptt and (t.against or t.moved)}
@@ -157,10 +161,9 @@ def compare(a: Time, b: Time, noise: Noise | None, pairs: int = 1) -> Order:
 def ratio(a: Time, b: Time, noise: Noise | None) -> Interval:
     """a's time over b's, with its 95 % interval where both have three processes."""
     gap, half, by_turns, _ = _difference(a, b, noise, 0.975)
-    with np.errstate(over="ignore"):  # no clock tells times so far apart; a broken one may
-        at, low, high = np.exp([gap, gap - half, gap + half]).tolist()
-    known = sure(a.against) and sure(b.against) if by_turns else min(a.n, b.n) >= LEAST
-    return Interval(at, low, high, STUDENT) if known else Interval(at)
+    if not (sure(a.against) and sure(b.against) if by_turns else min(a.n, b.n) >= LEAST):
+        return Interval(math.exp(gap))
+    return Interval(math.exp(gap), math.exp(gap - half), math.exp(gap + half), STUDENT)
 
 
 def sure(figure: Interval | None) -> bool:
