@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.config import Config
-from bench.errors import Skip
+from bench.errors import BadInput, Skip
 
 if TYPE_CHECKING:
     import brainstate
@@ -140,7 +140,19 @@ class ModelTrainee(abc.ABC):
         return None
 
     def _loss(self, out: jax.Array, asked: jax.Array) -> tuple[Any, Any]:
-        """Mean loss of outputs, and the fraction that is right."""
+        """Mean loss of outputs, and the fraction that is right.
+
+        Raises:
+            BadInput: where there are not as many as the task has: a loss takes more, and says
+                nothing.
+        """
+        import jax.numpy as jnp
+
+        n_out, shape = self.task.n_out, getattr(out, "shape", ())
+        if shape[-1:] != (n_out,) or not jnp.issubdtype(out.dtype, jnp.floating):
+            came = f"{out.dtype}{list(shape)}" if hasattr(out, "dtype") else type(out).__name__
+            expected = f"update to return outputs [B, {n_out}] of floating point"
+            raise BadInput("model", expected, came, "n_out is given to its constructor.")
         return self.task.answers.loss(out, asked)
 
 

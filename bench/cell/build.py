@@ -142,7 +142,10 @@ def model_of(config: Config, task: Task) -> Any:
         n_out=task.n_out,
         n_layers=config.n_layers,
     )
-    for path, state in model.states(brainstate.ParamState).items():
+    weights = model.states(brainstate.ParamState)
+    if not weights:
+        raise BadInput("model", "parameters that can be trained", "no ParamState")
+    for path, state in weights.items():
         for leaf in jax.tree.leaves(state.value):
             if not jnp.issubdtype(leaf.dtype, jnp.inexact):
                 came = f"{'.'.join(map(str, path))} of {leaf.dtype}"

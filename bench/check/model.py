@@ -59,6 +59,9 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
         off = "" if far is None else f", relative error {far:.1e}"
         none = f", none for {', '.join(silent)}" if silent else ""
         print(f"  {algo:20}{said}{off}{none}", flush=True)
+    if not model.states(brainstate.HiddenState):
+        print(f"{name}: it has no HiddenState, so there is no past to keep a trace of")
+        return 1
     print(f"{name}: {'traces can train it' if represented else 'only BPTT and immediate train it'}")
     return 0 if represented else 1
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.extend import core as jex
 
 from core.equations.program import flatten_jaxpr, variables_of
-from core.errors import CoreError, InvalidArgument
+from core.errors import InvalidArgument, Refusal
 from core.execution.axes import along
 
 
@@ -58,7 +58,7 @@ class Losses:
         try:
             function.make_jaxpr(*example)
         except (TypeError, ValueError, AssertionError, IndexError) as error:
-            if isinstance(error, CoreError):
+            if isinstance(error, Refusal):  # of the loss itself as well
                 raise
             shapes = [jnp.shape(a) for a in jax.tree.leaves(of_one)]
             raise InvalidArgument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import brainstate
 import jax
@@ -39,6 +40,36 @@ class Counting(Leaky):
     def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
         super().__init__(n_in, n_hidden, n_out, recurrent=False)
         self.clock = brainstate.ParamState(jnp.arange(n_hidden))
+
+
+class Answering(Leaky):
+    """What it returns depends on the number of its layers."""
+
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
+        super().__init__(n_in, n_hidden, n_out, recurrent=False)
+        self.kind = n_layers
+
+    def update(self, x: jax.Array) -> Any:
+        out = super().update(x)
+        return {2: jnp.concatenate([out, out], -1), 3: None, 4: jnp.argmax(out, -1), 5: (out, out)}[
+            self.kind
+        ]
+
+
+class Stateless(Leaky):
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
+        super().__init__(n_in, n_hidden, n_out, recurrent=False)
+
+    def init_state(self, batch_size: int | None = None, **_: object) -> None:
+        pass
+
+    def update(self, x: jax.Array) -> jax.Array:
+        return self.readout(jnp.tanh(self.linear(x)))
+
+
+class Weightless(brainstate.nn.Module):
+    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
+        super().__init__()
 
 
 class Unlabelled(Task):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -100,10 +101,24 @@ def test_every_batch_is_held_and_what_is_held_out(monkeypatch: pytest.MonkeyPatc
             Learning().measure(run)
 
 
-def test_weights_of_whole_numbers_are_refused() -> None:
-    made = cell().having(model={"_target_": "tests.bench.planted_groups.Counting"})
-    with pytest.raises(BadInput, match=r"model: expected .*; got clock of int32"):
+@pytest.mark.parametrize(
+    ("model", "came"), [("Counting", "clock of int32"), ("Weightless", "no ParamState")]
+)
+def test_a_model_without_weights_that_can_be_trained_is_refused(model: str, came: str) -> None:
+    made = cell().having(model={"_target_": f"tests.bench.planted_groups.{model}"})
+    with pytest.raises(BadInput, match=f"model: expected .*; got {came}"):
         model_of(made.config, task_of(made.config))
+
+
+@pytest.mark.parametrize(
+    ("layers", "came"), [(2, "float32[3, 20]"), (3, "NoneType"), (4, "int32[3]"), (5, "tuple")]
+)
+def test_outputs_that_are_not_those_of_the_task_are_refused(layers: int, came: str) -> None:
+    model = {"_target_": "tests.bench.planted_groups.Answering"}
+    made = cell().having(model=model, n_layers=layers)
+    words = f"model: expected update to return outputs [B, 10] of floating point; got {came}."
+    with pytest.raises(BadInput, match=re.escape(words)):
+        build(made.config, made.choices)
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,15 @@ def test_a_model_that_no_trace_can_train_says_where(capsys: pytest.CaptureFixtur
     assert said.splitlines()[-1] == "lif_net: only BPTT and immediate train it"
 
 
+def test_a_model_without_a_past_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    (cell,) = cli.cells_of(None, ["n_hidden=4"], multirun=False)
+    stateless = cell.having(model={"_target_": "tests.bench.planted_groups.Stateless"})
+    assert check_model.run(stateless, []) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "lif_net: it has no HiddenState, so there is no past to keep a trace of"
+    )
+
+
 def test_what_a_model_or_a_task_raises_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
     (cell,) = cli.cells_of(None, ["n_hidden=4"], multirun=False)
     thrown = cell.having(model={"_target_": "tests.bench.planted_groups.Throwing"})
