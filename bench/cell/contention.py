@@ -73,14 +73,13 @@ class Watch:
 
         gc.collect()
         gc.disable()
+        self._compilations = compilations
         self._compiled, self._before = compilations(), usage()
         return self
 
     def __exit__(self, *_: object) -> None:
-        from bench.cell.program import compilations
-
         self._after = usage()
-        self._compiled = compilations() - self._compiled
+        self._compiled = self._compilations() - self._compiled
         gc.enable()
 
     def columns(self, waited_s: float = 0.0) -> dict[str, float | None]:

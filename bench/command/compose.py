@@ -250,9 +250,8 @@ class Composer:
             raise refusal(override, one_of(self.options(group)))
         if len(set(map(str, names))) < len(names):
             raise refusal(override, "each of its names once")
-        for name in map(
-            str, names
-        ):  # what Hydra reads as a file would be an option of another name
+        # What Hydra reads as a file would be an option of another name.
+        for name in map(str, names):
             path = PurePosixPath(name)
             if str(path) != name or path.is_absolute() or ".." in path.parts or path.suffix in YAML:
                 options = self.options(group)
