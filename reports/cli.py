@@ -138,18 +138,23 @@ def export(chosen: Namespace) -> int:
 
 
 def table(chosen: Namespace) -> int:
-    """A LaTeX, Markdown or CSV table of any pivot of the results (medians over the ok cells).
+    """A LaTeX, Markdown or CSV table of any pivot of the results: medians over the ok cells, or
+    means with their intervals.
 
-    Settings that were pooled are named on standard error.
+    Settings that were pooled, and cells that lack a number, are named on standard error.
     """
     from reports.pivot import FORMATS, pivot
     from reports.records import frame
+    from reports.text import plural
 
     cols = ["algo"] * ("algo" not in chosen.rows) if chosen.cols is None else chosen.cols
     found = frame(_left_out(read_sweeps(chosen.folders)).records)
     made = pivot(found, chosen.rows, cols, chosen.values, chosen.intervals)
     if made.pooled:
         print(f"reports: medians over different {', '.join(made.pooled)}", file=sys.stderr)
+    for metric, n in made.lacking.items():
+        print(f"reports: left out of {metric}: {plural(n, 'ok cell')} in which training diverged",
+              file=sys.stderr)  # fmt: skip
     if made.unequal:
         print(f"reports: no best, for what is compared differs in {', '.join(made.unequal)}; add "
               f"--rows {','.join([*chosen.rows, *made.unequal])}", file=sys.stderr)  # fmt: skip

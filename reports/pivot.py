@@ -29,12 +29,13 @@ class Pivot(NamedTuple):
     """Some metrics over two sets of settings."""
 
     # A row for the values of the settings down the side, a column for a metric and the values of
-    # those along the top; each a median, with its interval where asked for, or words for none.
+    # those along the top; each a median or, with intervals, a mean, or words for none.
     cells: pd.DataFrame
     best: pd.DataFrame  # which of them are the best of their rivals
     pooled: list[str]  # settings that differ inside of a cell, which is a median over them
     # Further ones that rivals have not in common, and that belong to no way: then none is best.
     unequal: list[str]
+    lacking: dict[str, int]  # metric -> how many ok rows have none because training diverged
     intervals: bool  # whether they are shown
 
 
@@ -42,7 +43,7 @@ def pivot(
     table: pd.DataFrame, rows: Sequence[str], cols: Sequence[str], values: Sequence[str],
     intervals: bool = False,
 ) -> Pivot:  # fmt: skip
-    """Medians of metrics over the ok cells of a results table.
+    """Medians of metrics over the ok cells of a results table; with intervals the means of these.
 
     Raises:
         InputError: no column, one that the table lacks or that is asked for twice, a metric that no
@@ -86,7 +87,10 @@ def pivot(
     best = _best(cells, [*rows, *cols], apart) & (not unequal)
     if cols:
         cells, best = (long.unstack(list(cols)) for long in (cells, best))
-    return Pivot(cells.astype(object).fillna(NOTHING), best.eq(True), pooled, unequal, intervals)
+    diverged = ok & table["health"].str.contains("not finite")
+    lacking = {m: n for m in values if (n := int((diverged & numbers[m].isna()).sum()))}
+    return Pivot(cells.astype(object).fillna(NOTHING), best.eq(True), pooled, unequal, lacking,
+                 intervals)  # fmt: skip
 
 
 def _best(cells: pd.DataFrame, keys: Sequence[str], apart: Sequence[str]) -> pd.DataFrame:
@@ -116,10 +120,9 @@ def _cell(group: pd.DataFrame, metric: str, intervals: bool) -> Interval | str:
         return ", ".join(failed) or NOTHING
     # What is seeded is the same in every repeat of a seed.
     units = ok.drop_duplicates("seed") if metric in SEEDED else ok
-    found = Interval(float(ok[metric].median()))
-    if intervals and len(units) > 1:
-        found = interval(units[metric], bounds=BOUNDS.get(metric))._replace(centre=found.centre)
-    return found
+    if intervals:  # a median may lie outside of the interval of a mean
+        return interval(units[metric], bounds=BOUNDS.get(metric))
+    return Interval(float(ok[metric].median()))
 
 
 def _told(cell: Interval | str) -> Cell:
@@ -147,7 +150,8 @@ def to_latex(made: Pivot) -> str:
     texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
     names = [describe(name).title for name in texts.index.names]
     ends = " with 95 % intervals (from three processes; of two both)" if made.intervals else ""
-    caption = f"Median {listed([m.title for m in metrics])}{ends} by {listed(names)}."
+    figures = f"{'Mean' if made.intervals else 'Median'} {listed([m.title for m in metrics])}"
+    caption = f"{figures}{ends} by {listed(names)}."
     style = texts.rename_axis(index=names, columns=[None] * texts.columns.nlevels).style
     marks = np.where(made.best, "textbf:--rwrap;", "")
     style.format(escape="latex").apply(lambda _: marks, axis=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from synthetic_records import grid, record, write_sweep
@@ -178,6 +179,13 @@ def test_several_metrics_with_intervals() -> None:
     assert made.cells.loc["64", ("step_time_ms", "bptt")].kind == "95 %"
     head = FORMATS["csv"](made).splitlines()[0].split(",")
     assert head[1:4] == ["bptt step_time_ms", "bptt step_time_ms_lo", "bptt step_time_ms_hi"]
+    lucky = [0.9] * 17 + [0.1] * 3  # the median lies outside of the interval of the mean
+    seeds = frame([record(seed=i, metrics={"test_accuracy": x}) for i, x in enumerate(lucky)])
+    of = pivot(seeds, ["n_hidden"], ["algo"], ["test_accuracy"], intervals=True)
+    found = of.cells.loc["64", ("test_accuracy", "bptt")]
+    assert found.centre == pytest.approx(np.mean(lucky))
+    assert found.low < found.centre < found.high < 0.92
+    assert "Mean test accuracy with 95" in FORMATS["latex"](of)
     mixed = frame(grid(algo=["bptt"], n_steps=[8, 16]))
     with pytest.raises(InputError, match=r"different n_steps inside of one\. Add --rows"):
         pivot(mixed, ["n_hidden"], ["algo"], ["step_time_ms"], intervals=True)
@@ -241,6 +249,16 @@ def test_none_is_best_of_what_is_not_comparable(
     told = capsys.readouterr()
     assert r"64 & \textbf{2} & 3 \\" in told.out
     assert not told.err
+
+
+def test_seeds_that_diverged_are_not_left_out_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [record(seed=i, metrics={"test_r2": x}, health="" if x else "loss is not finite")
+            for i, x in enumerate((0.9, None, None))]  # fmt: skip
+    folder = str(write_sweep(tmp_path, [*rows, record("d_rtrl")]))
+    assert main(["table", folder, "--values", "test_r2"]) == 0
+    assert "left out of test_r2: 2 ok cells in which training diverged" in capsys.readouterr().err
 
 
 def test_a_list_of_folders_is_loaded_as_folders_are(tmp_path: Path) -> None:
