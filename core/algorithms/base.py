@@ -164,10 +164,8 @@ class OnlineAlgorithm(Compiled):
         return outs, carry._replace(**state)
 
     def __deepcopy__(self, memo: Any) -> Self:
-        """An algorithm of its own around a model of its own, which go on from where these are.
-
-        What brainstate's modules do not copy knows the States of the model by identity.
-        """
+        """Around a model of its own; both go on from where these are. What brainstate's modules do
+        not copy knows the States of the model by identity."""
         other = super().__deepcopy__(memo)
         if self._graph is None:
             return other

@@ -152,10 +152,8 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
 def _blocks(
     graph: Graph, var: int, name: str, labels: list[dict[int, np.ndarray]]
 ) -> tuple[Block, ...]:
-    """Cut the outputs of a source into runs that feed consecutive neurons of a group.
-
-    The blocks' components are the states fed in the same step; `_with_components` completes them.
-    """
+    """Cut the outputs of a source into runs that feed consecutive neurons of a group; components
+    are the states fed in the same step, which `_with_components` completes."""
     blocks = []
     for g, group in enumerate(graph.groups):
         found = {k: labels[s][var] for k, s in enumerate(group.states) if var in labels[s]}
@@ -216,10 +214,8 @@ def covered(graph: Graph, reads: Sequence[Set[tuple[int, int]]]) -> Graph:
 
 
 def join_biases(graph: Graph) -> Graph:
-    """Make y + b part of the operation y = x W where nothing else reads y or b.
-
-    The bias then shares the operation's trace and its product: a weight on the constant input one.
-    """
+    """Make y + b part of the operation y = x W where nothing else reads y or b: they then share a
+    trace and a product."""
     readers = defaultdict[int, list[Equation | None]](list)
     for eqn in graph.body:
         for v in eqn.variables:
@@ -259,10 +255,8 @@ MOST_RUNS = 8  # of consecutive neurons, before a block lists them
 
 
 def _runs(neurons: np.ndarray) -> list[tuple[slice, Any]]:
-    """Runs of columns whose neuron numbers rise by one, and the neurons.
-
-    Columns in an order of their own (a permutation) are one run, with their neurons listed.
-    """
+    """Runs of columns whose neuron numbers rise by one, and the neurons; columns in an order of
+    their own (a permutation) are one run, with their neurons listed."""
     gap = (neurons[:-1] == NONE) | (neurons[1:] == NONE)
     jump = np.diff(neurons) != 1
     apart = jump | gap if (jump | gap).sum() < MOST_RUNS else gap

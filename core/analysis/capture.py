@@ -177,12 +177,8 @@ def _moves(aval: Any) -> bool:
 def _apart(
     program: Program, var: int, new: Atom
 ) -> tuple[Program, tuple[int, ...], tuple[int, ...]]:
-    """A state that holds several, one for each entry of its last axis, as so many states.
-
-    Returns:
-      The program, in which the array is put together from its entries at the beginning of the step
-      and taken apart at its end; the entries' variables before and after.
-    """
+    """A state that holds several, one for each entry of its last axis, as so many states: put
+    together when the step begins and taken apart at its end. Their variables before and after."""
     aval, writer = program.avals[var], Writer(program.avals)
     places, entry = range(aval.shape[-1]), jax.core.ShapedArray(aval.shape[:-1], aval.dtype)
     before, after = (tuple(writer.fresh(entry) for _ in places) for _ in range(2))
@@ -225,11 +221,8 @@ def _traced(
 
 
 def _with_copies(graph: Graph, weights: Set[int]) -> Graph:
-    """A variable of its own for every place where a weight is read.
-
-    Where it reaches a state it is one number per neuron; in an operand, in an output or in a layer
-    of another width the same parameter has another shape.
-    """
+    """A variable of its own for every place where a weight is read: where it reaches a state it is
+    one number per neuron, elsewhere it may have another shape."""
     products, matrices = {id(op.eqn) for op in graph.operations}, {op.w for op in graph.operations}
     writer, names, first = Writer(graph.program.avals), dict(graph.names), list[int]()
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from core.analysis.graph import Credit, Graph, Hidden, Product
+from core.analysis.graph import Credit, Graph, Product
 from core.analysis.operation import Operation
 from core.equations.differential import differential
 from core.equations.elements import Mask, compact, union
@@ -86,33 +86,22 @@ def _credited(graph: Graph, hidden: Iterable[int], ends: set[int]) -> frozenset[
 
 def with_cuts(graph: Graph) -> Graph:
     """The graph with `credit`, the step as its outputs see it."""
-    new = _new_states(graph)
-    cuts = _cuts(graph, loops_of(graph, new), new)
-    return _written(graph, cuts, new)
+    return _written(graph, _cuts(graph))
 
 
 # -- what is cut
 
 
-def _states(graph: Graph) -> list[tuple[Hidden, Mask]]:
-    """Every state of a group, and the group as a mask."""
-    return [(graph.hidden[s], 1 << g) for g, group in enumerate(graph.groups) for s in group.states]
+def _of_new(graph: Graph, v: int, instead: Mask, mask: Mask) -> Mask:
+    """`mask` of a variable, with `instead` for its elements that are new states."""
+    new = graph.new_states.get(v)
+    return mask if new is None else graph.elements.where(np.not_equal(new, 0), instead, mask)
 
 
-def _new_states(graph: Graph) -> dict[int, Mask]:
-    """The groups whose new states the elements of a variable hold."""
-    ends: dict[int, Mask] = {}
-    for h, g in _states(graph):
-        if isinstance(h.new, int):
-            ends[h.new] = ends.get(h.new, 0) | g
-    return graph.elements.copies(ends)
-
-
-def loops_of(graph: Graph, new: Mapping[int, Mask] | None = None) -> list[Mask]:
+def loops_of(graph: Graph) -> list[Mask]:
     """For each group, itself and those that form a loop with it."""
-    new = _new_states(graph) if new is None else new
-    previous = {h.var: g for h, g in _states(graph)}
-    found = graph.elements.forward(previous, lambda v, mask: mask | new.get(v, 0))
+    new = graph.new_states
+    found = graph.elements.forward(graph.previous_states, lambda v, mask: mask | new.get(v, 0))
     groups = range(len(graph.groups))
     pairs = [(op.x, block.group) for op in graph.operations for block in op.blocks]
     reads = {(g, fed) for x, fed in pairs for g in groups if union(found.get(x, 0)) >> g & 1}
@@ -120,13 +109,13 @@ def loops_of(graph: Graph, new: Mapping[int, Mask] | None = None) -> list[Mask]:
     return [sum(1 << h for h in below[g] if g in below[h]) for g in groups]
 
 
-def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int, np.ndarray]:
+def _cuts(graph: Graph) -> dict[int, np.ndarray]:
     """The cut of each column of an operation, [H], by its variable y.
 
     A column that feeds no state is cut from what all of its readers are cut from, which changes
     nothing: the reset gate of a GRU as the operation that reads it.
     """
-    everything = (1 << len(graph.groups)) - 1
+    loops, everything = loops_of(graph), (1 << len(graph.groups)) - 1
     by_y = {op.y: op for op in graph.operations}
     cuts = {}
     for op in graph.operations:
@@ -144,9 +133,7 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
         if v in by_y:
             op = by_y[v]
             found = compact(np.broadcast_to(live(op, found) & ~cuts[v], op.shape))
-        return (
-            graph.elements.where(np.not_equal(new[v], 0), everything, found) if v in new else found
-        )
+        return _of_new(graph, v, everything, found)
 
     ends = {a: everything for a in graph.out_atoms if isinstance(a, int)}
     found = graph.elements.backward(ends, at)
@@ -163,28 +150,18 @@ def _cuts(graph: Graph, loops: list[Mask], new: Mapping[int, Mask]) -> dict[int,
 # -- the step written out
 
 
-def _reach(
-    graph: Graph, cuts: Mapping[int, np.ndarray], new: Mapping[int, Mask]
-) -> dict[int, Mask]:
+def _reach(graph: Graph, cuts: Mapping[int, np.ndarray]) -> dict[int, Mask]:
     """The groups by which a variable can differ under a cut."""
-    previous = {h.var: g for h, g in _states(graph)}
     stopped = {op.y: compact(np.broadcast_to(cuts[op.y], op.shape)) for op in graph.operations}
-
-    def at(v: int, mask: Mask) -> Mask:
-        mask = mask & ~stopped.get(v, 0)
-        return graph.elements.where(np.not_equal(new[v], 0), 0, mask) if v in new else mask
-
-    return {v: union(mask) for v, mask in graph.elements.forward(previous, at).items()}
+    found = graph.elements.forward(
+        graph.previous_states, lambda v, mask: _of_new(graph, v, 0, mask & ~stopped.get(v, 0))
+    )
+    return {v: union(mask) for v, mask in found.items()}
 
 
-def _written(graph: Graph, cuts: Mapping[int, np.ndarray], new: Mapping[int, Mask]) -> Graph:
-    """With an equation for every cut under which its outputs are read.
-
-    Args:
-      cuts: of the columns of operations, by their variable y.
-      new: the groups whose new states a variable holds.
-    """
-    reach, avals = _reach(graph, cuts, new), dict(graph.program.avals)
+def _written(graph: Graph, cuts: Mapping[int, np.ndarray]) -> Graph:
+    """With an equation for every cut, of columns by their y, under which its outputs are read."""
+    reach, avals = _reach(graph, cuts), dict(graph.program.avals)
     operations = {id(op.eqn): k for k, op in enumerate(graph.operations)}
 
     def operands(eqn: Equation, cut: Mask) -> list[tuple[Any, Mask, slice]]:
@@ -222,7 +199,7 @@ def _written(graph: Graph, cuts: Mapping[int, np.ndarray], new: Mapping[int, Mas
             if id(eqn) in operations:
                 columns = tuple(run for *_, run in read)
                 products[id(written)] = Product(operations[id(eqn)], columns)
-    previous = {h.var for h, _ in _states(graph)}
+    previous = graph.previous_states
     stopped = {copy: v for v in previous for cut, copy in copies.get(v, {}).items() if cut}
     program = replace(graph.program, avals=avals)
     credit = Credit(tuple(reversed(equations)), products, stopped)

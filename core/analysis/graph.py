@@ -169,6 +169,22 @@ class Graph:
         return Elements(step.equations, Links(step.avals, settled.value), len(self.hidden))
 
     @cached_property
+    def new_states(self) -> dict[int, Any]:
+        """The groups, as a bit mask, whose new states the elements of a variable hold."""
+        ends: dict[int, Any] = {}
+        for g, group in enumerate(self.groups):
+            for new in (self.hidden[s].new for s in group.states):
+                if isinstance(new, int):
+                    ends[new] = ends.get(new, 0) | 1 << g
+        return self.elements.copies(ends)
+
+    @cached_property
+    def previous_states(self) -> dict[int, int]:
+        """The group, as a bit mask, of every state that is in one, by its variable."""
+        groups = enumerate(self.groups)
+        return {self.hidden[s].var: 1 << g for g, group in groups for s in group.states}
+
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The body in the order in which a window runs it."""
         states = {h.var: h.new for h in self.hidden} | dict(self.others)

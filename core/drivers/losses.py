@@ -185,10 +185,8 @@ class Losses:
 
 
 def _weighted(a: Any, weight: Any) -> Any:
-    """`a` with its derivative scaled by one weight or that of each sample [B].
-
-    Where that is zero the derivative is, also where a product with zero would not be finite.
-    """
+    """`a` with its derivative scaled by one weight or that of each sample [B]; zero where that is,
+    also where a product with zero would not be finite."""
     if not jnp.issubdtype(jnp.result_type(a), jnp.inexact):
         return a
     if weight.ndim and jnp.shape(a)[:1] != weight.shape:
