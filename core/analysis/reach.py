@@ -12,6 +12,8 @@ What a weight has done to such a state only fades, by one number k for all neuro
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -86,8 +88,8 @@ def with_own_products(graph: Graph) -> Graph:
 
 
 def read_places(graph: Graph, op: Operation) -> dict[int, np.ndarray]:
-    """Which place of what an operation reads each neuron of a state [n], or column of another
-    operation [H], is at, or NONE; by their variable.
+    """Which element of all that an operation reads, x [lead, I], each element of a state [lead, n]
+    or of the y [lead, H] of another operation is at, or NONE; by their variable.
 
     Raises:
       NotRepresentable: it reads a mixture of neurons.
@@ -97,7 +99,13 @@ def read_places(graph: Graph, op: Operation) -> dict[int, np.ndarray]:
     labels = labels_of(graph, x, dependencies(graph))
     width = {below.y: below.width for below in graph.operations}
     width |= {graph.hidden[s].var: group.n for group in graph.groups for s in group.states}
-    return {v: label.reshape(-1, width[v])[0] for v, label in labels.items() if v in width}
+    return {v: label.reshape(-1, width[v]) for v, label in labels.items() if v in width}
+
+
+def _of_one(places: np.ndarray, step: int) -> np.ndarray | None:
+    """The first row of places, where every other has the same, `step` further from row to row."""
+    expected = np.where(places[0] == NONE, NONE, places[0] + step * np.arange(len(places))[:, None])
+    return places[0] if places[0].max() < step and (places == expected).all() else None
 
 
 def neurons_in_reach(graph: Graph, g: int, n: int) -> np.ndarray:
@@ -120,10 +128,16 @@ def neurons_in_reach(graph: Graph, g: int, n: int) -> np.ndarray:
 def _moved_by(graph: Graph, op: Operation, g: int) -> np.ndarray:
     """Whether y of an operation is moved by a neuron of a group within the step, [H, n]."""
     group, x = graph.groups[g], np.zeros((op.n_in, graph.groups[g].n), bool)
+    places = dict[int, np.ndarray]()
     try:
-        places = read_places(graph, op)
+        for v, label in read_places(graph, op).items():
+            place = _of_one(label, op.n_in)
+            if place is None:  # those of other rows
+                x[:] = True
+            else:
+                places[v] = place
     except NotRepresentable:  # a mixture of neurons
-        places, x[:] = {}, True
+        x[:] = True
     for s in group.states:
         place = places.get(graph.hidden[s].var, np.full(group.n, NONE))
         x[place[place != NONE], np.flatnonzero(place != NONE)] = True
@@ -216,12 +230,19 @@ class Reader(NamedTuple):
     group: int  # which it feeds
     decay: Any  # of that group
     below: int  # the group that it reads
-    feature: np.ndarray  # [n], the place of each neuron in what it reads, or NONE
+    axes: int  # of that group, from the last, which it reads in an order of its own
+    x_shape: tuple[int, ...]  # what it makes of these
+    feature: np.ndarray  # for each of their elements its place there, or NONE
 
     def passed(self, z: Any, matrix: Any) -> Any:
-        """z W of the neurons that it reads, [..., n] -> [..., H], with W [I, H]."""
-        reads = self.feature != NONE
-        return z[..., np.flatnonzero(reads)] @ matrix[self.feature[reads]].astype(z.dtype)
+        """z W of the neurons that it reads, [lead, n] -> [lead, H], with W [I, H]."""
+        z = z.reshape(*z.shape[: z.ndim - self.axes], -1)
+        reads, matrix = self.feature != NONE, matrix.astype(z.dtype)
+        read, places = z[..., np.flatnonzero(reads)], self.feature[reads]
+        if len(self.x_shape) == 1:
+            return read @ matrix[places]
+        x = jnp.zeros((*z.shape[:-1], math.prod(self.x_shape)), z.dtype).at[..., places].add(read)
+        return x.reshape(*z.shape[:-1], *self.x_shape) @ matrix
 
 
 def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
@@ -240,18 +261,31 @@ def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
             continue
         places = read_places(graph, op)
         for below, group in enumerate(graph.groups):
-            feature = np.full(group.n, NONE)
+            at = np.full((math.prod(group.lead), group.n), NONE)
             for s in group.states:
-                np.maximum(feature, places.get(graph.hidden[s].var, NONE), out=feature)
+                np.maximum(at, places.get(graph.hidden[s].var, NONE), out=at)
             for source in graph.operations:
                 for block in source.blocks if source.y in places else ():
                     if block.group == below:
                         neurons = block.of_neurons(np.arange(group.n))
-                        new = places[source.y][block.columns]
-                        feature[neurons] = np.maximum(feature[neurons], new)
-            if below != own and (feature != NONE).any():
-                found.append(Reader(op, k, own, decays[own], below, feature))
+                        new = places[source.y][:, block.columns]
+                        at[:, neurons] = np.maximum(at[:, neurons], new)
+            if below != own and (at != NONE).any():
+                order = _order(at, group.lead, op.x_shape)
+                found.append(Reader(op, k, own, decays[own], below, *order))
     return found
+
+
+def _order(
+    at: np.ndarray, lead: tuple[int, ...], x_shape: tuple[int, ...]
+) -> tuple[int, tuple[int, ...], np.ndarray]:
+    """`axes`, `x_shape` and `feature` of a Reader, with as many axes of samples as both have."""
+    alike = [a == b for a, b in zip(lead, x_shape, strict=False)]
+    for n in range(len([*itertools.takewhile(bool, alike)]), 0, -1):
+        feature = _of_one(at.reshape(math.prod(lead[:n]), -1), math.prod(x_shape[n:]))
+        if feature is not None:
+            return len(lead) - n + 1, x_shape[n:], feature
+    return len(lead) + 1, x_shape, at.reshape(-1)
 
 
 def is_read(graph: Graph, group: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import brainpy.state
@@ -10,6 +12,7 @@ import braintools
 import brainunit as u
 import jax
 import jax.flatten_util
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -177,6 +180,43 @@ def test_otpe_in_several_layers() -> None:
     for name, value in zip(names, wanted, strict=True):
         assert relative_error(found[f"{name}.weight"], value) < 1e-12
         assert relative_error(without[f"{name}.weight"], value) > 1e-3
+
+
+class Reshaped(brainstate.nn.Module):
+    """Leaky neurons and a leaky readout, of which one has one more axis in front of its own."""
+
+    def __init__(self, neurons: tuple[int, ...], readout: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shapes, draw = (neurons, readout), np.random.default_rng(0)
+        rows = N_IN if len(neurons) == 1 else 1
+        reads = math.prod(neurons) // math.prod(readout[:-1])
+        self.W = brainstate.ParamState(draw.normal(size=(rows, neurons[-1])))
+        self.out = brainstate.ParamState(draw.normal(size=(reads, readout[-1])))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.v, self.r = (brainstate.HiddenState(jnp.zeros((*lead, *s))) for s in self.shapes)
+
+    def update(self, x: Any) -> Any:
+        lead = x.shape[:-1]
+        x = x if self.W.value.shape[0] > 1 else x[..., None]
+        self.v.value = K_V * self.v.value + x @ self.W.value
+        z = jnp.tanh(self.v.value).reshape(*lead, *self.shapes[1][:-1], -1)
+        self.r.value = K_R * self.r.value + z @ self.out.value
+        return self.r.value.reshape(*lead, -1)
+
+
+@pytest.mark.parametrize("make", [partial(core.EProp, feedback="symmetric"), core.OTPE])
+@pytest.mark.parametrize("shapes", [((N_IN, 4), (2,)), ((6,), (N_IN, 2)), ((N_IN, 4), (6, 1))])
+def test_a_layer_read_in_other_rows(make: Any, shapes: Any) -> None:
+    """Linear in time, so that both rules are BPTT. A batch of as many samples as rows."""
+    model = Reshaped(*shapes)
+    xs, ys = data_for(batch=N_IN)
+    ys = np.random.default_rng(1).normal(size=(*ys.shape[:2], math.prod(shapes[1])))
+    ways = [(core.BPTT, "manual"), (partial(make, window=3), "manual"), (make, "vmap")]
+    wanted, *found = run(lambda: [gradient_of(m(model), Data(xs, ys), way) for m, way in ways])
+    for grads, _ in found:
+        assert_close(grads, wanted[0])
 
 
 @pytest.mark.parametrize("make", [core.OTTT, core.OTPE])
