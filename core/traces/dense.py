@@ -35,9 +35,9 @@ CPU_TILE_BYTES, TILE_BYTES = 2**23, 2**28
 class DenseTrace(FullTrace):
     """eps itself, [lead, rows, width] for each component: exact, memory O(B I H).
 
-    Kept in `dtype`, if not in that of its states; what is computed with it is computed in
-    theirs. Where updates come before, `pending` steps are held back from it; "auto" for as many
-    as its size wants.
+    Kept in `dtype`, if not in that of its states (complex ones in complex64 at least); what is
+    computed with it is computed in theirs. Where updates come before, `pending` steps are held back
+    from it; "auto" for as many as its size wants.
     """
 
     def __init__(self, dtype: Any = None, pending: int | str = "auto") -> None:
@@ -56,8 +56,10 @@ class DenseTrace(FullTrace):
         self.pending = pending
 
     def zero(self, op: Operation, block: Block, dtype: Any) -> dict[int, Any]:
-        shape, dtype = (*op.lead, op.rows, block.width), self.dtype or dtype
-        return {s: jnp.zeros(shape, dtype) for s in block.components}
+        shape, kept = (*op.lead, op.rows, block.width), self.dtype or dtype
+        if jnp.issubdtype(dtype, jnp.complexfloating):  # of which there is no half
+            kept = jnp.promote_types(kept, jnp.complex64)
+        return {s: jnp.zeros(shape, kept) for s in block.components}
 
     def contract(self, eps: Any, block: Block, dw: Any) -> dict[int, Any]:
         """sum_i eps[s] [lead, i, width] dW [i, width]."""
@@ -111,7 +113,7 @@ class DenseTrace(FullTrace):
             new = {s: outer(x, g[s]) for s in g}
             for s, p in a_0:
                 new[s] += a_0[s, p][..., None, :] * eps[p]
-            return {s: a.astype(self.dtype or a.dtype) for s, a in new.items()}
+            return {s: a.astype(eps[s].dtype) for s, a in new.items()}
 
         lead = x.shape[1:-1]
         if math.prod(lead) == 1 and only_if is True:

@@ -15,6 +15,7 @@ from . import rate_models as rate
 from . import spiking_models as spiking
 from .cases import Case, data_for, gradient_of, run
 from .references import errors
+from .test_complex import Unit
 
 
 @pytest.mark.parametrize(("dtype", "bits"), [("bfloat16", 8), ("float16", 11), ("float32", 24)])
@@ -54,6 +55,17 @@ def test_it_halves_the_memory_and_nothing_else() -> None:
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(half), strict=True):
         assert b.nbytes == (a.nbytes // 2 if a.ndim == 3 else a.nbytes)
         assert np.allclose(a, b, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_a_complex_trace_keeps_both_parts(dtype: str) -> None:
+    model, data = Unit(), data_for()
+    algo = core.D_RTRL(model, window=1, trace_dtype=dtype)
+    (wanted, _), (grads, _) = run(
+        lambda: (gradient_of(core.BPTT(model), data), gradient_of(algo, data, fresh=False))
+    )
+    for name, exact in wanted.items():
+        assert np.linalg.norm(grads[name] - exact) < 1e-6 * np.linalg.norm(exact)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "half a float", 16])
