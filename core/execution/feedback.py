@@ -36,7 +36,8 @@ class Feedback:
             return values
         key, found = jax.random.fold_in(jax.random.key(self.seed), OWN), {}
         for k, w in enumerate(dict.fromkeys(op.w for op in graph.operations)):
-            size = jnp.sqrt(jnp.mean(jnp.abs(values[w]) ** 2))
+            whole = jnp.promote_types(values[w].dtype, jnp.float32)  # a square of float16 is zero
+            size = jnp.sqrt(jnp.mean(jnp.abs(values[w].astype(whole)) ** 2))
             drawn = jax.random.normal(jax.random.fold_in(key, k), values[w].shape, size.dtype)
             found[w] = (size * drawn).astype(values[w].dtype)
         return {**values, **found}

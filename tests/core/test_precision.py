@@ -74,3 +74,17 @@ def test_gradients_agree_to_the_lowest_precision(dtypes: Any, tolerance: float) 
             assert gradients[name].dtype == value.dtype
             error = relative_error(np.asarray(gradients[name], float), np.asarray(value, float))
             assert error <= tolerance, name
+
+
+def test_random_feedback_is_as_large_as_small_weights_of_half_precision() -> None:
+    """The square of 1e-4 is zero in float16, 1e-4 is not."""
+    data = data_for(n_steps=4)
+
+    def found(dtype: Any) -> Any:
+        model = Mixed(dtype, dtype, dtype, dtype)
+        model.R.value = 1e-4 * model.R.value
+        algo = core.D_RTRL(model, feedback="random")
+        return gradient_of(algo, type(data)(data.xs.astype(dtype), data.ys)).grads[("W",)]
+
+    half, single = run(lambda: (found(F16), found(F32)))
+    assert relative_error(half, single) < 1e-2
