@@ -163,6 +163,21 @@ class OnlineAlgorithm(Compiled):
         state, outs = over_windows(tick, state, window, 1)
         return outs, carry._replace(**state)
 
+    def __copy__(self) -> Self:
+        """An algorithm of its own around the same model."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For pickle, which brainstate's modules do not allow."""
+        raise InvalidArgument(
+            "states to be saved, which say all of a learner",
+            f"a {type(self).__name__} itself, to be pickled",
+            "Save {path: state.value for path, state in algo.states().items()}, and write the"
+            " values into an algorithm that has been initialised alike.",
+        )
+
     def __deepcopy__(self, memo: Any) -> Self:
         """Around a model of its own; both go on from where these are. What brainstate's modules do
         not copy knows the States of the model by identity."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import brainstate
@@ -72,3 +73,8 @@ def test_a_copy_of_a_learner_of_the_old_names(vmap: bool) -> None:
     np.testing.assert_array_equal(found, wanted)
     jax.tree.map(np.testing.assert_array_equal, other.trace.value, learner.trace.value)
     assert other.module.model is not learner.module.model
+
+
+def test_to_pickle_a_learner_is_refused() -> None:
+    with pytest.raises(core.InvalidArgument, match=r"a D_RTRL itself, to be pickled\. Save \{path"):
+        pickle.dumps(core.D_RTRL(Net()))
