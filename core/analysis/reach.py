@@ -28,6 +28,7 @@ from core.analysis.graph import Graph, Hidden
 from core.analysis.operation import Block, Operation, Parameter
 from core.analysis.other_states import dependencies
 from core.equations.differential import RULES
+from core.equations.elements import Elements
 from core.equations.links import NONE, reached
 from core.equations.program import (
     Equation,
@@ -65,6 +66,26 @@ def read_back(graph: Graph, op: Operation, block: Block) -> list[int]:
     """The states of the group that a block feeds that its operation reads in turn."""
     there, group = _read(graph, [op.x]), graph.groups[block.group]
     return [p for p in group.live if graph.hidden[group.states[p]].var in there]
+
+
+def mixed_axes(graph: Graph, op: Operation, block: Block) -> list[int]:
+    """The axes of its lead, from the last, along which an operation reads the states that it feeds
+    not only where it feeds them: a recurrent convolution, a mean over places."""
+    group, step, lead = graph.groups[block.group], graph.elements, op.lead
+    mixed = []
+    for axis in (a for a in range(-len(lead), 0) if lead[a] > 1):
+        # Two sets for each binary digit of a place: of those that have it, and of the others.
+        digits = range((lead[axis] - 1).bit_length())
+        place = np.arange(lead[axis])
+        own = sum(1 << (2 * k + (place >> k & 1)) for k in digits)
+        rows = own.reshape(-1, *(1,) * (-1 - axis)) + np.zeros(lead, int)
+        every = np.broadcast_to(rows[..., None], (*lead, group.n))
+        hidden = [graph.hidden[group.states[s]] for s in read_back(graph, op, block)]
+        start = {h.var: every.reshape(h.shape) for h in hidden}
+        found = Elements(step.equations, step.links, 2 * len(digits)).forward(start)
+        if (np.broadcast_to(found.get(op.x, 0), op.x_shape) & ~rows[..., None]).any():
+            mixed.append(axis)
+    return mixed
 
 
 def with_own_products(graph: Graph) -> Graph:

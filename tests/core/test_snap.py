@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import brainstate
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -15,8 +16,8 @@ import core
 
 from . import rate_models as rate
 from . import spiking_models as spiking
-from .cases import N_HIDDEN, N_IN, Case, data_for, gradient_of, run, weights_of
-from .references import relative_error, squared_error
+from .cases import N_HIDDEN, N_IN, Case, Data, data_for, gradient_of, run, weights_of
+from .references import assert_close, relative_error, squared_error
 
 Array = np.ndarray
 
@@ -178,3 +179,34 @@ def test_snap_n_is_refused_where_it_is_rtrl() -> None:
         core.initialise(core.SnAp(rate.RNN.model(), 2), data_for().xs[0])
     with pytest.raises(core.InvalidArgument, match="a positive number of steps"):
         core.SnAp(rate.RNN.model(), 0)
+
+
+class OtherRows(brainstate.nn.Module):
+    """h [rows, H] <- d h + tanh(h of the row before W + x V): no neuron moves its own product."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        draw, self.axis = np.random.default_rng(0), axis
+        self.W, self.V = (brainstate.ParamState(draw.normal(size=(n, N_HIDDEN))) for n in (4, 1))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.h = brainstate.HiddenState(jnp.zeros((*lead, N_IN, N_HIDDEN)))
+
+    def update(self, x: Any) -> Any:
+        y = jnp.roll(self.h.value, 1, self.axis) @ self.W.value + x[..., None] @ self.V.value
+        self.h.value = 0.8 * self.h.value + jnp.tanh(y)
+        return self.h.value.sum(-1)
+
+
+@pytest.mark.parametrize(("axis", "batching"), [(-2, "manual"), (-2, "vmap"), (0, "manual")])
+def test_what_a_product_reads_of_other_rows_is_not_its_own(axis: int, batching: str) -> None:
+    """Of places, as in a recurrent convolution, or of samples: SnAp-1 is then D-RTRL."""
+    model, (xs, _) = OtherRows(axis), data_for()
+    data = Data(xs, np.sin(xs))
+    (wanted, _), (grads, _) = run(
+        lambda: [gradient_of(make(model), data, batching) for make in (core.D_RTRL, core.SnAp)]
+    )
+    assert_close(grads, wanted)
+    with pytest.raises(core.NotRepresentable, match="which reads other rows"):
+        run(lambda: gradient_of(core.SnAp(model, 2), data, batching))
