@@ -165,7 +165,7 @@ class OnlineAlgorithm(Compiled):
 
     def __copy__(self) -> Self:
         """An algorithm of its own around the same model."""
-        other = object.__new__(type(self))
+        other: Any = object.__new__(type(self))
         vars(other).update(vars(self))
         return other
 

@@ -77,7 +77,7 @@ def mixed_axes(graph: Graph, op: Operation, block: Block) -> list[int]:
         # Two sets for each binary digit of a place: of those that have it, and of the others.
         digits = range((lead[axis] - 1).bit_length())
         place = np.arange(lead[axis])
-        own = sum(1 << (2 * k + (place >> k & 1)) for k in digits)
+        own = sum((1 << (2 * k + (place >> k & 1)) for k in digits), 0 * place)
         rows = own.reshape(-1, *(1,) * (-1 - axis)) + np.zeros(lead, int)
         every = np.broadcast_to(rows[..., None], (*lead, group.n))
         hidden = [graph.hidden[group.states[s]] for s in read_back(graph, op, block)]

@@ -65,16 +65,17 @@ class OverSamples(Writer):
             return eqn
 
         def met(a: Atom) -> Atom:
-            own = self.avals[a].shape if isinstance(a, int) and a in self._made else None
-            if own is None or len(own) != len(axes):
+            if not isinstance(a, int) or a not in self._made:
+                return a
+            own = self.avals[a].shape
+            if len(own) != len(axes):
                 return a
             front = tuple(own[axes.index(i)] if i in axes else 1 for i in range(len(shape)))
             sizes = shape[: len([*itertools.takewhile(lambda n: n == 1, front[:-1])])]
-            (a,) = self._put(
-                lambda a: [a.reshape(*sizes, *front[len(sizes) :])],
-                replace(eqn, inputs=(self._over(a, sizes),)),
-            )
-            return a
+            if not sizes:
+                return a
+            each = replace(eqn, inputs=(self._over(a, sizes),))
+            return self._put(lambda a: [a.reshape(*sizes, *front[len(sizes) :])], each)[0]
 
         return replace(eqn, inputs=tuple(map(met, eqn.inputs)), params=params)
 
@@ -110,8 +111,10 @@ class OverSamples(Writer):
                 pairs = zip(operands, at, strict=True)
                 return f(tuple(every(a) if first and own else a for a, own in pairs))
 
-            pairs = zip(eqn.inputs, at, strict=True)
-            inputs = (self._over(a, sizes) if own and not first else a for a, own in pairs)
+            known = () if first else self._made
+            inputs = (
+                self._over(a, sizes) if isinstance(a, int) and a in known else a for a in eqn.inputs
+            )
             outputs = self._put(of_each, replace(eqn, inputs=tuple(inputs)))
             self._spread.update(zip(((o, sizes) for o in eqn.outputs), outputs, strict=True))
         return self._spread[v, sizes]
