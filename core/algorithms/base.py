@@ -76,16 +76,16 @@ class OnlineAlgorithm(Compiled):
         """Flatten inputs and check them against the compiled shapes behind so many `axes`."""
         leaves, tree = jax.tree.flatten(args)
         expected, expected_tree = jax.tree.flatten(self._example)
-        shapes = [jnp.shape(leaf)[axes:] for leaf in leaves]
+        shapes, wanted = [jnp.shape(leaf)[axes:] for leaf in leaves], [e.shape for e in expected]
         if str(tree) != str(expected_tree):
             raise InvalidArgument(
                 f"inputs of the compiled structure and units {expected_tree}",
                 f"{tree}",
                 "Give the same, or call compile_graph again.",
             )
-        if shapes != [e.shape for e in expected]:
+        if shapes != wanted:
             raise InvalidArgument(
-                f"inputs of the compiled shapes {[e.shape for e in expected]} per step",
+                f"inputs of the compiled shapes {wanted} per step",
                 f"{shapes}",
                 ("Put time first, then the batch. " if axes else "")
                 + "Call compile_graph again for new shapes, or brainstate.nn.Vmap for a batch.",
@@ -103,14 +103,12 @@ class OnlineAlgorithm(Compiled):
 
     def check_states(self, carry: Carry) -> None:
         """Refuse states of other than the graph's shapes."""
-        came = {h.name: jnp.shape(carry.states[h.var]) for h in self.graph.hidden}
-        wanted = {h.name: h.shape for h in self.graph.hidden}
-        wrong = {name: shape for name, shape in came.items() if shape != wanted[name]}
+        came = {h: jnp.shape(carry.states[h.var]) for h in self.graph.hidden}
+        wrong = [h for h, shape in came.items() if shape != h.shape]
         if wrong:
-            expected = {name: wanted[name] for name in wrong}
             raise InvalidArgument(
-                f"states of shapes {expected} for this input",
-                f"{wrong}",
+                f"states of shapes { {h.name: h.shape for h in wrong} } for this input",
+                {h.name: came[h] for h in wrong},
                 "Put time first, then the batch. Call core.initialise with the batch (size and"
                 " kind) of the input, or call the algorithm through brainstate.nn.Vmap.",
             )

@@ -84,11 +84,6 @@ def _credited(graph: Graph, hidden: Iterable[int], ends: set[int]) -> frozenset[
     return frozenset[int]().union(*(found.get(a, ()) for a in graph.out_atoms))
 
 
-def with_cuts(graph: Graph) -> Graph:
-    """The graph with `credit`, the step as its outputs see it."""
-    return _written(graph, _cuts(graph))
-
-
 # -- what is cut
 
 
@@ -125,8 +120,7 @@ def _cuts(graph: Graph) -> dict[int, np.ndarray]:
 
     def live(op: Operation, found: Mask) -> np.ndarray:
         """The groups that some reader of a column sees live, [H]."""
-        masks = np.asarray(found, graph.elements.dtype)
-        columns = np.broadcast_to(masks, graph.program.avals[op.y].shape)
+        columns = np.broadcast_to(np.asarray(found, graph.elements.dtype), op.shape)
         return np.bitwise_or.reduce(columns.reshape(-1, op.width), axis=0)
 
     def at(v: int, found: Mask) -> Mask:
@@ -159,9 +153,11 @@ def _reach(graph: Graph, cuts: Mapping[int, np.ndarray]) -> dict[int, Mask]:
     return {v: union(mask) for v, mask in found.items()}
 
 
-def _written(graph: Graph, cuts: Mapping[int, np.ndarray]) -> Graph:
-    """With an equation for every cut, of columns by their y, under which its outputs are read."""
-    reach, avals = _reach(graph, cuts), dict(graph.program.avals)
+def with_cuts(graph: Graph) -> Graph:
+    """The graph with `credit`, the step as its outputs see it: an equation is there once for every
+    cut under which its outputs are read."""
+    cuts, avals = _cuts(graph), dict(graph.program.avals)
+    reach = _reach(graph, cuts)
     operations = {id(op.eqn): k for k, op in enumerate(graph.operations)}
 
     def operands(eqn: Equation, cut: Mask) -> list[tuple[Any, Mask, slice]]:
