@@ -102,7 +102,8 @@ class Numbers:
         return jnp.moveaxis(ys.astype(xs.dtype), -2, 0), True
 
     def score(self, loss: float, right: Any, task: Task) -> float:
-        return 1 - loss / task.guess.loss
+        # Of answers that never vary there is nothing to explain.
+        return 1 - loss / task.guess.loss if task.guess.loss else math.nan
 
     def guess(self, task: Task) -> Guess:
         held_out = task.test()

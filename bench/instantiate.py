@@ -32,9 +32,11 @@ def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
 def task_of(config: Config) -> Any:
     """The task of a cell, whose loss leaves out the first steps where the cell says so.
 
-    A BadInput where it does not say how many inputs and outputs there are.
+    A BadInput where it does not say what goes in and what is asked for.
     """
     import numpy as np
+
+    from bench.answers import Answers
 
     task = instantiate(
         config.task, n_steps=config.n_steps, batch_size=config.batch_size, seed=config.seed
@@ -42,6 +44,9 @@ def task_of(config: Config) -> Any:
     for name in "n_in", "n_out":
         if not is_whole(size := getattr(task, name, None), 1):
             raise BadInput(f"task.{name}", "a whole number of at least 1", repr(size))
+    if not isinstance(task.answers, Answers):
+        expected = "CLASSES or NUMBERS of bench.answers"
+        raise BadInput("task.answers", expected, repr(task.answers))
     if config.left_out:
         asked = (np.arange(config.n_steps) >= config.left_out).astype(np.float32)
         task.mask = asked if task.mask is None else asked * task.mask

@@ -56,8 +56,12 @@ def broken(task: Task, batch: Batch, size: tuple[int, int], dtype: str = "float3
         found = ["inputs: expected finite numbers"]
     unlike = _unlike(ys, *task.answers.shape(task, *size), "answers: expected")
     found += unlike or task.answers.broken(task, ys)
-    if task.mask is not None and np.shape(task.mask) != size[:1]:
-        found.append(f"mask: expected [T] = [{size[0]}]; got {list(np.shape(task.mask))}")
+    if task.mask is not None:
+        mask = np.asarray(task.mask, float)
+        if mask.shape != size[:1]:
+            found.append(f"mask: expected [T] = [{size[0]}]; got {list(mask.shape)}")
+        elif not (np.isfinite(mask).all() and mask.min() >= 0 < mask.max()):
+            found.append(f"mask: expected weights from 0, some of them above; got {mask}")
     return found
 
 

@@ -80,8 +80,8 @@ def measure(
         if not isinstance(found, Mapping):
             raise BadInput(f"metric.{name}", "parts of a record by name", type(found).__name__)
         found = dict(found)
-        invalid += filter(None, [found.pop("invalid", "")])
-        notes += filter(None, [found.pop("note", "")])
+        invalid += map(str, filter(None, [found.pop("invalid", "")]))
+        notes += map(str, filter(None, [found.pop("note", "")]))
         merge(run.parts, found)
         reporter.parts(found)
     return invalid, notes

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.answers import NUMBERS
 from bench.cell import probe
 from bench.cell.batches import batches, held
 from bench.cell.build import build, model_of
@@ -72,6 +74,24 @@ def test_a_batch_that_breaks_a_promise_is_refused(
         build(cell().having(task=HERE).config, cell().choices)
 
 
+@pytest.mark.parametrize("mask", [np.zeros(8), -np.ones(8), np.full(8, np.nan)])
+def test_a_mask_that_asks_for_nothing_is_refused(
+    mask: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Planted, "mask", mask)
+    config = cell().having(task=HERE).config
+    with pytest.raises(BadInput, match="mask: expected weights from 0, some of them above; got"):
+        held(task_of(config), (XS, YS), config)
+
+
+def test_answers_that_never_vary_have_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = XS, np.ones((3, 8, 4), np.float32)
+    monkeypatch.setattr(Planted, "answers", NUMBERS)
+    monkeypatch.setattr(Planted, "drawn", [[batch]])
+    task = task_of(cell().having(task=HERE).config)
+    assert math.isnan(NUMBERS.score(0.5, None, task))
+
+
 @pytest.mark.parametrize("none", [None, [], iter(())])
 def test_an_epoch_without_a_batch_is_refused(none: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Planted, "drawn", {7: none})
@@ -125,6 +145,7 @@ def test_outputs_that_are_not_those_of_the_task_are_refused(layers: int, came: s
     ("broken", "words"),
     [
         ("raises", "task: KeyError: 'labels'"),
+        ("answers", "task.answers: expected CLASSES or NUMBERS of bench.answers; got '4'."),
         ("n_in", "task.n_in: expected a whole number of at least 1; got '4'."),
         ("n_out", "task.n_out: expected a whole number of at least 1; got '4'."),
     ],

@@ -56,6 +56,18 @@ class Nothing(Metric):
         return None
 
 
+class Noted(Metric):
+    def measure(self, run: Run) -> Any:
+        return {"note": 3, "invalid": {"odd"}}
+
+
+def test_what_a_metric_notes_may_be_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cell.build.build", lambda *_: (SimpleNamespace(), {}))
+    config: Any = SimpleNamespace(metric={"m": {"_target_": "tests.bench.test_metrics.Noted"}})
+    said = worker.measure(config, {}, worker.Reporter(lambda message: None))
+    assert said == (["{'odd'}"], ["3"])
+
+
 def test_a_metric_that_returns_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cell.build.build", lambda *_: (SimpleNamespace(), {}))
     metric = {"odd": {"_target_": "tests.bench.test_metrics.Nothing"}}
