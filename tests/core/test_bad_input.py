@@ -204,12 +204,12 @@ def test_a_number_beside_an_input_belongs_to_all_samples() -> None:
             return super().update(given["gain"] * given["x"])
 
     brainstate.random.seed(0)
-    model, data, gain = Gained(), data_for(), np.linspace(0.5, 2, 7)
+    model, data, gain = Gained(), data_for(), np.linspace(0.5, 2, 6)
     algo, xs = core.D_RTRL(model), {"gain": gain, "x": data.xs}
 
     def gradients() -> Any:
         core.initialise(algo, jax.tree.map(lambda a: a[0], xs))
-        mask, options = np.ones((7, 2)), {"per_step_targets": True}
+        mask, options = np.ones((6, 2)), {"per_step_targets": True}
         found = core.gradient(algo, squared_error, xs, data.ys, mask=mask, **options)
         plain = core.D_RTRL(rate.Leaky())
         for path, weight in plain.model.states(brainstate.ParamState).items():
@@ -222,7 +222,7 @@ def test_a_number_beside_an_input_belongs_to_all_samples() -> None:
 
 
 @pytest.mark.parametrize("what", ["mask", "reset"])
-@pytest.mark.parametrize("given", [np.full(7, np.nan), np.full(7, 1j), "all"])
+@pytest.mark.parametrize("given", [np.full(6, np.nan), np.full(6, 1j), "all"])
 def test_steps_are_chosen_by_finite_numbers(what: str, given: Any) -> None:
     algo, data = core.D_RTRL(rate.LEAKY.model()), data_for()
     with pytest.raises(core.InvalidArgument, match=r"of finite numbers; got NaN"):
@@ -236,7 +236,7 @@ def test_a_single_sample_has_no_axis_of_samples(what: str) -> None:
     xs, ys = data.xs[:, 0], data.ys[:, 0]
     core.initialise(algo, xs[0], batching="single")
     given = {what: np.ones(xs.shape)}
-    with pytest.raises(core.InvalidArgument, match=r"of shape \(7,\), one number a step"):
+    with pytest.raises(core.InvalidArgument, match=r"of shape \(6,\), one number a step"):
         core.gradient(algo, squared_error, xs, ys, per_step_targets=True, **given)
 
 

@@ -79,7 +79,7 @@ def own_loops() -> Any:
 def test_the_gradient_reaches_the_beginning(name: str, batching: str) -> None:
     """Of a sequence, and of a stream in which one sample starts anew."""
     model, data = Net(), data_for()
-    reset = np.zeros((7, 2), bool)
+    reset = np.zeros((6, 2), bool)
     reset[4, 1] = True
     make = ALGORITHMS[name]
 
@@ -182,7 +182,7 @@ def test_decays_keep_the_exact_trace_of_a_beginning(batching: str) -> None:
             super().init_state(batch_size, **options)
             self.h.value = jax.lax.stop_gradient(self.h.value)
 
-    data, reset = data_for(), np.zeros((7, 2), bool)
+    data, reset = data_for(), np.zeros((6, 2), bool)
     reset[4, 1] = True
     models = [Net(), Net()]
     models[1].cell = Fixed(3)
@@ -217,7 +217,7 @@ def test_states_begin_whatever_stands_beside_the_batch(batch_size: int) -> None:
     """Or it is said that they are not those of `init_state`: their gradient would be zero."""
     data, (model, plain) = data_for(), (Gained(), Net())
     algo = core.D_RTRL(model)
-    xs = {"gain": np.full((7, 3), 1 / 3), "x": data.xs}
+    xs = {"gain": np.full((6, 3), 1 / 3), "x": data.xs}
 
     def everything() -> Any:
         brainstate.nn.init_all_states(model, batch_size=2)

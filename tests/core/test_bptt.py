@@ -22,7 +22,7 @@ from .references import assert_close, bptt, central_differences, live, relative_
 @pytest.mark.parametrize("case", [rate.GRU, spiking.ADAPTIVE], ids=lambda c: c.name)
 def test_checkpointing_changes_nothing(case: Case) -> None:
     """Segments that divide the sequence (7 = 7 x 1), that do not (3, 2 = isqrt(7)), longer ones."""
-    model, data = case.model(), data_for()
+    model, data = case.model(), data_for(n_steps=7)
 
     def everything(p: Any) -> Any:
         segments = (1, 3, "auto", 100)
@@ -39,7 +39,7 @@ def test_checkpointing_changes_nothing(case: Case) -> None:
 
 
 def test_truncation_cuts_between_windows() -> None:
-    case, data = rate.GRU, data_for()
+    case, data = rate.GRU, data_for(n_steps=7)
     model = case.model()
 
     def everything(p: Any) -> Any:

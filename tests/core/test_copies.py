@@ -32,7 +32,7 @@ ALGORITHMS = {
 )
 def test_a_copy_goes_on_by_itself(name: str, batching: str) -> None:
     """Of a model that begins with its parameters, where one sample begins anew."""
-    data, reset = data_for(), np.zeros((7, 2), bool)
+    data, reset = data_for(), np.zeros((6, 2), bool)
     reset[5, 1] = True
     algo = ALGORITHMS[name](Net())
     core.initialise(algo, data.xs[0], batching=batching)

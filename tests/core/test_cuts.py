@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -218,27 +219,27 @@ STORED: dict[str, tuple[dict[str, int], Any]] = {
 }
 
 
+def gradients(c: Case) -> Any:
+    """By every kind of trace."""
+    algorithms = (
+        lambda m: core.D_RTRL(m, window=3),
+        lambda m: core.ES_D_RTRL(m, 0.7, window=3),
+        lambda m: core.D_RTRL(m, window=3, credit="window"),
+    )
+    return run(lambda: [gradient_of(make(c.model()), data_for()) for make in algorithms])
+
+
+@functools.cache
+def of_nothing_stored() -> Any:
+    return gradients(case("nowhere", loop, {"two": H}, **LOOP))
+
+
 @pytest.mark.parametrize("how", STORED)
 def test_storing_is_not_reading(how: str) -> None:
     hidden, keep = STORED[how]
-    nowhere = case("nowhere", loop, {"two": H}, **LOOP)
     stored = case(how, lambda *args: loop(*args, keep=keep), {"two": H, **hidden}, **LOOP)
-    data = data_for()
-
-    def everything() -> Any:
-        return [
-            [
-                gradient_of(make(c.model()), data)
-                for make in (
-                    lambda m: core.D_RTRL(m, window=3),
-                    lambda m: core.ES_D_RTRL(m, 0.7, window=3),
-                    lambda m: core.D_RTRL(m, window=3, credit="window"),
-                )
-            ]
-            for c in (nowhere, stored)
-        ]
-
-    wanted, got = run(everything)
+    got, wanted = gradients(stored), of_nothing_stored()
+    assert len(got) == len(wanted) == 3
     for (g, _), (w, _) in zip(got, wanted, strict=True):
         assert_close(g, w)
 

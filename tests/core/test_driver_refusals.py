@@ -21,19 +21,19 @@ from .references import squared_error
     [
         ({"reduce": "max"}, "expected reduce to be one of sum, mean; got 'max'."),
         (
-            {"mask": np.ones((7, 3))},
-            "expected a mask of shape (7,) or (7, 2), one number a step or "
-            "sample; got shape (7, 3). Put time first, then the batch.",
+            {"mask": np.ones((6, 3))},
+            "expected a mask of shape (6,) or (6, 2), one number a step or "
+            "sample; got shape (6, 3). Put time first, then the batch.",
         ),
         (
             {"reset": np.zeros((5, 2))},
-            "expected resets of shape (7,) or (7, 2), one number a step or "
+            "expected resets of shape (6,) or (6, 2), one number a step or "
             "sample; got shape (5, 2). Put time first, then the batch.",
         ),
         (  # only the first sample would start anew
-            {"reset": np.ones((7, 1))},
-            "expected resets of shape (7,) or (7, 2), one number a step or "
-            "sample; got shape (7, 1). Put time first, then the batch.",
+            {"reset": np.ones((6, 1))},
+            "expected resets of shape (6,) or (6, 2), one number a step or "
+            "sample; got shape (6, 1). Put time first, then the batch.",
         ),
         (
             {"has_aux": True},
@@ -50,7 +50,7 @@ def test_bad_options_are_refused(options: dict[str, Any], text: str) -> None:
     assert text in str(refused.value)
 
 
-@pytest.mark.parametrize("every", [0, 8, "step", 2.0, True])
+@pytest.mark.parametrize("every", [0, 7, "step", 2.0, True])
 def test_an_update_interval_out_of_range_is_refused(every: Any) -> None:
     model, data = rate.LEAKY.model(), data_for()
     algo, optimizer = core.D_RTRL(model), braintools.optim.SGD(lr=0.1)
@@ -58,7 +58,7 @@ def test_an_update_interval_out_of_range_is_refused(every: Any) -> None:
     with pytest.raises(core.InvalidArgument) as refused:
         core.train(algo, squared_error, data.xs, data.ys, optimizer, update_every=every)
     assert str(refused.value) == (
-        f'expected update_every to be "sequence" or 1 to 7 steps; got {every!r}. '
+        f'expected update_every to be "sequence" or 1 to 6 steps; got {every!r}. '
         "Choose a number of steps within the sequence."
     )
 
@@ -67,10 +67,10 @@ def test_an_update_interval_out_of_range_is_refused(every: Any) -> None:
 @pytest.mark.parametrize(
     ("loss", "length", "text"),
     [
-        (lambda out, y: (out - y) ** 2, 7, "a loss of one number a step; got shape (2, 2). Sum"),
-        (lambda out, y: ((out - y) ** 2).sum(axis=-1), 7, "one number a step; got shape (2,). Sum"),
-        (lambda out, y: (squared_error(out, y), out), 7, "got a tuple with has_aux=False. Set"),
-        (squared_error, 9, "of 7 steps, as the input; got leading axes [(9,)]. Put time first"),
+        (lambda out, y: (out - y) ** 2, 6, "a loss of one number a step; got shape (2, 2). Sum"),
+        (lambda out, y: ((out - y) ** 2).sum(axis=-1), 6, "one number a step; got shape (2,). Sum"),
+        (lambda out, y: (squared_error(out, y), out), 6, "got a tuple with has_aux=False. Set"),
+        (squared_error, 9, "of 6 steps, as the input; got leading axes [(9,)]. Put time first"),
     ],
     ids=["each output", "each sample", "aux", "targets too long"],
 )
@@ -164,10 +164,10 @@ def test_targets_that_may_have_an_axis_of_time_are_refused_unless_it_is_said(bat
         run(lambda: losses(ys))
     assert str(refused.value).startswith(
         f"expected per_step_targets to be said of targets that may have an axis of time; got "
-        f"targets {ys.shape} beside 7 outputs [{ys.shape[1:]}]. "
+        f"targets {ys.shape} beside 6 outputs [{ys.shape[1:]}]. "
     )
     each = run(lambda: losses(ys, per_step_targets=True))
     whole = run(lambda: losses(ys, per_step_targets=False))
-    assert each.shape == whole.shape == (7,)
+    assert each.shape == whole.shape == (6,)
     assert (np.asarray(whole) > np.asarray(each)).all()
-    assert run(lambda: losses(ys[0])).shape == (7,)  # constant, as it looks
+    assert run(lambda: losses(ys[0])).shape == (6,)  # constant, as it looks

@@ -91,7 +91,7 @@ def test_spiking_rules(case: Case, k_r: float) -> None:
         }
         return {way: gradient_of(algo, data) for way, algo in made.items()}
 
-    for data in (data_for(0, 20, 5), data_for(1, 20, 5)):
+    for data in (data_for(0, 18, 5), data_for(1, 18, 5)):
         s = spikes(p, *data, k_r, K_V)
         grads = {way: named(result.grads) for way, result in without_chance(data).items()}
         # Drawn anew, in a program of its own.
@@ -147,7 +147,7 @@ class Deep(brainstate.nn.Module):
 
 def test_otpe_in_several_layers() -> None:
     """Each layer has its own effect on the next; credit passes down within the step."""
-    model, data = Case("deep", Deep, None, {}).model(), data_for(n_steps=20, batch=5)
+    model, data = Case("deep", Deep, None, {}).model(), data_for(n_steps=18, batch=5)
     p = weights_of(model)
     names = [f"layers.{k}.comm.weight" for k in (0, 2, 4)]
     W = [*(p[f"{name}.weight"] for name in names), p["out.weight"]]

@@ -34,15 +34,15 @@ def test_the_gradient_is_that_of_bptt_with_two_cuts(case: Case) -> None:
     model, data = case.model(), data_for()
 
     def everything(p: Any) -> Any:
-        ways = [(room, 1, "manual") for room in ROOM]
-        ways += [(2, 1, "vmap"), (5, 1, "vmap"), (6, 3, "manual")]
+        ways = [(room, 1, "manual") for room in ROOM[1:]]
+        ways += [(5, 1, "vmap"), (6, 3, "manual")]
         return cut_bptt(case.step, p, case.start(), *data), [
             gradient_of(d_rtrl(model, room, window), data, batching)
             for room, window, batching in ways
         ]
 
     (wanted, losses), found = run(everything, weights_of(model))
-    assert len(found) == len(ROOM) + 3
+    assert len(found) == len(ROOM) + 1
     for grads, own in found:
         assert_close(grads, wanted)
         assert relative_error(own, losses) < 1e-12
@@ -52,15 +52,12 @@ def test_the_gradient_is_that_of_bptt_with_two_cuts(case: Case) -> None:
 def test_single_samples(room: int) -> None:
     model, data = spiking.ADAPTIVE.model(), data_for()
 
-    def everything() -> Any:
-        whole = gradient_of(core.D_RTRL(model, window="sequence"), data)
-        parts = [
-            gradient_of(d_rtrl(model, room), Data(data.xs[:, b], data.ys[:, b]), "single")
-            for b in range(2)
-        ]
-        return whole, parts
+    @brainstate.transform.jit
+    def alone(sample: Data) -> Any:
+        return named(gradient_of(d_rtrl(model, room), sample, "single").grads)
 
-    (whole, _), ((one, _), (two, _)) = run(everything)
+    whole, _ = run(lambda: gradient_of(core.D_RTRL(model, window="sequence"), data))
+    one, two = (alone(Data(data.xs[:, b], data.ys[:, b])) for b in range(2))
     assert_close({k: one[k] + two[k] for k in one}, whole)
 
 
@@ -70,7 +67,7 @@ def test_restarts_and_masks(room: int, batching: str) -> None:
     model, data = spiking.ADAPTIVE.model(), data_for()
     reset, mask = np.zeros((N_STEPS, 2), bool), np.ones((N_STEPS, 2))
     reset[3, 1], reset[5] = True, True
-    mask[:3, 1], mask[6, 0] = 0, 0.5
+    mask[:3, 1], mask[4, 0] = 0, 0.5
     bad = Data(data.xs.copy(), data.ys)
     bad.xs[1, 1] = np.nan
 
@@ -139,7 +136,7 @@ def test_updates_on_the_way(update_every: int, batching: str) -> None:
         return named(model.states(brainstate.ParamState))
 
     wanted = by_calls()
-    for room in ROOM:
+    for room in ROOM if update_every == 1 else ROOM[1:3]:
         assert_close(run(lambda room=room: trained(room)), wanted, 1e-11)
     assert max(np.abs(wanted[k] - start[k]).max() for k in start) > 1e-2
 
@@ -166,7 +163,7 @@ def test_traces_go_on_between_sequences() -> None:
                     per_step_targets=True,
                     fresh=False,
                 )
-                for part in (slice(0, 4), slice(4, 5), slice(2, 7))
+                for part in (slice(0, 4), slice(4, 5), slice(2, 6))
             ]
             found.append((named(again[0].grads), named(again[2].grads), algo.trace.value))
         return found

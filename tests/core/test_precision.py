@@ -55,7 +55,7 @@ CASES = [
 @pytest.mark.parametrize(("dtypes", "tolerance"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_gradients_agree_to_the_lowest_precision(dtypes: Any, tolerance: float) -> None:
     """D-RTRL, its full-rank form and RTRL are BPTT here; a window does not matter to ES-D-RTRL."""
-    data = data_for(n_steps=4)
+    data = data_for()
     data = type(data)(data.xs.astype(np.float32), data.ys.astype(np.float32))
     algorithms = [
         (core.BPTT, "manual"),

@@ -76,7 +76,7 @@ def test_states_of_every_kind_and_dtype_start_anew(
     name: str, dtype: Any, batching: str, kind: Any
 ) -> None:
     model, data = Refractory(dtype, kind), data_for()
-    reset = np.zeros((7, 2), bool)
+    reset = np.zeros((6, 2), bool)
     reset[4] = True
     make = ALGORITHMS[name]
 
@@ -85,7 +85,7 @@ def test_states_of_every_kind_and_dtype_start_anew(
             gradient_of(make(model), data, batching=batching, reset=reset),
             *(
                 gradient_of(make(model), Data(*(a[part] for a in data)), batching=batching)
-                for part in (slice(0, 4), slice(4, 7))
+                for part in (slice(0, 4), slice(4, 6))
             ),
             gradient_of(make(model), data, batching=batching),
         ]
@@ -102,9 +102,9 @@ def test_a_sample_that_was_nan_starts_anew(name: str) -> None:
     model, data = Refractory(float), data_for()
     bad = data.xs.copy()
     bad[2, 1] = np.nan
-    reset = np.zeros((7, 2), bool)
+    reset = np.zeros((6, 2), bool)
     reset[4, 1] = True
-    first, second = slice(0, 4), slice(4, 7)
+    first, second = slice(0, 4), slice(4, 6)
 
     def gradients(xs: Any) -> Any:
         algo = ALGORITHMS[name](model)
@@ -135,7 +135,7 @@ def test_a_sample_that_was_nan_starts_anew(name: str) -> None:
 def test_masked_steps_before_a_reset_count_for_nothing(name: str, per_sample: bool) -> None:
     """A sample is NaN when the sequence begins, and inputs are, until it starts anew inside it."""
     model, data = Refractory(float), data_for()
-    mask, reset = np.ones((7, 2)), np.zeros((7, 2), bool)
+    mask, reset = np.ones((6, 2)), np.zeros((6, 2), bool)
     mask[:4, 1], reset[4, 1] = 0, True
     if not per_sample:  # both samples
         mask, reset = mask[:, 1], reset | reset[:, 1:]
@@ -191,7 +191,7 @@ class Shared(brainstate.nn.Module):
 
 def test_what_samples_share_goes_on() -> None:
     data = data_for()  # two samples: a delay of two steps and a key have this length as well
-    reset = np.zeros((7, 2), bool)
+    reset = np.zeros((6, 2), bool)
     reset[4] = True
 
     def everything() -> Any:
@@ -203,9 +203,9 @@ def test_what_samples_share_goes_on() -> None:
 
     count, key, line = run(everything)
     want = jax.random.PRNGKey(0)
-    for _ in range(7):
+    for _ in range(6):
         want = jax.random.split(want)[0]
-    assert count == 7
+    assert count == 6
     np.testing.assert_array_equal(key, want)
     np.testing.assert_array_equal(line, data.xs[:-3:-1])
 

@@ -115,7 +115,7 @@ def test_a_window_is_its_steps(make: Any) -> None:
 
     def everything() -> Any:
         found = []
-        for window in (1, 3, 7):
+        for window in (1, 4, 6):
             algo = core.TruncatedBPTT(model, window=window)
             core.initialise(algo, data.xs[0])
             for again in (None, reset):

@@ -99,7 +99,7 @@ VISIBLE = {spiking.ADAPTIVE.name: lambda h: spiking.spike(h["V"] - 1.0 - spiking
     "case", [rate.RNN, rate.RECURRENT, rate.GRU, rate.LSTM, spiking.ADAPTIVE], ids=lambda c: c.name
 )
 def test_snap_1(case: Case) -> None:
-    model, data = case.model(), data_for(n_steps=10)
+    model, data = case.model(), data_for(n_steps=9)
     p = weights_of(model)
     dense = Linearised(case, p, *(VISIBLE[n] for n in (case.name,) if n in VISIBLE))
     wanted = dense.gradient(data, lambda M, J, I: dense.feeds() * (J @ M + I))
@@ -156,7 +156,7 @@ def sparse(case: Case, weights: tuple[str, ...]) -> Case:
 def test_snap_n(case: Case, weights: tuple[str, ...], n: int, far: int) -> None:
     """Neurons in a ring: a weight of one is followed at the next ones as well."""
     ring = sparse(case, weights)
-    model, data = ring.model(), data_for(n_steps=10)
+    model, data = ring.model(), data_for(n_steps=9)
     dense = Linearised(ring, weights_of(model), *(VISIBLE[v] for v in (case.name,) if v in VISIBLE))
     kept = (dense.of_states[:, None] - dense.neurons()) % N_HIDDEN <= far
     wanted = dense.gradient(data, lambda M, J, I: kept * (J @ M + I))

@@ -22,7 +22,7 @@ from .test_losses import own_loop
 ENTRIES = np.where(np.random.default_rng(3).random((N_IN, N_HIDDEN)) < 0.6, 0.7, 0.0)
 ALGORITHMS = {
     "bptt": core.BPTT,
-    "truncated": lambda m: core.TruncatedBPTT(m, window=7),
+    "truncated": lambda m: core.TruncatedBPTT(m, window=6),
     "rtrl": lambda m: core.RTRL(m, window=2),
 }
 
