@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special, stats
 
 from reports.compare.pairing import RATIO, TIME, Cell
 from reports.compare.result import Line, Verdict
@@ -170,8 +170,6 @@ def _joined(*notes: str) -> str:
 def detectable(test: Welch, bar: float, cells: int, mood: float) -> float:
     """The change for the worse that is called with 80 % power, by the noncentral t."""
     critical = float(stats.t.isf(LEVEL / cells, test.degrees))
-    reach = optimize.brentq(
-        lambda shift: stats.nct.sf(critical, test.degrees, shift) - POWER, 0, 10 * critical + 10
-    )
+    reach = float(special.nctdtrinc(test.degrees, 1 - POWER, critical))
     beyond_moods = math.log1p(mood) + float(stats.norm.ppf(POWER)) * test.error
     return math.expm1(max(math.log1p(bar) + reach * test.error, beyond_moods))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,18 @@ from reports.compare.times import time_lines
 TIME, RATIO = "step_time_ms", "time_vs_bptt"
 
 
-def cell(name: str, *sides: dict[str, Any]) -> Cell:
-    """A cell whose processes have these columns, on one machine."""
-    known = {"key": "", "health": "", "env.fingerprint": "a", "cell": name, "side": 0}
-    base, head = (prepared(pd.DataFrame(known | side)) for side in sides)
-    return Cell(name, base, head)
+def processes(columns: dict[str, Any]) -> pd.DataFrame:
+    """Processes with these columns, on one machine."""
+    known = {"key": "", "health": "", "env.fingerprint": "a", "cell": "cell", "side": 0}
+    return prepared(pd.DataFrame(known | columns))
 
 
 def cells_of(times: list[tuple[np.ndarray, np.ndarray]]) -> list[Cell]:
     """Cells whose processes took these times."""
-    return [cell(f"cell {i}", {TIME: b}, {TIME: h}) for i, (b, h) in enumerate(times)]
+    each = [side for pair in times for side in pair]
+    rows, ends = processes({TIME: np.concatenate(each)}), np.cumsum([0, *map(len, each)])
+    parts = [rows.iloc[a:b] for a, b in pairwise(ends)]
+    return [Cell(f"cell {i}", *parts[2 * i : 2 * i + 2]) for i in range(len(times))]
 
 
 def test_equal_sweeps_in_moods_of_their_own_raise_no_alarm() -> None:
@@ -102,8 +105,11 @@ def test_a_change_that_all_cells_share_takes_more() -> None:
 
 def sides(base: dict[str, Any], head: dict[str, Any]) -> list[Line]:
     """The lines of one cell with these columns."""
-    cells = [cell("cell", base, head)]
-    return [line for metric in (TIME, RATIO) for line in time_lines(cells, metric, bar=0.05)]
+    return told(Cell("cell", processes(base), processes(head)))
+
+
+def told(cell: Cell) -> list[Line]:
+    return [line for metric in (TIME, RATIO) for line in time_lines([cell], metric, bar=0.05)]
 
 
 STEADY, SLOWER = [1.0, 1.01, 1.02, 1.0], [1.5, 1.51, 1.52, 1.5]
@@ -160,16 +166,15 @@ def test_a_ratio_to_bptt_of_one_thread_is_judged_whatever_the_machine_does() -> 
 def test_load_that_moves_ratios_of_several_threads_raises_no_alarm(threads: int | None) -> None:
     """On a busy head alone ratios move by up to 25 % either way; those of one thread do not."""
     rng, alarms, found = np.random.default_rng(0), 0, 0
-    for _ in range(100):
-        logs = np.log(0.8) + 0.01 * rng.standard_normal((2, 4))
-        moved = rng.uniform(-0.25, 0.25) * (threads != 1)
-        base, same, slower = (dict.fromkeys((TIME, RATIO), np.exp(some))
-                              for some in (logs[0], logs[1] + moved, logs[1] + 0.2))  # fmt: skip
-        place = {"cfg.threads": threads, "env.cores": "2"}
-        for head in (same, slower):
-            lines = sides(base | place | {"contended": 0}, head | place | {"contended": 1})
-            alarms += head is same and any(line.alarm for line in lines)
-            found += head is slower and lines[1].verdict == "worse"
+    logs = np.log(0.8) + 0.01 * rng.standard_normal((100, 3, 4))
+    logs[:, 1:] += rng.uniform(-0.25, 0.25, (100, 1, 1)) * (threads != 1)
+    logs[:, 2] += 0.2
+    place = {"cfg.threads": threads, "env.cores": "2", "contended": 100 * (4 * [0] + 8 * [1])}
+    rows = processes(dict.fromkeys((TIME, RATIO), np.exp(logs).ravel()) | place)
+    for i in range(0, len(rows), 12):
+        base, same, slower = (rows.iloc[k : k + 4] for k in range(i, i + 12, 4))
+        alarms += any(line.alarm for line in told(Cell("same", base, same)))
+        found += told(Cell("slower", base, slower))[1].verdict == "worse"
     assert alarms == 0
     assert found == (100 if threads == 1 else 0)
 
