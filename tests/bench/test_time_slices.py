@@ -123,7 +123,9 @@ def test_nobody_waits_for_a_process_that_never_came(monkeypatch: pytest.MonkeyPa
         assert len(lone.result(0)) == 3
 
 
-@pytest.mark.parametrize("asked", [[], ["threads=1", "threads=2"]], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "asked", [[], ["threads=1", "threads=2", "budget_s=0.01"]], ids=["one", "two, of a pair"]
+)
 def test_a_pair_times_in_turns_on_its_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_pair_times_in_turns_on_its_threads(
     out = tmp_path / "duel"
     assert cli.main([f"base={base}", f"head={head}", f"out={out}", "order_seed=0", *asked]) == 0
     state = json.loads((out / "duel.json").read_text(encoding="utf-8"))
+    assert len(state["pairs"]) == 1 if asked else len(state["pairs"]) > 1
     for pair in state["pairs"]:
         rows = [pair[side]["row"] for side in ("base", "head")]
         assert not overlap(rows[0]["held"], rows[1]["held"])

@@ -16,8 +16,8 @@ from .references import Step, named, squared_error
 
 __all__ = ["Case", "Data", "data_for", "gradient_of", "run", "weights_of"]
 
-# Windows of 1, 2 and 3 are whole: a shorter one at the end is traced and compiled by itself, and is
-# told where it stands for something.
+# Windows of 1, 2 and 3 divide the sequence: a shorter one at the end costs as much to trace and to
+# compile as all others together. Where it has to be right, a test asks for it.
 N_STEPS, N_BATCH, N_IN, N_HIDDEN, N_OUT = 6, 2, 3, 4, 2
 
 
