@@ -122,7 +122,8 @@ def behind(
         return p
     too_loud = {way: _loud(values, (best, way), ways, least) for way in ways[1:]}
     for loud in set(too_loud.values()):
-        told = _tukey(values, [w for w in ways if w not in loud], paired, least, own or {})
+        calm = [way for way in ways if way not in loud]
+        told = _tukey(values, calm, paired, least, own or {}, len(ways))
         p |= {way: told[way] for way in told if too_loud[way] == loud}
     return p
 
@@ -143,9 +144,13 @@ def _loud(
 
 def _tukey(
     values: Mapping[str, Mapping[Hashable, float]], ways: Sequence[str], paired: bool,
-    least: float, own: Mapping[str, float],
+    least: float, own: Mapping[str, float], of: int,
 ) -> dict[str, float]:  # fmt: skip
-    """The p of each of these but the first, with which they are compared; see `behind`."""
+    """The p of each of these but the first, with which they are compared; see `behind`.
+
+    Args:
+        of: how many ways the correction is for.
+    """
     shared = set.intersection(*(set(values[w]) for w in ways))
     paired = paired and len(shared) >= LEAST
     rows = [np.array([values[w][s] for s in sorted(shared if paired else values[w], key=str)])
@@ -159,7 +164,7 @@ def _tukey(
     shares = np.array([own.get(way, 0.0) for way in ways])
     errors = np.sqrt((within / counts + within / counts[0] + shares + shares[0]) / 2)
     still = errors < 1e-12
-    told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), len(ways), degrees)
+    told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), of, degrees)
     told = np.where(still, np.where(gaps > 1e-12, 0.0, 1.0), told)
     return dict(zip(ways[1:], told[1:].tolist(), strict=True))
 

@@ -107,7 +107,8 @@ def test_a_way_that_diverged_on_a_seed_hides_no_other_difference(paired: bool) -
     rows[2, 3] = 0.1
     values = {w: dict(enumerate(row)) for w, row in zip("abc", rows, strict=True)}
     found = stats.behind(values, "a", paired)
-    assert found["b"] == stats.behind({w: values[w] for w in "ab"}, "a", paired)["b"] < 0.001
+    alone = stats.behind({w: values[w] for w in "ab"}, "a", paired)["b"]
+    assert alone < found["b"] < 0.001  # the correction is for three ways
     assert found["c"] > 0.05
 
 
