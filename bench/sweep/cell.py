@@ -161,7 +161,7 @@ def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
 
 
 def kind_of(row: Mapping[str, Any]) -> str:
-    """What cells share that take about as long as each other."""
+    """What cells share that take about as long as each other; a repeat leaves out a good part."""
     groups = [str(row.get(group)) for group in ("algo", "batching", "model")]
     return " ".join([*groups, "again"] if row.get("repeat") else groups)
 

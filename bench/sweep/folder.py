@@ -146,7 +146,7 @@ class Folder:
         return self.cells.glob("[!.]*.json")
 
     def times(self) -> dict[str, float]:
-        """The mean wall-clock seconds that cells took, by algorithm, batching and model.
+        """The mean wall-clock seconds that cells of a kind took, as ``kind_of`` tells them apart.
 
         Whatever machine and code made their records; one that cannot be used is named.
         """

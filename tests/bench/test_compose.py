@@ -64,8 +64,10 @@ def test_every_experiment_states_its_question_and_time_and_composes(name: str) -
 def test_quick_is_twelve_cells() -> None:
     cells = cli.cells_of(None, ["+experiment=quick"], multirun=False)
     found = {(c.choices["algo"], c.choices["batching"], c.config.n_hidden) for c in cells}
-    assert len(cells) == len(found) == 12
+    assert len(found) == 12
+    assert [c.repeat for c in cells] == [0] * 12 + [1] * 12
     assert {c.choices["task"] for c in cells} == {"digits"}
+    assert all({*c.config.metric}.isdisjoint({"learning", "fidelity"}) for c in cells[12:])
 
 
 @pytest.mark.parametrize("asked", ["[memory]", "memory", "[memory,work]"])

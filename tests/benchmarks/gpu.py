@@ -291,7 +291,7 @@ def quick(small: bool, seconds: float) -> Rows:
     out = Path(os.environ.get("TMPDIR", "/tmp")) / f"etrace-gpu-{os.getpid()}"
     device = "cpu" if small else "gpu"
     command = [sys.executable, "-m", "bench", "-m", "+experiment=quick", f"device={device}"]
-    command += ["n_hidden=64", "report=false", f"out={out}"]
+    command += ["n_hidden=64", "repeats=1", "report=false", f"out={out}"]
     environment = {k: v for k, v in os.environ.items() if k != "JAX_PLATFORMS"}
     _until(command, seconds, env=environment)
     columns = ("step_time_ms", "memory_xla_mib", "memory_peak_mib", "test_accuracy", "grad_cosine")

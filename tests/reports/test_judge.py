@@ -54,12 +54,18 @@ def test_noise_is_pooled_over_programs_and_unknown_without_repeats() -> None:
     assert noise.sd == pytest.approx(0.1, rel=0.1)
 
 
+# Logarithms of times of equal programs, [programs, processes].
 NOISE = {
-    "normal": lambda rng: 0.05 * rng.standard_normal((6, 3)),
-    "heavy tails": lambda rng: 0.03 * rng.standard_t(3, (6, 5)),
-    "two modes": lambda rng: 0.3 * (rng.random((6, 5)) < 0.3) + 0.01 * rng.standard_normal((6, 5)),
-    "spikes": lambda rng: 0.6 * (rng.random((6, 5)) < 0.05) + 0.02 * rng.standard_normal((6, 5)),
+    "normal": lambda rng, of: 0.05 * rng.standard_normal(of),
+    "heavy tails": lambda rng, of: 0.03 * rng.standard_t(3, of),
+    "two modes": lambda rng, of: 0.3 * (rng.random(of) < 0.3) + 0.01 * rng.standard_normal(of),
+    "spikes": lambda rng, of: 0.6 * (rng.random(of) < 0.05) + 0.02 * rng.standard_normal(of),
 }
+
+
+def parted(times: list[Time], noise: Noise | None) -> bool:
+    """Whether any two of six are called different."""
+    return any(cost.compare(a, b, noise, 15) != "within noise" for a, b in combinations(times, 2))
 
 
 @pytest.mark.parametrize(("noise", "bound"), [(n, 0.01 if n == "normal" else 0.05) for n in NOISE])
@@ -67,41 +73,70 @@ def test_noise_that_machines_have_seldom_parts_equal_times(noise: str, bound: fl
     """Six equal ways: a sweep in which any two are called different is an alarm."""
     rng, draws, alarms = np.random.default_rng(2), 150, 0
     for _ in range(draws):
-        times = [time(*np.exp(x)) for x in NOISE[noise](rng)]
-        found = cost.noise_of(times)
-        alarms += any(cost.compare(a, b, found, 15) != "within noise"
-                      for a, b in combinations(times, 2))  # fmt: skip
+        shape = (6, 3 if noise == "normal" else 5)
+        times = [time(*np.exp(x)) for x in NOISE[noise](rng, shape)]
+        alarms += parted(times, cost.noise_of(times))
     assert alarms <= binom.ppf(0.999, draws, bound)
+
+
+@pytest.mark.parametrize(("noise", "bound"), [(n, 0.02 if n == "spikes" else 0.01) for n in NOISE])
+def test_two_processes_of_twelve_programs_seldom_part_equals(noise: str, bound: float) -> None:
+    """As in the quick sweep: six ways at two sizes; the noise is pooled over both."""
+    rng, draws, alarms = np.random.default_rng(6), 100, 0
+    for _ in range(draws):
+        times = [turned(*np.exp(x)) for x in NOISE[noise](rng, (12, 2))]
+        alarms += sum(parted(some, with_ratios(times)) for some in (times[:6], times[6:]))
+    assert alarms <= binom.ppf(0.999, 2 * draws, bound)
+
+
+def test_two_processes_of_twelve_programs_tell_a_difference() -> None:
+    """A tenth, where processes of one program differ by 1.5 %; alone each says 25 % at least."""
+    rng, draws, seen = np.random.default_rng(7), 50, 0
+    gaps = np.repeat([[0.0], [-np.log(1.1)]], [11, 1], axis=0)
+    for _ in range(draws):
+        times = [turned(*np.exp(x)) for x in gaps + 0.015 * rng.standard_normal((12, 2))]
+        seen += cost.compare(times[-1], times[-2], with_ratios(times), 15) == "faster"
+        alone = [turned_once(np.exp(t.ratios[0])) for t in times]
+        assert cost.compare(alone[-1], alone[-2], cost.noise_of(alone), 15) == "within noise"
+    assert seen >= 0.6 * draws
 
 
 def turned(*ratios: float) -> Time:
     return replace(time(5.0), against=interval(ratios), ratios=tuple(np.log(ratios).tolist()))
 
 
+def with_ratios(times: list[Time]) -> Noise:
+    """The noise of ratios, beside one of times."""
+    found = cost.noise_of([time(5, 5.1), time(6, 6.1), time(6, 6.1), *times])
+    assert found
+    return found
+
+
+def turned_once(ratio: float) -> Time:
+    one = Interval(ratio, 0.99 * ratio, 1.01 * ratio, "within one process")
+    return replace(turned(ratio), against=one)
+
+
 @pytest.mark.parametrize("noise", NOISE)
 def test_ratios_of_equal_ways_are_parted_as_seldom(noise: str) -> None:
     rng, draws, alarms = np.random.default_rng(5), 150, 0
     for _ in range(draws):
-        times = [turned(*np.exp(x)) for x in NOISE[noise](rng)]
-        found = cost.noise_of([time(5, 5.1), time(6, 6.1), time(6, 6.1), *times])
-        assert found
-        alarms += any(cost.compare(a, b, found, 15) != "within noise"
-                      for a, b in combinations(times, 2))  # fmt: skip
+        shape = (6, 3 if noise == "normal" else 5)
+        times = [turned(*np.exp(x)) for x in NOISE[noise](rng, shape)]
+        alarms += parted(times, with_ratios(times))
     assert alarms <= binom.ppf(0.999, draws, 0.05)
 
 
 def test_a_ratio_of_one_process_may_be_another_in_the_next() -> None:
     """Processes of one program said 0.84 to 0.87, and another 1.05, each sure of itself."""
-    one = Interval(0.86, 0.85, 0.87, "within one process")
-    told, bptt = replace(turned(0.86), against=one), replace(turned(1.0), ratios=())
-    bptt = replace(bptt, against=Interval(1.0, 1.0, 1.0))
+    told = turned_once(0.86)
+    bptt = replace(turned(1.0), ratios=(), against=Interval(1.0, 1.0, 1.0))
     assert cost.compare(told, bptt, None) == "within noise"
     assert cost.ratio(told, bptt, None)[:2] == (
         pytest.approx(0.86),
         pytest.approx(np.nan, nan_ok=True),
     )
-    far = replace(turned(0.7), against=Interval(0.7, 0.69, 0.71, "within one process"))
-    assert cost.compare(far, bptt, None) == "faster"
+    assert cost.compare(turned_once(0.7), bptt, None) == "faster"
     wide = replace(turned(0.6), against=Interval(0.6, 0.25, 1.4, "within one process"))
     assert cost.compare(wide, bptt, None) == "within noise"
     # Where others were repeated it is known how far processes lie apart.
