@@ -6,10 +6,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bench.sweep import sweep
+from bench.sweep.folder import Folder
+from bench.sweep.provenance import ROOT
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_a_link_in_this_checkout() -> Iterator[None]:
+    """The newest sweep of whoever works here is none of a test."""
+    link = Folder.link_latest
+
+    def elsewhere(folder: Folder) -> None:
+        if Path.cwd() != ROOT:
+            link(folder)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Folder, "link_latest", elsewhere)
+        yield
 
 
 @pytest.fixture(autouse=True)

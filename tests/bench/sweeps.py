@@ -89,6 +89,7 @@ def start(out: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(out), *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        cwd=out.parent,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

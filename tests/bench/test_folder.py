@@ -160,3 +160,11 @@ def test_latest_points_to_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Folder.open(Path(name)).link_latest()
         assert Path("runs/latest").resolve() == (tmp_path / name).resolve()
         assert not os.path.isabs(os.readlink("runs/latest"))
+
+
+def test_no_test_moves_the_link_of_this_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(os, "replace", lambda *_: pytest.fail("moved"))
+    Folder.open(tmp_path).link_latest()
