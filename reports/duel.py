@@ -143,7 +143,9 @@ def _cell(state: dict[str, Any], number: int) -> tuple[dict[str, Any], dict[str,
     plan = looks(cells)
     pairs = [pair for pair in state["pairs"] if pair["cell"] == number]
     failed = [p for p in pairs if p["base"]["value"] is None or p["head"]["value"] is None]
-    if len(failed) >= FAILURES and 2 * len(failed) >= len(pairs):
+    # What both sides declare is no luck: it would be the same in every pair.
+    skipped = [p for p in failed if {p["base"]["status"], p["head"]["status"]} == {"skipped"}]
+    if skipped or (len(failed) >= FAILURES and 2 * len(failed) >= len(pairs)):
         # On the head alone it is a regression.
         sides = [s for s in ("base", "head") if any(p[s]["value"] is None for p in failed)]
         outcome = next(p[sides[0]] for p in failed if p[sides[0]]["value"] is None)

@@ -178,6 +178,8 @@ def _run_pairs(
             state["pairs"].append({"cell": want["cell"], **pair, "round": want["round"]})
             _tell(state, elapsed, options.budget_s)
             write_json(folder / "duel.json", state)
+            if all(pair[side]["status"] == "skipped" for side in sides):
+                break  # as it would be in the others
     state["over"] = True
 
 

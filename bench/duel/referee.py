@@ -8,11 +8,12 @@ import random
 import socket
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from bench.cell.time_slices import ANY_CORE, DONE, VARIABLE
 
 LONGEST_TURN_S = 900.0
+MOST_BYTES = 76
 
 
 class Referee:
@@ -27,7 +28,9 @@ class Referee:
         # Elsewhere a process cannot choose its core.
         if one_core and sys.platform == "linux":
             self._cores = [core for core in os.sched_getaffinity(0) if core < ANY_CORE]
-        self._folder = TemporaryDirectory(prefix="duel-turns-")
+        # The path of a socket has 104 bytes at most, of which 28 are below this folder.
+        short = len(os.fsencode(gettempdir())) <= MOST_BYTES
+        self._folder = TemporaryDirectory(prefix="duel-turns-", dir=None if short else "/tmp")
         path = str(Path(self._folder.name) / "socket")
         self.environment = {VARIABLE: path}
         self._listener = socket.socket(socket.AF_UNIX)

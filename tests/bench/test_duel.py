@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.cell.time_slices import VARIABLE
 from bench.duel import cli
+from bench.duel.referee import Referee
 from bench.duel.trees import checked_out
 from bench.errors import BadInput
 from bench.sweep import sweep
@@ -33,8 +36,9 @@ if "MODE" == "crash":
 folder = pathlib.Path(arguments["out"].strip("'")) / "cells"
 folder.mkdir(parents=True, exist_ok=True)
 step = (2.0 if arguments.get("algo") == "bptt" else 1.0) * random.gauss(SPEED, 0.005)
-record = {"status": "ok", "reason": "", "row": {"algo": arguments.get("algo")},
-          "metrics": {"step_time_ms": step}}
+skips = "MODE" == "skips" and arguments.get("algo") != "bptt"
+record = {"status": "skipped" if skips else "ok", "reason": "too wide" if skips else "",
+          "row": {"algo": arguments.get("algo")}, "metrics": {"step_time_ms": step}}
 for number in range(3 if "+experiment" in arguments else 1):
     (folder / f"{number}.json").write_text(json.dumps(record))
 """
@@ -94,6 +98,25 @@ def test_a_head_that_crashes_is_worse(tmp_path: Path) -> None:
     assert run(tmp_path, base, head) == 1
     decision = json.loads((tmp_path / "duel" / "verdict.json").read_text(encoding="utf-8"))
     assert decision["cells"][0]["reason"] == "fails on head: crashed, signal 9"
+
+
+def test_what_both_sides_skip_is_asked_once(tmp_path: Path) -> None:
+    base, head = plant(tmp_path / "a", 1.0, "skips"), plant(tmp_path / "b", 1.0, "skips")
+    assert run(tmp_path, base, head, "algo=rtrl,bptt") == 0
+    duel = json.loads((tmp_path / "duel" / "duel.json").read_text(encoding="utf-8"))
+    assert [pair["cell"] for pair in duel["pairs"]].count(0) == 1
+    assert verdict(tmp_path) == {"algo=rtrl": "cannot tell", "algo=bptt": "same"}
+    decision = json.loads((tmp_path / "duel" / "verdict.json").read_text(encoding="utf-8"))
+    assert decision["cells"][0]["reason"] == "fails on base and head: skipped, too wide"
+
+
+def test_a_temporary_folder_of_a_long_name_has_turns_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (long := tmp_path / ("x" * 100)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with Referee(0) as referee:
+        assert Path(referee.environment[VARIABLE]).exists()
 
 
 def test_a_spent_budget_cannot_tell(tmp_path: Path) -> None:
