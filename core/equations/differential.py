@@ -163,13 +163,16 @@ def _turned(eqn: Equation, _: Any) -> Callable[..., Any] | None:
     return partial(unrolled, eqn.params) if eqn.params["length"] <= LONGEST_LOOP else None
 
 
-# The last two would be inlined but for what they tell XLA or vmap.
+# The last ones would be inlined but for what they tell XLA or vmap.
 _STANDING: dict[str, Any] = {
     **dict.fromkeys(RULES, tangent),
     "cond": _chosen,
     "scan": _turned,
     "custom_vmap_call": lambda eqn, _: jex.jaxpr_as_fun(eqn.params["call"]),
-    "optimization_barrier": lambda *_: lambda *operands: operands,
+    **dict.fromkeys(
+        ["device_put", "optimization_barrier", "sharding_constraint"],
+        lambda *_: lambda *operands: operands,
+    ),
 }
 
 

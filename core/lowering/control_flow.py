@@ -43,7 +43,10 @@ from core.lowering.lowered import (
 )
 
 # What a branch may do to a weight before a product: defined for all numbers, with its derivative.
-_HARMLESS = MOVEMENT | {"add", "convert_element_type", "copy", "mul", "neg", "sub"}
+_HARMLESS = MOVEMENT | {
+    *("abs", "add", "atan", "clamp", "convert_element_type", "copy", "cos", "erf", "logistic"),
+    *("max", "min", "mul", "neg", "select_n", "sin", "square", "sub", "tanh"),
+}
 
 
 @rule("cond")

@@ -48,6 +48,13 @@ def products_in_branches(m: Any, x: Any, h: Any) -> Any:
     return choose(x.sum() > 0.5, yes, no, x, h)
 
 
+def decay_in_a_branch(m: Any, x: Any, h: Any) -> Any:
+    def yes(x: Any, h: Any) -> Any:
+        return jax.nn.sigmoid(m.gain.value) * h + product(x, m.V.value)
+
+    return choose(x.sum() > 0, yes, lambda x, h: 0.5 * h + product(x, m.V.value), x, h)
+
+
 def products_one_after_another_in_a_branch(m: Any, x: Any, h: Any) -> Any:
     def yes(x: Any, h: Any) -> Any:
         return 0.8 * h + product(jnp.tanh(product(x, m.V.value)), m.U.value)
@@ -225,6 +232,7 @@ FORMULAS: dict[str, Step] = {
     ),
     "branch": by_sign,
     "products in branches": products_in_branches,
+    "a decay in a branch": decay_in_a_branch,
     "products one after another in a branch": products_one_after_another_in_a_branch,
     "a branch that is infinite where it is not taken": infinite_elsewhere,
     "switch": switched,
@@ -238,6 +246,7 @@ FORMULAS: dict[str, Step] = {
     "columns looked up": a_column,
     "polyval": polyval,
     "optimization_barrier": barrier,
+    "device_put": lambda m, x, h: jax.device_put(0.8 * h + jnp.tanh(drive(m, x, h))),
     "sum of branches": branches_summed,
     "largest of branches": branches_max,
     "running sum of branches": branches_cumulated,
