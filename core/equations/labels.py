@@ -28,6 +28,7 @@ _REMEDY = (
     "put mixing inside the operand of a weight, where it costs nothing; "
     "give a parameter the shape of the state (jnp.broadcast_to) before a branch, a loop or a "
     "function with a derivative rule of its own reads it; "
+    'let batching="vmap" give each sample its own of what a whole batch shares; '
     "or train this model with core.BPTT."
 )
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from core.equations.differential import is_real
 from core.equations.links import ELEMENTWISE
-from core.equations.program import Atom, Equation, Program, Settled, aval_of, traced
-from core.lowering.shared import OverSamples
+from core.equations.program import Atom, Equation, Program, Settled, Writer, aval_of, traced
 
 LONGEST = 64  # turns of a loop, groups of a product: what is written out one by one
 MOST = 2**20  # entries of a weight that is written as a dense one
@@ -116,11 +115,11 @@ def holds_weights(program: Program, data: Set[int]) -> bool:
     return any(is_product(e, data, avals) or stretched(e, data, avals) for e in program.equations)
 
 
-class _Lowered(OverSamples):
+class _Lowered(Writer):
     def __init__(self, program: Program, data: Iterable[int], every: bool) -> None:
-        super().__init__(program.avals, data)
+        super().__init__(program.avals)
         self.rules = {name: f for name, (f, always) in SPELLINGS.items() if every or always}
-        self.every, self.still = every, set[int]()
+        self.data, self.still = set(data), set[int]()
         self.settled = Settled(program.constants)
 
     def write(self, eqn: Equation) -> None:
@@ -135,9 +134,9 @@ class _Lowered(OverSamples):
                 variables = tuple(dict.fromkeys(eqn.variables))
                 self.graft(new, variables, eqn.outputs, eqn.source_info)
                 return
-        if moving and self.every:
-            eqn = self.joined(eqn)
-        self.append(eqn)
+        self.written.append(eqn)
         self.settled.add(eqn)
         if eqn.name == "stop_gradient":
             self.still.update(eqn.outputs)
+        if moving:
+            self.data.update(eqn.outputs)

@@ -14,8 +14,9 @@ import core
 
 from . import rate_models as rate
 from . import spiking_models as spiking
-from .cases import N_BATCH, Data, data_for, gradient_of, run
+from .cases import N_BATCH, N_HIDDEN, N_IN, Data, data_for, gradient_of, run
 from .references import assert_close, named, relative_error, squared_error
+from .test_structure import draw
 
 ALGORITHMS = {
     "d_rtrl": lambda m: core.D_RTRL(m, window=3),
@@ -176,3 +177,34 @@ def test_an_unknown_batching_is_refused() -> None:
     assert str(refused.value) == (
         "expected batching to be one of manual, vmap, single; got 'auto'. Choose one of them."
     )
+
+
+class Clocked(brainstate.nn.Module):
+    """h <- 0.8 h + tanh(x W + a row of a table that the clock chooses)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.W, self.table = (brainstate.ParamState(draw(n, N_HIDDEN)) for n in (N_IN, 3))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        self.h = brainstate.HiddenState(
+            jnp.zeros((N_HIDDEN,) if batch_size is None else (batch_size, N_HIDDEN))
+        )
+
+    def update(self, x: Any) -> Any:
+        row = self.table.value[brainstate.environ.get("i") % 3]
+        self.h.value = 0.8 * self.h.value + jnp.tanh(x @ self.W.value + row)
+        return self.h.value[..., :2]
+
+
+def test_what_a_batch_shares_is_refused_and_right_where_each_sample_has_its_own() -> None:
+    model, data = Clocked(), data_for()
+    with pytest.raises(core.NotRepresentable, match='batching="vmap" give each sample its own'):
+        gradient_of(core.D_RTRL(model), data)
+    (grads, _), (wanted, _) = run(
+        lambda: [
+            gradient_of(core.D_RTRL(model, window=2), data, "vmap"),
+            gradient_of(core.BPTT(model), data),
+        ]
+    )
+    assert_close(grads, wanted)
