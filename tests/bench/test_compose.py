@@ -74,6 +74,9 @@ def test_quick_is_twelve_cells() -> None:
 def test_what_an_experiment_sets_of_a_metric_goes_with_the_metric(asked: str) -> None:
     cells = cli.cells_of(None, ["+experiment=width", f"metric={asked}"], multirun=False)
     assert {frozenset(c.config.metric) for c in cells} == {frozenset(asked.strip("[]").split(","))}
+
+
+def test_what_an_experiment_sets_of_a_metric_that_is_asked_for_holds() -> None:
     cells = cli.cells_of(None, ["+experiment=width", "metric=[timing]"], multirun=False)
     assert {c.config.metric["timing"]["warmup_s"] for c in cells} == {1.5}
 

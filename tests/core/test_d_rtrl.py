@@ -116,11 +116,11 @@ def test_the_gradient_does_not_depend_on_the_window(case: Case) -> None:
     model, data = case.model(), data_for()
 
     def everything() -> Any:
-        windows = (1, 2, 4, 6, "auto")
+        windows = (1, 2, 4, "auto")
         return [gradient_of(core.D_RTRL(model, window=k), data) for k in windows]
 
     one, *others = run(everything)
-    assert len(others) == 4
+    assert len(others) == 3
     for grads, losses in others:
         assert_close(grads, one[0])
         assert relative_error(losses, one[1]) < 1e-12

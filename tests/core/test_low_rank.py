@@ -26,7 +26,7 @@ def test_full_rank_is_d_rtrl(case: Case, full: int) -> None:
     model, data = case.model(), data_for(n_steps=12)
 
     def everything() -> Any:
-        options = [(full, 1), (full + 3, 5), (full, "auto"), (2, 1)]
+        options = [(full, 1), (full + 3, 4), (full, "auto"), (2, 1)]
         return (
             gradient_of(core.D_RTRL(model), data),
             [gradient_of(core.ES_D_RTRL(model, r, window=k), data) for r, k in options],
