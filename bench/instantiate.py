@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from typing import Any
@@ -90,12 +90,13 @@ def check_call(
     target: Any,
     arguments: Any,
     given: Sequence[str] = (),
-    defaults: Mapping[str, Any] | None = None,
+    defaults: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Refuses arguments by name that a class or function does not take, or lacks.
 
-    What is ``given`` to it besides is not theirs to set. The defaults stand in for those of the
-    signature; an argument that is a dataclass comes as the arguments of that.
+    What is ``given`` to it besides is not theirs to set. The defaults, asked for when a value is
+    refused, stand in for those of the signature; an argument that is a dataclass comes as the
+    arguments of that.
     """
     bounds.check(group, arguments, dict)
     parameters, prefix = _parameters(target), group and f"{group}."
@@ -107,8 +108,8 @@ def check_call(
             hint, default = parameters[name].annotation, parameters[name].default
             if is_dataclass(hint):
                 check_call(key, hint, value)
-            else:
-                bounds.check(key, value, hint, (defaults or {}).get(name, default))
+            elif not bounds.fits(value, hint):
+                bounds.check(key, value, hint, defaults().get(name, default))
         elif not is_open or name in given:
             expected = one_of(known, "no hyperparameter")
             raise BadInput(key, expected, name, suggest(name, known))

@@ -262,7 +262,7 @@ def _composed(
         raise BadInput("JAX_DISABLE_JIT", "no value in the environment", value, do)
     composer = Composer(config_dir)
     cells = [
-        checked(point.config, point.choices, composer.defaults)
+        checked(point.config, point.choices, lambda: composer.defaults)
         for point in composer.points(overrides, multirun)
     ]
     one_for_all(cells)

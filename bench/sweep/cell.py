@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -166,7 +166,9 @@ def kind_of(row: Mapping[str, Any]) -> str:
     return " ".join([*groups, "again"] if row.get("repeat") else groups)
 
 
-def checked(config: dict[str, Any], choices: dict[str, str], defaults: Mapping[str, Any]) -> Cell:
+def checked(
+    config: dict[str, Any], choices: dict[str, str], defaults: Callable[[], Mapping[str, Any]]
+) -> Cell:
     """A cell from a composed configuration; a BadInput for the first value that cannot be used.
 
     The arguments of constructors that need jax are left to the trial of cells.

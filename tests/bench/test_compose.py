@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bench import instantiate
-from bench.command import cli
+from bench.command import cli, compose
 from bench.command.compose import CONF, Composer, Point
 from bench.errors import BadInput
 from bench.sweep import provenance
@@ -42,7 +42,7 @@ def test_every_option_composes_and_passes_the_checks(group: str, name: str) -> N
     (point,) = composer.points([f"{group}={value}"], False)
     if multiple := point.config["task"].get("steps_multiple_of"):
         (point,) = composer.points([f"{group}={value}", f"n_steps={multiple}"], False)
-    cell = checked(point.config, point.choices, composer.defaults)
+    cell = checked(point.config, point.choices, lambda: composer.defaults)
     for constructed in BUILT:
         instantiate.check(constructed, getattr(cell.config, constructed))
     assert cell.choices.get(group, name) == name
@@ -59,6 +59,22 @@ def test_every_experiment_states_its_question_and_time_and_composes(name: str) -
     cells = cli.cells_of(None, [f"+experiment={name}"], multirun=False)
     assert len(cells) > 1
     assert {cell.config.experiment for cell in cells} == {name}
+
+
+def test_one_cell_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra takes a fifth of a second each time; the defaults are for refusals alone."""
+    asked: list[list[str]] = []
+    real = compose.compose
+    monkeypatch.setattr(
+        compose,
+        "compose",
+        lambda name, words, **options: asked.append(words) or real(name, words, **options),
+    )
+    assert len(cli.cells_of(None, ["algo=bptt", "n_hidden=8,16"], multirun=True)) == 2
+    assert asked == [["algo=bptt"]]
+    with pytest.raises(BadInput, match="Try n_steps=8"):
+        cli.cells_of(None, ["algo=bptt", "n_steps=0"], multirun=False)
+    assert asked == [["algo=bptt"], ["algo=bptt"], []]
 
 
 def test_quick_is_twelve_cells() -> None:
