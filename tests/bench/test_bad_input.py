@@ -92,7 +92,7 @@ def test_the_quotes_that_a_message_asks_for_work(argument: str) -> None:
         ),
         (
             "window: ${b\n",
-            "configuration: expected values that Hydra can compose; "
+            "window: expected values that Hydra can compose; "
             "got no viable alternative at input '${{b'.",
         ),
     ],
