@@ -121,7 +121,10 @@ class FullTrace:
         """x_t, A_t f_t and A_0 by source and block."""
         zero = graph.zero_flow(local.n_steps)
         if local.keep is not None:  # steps of a sample that has started anew since may hold NaN
-            transition, f, x = forget((local.transition, local.f, local.x), remembered(local.keep))
+            kept = remembered(local.keep)
+            transition, f = forget((local.transition, local.f), kept)
+            every = zip(graph.sources, local.x, strict=True)  # what feeds no state has no samples
+            x = tuple(forget(x, kept) if source.blocks else x for source, x in every)
             local = replace(local, transition=transition, f=f, x=x)
         passed = [products(d, z, local.keep) for d, z in zip(local.transition, zero, strict=True)]
 

@@ -228,3 +228,21 @@ def test_no_type_is_promoted_by_masks_and_restarts(dtype: Any) -> None:
             reduce="mean",
         )
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(found.grads))
+
+
+def test_samples_start_anew_beside_a_product_that_has_none() -> None:
+    """What the clock alone makes has no axis of samples."""
+
+    class WithClock(Refractory):
+        def update(self, x: Any) -> Any:
+            at = jnp.cos(1.0 + brainstate.environ.get("i") * jnp.arange(N_HIDDEN))
+            return super().update(x) + at @ self.R.value
+
+    model, data = WithClock(float), data_for()
+    reset = jnp.zeros((len(data.xs), 2), bool).at[3, 1].set(True)
+
+    def found(algo: Any) -> Any:
+        return gradient_of(algo, data, reset=reset, fresh=False)
+
+    wanted, grads = run(lambda: [found(core.BPTT(model)), found(core.D_RTRL(model, window=2))])
+    assert_close(grads[0], wanted[0])
