@@ -29,7 +29,11 @@ class BadInput(Refusal):
 
 def one_line(text: object) -> str:
     """What others said as one line, of a length to be read, that does nothing to a terminal."""
-    shown = "".join(c if c.isprintable() else " " for c in str(text))
+    try:
+        said = str(text)
+    except Exception:  # of an error that is somebody's own
+        said = ""
+    shown = "".join(c if c.isprintable() else " " for c in said)
     return " ".join(shown.split())[:MOST_LETTERS]
 
 
@@ -51,7 +55,7 @@ def quoted(what: str) -> Iterator[None]:
         yield
     except BadInput:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput.quoting(what, words_of(error)) from error
 
 

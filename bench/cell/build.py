@@ -142,6 +142,8 @@ def model_of(config: Config, task: Task) -> Any:
         n_out=task.n_out,
         n_layers=config.n_layers,
     )
+    if not isinstance(model, brainstate.nn.Module):
+        raise BadInput("model", "a brainstate.nn.Module", type(model).__name__)
     weights = model.states(brainstate.ParamState)
     if not weights:
         raise BadInput("model", "parameters that can be trained", "no ParamState")

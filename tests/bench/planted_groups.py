@@ -72,6 +72,10 @@ class Weightless(brainstate.nn.Module):
         super().__init__()
 
 
+def nothing(n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
+    """Makes no model."""
+
+
 class Unlabelled(Task):
     """Labels beyond its classes, and other numbers whenever it is asked."""
 

@@ -13,7 +13,7 @@ from bench import child, instantiate, processes
 from bench.cell import probe
 from bench.command import cli, overrides, plan
 from bench.config import Config
-from bench.errors import BadInput, Skip
+from bench.errors import BadInput, Skip, quoted
 from bench.sweep import provenance, sweep
 from tests.bench.bad_inputs import CASES
 
@@ -60,6 +60,22 @@ def test_cells_are_compiled(
         "error: JAX_DISABLE_JIT: expected no value in the environment; got True. "
         "A cell is one compiled program.\n"
     )
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise KeyError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(SystemExit("I give up"), "SystemExit: I give up"), (Mute(), "Mute")]
+)
+def test_whatever_ends_code_of_somebodys_own_is_one_sentence(
+    error: BaseException, words: str
+) -> None:
+    with pytest.raises(BadInput) as refused, quoted("model"):
+        raise error
+    assert str(refused.value) == f"model: {words}"
 
 
 def test_a_skip_without_a_word_says_so() -> None:
