@@ -206,6 +206,9 @@ class Composer:
                 expected = f"the folder that Hydra's setting names, {folder}"
                 raise BadInput("out", expected, str(settings["out"]), "Give one of the two.")
             settings["out"] = folder
+        if settings.get("out") is not None and not str(settings["out"]).strip():
+            # A variable of the shell that is not set, say.
+            raise BadInput("out", "the name of a folder", "nothing", "Leave it out for runs/.")
         if experiment and any(o.startswith("metric=") for o in config.hydra.overrides.task):
             # What the experiment sets of metrics that somebody else's metric= does not name.
             settings["metric"] = {

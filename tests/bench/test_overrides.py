@@ -45,6 +45,8 @@ REFUSED = {
     "hydra.searchpath=[nope]": "hydra.searchpath in command-line, path=nope is not available.",
     "n_hidden=${nope}": "n_hidden: expected values that Hydra can compose; got Interpolation key "
     "'nope' not found.",
+    "out=": "out: expected the name of a folder; got nothing. Leave it out for runs/.",
+    "hydra.run.dir=": "out: expected the name of a folder; got nothing. Leave it out for runs/.",
     "~": "argument: expected KEY=VALUE; got ~. See python -m bench --help.",
     "--config-dir= n_hidden=8": "--config-dir: expected a folder of YAML files; got nothing.",
     "-m algo=glob(nope)": "algo: expected at least one value; got glob(nope).",
