@@ -41,7 +41,9 @@ class OTPE(OTTT):
     Args:
       model: as of OTTT.
       window: as of D-RTRL; it never changes the gradient.
-      feedback, seed, mode: as of D-RTRL.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
+      mode: as of D-RTRL.
     """
 
     @once_a_graph

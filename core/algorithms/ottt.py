@@ -42,7 +42,9 @@ class OTTT(WindowedAlgorithm):
     Args:
       model: any brainstate module whose states are leaky integrators, with or without spikes.
       window: as of D-RTRL; it never changes the gradient.
-      feedback, seed, mode: as of D-RTRL.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
+      mode: as of D-RTRL.
     """
 
     def make_graph(self, args: tuple[PyTree, ...], watched: Sequence[Any] = ()) -> Graph:

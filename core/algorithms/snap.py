@@ -62,7 +62,9 @@ class SnAp(D_RTRL):
       model: any brainstate module whose recurrent weights are trained.
       n: steps in which a weight may reach the neurons at which it is followed.
       window: as of D-RTRL; it never changes the gradient.
-      feedback, seed, mode: as of D-RTRL.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
+      mode: as of D-RTRL.
 
     Raises:
       InvalidArgument: n is no positive number.

@@ -61,7 +61,9 @@ class WindowedAlgorithm(OnlineAlgorithm):
         keep the step buffers near max(a quarter of the traces, `least_buffer`; 128 MiB on a GPU),
         so that memory is flat in the length of the sequence. It changes speed and memory, never the
         gradient.
-      feedback, seed, mode: as of D-RTRL.
+      feedback: as of D-RTRL.
+      seed: as of D-RTRL.
+      mode: as of D-RTRL.
 
     Attributes:
       least_buffer: bytes of step buffers that a window may always take. Large for a trace that is
