@@ -19,10 +19,8 @@ LEAST_BAR = 0.05  # a smaller difference in time is not called one, however quie
 UNKNOWN_BAR = 0.3
 # The same of ratios to BPTT: processes of one program said 0.84 to 0.87, and another 1.05.
 UNKNOWN_RATIO_BAR = 0.25
-CLOCK_MS = (
-    1e-9,
-    1e15,
-)  # a picosecond and 30,000 years: no clock says less or more but a broken one
+# A picosecond to 30,000 years: no clock but a broken one says less or more.
+CLOCK_MS = (1e-9, 1e15)
 ODD = 2.0  # a process this many times slower or faster than the median of its cell is no comparison
 EQUAL_MEMORY = 0.02  # as a share: memories no further apart count as equal
 SLACK_MIB = 0.5  # pages and the allocator's slack move a measured peak by as much
