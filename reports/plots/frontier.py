@@ -86,7 +86,7 @@ def pareto(points: list[tuple[float, float]]) -> list[bool]:
 def _caption(setting: Setting, data: pd.DataFrame) -> str:
     several = int(data["pareto_front"].sum()) > 1
     said = "Down and left is better" + ("; the grey line is the Pareto front." * several or ".")
-    said += " Each way and BPTT took turns in one process." * (AGAINST in data)
+    said += " Each way and BPTT took turns in the same process." * (AGAINST in data)
     if data["processes"].max() > 2:
         said += " Bars: 95 % intervals between processes (of two processes, both)."
     elif data["processes"].max() == 1:
