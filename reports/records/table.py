@@ -96,8 +96,8 @@ def _quoted(leaf: Any) -> Any:
 
 def write(table: pd.DataFrame, folder: Path) -> None:
     """Writes ``results.parquet`` and ``results.csv`` into the folder."""
-    with (folder / "results.parquet").open("wb") as file:  # pyarrow takes no path that is not UTF-8
-        table.to_parquet(file, index=False)
+    # As bytes: pyarrow takes no path that is not UTF-8, nor older pandas a file that has one.
+    (folder / "results.parquet").write_bytes(table.to_parquet(index=False))
     table.to_csv(folder / "results.csv", index=False)
 
 
