@@ -72,6 +72,7 @@ def mixed_axes(graph: Graph, op: Operation, block: Block) -> list[int]:
     """The axes of its lead, from the last, along which an operation reads the states that it feeds
     not only where it feeds them: a recurrent convolution, a mean over places."""
     group, step, lead = graph.groups[block.group], graph.elements, op.lead
+    hidden = [graph.hidden[group.states[s]] for s in read_back(graph, op, block)]
     mixed = []
     for axis in (a for a in range(-len(lead), 0) if lead[a] > 1):
         # Two sets for each binary digit of a place: of those that have it, and of the others.
@@ -80,7 +81,6 @@ def mixed_axes(graph: Graph, op: Operation, block: Block) -> list[int]:
         own = sum((1 << (2 * k + (place >> k & 1)) for k in digits), 0 * place)
         rows = own.reshape(-1, *(1,) * (-1 - axis)) + np.zeros(lead, int)
         every = np.broadcast_to(rows[..., None], (*lead, group.n))
-        hidden = [graph.hidden[group.states[s]] for s in read_back(graph, op, block)]
         start = {h.var: every.reshape(h.shape) for h in hidden}
         found = Elements(step.equations, step.links, 2 * len(digits)).forward(start)
         if (np.broadcast_to(found.get(op.x, 0), op.x_shape) & ~rows[..., None]).any():
