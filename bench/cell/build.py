@@ -17,7 +17,7 @@ from bench import processes
 from bench.answers import CLASSES
 from bench.backends.base import Backend, ModelTrainee, spiking_layers
 from bench.cell.batches import batches
-from bench.cell.program import Phase, compilations
+from bench.cell.program import Phase, compilations, kept
 from bench.cell.stepper import stepper_of
 from bench.cell.trees import flat
 from bench.config import Config
@@ -135,13 +135,14 @@ def set_up(config: Config) -> None:
 def model_of(config: Config, task: Task) -> Any:
     """The cell's model with its seed's weights; a BadInput where no optimizer can change one."""
     brainstate.random.seed(config.seed)
-    model = instantiate(
-        config.model,
-        n_in=task.n_in,
-        n_hidden=config.n_hidden,
-        n_out=task.n_out,
-        n_layers=config.n_layers,
-    )
+    with kept():  # random initialisers are a dozen programs
+        model = instantiate(
+            config.model,
+            n_in=task.n_in,
+            n_hidden=config.n_hidden,
+            n_out=task.n_out,
+            n_layers=config.n_layers,
+        )
     if not isinstance(model, brainstate.nn.Module):
         raise BadInput("model", "a brainstate.nn.Module", type(model).__name__)
     weights = model.states(brainstate.ParamState)

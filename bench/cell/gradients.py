@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from bench.backends.base import ModelTrainee
-from bench.cell.program import Program
+from bench.cell.program import Program, kept
 from bench.cell.trees import flat
 from bench.config import Batching, Config
 
@@ -72,7 +72,8 @@ def _gradient(
 ) -> dict[str, np.ndarray]:
     single = config.batching.mode == "single"
     samples = [(xs[:, b], ys[b]) for b in range(len(ys))] if single else [(xs, ys)]
-    program = Program(trainee.gradient, *samples[0], reads_only=True)
+    with kept():
+        program = Program(trainee.gradient, *samples[0], reads_only=True)
     values = program.values()
     parts = [flat(program(values, *sample)[1][0]) for sample in samples]
     return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}

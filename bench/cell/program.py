@@ -14,6 +14,7 @@ from typing import Any
 import brainstate
 import jax
 import jax.monitoring
+from jax.experimental.compilation_cache import compilation_cache
 
 from bench.cell.trees import owned
 
@@ -33,6 +34,19 @@ jax.monitoring.register_event_duration_secs_listener(_heard)
 def compilations() -> int:
     """How many programs XLA has compiled in this process, from the import of this module on."""
     return _compiled
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """What is compiled here, the cells of a sweep keep for one another: nobody times it."""
+    before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()  # whether there is one is asked once
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 class Program:

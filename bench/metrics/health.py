@@ -98,7 +98,7 @@ def firing_rates(run: Run) -> dict[str, float]:
     import brainstate
     import jax.numpy as jnp
 
-    from bench.cell.program import Program
+    from bench.cell.program import Program, kept
 
     model = run.trainee.model
     layers = spiking_layers(model)
@@ -115,6 +115,7 @@ def firing_rates(run: Run) -> dict[str, float]:
         per_step = brainstate.transform.for_loop(step, xs)
         return {name: rate.mean() for name, rate in per_step.items()}
 
-    program = Program(rates, run.batch[0], reads_only=True)
+    with kept():
+        program = Program(rates, run.batch[0], reads_only=True)
     found = program(program.values(), run.batch[0])[1]
     return {name: float(rate) for name, rate in found.items()}

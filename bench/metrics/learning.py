@@ -41,7 +41,7 @@ class Learning(Metric):
         import jax
 
         from bench.cell.batches import batches, held
-        from bench.cell.program import Program
+        from bench.cell.program import Program, kept
         from bench.cell.stepper import timed
 
         task, data = self._data(run.task)
@@ -52,7 +52,8 @@ class Learning(Metric):
         def evaluated(xs: np.ndarray, ys: np.ndarray) -> tuple[float, float]:
             """Loss and score, by a program for this number of sequences."""
             if len(ys) not in programs:
-                programs[len(ys)] = Program(run.trainee.evaluate, xs, ys, reads_only=True)
+                with kept():
+                    programs[len(ys)] = Program(run.trainee.evaluate, xs, ys, reads_only=True)
             program = programs[len(ys)]
             return judged(program(program.values(), xs, ys)[1])
 

@@ -151,16 +151,17 @@ def environment(config: Config) -> dict[str, str]:
     env = dict(os.environ)
     # Without bytecode files every cell would compile the libraries it imports anew.
     env.pop("PYTHONDONTWRITEBYTECODE", None)
-    # A warm compilation cache would turn compile_s into the time of a file read.
-    env.pop("JAX_COMPILATION_CACHE_DIR", None)
-    env["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-    if cache := env.get(CACHE_VARIABLE):
-        env.update(_cached(cache))
-    if config.metric.get("learning", {}).get("choose") and config.out:
-        # No clock is read: trials of one way, which differ in a number, share a program, and leave
-        # the other cores to each other.
+    # No clock is read: trials of one way, which differ in a number, share a program, and leave the
+    # other cores to each other.
+    untimed = bool(config.metric.get("learning", {}).get("choose"))
+    if untimed:
         env.setdefault("NPROC", "1")
-        env.update(_cached(str(Path(config.out) / "compiled")))
+    cache = env.get(CACHE_VARIABLE)
+    kept = str(Path(config.out) / "compiled") if config.out else ""
+    # A warm compilation cache would turn compile_s into the time of a file read.
+    env["JAX_ENABLE_COMPILATION_CACHE"] = "true" if cache or untimed else "false"
+    env["JAX_COMPILATION_CACHE_DIR"] = cache or kept
+    env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     # Read once, at the first import of jax.
     env["JAX_PLATFORMS"] = "cuda" if config.device.platform == "gpu" else "cpu"
     env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
@@ -173,12 +174,3 @@ def environment(config: Config) -> dict[str, str]:
     # The project's packages first, then whatever the user's plug-ins need.
     env["PYTHONPATH"] = processes.path_from(ROOT, os.getcwd())
     return env
-
-
-def _cached(folder: str) -> dict[str, str]:
-    """The variables that have jax keep what it compiles."""
-    return {
-        "JAX_ENABLE_COMPILATION_CACHE": "true",
-        "JAX_COMPILATION_CACHE_DIR": folder,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }

@@ -185,3 +185,26 @@ def test_programs_are_kept_only_where_it_is_asked_for(monkeypatch: pytest.Monkey
     assert kept["compilation_cache"] == "on"
     # Its times of compilation are others: never taken for those of a record without.
     assert kept["fingerprint"] != without["fingerprint"]
+
+
+def test_a_process_keeps_only_what_nobody_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(provenance.CACHE_VARIABLE, raising=False)
+    (cell,) = cells_of(None, [f"out={tmp_path}"], False)
+    code = """
+import jax
+from bench.cell.program import kept
+
+def timed(x): return x + 1
+def untimed(x): return x + 2
+
+jax.jit(timed)(1.0)
+with kept():
+    jax.jit(untimed)(1.0)
+jax.jit(lambda x: timed(x) + 3)(1.0)
+"""
+    env = launch.environment(cell.config)
+    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    names = {file.name.partition("-")[0] for file in (tmp_path / "compiled").iterdir()}
+    assert names == {"jit_untimed"}
