@@ -11,7 +11,7 @@ import pytest
 
 from bench import child, instantiate, processes
 from bench.cell import probe
-from bench.command import cli, overrides, plan
+from bench.command import cli, compose, overrides, plan
 from bench.config import Config
 from bench.errors import BadInput, Skip, quoted
 from bench.sweep import provenance, sweep
@@ -149,6 +149,20 @@ def test_a_plug_in_that_cannot_be_imported_says_why(
         "error: metric.mine._target_: expected package.module.Name of something that can be "
         f"imported; got broken.M. {complaint}\n"
     )
+
+
+def test_an_option_of_ones_own_has_a_name_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "algo" / "d_rtrl.yaml"
+    file.parent.mkdir()
+    file.write_text("_target_: core.BPTT\n")
+    assert cli.main(["--config-dir", str(tmp_path), "algo=d_rtrl"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --config-dir: expected names of its own; got {file}. "
+        "The shipped one would be taken: rename yours.\n"
+    )
+    list(compose.Composer(str(compose.CONF)).points([], False))  # no copy, but the folder itself
 
 
 def test_a_hint_that_cannot_be_evaluated_holds_for_anything() -> None:

@@ -61,8 +61,9 @@ def test_every_experiment_states_its_question_and_time_and_composes(name: str) -
     assert {cell.config.experiment for cell in cells} == {name}
 
 
-def test_one_cell_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hydra takes a fifth of a second each time; the defaults are for refusals alone."""
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What Hydra composes, which takes a fifth of a second each time."""
     asked: list[list[str]] = []
     real = compose.compose
     monkeypatch.setattr(
@@ -70,11 +71,35 @@ def test_one_cell_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         "compose",
         lambda name, words, **options: asked.append(words) or real(name, words, **options),
     )
+    return asked
+
+
+def test_one_cell_is_composed_once(asked: list[list[str]]) -> None:
+    """The defaults are for refusals alone."""
     assert len(cli.cells_of(None, ["algo=bptt", "n_hidden=8,16"], multirun=True)) == 2
     assert asked == [["algo=bptt"]]
     with pytest.raises(BadInput, match="Try n_steps=8"):
         cli.cells_of(None, ["algo=bptt", "n_steps=0"], multirun=False)
     assert asked == [["algo=bptt"], ["algo=bptt"], []]
+
+
+def test_options_of_several_groups_are_composed_once_each(
+    asked: list[list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "wide.yaml").write_text(
+        "# @package _global_\nmodel: {_target_: bench.models.gru.GRU}\nn_hidden: 99\n"
+    )
+    wide, grid = Composer(str(tmp_path)), ["task=sine,digits", "algo=bptt,es_d_rtrl,snap"]
+    together = list(wide.points([*grid, "model=gru,lif_net"], True))
+    assert len(together) == 12
+    assert len(asked) == 1 + 1 + (1 + 2 + 1)  # the defaults, the first, and each other option
+    # But for one that has more to say than what its group is.
+    together += list(wide.points([*grid, "model=lif_net,wide"], True))
+    assert {p.config["n_hidden"] for p in together if p.choices["model"] == "wide"} == {99}
+    for point in together[::7]:
+        alone = [f"{group}={point.choices[group]}" for group in ("task", "algo", "model")]
+        assert list(Composer(str(tmp_path)).points(alone, False)) == [point]
 
 
 def test_quick_is_twelve_cells() -> None:
@@ -165,6 +190,8 @@ def test_titles_tell_cells_apart_by_what_differs() -> None:
     assert apart == ["bptt manual lif_net B64 H64 T8", "d_rtrl manual lif_net B64 H64 T8"]
     own = [c.title() for c in cli.cells_of(None, ["task=digits,sine"], multirun=True)]
     assert own == [f"d_rtrl manual lif_net B64 H64 T8 task={task}" for task in ("digits", "sine")]
+    some = cli.cells_of(None, ["metric=[timing],[learning,health]"], multirun=True)
+    assert [cell.apart for cell in some] == [("metric=timing",), ("metric=learning+health",)]
 
 
 def test_repeats_are_rounds() -> None:
