@@ -82,9 +82,21 @@ def measure(
         found = dict(found)
         invalid += map(str, filter(None, [found.pop("invalid", "")]))
         notes += map(str, filter(None, [found.pop("note", "")]))
+        if twice := _entries(run.parts) & _entries(found):
+            came, do = f"{min(twice)}, which the cell has already", "Give it another name."
+            raise BadInput(f"metric.{name}", "entries of the record of its own", came, do)
         merge(run.parts, found)
         reporter.parts(found)
     return invalid, notes
+
+
+def _entries(parts: Mapping[str, Any]) -> set[str]:
+    """Names of what parts of a record hold."""
+    inside = {part: f for part, f in parts.items() if isinstance(f, Mapping)}
+    return {
+        *(parts.keys() - inside),
+        *(f"{part}.{name}" for part in inside for name in inside[part]),
+    }
 
 
 def failure(error: Exception, phase: str) -> tuple[str, str]:

@@ -65,27 +65,26 @@ class Learning(Metric):
         columns = "epoch", "loss", score, f"{name}_{score}", f"{name}_loss", "train_time_s"
         curves: dict[str, list[Any]] = {column: [] for column in (*columns, "train_steps")}
         values = run.stepper.values()
-        norms: list[float] = []
-        spent = 0.0
+        spent, steps = 0.0, 0
         for epoch in range(run.config.epochs):
             results = []
             for xs, ys in batches(task, epoch, run.config):
                 values, result, seconds = timed(run.stepper, values, run.stepper.prepare(xs, ys))
                 spent += seconds
                 results.append(result)
-            norms += [float(result.grad_norm) for result in results]
+            steps += len(results)
             losses, scores = zip(*map(judged, results), strict=True)
             means = float(np.mean(losses)), float(np.mean(scores))
             # The evaluation reads the weights from the states.
             run.stepper.store(values)
             values = run.stepper.values()
             loss, found = (None, None) if held_out is None else evaluated(*held_out)
-            row = epoch + 1, *means, found, loss, spent, len(norms)
+            row = epoch + 1, *means, found, loss, spent, steps
             for curve, value in zip(curves.values(), row, strict=True):
                 curve.append(value)
-            if found is not None and over(found, len(norms)):
+            if found is not None and over(found, steps):
                 break
-        metrics = self._metrics(curves, norms[0], task)
+        metrics = self._metrics(curves, task)
         if self.choose == "final":
             test = run.task.test()
             metrics[f"test_{score}"] = (
@@ -105,16 +104,9 @@ class Learning(Metric):
             raise Refusal("validation data to choose by", "none", what="task")
         return split
 
-    def _metrics(
-        self, curves: dict[str, list[Any]], grad_norm: float, task: Task
-    ) -> dict[str, float | None]:
+    def _metrics(self, curves: dict[str, list[Any]], task: Task) -> dict[str, float | None]:
         losses, score = curves["loss"], task.answers.column
-        found = {
-            "loss_first": losses[0],
-            "loss_final": losses[-1],
-            score: curves[score][-1],
-            "grad_norm": grad_norm,
-        }
+        found = {"loss_first": losses[0], "loss_final": losses[-1], score: curves[score][-1]}
         if self.choose is None:
             target = losses[0] / 2 if self.target_loss is None else self.target_loss
             return found | {

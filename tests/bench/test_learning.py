@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.cell.build import set_up
+from bench.cell.build import build, set_up
 from bench.cell.worker import failure
 from bench.command import cli
 from bench.metrics.agreement import Agreement
@@ -75,8 +75,10 @@ def by_batching() -> dict[str, dict[str, Any]]:
     """Losses and fidelity of that cell in each batching, made in this process."""
     found = {}
     for mode in ("manual", "vmap", "single"):
-        run = built("task=digits", f"batching={mode}", *CELL)
-        found[mode] = merge(Learning().measure(run), Fidelity().measure(run))
+        (cell,) = cli.cells_of(None, [f"batching={mode}", *CELL], multirun=False)
+        run, found[mode] = build(cell.config, cell.choices)
+        for metric in (Learning(), Fidelity()):
+            merge(found[mode], metric.measure(run))
     set_up(replace(run.config, dtype="float32"))
     return found
 

@@ -68,6 +68,27 @@ def test_what_a_metric_notes_may_be_no_text(monkeypatch: pytest.MonkeyPatch) -> 
     assert said == (["{'odd'}"], ["3"])
 
 
+class Step(Metric):
+    def measure(self, run: Run) -> Any:
+        return {"metrics": {"step_time_ms": 1.0}}
+
+
+class Well(Metric):
+    def measure(self, run: Run) -> Any:
+        return {"health": "well"}
+
+
+@pytest.mark.parametrize(("kind", "came"), [("Step", "metrics.step_time_ms"), ("Well", "health")])
+def test_a_metric_replaces_nothing_that_another_measured(
+    kind: str, came: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.cell.build.build", lambda *_: (SimpleNamespace(), {}))
+    node = {"_target_": f"tests.bench.test_metrics.{kind}"}
+    config: Any = SimpleNamespace(metric={"shipped": node, "mine": node})
+    with pytest.raises(BadInput, match=rf"metric\.mine: expected .* got {came}, which the cell"):
+        worker.measure(config, {}, worker.Reporter(lambda message: None))
+
+
 def test_a_metric_that_returns_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cell.build.build", lambda *_: (SimpleNamespace(), {}))
     metric = {"odd": {"_target_": "tests.bench.test_metrics.Nothing"}}
