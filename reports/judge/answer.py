@@ -123,7 +123,7 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
 
 def _why_not(way: Way, basis: Basis) -> str:
     if basis == "learning" and not way.learned:
-        return "learning not measured"
+        return "training failed" if way.lost else "learning not measured"
     if basis == "learning" and way.learned and way.learned.verdict != "learned":
         return way.learned.verdict
     if basis == "gradient" and not _faithful(way):

@@ -133,7 +133,7 @@ def test_a_first_process_that_fails_is_told_once(tmp_path: Path) -> None:
     assert len(found.failing) == 1
     assert found.status == 1
     # And it is not recommended for the times of its repeats.
-    assert study(head).facts.settings[0].answer.why["d_rtrl"] == "learning not measured"
+    assert study(head).facts.settings[0].answer.why["d_rtrl"] == "training failed"
 
 
 def test_a_program_that_is_another_each_time_is_no_regression(tmp_path: Path) -> None:
