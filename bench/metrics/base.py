@@ -45,6 +45,8 @@ class Metric(abc.ABC):
     """One pass over a cell; built from its YAML's scalars.
 
     Attributes:
+        is_clock: whether the pass times training steps: other cells are looked for meanwhile, and
+            times of a busy machine (column ``contended``) are taken once more.
         disturbs_clock: whether the pass leaves the process in another state for those that follow;
             it is then the last one.
         of_process: False where each process of a cell measures the same, digit by digit, as what is
@@ -53,6 +55,7 @@ class Metric(abc.ABC):
             does not say: the repeats of a cell that asks for it then measure all there is.
     """
 
+    is_clock = False
     disturbs_clock = False
     of_process: bool | None = None
 

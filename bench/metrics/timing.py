@@ -29,7 +29,7 @@ class Timing(Metric):
     Each sample is one step, blocked on all of its outputs.
     """
 
-    of_process = True
+    is_clock = of_process = True
 
     warmup_s: NotNegative = 5.0  # longest warm-up
     steady_within: NotNegative = 0.1  # two blocks agree when their medians differ by this fraction

@@ -103,6 +103,12 @@ class Cell:
         less = self.having(metric={name: asked[name] for name in again})
         return [self, *(replace(less, repeat=r) for r in range(1, self.config.repeats))]
 
+    @property
+    def clocks(self) -> list[str]:
+        """The names of its metrics that time training steps."""
+        metrics = self.config.metric.items()
+        return [name for name, node in metrics if instantiate.target_of(node).is_clock]
+
     def title(self) -> str:
         """One short line for people."""
         c = self.config
@@ -122,6 +128,7 @@ def told_apart(cells: Sequence[Cell]) -> list[Cell]:
     titles = [replace(cell, apart=()).title() for cell in cells]
     settings = [
         {(group, None): option for group, option in cell.choices.items()}
+        | {("metric", None): "+".join(cell.config.metric)}
         | {
             (key, cell.choices.get(key.partition(".")[0])): value
             for key, value in _flat(cell.config.plain())

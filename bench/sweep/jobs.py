@@ -35,7 +35,7 @@ def launch(launcher: Launcher, todo: list[Cell], folder: Folder, watcher: Watche
     n = launcher.jobs_for(len(todo))
     shares = deal(todo, folder, n)
     watcher.say(f"{len(todo)} cells for {n} job{'s' if n > 1 else ''}")
-    timed = any("timing" in cell.config.metric for cell in todo)
+    timed = any(cell.clocks for cell in todo)
     if n > 1 and launcher.here and timed:
         watcher.say(
             f"warning: {n} jobs on this machine may run at the same time; "

@@ -62,7 +62,7 @@ def _measure(
 def timed_again(cell: Cell, result: dict[str, Any], folder: Folder) -> dict[str, Any]:
     """The record with the times of another process, where those were disturbed less."""
     again, log = record.blank(result["key"], None, {}, {}), folder.cells / f".{result['key']}.log"
-    alone = cell.having(metric={"timing": cell.config.metric["timing"]})
+    alone = cell.having(metric={name: cell.config.metric[name] for name in cell.clocks})
     _run(alone, again, log, lambda phase: None)
     log.unlink(missing_ok=True)
     if again["status"] != "ok" or not _quieter(again["metrics"], result["metrics"]):
@@ -85,9 +85,9 @@ def _run(cell: Cell, result: dict[str, Any], log: Path, on_phase: Callable[[str]
     def phase_begins(phase: str) -> None:
         nonlocal timing
         on_phase(phase)
-        if timing or phase == "timing":
+        if timing or phase in cell.clocks:
             beside.append(others(cell.config.device.platform))
-        timing = phase == "timing"
+        timing = phase in cell.clocks
 
     launch.run_cell(cell, result, log, phase_begins)
     result["provenance"] |= {"load_before": load, "load_after": _load()}
@@ -102,8 +102,8 @@ def _quieter(metrics: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
 
 def was_contended(cell: Cell, result: Mapping[str, Any]) -> bool:
     """Whether a record holds times of a busy machine, which can be taken once more."""
-    busy = result["status"] == "ok" and bool(result["metrics"].get("contended"))
-    return busy and "timing" in cell.config.metric
+    busy = result["status"] == "ok" and result["metrics"].get("contended")
+    return bool(busy and cell.clocks)
 
 
 def machine_is_quiet() -> bool:

@@ -131,12 +131,17 @@ def test_a_contended_cell_is_timed_once_more_if_that_is_quieter(
     assert not list((tmp_path / "out" / "cells").glob(".*.log"))
 
 
-def test_a_busy_clock_of_another_name_is_not_timed_again(
+def test_a_clock_of_another_name_is_timed_again_and_what_is_no_clock_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, asked = run(tmp_path / "out", monkeypatch, [BUSY], True, "metric=[learning]")
+    found, asked = run(tmp_path / "no", monkeypatch, [BUSY], True, "metric=[learning]")
     assert asked == [["learning"]]
     assert found["metrics"]["contended"]
+    mine = "+metric.mine={_target_: bench.metrics.timing.Timing}"
+    overrides = ["metric=[learning]", mine]
+    found, asked = run(tmp_path / "yes", monkeypatch, [BUSY, QUIET], True, *overrides)
+    assert asked == [["learning", "mine"], ["mine"]]
+    assert not found["metrics"]["contended"]
 
 
 def test_cells_run_in_rounds_whose_order_is_random_and_the_same_each_time() -> None:
