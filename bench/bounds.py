@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import EnumType
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -67,6 +68,8 @@ def fits(value: Any, hint: Any) -> bool:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(fits(value, option) for option in inner)
+    if isinstance(hint, EnumType):
+        return isinstance(value, str) and value in hint.__members__
     if origin is Annotated:
         return fits(value, inner[0]) and all(
             bound.holds(value) for bound in inner[1:] if isinstance(bound, Range)
@@ -84,6 +87,23 @@ def fits(value: Any, hint: Any) -> bool:
     return isinstance(value, Mapping) if (origin or hint) in MAPPINGS else True
 
 
+def as_hinted(value: Any, hint: Any) -> Any:
+    """A value that fits, as a constructor takes it: a member of an enumeration for its name.
+
+    A pair of numbers in YAML is a list, which constructors take as a tuple unless they say list.
+    """
+    for option in _options(hint):
+        if isinstance(option, EnumType) and fits(value, option):
+            return option[value]
+        if isinstance(value, list) and (get_origin(option) or option) is list:
+            return value
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
 def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
     """Refuses a value that its hint does not allow.
 
@@ -94,7 +114,7 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
     words: list[str] = []
     names: list[str] = []
     ranges: list[Range] = []
-    for option in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+    for option in _options(hint):
         origin, inner = get_origin(option), get_args(option)
         if origin is Literal:
             names += map(str, inner)
@@ -102,6 +122,8 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
             bounds = [bound for bound in inner[1:] if isinstance(bound, Range)]
             words += [bound.words(value, WORDS[inner[0]]) for bound in bounds]
             ranges += bounds
+        elif isinstance(option, EnumType):
+            names += option.__members__
         elif option in NAMES:
             names += NAMES[option]
         else:
@@ -112,6 +134,8 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
         default = next((f"{bound.least + bound.above:g}" for bound in ranges), None)
     expected = ", or ".join([*words, *names]) if words else listed(names)
     do = suggest(str(value), names) or (f"Try {key}={default}." if ranges else "")
+    if ranges and isinstance(value, list) and len(value) > 1 and all(fits(v, hint) for v in value):
+        do = f"To sweep over them: -m {key}={','.join(map(_as_typed, value))}."
     raise BadInput(key, expected, _as_typed(value), do)
 
 

@@ -24,9 +24,10 @@ GIVEN = {
 
 def instantiate(node: Mapping[str, Any], *args: Any, **given: Any) -> Any:
     """Calls the target of ``{"_target_": "package.module.Name", ...}`` with the other entries."""
-    # A pair of numbers in YAML is a list; constructors take tuples.
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in node.items() if k != "_target_"}
-    return target_of(node)(*args, **plain, **given)
+    target = target_of(node)
+    hints = {name: parameter.annotation for name, parameter in _parameters(target).items()}
+    plain = {k: bounds.as_hinted(v, hints.get(k)) for k, v in node.items() if k != "_target_"}
+    return target(*args, **plain, **given)
 
 
 def task_of(config: Config) -> Any:

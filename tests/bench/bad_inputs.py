@@ -134,6 +134,8 @@ CASES = {
     "task.steps_multiple_of=1.",
     "task.steps_multiple_of=4": "task.steps_multiple_of: expected 8; got 4.",
     "~task._target_": "got {'steps_multiple_of': 8, 'n_test': 360}.",
+    "seed=[0,1]": "seed: expected a whole number of at least 0; got [0, 1]. To sweep over them: -m "
+    "seed=0,1.",
     "~lr": "lr: expected a value; got none at all.",
     "~limits.deadline_s": "limits.deadline_s: expected a value; got none at all.",
     "~experiment": "got Could not delete 'experiment'. No match in the defaults list.",

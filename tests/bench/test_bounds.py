@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -46,6 +47,22 @@ class Bounded:
         kind: Literal["a", "bc"] = "a",
         table: Mapping[str, int] | None = None,
     ) -> None: ...
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Kept:
+    def __init__(
+        self,
+        colour: Colour | None = Colour.RED,
+        sizes: list[int] | None = None,
+        pair: Sequence[float] = (),
+        table: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.all = colour, sizes, pair, table
 
 
 def loose(**settings: Any) -> None: ...
@@ -119,6 +136,15 @@ def test_values_that_do_not(hyperparameters: dict[str, object], words: str) -> N
         check("Bounded", **hyperparameters)
     typed = {"True": "true", "False": "false", "None": "null", "'3'": "the text '3'"}
     assert f"; got {typed.get(repr(value), value)}." in str(error.value)
+
+
+def test_values_of_yaml_come_as_their_hints_say() -> None:
+    settings = {"colour": "BLUE", "sizes": [1, 2], "pair": [1, 2], "table": {"a": [1]}}
+    check("Kept", **settings)
+    made = instantiate.instantiate({"_target_": f"{__name__}.Kept", **settings})
+    assert made.all == (Colour.BLUE, [1, 2], (1, 2), {"a": [1]})
+    with pytest.raises(BadInput, match="expected one of RED, BLUE, null; got BLU"):
+        check("Kept", colour="BLU")
 
 
 def test_a_number_to_try_is_the_default_or_the_least() -> None:
