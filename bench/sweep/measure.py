@@ -48,7 +48,7 @@ def _measure(
     _run(cell, result, folder.cells / f"{cell.key}.log", on_phase)
     result["provenance"] |= own  # whatever a cell's process says about itself
     if provenance.code_changed(cell.config):
-        result["status"] = "invalid"
+        result["status"], result["provenance"]["edited"] = "invalid", True
         result["reason"] = (
             "core, bench or a plug-in was edited since the sweep began, so this is not the "
             "code that the row is filed under; the same command measures it again"

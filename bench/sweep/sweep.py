@@ -189,7 +189,7 @@ def _again_if_contended(todo: list[Cell], folder: Folder, watcher: Watcher) -> l
 
 def counts(cell: Cell, found: Mapping[str, Any] | None, since: str = "") -> bool:
     """Whether there is a record and ``resume`` lets it count, or it was made since a moment."""
-    if found is None:
+    if found is None or found["provenance"].get("edited"):  # the code may be back
         return False
     resume = cell.config.resume
     good = resume is True or (resume == "retry" and found["status"] in record.FINE)
@@ -221,7 +221,7 @@ def _close(cells: list[Cell], folder: Folder, problems: list[str]) -> int:
         watcher.say(f"{failed} of {len(cells)} cells failed, {missing} have no record")
     if others := folder.count() - len(records):
         watcher.say(
-            f"{others} records of other cells or machines are in {folder.path} as well; the report "
+            f"{counted(others, 'record')} of other cells or machines in {folder.path}: the report "
             "covers all of them. out=DIR keeps sweeps apart."
         )
     watcher.say(f"records: {folder.path}")

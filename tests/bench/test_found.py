@@ -59,7 +59,7 @@ def test_a_folder_with_other_cells_is_said_to_be_one(
         run(cells_of(*arguments), tmp_path / "out")
         return capsys.readouterr().out
 
-    words = "records of other cells or machines are in"
+    words = "records of other cells or machines in"
     assert words not in said("seed=0,5")
     # The same cells again, more of them, and the same ones with newer code.
     assert words not in said("seed=0,5")

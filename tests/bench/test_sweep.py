@@ -111,18 +111,19 @@ def test_what_follows_from_a_sweep_runs_it_no_second_time(
         seeds.clear()
 
 
+@pytest.mark.parametrize("kept", [True, False])
 def test_a_cell_whose_code_was_edited_meanwhile_is_invalid_and_runs_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     ran = counting(monkeypatch)
-    provenance.code_of(cells_of("seed=0")[0].config)
+    before = provenance.code_of(cells_of("seed=0")[0].config)
     monkeypatch.setattr(provenance, "code_hash", lambda *_: "edited")
     assert run(cells_of("seed=0"), out) == 1
     (record,) = records(out)
     assert (record["status"], ran) == ("invalid", [0])
     assert "was edited since the sweep began" in record["reason"]
-    with_code(monkeypatch, "edited")
+    with_code(monkeypatch, "edited" if kept else before)
     assert run(cells_of("seed=0"), out) == 0
     assert [record["status"] for record in records(out)] == ["ok"]
     assert ran == [0, 0]
