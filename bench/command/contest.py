@@ -93,7 +93,11 @@ class Contest:
         def run(todo: list[Cell], folder: Folder, watcher: Watcher) -> list[str]:
             learning = [cell for cell in todo if is_learning(cell)]
             timed = [cell for cell in todo if not is_learning(cell)]
-            return in_turn(timed, folder, watcher) + together(learning, folder, watcher)
+            problems = in_turn(timed, folder, watcher)
+            if learning:
+                trials = learning[0].config.metric[LEARNS]["choose"] == "trial"
+                watcher.say("trials:" if trials else "fresh seeds, at the best trial of each way:")
+            return problems + together(learning, folder, watcher)
 
         return run
 

@@ -147,7 +147,9 @@ def test_each_way_gets_fresh_seeds_at_its_own_best_trial() -> None:
     assert held.finals(lambda cell: None) == []
 
 
-def test_a_contest_is_held_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_contest_is_held_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweep, "build_report", lambda *_: "none")
     arguments = [
@@ -161,6 +163,8 @@ def test_a_contest_is_held_and_resumed(tmp_path: Path, monkeypatch: pytest.Monke
         "tune.lr=[1e-3,1e-1]",
     ]
     assert cli.main(arguments) == 0
+    stages = [line for line in capsys.readouterr().out.splitlines() if line.endswith(":")]
+    assert stages == ["trials:", "fresh seeds, at the best trial of each way:"]
     read = {p: json.loads(p.read_text()) for p in (tmp_path / "out" / "cells").glob("*.json")}
     by = {r["config"]["metric"]["learning"]["choose"]: [] for r in read.values()}
     for record in read.values():
