@@ -65,6 +65,10 @@ class Classes:
         """What guessing comes to."""
         return Guess(math.log(task.n_out), 1 / task.n_out, f"ln({task.n_out})")
 
+    def constant(self, ys: np.ndarray) -> float:
+        """The score of the best answer that is the same for all: the most frequent class."""
+        return float(np.bincount(ys).max() / len(ys))
+
     def describe(self, task: Task, ys: np.ndarray) -> str:
         """What is asked for, and how much of it these answers have."""
         return f"{task.n_out} classes, {len(np.unique(ys))} of them in this batch"

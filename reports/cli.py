@@ -153,8 +153,8 @@ def table(chosen: Namespace) -> int:
     if made.pooled:
         print(f"reports: medians over different {', '.join(made.pooled)}", file=sys.stderr)
     for metric, n in made.lacking.items():
-        print(f"reports: left out of {metric}: {plural(n, 'ok cell')} in which training diverged",
-              file=sys.stderr)  # fmt: skip
+        print(f"reports: left out of {metric}: {plural(n, 'ok cell')} whose training or gradient "
+              "was not finite", file=sys.stderr)  # fmt: skip
     if made.unequal:
         print(f"reports: no best, for what is compared differs in {', '.join(made.unequal)}; add "
               f"--rows {','.join([*chosen.rows, *made.unequal])}", file=sys.stderr)  # fmt: skip

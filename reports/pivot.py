@@ -87,7 +87,7 @@ def pivot(
     best = _best(cells, [*rows, *cols], apart) & (not unequal)
     if cols:
         cells, best = (long.unstack(list(cols)) for long in (cells, best))
-    diverged = ok & table["health"].str.contains("not finite")
+    diverged = ok & table["diverged"].ne("")
     lacking = {m: n for m in values if (n := int((diverged & numbers[m].isna()).sum()))}
     return Pivot(cells.astype(object).fillna(NOTHING), best.eq(True), pooled, unequal, lacking,
                  intervals)  # fmt: skip

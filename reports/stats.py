@@ -13,7 +13,7 @@ from scipy import special, stats
 
 ALPHA = 0.05
 LEAST = 3  # values that say something of their own spread
-LOUD = 0.001  # p at which the seeds of a way scatter more than those of two others
+LOUD = 0.001  # p at which the seeds of a way scatter more than those of others
 Z95 = 1.96  # standard errors to either end of a 95 % interval
 OWN, RANGE, STUDENT = "within one process", "min to max", "95 %"
 
@@ -106,9 +106,9 @@ def behind(
     """p of "this way is as good as the best" for every other way; NaN below three seeds.
 
     By Tukey's studentised range, which corrects over all pairs of ways, so that picking the best
-    costs nothing. Paired, the seeds that all share are blocks, where there are three of them. A way
-    whose seeds scatter significantly more than those of the two that are compared has no part in
-    their noise: one that diverged would hide every other difference.
+    costs nothing. Paired, the seeds that all share are blocks, where there are three of them. The
+    noise is pooled, but for ways whose seeds scatter significantly more than the middle one's: one
+    that diverged would hide every other difference. That of a way is its own where it is larger.
 
     Args:
         values: way -> seed -> value; higher is better (negate losses).
@@ -120,53 +120,27 @@ def behind(
     ways = [w for w in [best, *p] if len(values[w]) >= LEAST]
     if best not in ways or len(ways) < 2:
         return p
-    too_loud = {way: _loud(values, (best, way), ways, least) for way in ways[1:]}
-    for loud in set(too_loud.values()):
-        calm = [way for way in ways if way not in loud]
-        told = _tukey(values, calm, paired, least, own or {}, len(ways))
-        p |= {way: told[way] for way in told if too_loud[way] == loud}
-    return p
-
-
-def _loud(
-    values: Mapping[str, Mapping[Hashable, float]], pair: tuple[str, str], ways: Sequence[str],
-    least: float,
-) -> frozenset[str]:  # fmt: skip
-    """Which ways scatter more than these two, by an F test; none where these do not at all."""
-    counts = {way: len(values[way]) for way in ways}
-    squares = {way: float(np.var([*values[way].values()])) * counts[way] for way in ways}
-    degrees = sum(counts[way] - 1 for way in pair)
-    within = max(sum(squares[way] for way in pair) / degrees, least**2)
-    bar = {n: within * float(stats.f.isf(LOUD, n - 1, degrees)) for n in {*counts.values()}}
-    return frozenset(way for way in ways if way not in pair and within > 0
-                     and squares[way] / (counts[way] - 1) > bar[counts[way]])  # fmt: skip
-
-
-def _tukey(
-    values: Mapping[str, Mapping[Hashable, float]], ways: Sequence[str], paired: bool,
-    least: float, own: Mapping[str, float], of: int,
-) -> dict[str, float]:  # fmt: skip
-    """The p of each of these but the first, with which they are compared; see `behind`.
-
-    Args:
-        of: how many ways the correction is for.
-    """
     shared = set.intersection(*(set(values[w]) for w in ways))
     paired = paired and len(shared) >= LEAST
     rows = [np.array([values[w][s] for s in sorted(shared if paired else values[w], key=str)])
             for w in ways]  # fmt: skip
-    counts = np.array([len(row) for row in rows])
-    degrees = (counts - 1).sum() - paired * (counts[0] - 1)
-    if paired:
-        rows = list(np.array(rows) - np.mean(rows, axis=0))
-    within = max(sum(float(row.var()) * len(row) for row in rows) / degrees, least**2)
+    degrees = np.array([len(row) - 1 for row in rows])
+    spread = np.array([row.var(ddof=1) for row in rows])
+    bar = stats.f.isf(LOUD, degrees, degrees.sum() / 2)
+    calm = spread <= bar * np.sort(spread)[(len(ways) - 1) // 2]
+    if paired := paired and calm.sum() > 1:
+        rows = list(np.array(rows) - np.array(rows)[calm].mean(axis=0))
+        spread = np.array([row.var(ddof=1) for row in rows])
+    pooled = int(degrees[calm].sum() - paired * degrees[0])
+    within = max(float((spread * degrees)[calm].sum()) / pooled, least**2)
+    errors = np.maximum(spread, within) / (degrees + 1)
+    errors += np.array([(own or {}).get(way, 0.0) for way in ways])
+    errors = np.sqrt((errors + errors[0]) / 2)
     gaps = rows[0].mean() - np.array([row.mean() for row in rows])
-    shares = np.array([own.get(way, 0.0) for way in ways])
-    errors = np.sqrt((within / counts + within / counts[0] + shares + shares[0]) / 2)
     still = errors < 1e-12
-    told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), of, degrees)
+    told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), len(ways), pooled)
     told = np.where(still, np.where(gaps > 1e-12, 0.0, 1.0), told)
-    return dict(zip(ways[1:], told[1:].tolist(), strict=True))
+    return p | dict(zip(ways[1:], told[1:].tolist(), strict=True))
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bench.answers import CLASSES
 from bench.bounds import Positive
 from bench.metrics.base import Metric, Run
 from bench.tasks.base import Batch, Task
@@ -85,12 +86,15 @@ class Learning(Metric):
             if found is not None and over(found, steps):
                 break
         metrics = self._metrics(curves, task)
-        if self.choose == "final":
-            test = run.task.test()
-            metrics[f"test_{score}"] = (
-                None if test is None else evaluated(*held(task, test, run.config))[1]
-            )
-            metrics["n_test"] = None if test is None else len(test[1])
+        test = held_out if self.choose is None else None
+        if self.choose == "final" and (data := run.task.test()) is not None:
+            test = held(task, data, run.config)
+        # Without test data there is no score of it; null is one that is no finite number.
+        if test is not None:
+            found = evaluated(*test)[1] if self.choose else curves[f"test_{score}"][-1]
+            metrics |= {f"test_{score}": found, "n_test": len(test[1])}
+            if task.answers is CLASSES:
+                metrics["guess_accuracy"] = CLASSES.constant(test[1])
         run.trained = jax.tree.map(np.array, values)
         run.stepper.store(run.initial)
         return {"metrics": metrics, "curves": curves}
@@ -109,11 +113,8 @@ class Learning(Metric):
         found = {"loss_first": losses[0], "loss_final": losses[-1], score: curves[score][-1]}
         if self.choose is None:
             target = losses[0] / 2 if self.target_loss is None else self.target_loss
-            return found | {
-                f"test_{score}": curves[f"test_{score}"][-1],
-                "target_loss": target,
-                "time_to_target_s": time_to(losses, curves["train_time_s"], target),
-            }
+            reached = time_to(losses, curves["train_time_s"], target)
+            return found | {"target_loss": target, "time_to_target_s": reached}
         scores = curves[f"validation_{score}"]
         found |= {
             "validation_loss": curves["validation_loss"][-1],

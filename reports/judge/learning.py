@@ -16,9 +16,7 @@ from reports.stats import ALPHA, LEAST, Z95, Interval, behind, holm, interval, w
 
 # What training came to, the most telling first; the first that was recorded is judged.
 LEARNED = ("test_accuracy", "accuracy", "test_r2", "r2", "loss_final")
-# Scores that are no number where training diverged; an accuracy still is one. 0 is guessing.
-UNBOUNDED = ("test_r2", "r2")
-DIVERGES = (*UNBOUNDED, "loss_final")  # what a record has null of where training diverged
+UNBOUNDED = ("test_r2", "r2")  # 0 is guessing
 SAME = 0.02  # accuracies no further apart decide nothing; of losses, as a share
 _METHOD = ["setting", "method"]
 _UNKNOWN_TEST = 100  # test sequences, where the records do not tell
@@ -81,7 +79,7 @@ def learned(ok: pd.DataFrame, metric_of: Mapping[int, str]) -> dict[tuple[int, s
         metric_of: setting -> what is judged.
     """
     by = ok.groupby(_METHOD)
-    known = by[["n_classes", "guess_loss", "loss_first", "n_test"]].first()
+    known = by[["n_classes", "guess_accuracy", "guess_loss", "loss_first", "n_test"]].first()
     of_task = known.assign(n_lr=by["lr"].nunique()).to_dict("index")
     guess = {of: _chance(metric_of[of[0]], task) for of, task in of_task.items()}
     rates: dict[tuple[int, str], dict[float, list[Any]]] = {}
@@ -143,18 +141,19 @@ def _came_to(
 
     lr = max((lr for lr in rates if len(rates[lr]) == most), key=merit)
     scores, n_test = [seed.score for seed in rates[lr]], known["n_test"]
-    figure = interval(scores, bounds=BOUNDS.get(metric))
+    chance, likely = _chance(metric, known), n_test if n_test > 0 else _UNKNOWN_TEST
+    guessing = sum(_guessing(score, metric, chance, likely) for score in scores)
+    # The geometric mean of losses would hide one that is as if nothing had been learned.
+    limits = (0.0, math.inf) if metric == "loss_final" and guessing and min(scores) > 0 else None
+    figure = interval(scores, bounds=BOUNDS.get(metric, limits))
     if metric == "test_accuracy" and len(scores) == 1 and n_test > 0 and 0 <= scores[0] <= 1:
         figure = wilson(scores[0], int(n_test))
-    n_test = n_test if n_test > 0 else _UNKNOWN_TEST
-    chance = _chance(metric, known)
     return Learned(
         metric=metric, figure=figure, seeds={seed.seed: seed.score for seed in rates[lr]},
         chance=chance, lr=lr or math.nan, n_lr=int(known["n_lr"]),
-        rounding=max(seed.rounding for seed in rates[lr]), n_test=n_test,
-        sound=any(seed.sick < 1 for seed in rates[lr]),
-        guessing=sum(_guessing(score, metric, chance, n_test) for score in scores),
-        verdict="at chance" if _guessing(figure.centre, metric, chance, n_test) else "learned",
+        rounding=max(seed.rounding for seed in rates[lr]), n_test=likely,
+        sound=any(seed.sick < 1 for seed in rates[lr]), guessing=guessing,
+        verdict="at chance" if _guessing(figure.centre, metric, chance, likely) else "learned",
     )  # fmt: skip
 
 
@@ -170,7 +169,10 @@ def _judged(found: Mapping[str, Learned]) -> dict[str, Learned]:
     same, much = (
         (SAME * abs(best.figure.centre), _MUCH * abs(best.chance)) if loss else (SAME, _MUCH)
     )
-    values = {m: {s: _sign(f.metric) * v for s, v in f.seeds.items()} for m, f in above.items()}
+    # Losses are compared by factors, as their means are, unless some are negative.
+    logs = loss and min(v for f in above.values() for v in f.seeds.values()) > 0
+    values = {m: {s: -math.log(v) if logs else _sign(f.metric) * v for s, v in f.seeds.items()}
+              for m, f in above.items()}  # fmt: skip
     p = behind(values, top)
     below = _below_by_test_data({m: above[m] for m in p if math.isnan(p[m])}, best)
     out = dict(found)
@@ -220,7 +222,9 @@ def _chance(metric: str, known: Mapping[str, float]) -> float:
         return guess if guess == guess else known["loss_first"]
     if metric in UNBOUNDED:
         return 0.0  # of the best constant
-    return 1 / classes if classes > 1 else math.nan
+    # Of classes that are not as frequent as each other the most frequent.
+    most = known["guess_accuracy"] if metric == "test_accuracy" else math.nan
+    return max(1 / classes, np.nan_to_num(most)) if classes > 1 else math.nan
 
 
 def _guessing(value: float, metric: str, chance: float, n_test: float) -> bool:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.judge.learning import DIVERGES
 from reports.records import Record, frame
 from reports.records.columns import HELD, REPLICATION, SETTINGS, SIZES, SYMBOLS, WAYS
 from reports.records.settings import variants, varying_within
@@ -128,8 +127,6 @@ def _with_provenance(table: pd.DataFrame, records: Sequence[Record]) -> pd.DataF
         contended=pd.Series(map(contended, records), index=table.index, dtype=bool)
         | table["shared_with"].gt(0),
         one_thread=one_thread(table),
-        diverged=[next((m for m in DIVERGES if r["metrics"].get(m, 0.0) is None), "")
-                  for r in records],
         examined=_examined(table),
         silent=[sum(map(no_gradient, w.values())) for w in weights],
         weights=[len(w) for w in weights],

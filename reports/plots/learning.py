@@ -67,9 +67,8 @@ def _most_telling(setting: Setting) -> list[Way]:
 def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bool) -> Plot:
     shown = [w for w in setting.ways if w.name in set(points["way"])]
     learned = [w.learned for w in shown if w.learned]
-    chance = learned[0].chance
-    if y == "loss" and setting.metric in ("test_accuracy", "accuracy"):
-        chance = -np.log(chance)
+    # What the loss of guessing is, is not known where accuracy is judged.
+    chance = learned[0].chance if (y == "loss") == (setting.metric == "loss_final") else np.nan
     busy, time = any(w.contended for w in shown), TIME
     if busy and base.by_turns(shown):
         # Seconds of a busy machine say little; an epoch has equally many steps.

@@ -39,6 +39,9 @@ FLAGS = frozenset({"contended", "latency_contended", "steady"})
 BOUNDS = {"accuracy": (0.0, 1.0), "test_accuracy": (0.0, 1.0), "grad_cosine": (-1.0, 1.0),
           "r2": (-inf, 1.0), "test_r2": (-inf, 1.0)}  # fmt: skip
 
+# What a record has null of where training, or its first gradient, came to no number.
+DIVERGES = ("test_r2", "r2", "loss_final", "grad_norm")
+
 # Settings that make two cells different experiments; seed and repeat are replications of one.
 SETTINGS = ("backend", "algo", "batching", "model", "task", "batch_size", "n_hidden", "n_layers",
             "n_steps", "device")  # fmt: skip

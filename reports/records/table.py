@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 
 from reports.errors import InputError
-from reports.records.columns import CONTRACT, METRICS, WHOLE
+from reports.records.columns import CONTRACT, DIVERGES, METRICS, WHOLE
 from reports.records.read import Record, read_sweeps
 from reports.records.settings import whole
 
 _WORDS = ("key", "experiment", "backend", "algo", "batching", "model", "task", "device", "status",
-          "reason", "health")  # fmt: skip
+          "reason", "health", "diverged")  # fmt: skip
 # What decides whether two numbers may be compared; the load and the time of day do not.
 _COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
 
@@ -42,6 +42,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
         own = ("key", "experiment", "status", "reason", "health")
         # What a plug-in measures may be called status, and is none.
         row = record["metrics"] | record["row"] | {name: record.get(name) for name in own}
+        row["diverged"] = next((m for m in DIVERGES if record["metrics"].get(m, 0.0) is None), "")
         row.update(("cfg." + path, _quoted(leaf)) for path, leaf in leaves(record["config"]))
         for fact in _COMPARED:
             told = record["provenance"].get(fact)

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.cell.build import build, set_up
@@ -109,6 +110,19 @@ def test_losses_repeat_bit_for_bit(
     first, again = by_devices[1]["curves"], by_batching["vmap"]["curves"]
     assert first["loss"] == again["loss"]
     assert first["test_accuracy"] == again["test_accuracy"]
+
+
+def test_test_data_tell_what_guessing_gets_right_and_where_there_are_none_nothing_is_told() -> None:
+    """A score that is null is one of training that diverged."""
+    small = ["algo=bptt", "model=gru", "n_hidden=4", "batch_size=64", "epochs=1"]
+    run = built("task=breast_cancer", "n_steps=10", *small)
+    found = Learning().measure(run)["metrics"]
+    assert found["guess_accuracy"] == np.mean(run.task.test()[1] == 1) > 0.6
+    assert found["n_test"] == 114
+    none = built("task=sine", "task.n_test=null", "task.n_batches=1", "n_steps=8", *small)
+    found = Learning().measure(none)["metrics"]
+    assert "r2" in found
+    assert not {"test_r2", "n_test", "guess_accuracy"} & found.keys()
 
 
 def test_the_published_spiking_network_is_flagged() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from planted_records import says
 from synthetic_records import Records, Rng, way
 
@@ -51,3 +52,29 @@ def a_loss_that_is_no_number_on_one_seed(rng: Rng) -> Records:
     made = losses(rng, "d_rtrl", 4, 0.1)
     made[2]["metrics"]["loss_final"] = None
     return [*losses(rng, "bptt", 5, 0.1), *made]
+
+
+@says("start with bptt, the only way that learned as well as the best", never=("d_rtrl",))
+def losses_a_factor_apart(rng: Rng) -> Records:
+    """As differences the larger losses hide theirs from the smaller."""
+    made = [*losses(rng, "bptt", 5, 0, seeds=5), *losses(rng, "d_rtrl", 4, 0, seeds=5)]
+    for built in made:
+        centre = 1e-4 if built["row"]["algo"] == "bptt" else 1e-2
+        built["metrics"]["loss_final"] = centre * float(np.exp(rng.uniform(-1, 1)))
+    return made
+
+
+@says("start with bptt, the only way that learned as well as the best", never=("d_rtrl",))
+def small_losses_but_for_a_seed_that_guesses(rng: Rng) -> Records:
+    made = losses(rng, "d_rtrl", 4, 0, seeds=5)
+    for built, loss in zip(made, (1e-4, 1e-4, 0.5, 1e-4, 1e-4), strict=True):
+        built["metrics"]["loss_final"] = loss
+    return [*losses(rng, "bptt", 5, 0.05, seeds=5), *made]
+
+
+@says("start with bptt, the only way that learned:", never=("d_rtrl",))
+def the_most_frequent_class_alone(rng: Rng) -> Records:
+    known = {"guess_accuracy": 0.667}
+    return [r for algo, ms, accuracy in (("bptt", 9, 0.9), ("d_rtrl", 3, 0.665))
+            for r in way(rng, algo, ms, 20, accuracy, spread=0.004, classes=2, n_test=114,
+                         metrics=known)]  # fmt: skip
