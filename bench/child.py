@@ -22,7 +22,7 @@ from typing import IO, Any
 from bench import processes
 from bench.errors import BadInput
 
-POLL_S = 0.1
+POLL_S, FROZEN_S = 0.1, 10.0
 LOOK_SPACING = 10
 DRAIN_S = 2.0
 # What is kept of the output, so that nobody can fill the disk.
@@ -134,10 +134,12 @@ def _until_end(
     process: subprocess.Popen[bytes], said: _Said, deadline: float, memory_bytes: int | None
 ) -> tuple[bool, int]:
     """Waits; whether it was late, and the bytes that it held where those were too many."""
-    next_look = 0.0
+    next_look, now = 0.0, time.monotonic()
     while process.poll() is None:
         said.listen(POLL_S)
-        now = time.monotonic()
+        before, now = now, time.monotonic()
+        if now - before > FROZEN_S:  # stopped, often with all that it started
+            deadline += now - before
         if now > deadline:
             return True, 0
         if memory_bytes is not None and now > next_look:

@@ -26,7 +26,7 @@ PIPE_WIDTH = 160
 DAY_S = 86400.0
 STYLE = {"ok": "green", "skipped": "dim", "invalid": "yellow"}
 SCORES = ("accuracy", "test_accuracy", "r2", "test_r2")
-COLUMNS = ("step_time_ms", "memory_peak_mib", "loss_final", *SCORES)
+COLUMNS = ("step_time_ms", "latency_p50_us", "memory_peak_mib", "loss_final", *SCORES)
 
 
 def console() -> Console:

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,15 @@ def gone(pid: int) -> bool:
         return "sleep" not in Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return True
+
+
+def test_to_be_stopped_for_hours_costs_no_cell_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 7200.0, 7203.0, 7204.5])
+    monkeypatch.setattr(child.time, "monotonic", lambda: next(clock))
+    going: Any = SimpleNamespace(poll=lambda: None)
+    said: Any = SimpleNamespace(listen=lambda timeout: True)
+    assert child._until_end(going, said, 5.0, None) == (True, 0)
+    assert next(clock, None) is None  # not before five seconds of its own are over
 
 
 @pytest.mark.parametrize(
