@@ -202,4 +202,6 @@ def as_comparison(decision: dict[str, Any], state: dict[str, Any]) -> Comparison
         note="; ".join(filter(None, [f"{c['pairs']} pairs" if c["pairs"] else "", c["reason"]])),
     ) for c in decision["cells"]]  # fmt: skip
     notes = [f"All cells with {state['shared']}."] if state["shared"] else []
+    if any(c["pairs"] for c in decision["cells"]):
+        notes.append("A change is the median over pairs, not that from median to median.")
     return Comparison(base, head, math.expm1(BAR), lines, notes=notes)

@@ -176,7 +176,7 @@ def _run_pairs(
                 return
             pair = _pair(options.cells[want["cell"]], folder, sides, done, order)
             state["pairs"].append({"cell": want["cell"], **pair, "round": want["round"]})
-            _tell(state, elapsed, options.budget_s)
+            _tell(state, time.monotonic() - started, options.budget_s)
             write_json(folder / "duel.json", state)
             if all(pair[side]["status"] == "skipped" for side in sides):
                 break  # as it would be in the others

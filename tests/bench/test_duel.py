@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,6 +127,18 @@ def test_a_spent_budget_cannot_tell(tmp_path: Path) -> None:
     base, head = plant(tmp_path / "a", 1.0), plant(tmp_path / "b", 1.2)
     assert run(tmp_path, base, head, "budget_s=0.01") == 0
     assert verdict(tmp_path) == {"algo=d_rtrl": "cannot tell"}
+
+
+def test_the_time_that_is_told_is_that_after_the_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), sleep=time.sleep)
+    monkeypatch.setattr(cli, "time", clock)
+    tree = plant(tmp_path / "a", 1.0)
+    assert run(tmp_path, tree, tree, "budget_s=0.5") == 0
+    (told,) = re.findall(r"^\[ *(\d+) of 0 s\] pair 1,", capsys.readouterr().out, re.M)
+    assert int(told) > 1  # the first tick behind the start is before the pair
 
 
 def test_revisions_are_checked_out_and_removed_again(

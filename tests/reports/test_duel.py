@@ -204,6 +204,7 @@ def test_words_carry_the_figures() -> None:
     assert re.search(r"\n  algo=0  step_time_ms: [\d.]+ -> [\d.]+, \+20\.\d\d% \[.*\]  "
                      r"\(16 pairs\)\n", text)  # fmt: skip
     assert "All cells with n_steps=16." in markdown
+    assert "A change is the median over pairs" in text
     assert "Base `main (0123456789)`, head `main (0123456789)`. " in markdown
     assert re.search(
         r"\| algo=0 \| step time \(ms\) \| .* \| \+20\.\d\d% \| .*worse: 16 pairs", markdown
