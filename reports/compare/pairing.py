@@ -61,7 +61,7 @@ class Cell:
         that is gone is no "cannot tell". Where `better` is None any change is an alarm.
         """
         before, after = (float(np.median(s)) if len(s) else None for s in self.numbers(metric))
-        change = after / before - 1 if before and after is not None else None
+        change = (after - before) / abs(before) if before and after is not None else None
         verdict, note = self._lacking(metric, better)
         return Line(self.name, metric, gate, verdict or "cannot tell", before, after, change,
                     note=note, keys=self.keys), verdict is None  # fmt: skip

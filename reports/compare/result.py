@@ -33,7 +33,7 @@ class Line:
     verdict: Verdict
     base: float | None
     head: float | None
-    change: float | None = None  # head / base - 1
+    change: float | None = None  # (head - base) / |base|
     low: float | None = None  # of its 95 % interval
     high: float | None = None
     p: float | None = None  # of "no further than the bar in this direction", by Holm over all lines

@@ -86,6 +86,7 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
     def against(way: Way, other: Way) -> Order:
         return cost.compare(way.time, other.time, noise, pairs)  # type: ignore[arg-type]
 
+    why |= {w.name: why[w.name] or "not timed" for w in able if not w.time}
     able = [w for w in able if w.time]
     ahead = {w.name: [other for other in able if against(w, other) == "slower"] for w in able}
     as_fast = [w for w in able if not ahead[w.name]]

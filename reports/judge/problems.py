@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from reports.judge.facts import Facts
+from reports.judge.cost import ODD, UNKNOWN_BAR
+from reports.judge.facts import Facts, Setting, Way
 from reports.judge.rows import words
 from reports.records import Sweeps
-from reports.text import plural
+from reports.text import plural, short
 
 STATUS = {"oom": "out of memory", "timeout": "out of time", "crashed": "crashed",
           "invalid": "invalid", "skipped": "skipped"}  # fmt: skip
@@ -50,15 +52,20 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
                      _grouped(table[some], column, facts), title != STATUS["skipped"])
              for title, some, column in kinds if some.any()]  # fmt: skip
     versions = _differing(table[ok].get("env.versions", table.loc[ok, "nothing"]))
-    odd: Rows = [(f"{w.name}{f' at {s.name}' if s.name else ''}",
-                  f"{w.time.odd} of {w.time.odd + w.time.n} processes", ())
-                 for s in facts.settings for w in s.ways if w.time and w.time.odd]  # fmt: skip
+    ways = [(f"{w.name}{f' at {s.name}' if s.name else ''}", s, w)
+            for s in facts.settings for w in s.ways]  # fmt: skip
+    odd: Rows = [(which, f"{w.time.odd} of {w.time.odd + w.time.n} processes left out" if w.time.odd
+                  else f"{short(w.time.ms.low)} and {short(w.time.ms.high)} ms", ())
+                 for which, _, w in ways
+                 if w.time and (w.time.odd or np.ptp(w.time.logs) > np.log(ODD))]  # fmt: skip
+    apart: Rows = [(which, told, ()) for which, s, w in ways if (told := _at_odds(s, w))]
     rest: list[tuple[str, Rows]] = [
         ("Not all cells ran on the same versions of the libraries",
          [(told, plural(len(keys), "cell"), tuple(keys))
           for told, keys in table[ok]["key"].groupby(versions) if told]),
-        ("Processes that took over twice or under half the median of their cell; they are left out "
-         "of times and intervals", odd),
+        ("Processes of one cell of which one took over twice the time of another", odd),
+        ("Times that say something else than the ratio to BPTT's by turns, which counts: the "
+         "machine ran at other speeds", apart),
         (f"{plural(len(sweeps.missing), 'cell')} planned but not run yet; the same command resumes",
          [(_planned(c), "", (str(c["key"]),)) for c in sweeps.missing[:50]]),
         (f"{plural(len({f for f, _ in sweeps.corrupt}), 'file')} left out, whole or in part",
@@ -66,6 +73,17 @@ def problems(table: pd.DataFrame, sweeps: Sweeps, facts: Facts) -> list[Problem]
          [(os.fsencode(file).decode(errors="replace"), why, ()) for file, why in sweeps.corrupt]),
     ]  # fmt: skip
     return found + [Problem(title, rows) for title, rows in rest if rows]
+
+
+def _at_odds(setting: Setting, way: Way) -> str:
+    """A way's ratio to BPTT's by turns, and by processes of their own, where they differ much."""
+    bptt = next((w for w in setting.ways if w.against and w.time and not w.time.ratios), None)
+    if not (bptt and way.against) or way.contended or bptt.contended:
+        return ""
+    own = way.ms / bptt.ms
+    if abs(np.log(own / way.against.centre)) <= np.log1p(UNKNOWN_BAR):
+        return ""
+    return f"{short(way.against.centre)} by turns, {short(own)} by processes of their own"
 
 
 def _differing(versions: pd.Series) -> pd.Series:

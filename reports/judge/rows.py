@@ -167,18 +167,15 @@ def words(row: Mapping[str, Any], columns: Sequence[str], between: str = " · ")
 
     An option that its model or task lacks is named only where nothing else is.
     """
-    told, lacking = [], []
+    told: list[str] = []
+    lacking: list[str] = []
     for column in columns:
         value, leaf = row[column], column.removeprefix("cfg.").rsplit(".", 1)[-1]
         name = SYMBOLS.get(column, leaf)
-        if column in ("model", "task", "device"):
-            told.append(str(value))
-        elif not pd.isna(value):
-            told.append(f"{name} = {value}")
-        elif column.startswith(("cfg.model.", "cfg.task.")):
-            lacking.append(f"{name} = none")
-        else:
-            told.append(f"{name} = none")
+        text = f"{name} = {'null' if pd.isna(value) else value}"
+        own = column.startswith(("cfg.model.", "cfg.task.")) and pd.isna(value)
+        plain = column in ("model", "task", "device")
+        (lacking if own else told).append(str(value) if plain else text)
     return between.join(told or lacking)
 
 

@@ -96,8 +96,6 @@ def _standing(setting: Setting, way: Way) -> Cell:
         if other := answer.outpaced.get(way.name):
             told += f" {of} the recommended, slower than {other.name}"
         said = "; ".join(filter(None, [said, told])) if order != "not compared" else said or told
-    elif answer.start and answer.start.time:
-        said = said or "not timed"
     parts = [said, *(also for also in (guessed, flaw) if also not in said), failed]
     return Cell("; ".join(filter(None, parts)),
                 mark="start" if recommended else "bad" if why else "")  # fmt: skip

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from reports.errors import ReportError
@@ -67,9 +68,14 @@ class Plot:
             FigureCanvasAgg(figure)
             axes = figure.add_subplot()
             self.draw(axes)
-            axes.set_title(folded(self.title, TITLE_WIDTH))
-            _legend(axes)
+            title, legend = axes.set_title(folded(self.title, TITLE_WIDTH)), _legend(axes)
             figure.draw_without_rendering()
+            # Long names in the legend leave the title less room than it usually has.
+            if legend and (wide := title.get_window_extent()).x1 > legend.get_window_extent().x0:
+                room = (legend.get_window_extent().x0 - wide.x0) / wide.width
+                longest = max(map(len, title.get_text().split("\n")))
+                title.set_text(folded(self.title, int(room * longest) - 1))
+                figure.draw_without_rendering()
             figure.set_layout_engine("none")  # laid out once; all files keep it
         return figure
 
@@ -204,14 +210,14 @@ def plain(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes) -> Legend | None:
     """The names at the right of the axes, in the order in which lines end or marks stand."""
     lines, names = axes.get_legend_handles_labels()
     if not lines or axes.get_legend():
-        return
+        return None
     ends = [line.get_ydata()[-1] if hasattr(line, "get_ydata") else 0 for line in lines]
     order = np.argsort(-np.array(ends), kind="stable")
-    axes.get_figure().legend(  # type: ignore[union-attr]
+    return axes.get_figure().legend(  # type: ignore[union-attr]
         [lines[i] for i in order], [folded(names[i], NAME_WIDTH) for i in order],
         loc="outside right upper", handlelength=1.7, handletextpad=0.5,
     )  # fmt: skip

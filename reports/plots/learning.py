@@ -15,7 +15,8 @@ from reports.study import Study
 
 ORDER = 10
 TITLE = "Learning against training time"
-CURVES = ("test_accuracy", "accuracy", "test_r2", "r2", "loss")
+CURVES = ("test_accuracy", "validation_accuracy", "accuracy", "test_r2", "validation_r2", "r2",
+          "loss")  # fmt: skip
 TIME, IN_BPTT = "train_time_s", "train_time_bptt_epochs"
 MOST_SETTINGS = 2
 LEAST_EPOCHS = 3

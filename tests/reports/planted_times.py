@@ -18,6 +18,12 @@ def within_noise_of_the_recommended_and_slower_than_the_fastest(_: Rng) -> Recor
     return made
 
 
+@says("start with bptt, the only timed way that learned", never=("fastest", "as well"))
+def what_learned_as_well_was_not_timed(rng: Rng) -> Records:
+    untimed = way(rng, "d_rtrl", 2, 10, metrics={"step_time_ms": None})
+    return [*way(rng, "bptt", 5, 20), *untimed, *way(rng, "es_d_rtrl", 2, 10, 0.1, spread=0.002)]
+
+
 @says("start with d_rtrl, the fastest", never=("contention",))
 def the_process_saw_no_contention(rng: Rng) -> Records:
     made = contended([*way(rng, "bptt", 5, 20), *way(rng, "d_rtrl", 2, 30)], told=False)

@@ -114,6 +114,15 @@ def test_a_planted_change_of_time_is_called(
     assert len(line.keys) == 16
 
 
+def test_a_change_of_a_negative_number_has_the_sign_of_its_direction(tmp_path: Path) -> None:
+    base, head = sweep(algo=["bptt"], repeat=[0]), sweep(algo=["bptt"], repeat=[0], commit=["new"])
+    for side, loss, score in ((base, -3.2, -0.2), (head, -3.0, 0.5)):
+        side[0]["metrics"] |= {"loss_final": loss, "test_r2": score}
+    lines = {line.metric: line for line in compared(tmp_path, base, head).lines}
+    assert lines["loss_final"].change == pytest.approx(0.0625)
+    assert (lines["test_r2"].verdict, lines["test_r2"].change) == ("better", pytest.approx(3.5))
+
+
 def test_more_noise_gives_more_cannot_tell_and_says_what_it_could_have_seen(tmp_path: Path) -> None:
     base, head = sweep(noise=[0.4]), sweep(noise=[0.4], commit=["new"])
     found = compared(tmp_path, base, head)

@@ -168,8 +168,14 @@ def test_names_stand_in_the_order_of_their_lines_and_inside_the_picture() -> Non
     assert not box.overlaps(axes.get_window_extent())
 
 
-def test_a_long_title_stays_clear_of_the_names() -> None:
-    (plot,) = made("frontier", grid(algo=ALGOS, batching=["manual", "vmap"]))
+@pytest.mark.parametrize("option", [{}, {"a_longer_name_of_it": 0.95}])
+def test_a_long_title_stays_clear_of_the_names(option: dict[str, Any]) -> None:
+    records = grid(algo=ALGOS, batching=["manual", "vmap"])
+    for built in records:
+        built["config"]["algo"] |= option if built["row"]["algo"] == "d_rtrl" else {}
+    if option:
+        records.append(record("d_rtrl"))
+    (plot,) = made("frontier", records)
     axes = painted(plot)
     (legend,) = axes.get_figure().legends
     said = axes.get_title(loc="left")

@@ -47,6 +47,30 @@ def test_every_problem_is_listed_with_its_reason() -> None:
         assert said in problems
 
 
+def test_times_that_contradict_each_other_are_a_problem() -> None:
+    own = {
+        f"time_vs_bptt{end}": value for end, value in (("", 1.0), ("_low", 0.98), ("_high", 1.6))
+    }
+    turned, throttled = timed("d_rtrl", 3, seed=1), timed("d_rtrl", 9, seed=2)
+    turned["metrics"] |= own
+    told_so = "- d_rtrl: 1 by turns, 0.6 by processes of their own"
+    words = told([timed("bptt", 5), turned])
+    assert told_so in words
+    assert "Within its one process the interval of a ratio spans up to a factor of 1.6." in words
+    assert "- d_rtrl: 3 and 9 ms" in told([timed("bptt", 5), turned, throttled])
+    turned["metrics"] |= {"step_time_ms": 5.2, "time_vs_bptt_high": 1.02}
+    words = told([timed("bptt", 5), turned])
+    assert "by turns," not in words
+    assert "spans" not in words
+
+
+def test_an_option_that_is_null_is_called_as_it_is_set() -> None:
+    records = [record(), record(seed=1)]
+    for built, threads in zip(records, (1, None), strict=True):
+        built["config"]["threads"] = threads
+    assert "threads = null (cpu)" in told(records)
+
+
 def test_no_problem_is_said_to_be_none() -> None:
     assert "None: every cell gave a result." in told([record()])
 
