@@ -101,11 +101,6 @@ class Composer:
     def __init__(self, config_dir: str | None = None) -> None:
         if config_dir is not None and not (config_dir and Path(config_dir).is_dir()):
             raise BadInput("--config-dir", "a folder of YAML files", config_dir)
-        for shipped in sorted(CONF.rglob("*.yaml")) if config_dir else ():
-            file = Path(config_dir or "") / shipped.relative_to(CONF)
-            if file.exists() and not file.samefile(shipped):
-                do = "The shipped one would be taken: rename yours."
-                raise BadInput("--config-dir", "names of its own", file, do)
         start_anew(Path(config_dir).resolve() if config_dir else None)
         # An absolute path: a relative one is resolved against modules, and a foreign package named
         # conf would silently replace the configuration.
@@ -157,6 +152,9 @@ class Composer:
         base = self._composed(
             tuple(text(o) for o in typed if self._chooses(o) and not o.is_sweep_override())
         )
+        for source in base.hydra.runtime.config_sources:
+            if source.schema == "file" and source.path != str(CONF):
+                _refuse_shipped_names(Path(source.path))
         experiment = "experiment" in base.hydra.runtime.choices
         sweeps = multirun or experiment or base.hydra.mode == RunMode.MULTIRUN
         launcher = _plain(base.hydra.launcher)
@@ -345,6 +343,15 @@ class Composer:
         if group not in GROUPS:
             return []
         return [o for o in self.options(group) if key in self._composed((f"{group}={o}",))[group]]
+
+
+def _refuse_shipped_names(folder: Path) -> None:
+    """Refuses options of somebody's own that the search path would never come to."""
+    for shipped in sorted(CONF.glob("*/**/*.yaml")):
+        file = folder / shipped.relative_to(CONF)
+        if file.exists() and not file.samefile(shipped):
+            do = "The shipped one would be taken: rename yours."
+            raise BadInput(str(folder), "options of other names than the shipped ones", file, do)
 
 
 def _in_defaults(group: str) -> str:

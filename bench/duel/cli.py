@@ -126,12 +126,12 @@ def duel(options: Options) -> int:
     if (folder / "duel.json").exists():
         do = "Name another one, or delete it."
         raise BadInput("out", "a folder without a duel in it", str(folder), do)
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         sides = {
             side: stack.enter_context(checked_out(side, asked))
             for side, asked in (("base", options.base), ("head", options.head))
         }
+        folder.mkdir(parents=True, exist_ok=True)
         seed = random.randrange(2**32) if options.order_seed is None else options.order_seed
         shared, names = titles(options.cells)
         state: dict[str, Any] = {

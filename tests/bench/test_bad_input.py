@@ -151,15 +151,17 @@ def test_a_plug_in_that_cannot_be_imported_says_why(
     )
 
 
+@pytest.mark.parametrize("by", ["--config-dir", "hydra.searchpath"])
 def test_an_option_of_ones_own_has_a_name_of_its_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "algo" / "d_rtrl.yaml"
     file.parent.mkdir()
     file.write_text("_target_: core.BPTT\n")
-    assert cli.main(["--config-dir", str(tmp_path), "algo=d_rtrl"]) == 2
+    here = {"--config-dir": [by, str(tmp_path)], "hydra.searchpath": [f"{by}=['{tmp_path}']"]}
+    assert cli.main([*here[by], "algo=d_rtrl"]) == 2
     assert capsys.readouterr().err == (
-        f"error: --config-dir: expected names of its own; got {file}. "
+        f"error: {tmp_path}: expected options of other names than the shipped ones; got {file}. "
         "The shipped one would be taken: rename yours.\n"
     )
     list(compose.Composer(str(compose.CONF)).points([], False))  # no copy, but the folder itself

@@ -194,6 +194,7 @@ def test_bad_input_is_one_message_and_exits_2(
     monkeypatch.chdir(plant(tmp_path / "project", 1.0))
     assert cli.main([f"out={tmp_path / 'duel'}", *arguments]) == 2
     assert text in capsys.readouterr().err
+    assert not (tmp_path / "duel").exists()
 
 
 def test_what_a_tree_refuses_is_told_before_anything_is_timed(
