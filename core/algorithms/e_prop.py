@@ -33,7 +33,8 @@ from core.analysis.graph import Graph
 from core.analysis.reach import Reader, constant_decay, is_read, readers, with_components
 from core.execution.rollout import Record
 from core.execution.step import Values
-from core.execution.window import Derivatives, Moved, reading
+from core.execution.window import Derivatives, Moved, effects
+from core.traces.full import enter
 
 
 class EProp(D_RTRL):
@@ -81,10 +82,11 @@ class EProp(D_RTRL):
         transition = list(map(dict, local.transition))
         f = {place: dict(own) for place, own in local.f.items()}
         behind, matrices = self.feedback.of(graph, values), []
-        for readout, z in zip(self.readouts(graph), self.filters(graph), strict=True):
+        readouts = self.readouts(graph)
+        read = effects(graph, values, record, readouts)
+        for readout, z, (dz_dh, dz_dy) in zip(readouts, self.filters(graph), read, strict=True):
             op, group = readout.op, graph.groups[readout.below]
             dtype, own = graph.dtype(readout.below), transition[readout.below]
-            dz_dh, dz_dy = reading(graph, values, record, op.x, readout.below)
             own.update(((z, p), d) for p, d in dz_dh.items())
             own[z, z] = jnp.full((local.n_steps, *group.lead, group.n), readout.decay, dtype)
             for (k, b), of_block in f.items():
@@ -100,8 +102,11 @@ class EProp(D_RTRL):
         dh = graph.of_states(moved)
         known = zip(self.readouts(graph), self.filters(graph), local.own, strict=True)
         for readout, z, matrix in known:
-            own, block = graph.groups[readout.group], readout.op.blocks[0]
-            dr = block.of_neurons(readout.passed(moved[readout.below][z], matrix))
+            block, dr = (
+                readout.op.blocks[readout.block],
+                readout.passed(moved[readout.below][z], matrix),
+            )
+            own = graph.groups[block.group]
             (s,) = own.live
-            dh[own.states[s]] += local.f[readout.source, 0][s] * dr
+            enter(dh, own.states[s], local.f[readout.source, readout.block][s] * dr, block.neurons)
         return dh, dq

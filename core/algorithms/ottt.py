@@ -9,7 +9,8 @@ What a weight does to v is followed as if the neuron had not been reset since, w
 of a weight a product of one of its input and the present: memory O(B I). A leaky readout is treated
 alike, with its own decay. a is read off the model, its spikes held fixed; a layer that has no such
 number (a GRU, an adaptive neuron, a synapse with a state of its own) is refused, and so is one that
-is not driven by y times a constant, or is read as it was before the step: ex_t is of the present v.
+is not driven by y times a constant, or is read as it was before the step (ex_t is of the present
+v), and a y that feeds layers of two decays, or is read beside v.
 
 In one step dy_t = ex_t dW; for neurons without a reset this is D-RTRL.
 
@@ -26,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree, Shaped
 
 from core.algorithms.windowed import WindowedAlgorithm, once_a_graph
-from core.analysis.cuts import late_states
+from core.analysis.cuts import late_states, read_beside
 from core.analysis.graph import Graph
 from core.analysis.operation import pieces
 from core.analysis.reach import constant_decay
@@ -64,6 +65,22 @@ class OTTT(WindowedAlgorithm):
                         f"{names}, which {op.name} feeds and which decays or is driven otherwise",
                         "Use core.D_RTRL or core.EProp.",
                     )
+        for op in graph.trained_operations:
+            for _, fed in pieces(op.blocks, op.width):
+                groups = [op.blocks[b].group for b in fed]
+                if len({self.decays(graph)[g] for g in groups}) > 1:
+                    states = (graph.hidden[s].name for g in groups for s in graph.groups[g].states)
+                    raise NotRepresentable(
+                        f"outputs of products that feed states of one decay, for {rule}",
+                        f"{op.name}, which feeds {', '.join(states)}",
+                        "Give each a product of its own, or use core.D_RTRL or core.EProp.",
+                    )
+        for op in read_beside(graph):
+            raise NotRepresentable(
+                f"products that are read through the states that they feed alone, for {rule}",
+                f"{op.name}, whose output reaches an output of the model beside them",
+                "Give what is read there a product of its own, or use core.D_RTRL or core.EProp.",
+            )
         for s in late_states(graph):
             raise NotRepresentable(
                 f"states that are read after they have been updated, for {rule}",

@@ -13,7 +13,8 @@ stand still: its average over N draws comes near BPTT's gradient as 1/sqrt(N). I
 the states and the steps. Each sample has an s and a theta of its own: memory O(B x weights).
 
 The signs of a sample follow from the seed, its input, the steps it has taken and the weights: the
-same however samples are batched, and others after every update.
+same however samples are batched, and others after every update. Each sample has a product of its
+own, and so has each row of a product with more axes: rows that read one another are refused.
 
 Reference: C. Tallec & Y. Ollivier, "Unbiased Online Recurrent Optimization", ICLR 2018,
 arXiv:1702.05043. There g_t is dl_t/dh_t . s_t theta_t; here the present step is exact.
@@ -34,7 +35,7 @@ from core.algorithms.base import Arrays, OnlineAlgorithm, Params
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
-from core.analysis.reach import credited, reaching
+from core.analysis.reach import credited, mixes, reaching
 from core.errors import NotRepresentable, checked_seed
 from core.execution.axes import along
 from core.execution.derivative import with_derivative
@@ -76,6 +77,20 @@ class UORO(OnlineAlgorithm):
                 f"axes {sorted(leads)}" if real else "complex states",
                 "Use core.BPTT.",
             )
+        for lead in leads:
+            start = {h.var: h.shape for h in graph.hidden if h.shape[: len(lead)] == lead}
+            ends = {
+                h.new: h.shape
+                for h in graph.hidden
+                if h.var in start and h.new in graph.program.avals
+            }
+            start |= {op.y: op.shape for op in graph.trained_operations}
+            if any(mixes(graph, lead, axis, start, ends) for axis in range(-len(lead), 0)):
+                raise NotRepresentable(
+                    "states that depend on their own row of every operand alone, for UORO",
+                    f"rows {list(lead)} that read one another (batch norm, a convolution)",
+                    "Use core.RTRL or core.BPTT.",
+                )
         return graph
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:

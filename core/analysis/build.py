@@ -22,6 +22,7 @@ from core.analysis.cuts import credited_states, moved_states, read_states, with_
 from core.analysis.graph import Graph, Group, Hidden
 from core.analysis.operation import Block, Parameter
 from core.analysis.other_states import check_delays, check_other_states, delays, dependencies
+from core.equations.elements import COPIES
 from core.equations.labels import Paths
 from core.equations.links import NONE
 from core.equations.program import Equation, closure, needed
@@ -134,9 +135,7 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
         (shape,) = {label.shape for label in found}  # one place in the step reads it
         group = next(g for g in graph.groups for s in g.states if var in labels[s])
         name, dtype = graph.names[var], graph.program.avals[var].dtype
-        users = {eqn.name for eqn in graph.body if var in eqn.variables}
-        additive = users <= {"add", "sub", "add_any"}
-        blocks = _blocks(graph, var, name, labels)
+        additive, blocks = _only_added(graph, var), _blocks(graph, var, name, labels)
         parameters.append(Parameter(var, name, shape, group.lead, dtype, additive, blocks))
     uses = Counter[str]()
 
@@ -147,6 +146,17 @@ def _with_blocks(graph: Graph, labels: list[dict[int, np.ndarray]]) -> Graph:
 
     fed = replace(graph, operations=tuple(made), parameters=tuple(parameters), plain=tuple(plain))
     return fed.with_sources(labelled)
+
+
+def _only_added(graph: Graph, var: int) -> bool:
+    """Whether all that reads a parameter, or a copy of it, adds it to something."""
+    same, users = {var}, set[str]()
+    for eqn in graph.differential.equations:
+        if not same.isdisjoint(eqn.variables):
+            copies = eqn.name in COPIES
+            same.update(eqn.outputs if copies else ())
+            users.update(() if copies else [eqn.name])
+    return users <= {"add", "sub", "add_any", "scatter-add"}
 
 
 def _blocks(

@@ -76,6 +76,26 @@ def late_states(graph: Graph) -> frozenset[int]:
     return late
 
 
+def read_beside(graph: Graph) -> list[Operation]:
+    """Trained operations that feed a state with a past, and reach an output by a path that nothing
+    of such a past meets on its way."""
+    ys = {op.y for op in graph.operations}
+
+    def beside(op: Operation) -> bool:
+        fed, met = np.zeros(op.shape, graph.elements.dtype), dict[int, Any]()
+        for block in op.blocks:
+            group = graph.groups[block.group]
+            live = [graph.hidden[group.states[s]] for s in group.live]
+            past = {h.var: frozenset([h.var]) for h in live}
+            found = reached(needed(graph.body, [h.new for h in live], given=ys), past)
+            met |= {v: past for v, past in found.items() if past}
+            fed[..., block.columns] |= bool(live)
+        seen = graph.elements.forward({op.y: fed}, lambda v, mask: 0 if v in met else mask)
+        return any(np.any(seen.get(a, 0)) for a in graph.out_atoms if isinstance(a, int))
+
+    return [op for op in graph.trained_operations if beside(op)]
+
+
 def _credited(graph: Graph, hidden: Iterable[int], ends: set[int]) -> frozenset[int]:
     """Along paths that do not lead through `ends`."""
     sources = {graph.hidden[i].var: frozenset([i]) for i in hidden}

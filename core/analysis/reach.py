@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from jax import lax
 
 from core.analysis.build import covered, labels_of
 from core.analysis.graph import Graph, Hidden
-from core.analysis.operation import Block, Operation, Parameter
+from core.analysis.operation import Block, Operation, Parameter, pieces
 from core.analysis.other_states import dependencies
 from core.equations.differential import RULES
 from core.equations.elements import Elements
@@ -34,6 +34,7 @@ from core.equations.program import (
     Equation,
     bind,
     evaluate,
+    flatten_jaxpr,
     like,
     needed,
     program_of,
@@ -41,8 +42,6 @@ from core.equations.program import (
     variables_of,
 )
 from core.errors import NotRepresentable
-
-SPIKES = (*RULES, "heaviside_surrogate_gradient")  # the last one is braintools'
 
 
 def reaching(graph: Graph) -> set[int]:
@@ -71,21 +70,32 @@ def read_back(graph: Graph, op: Operation, block: Block) -> list[int]:
 def mixed_axes(graph: Graph, op: Operation, block: Block) -> list[int]:
     """The axes of its lead, from the last, along which an operation reads the states that it feeds
     not only where it feeds them: a recurrent convolution, a mean over places."""
-    group, step, lead = graph.groups[block.group], graph.elements, op.lead
+    group = graph.groups[block.group]
     hidden = [graph.hidden[group.states[s]] for s in read_back(graph, op, block)]
-    mixed = []
-    for axis in (a for a in range(-len(lead), 0) if lead[a] > 1):
-        # Two sets for each binary digit of a place: of those that have it, and of the others.
-        digits = range((lead[axis] - 1).bit_length())
-        place = np.arange(lead[axis])
-        own = sum((1 << (2 * k + (place >> k & 1)) for k in digits), 0 * place)
-        rows = own.reshape(-1, *(1,) * (-1 - axis)) + np.zeros(lead, int)
-        every = np.broadcast_to(rows[..., None], (*lead, group.n))
-        start = {h.var: every.reshape(h.shape) for h in hidden}
-        found = Elements(step.equations, step.links, 2 * len(digits)).forward(start)
-        if (np.broadcast_to(found.get(op.x, 0), op.x_shape) & ~rows[..., None]).any():
-            mixed.append(axis)
-    return mixed
+    start, ends = {h.var: h.shape for h in hidden}, {op.x: op.x_shape}
+    return [axis for axis in range(-len(op.lead), 0) if mixes(graph, op.lead, axis, start, ends)]
+
+
+Shapes = Mapping[int, tuple[int, ...]]  # by variable
+
+
+def mixes(graph: Graph, lead: tuple[int, ...], axis: int, start: Shapes, ends: Shapes) -> bool:
+    """Whether something of `start`, [lead, ...], reaches `ends` at another place along an axis of
+    `lead`, counted from its last."""
+    # Two sets for each binary digit of a place: of those that have it, and of the others.
+    digits, place = range((lead[axis] - 1).bit_length()), np.arange(lead[axis])
+    own = sum((1 << (2 * k + (place >> k & 1)) for k in digits), 0 * place)
+    rows = own.reshape(-1, *(1,) * (-1 - axis)) + np.zeros(lead, int)
+
+    def every(shape: tuple[int, ...]) -> np.ndarray:
+        own = np.broadcast_to(rows[..., None], (*lead, math.prod(shape) // math.prod(lead)))
+        return own.reshape(shape)
+
+    marked, step = {v: every(shape) for v, shape in start.items()}, graph.elements
+    found = Elements(step.equations, step.links, 2 * len(digits)).forward(
+        marked, lambda v, mask: mask | marked[v] if v in marked else mask
+    )
+    return any((found.get(v, 0) & ~every(shape)).any() for v, shape in ends.items())
 
 
 def with_own_products(graph: Graph) -> Graph:
@@ -98,6 +108,7 @@ def with_own_products(graph: Graph) -> Graph:
     for op in graph.operations:
         for block in op.blocks:
             back = read_back(graph, op, block)
+            _check_kind(graph, op, block, back)
             if back and not op.trainable:
                 raise NotRepresentable(
                     "recurrent products whose weights are trained, for SnAp",
@@ -106,6 +117,24 @@ def with_own_products(graph: Graph) -> Graph:
                 )
             reads[block.group].update((s, p) for s in block.components for p in back)
     return covered(graph, reads)
+
+
+def _check_kind(graph: Graph, op: Operation, block: Block, back: Sequence[int]) -> None:
+    """What passes from a complex state through a real number is no complex derivative."""
+    step, states = graph.differential, graph.groups[block.group].states
+    start = {graph.hidden[states[p]].var: frozenset([p]) for p in back}
+    found = reached(step.equations, start, step.avals)
+    if not back or not jnp.issubdtype(graph.dtype(block.group), jnp.complexfloating):
+        return
+    for eqn in needed(step.equations, [op.y]):
+        moved = [v for v in (*eqn.variables, *eqn.outputs) if found.get(v)]
+        kinds = [jnp.issubdtype(step.avals[v].dtype, jnp.complexfloating) for v in moved]
+        if (moved and eqn.name == "conj") or not all(kinds):
+            raise NotRepresentable(
+                "products that read complex states as complex numbers alone, for SnAp",
+                f"{op.name}, which reads '{eqn.name}' of one, at {eqn.source}",
+                "Use core.D_RTRL or core.BPTT.",
+            )
 
 
 def read_places(graph: Graph, op: Operation) -> dict[int, np.ndarray]:
@@ -210,7 +239,7 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
     free = {v: like(graph.program.avals, v) for v in read_by - made - set(known)}
 
     def hold(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
-        if not held or eqn.name not in SPIKES:
+        if not held or not _is_spike(eqn):
             return None
         return [lax.stop_gradient(o) for o in bind(eqn, [read(env, a) for a in eqn.inputs])]
 
@@ -240,7 +269,18 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
         return settled().reshape(-1)[0]  # of a model made inside of jit
     with jax.ensure_compile_time_eval():
         found = np.asarray(settled())
-    return float(found.flat[0]) if found.size and (found == found.flat[0]).all() else None
+    return found.flat[0].item() if found.size and (found == found.flat[0]).all() else None
+
+
+def _is_spike(eqn: Equation) -> bool:
+    """Whether the derivative is that of a rule alone: the value is a step and has none. (A relu has
+    a rule too, which is its own derivative.)"""
+    if eqn.name not in RULES:
+        return eqn.name == "heaviside_surrogate_gradient"  # braintools'
+    value = flatten_jaxpr(eqn.params["call_jaxpr"])
+    own = [inner for inner in value.equations if not _is_spike(inner)]
+    moved = reached(own, {v: frozenset([v]) for v in value.inputs}, value.avals)
+    return not any(moved.get(a) for a in value.outputs if isinstance(a, int))
 
 
 class Reader(NamedTuple):
@@ -248,7 +288,8 @@ class Reader(NamedTuple):
 
     op: Operation
     source: int  # its place in Graph.sources
-    group: int  # which it feeds
+    block: int  # of the operation, which feeds the group
+    columns: slice  # of the block
     decay: Any  # of that group
     below: int  # the group that it reads
     axes: int  # of that group, from the last, which it reads in an order of its own
@@ -256,9 +297,10 @@ class Reader(NamedTuple):
     feature: np.ndarray  # for each of their elements its place there, or NONE
 
     def passed(self, z: Any, matrix: Any) -> Any:
-        """z W of the neurons that it reads, [lead, n] -> [lead, H], with W [I, H]."""
+        """z W of the neurons that it reads, [lead, n] -> [lead, width] of its columns, with W [I,
+        H]."""
         z = z.reshape(*z.shape[: z.ndim - self.axes], -1)
-        reads, matrix = self.feature != NONE, matrix.astype(z.dtype)
+        reads, matrix = self.feature != NONE, matrix[:, self.columns].astype(z.dtype)
         read, places = z[..., np.flatnonzero(reads)], self.feature[reads]
         if len(self.x_shape) == 1:
             return read @ matrix[places]
@@ -266,34 +308,54 @@ class Reader(NamedTuple):
         return x.reshape(*z.shape[:-1], *self.x_shape) @ matrix
 
 
-def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
-    """All that feed a group with a decay and nothing else; `decays` are by group, or None.
+def readers(graph: Graph, decays: Sequence[Any], *, once: bool = False) -> list[Reader]:
+    """All that feed a group with a decay; `decays` are by group, or None.
+
+    Args:
+      once: whether a column that feeds several groups is there for the first of them alone.
 
     Raises:
-      NotRepresentable: one that reads a mixture of neurons.
+      NotRepresentable: one that reads a mixture of neurons, or a neuron twice.
     """
     found = list[Reader]()
     for k, op in enumerate(graph.trained_operations):
-        fed = {block.group for block in op.blocks}
-        if len(fed) != 1 or op.blocks[0].width != op.width:
-            continue
-        (own,) = fed
-        if decays[own] is None or not graph.groups[own].live:
-            continue
-        places = read_places(graph, op)
-        for below, group in enumerate(graph.groups):
-            at = np.full((math.prod(group.lead), group.n), NONE)
-            for s in group.states:
-                np.maximum(at, places.get(graph.hidden[s].var, NONE), out=at)
-            for source in graph.operations:
-                for block in source.blocks if source.y in places else ():
-                    if block.group == below:
-                        neurons = block.of_neurons(np.arange(group.n))
-                        new = places[source.y][:, block.columns]
-                        at[:, neurons] = np.maximum(at[:, neurons], new)
-            if below != own and (at != NONE).any():
-                order = _order(at, group.lead, op.x_shape)
-                found.append(Reader(op, k, own, decays[own], below, *order))
+        runs = [(block.columns, b) for b, block in enumerate(op.blocks)]
+        if once:
+            runs = [(columns, fed[0]) for columns, fed in pieces(op.blocks, op.width) if fed]
+        groups = {b: op.blocks[b].group for _, b in runs}
+        leaky = {b: g for b, g in groups.items() if decays[g] is not None and graph.groups[g].live}
+        for below, order in _read_below(graph, op) if leaky else ():
+            own = [(columns, b) for columns, b in runs if leaky.get(b, below) != below]
+            found += [Reader(op, k, b, run, decays[leaky[b]], below, *order) for run, b in own]
+    return found
+
+
+def _read_below(graph: Graph, op: Operation) -> list[tuple[int, tuple[Any, ...]]]:
+    """The groups that an operation reads, and how: the last of what a Reader holds."""
+    places, found = read_places(graph, op), []
+    for below, group in enumerate(graph.groups):
+        at = np.full((math.prod(group.lead), group.n), NONE)
+
+        def enter(neurons: Any, new: np.ndarray, at: np.ndarray = at) -> None:
+            old = at[:, neurons]
+            if ((old != new) & (old != NONE) & (new != NONE)).any():
+                raise NotRepresentable(
+                    "leaky readouts that read each neuron once",
+                    f"{op.name}, which reads some at two places, now and as they were before",
+                    "Give what is read late a state and a product of its own, or use core.D_RTRL.",
+                )
+            at[:, neurons] = np.maximum(old, new)
+
+        for s in group.states:
+            if graph.hidden[s].var in places:
+                enter(slice(None), places[graph.hidden[s].var])
+        for source in graph.operations:
+            for block in source.blocks if source.y in places else ():
+                if block.group == below:
+                    neurons = block.of_neurons(np.arange(group.n))
+                    enter(neurons, places[source.y][:, block.columns])
+        if (at != NONE).any():
+            found.append((below, _order(at, group.lead, op.x_shape)))
     return found
 
 

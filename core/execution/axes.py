@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from core.errors import NotRepresentable
+
 
 def forget(tree: Any, keep: Any) -> Any:
     """Zero in arrays [B, ...] where keep [B] (or one number) is; None keeps all.
@@ -30,6 +32,12 @@ def finite(a: Any, idle: Any, instead: Any = 0.0) -> Any:
 
 def along(keep: Any, a: Any) -> Any:
     """`keep` with axes appended to broadcast against `a` from the front."""
+    if keep.ndim > a.ndim:
+        raise NotRepresentable(
+            "traces with an axis of samples, where samples start anew",
+            "a state of one number a sample, which no product feeds: its samples are its neurons",
+            'Use core.initialise(..., batching="vmap").',
+        )
     return keep.reshape(keep.shape + (1,) * (a.ndim - keep.ndim))
 
 
@@ -42,11 +50,12 @@ def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False) -> Any:
     return carry, jax.tree.map(lambda y: jnp.asarray(y)[None], ys)
 
 
-def over_time(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Map a function of one step over the leading axis of all arguments."""
+def over_time(f: Callable[..., Any], at_once: bool = True) -> Callable[..., Any]:
+    """Map a function of one step over the leading axis of all arguments; not `at_once` where
+    `jax.vmap` cannot."""
 
     def mapped(*args: Any) -> Any:
-        if jax.tree.leaves(args)[0].shape[0] > 1:
+        if at_once and jax.tree.leaves(args)[0].shape[0] > 1:
             return jax.vmap(f)(*args)
         return scan(lambda _, given: (None, f(*given)), None, args)[1]
 

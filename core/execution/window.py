@@ -15,10 +15,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Shaped
 
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
+from core.analysis.reach import Reader
 from core.equations.program import needed, variables_of
 from core.execution.axes import over_time
 from core.execution.rollout import Record
@@ -94,6 +96,23 @@ def reading(
     return by_state, {k: _of_source(source, at) for k, source in fed}
 
 
+def effects(
+    graph: Graph, values: Values, record: Record, readers: Sequence[Reader]
+) -> list[tuple[dict[int, Any], dict[int, Any]]]:
+    """`reading` of what each reads; a source that does so by way of several groups counts once."""
+    found, seen = [], dict[Any, Any]()
+    for r in readers:
+        by_state, by_source = reading(graph, values, record, r.op.x, r.below)
+        for k, d in by_source.items():
+            place = r.source, r.block, r.columns.start, k
+            before, own = seen.get(place, False), np.zeros(d.shape[-1], bool)
+            for block in graph.sources[k].blocks:
+                own[block.columns] |= block.group == r.below
+            by_source[k], seen[place] = jnp.where(before, 0, d), own | before
+        found.append((by_state, by_source))
+    return found
+
+
 def whole_step(
     graph: Graph, values: Values, record: Record
 ) -> tuple[tuple[Any, ...], Callable[[Any], Any], Callable[[Any], list[Any]]]:
@@ -141,7 +160,7 @@ def _at_steps(
     graph: Graph, values: Values, record: Record, atoms: Sequence[Any]
 ) -> Callable[[Any], tuple[Any, ...]]:
     """What every step makes of `atoms`, [K, ...], by `_moving`; every y is given."""
-    step = over_time(partial(computed, graph, values, atoms))
+    step = over_time(partial(computed, graph, values, atoms), not graph.one_by_one)
     return lambda moving: step({**record.read, **record.ys, **moving})
 
 
@@ -179,6 +198,7 @@ def push(
 
     def outputs(here: Any, plain: Any) -> Any:
         own = {**values, **plain}
-        return over_time(lambda known: output_run(graph, own, known))({**known, **here})
+        step = over_time(lambda known: output_run(graph, own, known), not graph.one_by_one)
+        return step({**known, **here})
 
     return jax.linearize(outputs, here, plain)[1](d_here, d_plain)

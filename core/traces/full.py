@@ -55,7 +55,7 @@ class EligibilityTrace(brainstate.ShortTermState):
     """The brainstate State that holds an algorithm's traces (a pytree of arrays)."""
 
 
-def enter(flow: dict[Any, Any], s: Any, values: Any, neurons: Any) -> None:
+def enter(flow: Any, s: Any, values: Any, neurons: Any) -> None:
     """Add [..., width] to `flow[s]` [..., n] at `neurons`."""
     into = flow[s]
     n = into.shape[-1]
