@@ -24,7 +24,7 @@ if not any("benchmarks" in word for word in sys.argv):
         quick = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick}".strip()
 # Often the same programs are compiled. Cells keep them, by what they compute and XLA's version and
-# flags; so does tests/core/conftest.py. `make clean` forgets.
+# flags; so do tests by tests/kept.py. `make clean` forgets.
 COMPILED = Path(__file__).resolve().parents[1] / "build" / "compiled"
 os.environ.setdefault("ETRACE_BENCH_COMPILATION_CACHE", str(COMPILED))
 # Elsewhere a kept program would hide what a test says about compilation.

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.kept import ENVIRONMENT
 from tests.reports.synthetic_records import grid, write_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,26 +21,35 @@ FOLDER = ROOT / "examples"
 # What the last line must say, with the bounds of its number.
 PROMISED = {
     "train_gru.py": (r"test accuracy ([\d.]+)", 0.6, 1.0),
-    "spiking_every_step.py": (r"batch 29: loss of the last ten steps ([\d.]+)", 0.0, 0.69),
-    "own_surrogate.py": (r"W: differs from BPTT by (\S+) of its size", 0.0, 1e-12),
     "stream.py": (r"steps 3500 to 4000: mean squared error ([\d.]+)", 0.0, 0.04),
     "sweep_from_python.py": (r"(3) of 3 cells are recorded already", 3, 3),
+    "spiking_every_step.py": (r"batch 29: loss of the last ten steps ([\d.]+)", 0.0, 0.69),
+    "own_surrogate.py": (r"W: differs from BPTT by (\S+) of its size", 0.0, 1e-12),
 }
 
 
-@pytest.mark.parametrize("name", PROMISED)
-def test_an_example_runs(name: str, tmp_path: Path) -> None:
+# In one process, for most of what a small one costs is imports; that of another precision last.
+RUN = """
+import runpy, sys
+for name in sys.argv[1:]:
+    print("example", name)
+    runpy.run_path(name, run_name="__main__")
+"""
+
+
+def test_every_example_runs(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(FOLDER / name)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path,
+        [sys.executable, "-c", RUN, *(str(FOLDER / name) for name in PROMISED)],
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}, cwd=tmp_path,
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr == ""
-    pattern, low, high = PROMISED[name]
-    found = re.search(pattern, done.stdout)
-    assert found, done.stdout
-    assert low <= float(found[1]) <= high
+    said = done.stdout.split("example ")[1:]
+    for (name, (pattern, low, high)), text in zip(PROMISED.items(), said, strict=True):
+        found = re.search(pattern, text)
+        assert found, f"{name}: {text}"
+        assert low <= float(found[1]) <= high, name
 
 
 def test_the_notebook_draws_its_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

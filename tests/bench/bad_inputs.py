@@ -9,21 +9,15 @@ CASES = {
     "batching=vmapp": "batching: expected one of manual, single, vmap; got vmapp. "
     "Did you mean vmap?",
     "batch_size=0": "batch_size: expected a whole number of at least 1; got 0. Try batch_size=64.",
-    "batch_size=1.5": "batch_size: expected a whole number of at least 1; got 1.5. Try batch_size=64.",
     "n_hidden=1e3": "n_hidden: expected a whole number of at least 1; got 1000.0. Try n_hidden=1000.",
-    "batch_size=0.0": "batch_size: expected a whole number of at least 1; got 0.0. Try batch_size=64.",
     "+algo=bptt": "algo: expected algo=NAME, for every cell has one; got +algo=bptt. Without the "
     "plus: algo=bptt.",
     "+metric=work": "metric: expected metric=NAME, for every cell has one; got +metric=work. "
     "Without the plus: metric=work.",
     "hydra.sweeper.params.lr=1": "hydra.sweeper.params.lr: expected a setting that is there; got lr. "
     "To add it, write +hydra.sweeper.params.lr=VALUE.",
-    "n_hidden=abc": "n_hidden: expected a whole number of at least 1; got abc. Try n_hidden=64.",
-    "n_hidden=null": "n_hidden: expected a whole number of at least 1; got null. Try n_hidden=64.",
     "n_hidden='16'": "n_hidden: expected a whole number of at least 1; got the text '16'. Try "
     "n_hidden=64.",
-    "lr=true": "lr: expected a number above 0; got true. Try lr=0.001.",
-    "report=null": "report: expected one of true, false; got null.",
     "n_hidden=": "n_hidden: expected a whole number of at least 1; got nothing. Try n_hidden=64.",
     "+batchsize=4": "weight_decay; got batchsize. Did you mean batch_size?",
     "algo=bptt algo.decay_or_rank=0.9": "algo.decay_or_rank: expected no hyperparameter; got "
@@ -34,9 +28,7 @@ CASES = {
     "+algo.model=3": "trace_dtype, window; got model.",
     "+model.n_in=3": "got n_in.",
     "+task.seed=3": "task.seed: expected one of n_test, steps_multiple_of; got seed.",
-    "+algo.windw=4": "got windw. Did you mean window?",
     "algo.window=[1]": "algo.window: expected a whole number, or text; got [1].",
-    "model.tau_mem=abc": "model.tau_mem: expected a number above 0; got abc. Try model.tau_mem=5.0.",
     "metric.timing.budget=3": "metric.timing.budget: expected one of against, budget_s, "
     "ci_width, least_s, max_samples, min_samples, steady_within, "
     "warmup_s; got budget. Did you mean budget_s?",
@@ -69,24 +61,17 @@ CASES = {
     "backend=braintrace backend.chunk=-3": "backend.chunk: expected a whole number of at least 1, "
     "or null; got -3. Try backend.chunk=1.",
     "model.tau_mem=-3": "model.tau_mem: expected a number above 0; got -3. Try model.tau_mem=5.0.",
-    "metric.timing.budget_s=inf": "metric.timing.budget_s: expected a number of at most 1.79769e+308; got inf. Try "
-    "metric.timing.budget_s=4.0.",
     "metric.timing.max_samples=10": "metric.timing: min_samples: expected at most max_samples=10; "
     "got 15. Lower min_samples or raise max_samples.",
     "metric.timing._target_=collections.OrderedDict": "metric.timing: expected a subclass of "
     "bench.metrics.base.Metric; got collections.OrderedDict. See bench/metrics/ for some.",
     "metric.timing.against=d_rtrl": "metric.timing.against: expected one of bptt, null; got d_rtrl.",
-    "task=shd task.n_train=0": "task.n_train: expected a whole number of at least 1, or null; "
-    "got 0. Try task.n_train=1.",
     "task=breast_cancer": "n_steps: expected a multiple of 10 on breast_cancer; got 8. Try n_steps=10.",
     "task=delayed_match n_steps=4": "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1); got "
     "4.",
     "task=delayed_match task.delay=5": "task: n_steps: expected at least 9 (4 steps that show something and a delay of 5); got "
     "8.",
-    "task=delayed_match task.hold=0": "task.hold: expected a whole number of at least 1; got 0. Try task.hold=2.",
     "task=sine n_steps=1": "task: n_steps: expected at least 2, as every wave begins at 0; got 1.",
-    "task=copy_memory n_steps=4": "task: n_steps: expected at least 5 (4 steps that show something and a delay of 1); got "
-    "4.",
     "task=shd": "task: path: expected a folder with shd_train.h5 and shd_test.h5; got nothing. Set "
     "task.path=DIR; the files come from https://zenkelab.org/datasets (SHD; unpack "
     "shd_train.h5.gz and shd_test.h5.gz).",
@@ -97,10 +82,7 @@ CASES = {
     "https://www.garrickorchard.com/datasets/n-mnist (unpack Train.zip and Test.zip).",
     "task=nmnist task.pool=3 task.path=x": "task.pool: expected one of 1, 2, 17, 34; got 3.",
     "lr=-1": "lr: expected a number above 0; got -1. Try lr=0.001.",
-    "lr=nan": "lr: expected a number above 0; got nan. Try lr=0.001.",
-    "dtype=float16": "dtype: expected one of float32, float64; got float16.",
     "out=[1]": "out: expected text, or null; got [1].",
-    "question=null": "question: expected text; got null.",
     "+plot.mine._target_=no.such_module": "plot.mine: expected _target_: MODULE, one that can be "
     "found; got no.such_module. Is its folder on PYTHONPATH?",
     "plot=3": "plot: expected names of YAML files in a folder plot of your own; got 3. "
@@ -124,27 +106,22 @@ CASES = {
     "batching.mode=foo": "batching.mode: expected one of manual, vmap, single; got foo.",
     "+batching.foo=3": "batching.foo: expected mode; got foo.",
     "~batching.mode": "batching.mode: expected a value; got none at all.",
-    "device.platform=tpu": "device.platform: expected one of cpu, gpu; got tpu.",
     "device.platform=CPU": "device.platform: expected one of cpu, gpu; got CPU. Did you mean cpu?",
     "backend._target_=core.BPTT": "backend: expected a subclass of bench.backends.base.Backend; "
     "got core.BPTT. See bench/backends/ for some.",
     "model._target_=3": "'recurrent_gain': 1.0, 'tau_spread': 0.0}.",
     "+backend.x=3": "backend.x: expected no hyperparameter; got x.",
-    "task.steps_multiple_of=0": "task.steps_multiple_of: expected a whole number of at least 1; got 0. Try "
-    "task.steps_multiple_of=1.",
     "task.steps_multiple_of=4": "task.steps_multiple_of: expected 8; got 4.",
     "~task._target_": "got {'steps_multiple_of': 8, 'n_test': 360}.",
     "seed=[0,1]": "seed: expected a whole number of at least 0; got [0, 1]. To sweep over them: -m "
     "seed=0,1.",
     "~lr": "lr: expected a value; got none at all.",
-    "~limits.deadline_s": "limits.deadline_s: expected a value; got none at all.",
     "~experiment": "got Could not delete 'experiment'. No match in the defaults list.",
     "cases=3": "cases: expected a list of overrides; got 3.",
     "hydra=3": "hydra: expected hydra.KEY=VALUE; got hydra=3.",
     "hydra.launcher=3": "hydra.launcher: expected settings; got 3.",
     "experiment=quick,gate": "experiment: expected one value for the whole sweep; got quick,gate.",
     "report=maybe": "report: expected one of true, false; got maybe.",
-    "resume=maybe": "resume: expected one of true, false, retry; got maybe.",
     "python=no-such-python": "python: expected a Python interpreter; got no-such-python. "
     "Give the path of the python in a virtual environment.",
     "metric=work metric.latency.steps=10": "metric.latency: expected work; got latency. "
@@ -157,24 +134,18 @@ CASES = {
     "limits.deadline=3": "limits.deadline: expected one of deadline_s, memory_gib; got deadline. "
     "Did you mean deadline_s?",
     "limits.deadline_s=-3": "limits.deadline_s: expected a number above 0; got -3. Try limits.deadline_s=1.",
-    "limits.memory_gib=0": "got 0. Try limits.memory_gib=1.",
-    "clip_norm=0": "got 0. Try clip_norm=1.0.",
     "algo=bptt,d_rtrl": "algo: expected one value for a single cell; got bptt,d_rtrl. "
     "Add -m to sweep over several.",
     "+hydra.launcher.jobs=2": "hydra.launcher.jobs: expected a launcher that has it; got the basic "
     "one, which has no settings. Try hydra/launcher=processes.",
     "-m tune.trials=2,3": "tune.trials: expected one value for the whole sweep; got 2, 3. Start a "
     "command for each.",
-    "hydra/launcher=joblib": "hydra/launcher: expected one of basic, processes, submitit_local, "
-    "submitit_slurm; got joblib.",
     "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
     "=3": "argument: expected KEY=VALUE; got =3. See python -m bench --help.",
-    "drtrl": "argument: expected KEY=VALUE; got drtrl. See python -m bench --help.",
     "quick": "argument: expected KEY=VALUE; got quick. Did you mean +experiment=quick?",
     "größe=3": "argument: expected KEY=VALUE that Hydra can read; got größe=3. Special characters "
     "need Hydra's quotes beside the shell's: KEY=\"'VALUE'\".",
     "algo=": f"algo: expected one of {ALGOS}; got nothing.",
-    "experiment=": "snn, streaming, width; got nothing.",
     "--drtrl": "argument: expected KEY=VALUE; got --drtrl. See python -m bench --help.",
     "+experiment=quik": "Did you mean quick?",
     "batchsize=4": "got batchsize. Did you mean batch_size?",

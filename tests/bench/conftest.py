@@ -16,6 +16,7 @@ from bench.command import compose
 from bench.sweep import sweep
 from bench.sweep.folder import Folder
 from bench.sweep.provenance import ROOT
+from tests.kept import kept_programs
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -51,6 +52,13 @@ def _composed_once_for_all_tests() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _in_the_order_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "in_random_order", list)
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[None]:
+    """For files that compile much and say nothing about compilation."""
+    with kept_programs():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

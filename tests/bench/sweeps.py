@@ -9,15 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import child, processes
+from bench.cell import probe, worker
 from bench.command import cli
-from bench.sweep import launch, measure, provenance, sweep
+from bench.sweep import launch, measure, provenance, record, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.provenance import ROOT
@@ -30,6 +32,32 @@ def plant(setattr_: Callable[[object, str, Any], None]) -> None:
     setattr_(sweep, "build_report", lambda *_: "none")
     # Other tests may run cells at the same time.
     setattr_(measure, "others", lambda platform: 0)
+
+
+def in_this_process(setattr_: Callable[[object, str, Any], None]) -> None:
+    """Cells, and what tries them first, without a process for each."""
+
+    def asked(module: str, jobs: list[dict[str, Any]], *_: Any) -> tuple[list[Any], child.End]:
+        return list(probe.looked(json.loads(json.dumps(jobs)))), child.End(0, False, 0, b"")
+
+    def run_cell(cell: Cell, result: dict[str, Any], *_: Any) -> None:
+        found, invalid = measured_here(cell)
+        record.merge(result, found | {"status": "invalid" if invalid else "ok"})
+
+    setattr_(child, "asked", asked)
+    setattr_(processes, "cap_memory", lambda _: None)
+    setattr_(launch, "run_cell", run_cell)
+
+
+def measured_here(cell: Cell) -> tuple[dict[str, Any], list[str]]:
+    """What a cell reports, and why its numbers cannot be used; in this process."""
+    found: dict[str, Any] = {}
+
+    def send(message: Mapping[str, Any]) -> None:
+        record.merge(found, json.loads(json.dumps(message)).get("parts", {}))
+
+    invalid, _ = worker.measure(cell.config, cell.choices, worker.Reporter(send))
+    return found, invalid
 
 
 def cells_of(*arguments: str) -> list[Cell]:

@@ -21,6 +21,8 @@ from bench.command import cli
 from bench.config import Batching, Config
 from bench.tasks.random_spikes import RandomSpikes
 
+pytestmark = pytest.mark.usefixtures("kept")
+
 MODELS = {
     "gru": {"_target_": "bench.models.gru.GRU"},
     "lif_net": {"_target_": "bench.models.lif_net.LIFNet", "tau_mem": 3.0, "tau_out": 7.0},

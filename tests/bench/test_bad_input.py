@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench import child, instantiate, processes
+from bench import instantiate
 from bench.cell import probe
 from bench.command import cli, compose, overrides, plan
 from bench.config import Config
 from bench.errors import BadInput, Skip, quoted
 from bench.sweep import provenance, sweep
+from tests.bench import sweeps
 from tests.bench.bad_inputs import CASES
 
 
@@ -28,11 +28,6 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sweep, "run", refuse)
 
 
-def tried_here(module: str, jobs: list[dict[str, object]], *_: object) -> object:
-    """The answers of the child that tries cells, without starting it."""
-    return list(probe.looked(json.loads(json.dumps(jobs)))), child.End(0, False, 0, b"")
-
-
 @pytest.mark.parametrize("argument", CASES)
 def test_message(
     argument: str,
@@ -40,8 +35,7 @@ def test_message(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(child, "asked", tried_here)
-    monkeypatch.setattr(processes, "cap_memory", lambda _: None)
+    sweeps.in_this_process(monkeypatch.setattr)
     assert cli.main(argument.split()) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.cell import worker
 from bench.command import cli
 from bench.sweep import measure, sweep
-from bench.sweep.record import merge
 from tests.bench import sweeps
 from tests.bench.plugins.planted_backend import HELD_MIB, SLEEP_S
 
@@ -55,16 +52,10 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def measured(truth: str) -> tuple[dict[str, Any], list[str]]:
-    """What a cell reports, and why its numbers cannot be used; in this process."""
+    """What a cell of this truth reports, and why its numbers cannot be used."""
     overrides = [*TINY, f"backend.truth={truth}", "metric=[timing,learning,health]"]
     (cell,) = cli.cells_of(str(PLUGINS / "conf"), overrides, multirun=False)
-    found: dict[str, Any] = {}
-
-    def send(message: Mapping[str, Any]) -> None:
-        merge(found, json.loads(json.dumps(message)).get("parts", {}))
-
-    invalid, _ = worker.measure(cell.config, cell.choices, worker.Reporter(send))
-    return found, invalid
+    return sweeps.measured_here(cell)
 
 
 def test_bytes_held(record: dict[str, Any]) -> None:

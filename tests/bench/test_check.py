@@ -12,6 +12,8 @@ from bench.errors import BadInput
 from bench.instantiate import task_of
 from bench.tasks.digits import Digits
 
+pytestmark = pytest.mark.usefixtures("kept")
+
 PLANTED = {
     "BatchLeak": ["batching equivalence", "no leak between samples", "gradient against BPTT"],
     "ZeroReadout": ["gradient against BPTT", "readout gradient"],

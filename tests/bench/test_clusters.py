@@ -46,27 +46,26 @@ def learned(out: Path) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def serial(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    cwd = tmp_path_factory.mktemp("serial")
-    answer = bench(cwd, *TINY, "out=out")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where processes of this machine have run the cells."""
+    cwd = tmp_path_factory.mktemp("processes")
+    answer = bench(cwd, *TINY, "out=out", "hydra/launcher=processes", "hydra.launcher.jobs=2")
     assert answer.returncode == 0, answer.stderr
-    found = learned(cwd / "out")
-    assert [row[2] for row in found] == ["ok", "ok"]
-    return found
-
-
-@pytest.mark.parametrize("launcher", ["processes", "submitit_local"])
-def test_jobs_of_this_machine_give_the_same_rows(
-    launcher: str, serial: list[Any], tmp_path: Path
-) -> None:
-    chosen = [f"hydra/launcher={launcher}", "hydra.launcher.jobs=2"]
-    answer = bench(tmp_path, *TINY, "out=out", *chosen)
-    assert answer.returncode == 0, answer.stderr
-    assert learned(tmp_path / "out") == serial
     assert "2 cells for 2 jobs\n" in answer.stdout
     assert "warning" not in answer.stdout  # no clock is read
-    again = bench(tmp_path, *TINY, "out=out", *chosen)
-    assert "2 of 2 cells are recorded already" in again.stdout
+    return cwd
+
+
+def test_jobs_run_the_cells_that_a_sweep_in_turn_would(local: Path) -> None:
+    assert [row[2] for row in learned(local / "out")] == ["ok", "ok"]
+    assert "2 of 2 cells are recorded already" in bench(local, *TINY, "out=out").stdout
+
+
+def test_submitit_on_this_machine(local: Path, tmp_path: Path) -> None:
+    chosen = ["hydra/launcher=submitit_local", "hydra.launcher.jobs=2"]
+    answer = bench(tmp_path, *TINY, "out=out", *chosen)
+    assert answer.returncode == 0, answer.stderr
+    assert learned(tmp_path / "out") == learned(local / "out")
 
 
 # A cluster of one node that is this machine: what Slurm's programs answer, as far as they are used.
@@ -93,7 +92,7 @@ SLURM = {
 }
 
 
-def test_slurm_array(serial: list[Any], tmp_path: Path) -> None:
+def test_slurm_array(local: Path, tmp_path: Path) -> None:
     for name, text in SLURM.items():
         program = tmp_path / name
         program.write_text("#!/bin/bash\n" + textwrap.dedent(text) + "\n")
@@ -111,7 +110,7 @@ def test_slurm_array(serial: list[Any], tmp_path: Path) -> None:
     )
     outputs = "".join(path.read_text() for path in tmp_path.glob("?.out"))
     assert answer.returncode == 0, answer.stdout + answer.stderr + outputs
-    assert learned(tmp_path / "out") == serial
+    assert learned(tmp_path / "out") == learned(local / "out")
     script = (tmp_path / "script").read_text()
     assert "\ndate\n" in script
     for line in (

@@ -17,6 +17,8 @@ from bench.instantiate import instantiate
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 SILENT = {"lif_snn"}  # as published
+pytestmark = pytest.mark.usefixtures("kept")
+
 SMOOTH = {"gru", "lru", "lstm", "rtu"}
 
 

@@ -14,6 +14,7 @@ import pytest
 from bench.cell import pairs
 from bench.cell.statistics import low_quantile, ratio_interval
 from bench.config import Limits
+from bench.metrics.base import Run
 from bench.metrics.timing import Timing
 from tests.bench.test_metrics import built
 
@@ -68,39 +69,32 @@ def test_turns_alternate_and_end_when_the_interval_is_narrow(
     assert order[4:12:2] == order[5:12:2] == ["cell", "bptt", "bptt", "cell"]
 
 
-def measured(*overrides: str, **timing: Any) -> dict[str, Any]:
+def measured(run: Run, **timing: Any) -> dict[str, Any]:
     sampling = {"warmup_s": 0.1, "min_samples": 3, "budget_s": 0.2, "against": "bptt", **timing}
-    return Timing(**sampling).measure(built(*TINY, *overrides))
+    return Timing(**sampling).measure(run)
 
 
-def test_a_cell_is_paired_with_bptt() -> None:
-    metrics = measured("algo=d_rtrl")["metrics"]
+def test_a_cell_is_paired_with_bptt(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = built(*TINY, "algo=d_rtrl")
+    metrics = measured(run)["metrics"]
     value, low, high = (metrics[f"time_vs_bptt{end}"] for end in ("", "_low", "_high"))
     assert 0 < low <= value <= high
     assert metrics["paired_rounds"] >= 1
     assert metrics["step_time_low_ms"] <= metrics["step_time_ms"]
-    assert "time_vs_bptt" not in measured("algo=d_rtrl", against=None)["metrics"]
-
-
-def test_bptt_itself_is_one_and_bptt_otherwise_is_measured() -> None:
-    itself = measured("algo=bptt")["metrics"]
-    assert itself["time_vs_bptt"] == itself["time_vs_bptt_low"] == itself["time_vs_bptt_high"] == 1
-    assert "paired_rounds" not in itself
-    assert measured("algo=bptt", "batching=vmap")["metrics"]["paired_rounds"] >= 1
-
-
-def test_weights_are_what_they_were() -> None:
-    run = built(*TINY, "algo=d_rtrl")
-    Timing(warmup_s=0.1, min_samples=3, budget_s=0.2, against="bptt").measure(run)
     leaves = map(jax.tree.leaves, (run.stepper.values(), run.initial))
-    for now, initial in zip(*leaves, strict=True):
+    for now, initial in zip(*leaves, strict=True):  # weights are what they were
         np.testing.assert_array_equal(now, initial)
-
-
-def test_bptt_that_does_not_fit_is_said() -> None:
-    run = built(*TINY, "algo=d_rtrl")
-    run.config = replace(run.config, limits=Limits(60, 1e-9))
-    parts = Timing(warmup_s=0.1, min_samples=3, budget_s=0.2, against="bptt").measure(run)
+    assert "time_vs_bptt" not in measured(run, against=None)["metrics"]
+    monkeypatch.setattr(run, "config", replace(run.config, limits=Limits(60, 1e-9)))
+    parts = measured(run)
     assert parts["note"].startswith("not timed against BPTT: BPTT asks for")
     assert "time_vs_bptt" not in parts["metrics"]
     assert parts["metrics"]["step_time_ms"] > 0
+
+
+def test_bptt_itself_is_one_and_bptt_otherwise_is_measured() -> None:
+    itself = measured(built(*TINY, "algo=bptt"))["metrics"]
+    assert itself["time_vs_bptt"] == itself["time_vs_bptt_low"] == itself["time_vs_bptt_high"] == 1
+    assert "paired_rounds" not in itself
+    otherwise = measured(built(*TINY, "algo=bptt", "batching=vmap"))["metrics"]
+    assert otherwise["paired_rounds"] >= 1

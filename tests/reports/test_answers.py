@@ -18,7 +18,7 @@ from reports.judge.cost import Time
 from reports.page import Context, tables
 from reports.stats import Interval
 
-DRAWS = 6
+DRAWS = 3
 
 
 def said(records: Records) -> str:
@@ -31,10 +31,10 @@ def test_the_first_sentence_is_right(planted: Planted) -> None:
     for draw in range(DRAWS):
         rng = np.random.default_rng([draw, *planted.__name__.encode()])
         records = planted(rng)
-        first = said([records[i] for i in rng.permutation(len(records))])
+        facts = study([records[i] for i in rng.permutation(len(records))]).facts
+        first = page.answer(facts)
         if not draw:
-            facts = study(records).facts
-            assert page.answer(facts) == first
+            assert said(records) == first
             assert all(map(agree, facts.settings)), first
         assert [w for w in wanted if w not in first] == [], first
         assert [w for w in unwanted if w in first] == [], first

@@ -46,10 +46,9 @@ def test_one_wild_pair_does_not_outweigh_the_others() -> None:
     assert evidence([1.0] * 11, [1.2] * 10 + [0.05]).p == 12 / 2**11
 
 
-@pytest.mark.parametrize("lasting", [1.03, 1 / 1.03])
-def test_a_lasting_difference_between_two_checkouts_is_no_alarm(lasting: float) -> None:
+def test_a_lasting_difference_between_two_checkouts_is_no_alarm() -> None:
     rng = np.random.default_rng(10)
-    decisions = [played(math.log(lasting), 0.02, rng) for _ in range(40)]
+    decisions = [played(math.log(1.03), 0.02, rng) for _ in range(40)]
     assert sum(bool(d["worse"] or d["better"]) for d in decisions) <= 1
 
 
@@ -115,7 +114,7 @@ def played(
     return decide(state)
 
 
-@pytest.mark.parametrize(("cells", "duels"), [(1, 30), (6, 3)])
+@pytest.mark.parametrize(("cells", "duels"), [(1, 20), (6, 2)])
 def test_equal_versions_raise_no_alarm(cells: int, duels: int) -> None:
     rng = np.random.default_rng(3)
     assert not any(played(0.0, 0.08, rng, cells)["worse"] for _ in range(duels))
