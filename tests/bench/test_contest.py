@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from bench.command import cli
+from bench.command import contest as contest_module
 from bench.command.contest import Contest, is_learning
 from bench.sweep import sweep
 from bench.sweep.cell import Cell
 from bench.sweep.tuning import Tuning, tuning_of
 from tests.bench.sweeps import in_this_process
+from tests.bench.test_launchers import InProcess
 
 TUNED = ["tune.trials=4", "tune.seeds=3", "tune.decay=[0.5,0.99]", "metric=[learning,timing]"]
 
@@ -150,6 +152,7 @@ def test_a_contest_is_held_and_resumed(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweep, "build_report", lambda *_: "none")
     in_this_process(monkeypatch.setattr)
+    monkeypatch.setattr(contest_module, "Processes", InProcess)
     arguments = [
         "out=out",
         "model=gru",

@@ -18,7 +18,7 @@ from reports.judge.cost import Time
 from reports.page import Context, tables
 from reports.stats import Interval
 
-DRAWS = 3
+DRAWS = 2
 
 
 def said(records: Records) -> str:
