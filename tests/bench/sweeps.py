@@ -23,7 +23,6 @@ from bench.sweep import launch, measure, provenance, record, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.provenance import ROOT
-from reports import cli as reports_cli
 
 
 def plant(setattr_: Callable[[object, str, Any], None]) -> None:
@@ -77,6 +76,8 @@ def records(out: Path) -> list[dict[str, Any]]:
 
 def reports_here(*arguments: str) -> subprocess.CompletedProcess[str]:
     """As `sweep.reports`, without a process for it."""
+    from reports import cli as reports_cli  # pandas, which processes of these tests do without
+
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         status = reports_cli.main(list(arguments))

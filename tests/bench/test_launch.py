@@ -162,7 +162,6 @@ def test_a_process_that_cannot_be_started_is_an_outcome(
         (b'{"phase": 3}', "{'phase': 3}"),
         (b'{"parts": []}', "{'parts': []}"),
         (b'{"parts": {"metrics": [1]}}', "expected metrics to be values by name"),
-        (b'{"parts": {"key": "../../x"}}', "expected key to be left to the sweep"),
         (
             b'{"parts": {"metrics": {"lr": 1}}}',
             "a metric named lr, which is a column of every cell",

@@ -267,13 +267,13 @@ def held(repeats):
     folder = t.Folder.open(out)
     for cell in cells:
         value = record.blank(cell.key, None, cell.row(), cell.config.plain())
-        value["samples"] = {"step_time_ms": [0.1] * 2000}
+        value["samples"] = {"step_time_ms": [0.1] * 5000}
         own = {"identity": cell.identity, "wall_s": 1.0}
         folder.save(value | {"status": "ok", "provenance": own})
     assert t.run(cells, out) == 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-few, many = held(10), held(1000)
+few, many = held(4), held(400)
 print(many - few)
 """
 
@@ -286,5 +286,5 @@ def test_the_parent_holds_no_records(tmp_path: Path) -> None:
         capture_output=True,
         check=True,
     )
-    # The records of 1,000 cells are 35 MB; what is kept of them is a few numbers each.
+    # The records of 400 cells are 35 MB; what is kept of them is a few numbers each.
     assert float(answer.stdout.splitlines()[-1]) < 12
