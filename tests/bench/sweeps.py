@@ -33,6 +33,19 @@ def plant(setattr_: Callable[[object, str, Any], None]) -> None:
     setattr_(measure, "others", lambda platform: 0)
 
 
+def plant_without_processes(setattr_: Callable[[object, str, Any], None]) -> None:
+    """As `plant`, for what a cell's process has no part in: seeds that are multiples of five are
+    well, others crash."""
+    plant(setattr_)
+
+    def run_cell(cell: Cell, result: dict[str, Any], *_: Any) -> None:
+        well = not cell.config.seed % 5
+        said = {"status": "ok", "reason": ""} if well else {"status": "crashed", "reason": "x"}
+        record.merge(result, {**said, "metrics": {"trace_s": 1.0}})
+
+    setattr_(launch, "run_cell", run_cell)
+
+
 def in_this_process(setattr_: Callable[[object, str, Any], None]) -> None:
     """Cells, and what tries them first, without a process for each."""
 

@@ -13,14 +13,13 @@ from bench.command import plan
 from bench.sweep import machine_rates, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.machine_rates import rates_here
-from tests.bench.sweeps import cells_of, counting, plant, records, run, with_code
+from tests.bench.sweeps import cells_of, counting, plant_without_processes, records, run, with_code
 
 
 @pytest.fixture(autouse=True)
 def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Cells in light processes, as in the tests of sweeps."""
     monkeypatch.chdir(tmp_path)
-    plant(monkeypatch.setattr)
+    plant_without_processes(monkeypatch.setattr)
 
 
 def test_a_record_that_cannot_be_read_is_set_aside_and_its_cell_runs_again(

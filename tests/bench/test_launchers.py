@@ -23,7 +23,7 @@ from bench.launchers.processes import Processes
 from bench.sweep import jobs, launch, measure, provenance, sweep
 from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
-from tests.bench.sweeps import cells_of, counting, plant, records, with_code
+from tests.bench.sweeps import cells_of, counting, plant_without_processes, records, with_code
 
 ABOUT = {"experiment": "", "question": "", "overrides": []}
 
@@ -32,7 +32,7 @@ ABOUT = {"experiment": "", "question": "", "overrides": []}
 def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """Cells whose seed chooses a fault; the seeds that ran, in order."""
     monkeypatch.chdir(tmp_path)
-    plant(monkeypatch.setattr)
+    plant_without_processes(monkeypatch.setattr)
     return counting(monkeypatch)
 
 

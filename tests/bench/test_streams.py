@@ -51,12 +51,13 @@ def shell(command: str, cwd: Path, **variables: str) -> subprocess.CompletedProc
 
 
 def test_closed_outputs(tmp_path: Path) -> None:
+    plans = f"{sys.executable} -c '{PLANS}'"
     for command, status in (
-        ("--help >&-", 0),
-        ("plan=true out=out >&-", 0),
-        ("algo=x <&- >&- 2>&-", 2),
+        (f"{BENCH} --help >&-", 0),
+        (f"{plans} plan=true out=out >&-", 0),
+        (f"{BENCH} algo=x <&- >&- 2>&-", 2),
     ):
-        done = shell(f"{BENCH} {command}", tmp_path)
+        done = shell(command, tmp_path)
         assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
 

@@ -22,6 +22,7 @@ from tests.bench.sweeps import (
     counting,
     ended_at_random,
     plant,
+    plant_without_processes,
     records,
     rows,
     run,
@@ -73,6 +74,7 @@ def test_a_sweep_can_do_without_its_report(
 def test_resume_runs_what_is_missing_stale_or_corrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plant_without_processes(monkeypatch.setattr)
     out = tmp_path / "out"
     ran = counting(monkeypatch)
     run(cells_of("seed=0,1"), out)
@@ -99,6 +101,7 @@ def test_resume_runs_what_is_missing_stale_or_corrupt(
 def test_what_follows_from_a_sweep_runs_it_no_second_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    plant_without_processes(monkeypatch.setattr)
     seeds = counting(monkeypatch)
     for resume, ran in {"false": [0, 1, 10], "true": [], "retry": [1]}.items():
         first, then = (cells_of(f"resume={resume}", f"seed={s}") for s in ("0,1", "10"))
