@@ -199,9 +199,9 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
         plan.show(cells, findings, Folder(path, anywhere), elsewhere)
         if contest is not None and tuning is not None:
             print(
-                f"then {counted(tuning.seeds, 'fresh seed')} of "
-                f"{counted(len(contest.ways), 'way')}, at the best of "
-                f"{counted(tuning.trials, 'trial')} each"
+                f"then {counted(tuning.seeds * len(contest.ways), 'cell')}: "
+                f"{counted(tuning.seeds, 'fresh seed')} of each way at the best of its "
+                f"{counted(tuning.trials, 'trial')}. Cells that learn run side by side."
             )
         return streams.printed()
     about = {

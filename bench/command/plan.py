@@ -55,7 +55,7 @@ def show(
     for note in notes:
         out.print(f"no memory predicted: {note[:NOTE_WIDTH]}", soft_wrap=True, markup=False)
     when = "no past records to estimate from" if left else "nothing is left to run"
-    when = f"about {total:.0f} s from past records" if total else when
+    when = f"about {total:.0f} s one by one, from past records" if total else when
     out.print(
         f"{counted(len(cells), 'cell')} in {folder.path}; {when}", soft_wrap=True, markup=False
     )

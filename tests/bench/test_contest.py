@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.cell.probe import finding
 from bench.command import cli
 from bench.command import contest as contest_module
 from bench.command.contest import Contest, is_learning
@@ -144,6 +145,19 @@ def test_each_way_gets_fresh_seeds_at_its_own_best_trial() -> None:
     ]
     assert all(c.config.metric["learning"]["choose"] == "final" for c in finals)
     assert held.finals(lambda cell: None) == []
+
+
+def test_a_plan_counts_the_fresh_seeds_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "trial", lambda cells, *_, **__: [finding()] * len(cells))
+    monkeypatch.setattr(cli, "refuse_bad_values", lambda *_: None)
+    asked = ["algo=bptt,d_rtrl", "tune=2", "tune.seeds=3", "metric=[timing,learning]"]
+    assert cli.main(["-m", *asked, "plan=true", "out=o"]) == 0
+    *_, now, later = capsys.readouterr().out.splitlines()
+    assert now.startswith("6 cells in o; ")
+    assert later.startswith("then 6 cells: 3 fresh seeds of each way at the best of its 2 trials.")
 
 
 def test_a_contest_is_held_and_resumed(
