@@ -69,7 +69,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (Union, UnionType):
         return any(fits(value, option) for option in inner)
     if isinstance(hint, EnumType):
-        return isinstance(value, str) and value in hint.__members__
+        return bool(_members(value, hint))
     if origin is Annotated:
         return fits(value, inner[0]) and all(
             bound.holds(value) for bound in inner[1:] if isinstance(bound, Range)
@@ -88,16 +88,21 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def as_hinted(value: Any, hint: Any) -> Any:
-    """A value that fits, as a constructor takes it: a member of an enumeration for its name.
+    """A value that fits, as a constructor takes it.
 
-    A pair of numbers in YAML is a list, which constructors take as a tuple unless they say list.
+    A name or value of an enumeration is its member. A pair of numbers in YAML is a list, which is
+    given as a tuple unless the hint is list.
     """
     for option in _options(hint):
-        if isinstance(option, EnumType) and fits(value, option):
-            return option[value]
+        if isinstance(option, EnumType) and (members := _members(value, option)):
+            return members[0]
         if isinstance(value, list) and (get_origin(option) or option) is list:
             return value
     return tuple(value) if isinstance(value, list) else value
+
+
+def _members(value: Any, hint: Any) -> list[Any]:
+    return [member for member in hint if value in (member.name, member.value)]
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

@@ -197,7 +197,8 @@ def checked(
         *((f"metric.{name}", node) for name, node in config["metric"].items()),
     ]:
         if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-            raise BadInput(group, "_target_: package.module.Name and its arguments", str(node))
+            do = "Its YAML begins with # @package metric.NAME." * (group == "metric._target_")
+            raise BadInput(group, "_target_: package.module.Name and its arguments", str(node), do)
     instantiate.check_call("", Config, config, defaults=defaults)
     for name, node in config["metric"].items():
         instantiate.made(f"metric.{name}", node, Metric)

@@ -100,6 +100,8 @@ CASES = {
     "rate_target=0.1 alone. Try rate_penalty=0.1.",
     "metric=[]": "metric: expected at least one metric; got none. "
     "Leave metric= out for all of them.",
+    "+metric._target_=a.B": "metric._target_: expected _target_: package.module.Name and its "
+    "arguments; got a.B. Its YAML begins with # @package metric.NAME.",
     "metric.timing=null": "metric.timing: expected _target_: package.module.Name and its "
     "arguments; got None.",
     "batching=null": "batching: expected one of manual, single, vmap; got null.",

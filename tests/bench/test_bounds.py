@@ -50,8 +50,8 @@ class Bounded:
 
 
 class Colour(Enum):
-    RED = 1
-    BLUE = 2
+    RED = "r"
+    BLUE = "b"
 
 
 class Kept:
@@ -143,6 +143,8 @@ def test_values_of_yaml_come_as_their_hints_say() -> None:
     check("Kept", **settings)
     made = instantiate.instantiate({"_target_": f"{__name__}.Kept", **settings})
     assert made.all == (Colour.BLUE, [1, 2], (1, 2), {"a": [1]})
+    made = instantiate.instantiate({"_target_": f"{__name__}.Kept", "colour": "r"})
+    assert made.all == (Colour.RED, None, (), None)
     with pytest.raises(BadInput, match="expected one of RED, BLUE, null; got BLU"):
         check("Kept", colour="BLU")
 
