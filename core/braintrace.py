@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Self, TypeGuard
@@ -24,6 +25,7 @@ from core.algorithms.compiled import check_named
 from core.algorithms.d_rtrl import D_RTRL, ParamDimVjpAlgorithm
 from core.algorithms.e_prop import EProp
 from core.algorithms.es_d_rtrl import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
+from core.algorithms.snap import SnAp
 from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
 from core.drivers.sequence import begin
@@ -39,8 +41,11 @@ __all__ = [
     "MultiStepData",
     "ParamDimVjpAlgorithm",
     "SingleStepData",
+    "SnAp",
     "compile",
+    "einsum",
     "element_wise",
+    "embedding",
     "grouped_matmul",
     "lora_matmul",
     "matmul",
@@ -56,6 +61,7 @@ def compile(
     batch_size: int | None = None,
     vmap: bool = False,
     seed: int | None = None,
+    verbose: int = 0,
     vjp_method: str = "single-step",
     **options: Any,
 ) -> Learner:
@@ -68,12 +74,15 @@ def compile(
       batch_size: of the states; None for single samples.
       vmap: the model is written for single samples and mapped over the batch.
       seed: of the initial states.
+      verbose: from 1 on the graph is printed.
       vjp_method: "single-step", or "multi-step": backpropagation inside the windows of a call
         (D-RTRL and ES-D-RTRL).
-      options: of the algorithm.
+      options: of the algorithm. The library's `name`, `fast_solve` and `chunked_trace`, which
+        change no gradient, are taken and ignored.
 
     Raises:
-      InvalidArgument: an unknown name, a batch of no size, or a combination that is not defined.
+      InvalidArgument: an unknown name or option, a batch of no size, or a combination that is not
+        defined.
     """
     if isinstance(algorithm, str):
         public = importlib.import_module("core")
@@ -98,12 +107,30 @@ def compile(
             f"{vjp_method!r} for {algorithm.__name__}",
             "Leave it out; core.TruncatedBPTT backpropagates inside windows and carries no trace.",
         )
-    if vmap and batch_size is None:
-        raise InvalidArgument("batch_size for vmap=True", "None", "Give the size of the batch.")
+    shapes = [jnp.shape(a) for a in jax.tree.leaves(inputs)]
+    if vmap and {shape[:1] for shape in shapes} != {(batch_size,)}:
+        raise InvalidArgument(
+            "batch_size for vmap=True, as the first axis of all inputs",
+            f"{batch_size} for shapes {shapes}",
+            "Give the size of the batch.",
+        )
+    options = {k: value for k, value in options.items() if k not in _OF_THE_LIBRARY}
+    taken = list(inspect.signature(algorithm.__init__).parameters)[2:]
+    if unknown := [k for k in options if k not in taken]:
+        raise InvalidArgument(
+            f"options of {algorithm.__name__}, {', '.join(taken)}",
+            ", ".join(unknown),
+            "Leave it out.",
+        )
     learner = algorithm(model, **options)
     with nullcontext() if seed is None else brainstate.random.seed_context(seed):
         begin(learner, inputs, batch_size, mapped=vmap)
+    if verbose:
+        print(learner.graph)
     return Learner(learner, vmap)
+
+
+_OF_THE_LIBRARY = ("name", "fast_solve", "chunked_trace")
 
 
 def _is_algorithm(kind: Any) -> TypeGuard[type[OnlineAlgorithm]]:
@@ -141,7 +168,12 @@ class Learner(brainstate.nn.Module):
     ) -> PyTree[Array]:
         """One step, or a window of `MultiStepData`."""
         check_named(named)
-        return self._call(*inputs)
+        windows = [isinstance(a, MultiStepData) for a in inputs]
+        if self._call is self.module or not any(windows):
+            return self._call(*inputs)
+        axes = tuple(map(int, windows))  # of samples, behind that of time
+        mapped = brainstate.nn.Vmap(self.module, vmap_states="new", in_axes=axes, out_axes=1)
+        return mapped(*inputs)
 
     def reset_state(self, batch_size: int | None = None, **_: Any) -> None:
         """Back to the initial states, without a trace."""
@@ -177,14 +209,29 @@ class Learner(brainstate.nn.Module):
         check_choice("reduction", reduction, "mean", "sum")
         check_choice("loss_output", loss_output, "per_step", "masked", "scalar")
         weights = self.param_states if weights is None else weights
-        n_steps = len(jax.tree.leaves(sequences)[0])
+        n_steps, size = _n_steps(sequences, chunk_size)
         share = jnp.ones(n_steps) if mask is None else jnp.asarray(mask, float)
+        of_steps = () if size is None else (size,)
+        if share.shape != (n_steps,):
+            raise InvalidArgument(f"a mask of shape ({n_steps},), one number a step", share.shape)
         total = jnp.maximum(share.sum(), 1) if reduction == "mean" else 1
-        chunks = _chunks((sequences, share), chunk_size)
+        chunks = _chunks((sequences, share), size)
 
         def objective(slices: Any, share: Any) -> Any:
             found = step_fn(*slices)
+            if isinstance(found, tuple) != has_aux:
+                raise InvalidArgument(
+                    "(loss, aux) of a step_fn with has_aux, and a number without",
+                    f"{type(found).__name__} with has_aux={has_aux}",
+                    "Set has_aux accordingly.",
+                )
             loss, aux = found if has_aux else (found, None)
+            if jnp.shape(loss) != of_steps:
+                raise InvalidArgument(
+                    f"a loss of shape {of_steps}, one number a step",
+                    f"shape {jnp.shape(loss)}",
+                    "Sum or average it over samples and outputs inside step_fn.",
+                )
             return (share * loss).sum(), (loss, aux)
 
         gradient = brainstate.transform.grad(objective, weights, has_aux=True)
@@ -213,26 +260,43 @@ class Learner(brainstate.nn.Module):
     ) -> Any:
         """Run sequences [T, ...] for the sake of states and traces; outputs if asked for."""
 
+        size = _n_steps(sequences, chunk_size)[1]
+
         def one(*slices: Any) -> Any:
-            if step_fn is None and chunk_size is not None:
+            if step_fn is None and size is not None:
                 slices = tuple(map(MultiStepData, slices))
             out = (step_fn or self.update)(*slices)
             return out if return_outputs else None
 
-        return brainstate.transform.for_loop(one, *_chunks(sequences, chunk_size))
+        return brainstate.transform.for_loop(one, *_chunks(sequences, size))
+
+
+def _n_steps(sequences: Any, size: Any) -> tuple[int, int | None]:
+    """T, and the steps of a chunk: None for one, which is a step as it is.
+
+    Raises:
+      InvalidArgument: sequences of several lengths, or none; a size that does not divide them.
+    """
+    lengths = sorted({(*jnp.shape(a), 0)[0] for a in jax.tree.leaves(sequences)})
+    if len(lengths) != 1 or 0 in lengths:
+        raise InvalidArgument(
+            "sequences [T, ...] of one length of at least one step",
+            f"lengths {lengths}",
+            "Put time first in all of them; what is constant needs no place among them.",
+        )
+    if size is not None and not (is_whole(size, 1) and lengths[0] % size == 0):
+        raise InvalidArgument(
+            f"chunk_size to be a number of steps that divides the {lengths[0]} of the sequences",
+            repr(size),
+            "Choose one that does.",
+        )
+    return lengths[0], None if size in (None, 1) else int(size)
 
 
 def _chunks(tree: Any, size: int | None) -> Any:
     """[T, ...] as [T / size, size, ...], or as it is."""
     if size is None:
         return jax.tree.map(jnp.asarray, tree)
-    lengths = {len(leaf) for leaf in jax.tree.leaves(tree)}
-    if any(length % size for length in lengths):
-        raise InvalidArgument(
-            f"sequences of a multiple of {size} steps, the chunk_size",
-            f"{max(lengths)} steps",
-            "Choose one that divides them.",
-        )
     return jax.tree.map(lambda a: jnp.asarray(a).reshape(-1, size, *jnp.shape(a)[1:]), tree)
 
 
@@ -272,6 +336,18 @@ def grouped_matmul(
 ) -> Float[Array, "... G N"]:
     """[..., G, K] times [G, K, N], (+ b)."""
     return _plus(jnp.einsum("...gk,gkn->...gn", x, _of(weight_fn, weight)), bias, bias_fn)
+
+
+def einsum(equation: str, x: Array, weight: Array, *, weight_fn: Fn = None) -> Array:
+    """`jnp.einsum` of x and W."""
+    return jnp.einsum(equation, x, _of(weight_fn, weight))
+
+
+def embedding(
+    indices: Array, weight: Float[Array, "N O"], *, weight_fn: Fn = None
+) -> Float[Array, "... O"]:
+    """Rows of a table."""
+    return _of(weight_fn, weight)[indices]
 
 
 def lora_matmul(

@@ -44,10 +44,10 @@ def split_steps(args: Sequence[PyTree]) -> tuple[tuple[PyTree, ...], int | None]
       InvalidArgument: two `MultiStepData` of different lengths, or one of no step.
     """
     arrays = [x for a in args if isinstance(a, MultiStepData) for x in jax.tree.leaves(a.data)]
-    lengths = {x.shape[0] for x in arrays}
-    if not lengths:
+    lengths = {shape[0] if (shape := np.shape(x)) else 0 for x in arrays}
+    if not any(isinstance(a, MultiStepData) for a in args):
         return tuple(a.data if isinstance(a, SingleStepData) else a for a in args), None
-    if len(lengths) > 1 or 0 in lengths:
+    if len(lengths) != 1 or 0 in lengths:
         raise InvalidArgument(
             "MultiStepData of one common length of at least one step",
             f"lengths {sorted(lengths)}",
@@ -91,7 +91,12 @@ def _of_steps(what: str, given: ArrayLike | None, n_steps: int, batch: int | Non
             "NaN, infinity or what is no real number",
             "Give zeros, ones or weights between them.",
         )
-    found = jnp.asarray(given)
+    try:
+        found = jnp.asarray(given)
+    except (TypeError, ValueError) as error:  # rows of several lengths, a dict, None among them
+        raise InvalidArgument(
+            f"{what} in one array", type(given).__name__, "Put time first, then the batch."
+        ) from error
     shapes = [(n_steps,)] + ([] if batch is None else [(n_steps, batch)])
     if found.shape not in shapes:
         raise InvalidArgument(

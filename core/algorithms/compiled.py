@@ -23,6 +23,7 @@ from core.analysis.graph import Graph, starts_anew
 from core.data import lengths, split_steps
 from core.environment import clock_now, clock_over, given_clock, settings_are
 from core.errors import InvalidArgument, NotCompiled
+from core.execution.axes import along
 from core.execution.rollout import Carry
 from core.traces.full import EligibilityTrace
 
@@ -84,7 +85,7 @@ class Compiled(brainstate.nn.Module):
 
     def __init__(self, model: Any, mode: Any = None) -> None:
         super().__init__()
-        if not isinstance(model, brainstate.nn.Module):
+        if not isinstance(model, brainstate.nn.Module) or isinstance(model, Compiled):
             raise InvalidArgument(
                 "a brainstate.nn.Module as model",
                 type(model).__name__,
@@ -182,7 +183,8 @@ class Compiled(brainstate.nn.Module):
             self.begun.value = jnp.ones_like(self.begun.value)
             row = jnp.broadcast_to(begins, shape)[None]
             rows = jnp.concatenate([row, jnp.zeros((n_steps - 1, *shape), bool)])
-            leaves += (rows if reset is None else rows | reset.astype(bool),)
+            again = reset is not None and along(reset.astype(bool), rows)
+            leaves += (rows | again,)
         clock = self.take_clock(n_steps, anew=anew) if self.graph.clock or timed else {}
         read = {key: clock[key] for key in self.graph.clock}
         cast = jax.tree.map(lambda a, e: jnp.asarray(a, e.dtype), read, dict(self.graph.clock))

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.algorithms.d_rtrl import D_RTRL
-from core.errors import is_whole
+from core.errors import InvalidArgument, is_whole
 from core.traces.factorised import FactorisedTrace
 from core.traces.low_rank import LowRankTrace
 
@@ -61,7 +61,13 @@ class ES_D_RTRL(D_RTRL):
 
 
 def decay_from_rank(rank: int) -> float:
-    """The decay that braintrace uses in place of a rank: (r - 1) / (r + 1)."""
+    """The decay that braintrace uses in place of a rank: (r - 1) / (r + 1).
+
+    Raises:
+      InvalidArgument: no whole number of at least 1.
+    """
+    if not is_whole(rank, 1):
+        raise InvalidArgument("a rank of at least 1", repr(rank), "Use 1, 2, 4, ...")
     return (rank - 1) / (rank + 1)
 
 

@@ -33,7 +33,7 @@ from core.equations.program import (
     program_of,
     variables_of,
 )
-from core.errors import NotRepresentable
+from core.errors import InvalidArgument, NotRepresentable, Refusal
 from core.lowering import is_product, lowered
 
 
@@ -216,6 +216,16 @@ def _traced(
             "a step that computes with the environment's i and t, which change with the steps",
             f"one that needs their values beforehand: {str(error).splitlines()[0]}",
             "Use jnp.where or brainstate.transform.cond in place of Python's if.",
+        ) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, Refusal):
+            raise
+        raise InvalidArgument(
+            "a step of the model, from its states and one step's input, that runs",
+            f"{type(error).__name__}, for inputs {[jnp.shape(a) for a in jax.tree.leaves(args)]}: "
+            + " ".join(str(error).split())[:200],
+            "Make the states by core.initialise, with the input of one step: [B, ...], or [...] for"
+            ' batching="single".',
         ) from error
     return function, clock
 

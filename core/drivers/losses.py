@@ -87,10 +87,12 @@ class Losses:
         self._tree: Any = jax.tree.structure(function.get_out_shapes(*example)[0])
 
     def _check(self, found: Any) -> None:
-        if isinstance(found, tuple) != self.has_aux:
+        length = len(found) if isinstance(found, tuple) else 0
+        if length != (2 if self.has_aux else 0):
+            came = {0: "no tuple", 2: "a tuple"}.get(length, f"a tuple of {length}")
             raise InvalidArgument(
                 "(loss, aux) of a loss with has_aux, and a number without",
-                f"{'a' if isinstance(found, tuple) else 'no'} tuple with has_aux={self.has_aux}",
+                f"{came} with has_aux={self.has_aux}",
                 "Set has_aux accordingly.",
             )
         value = found[0] if self.has_aux else found

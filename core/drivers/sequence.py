@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import brainstate
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree, Shaped
 
 from core.algorithms.base import OnlineAlgorithm
 from core.algorithms.compiled import all_or_nothing, check_algorithm
-from core.data import idle_steps, leading, lengths, restarts, step_weights
+from core.data import idle_steps, lengths, restarts, step_weights
 from core.drivers.losses import StepLoss
 from core.drivers.stepper import Stepper, check_samples
 from core.errors import InvalidArgument, check_choice, is_whole
@@ -88,7 +89,14 @@ def begin(
 
     if mapped:
         of_all = brainstate.transform.vmap_new_states(of_all, state_tag="new", axis_size=n_samples)
-    of_all()
+    before = [(node, dict(vars(node))) for node in algo.model.nodes().values()]
+    try:
+        of_all()
+    except BaseException:  # the old states come back, which the old graph knows
+        for node, attributes in before:
+            vars(node).clear()
+            vars(node).update(attributes)
+        raise
 
 
 @all_or_nothing
@@ -176,7 +184,9 @@ def gradient(
     inputs = (window, targets if per_step_targets else None, weight, stepper.clock)
     state = (start.states, held, jax.tree.map(jnp.zeros_like, trained))
     (states, after, grads), (losses, aux, outs) = over_windows(tick, state, inputs, size)
-    if len(jax.tree.leaves(held)) > len(jax.tree.leaves(traces)):  # not held by `train`
+    if fresh:
+        after = traces
+    elif len(jax.tree.leaves(held)) > len(jax.tree.leaves(traces)):  # not held by `train`
         after = stepper.algo.hold_traces(after, None)
     stepper.owner.set_carry(start._replace(states=states, traces=after))
     return Result(stepper.named(grads), losses, outs, aux)
@@ -206,7 +216,8 @@ def train(
     Args:
       optimizer: braintools optimizer with the model's ParamStates registered.
       update_every: "sequence", or a number of steps: after each, the gradient of those steps is
-        clipped and applied, while states and traces go on. BPTT then sees these steps only.
+        clipped and applied, while states and traces go on, beyond the last as well. BPTT then
+        sees these steps only.
       clip_norm: the global norm that a gradient is scaled down to before an update; None for none.
 
     Returns:
@@ -225,7 +236,8 @@ def train(
 
     if update_every == "sequence":
         return updated(xs, targets, mask, reset, fresh)
-    n_steps = leading(xs)
+    # What has no steps is refused by the Stepper.
+    n_steps = next(iter(lengths(xs)), 0) or Stepper(algo, xs).n_steps
     if not is_whole(update_every, 1, n_steps):
         raise InvalidArgument(
             f'update_every to be "sequence" or 1 to {n_steps} steps',
@@ -258,8 +270,15 @@ def train(
 
 def check_norm(clip_norm: Any) -> None:
     """Refuse what is no norm to clip to; what is being traced cannot be known."""
-    known = isinstance(clip_norm, numbers.Real)
-    if isinstance(clip_norm, str) or (known and not float(clip_norm) > 0):
+    traced = isinstance(clip_norm, jax.core.Tracer)
+    one = traced or (
+        isinstance(clip_norm, numbers.Real | np.ndarray | jax.Array)
+        and not isinstance(clip_norm, bool)
+        and jnp.isrealobj(clip_norm)
+    )
+    if clip_norm is not None and not (
+        one and jnp.ndim(clip_norm) == 0 and (traced or float(clip_norm) > 0)
+    ):
         raise InvalidArgument(
             "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
         )

@@ -22,6 +22,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from core.algorithms.base import OnlineAlgorithm
 from core.drivers.sequence import apply, check_norm, check_optimizer, gradient
+from core.errors import InvalidArgument
 
 
 class Stream:
@@ -59,6 +60,7 @@ class Stream:
             apply(optimizer, found.grads, clip_norm)
             return jax.tree.map(lambda a: a[0], (found.losses, found.outputs))
 
+        self._algo, self._traces = algo, None
         self._step = brainstate.transform.StatefulFunction(step, return_only_write=False)
         self._run = jax.jit(self._of_leaves, donate_argnums=0)
         self._states: tuple[Any, ...] = ()
@@ -79,14 +81,25 @@ class Stream:
 
         Returns:
           The loss before the update, and the output.
+
+        Raises:
+          InvalidArgument: the algorithm has been initialised or compiled anew since the first call.
         """
+        traces = getattr(self._algo, "trace", None)
+        if self._states and traces is not self._traces:  # the states are others, unknown to it
+            raise InvalidArgument(
+                "the states that the stream began with",
+                "those of an algorithm that has been initialised or compiled anew",
+                "Make another core.Stream (`store` keeps what was learned), or say by reset which"
+                " samples start anew.",
+            )
         given = x, target, reset
         if (reset is not None) is not self._restarts:  # a program with other states
             self.store()
         if self._values is None:
             self._restarts = reset is not None
             self._step.make_jaxpr(*given)
-            self._states = tuple(self._step.get_states(*given))
+            self._states, self._traces = tuple(self._step.get_states(*given)), traces
             leaves, self._tree = jax.tree.flatten(tuple(s.value for s in self._states))
             self._values = [jnp.array(a) for a in leaves]  # copies: what is handed on is given away
         self._values, found = self._run(self._values, *given)

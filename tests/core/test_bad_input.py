@@ -64,6 +64,59 @@ def test_a_loss_without_a_gradient(loss: Any, text: str) -> None:
         run(everything)
 
 
+def test_what_a_loss_returns_beside_its_value_is_one_thing() -> None:
+    data, algo = data_for(), core.BPTT(rate.LEAKY.model())
+    core.initialise(algo, data.xs[0])
+    with pytest.raises(core.InvalidArgument, match="got a tuple of 3 with has_aux=True"):
+        core.gradient(
+            algo,
+            lambda out, y: (squared_error(out, y), out, y),
+            data.xs,
+            data.ys,
+            per_step_targets=True,
+            has_aux=True,
+        )
+
+
+@pytest.mark.parametrize("xs", [None, 1.0, np.ones((0, 2, 3))])
+@pytest.mark.parametrize("every", ["sequence", 1])
+def test_training_on_no_sequence(xs: Any, every: Any) -> None:
+    model, data = rate.LEAKY.model(), data_for()
+    algo, optimizer = core.D_RTRL(model), braintools.optim.SGD(0.1)
+    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
+    core.initialise(algo, data.xs[0])
+    with pytest.raises(core.InvalidArgument, match=r"input axes|at least one step"):
+        core.train(algo, squared_error, xs, data.ys, optimizer, update_every=every)
+
+
+def test_a_sequence_in_the_place_of_a_step() -> None:
+    data = data_for()
+    with pytest.raises(core.InvalidArgument, match=r"got TypeError, for inputs \[\(6, 2, 3\)\]"):
+        core.initialise(core.D_RTRL(rate.GRU.model()), data.xs)
+
+
+def test_states_that_are_missing() -> None:
+    with pytest.raises(core.InvalidArgument, match=r"got AttributeError.* core\.initialise"):
+        core.D_RTRL(rate.GRU.model()).compile_graph(data_for().xs[0])
+
+
+def test_an_algorithm_around_an_algorithm() -> None:
+    with pytest.raises(core.InvalidArgument, match="got BPTT"):
+        core.D_RTRL(core.BPTT(rate.GRU.model()))
+
+
+@pytest.mark.parametrize("rank", [0, 0.9, "2"])
+def test_a_rank_that_is_none_has_no_decay(rank: Any) -> None:
+    with pytest.raises(core.InvalidArgument, match="a rank of at least 1"):
+        core.decay_from_rank(rank)
+
+
+@pytest.mark.parametrize("data", [None, 1.0, "abc", [[1.0, 2.0]]])
+def test_windows_of_what_has_no_steps(data: Any) -> None:
+    with pytest.raises(core.InvalidArgument, match="MultiStepData of one common length"):
+        core.data.split_steps([core.MultiStepData(data)])
+
+
 def test_hits_are_counted_without_a_gradient() -> None:
     data = data_for()
     algo = core.D_RTRL(rate.LEAKY.model())
@@ -85,7 +138,9 @@ def test_an_optimizer_of_another_kind() -> None:
         core.train(core.BPTT(rate.LEAKY.model()), squared_error, data.xs, data.ys, kind)
 
 
-@pytest.mark.parametrize("norm", [0, -1.0, np.float64("nan")])
+@pytest.mark.parametrize(
+    "norm", [0, -1.0, np.float64("nan"), [1.0], np.ones(2), 1j, True, {}, jnp.array(-1.0)]
+)
 def test_a_norm_to_clip_to_is_positive(norm: Any) -> None:
     """A negative one would turn every gradient around."""
     model, data = rate.LEAKY.model(), data_for()

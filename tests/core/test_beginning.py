@@ -96,6 +96,20 @@ def test_the_gradient_reaches_the_beginning(name: str, batching: str) -> None:
     assert_close(streamed, jax.tree.map(lambda *g: sum(g), *parts), 1e-10)
 
 
+@pytest.mark.parametrize("batching", ["manual", "vmap"])
+def test_all_samples_begin_anew_at_a_step(batching: str) -> None:
+    """As many steps as samples: a reset of steps is not taken for one of samples."""
+    model, xs = Net(), data_for(n_steps=3).xs
+    data = Data(np.concatenate([xs, xs[:, :1] + 1], axis=1), np.ones((3, 3, 2)))
+    steps = np.array([False, True, False])
+
+    def everything() -> Any:
+        both = (steps, np.stack([steps] * 3, axis=1))
+        return [gradient_of(core.D_RTRL(model), data, batching, reset=reset)[0] for reset in both]
+
+    assert_close(*map(named, run(everything)))
+
+
 def test_only_what_begins_has_it() -> None:
     """The second half of a stream does not; a loss of single calls does, at the first."""
     model, data = Net(), data_for()

@@ -132,6 +132,8 @@ def test_operations() -> None:
         ("grouped_matmul", (groups, of_groups), {}),
         ("lora_matmul", (x, w[:, :2], w[:2]), {"alpha": 0.5, "bias": b}),
         ("element_wise", (b,), {"weight_fn": jnp.exp}),
+        ("einsum", ("bi,io->bo", x, w), {"weight_fn": jnp.abs}),
+        ("embedding", (np.array([3, 0]), w), {"weight_fn": jnp.tanh}),
     ]
     for name, args, options in calls:
         own, theirs = (getattr(lib, name)(*args, **options) for lib in (ours, braintrace))
@@ -142,3 +144,107 @@ def test_cells_take_both_names_of_their_sizes() -> None:
     for cell in (core.nn.GRUCell(3, 4), core.nn.GRUCell(in_size=3, out_size=(4,))):
         assert isinstance(cell, brainstate.nn.GRUCell)
         assert cell.out_size in (4, (4,))
+
+
+# -- what the sequence drivers take, and what not
+
+
+def leaky_learner(library: Any, **options: Any) -> tuple[Any, Any]:
+    """h = h / 2 + tanh(x W), read by R."""
+
+    class Leaky(brainstate.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            draw = np.random.default_rng(0)
+            self.W = brainstate.ParamState(jnp.asarray(draw.normal(size=(3, 4))))
+            self.R = brainstate.ParamState(jnp.asarray(draw.normal(size=(4, 2))))
+
+        def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+            lead = () if batch_size is None else (batch_size,)
+            self.h = brainstate.HiddenState(jnp.zeros((*lead, 4)))
+
+        def update(self, x: Any) -> Any:
+            y = library.matmul(x, self.W.value)
+            self.h.value = 0.5 * self.h.value + jnp.tanh(y)
+            return library.matmul(self.h.value, self.R.value)
+
+    model = Leaky()
+    data = data_for()
+    return model, library.compile(model, "D_RTRL", data.xs[0], batch_size=2, **options)
+
+
+def test_a_chunk_of_one_step_is_a_step() -> None:
+    xs, ys = map(jnp.asarray, data_for())
+
+    def program(library: Any) -> Any:
+        model, learner = leaky_learner(library, verbose=0, fast_solve=True, name="learner")
+        return named(
+            learner.etrace_grad(
+                xs,
+                ys,
+                step_fn=lambda x, y: squared_error(learner(x), y),
+                chunk_size=1,
+                weights=model.states(brainstate.ParamState),
+            )
+        )
+
+    mine, theirs = run(lambda: (program(ours), program(braintrace)))
+    assert_close({"W": mine["W"]}, {"W": theirs["W"]})
+
+
+def test_windows_are_mapped_over_samples_and_not_over_time() -> None:
+    """Also where a chunk has as many steps as there are samples."""
+    xs, ys = map(jnp.asarray, data_for())
+
+    def program(**options: Any) -> Any:
+        _, learner = leaky_learner(ours, **options)
+
+        def step(x: Any, y: Any) -> Any:
+            return jax.vmap(squared_error)(learner(core.MultiStepData(x)), y)
+
+        outs = learner.etrace_evolve(xs, chunk_size=2, return_outputs=True)
+        return outs, named(learner.etrace_grad(xs, ys, step_fn=step, chunk_size=2))
+
+    (outs, grads), (mapped_outs, mapped) = run(lambda: (program(), program(vmap=True)))
+    assert relative_error(mapped_outs, outs) < 1e-12
+    assert_close(mapped, grads)
+
+
+def many(x: Any, y: Any, learner: Any) -> Any:
+    """A loss for each sample."""
+    return ((learner(x) - y) ** 2).sum(axis=-1)
+
+
+def in_rows(x: Any, y: Any, learner: Any) -> Any:
+    """Of a chunk, [K, 1], which would be broadcast against the mask."""
+    return jax.vmap(squared_error)(learner(core.MultiStepData(x)), y)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("step", "options", "words"),
+    [
+        (many, {}, r"a loss of shape \(\).* got shape \(2,\)"),
+        (in_rows, {"chunk_size": 3}, r"a loss of shape \(3,\).* got shape \(3, 1\)"),
+        (many, {"has_aux": True}, "Set has_aux accordingly"),
+        (many, {"mask": np.ones((6, 2))}, r"a mask of shape \(6,\)"),
+        (many, {"chunk_size": 4}, "divides the 6 of the sequences; got 4"),
+        (many, {"chunk_size": 2.0}, "divides the 6 of the sequences; got 2.0"),
+        (many, {"n_targets": 5}, r"lengths \[5, 6\]"),
+    ],
+)
+def test_a_sequence_that_is_not_summed_rightly_is_refused(
+    step: Any, options: dict[str, Any], words: str
+) -> None:
+    xs, ys = map(jnp.asarray, data_for())
+    options = dict(options)
+    ys = ys[: options.pop("n_targets", 6)]
+    _, learner = leaky_learner(ours)
+    with pytest.raises(core.InvalidArgument, match=words):
+        learner.etrace_grad(xs, ys, step_fn=lambda x, y: step(x, y, learner), **options)
+
+
+def test_an_option_that_an_algorithm_has_not_is_refused() -> None:
+    with pytest.raises(core.InvalidArgument, match=r"options of D_RTRL, window, .*; got windw\."):
+        leaky_learner(ours, windw=3)
+    with pytest.raises(core.InvalidArgument, match="the first axis of all inputs; got 3 for"):
+        ours.compile(leaky_learner(ours)[0], "d_rtrl", np.ones((2, 3)), batch_size=3, vmap=True)

@@ -40,8 +40,10 @@ from .references import squared_error
             "expected (loss, aux) of a loss with has_aux, and a number without; "
             "got no tuple with has_aux=True. Set has_aux accordingly.",
         ),
+        ({"mask": [[1, 1], [0]]}, "expected a mask in one array; got list."),
+        ({"reset": {"a": np.ones(6)}}, "expected resets in one array; got dict."),
     ],
-    ids=["reduce", "mask", "reset", "resets of one sample", "aux"],
+    ids=["reduce", "mask", "reset", "resets of one sample", "aux", "rows", "dict"],
 )
 def test_bad_options_are_refused(options: dict[str, Any], text: str) -> None:
     model, data = rate.LEAKY.model(), data_for()

@@ -88,9 +88,10 @@ def test_a_failed_call_changes_nothing(fail: Any) -> None:
     np.testing.assert_allclose(got.losses, losses, rtol=1e-12)
 
 
-def test_a_model_that_cannot_be_compiled_leaves_the_graph_before() -> None:
+@pytest.mark.parametrize("call", [lambda a, x: a.compile_graph(x), core.initialise])
+def test_a_model_that_cannot_be_compiled_leaves_the_graph_before(call: Any) -> None:
     model, algo, data, _ = started()
-    with pytest.raises(TypeError):
-        algo.compile_graph(jnp.ones((2, 5)))
+    with pytest.raises(core.InvalidArgument, match=r"a step of the model.*got TypeError"):
+        call(algo, jnp.ones((2, 5)))
     got = core.gradient(algo, squared_error, *data, **STEPS)
     assert_close(named(got.grads), own_loop(model, squared_error, data)[0], 1e-11)

@@ -258,6 +258,15 @@ def test_streams_go_on_and_reset_traces_forgets(name: str) -> None:
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(zero))
 
 
+@pytest.mark.parametrize("window", [1, "sequence"])
+def test_a_sequence_that_stands_alone_keeps_no_trace(window: Any) -> None:
+    """Whatever its windows are, what goes on from there has the same gradient."""
+    model, data = spiking.DELTA.model(), data_for(n_steps=3)
+    algo = core.D_RTRL(model, window=window)
+    traces = run(lambda: (gradient_of(algo, data), algo.trace.value)[1])
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(traces))
+
+
 def test_windows_are_chosen_from_a_budget() -> None:
     """`auto`: as many steps as max(a quarter of the traces, 8 MiB) holds, preferring divisors."""
     model, data = rate.GRU.model(), data_for()

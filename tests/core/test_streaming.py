@@ -100,6 +100,24 @@ def test_it_starts_anew_as_train_does(name: str, samples: int) -> None:
     assert relative_error(np.stack(unbroken), wanted) > 1e-4
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_an_algorithm_that_has_been_initialised_anew_wants_a_stream_of_its_own(
+    stored: bool,
+) -> None:
+    """Its states are others: the stream would go on from the old ones."""
+    xs, ys = data_for()
+    _, algo, optimizer = learner(core.D_RTRL, xs)
+    stream = core.Stream(algo, squared_error, optimizer)
+    stream(xs[0], ys[0])
+    if stored:
+        stream.store()
+    core.initialise(algo, xs[0])
+    with pytest.raises(core.InvalidArgument, match="initialised or compiled anew"):
+        stream(xs[1], ys[1])
+    stream.store()
+    core.Stream(algo, squared_error, optimizer)(xs[1], ys[1])
+
+
 def test_a_step_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     xs, ys = data_for()
     _, algo, optimizer = learner(core.D_RTRL, xs)
