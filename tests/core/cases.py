@@ -8,13 +8,24 @@ from typing import Any, NamedTuple
 
 import brainstate
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import core
 
-from .references import Step, named, squared_error
+from .references import Step, live, named, squared_error
 
-__all__ = ["Case", "Data", "data_for", "gradient_of", "run", "weights_of"]
+__all__ = [
+    "Case",
+    "Data",
+    "by_formula",
+    "data_for",
+    "draw",
+    "going_on",
+    "gradient_of",
+    "run",
+    "weights_of",
+]
 
 # Windows of 1, 2 and 3 divide the sequence: a shorter one at the end costs as much to trace and to
 # compile as all others together. Where it has to be right, a test asks for it.
@@ -63,11 +74,47 @@ def weights_of(model: Any) -> dict[str, np.ndarray]:
     return {k: np.asarray(v) for k, v in named(model.states(brainstate.ParamState)).items()}
 
 
+def draw(*shape: int) -> np.ndarray:
+    """A weight, the same for the same shape."""
+    return np.random.default_rng(sum(shape)).normal(size=shape) * 0.6
+
+
+class Formula(brainstate.nn.Module):
+    """Weights and hidden states by name, and a step of both as `references` has it."""
+
+    def __init__(self, step: Step, weights: Mapping[str, Any], hidden: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.step, self.hidden = step, hidden
+        for name, value in weights.items():
+            setattr(self, name, brainstate.ParamState(value))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        for name, n in self.hidden.items():
+            setattr(self, name, brainstate.HiddenState(jnp.zeros((*lead, *np.atleast_1d(n)))))
+
+    def update(self, x: Any) -> Any:
+        p = {path[-1]: s.value for path, s in self.states(brainstate.ParamState).items()}
+        states = {name: getattr(self, name) for name in self.hidden}
+        new, out = self.step(p, {name: s.value for name, s in states.items()}, x, live, live)
+        for name, value in new.items():
+            states[name].value = value
+        return out
+
+
+def by_formula(name: str, step: Step, hidden: Mapping[str, Any], **weights: np.ndarray) -> Case:
+    """A model whose module is its step by hand."""
+    return Case(name, lambda: Formula(step, weights, hidden), step, hidden)
+
+
 class Data(NamedTuple):
     """A sequence and what is wanted of the outputs at every step."""
 
     xs: np.ndarray  # [T, B, I]
     ys: np.ndarray  # [T, B, O]
+
+    def at(self, *part: Any) -> Data:
+        return Data(self.xs[part], self.ys[part])
 
 
 def data_for(seed: int = 0, n_steps: int = N_STEPS, batch: int = N_BATCH) -> Data:
@@ -77,10 +124,17 @@ def data_for(seed: int = 0, n_steps: int = N_STEPS, batch: int = N_BATCH) -> Dat
     )
 
 
-def gradient_of(algo: Any, data: Data, batching: str = "manual", **options: Any) -> Any:
-    """`core.gradient` of the squared error from fresh states, inside a trace."""
+def gradient_of(
+    algo: Any, data: Data, batching: str = "manual", loss: Any = squared_error, **options: Any
+) -> Any:
+    """`core.gradient` from fresh states, inside a trace."""
     core.initialise(algo, data.xs[0], batching=batching)
-    return core.gradient(algo, squared_error, data.xs, data.ys, per_step_targets=True, **options)
+    return going_on(algo, data, loss, **{"fresh": True, **options})
+
+
+def going_on(algo: Any, data: Data, loss: Any = squared_error, **options: Any) -> Any:
+    """`core.gradient` from the states and traces there are."""
+    return core.gradient(algo, loss, *data, **{"per_step_targets": True, "fresh": False, **options})
 
 
 def run(f: Callable[..., Any], *args: Any) -> Any:

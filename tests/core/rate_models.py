@@ -17,7 +17,6 @@ __all__ = [
     "LATE",
     "LEAKY",
     "LSTM",
-    "MGU",
     "RECURRENT",
     "RNN",
     "STACKED",
@@ -74,13 +73,6 @@ def gru_step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
     return {"h": new}, readout(p, new)
 
 
-def mgu_step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
-    f = sigmoid(linear(p, "cell.Wf.weight", below(joined(x, rec(h["h"])))))
-    candidate = jnp.tanh(linear(p, "cell.Wh.weight", below(joined(x, f * rec(h["h"])))))
-    new = (1 - f) * h["h"] + f * candidate
-    return {"h": new}, readout(p, new)
-
-
 def lstm_step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
     y = linear(p, "cell.W.weight", below(joined(x, rec(h["h"]))))
     i, g, f, o = (y[..., k * H : (k + 1) * H] for k in range(4))
@@ -96,7 +88,6 @@ def cell(name: str, **options: Any) -> Any:
 
 RNN = Case("rnn", cell("ValinaRNNCell", activation="tanh"), rnn_step, {"h": H})
 GRU = Case("gru", cell("GRUCell"), gru_step, {"h": H})
-MGU = Case("mgu", cell("MGUCell"), mgu_step, {"h": H})
 LSTM = Case("lstm", cell("LSTMCell"), lstm_step, {"c": H, "h": H})
 
 

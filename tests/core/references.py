@@ -1,4 +1,4 @@
-"""Gradients by other means than the core's: plain JAX on models written out by hand.
+"""Gradients by other means than the core's: brainstate's loop, and JAX on models by hand.
 
 A hand-written model is a function
 
@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import brainstate
 import brainunit as u
 import jax
 import jax.flatten_util
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -72,8 +72,10 @@ def cut_bptt(
     return jax.grad(total, has_aux=True)(dict(p))
 
 
-def credit_in_windows(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any, k: int) -> Any:
-    """BPTT inside windows of k steps, from dh_0 = M dp with D-RTRL's M, of all states.
+def credit_in_windows(
+    step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any, k: int
+) -> tuple[Any, Any]:
+    """BPTT inside windows of k steps, from dh_0 = M dp with D-RTRL's M, of all states; and without.
 
     M_t = D_t M_{t-1} + f_t x_t, dense: the derivative of a step whose operands are constants.
     """
@@ -81,27 +83,27 @@ def credit_in_windows(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any
     h, unravel_h = jax.flatten_util.ravel_pytree(h)
 
     def window(flat: Any, h: Any, xs: Any, ys: Any) -> Any:
-        h, total = unravel_h(h), 0.0
-        for x, y in zip(xs, ys, strict=True):
-            h, out = step(unravel(flat), h, x, live, live)
-            total = total + squared_error(out, y)
-        return total, jax.flatten_util.ravel_pytree(h)[0]
+        def tick(h: Any, inputs: Any) -> Any:
+            h, out = step(unravel(flat), h, inputs[0], live, live)
+            return h, squared_error(out, inputs[1])
+
+        return lax.scan(tick, unravel_h(h), (xs, ys))[1].sum()
 
     def carried(flat: Any, h: Any, x: Any) -> Any:
         new = step(unravel(flat), unravel_h(h), x, lax.stop_gradient, lax.stop_gradient)[0]
-        return jax.flatten_util.ravel_pytree(new)[0]
+        new = jax.flatten_util.ravel_pytree(new)[0]
+        return new, new
 
-    influence, gradient = jnp.zeros((h.size, flat.size)), 0.0
+    of_window = jax.jit(jax.grad(window, (0, 1)))
+    of_step = jax.jit(jax.jacfwd(carried, (1, 0), has_aux=True))
+    influence, inside, carried_in = np.zeros((h.size, flat.size)), 0.0, 0.0
     for start in range(0, len(xs), k):
-        x, y = xs[start : start + k], ys[start : start + k]
-        (d_flat, d_h), end = jax.grad(window, (0, 1), has_aux=True)(flat, h, x, y)
-        gradient = gradient + d_flat + d_h @ influence
-        for x_t in x:
-            moved, entered = jax.jacfwd(carried, (1, 0))(flat, h, x_t)
+        d_flat, d_h = of_window(flat, h, xs[start : start + k], ys[start : start + k])
+        inside, carried_in = inside + d_flat, carried_in + d_h @ influence
+        for x in xs[start : start + k]:
+            (moved, entered), h = of_step(flat, h, x)
             influence = moved @ influence + entered
-            h = window(flat, h, x_t[None], y[:1])[1]
-        assert h.shape == end.shape
-    return unravel(gradient)
+    return unravel(inside + carried_in), unravel(inside)
 
 
 def within_step(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any) -> Any:
@@ -115,6 +117,24 @@ def within_step(step: Step, p: Mapping[str, Any], h: Any, xs: Any, ys: Any) -> A
         return lax.scan(tick, h, (xs, ys))[1].sum()
 
     return jax.grad(total)(dict(p))
+
+
+def own_loop(model: Any, loss: Callable[..., Any], data: Any, weight: Any = 1.0) -> Any:
+    """Gradients by name and losses [T] of brainstate's own loop over data.xs and data.ys."""
+
+    def step(i: Any, x: Any, y: Any) -> Any:
+        with brainstate.environ.context(i=i, t=i * brainstate.environ.get_dt()):
+            return loss(model(x), y)
+
+    def total() -> Any:
+        brainstate.nn.init_all_states(model, batch_size=data.xs.shape[1])
+        losses = brainstate.transform.for_loop(step, np.arange(len(data.xs)), *data)
+        return (weight * losses).sum(), losses
+
+    weights = model.states(brainstate.ParamState)
+    grad = brainstate.transform.grad(total, weights, has_aux=True, check_states=False)
+    grads, losses = grad()
+    return named(grads), losses
 
 
 def central_differences(
@@ -170,8 +190,3 @@ def assert_close(
     assert all(np.abs(np.asarray(v)).max() > 0 for v in wanted.values())
     wrong = {n: e for n, e in errors(got, wanted).items() if not e <= tolerance}
     assert not wrong, f"relative errors above {tolerance}: {wrong}"
-
-
-def zeros(like: Mapping[str, int], batch: int) -> dict[str, Any]:
-    """Hidden states at rest: name -> [batch, n]."""
-    return {name: jnp.zeros((batch, n)) for name, n in like.items()}

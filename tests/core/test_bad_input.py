@@ -57,8 +57,7 @@ def test_a_loss_without_a_gradient(loss: Any, text: str) -> None:
     algo = core.D_RTRL(rate.LEAKY.model())
 
     def everything() -> Any:
-        core.initialise(algo, data.xs[0])
-        return core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True)
+        return gradient_of(algo, data, loss=loss)
 
     with pytest.raises(core.InvalidArgument, match=text):
         run(everything)
@@ -308,8 +307,8 @@ def test_what_is_no_algorithm(algo: Any) -> None:
     data = data_for()
     calls = (
         lambda: core.initialise(algo, data.xs[0]),
-        lambda: core.gradient(algo, squared_error, data.xs, data.ys),
-        lambda: core.evaluate(algo, squared_error, data.xs, data.ys),
+        lambda: core.gradient(algo, squared_error, *data),
+        lambda: core.evaluate(algo, squared_error, *data),
         lambda: core.Stream(algo, squared_error, braintools.optim.SGD(0.1)),
     )
     for call in calls:

@@ -15,16 +15,14 @@ import pytest
 import core
 
 from . import rate_models as rate
-from .cases import N_HIDDEN, Data, data_for, gradient_of, run
-from .references import assert_close, named, relative_error, squared_error
-from .test_losses import own_loop
+from .cases import N_HIDDEN, Data, data_for, going_on, gradient_of, run
+from .references import assert_close, named, own_loop, relative_error, squared_error
 
 ALGORITHMS = {
     "bptt": core.BPTT,
+    "d_rtrl, 3": lambda m: core.D_RTRL(m, window=3),
     "checkpointed": lambda m: core.CheckpointedBPTT(m, segment=2),
     "rtrl": lambda m: core.RTRL(m, window=2),
-    "d_rtrl, 1": lambda m: core.D_RTRL(m, window=1),
-    "d_rtrl, 3": lambda m: core.D_RTRL(m, window=3),
     "rank 9": lambda m: core.ES_D_RTRL(m, 9, window=2),
 }
 
@@ -57,43 +55,27 @@ class Net(rate.Leaky):
 
 @functools.cache
 def own_loops() -> Any:
-    """Gradients and losses of the whole, gradients of the three sequences that a restart makes."""
+    """Gradients and losses of the three sequences that a restart makes."""
     model, data = Net(), data_for()
-    parts = [
-        Data(data.xs[:4, 1:], data.ys[:4, 1:]),
-        Data(data.xs[4:, 1:], data.ys[4:, 1:]),
-        Data(data.xs[:, :1], data.ys[:, :1]),
-    ]
+    parts = [np.s_[:4, 1:], np.s_[4:, 1:], np.s_[:, :1]]
     return run(
-        lambda: (
-            own_loop(model, squared_error, data),
-            [own_loop(model, squared_error, part)[0] for part in parts],
-        )
+        lambda: [own_loop(model, squared_error, Data(*(a[part] for a in data))) for part in parts]
     )
 
 
 @pytest.mark.parametrize(
-    ("name", "batching"),
-    [*((name, "manual") for name in ALGORITHMS), ("d_rtrl, 3", "vmap"), ("bptt", "vmap")],
+    ("name", "batching"), list(zip(ALGORITHMS, ["vmap"] * 2 + ["manual"] * 3, strict=True))
 )
 def test_the_gradient_reaches_the_beginning(name: str, batching: str) -> None:
-    """Of a sequence, and of a stream in which one sample starts anew."""
+    """Of a stream in which one sample starts anew."""
     model, data = Net(), data_for()
     reset = np.zeros((6, 2), bool)
     reset[4, 1] = True
-    make = ALGORITHMS[name]
-
-    def everything() -> Any:
-        return (
-            gradient_of(make(model), data, batching),
-            gradient_of(make(model), data, batching, reset=reset),
-        )
-
-    (whole, losses), (streamed, _) = run(everything)
-    (wanted, wanted_losses), parts = own_loops()
-    assert relative_error(losses, wanted_losses) < 1e-12
-    assert_close(whole, wanted, 1e-10)
-    assert_close(streamed, jax.tree.map(lambda *g: sum(g), *parts), 1e-10)
+    algo = ALGORITHMS[name](model)
+    streamed, losses = run(lambda: gradient_of(algo, data, batching, reset=reset))
+    (first, l1), (second, l2), (other, l3) = own_loops()
+    assert relative_error(losses, np.concatenate([l1, l2]) + l3) < 1e-12
+    assert_close(streamed, {k: first[k] + second[k] + other[k] for k in first}, 1e-10)
 
 
 @pytest.mark.parametrize("batching", ["manual", "vmap"])
@@ -112,15 +94,13 @@ def test_all_samples_begin_anew_at_a_step(batching: str) -> None:
 
 def test_only_what_begins_has_it() -> None:
     """The second half of a stream does not; a loss of single calls does, at the first."""
-    model, data = Net(), data_for()
+    model, data = Net(), data_for(n_steps=4)
     weights = model.states(brainstate.ParamState)
 
     def everything() -> Any:
         algo = core.D_RTRL(model)
-        first = gradient_of(algo, Data(data.xs[:3], data.ys[:3]), fresh=False)
-        rest = core.gradient(
-            algo, squared_error, data.xs[3:], data.ys[3:], per_step_targets=True, fresh=False
-        )
+        first = gradient_of(algo, Data(data.xs[:2], data.ys[:2]), fresh=False)
+        rest = going_on(algo, data.at(np.s_[2:]))
         core.initialise(algo, data.xs[0])
         calls = [
             brainstate.transform.grad(lambda x=x, y=y: squared_error(algo(x), y), weights)()
@@ -163,9 +143,7 @@ def test_the_next_sequence_begins_as_well() -> None:
                 update_every=2,
                 per_step_targets=True,
             )
-            rest = core.gradient(
-                algo, squared_error, data.xs[2:], data.ys[2:], fresh=False, per_step_targets=True
-            )
+            rest = going_on(algo, data.at(np.s_[2:]))
             return named(rest.grads)
 
         return sequence(), sequence()
@@ -187,8 +165,7 @@ def test_a_beginning_by_parameters_and_chance_is_refused() -> None:
         core.initialise(core.D_RTRL(model), data_for().xs[0])
 
 
-@pytest.mark.parametrize("batching", ["manual", "vmap"])
-def test_decays_keep_the_exact_trace_of_a_beginning(batching: str) -> None:
+def test_decays_keep_the_exact_trace_of_a_beginning() -> None:
     """ES-D-RTRL low-passes weights and biases alone; without a beginning they have the same."""
 
     class Fixed(Begins):
@@ -204,15 +181,11 @@ def test_decays_keep_the_exact_trace_of_a_beginning(batching: str) -> None:
         models[1].states(brainstate.ParamState)[path].value = state.value
 
     def everything() -> Any:
-        made = [(core.ES_D_RTRL(m, (0.8, 0.9), window=3), m) for m in models]
-        return [gradient_of(algo, data, batching, reset=reset)[0] for algo, _ in made], gradient_of(
-            core.BPTT(models[0]), data, batching, reset=reset
-        )[0]
+        made = [core.ES_D_RTRL(m, (0.8, 0.9), window=3) for m in models]
+        algorithms = [*made, core.BPTT(models[0])]
+        return [gradient_of(algo, data, "vmap", reset=reset) for algo in algorithms]
 
-    (found, fixed), exact = (
-        [named(g) for g in part] if isinstance(part, list) else named(part)
-        for part in run(everything)
-    )
+    (found, _), (fixed, _), (exact, _) = run(everything)
     assert relative_error(found["cell.h0"], exact["cell.h0"]) < 1e-11
     same = ["cell.W.weight.weight", "out.weight.weight", "cell.gain"]
     assert_close({k: found[k] for k in same}, {k: fixed[k] for k in same}, 1e-11)

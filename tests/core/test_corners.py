@@ -19,15 +19,11 @@ from .references import assert_close, named, relative_error
 ALGORITHMS = {
     "bptt": core.BPTT,
     "checkpointed": lambda m: core.CheckpointedBPTT(m, segment=2),
-    "truncated": lambda m: core.TruncatedBPTT(m, window=2),
     "immediate": core.Immediate,
     "rtrl": lambda m: core.RTRL(m, window=2),
-    "d_rtrl, 1": lambda m: core.D_RTRL(m, window=1),
-    "d_rtrl, 3": lambda m: core.D_RTRL(m, window=3),
+    "d_rtrl": lambda m: core.D_RTRL(m, window=2),
     "d_rtrl, auto": lambda m: core.D_RTRL(m, window="auto"),
-    "es_d_rtrl, auto": lambda m: core.ES_D_RTRL(m, 0.9, window="auto"),
-    "credit in windows": lambda m: core.D_RTRL(m, window=3, credit="window"),
-    "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9, window=3),
+    "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9, window=2),
     "rank 2": lambda m: core.ES_D_RTRL(m, 2, window=2),
 }
 XS = data_for(n_steps=4).xs
@@ -50,7 +46,7 @@ class Plain(brainstate.nn.Module):
 
 
 class Empty(Plain):
-    """With a layer of no inputs, a parameter of no arrays and a slice of no rows."""
+    """A layer of no inputs, a parameter of no arrays, a slice of no rows; numbers as outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,11 +55,6 @@ class Empty(Plain):
 
     def update(self, x: Any) -> Any:
         self.h.value = self.h.value + x[..., :0] @ self.layer.value + x[..., :0] @ self.W.value[:0]
-        return super().update(x)
-
-
-class Numbers(Plain):
-    def update(self, x: Any) -> Any:
         return super().update(x), 1.0, 2
 
 
@@ -102,32 +93,26 @@ def loss(out: Any, _: Any) -> Any:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_models_at_the_edge(name: str) -> None:
     """What is empty or a number changes nothing; what is missing has no gradient."""
-    models = {kind: kind() for kind in (Plain, Empty, Numbers, Fixed, Stateless, Silent)}
 
     def everything() -> Any:
         found = {}
-        for kind, model in models.items():
-            algo = ALGORITHMS[name](model)
+        for kind in (Plain, Empty, Fixed, Stateless, Silent):
+            algo = ALGORITHMS[name](kind())
             core.initialise(algo, XS[0])
             result = core.gradient(algo, loss, XS, fresh=False)
-            found[kind.__name__] = (
-                result.grads,
-                result.losses,
-                algo(XS[0]),
-                algo(core.MultiStepData(XS[:2])),
-            )
+            calls = (algo(XS[0]), algo(core.MultiStepData(XS[:2]))) if kind is Empty else None
+            found[kind.__name__] = result.grads, result.losses, calls
         return found
 
     found = run(everything)
-    grads, losses, out, outs = found["Plain"]
-    for kind in ("Empty", "Numbers"):
-        assert_close({"W": found[kind][0][("W",)]}, {"W": grads[("W",)]})
-        assert relative_error(found[kind][1], losses) < 1e-12
-    assert found["Empty"][0][("layer",)].shape == (0, 4)
-    assert found["Empty"][0][("none",)] == {}
-    assert [np.shape(a) for a in found["Numbers"][2]] == [out.shape, (), ()]
-    assert np.array_equal(found["Numbers"][3][2], [2, 2])
-    assert relative_error(found["Numbers"][3][0], outs) < 1e-12
+    grads, losses, _ = found["Plain"]
+    empty, same, (out, outs) = found["Empty"]
+    assert_close({"W": empty[("W",)]}, {"W": grads[("W",)]})
+    assert relative_error(same, losses) < 1e-12
+    assert empty[("layer",)].shape == (0, 4)
+    assert empty[("none",)] == {}
+    assert [np.shape(a) for a in out] == [(2, 4), (), ()]
+    assert np.array_equal(outs[2], [2, 2])
     assert found["Fixed"][0] == {}
     assert relative_error(found["Fixed"][1], losses) < 1e-12
     assert not np.any(found["Silent"][0][("W",)])

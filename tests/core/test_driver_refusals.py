@@ -58,7 +58,7 @@ def test_an_update_interval_out_of_range_is_refused(every: Any) -> None:
     algo, optimizer = core.D_RTRL(model), braintools.optim.SGD(lr=0.1)
     optimizer.register_trainable_weights(model.states(brainstate.ParamState))
     with pytest.raises(core.InvalidArgument) as refused:
-        core.train(algo, squared_error, data.xs, data.ys, optimizer, update_every=every)
+        core.train(algo, squared_error, *data, optimizer, update_every=every)
     assert str(refused.value) == (
         f'expected update_every to be "sequence" or 1 to 6 steps; got {every!r}. '
         "Choose a number of steps within the sequence."

@@ -19,9 +19,8 @@ import pytest
 import core
 
 from . import rate_models as rate
-from .cases import Data, data_for, gradient_of, run
-from .references import assert_close, named, relative_error, squared_error
-from .test_losses import own_loop
+from .cases import Data, data_for, going_on, gradient_of, run
+from .references import assert_close, named, own_loop, relative_error, squared_error
 
 environ = brainstate.environ
 
@@ -57,14 +56,12 @@ def with_the_clock() -> Any:
 @pytest.mark.parametrize(
     ("make", "batching"),
     [
-        (core.BPTT, "manual"),
         (lambda m: core.CheckpointedBPTT(m, segment=2), "manual"),
         (lambda m: core.RTRL(m, window=2), "manual"),
-        (lambda m: core.D_RTRL(m, window=1), "manual"),
         (lambda m: core.D_RTRL(m, window=3), "vmap"),
         (core.BPTT, "vmap"),
     ],
-    ids=["bptt", "checkpointed", "rtrl", "d_rtrl 1", "d_rtrl 3 vmap", "bptt vmap"],
+    ids=["checkpointed", "rtrl", "d_rtrl", "bptt"],
 )
 def test_the_clock_advances_with_the_steps(make: Any, batching: str) -> None:
     model, data = clocked(), data_for()
@@ -103,24 +100,9 @@ def test_streams_and_updates_go_on_in_time() -> None:
     def driven() -> Any:
         algo, pieces = started(), []
         for part in (slice(0, 2), slice(2, 6)):
-            pieces.append(
-                core.gradient(
-                    algo,
-                    squared_error,
-                    data.xs[part],
-                    data.ys[part],
-                    per_step_targets=True,
-                    fresh=False,
-                ).losses
-            )
+            pieces.append(going_on(algo, data.at(part)).losses)
         updates = core.train(
-            started(),
-            squared_error,
-            data.xs,
-            data.ys,
-            Nothing(),
-            update_every=3,
-            per_step_targets=True,
+            started(), squared_error, *data, Nothing(), update_every=3, per_step_targets=True
         ).losses
         return jnp.concatenate(pieces), updates
 
@@ -202,10 +184,10 @@ def test_another_setting_is_another_graph(make: Any) -> None:
         with environ.context(fit=True):
             core.initialise(algo, data.xs[0])
         with environ.context(fit=False):
-            still = core.gradient(algo, squared_error, data.xs, data.ys, per_step_targets=True)
+            still = core.gradient(algo, squared_error, *data, per_step_targets=True)
             core.initialise(algo, data.xs[0])
         with environ.context(fit=True):
-            fitting = core.gradient(algo, squared_error, data.xs, data.ys, per_step_targets=True)
+            fitting = core.gradient(algo, squared_error, *data, per_step_targets=True)
             core.initialise(algo, data.xs[0])
         with environ.context(fit=False):
             stepwise = algo(data.xs[0])
@@ -228,7 +210,7 @@ def test_a_loss_may_read_the_clock() -> None:
         algo = core.D_RTRL(model, window=2)
         core.initialise(algo, data.xs[0], batching="vmap")
         return (
-            core.gradient(algo, loss, data.xs, data.ys, per_step_targets=True),
+            core.gradient(algo, loss, *data, per_step_targets=True),
             own_loop(model, loss, data),
         )
 
@@ -249,25 +231,13 @@ def test_a_step_that_needs_the_time_beforehand_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "batching"),
     [
-        (core.BPTT, "manual"),
-        (lambda m: core.TruncatedBPTT(m, window=2), "manual"),
         (lambda m: core.RTRL(m, window=2), "manual"),
-        (lambda m: core.D_RTRL(m, window=1), "manual"),
         (lambda m: core.D_RTRL(m, window=1), "vmap"),
         (lambda m: core.D_RTRL(m, window=2, credit="window"), "manual"),
         (lambda m: core.ES_D_RTRL(m, 0.9, window=2), "manual"),
         (lambda m: core.ES_D_RTRL(m, 2, window=1), "manual"),
     ],
-    ids=[
-        "bptt",
-        "truncated",
-        "rtrl",
-        "d_rtrl",
-        "d_rtrl vmap",
-        "credit in windows",
-        "es_d_rtrl",
-        "rank 2",
-    ],
+    ids=["rtrl", "d_rtrl vmap", "credit in windows", "es_d_rtrl", "rank 2"],
 )
 def test_two_calls_are_one(make: Any, batching: str) -> None:
     """Of a stream that goes on: clock, states, traces, masks and what the loss reads."""
@@ -297,8 +267,7 @@ def test_two_calls_are_one(make: Any, batching: str) -> None:
     assert relative_error(pieces, losses) < 1e-12
     assert np.all(clock["i"] == 6)  # of every sample
     assert np.all(later["i"] == 6)
-    if make is not core.BPTT:  # whose two calls are two windows
-        assert_close(both, grads, 1e-11)
+    assert_close(both, grads, 1e-11)
 
 
 class Told(rate.Leaky):
@@ -339,12 +308,12 @@ def test_a_beginning_that_is_said_late_is_that_of_the_first_step_alone(every: in
         return told(fresh=True), told(fresh=False)
 
     if every == 4:  # a stream also in calls of their own, nothing compiled around them
-        again, going_on = run(lambda: told(fresh=True)), told(fresh=False)
+        again, later = run(lambda: told(fresh=True)), told(fresh=False)
     else:
-        again, going_on = run(both)
+        again, later = run(both)
     wanted = 100 + np.arange(6)
     np.testing.assert_array_equal(again, [wanted, wanted])
-    np.testing.assert_array_equal(going_on, [wanted, wanted + 6])
+    np.testing.assert_array_equal(later, [wanted, wanted + 6])
 
 
 def test_compiled_calls_go_on_in_time_where_the_environment_holds_the_beginning() -> None:

@@ -18,7 +18,7 @@ from .cases import N_HIDDEN, Case, Data, data_for, gradient_of, run, weights_of
 from .recursions import BY_HAND, error, es_d_rtrl, leaky_local, locals_by_name
 from .references import assert_close, bptt, named, relative_error, squared_error, within_step
 
-DECAYS = [0.0, 0.5, 0.9, 0.99, (0.3, 0.8)]
+DECAYS = [0.0, 0.9, (0.3, 0.8)]
 
 
 @BY_HAND
@@ -214,7 +214,7 @@ def test_the_tutorials_names_are_the_same_algorithm() -> None:
     assert core.ParamDimVjpAlgorithm is core.D_RTRL
 
 
-@pytest.mark.parametrize("value", [0.9, (0.5, 0.9), 2])
+@pytest.mark.parametrize("value", [(0.5, 0.9), 2])
 def test_it_is_a_class(value: Any) -> None:
     """Of both kinds of trace, and to derive from."""
 

@@ -85,9 +85,9 @@ def test_rows_alike_but_for_rounding_and_of_any_size(rank: int, dtype: type) -> 
 
 def test_the_same_under_vmap_and_in_single_precision() -> None:
     u, v = (RNG.normal(size=(5, 8, n)) for n in (6, 9))
-    whole = truncate(u, v, 2)
-    mapped = jax.vmap(lambda a, b: truncate(a, b, 2))(u, v)
-    single = truncate(*(jnp.asarray(a, jnp.float32) for a in (u, v)), 2)
+    to_two = jax.jit(lambda a, b: truncate(a, b, 2))
+    whole, mapped = to_two(u, v), jax.vmap(to_two)(u, v)
+    single = to_two(*(jnp.asarray(a, jnp.float32) for a in (u, v)))
     product = [np.swapaxes(a, -1, -2) @ b for a, b in (whole, mapped, single)]
     np.testing.assert_allclose(product[1], product[0], atol=1e-12)
     np.testing.assert_allclose(product[2], product[0], atol=1e-4)

@@ -15,8 +15,7 @@ import pytest
 import core
 
 from .cases import Data, data_for
-from .references import assert_close, named, squared_error
-from .test_losses import own_loop
+from .references import assert_close, named, own_loop, squared_error
 
 STEPS: dict[str, Any] = {"per_step_targets": True, "fresh": False}
 MASK = np.ones((6, 2))

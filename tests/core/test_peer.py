@@ -51,11 +51,7 @@ class Gated(brainstate.nn.Module):
 
 GATED = Case("gru", Gated, lambda *_: None, {})
 # Weights of the network with a trace; the others get zero from braintrace by default.
-CASES = [
-    (GATED, ("z.weight", "c.weight")),
-    (spiking.DELTA, ("synapse.comm.weight",)),
-    (spiking.ADAPTIVE, ("synapse.comm.weight",)),
-]
+CASES = [(GATED, ("z.weight", "c.weight")), (spiking.ADAPTIVE, ("synapse.comm.weight",))]
 
 
 def traced_operations(model: Any) -> Any:

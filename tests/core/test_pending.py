@@ -16,10 +16,8 @@ from core.traces.pending import Pending
 
 from . import rate_models as rate
 from . import spiking_models as spiking
-from .cases import N_STEPS, Case, Data, data_for, gradient_of, run, weights_of
+from .cases import N_STEPS, Case, Data, data_for, going_on, gradient_of, run, weights_of
 from .references import assert_close, cut_bptt, named, relative_error, squared_error
-
-ROOM = [1, 2, 5, N_STEPS]
 
 
 def d_rtrl(model: Any, room: int, window: int = 1, **options: Any) -> Any:
@@ -27,41 +25,44 @@ def d_rtrl(model: Any, room: int, window: int = 1, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "case", [rate.GRU, rate.LATE, spiking.ADAPTIVE, spiking.RESET_AT_ONCE], ids=lambda c: c.name
+    ("case", "ways"),
+    [
+        (rate.GRU, [(2, 1, "manual"), (5, 1, "vmap")]),
+        (rate.LATE, [(5, 1, "manual")]),
+        (spiking.ADAPTIVE, [(5, 1, "manual"), (6, 3, "manual")]),
+        (spiking.RESET_AT_ONCE, [(6, 1, "manual")]),
+    ],
+    ids=lambda v: getattr(v, "name", ""),
 )
-def test_the_gradient_is_that_of_bptt_with_two_cuts(case: Case) -> None:
+def test_the_gradient_is_that_of_bptt_with_two_cuts(case: Case, ways: list[Any]) -> None:
     """Several states a neuron, columns that feed no state, layers read late."""
     model, data = case.model(), data_for()
 
     def everything(p: Any) -> Any:
-        ways = [(room, 1, "manual") for room in ROOM[1:]]
-        ways += [(5, 1, "vmap"), (6, 3, "manual")]
         return cut_bptt(case.step, p, case.start(), *data), [
             gradient_of(d_rtrl(model, room, window), data, batching)
             for room, window, batching in ways
         ]
 
     (wanted, losses), found = run(everything, weights_of(model))
-    assert len(found) == len(ROOM) + 1
     for grads, own in found:
         assert_close(grads, wanted)
         assert relative_error(own, losses) < 1e-12
 
 
-@pytest.mark.parametrize("room", [2, 5])
-def test_single_samples(room: int) -> None:
+def test_single_samples() -> None:
     model, data = spiking.ADAPTIVE.model(), data_for()
 
     @brainstate.transform.jit
     def alone(sample: Data) -> Any:
-        return named(gradient_of(d_rtrl(model, room), sample, "single").grads)
+        return named(gradient_of(d_rtrl(model, 5), sample, "single").grads)
 
     whole, _ = run(lambda: gradient_of(core.D_RTRL(model, window="sequence"), data))
     one, two = (alone(Data(data.xs[:, b], data.ys[:, b])) for b in range(2))
     assert_close({k: one[k] + two[k] for k in one}, whole)
 
 
-@pytest.mark.parametrize(("room", "batching"), [(2, "manual"), (5, "manual"), (5, "vmap")])
+@pytest.mark.parametrize(("room", "batching"), [(2, "manual"), (5, "vmap")])
 def test_restarts_and_masks(room: int, batching: str) -> None:
     """Against one window, which holds no trace; a sample is NaN before it starts anew."""
     model, data = spiking.ADAPTIVE.model(), data_for()
@@ -73,19 +74,17 @@ def test_restarts_and_masks(room: int, batching: str) -> None:
 
     def everything() -> Any:
         options = {"batching": batching, "reset": reset, "mask": mask}
-        return gradient_of(core.D_RTRL(model, window="sequence"), data, **options), [
-            gradient_of(d_rtrl(model, room), d, **options) for d in (data, bad)
-        ]
+        whole = gradient_of(core.D_RTRL(model, window="sequence"), data, **options)
+        return whole, gradient_of(d_rtrl(model, room), bad, **options)
 
-    (wanted, _), found = run(everything)
-    for grads, _ in found:
-        assert_close(grads, wanted, 1e-11)
+    (wanted, _), (found, _) = run(everything)
+    assert_close(found, wanted, 1e-11)
 
 
 @pytest.mark.parametrize(
-    ("update_every", "batching"), [(1, "manual"), (1, "vmap"), (3, "manual"), (N_STEPS, "manual")]
+    ("update_every", "batching", "room"), [(1, "vmap", 5), (1, "manual", 2), (3, "manual", 5)]
 )
-def test_updates_on_the_way(update_every: int, batching: str) -> None:
+def test_updates_on_the_way(update_every: int, batching: str, room: int) -> None:
     """The weights move under the steps that are held back. Reference: every step written at once,
     by calls of the algorithm one after another."""
     case, data = rate.GRU, data_for()
@@ -118,26 +117,19 @@ def test_updates_on_the_way(update_every: int, batching: str) -> None:
             update(jax.tree.map(lambda *g: sum(g), *parts))
         return named(weights)
 
-    def trained(room: int) -> Any:
+    def trained() -> Any:
         optimizer = restored()
         algo = d_rtrl(model, room)
         core.initialise(algo, data.xs[0], batching)
         core.train(
-            algo,
-            squared_error,
-            data.xs,
-            data.ys,
-            optimizer,
-            per_step_targets=True,
-            update_every=update_every,
+            algo, squared_error, *data, optimizer, per_step_targets=True, update_every=update_every
         )
         held = [a for a in jax.tree.leaves(algo.trace.value, is_leaf=_pending) if _pending(a)]
         assert not held
         return named(model.states(brainstate.ParamState))
 
     wanted = by_calls()
-    for room in ROOM if update_every == 1 else ROOM[1:3]:
-        assert_close(run(lambda room=room: trained(room)), wanted, 1e-11)
+    assert_close(run(trained), wanted, 1e-11)
     assert max(np.abs(wanted[k] - start[k]).max() for k in start) > 1e-2
 
 
@@ -154,18 +146,8 @@ def test_traces_go_on_between_sequences() -> None:
         for room in (1, 3):
             algo = d_rtrl(model, room)
             gradient_of(algo, data, fresh=False)
-            again = [
-                core.gradient(
-                    algo,
-                    squared_error,
-                    data.xs[part],
-                    data.ys[part],
-                    per_step_targets=True,
-                    fresh=False,
-                )
-                for part in (slice(0, 4), slice(4, 5), slice(2, 6))
-            ]
-            found.append((named(again[0].grads), named(again[2].grads), algo.trace.value))
+            again = [going_on(algo, data.at(part)) for part in (slice(0, 4), slice(2, 6))]
+            found.append((named(again[0].grads), named(again[1].grads), algo.trace.value))
         return found
 
     one, other = run(everything)

@@ -11,9 +11,8 @@ import pytest
 
 import core
 
-from .cases import N_HIDDEN, N_IN, data_for, gradient_of, run
+from .cases import N_HIDDEN, N_IN, data_for, draw, gradient_of, run
 from .references import relative_error
-from .test_structure import draw
 
 H = N_HIDDEN
 
@@ -46,9 +45,7 @@ BF16, F16, F32, F64 = jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64
 CASES = [
     ("product accumulated in float32", (BF16, BF16, F32, F32), 2e-2),
     ("weights cast in the step", (F32, F16, F32, F32), 4e-3),
-    ("all in bfloat16", (BF16, BF16, BF16, BF16), 4e-2),
     ("states of two precisions", (F32, F32, F32, F64), 1e-5),
-    ("float32 under x64", (F32, F32, F32, F32), 1e-5),
 ]
 
 
@@ -59,7 +56,6 @@ def test_gradients_agree_to_the_lowest_precision(dtypes: Any, tolerance: float) 
     data = type(data)(data.xs.astype(np.float32), data.ys.astype(np.float32))
     algorithms = [
         (core.BPTT, "manual"),
-        (lambda m: core.D_RTRL(m, window=1), "manual"),
         (lambda m: core.D_RTRL(m, window=3), "vmap"),
         (lambda m: core.ES_D_RTRL(m, 12, window=2), "manual"),
         (core.RTRL, "manual"),

@@ -130,7 +130,7 @@ def test_low_pass(way: bool) -> None:
         np.testing.assert_allclose(end, last[..., s], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("n_steps", range(1, K + 1))
+@pytest.mark.parametrize("n_steps", [1, 2, K])
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_faded_sum(n_steps: int, restarts: bool) -> None:
     _, start, inflow, keep = drawn()
@@ -140,7 +140,7 @@ def test_a_faded_sum(n_steps: int, restarts: bool) -> None:
     for t in range(K - n_steps, K):
         z = 0.9 * np.where(keep[t][:, None, None] > 0, z, 0) + inflow[t]
     given = jnp.asarray(keep)[-n_steps:] if restarts else None
-    found = recurrence.faded_sum(0.9, start, inflow[-n_steps:], given)
+    found = jax.jit(partial(recurrence.faded_sum, 0.9))(start, inflow[-n_steps:], given)
     np.testing.assert_allclose(found, z, rtol=1e-12, atol=1e-12)
 
 

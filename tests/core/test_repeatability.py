@@ -21,7 +21,6 @@ ALGORITHMS: dict[str, Callable[[Any], Any]] = {
     "d_rtrl": lambda m: core.D_RTRL(m, window=3),
     "es_d_rtrl": lambda m: core.ES_D_RTRL(m, 0.9, window=3),
     "rank 2": lambda m: core.ES_D_RTRL(m, 2, window=3),
-    "bptt": lambda m: core.BPTT(m),
 }
 
 
@@ -39,7 +38,7 @@ def compilations() -> Iterator[list[str]]:
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", ["es_d_rtrl", "rank 2"])
 def test_a_second_call_gives_the_same_bits_without_compiling(
     name: str, compilations: list[str]
 ) -> None:
@@ -68,10 +67,9 @@ def test_a_second_call_gives_the_same_bits_without_compiling(
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("name", ["d_rtrl", "es_d_rtrl"])
-def test_jit_equals_eager(name: str) -> None:
+def test_jit_equals_eager() -> None:
     model, data = rate.LEAKY.model(), data_for(n_steps=3)
-    make = ALGORITHMS[name]
+    make = ALGORITHMS["d_rtrl"]
     compiled = brainstate.transform.jit(lambda: gradient_of(make(model), data))()
     eager = gradient_of(make(model), data)
     assert_close(named(eager.grads), named(compiled.grads))

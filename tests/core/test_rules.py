@@ -17,9 +17,8 @@ from jax import lax
 
 import core
 
-from .cases import N_HIDDEN, N_IN, Case, Data, data_for, gradient_of, run
-from .references import assert_close, named, squared_error
-from .test_structure import draw
+from .cases import N_HIDDEN, N_IN, Case, data_for, draw, gradient_of, run
+from .references import assert_close, own_loop, squared_error
 
 H = N_HIDDEN
 
@@ -38,14 +37,6 @@ def vjp_spike(v: Any) -> Any:
 
 
 vjp_spike.defvjp(lambda v: (vjp_spike(v), v), lambda v, d: (d / (1 + 2 * v**2),))
-
-
-@jax.custom_vjp
-def clipped_sign(y: Any) -> Any:
-    return jnp.sign(y)
-
-
-clipped_sign.defvjp(lambda y: (jnp.sign(y), y), lambda y, d: (jnp.where(jnp.abs(y) < 2, d, 0),))
 
 
 @jax.custom_jvp
@@ -98,13 +89,9 @@ def called_again(v: Any) -> Any:
 
 FUNCTIONS = {
     "called again": called_again,
-    "jvp": jvp_spike,
-    "vjp": vjp_spike,
-    "straight through": lambda v: v + lax.stop_gradient(jnp.round(v) - v),
-    "clipped": clipped_sign,
     "nested": lambda v: jax.jit(rule_in_a_rule)(v) + jax.vmap(vjp_spike)(v),
     "several outputs": lambda v: several(v)[0] * (1 + several(v)[1]) * (2 - several(v)[2]),
-    "silent": lambda v: silent(v) + 0.3 * v,
+    "silent": lambda v: silent(v) + v + lax.stop_gradient(jnp.round(v) - v),
     "in a branch": lambda v: lax.cond(v[..., 0].sum() * 0 > -1, vjp_spike, jvp_spike, v),
     "in a loop": lambda v: lax.fori_loop(0, 3, lambda _, u: 0.3 * vjp_spike(u) + 0.2 * v, v),
 }
@@ -138,17 +125,6 @@ class Net(brainstate.nn.Module):
         return f(v + a) @ self.R.value
 
 
-def own_loop(model: Any, data: Data) -> dict[str, Any]:
-    """The gradient of the model's own loop, without the core."""
-    weights = model.states(brainstate.ParamState)
-
-    def total() -> Any:
-        brainstate.nn.init_all_states(model, batch_size=data.xs.shape[1])
-        return squared_error(brainstate.transform.for_loop(model, data.xs), data.ys)
-
-    return named(brainstate.transform.grad(total, weights, check_states=False)())
-
-
 DATA = data_for()
 POSITIONS = ("drive", "coupling", "weight", "gain")
 
@@ -164,19 +140,21 @@ class Everywhere(brainstate.nn.Module):
         return sum(net(x) for net in self.nets)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_credit_passes_as_the_rule_says(name: str) -> None:
-    algorithms = [
-        (lambda m: core.D_RTRL(m, window=1), "vmap"),
-        (lambda m: core.D_RTRL(m, window=3), "manual"),
-        (lambda m: core.RTRL(m, window=3), "manual"),
-    ]
+@pytest.mark.parametrize(
+    ("name", "batching"), list(zip(FUNCTIONS, ["manual", "vmap"] * 3, strict=True))
+)
+def test_credit_passes_as_the_rule_says(name: str, batching: str) -> None:
+    """Through every position at once; full RTRL where rules are nested or looped over."""
     model = Case(name, lambda: Everywhere(FUNCTIONS[name]), None, {}).model()
-
-    def everything() -> Any:
-        return own_loop(model, DATA), [gradient_of(make(model), DATA, b) for make, b in algorithms]
-
-    exact, found = run(everything)
+    algorithms = [core.D_RTRL(model, window=3 if batching == "manual" else 1)]
+    if name in ("nested", "in a loop"):
+        algorithms.append(core.RTRL(model, window=3))
+    exact, found = run(
+        lambda: (
+            own_loop(model, squared_error, DATA)[0],
+            [gradient_of(a, DATA, batching) for a in algorithms],
+        )
+    )
     assert len(exact) == 3 * len(POSITIONS)
     for gradients, _ in found:
         assert_close(gradients, exact)
@@ -202,7 +180,9 @@ def test_a_rule_that_is_not_linear_is_refused() -> None:
             assert "derivative rules that are linear in the cotangent" in str(refused.value)
             assert "clipping" in str(refused.value)
     model = Case("clipping", lambda: Net(clipping, "drive"), None, {}).model()
-    exact, (found, _) = run(lambda: (own_loop(model, DATA), gradient_of(core.BPTT(model), DATA)))
+    exact, (found, _) = run(
+        lambda: (own_loop(model, squared_error, DATA)[0], gradient_of(core.BPTT(model), DATA))
+    )
     assert_close(found, exact)
 
 
@@ -231,5 +211,7 @@ def test_a_parameter_inside_a_rule_wants_the_shape_of_the_state() -> None:
     with pytest.raises(core.NotRepresentable, match="give a parameter the shape of the state"):
         core.D_RTRL(model).compile_graph(DATA.xs[0])
     model.broadcast = True
-    exact, (found, _) = run(lambda: (own_loop(model, DATA), gradient_of(core.D_RTRL(model), DATA)))
+    exact, (found, _) = run(
+        lambda: (own_loop(model, squared_error, DATA)[0], gradient_of(core.D_RTRL(model), DATA))
+    )
     assert_close(found, exact)

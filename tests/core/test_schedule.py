@@ -100,9 +100,7 @@ def test_a_callback_keeps_the_order_of_the_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    "make",
-    [Delayed, spiking.RESET_AT_ONCE.model, rate.STACKED.model],
-    ids=["delayed", "spikes before a reset", "two layers"],
+    "make", [Delayed, spiking.RESET_AT_ONCE.model], ids=["delayed", "spikes before a reset"]
 )
 def test_a_window_is_its_steps(make: Any) -> None:
     """Outputs and last states, also when samples start anew on the way."""
@@ -115,12 +113,12 @@ def test_a_window_is_its_steps(make: Any) -> None:
 
     def everything() -> Any:
         found = []
-        for window in (1, 4, 6):
+        for window in (1, 4):
             algo = core.TruncatedBPTT(model, window=window)
             core.initialise(algo, data.xs[0])
             for again in (None, reset):
                 result = core.gradient(
-                    algo, loss, data.xs, data.ys, per_step_targets=True, reset=again, outputs=True
+                    algo, loss, *data, per_step_targets=True, reset=again, outputs=True
                 )
                 found.append((result.outputs, algo.carry().states))
         plain = []
@@ -130,9 +128,9 @@ def test_a_window_is_its_steps(make: Any) -> None:
         return found, jnp.stack(plain)
 
     found, plain = run(everything)
-    assert len(found) == 6
+    assert len(found) == 4
     assert relative_error(found[0][0], plain) < 1e-12
-    for one, other in zip(found[:2] * 2, found[2:], strict=True):
+    for one, other in zip(found[:2], found[2:], strict=True):
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
             assert relative_error(a, b) < 1e-12
     assert relative_error(found[1][0], found[0][0]) > 1e-3  # the resets did something

@@ -16,12 +16,10 @@ import core
 
 from . import rate_models as rate
 from .cases import N_HIDDEN, N_IN, data_for, gradient_of, run
-from .references import assert_close, relative_error, squared_error
-from .test_losses import own_loop
+from .references import assert_close, own_loop, relative_error, squared_error
 
 ENTRIES = np.where(np.random.default_rng(3).random((N_IN, N_HIDDEN)) < 0.6, 0.7, 0.0)
 ALGORITHMS = {
-    "bptt": core.BPTT,
     "truncated": lambda m: core.TruncatedBPTT(m, window=6),
     "rtrl": lambda m: core.RTRL(m, window=2),
 }
@@ -44,7 +42,7 @@ class Dense(rate.Leaky):
         self.cell.W = brainstate.nn.Linear(N_IN, N_HIDDEN, w_init=ENTRIES, b_init=None)
 
 
-@pytest.mark.parametrize("make", [core.BPTT, core.D_RTRL, core.RTRL], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("make", [core.D_RTRL, core.RTRL], ids=lambda m: m.__name__)
 def test_a_small_one_is_a_product(make: Any) -> None:
     """Also where brainunit 0.5.2 would transpose it wrongly."""
     data, model = data_for(), Sparse()
@@ -70,7 +68,7 @@ def test_a_large_one_runs_step_by_step(name: str, monkeypatch: pytest.MonkeyPatc
         algo = ALGORITHMS[name](model)
         found = gradient_of(algo, data)
         core.initialise(algo, data.xs[0])
-        forward = core.evaluate(algo, squared_error, data.xs, data.ys, per_step_targets=True)
+        forward = core.evaluate(algo, squared_error, *data, per_step_targets=True)
         return found, forward.losses, own_loop(model, squared_error, data)
 
     (grads, losses), evaluated, (wanted, wanted_losses) = run(everything)

@@ -33,7 +33,7 @@ def learner(make: Any, xs: Any) -> Any:
     return model, algo, optimizer
 
 
-@pytest.mark.parametrize(("name", "samples"), [("d_rtrl", 2), ("es_d_rtrl", 2), ("truncated", 0)])
+@pytest.mark.parametrize(("name", "samples"), [("es_d_rtrl", 2), ("truncated", 0)])
 def test_it_learns_as_train_does(name: str, samples: int) -> None:
     xs, ys = (a if samples else a[:, 0] for a in data_for())
     model, algo, optimizer = learner(MAKE[name], xs)
@@ -74,7 +74,7 @@ def test_it_learns_as_train_does(name: str, samples: int) -> None:
         assert relative_error(a, b) < 1e-11
 
 
-@pytest.mark.parametrize(("name", "samples"), [("d_rtrl", 2), ("es_d_rtrl", 2), ("d_rtrl", 0)])
+@pytest.mark.parametrize(("name", "samples"), [("es_d_rtrl", 2), ("d_rtrl", 0)])
 def test_it_starts_anew_as_train_does(name: str, samples: int) -> None:
     xs, ys = (a if samples else a[:, 0] for a in data_for())
     reset = np.zeros((len(xs), samples) if samples else len(xs), bool)
@@ -133,7 +133,7 @@ def test_an_optimizer_of_another_kind_is_refused() -> None:
         core.Stream(core.D_RTRL(rate.GRU.model()), squared_error, braintools.optim.Adam)
 
 
-@pytest.mark.parametrize("kind", [*MAKE, "uoro"])
+@pytest.mark.parametrize("kind", ["d_rtrl", "truncated", "uoro"])
 def test_a_saved_learner_goes_on_as_if_it_had_not_stopped(kind: str) -> None:
     """All that changes is among the states of algorithm and optimizer, under one name each."""
     make = MAKE.get(kind, lambda m: core.UORO(m, seed=1))
@@ -159,8 +159,9 @@ def test_a_saved_learner_goes_on_as_if_it_had_not_stopped(kind: str) -> None:
     np.testing.assert_array_equal(again, wanted)
 
 
-@pytest.mark.parametrize("every", [1, 3, "sequence"])
-@pytest.mark.parametrize("kind", ["d_rtrl", "es_d_rtrl"])
+@pytest.mark.parametrize(
+    ("kind", "every"), [("d_rtrl", 1), ("es_d_rtrl", 3), ("d_rtrl", "sequence")]
+)
 def test_a_stream_may_come_in_pieces(kind: str, every: int | str) -> None:
     """Two calls of `train` are one where `fresh=False`; alone, the second has no past."""
     xs, ys = data_for(n_steps=6)

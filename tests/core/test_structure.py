@@ -11,7 +11,19 @@ import pytest
 
 import core
 
-from .cases import N_HIDDEN, N_IN, N_OUT, Case, data_for, gradient_of, run, weights_of
+from .cases import (
+    N_HIDDEN,
+    N_IN,
+    N_OUT,
+    Case,
+    Data,
+    by_formula,
+    data_for,
+    draw,
+    gradient_of,
+    run,
+    weights_of,
+)
 from .rate_models import joined
 from .references import assert_close, bptt, cut_bptt, relative_error
 
@@ -20,48 +32,14 @@ MASK = np.tril(np.ones((N_IN + H, H)), 2)
 WIDE = 3  # extra axis of an operand
 
 
-def draw(*shape: int) -> np.ndarray:
-    return np.random.default_rng(sum(shape)).normal(size=shape) * 0.6
-
-
-class Layer(brainstate.nn.Module):
-    """h <- 0.8 h + tanh(y), y from `weights` and (x, h); out = h R. Subclasses say how."""
-
-    def __init__(self, **weights: np.ndarray) -> None:
-        super().__init__()
-        for name, value in weights.items():
-            setattr(self, name, brainstate.ParamState(value))
-        self.R = brainstate.ParamState(draw(H, N_OUT))
-
-    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
-        self.h = brainstate.HiddenState(jnp.zeros((H,) if batch_size is None else (batch_size, H)))
-
-    def y(self, x: Any, h: Any) -> Any:
-        return self.formula({name: state.value for name, state in self.own()}, x, h)
-
-    def own(self) -> Any:
-        return ((path[-1], state) for path, state in self.states(brainstate.ParamState).items())
-
-    def update(self, x: Any) -> Any:
-        h = self.h.value
-        self.h.value = 0.8 * h + jnp.tanh(self.y(x, h))
-        return self.h.value @ self.R.value
-
-
 def case(name: str, formula: Any, **weights: np.ndarray) -> Case:
-    """A layer with y = formula(p, x, h, below); the same expression serves both models."""
-
-    class Own(Layer):
-        def __init__(self) -> None:
-            super().__init__(**weights)
-
-        formula = staticmethod(lambda p, x, h: formula(p, x, h, lambda v: v))
+    """h <- 0.8 h + tanh(y) with y = formula(p, x, h, below), out = h R."""
 
     def step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
         new = 0.8 * h["h"] + jnp.tanh(formula(p, x, rec(h["h"]), below))
         return {"h": new}, new @ p["R"]
 
-    return Case(name, Own, step, {"h": H})
+    return by_formula(name, step, {"h": H}, R=draw(H, N_OUT), **weights)
 
 
 def frozen(p: Any, x: Any, h: Any, below: Any) -> Any:
@@ -85,16 +63,13 @@ CASES = [
     ),
     case("masked", lambda p, x, h, below: below(joined(x, h)) @ (p["W"] * MASK), W=W),
     case(
-        "scaled and derived",
-        lambda p, x, h, below: below(joined(x, h)) @ (jnp.exp(p["scale"]) * p["W"] / 2),
-        W=W,
-        scale=np.asarray(0.3),
-    ),
-    case(
-        "concatenated",
-        lambda p, x, h, below: below(joined(x, h)) @ jnp.concatenate([p["W"], p["U"]]),
+        "concatenated and scaled",
+        lambda p, x, h, below: (
+            below(joined(x, h)) @ (jnp.exp(p["scale"]) * jnp.concatenate([p["W"], p["U"]]) / 2)
+        ),
         W=W[:N_IN],
         U=U,
+        scale=np.asarray(0.3),
     ),
     case("weight on the left", lambda p, x, h, below: (p["W"] @ below(joined(x, h)).T).T, W=W.T),
     case("frozen recurrent matrix", frozen, W=W[:N_IN]),
@@ -106,19 +81,15 @@ def test_gradient(case: Case) -> None:
     model, data = case.model(), data_for()
 
     def everything(p: Any) -> Any:
-        by_hand = (case.step, p, case.start(), *data)
-        return {
-            "cut": cut_bptt(*by_hand),
-            "bptt": bptt(*by_hand),
-            "d_rtrl": gradient_of(core.D_RTRL(model, window=3), data),
-            "full rank": gradient_of(core.ES_D_RTRL(model, N_IN + H, window=2), data),
-            "rtrl": gradient_of(core.RTRL(model, window=2), data),
-        }
+        return (
+            cut_bptt(case.step, p, case.start(), *data),
+            gradient_of(core.D_RTRL(model, window=3), data),
+            gradient_of(core.ES_D_RTRL(model, N_IN + H, window=2), data),
+        )
 
-    found = {name: grads for name, (grads, _) in run(everything, weights_of(model)).items()}
-    assert_close(found["d_rtrl"], found["cut"])
-    assert_close(found["full rank"], found["cut"], 1e-11)
-    assert_close(found["rtrl"], found["bptt"])
+    (cut, _), (found, _), (full_rank, _) = run(everything, weights_of(model))
+    assert_close(found, cut)
+    assert_close(full_rank, cut, 1e-11)
 
 
 def test_es_d_rtrl_of_a_derived_weight_is_that_of_the_plain_one() -> None:
@@ -148,48 +119,26 @@ def test_the_graph_says_that_a_constant_matrix_is_cut() -> None:
     assert "a constant matrix  [4 x 4]   constant: cut like a trained weight" in str(algo.graph)
 
 
-class ExtraAxes(brainstate.nn.Module):
-    """Inputs [B, C, I] and a state [B, C, H]: one weight shared by C places of every sample."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.W = brainstate.ParamState(W[:N_IN])
-        self.R = brainstate.ParamState(draw(H, N_OUT))
-
-    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
-        shape = (WIDE, H) if batch_size is None else (batch_size, WIDE, H)
-        self.h = brainstate.HiddenState(jnp.zeros(shape))
-
-    def update(self, x: Any) -> Any:
-        self.h.value = 0.8 * self.h.value + jnp.tanh(x @ self.W.value)
-        return self.h.value @ self.R.value
-
-
 def extra_axes_step(p: Any, h: Any, x: Any, rec: Any, below: Any) -> Any:
+    """Inputs [B, C, I] and a state [B, C, H]: one weight shared by C places of every sample."""
     new = 0.8 * h["h"] + jnp.tanh(below(x) @ p["W"])
     return {"h": new}, new @ p["R"]
 
 
 def test_operands_with_extra_axes() -> None:
-    model = ExtraAxes()
+    shape = {"h": (WIDE, H)}
+    model = by_formula("axes", extra_axes_step, shape, W=W[:N_IN], R=draw(H, N_OUT)).model()
     random = np.random.default_rng(0)
-    xs, ys = random.normal(size=(6, 2, WIDE, N_IN)), random.normal(size=(6, 2, WIDE, N_OUT))
+    data = Data(random.normal(size=(6, 2, WIDE, N_IN)), random.normal(size=(6, 2, WIDE, N_OUT)))
     start = {"h": np.zeros((2, WIDE, H))}
 
     def everything(p: Any) -> Any:
-        found = []
-        for batching in ("manual", "vmap"):
-            algo = core.D_RTRL(model, window=3)
-            core.initialise(algo, xs[0], batching=batching)
-            found.append(
-                core.gradient(
-                    algo, lambda o, y: ((o - y) ** 2).sum(), xs, ys, per_step_targets=True
-                )
-            )
-        return found, bptt(extra_axes_step, p, start, xs, ys)
+        algo = core.D_RTRL(model, window=3)
+        return bptt(extra_axes_step, p, start, *data), [
+            gradient_of(algo, data, batching) for batching in ("manual", "vmap")
+        ]
 
-    found, (exact, _) = run(everything, weights_of(model))
-    assert len(found) == 2
+    (exact, _), found = run(everything, weights_of(model))
     for grads, _ in found:
         assert_close(grads, exact)
 

@@ -18,15 +18,22 @@ from .references import errors
 from .test_complex import Unit
 
 
-@pytest.mark.parametrize(("dtype", "bits"), [("bfloat16", 8), ("float16", 11), ("float32", 24)])
-@pytest.mark.parametrize("case", [rate.GRU, spiking.ADAPTIVE], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    ("case", "dtype", "bits"),
+    [
+        (rate.GRU, "bfloat16", 8),
+        (spiking.ADAPTIVE, "float16", 11),
+        (spiking.ADAPTIVE, "float32", 24),
+    ],
+    ids=lambda v: getattr(v, "name", v),
+)
 def test_the_gradient_loses_what_the_dtype_has_not(case: Case, dtype: str, bits: int) -> None:
     """A trace is rounded once a window, here 64 steps in windows of 16 and of one."""
     model, data = case.model(), data_for(n_steps=64)
 
     def everything() -> Any:
         exact = core.D_RTRL(model, window="sequence")
-        ways = [(16, 1), (1, 1), (1, 4)]
+        ways = [(16, 1), (1, 4)]
         return gradient_of(exact, data), [
             gradient_of(
                 core.D_RTRL(model, window=k, pending=room, trace_dtype=dtype), data, fresh=False
@@ -34,11 +41,10 @@ def test_the_gradient_loses_what_the_dtype_has_not(case: Case, dtype: str, bits:
             for k, room in ways
         ]
 
-    (wanted, _), ((windows, _), (steps, _), (held, _)) = run(everything)
+    (wanted, _), ((windows, _), (held, _)) = run(everything)
     largest = max(errors(windows, wanted).values())
     assert 2.0 ** -(bits + 12) < largest < min(0.01, 2.0 ** (3 - bits))
-    for grads in (steps, held):
-        assert max(errors(grads, wanted).values()) < 2.0 ** (5 - bits)
+    assert max(errors(held, wanted).values()) < 2.0 ** (5 - bits)
 
 
 def test_it_halves_the_memory_and_nothing_else() -> None:
