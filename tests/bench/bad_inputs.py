@@ -142,6 +142,14 @@ CASES = {
     "one, which has no settings. Try hydra/launcher=processes.",
     "-m tune.trials=2,3": "tune.trials: expected one value for the whole sweep; got 2, 3. Start a "
     "command for each.",
+    "-m hydra/launcher=basic,x": "hydra/launcher: expected one value for the whole sweep; got basic,x.",
+    "hydra/launcher=processes hydra.launcher.job=3": "got job. Did you mean jobs?",
+    "hydra/launcher=processes hydra.launcher.jobs=many": "hydra.launcher.jobs: expected a whole number "
+    "of at least 1; got many. Try hydra.launcher.jobs=1.",
+    "-m batch_size=16,0": "batch_size: expected a whole number of at least 1; got 0. Try batch_size=64.",
+    "-m out=a,b": "out: expected one value for the whole sweep; got a, b. Start a command for each.",
+    "-m report=true,false": "got True, False. Start a command for each.",
+    "--config-dir nowhere": "--config-dir: expected a folder of YAML files; got nowhere.",
     "hydra/launcher=submitit_slrm": "got submitit_slrm. Did you mean submitit_slurm?",
     "=3": "argument: expected KEY=VALUE; got =3. See python -m bench --help.",
     "quick": "argument: expected KEY=VALUE; got quick. Did you mean +experiment=quick?",

@@ -170,33 +170,6 @@ def test_a_hint_that_cannot_be_evaluated_holds_for_anything() -> None:
         instantiate.check_call("metric.mine", mistyped, {"y": 2})
 
 
-def test_one_bad_point_refuses_the_whole_sweep(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["-m", "batch_size=16,0"]) == 2
-    assert capsys.readouterr().err == (
-        "error: batch_size: expected a whole number of at least 1; got 0. Try batch_size=64.\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("swept", "came"),
-    [
-        ("out=a,b", "a, b"),
-        ("plan=true,false", "True, False"),
-        ("report=true,false", "True, False"),
-        ("question=a,b", "a, b"),
-    ],
-)
-def test_what_a_command_has_one_of_is_not_swept(
-    swept: str, came: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["-m", swept]) == 2
-    key = swept.split("=")[0]
-    assert capsys.readouterr().err == (
-        f"error: {key}: expected one value for the whole sweep; "
-        f"got {came}. Start a command for each.\n"
-    )
-
-
 def test_overrides_may_come_before_and_behind_options(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -230,32 +203,6 @@ def test_a_value_is_tried_once_before_the_cells(
     assert cli.main([f"plan={planned}", "algo.window=0"]) == 2
     assert capsys.readouterr().err == "error: algo: window: too small\n"
     assert asked == ["memory" if planned else "objects"]
-
-
-def test_missing_gpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(provenance, "gpu_name", lambda: "")
-    assert cli.main(["device=gpu"]) == 2
-    assert capsys.readouterr().err == (
-        "error: device: expected a device of this machine; got gpu (no NVIDIA GPU answers "
-        "nvidia-smi on this machine). Try device=cpu.\n"
-    )
-
-
-def test_unwritable_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    blocked = tmp_path / "blocked"
-    blocked.write_text("")
-    out = blocked / "below"
-    assert cli.main([f"out={out}"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: out: expected a folder that can be written; got {out}. ")
-    assert error.endswith("Try out=DIR with another folder.\n")
-
-
-def test_config_dir_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--config-dir", "nowhere", "algo=bptt"]) == 2
-    assert capsys.readouterr().err == (
-        "error: --config-dir: expected a folder of YAML files; got nowhere.\n"
-    )
 
 
 def test_no_traceback_from_the_command_itself(tmp_path: Path) -> None:

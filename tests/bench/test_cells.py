@@ -96,25 +96,11 @@ def test_nan_is_named_and_null() -> None:
 
 def test_a_record_says_where_it_comes_from(record: dict[str, Any]) -> None:
     provenance = record["provenance"]
-    assert {
-        "commit",
-        "dirty",
-        "versions",
-        "python",
-        "processor",
-        "cores",
-        "affinity",
-        "memory_gib",
-        "load_before",
-        "load_after",
-        "xla_flags",
-        "compilation_cache",
-        "threads",
-        "hostname_hash",
-        "fingerprint",
-        "code",
-        "phases",
-    } <= set(provenance)
+    names = """
+        commit dirty versions python processor cores affinity memory_gib load_before load_after
+        xla_flags compilation_cache threads hostname_hash fingerprint code phases
+    """
+    assert {*names.split()} <= set(provenance)
     assert provenance["versions"]["jax"]
     # The config is the composed one: every group, every metric's settings.
     assert record["config"]["metric"]["timing"]["budget_s"] == 0.5

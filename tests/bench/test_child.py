@@ -102,7 +102,7 @@ def test_no_room_for_a_process_is_one_sentence(
     )
 
 
-@pytest.mark.parametrize("name", ["cell.worker", "cell.probe", "cell.machine_rates"])
+@pytest.mark.parametrize("name", ["cell.worker", "cell.probe", "cell.machine_rates", "duel"])
 def test_help_of_what_runs_by_itself(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"bench.{name}", "--help"],

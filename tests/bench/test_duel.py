@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -309,10 +308,3 @@ def test_a_tree_from_before_turns_is_refused(tmp_path: Path) -> None:
         BadInput, match="base: expected a tree with cells that can be timed in turns"
     ):
         checked_out("base", str(tmp_path)).__enter__()
-
-
-def test_help_needs_no_tree() -> None:
-    said = subprocess.run(
-        [sys.executable, "-m", "bench.duel", "--help"], capture_output=True, text=True, check=True
-    )
-    assert said.stdout == cli.__doc__

@@ -22,32 +22,12 @@ from bench.sweep.record import merge
 from tests.bench.test_metrics import built
 
 COLUMNS = {
-    "step_time_ms",
-    "timesteps_per_s",
-    "sequences_per_s",
-    "trace_s",
-    "lower_s",
-    "compile_s",
-    "first_call_s",
-    "memory_xla_mib",
-    "memory_temp_mib",
-    "memory_peak_mib",
-    "etrace_mib",
-    "flops_per_step",
-    "limit_ratio",
-    "loss_first",
-    "loss_final",
-    "accuracy",
-    "grad_cosine",
-    "grad_rel_error",
-    "grad_norm",
-    "firing_rate",
-    "test_accuracy",
-    "n_compilations",
-    "bytes_per_step",
-    "window_steps",
-    "n_classes",
-}
+    "step_time_ms", "timesteps_per_s", "sequences_per_s", "trace_s", "lower_s", "compile_s",
+    "first_call_s", "memory_xla_mib", "memory_temp_mib", "memory_peak_mib", "etrace_mib",
+    "flops_per_step", "limit_ratio", "loss_first", "loss_final", "accuracy", "grad_cosine",
+    "grad_rel_error", "grad_norm", "firing_rate", "test_accuracy", "n_compilations",
+    "bytes_per_step", "window_steps", "n_classes",
+}  # fmt: skip
 
 FLOOR = {"product_flops_per_s": [9e10, 1e11], "copy_bytes_per_s": [9e9, 1e10]}
 

@@ -17,26 +17,9 @@ from tests.bench.sweeps import cells_of
 
 CHANGES = 400
 VALUES = [
-    None,
-    True,
-    -1,
-    1.5,
-    1e308,
-    2**70,
-    10**400,
-    "",
-    "x",
-    "\ud800",
-    "[/x]",
-    "\x1b[31m",
-    [],
-    {},
-    [1],
-    {"a": 1},
-    [[[]]],
-    {"a": {"b": [1, "x"]}},
-    "../../x",
-]
+    None, True, -1, 1.5, 1e308, 2**70, 10**400, "", "x", "\ud800", "[/x]", "\x1b[31m", [], {},
+    [1], {"a": 1}, [[[]]], {"a": {"b": [1, "x"]}}, "../../x",
+]  # fmt: skip
 
 
 def changed(value: dict[str, Any], rng: random.Random) -> dict[str, Any]:
