@@ -199,6 +199,21 @@ def test_what_a_rule_cannot_tell_is_refused(name: str) -> None:
         core.initialise(make(model), data_for().xs[0])
 
 
+def test_decays_that_are_known_to_jit_alone_are_not_taken_for_equal() -> None:
+    def made_inside() -> Any:
+        k = jnp.exp(-1 / jnp.full(O, 2.0))
+
+        def step(m: Any, s: Any, x: Any) -> Any:
+            y = jnp.tanh(leak(m, s, x)) @ m.V.value
+            r, q = k * s["r"] + y, k * s["q"] + y
+            return {"h": leak(m, s, x), "r": r, "q": q}, r + 2 * q
+
+        return gradient_of(OTPE(Model(step, {"h": H, "r": O, "q": O})), data_for())
+
+    with pytest.raises(core.NotRepresentable, match="got V, which feeds r, q"):
+        run(made_inside)
+
+
 def test_rows_that_are_apart_are_taken() -> None:
     def apart(m: Any, s: Any, x: Any) -> Any:
         h = 0.5 * s["rows"] + jnp.tanh(
