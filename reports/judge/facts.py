@@ -148,7 +148,9 @@ def _ways(
     ways: dict[int, list[Way]] = defaultdict(list)
     for (i, name), rows in table.groupby(["setting", "way"], sort=False):
         first, mine = rows.iloc[0], ran.get((i, name), ok.iloc[:0])
-        learned, known = trained.get((i, first["method"])), medians.get((i, name), {})
+        # What a method learned is told of a batching only where that ran.
+        learned = trained.get((i, first["method"])) if len(mine) else None
+        known = medians.get((i, name), {})
         used = mine[mine["lr"].eq(learned.lr)] if learned and learned.n_lr > 1 else mine
         lost = rows.loc[~rows["status"].isin(["ok", "skipped"]), "status"]
         ways[i].append(Way(

@@ -20,6 +20,7 @@ from reports.judge.problems import problems
 from reports.page import tables
 from reports.plots.base import Plot
 from reports.records.columns import SYMBOLS, heading
+from reports.stats import ALPHA
 from reports.study import Study
 from reports.tables import between, change, listed, probability, shown
 from reports.text import one_blank_line, plural, templates
@@ -135,7 +136,8 @@ def _environment(of: str) -> Environment:
     made.filters |= {"figure": shown, "change": change, "p": probability, "between": between,
                      "listed": listed}  # fmt: skip
     glossary = [line.split(": ", 1) for line in _asset("glossary.txt").splitlines()]
-    made.globals |= {"plural": plural, "cost": cost, "glossary": glossary, "FAITHFUL": FAITHFUL}
+    made.globals |= {"plural": plural, "cost": cost, "glossary": glossary, "FAITHFUL": FAITHFUL,
+                     "ALPHA": ALPHA}  # fmt: skip
     return made
 
 

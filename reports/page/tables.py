@@ -247,7 +247,7 @@ def contest(match: Match, nth: int) -> Table:
         "learns": _learns(e),
         f"steps to {goal}": _span(e.steps.values(), e.median_steps),
         f"s to {goal}": _span((s * e.ms / 1000 for s in e.steps.values()), e.seconds),
-        "arrives": _SOONEST[e.soonest],
+        "arrives": _SOONEST[e.soonest] * (match.target == match.target),
         "ms per training step": shown(e.ms, after="*" * e.contention),
         **{{"lr": "learning rate"}.get(k, k): _chosen(e, k) for k in ("lr", *tuned)},
     } for e in sorted(match.entries, key=lambda e: (-np.nan_to_num(e.mean, nan=-1), e.name))

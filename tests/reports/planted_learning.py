@@ -72,6 +72,18 @@ def small_losses_but_for_a_seed_that_guesses(rng: Rng) -> Records:
     return [*losses(rng, "bptt", 5, 0.05, seeds=5), *made]
 
 
+@says(
+    "start with d_rtrl, the fastest",
+    "; the best is 0.93, significantly better (p < 0.001), but by less than 2 points",
+)
+def better_beyond_chance_and_by_little(rng: Rng) -> Records:
+    made = [r for algo, ms in (("bptt", 5), ("d_rtrl", 4)) for r in way(rng, algo, ms, 20, seeds=8)]
+    for built in made:
+        best = built["row"]["algo"] == "bptt"
+        built["metrics"]["test_accuracy"] = (0.93 if best else 0.915) + 1e-4 * built["row"]["seed"]
+    return made
+
+
 @says("start with bptt, the only way that learned:", never=("d_rtrl",))
 def the_most_frequent_class_alone(rng: Rng) -> Records:
     known = {"guess_accuracy": 0.667}

@@ -71,6 +71,31 @@ def test_an_option_that_is_null_is_called_as_it_is_set() -> None:
     assert "threads = null (cpu)" in told(records)
 
 
+def test_what_a_batching_learned_is_not_told_where_it_never_ran() -> None:
+    words = told([timed("bptt", 5, batching="manual"), timed("d_rtrl", 5, batching="manual"),
+                  record("bptt", batching="vmap", status="oom")])  # fmt: skip
+    (row,) = [line for line in words.splitlines() if line.startswith("| bptt · vmap |")]
+    assert row == "| bptt · vmap | – | – | – | – | out of memory in 1 of 1 run |"
+
+
+def test_where_the_largest_size_learned_nothing_the_others_are_named() -> None:
+    records = [timed(algo, ms, n_hidden=h) for h in (32, 64, 128)
+               for algo, ms in (("bptt", 9), ("d_rtrl", 5))]  # fmt: skip
+    for built in records:
+        built["metrics"] |= {"n_classes": 10}
+        if built["row"]["n_hidden"] == 128:
+            built["metrics"]["test_accuracy"] = 0.1
+    words = told(records)
+    assert "No recommendation: nothing learned" in words
+    assert "- At other sizes: d_rtrl at H = 64 and H = 32." in words
+
+
+def test_brackets_say_what_they_are() -> None:
+    for n, what in ((1, ""), (2, "both values of two processes or seeds"), (3, "95 % intervals")):
+        words = told([timed(a, 5 + i, seed=i) for a in ("bptt", "d_rtrl") for i in range(n)])
+        assert f"In brackets: {what}." in words if what else "In brackets" not in words
+
+
 def test_no_problem_is_said_to_be_none() -> None:
     assert "None: every cell gave a result." in told([record()])
 
