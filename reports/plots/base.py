@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from reports.errors import ReportError
 from reports.judge import Setting, Way
-from reports.plots.style import FAINT, INK, PAPER, PNG_DPI, STYLE, Look
+from reports.plots.style import FAINT, INK, PAPER, PNG_DPI, STYLE, Look, looks_of
 from reports.records.columns import SYMBOLS, describe, heading
 from reports.study import Study
 from reports.text import short
@@ -42,6 +42,7 @@ LABELS = {
     "train_time_s": "training time (s)",
     "train_time_bptt_epochs": "training time (epochs of BPTT)",
 }
+BARS = " Bars: 95 % intervals between processes, of two both."
 MOST_LINES = 5  # of a name; more would leave no room for the drawing
 
 
@@ -234,6 +235,11 @@ def folded(text: str, most: int) -> str:
 def note(axes: Axes, text: str, x: float, y: float, **options: Any) -> None:
     """Small grey words inside the axes."""
     axes.text(x, y, text, fontsize=6.5, color="#77777f", **options)
+
+
+def looks(study: Study, by: Literal["name", "method"] = "method") -> dict[str, Look]:
+    """The look of every way, or of its method, in all drawings of a report."""
+    return looks_of((w for s in study.facts.settings for w in s.ways), by)
 
 
 def leads(study: Study, setting: Setting) -> bool:

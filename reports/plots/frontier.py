@@ -10,7 +10,7 @@ from reports.judge import Setting, Way
 from reports.judge.cost import AGAINST
 from reports.plots import base
 from reports.plots.base import NotDrawn, Plot
-from reports.plots.style import FAINT, Look, looks_of
+from reports.plots.style import FAINT, Look
 from reports.stats import OWN
 from reports.study import Study
 
@@ -22,7 +22,7 @@ MOST_WAYS = 9
 
 
 def make(study: Study) -> list[Plot]:
-    styles = looks_of((w for s in study.facts.settings for w in s.ways), "name")
+    styles = base.looks(study, "name")
     drawn: list[Plot] = []
     for setting in study.facts.settings[:MOST_SETTINGS]:
         placed = [w for w in setting.ways if w.time and w.mib > 0]
@@ -87,10 +87,8 @@ def _caption(setting: Setting, data: pd.DataFrame) -> str:
     several = int(data["pareto_front"].sum()) > 1
     said = "Down and left is better" + ("; the grey line is the Pareto front." * several or ".")
     said += " Each way and BPTT took turns in the same process." * (AGAINST in data)
-    if data["processes"].max() > 2:
-        said += " Bars: 95 % intervals between processes (of two processes, both)."
-    elif data["processes"].max() == 1:
-        said += " One process each, so there are no intervals."
+    lone = data["processes"].max() == 1
+    said += " One process each, so there are no intervals." if lone else base.BARS
     if any(setting.answer.why.get(name) for name in data["way"]):
         said += " Open marks: ways that do not qualify (see the table)."
     if data["contended"].any():

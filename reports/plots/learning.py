@@ -10,7 +10,7 @@ from reports.judge import Setting, Way
 from reports.judge.rows import number
 from reports.plots import base
 from reports.plots.base import NotDrawn, Plot
-from reports.plots.style import INK, MOST_SERIES, looks_of
+from reports.plots.style import INK, MOST_SERIES
 from reports.study import Study
 
 ORDER = 10
@@ -29,7 +29,7 @@ def make(study: Study) -> list[Plot]:
         y = next((name for name in CURVES if points[name].notna().any()), None)
         if y:
             points = points.dropna(subset=[y])
-            drawn.append(_plot(setting, points, y, len(drawn) + 1, base.leads(study, setting)))
+            drawn.append(_plot(study, setting, points, y, len(drawn) + 1))
     if not drawn:
         raise NotDrawn(f"no record holds a learning curve of {LEAST_EPOCHS} epochs or more")
     return drawn
@@ -65,7 +65,7 @@ def _most_telling(setting: Setting) -> list[Way]:
     return [w for w in ways if w in ranked[:MOST_SERIES]]
 
 
-def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bool) -> Plot:
+def _plot(study: Study, setting: Setting, points: pd.DataFrame, y: str, number: int) -> Plot:
     shown = [w for w in setting.ways if w.name in set(points["way"])]
     learned = [w.learned for w in shown if w.learned]
     # What the loss of guessing is, is not known where accuracy is judged.
@@ -90,7 +90,7 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
     ]))  # fmt: skip
     trained = sum(1 for w in setting.by_method if w.learned)
     data = points[["way", "seed", "epoch", time, y]].reset_index(drop=True)
-    looks = looks_of(setting.ways)
+    looks = base.looks(study)
     styles = {w.name: looks[w.method] for w in shown}
 
     def draw(axes: Axes) -> None:
@@ -116,5 +116,5 @@ def _plot(setting: Setting, points: pd.DataFrame, y: str, number: int, first: bo
         caption=caption + base.left_out(len(shown), trained, "methods"),
         data=data,
         draw=draw,
-        first=first,
+        first=base.leads(study, setting),
     )  # fmt: skip

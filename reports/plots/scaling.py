@@ -4,6 +4,8 @@ sequence, which says where credit is lost; one drawing for each setting of the r
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from itertools import combinations, groupby
 
 import pandas as pd
@@ -12,7 +14,7 @@ from matplotlib.axes import Axes
 from reports.judge.scaling import COSINE, LEAST_SIZES, TIME, Series, series, sizes_swept
 from reports.plots import base
 from reports.plots.base import NotDrawn, Plot
-from reports.plots.style import FAINT, MOST_SERIES, looks_of
+from reports.plots.style import FAINT, MOST_SERIES, Look
 from reports.records.columns import SYMBOLS
 from reports.study import Study
 
@@ -25,6 +27,7 @@ _COSINE = "The angle to BPTT's gradient at the initial weights: 1 is the same di
 
 def make(study: Study) -> list[Plot]:
     facts = study.facts
+    looks = base.looks(study)
     drawn: list[Plot] = []
     for size in sizes_swept(facts):
         for metric in (facts.memory, TIME, *[COSINE] * (size == "n_steps")):
@@ -34,7 +37,7 @@ def make(study: Study) -> list[Plot]:
             rich = sorted(slices, key=lambda some: -sum(len(s.points) for s in some))[:MOST_SLICES]
             cut = base.left_out(len(rich), len(slices), "settings, those with most cells")
             for some in rich:
-                drawn += _plots(some, len(drawn) + 1, cut)
+                drawn += _plots(some, len(drawn) + 1, cut, looks)
     if not drawn:
         raise NotDrawn(
             "no method has results at two widths, batch sizes or lengths with everything else equal"
@@ -42,18 +45,22 @@ def make(study: Study) -> list[Plot]:
     return drawn
 
 
-def _plots(found: list[Series], number: int, cut: str) -> list[Plot]:
+def _plots(found: list[Series], number: int, cut: str, looks: Mapping[str, Look]) -> list[Plot]:
     """One drawing; of cosines, in which every method is of interest, as many as it takes."""
     if found[0].metric != COSINE:
-        return [_plot(found[:MOST_SERIES], found, number, cut)]
+        return [_plot(found[:MOST_SERIES], found, number, cut, looks)]
     exact = [s.name for s in found if s.points["y"].min() > 1 - EXACT]
     cut = f" At 1 throughout: {', '.join(exact)}." * bool(exact) + cut
     rest = sorted((s for s in found if s.name not in exact), key=lambda s: -s.points["y"].iloc[-1])
-    parts = [rest[i : i + MOST_SERIES] for i in range(0, len(rest), MOST_SERIES)]
-    return [_plot(part, part, number + i, cut) for i, part in enumerate(parts)]
+    drawings = max(1, math.ceil(len(rest) / MOST_SERIES))
+    each = max(1, math.ceil(len(rest) / drawings))  # as many in each
+    parts = [rest[i : i + each] for i in range(0, len(rest), each)]
+    return [_plot(part, part, number + i, cut, looks) for i, part in enumerate(parts)]
 
 
-def _plot(shown: list[Series], found: list[Series], number: int, cut: str) -> Plot:
+def _plot(
+    shown: list[Series], found: list[Series], number: int, cut: str, looks: Mapping[str, Look]
+) -> Plot:
     size, metric = shown[0].size, shown[0].metric
     stem, title = {TIME: ("time", "Step time"), COSINE: ("cosine", "Gradient cosine")}.get(
         metric, ("memory", "Memory"))  # fmt: skip
@@ -65,6 +72,7 @@ def _plot(shown: list[Series], found: list[Series], number: int, cut: str) -> Pl
         " Dashed: the slope of theory for large sizes, through the last point."
         * any(_slope(s) is not None for s in shown),
         " Dotted: up to here one window covers the sequence." * any(map(_window_end, shown)),
+        base.BARS * any((s.points["n"] > 1).any() and s.points["lo"].notna().any() for s in shown),
         " Open marks: measured under contention." * any(s.points["contended"].any() for s in shown),
         f" {'; '.join(turned)}." * bool(turned),
         f" Batching: {', '.join(sorted({s.way.batching for s in shown}))}.",
@@ -75,7 +83,7 @@ def _plot(shown: list[Series], found: list[Series], number: int, cut: str) -> Pl
     data = data.rename(columns=names)[["way", "batching", *names.values(), "n", "contended"]]
 
     def draw(axes: Axes) -> None:
-        styles = looks_of(s.way for s in shown)
+        styles = {s.name: looks[s.name] for s in shown}
         points = data[data["way"].isin(styles)]
         ends = [f"{metric}_lo", f"{metric}_hi"]
         points = points.assign(**points[ends].where(points["n"] > 1))  # of one process its own

@@ -184,6 +184,22 @@ def test_a_long_title_stays_clear_of_the_names(option: dict[str, Any]) -> None:
     assert not title.get_window_extent().overlaps(legend.get_window_extent())
 
 
+def test_a_way_looks_the_same_in_every_drawing() -> None:
+    """Also where one drawing does not hold all: of cosines each has as many."""
+    algos = [*ALGOS, "snap", "rtrl", "e_prop", "ottt", "otpe", "uoro"]
+    records = grid(algo=algos, n_steps=[4, 8, 16])
+    drawn = [p for kind in ("scaling", "learning") for p in made(kind, records)]
+    cosines = [p for p in drawn if p.name.startswith("cosine")]
+    assert [p.data["way"].nunique() for p in cosines] == [4, 4]
+    colours: dict[str, set[str]] = {}
+    for plot in drawn:
+        for line in painted(plot).lines:
+            if not str(line.get_label()).startswith("_"):
+                colours.setdefault(str(line.get_label()), set()).add(line.get_color())
+    assert {*colours} == {*algos}
+    assert all(len(some) == 1 for some in colours.values())
+
+
 def test_names_are_broken_never_cut() -> None:
     name = "es_d_rtrl decay_or_rank=0.95 window=16 · vmap · braintrace"
     assert folded(name, 22).replace("\n", " ") == name
