@@ -139,7 +139,8 @@ def check(key: str, value: Any, hint: Any, default: Any = None) -> None:
         default = next((f"{bound.least + bound.above:g}" for bound in ranges), None)
     expected = ", or ".join([*words, *names]) if words else listed(names)
     do = suggest(str(value), names) or (f"Try {key}={default}." if ranges else "")
-    if ranges and isinstance(value, list) and len(value) > 1 and all(fits(v, hint) for v in value):
+    several = isinstance(value, list) and len(value) > 1 and all(fits(v, hint) for v in value)
+    if ranges and several and re.fullmatch(r"(?!tune)\w+", key):  # an axis, in any case
         do = f"To sweep over them: -m {key}={','.join(map(_as_typed, value))}."
     raise BadInput(key, expected, _as_typed(value), do)
 

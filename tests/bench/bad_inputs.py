@@ -117,6 +117,8 @@ CASES = {
     "~task._target_": "got {'steps_multiple_of': 8, 'n_test': 360}.",
     "seed=[0,1]": "seed: expected a whole number of at least 0; got [0, 1]. To sweep over them: -m "
     "seed=0,1.",
+    "tune.seeds=[1,2]": "tune.seeds: expected a whole number of at least 1; got [1, 2]. Try "
+    "tune.seeds=5.",
     "~lr": "lr: expected a value; got none at all.",
     "~experiment": "got Could not delete 'experiment'. No match in the defaults list.",
     "cases=3": "cases: expected a list of overrides; got 3.",
