@@ -71,6 +71,9 @@ class Plot:
             self.draw(axes)
             title, legend = axes.set_title(folded(self.title, TITLE_WIDTH)), _legend(axes)
             figure.draw_without_rendering()
+            if legend and (tall := legend.get_window_extent().height) > figure.bbox.height:
+                figure.set_figheight(1.03 * tall / PNG_DPI)
+                figure.draw_without_rendering()
             # Long names in the legend leave the title less room than it usually has.
             if legend and (wide := title.get_window_extent()).x1 > legend.get_window_extent().x0:
                 room = (legend.get_window_extent().x0 - wide.x0) / wide.width

@@ -184,6 +184,20 @@ def test_a_long_title_stays_clear_of_the_names(option: dict[str, Any]) -> None:
     assert not title.get_window_extent().overlaps(legend.get_window_extent())
 
 
+def test_many_long_names_are_all_inside_the_picture() -> None:
+    option = "a_name_as_long_as_those_of_some_plug_ins_are"
+    records = [
+        record("es_d_rtrl", batching, algo_config={option: 0.9 + 0.012 * i, "kept": i})
+        for i in range(5)
+        for batching in ("manual", "vmap")
+    ]
+    (plot,) = made("frontier", records)
+    axes = painted(plot)
+    (legend,) = axes.get_figure().legends
+    assert len(legend.get_texts()) == 9
+    assert legend.get_window_extent().y0 >= 0
+
+
 def test_a_way_looks_the_same_in_every_drawing() -> None:
     """Also where one drawing does not hold all: of cosines each has as many."""
     algos = [*ALGOS, "snap", "rtrl", "e_prop", "ottt", "otpe", "uoro"]
