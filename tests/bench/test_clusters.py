@@ -62,10 +62,10 @@ def test_jobs_run_the_cells_that_a_sweep_in_turn_would(local: Path) -> None:
 
 
 def test_submitit_on_this_machine(local: Path, tmp_path: Path) -> None:
-    chosen = ["hydra/launcher=submitit_local", "hydra.launcher.jobs=2"]
-    answer = bench(tmp_path, *TINY, "out=out", *chosen)
+    answer = bench(tmp_path, *TINY, "out=out", "algo=bptt", "hydra/launcher=submitit_local")
     assert answer.returncode == 0, answer.stderr
-    assert learned(tmp_path / "out") == learned(local / "out")
+    (row,) = learned(tmp_path / "out")
+    assert row in learned(local / "out")
 
 
 # A cluster of one node that is this machine: what Slurm's programs answer, as far as they are used.

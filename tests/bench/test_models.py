@@ -29,7 +29,7 @@ def test_every_layer_is_trained_and_spikes(name: str) -> None:
     with jax.enable_x64(True), brainstate.environ.context(precision=64, dt=1.0 * u.ms):
         brainstate.random.seed(0)
         model = instantiate(node, n_in=20, n_hidden=24, n_out=3, n_layers=3)
-        algo = core.D_RTRL(model, window=4)
+        algo = core.D_RTRL(model, window=1)
         layers = spiking_layers(model)
 
         def loss(out: jax.Array, _: None) -> tuple[jax.Array, list[jax.Array]]:
