@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import inspect
 from pathlib import Path
 
@@ -21,17 +22,26 @@ BUILTIN = {
     name for name, found in vars(builtins).items()
     if inspect.isclass(found) and issubclass(found, Exception)
 }  # fmt: skip
-BASES = {
-    node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-    for file in FILES
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-    if isinstance(node, ast.ClassDef)
-}
+
+
+@functools.cache
+def nodes() -> list[tuple[Path, ast.AST]]:
+    """All of the source, which is read once."""
+    return [
+        (file, node)
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    ]
 
 
 def descendants(roots: set[str]) -> set[str]:
+    bases = {
+        node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        for _, node in nodes()
+        if isinstance(node, ast.ClassDef)
+    }
     found: set[str] = set()
-    while more := {name for name, bases in BASES.items() if bases & (roots | found)} - found:
+    while more := {name for name, of in bases.items() if of & (roots | found)} - found:
         found |= more
     return found
 
@@ -49,8 +59,7 @@ def test_no_builtin_error_is_raised_with_the_sentence_of_a_refusal() -> None:
     """Nor is the sentence ever written with a comma; only what no `core` can be imported for."""
     raised = [
         file.relative_to(ROOT).as_posix()
-        for file in FILES
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for file, node in nodes()
         if isinstance(node, ast.Raise)
         and isinstance(node.exc, ast.Call)
         and ast.unparse(node.exc.func) in BUILTIN
@@ -59,8 +68,7 @@ def test_no_builtin_error_is_raised_with_the_sentence_of_a_refusal() -> None:
     assert raised == ["bench/__init__.py"]
     with_a_comma = [
         f"{file.name}:{node.lineno}"
-        for file in FILES
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for file, node in nodes()
         if isinstance(node, ast.Constant) and ", got " in str(node.value)
     ]
     assert with_a_comma == []
