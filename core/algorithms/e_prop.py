@@ -13,8 +13,9 @@ E_t is carried as one more state of a neuron, Z_t = k Z_{t-1} + z_t, with a trac
 which a change of r is (Z dW) B: a second array of the size of the trace. Layers below the last pass
 their credit up within the step. The decay of the model's own D_t is kept: a reset that the model
 differentiates is in it, where the paper leaves it out. Biases of the readout, and W_out, have
-their exact gradient. Adaptive feedback, where B learns beside W_out, is the readout
-`core.nn.FeedbackLinear` under D-RTRL.
+their exact gradient. An activation that has no past, and that nothing but a readout reads, is no
+state: its weights have the gradient within the step, without what the readout remembers. Adaptive
+feedback, where B learns beside W_out, is the readout `core.nn.FeedbackLinear` under D-RTRL.
 
 Reference: G. Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking
 neurons", Nature Communications 11 (2020), arXiv:1901.09049.

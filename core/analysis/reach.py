@@ -121,11 +121,11 @@ def with_own_products(graph: Graph) -> Graph:
 
 def _check_kind(graph: Graph, op: Operation, block: Block, back: Sequence[int]) -> None:
     """What passes from a complex state through a real number is no complex derivative."""
+    if not back or not jnp.issubdtype(graph.dtype(block.group), jnp.complexfloating):
+        return
     step, states = graph.differential, graph.groups[block.group].states
     start = {graph.hidden[states[p]].var: frozenset([p]) for p in back}
     found = reached(step.equations, start, step.avals)
-    if not back or not jnp.issubdtype(graph.dtype(block.group), jnp.complexfloating):
-        return
     for eqn in needed(step.equations, [op.y]):
         moved = [v for v in (*eqn.variables, *eqn.outputs) if found.get(v)]
         kinds = [jnp.issubdtype(step.avals[v].dtype, jnp.complexfloating) for v in moved]

@@ -149,6 +149,6 @@ def unlinear(eqn: Equation, or_else: str = ", or train with core.BPTT") -> NotRe
     return NotRepresentable(
         "derivative rules that are linear in the cotangent",
         f"the rule of '{eqn.params['call_jaxpr'].jaxpr.debug_info.func_name}' at {eqn.source},"
-        " which clips it or the like",
+        " which clips it, branches or loops over it, or the like",
         f"Clip the whole gradient instead (clip_norm of core.train){or_else}.",
     )
