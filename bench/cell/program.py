@@ -39,7 +39,7 @@ def compilations() -> int:
 @contextmanager
 def kept() -> Iterator[None]:
     """What is compiled here, the cells of a sweep keep for one another: nobody times it."""
-    before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    before = jax.config.values["jax_enable_compilation_cache"]
     jax.config.update("jax_enable_compilation_cache", True)
     compilation_cache.reset_cache()  # whether there is one is asked once
     try:
