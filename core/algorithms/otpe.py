@@ -26,7 +26,7 @@ from core.algorithms.ottt import OTTT
 from core.algorithms.windowed import once_a_graph
 from core.analysis.graph import Graph
 from core.analysis.reach import Reader, readers
-from core.execution.axes import along, forget
+from core.execution.axes import along, behind, forget
 from core.execution.recurrence import accumulate, remembered
 from core.execution.rollout import Record
 from core.execution.step import Values
@@ -103,7 +103,8 @@ class OTPE(OTTT):
             for op, b, block in _feeding(graph, reader.below):
                 dw, k = op.moved(d_weights), graph.sources.index(op)
                 if dw is not None:
-                    E = (before[op.label, b] * dw[:, block.columns]).sum(axis=-2)
+                    E = before[op.label, b]
+                    E = (E * behind(dw[:, block.columns], E)).sum(axis=-2)
                     enter(start, 0, E, block.neurons)
                     moved = (dz[k] * own[k])[..., block.columns]
                     enter(inflow, 0, moved, block.neurons)

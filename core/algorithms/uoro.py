@@ -37,7 +37,7 @@ from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
 from core.analysis.reach import credited, mixes, reaching
 from core.errors import NotRepresentable, checked_seed
-from core.execution.axes import along
+from core.execution.axes import along, behind
 from core.execution.derivative import with_derivative
 from core.execution.rollout import Carry, Record, Window, run
 from core.execution.step import prelude
@@ -121,7 +121,8 @@ class UORO(OnlineAlgorithm):
                 if dw is not None:
                     if isinstance(source, Parameter):
                         dw = source.drive(None, dw, 1)[0]
-                    product = traces["theta"][source.label] * dw
+                    theta = traces["theta"][source.label]
+                    product = theta * behind(dw, theta)
                     size = size + product.sum(axis=tuple(range(lead, product.ndim)))
             every = ((h, traces["s"][h.name]) for h in graph.hidden)
             return {h.var: (s * along(size, s)).astype(h.dtype) for h, s in every}
@@ -191,4 +192,4 @@ def _bits(rows: Any) -> Any:
     """A number for each row, [B, n] -> [B], whatever else stands beside it."""
     bits = lax.bitcast_convert_type(rows.real.astype(jnp.float32), jnp.uint32)
     odd = (2 * np.arange(rows.shape[1], dtype=np.uint32) + 1) * np.uint32(0x9E3779B1)
-    return (bits * odd).sum(axis=1, dtype=jnp.uint32)
+    return (bits * odd[None]).sum(axis=1, dtype=jnp.uint32)

@@ -41,6 +41,11 @@ def along(keep: Any, a: Any) -> Any:
     return keep.reshape(keep.shape + (1,) * (a.ndim - keep.ndim))
 
 
+def behind(a: Any, like: Any) -> Any:
+    """`a` with axes put in front to broadcast against `like` from the back."""
+    return a.reshape((1,) * (like.ndim - a.ndim) + a.shape)
+
+
 def scan(tick: Any, carry: Any, xs: Any, reverse: bool = False) -> Any:
     """`lax.scan`, without the loop when there is one step."""
     n_steps = jax.tree.leaves(xs)[0].shape[0]

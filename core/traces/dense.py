@@ -14,6 +14,7 @@ from jax.interpreters import ad, batching, mlir
 from core.analysis.graph import Graph
 from core.analysis.operation import Block, Operation, Parameter
 from core.errors import InvalidArgument
+from core.execution.axes import behind
 from core.execution.recurrence import Pairs
 from core.execution.step import Values
 from core.traces.full import FullTrace, Source, of_blocks
@@ -147,7 +148,7 @@ def _steps_first(held: Pending) -> tuple[Any, dict[int, Any]]:
 
 
 def _over_rows(eps: Any, dw: Any) -> Any:
-    return (eps * dw).sum(axis=-2)
+    return (eps * behind(dw, eps)).sum(axis=-2)
 
 
 def _over_samples(ct: Any, eps: Any, dw: Any) -> Any:
@@ -168,7 +169,7 @@ def _over_samples(ct: Any, eps: Any, dw: Any) -> Any:
 
     def some(i: Any, total: Any) -> Any:
         for at in (i * size + j for j in range(size)):
-            total += lax.dynamic_index_in_dim(eps, at, keepdims=False) * ct[at]
+            total += lax.dynamic_index_in_dim(eps, at, keepdims=False) * ct[at][None]
         return total
 
     zero = jnp.zeros((n_in, width), jnp.result_type(eps, ct))

@@ -144,7 +144,7 @@ class FactorisedTrace(FullTrace):
             runs.append(pieces(source.blocks, source.width) if dw is not None else whole)
             entering = x  # with what comes from before the window as a part of the first
             if memory.get("x") is not None:
-                entering = jnp.concatenate([x[:1] + self.decays[0] * memory["x"], x[1:]])
+                entering = jnp.concatenate([x[:1] + self.decays[0] * memory["x"][None], x[1:]])
             parts = source.cut(dw, [columns for columns, _ in runs[k]])
             for part, (columns, fed) in zip(parts, runs[k], strict=True):
                 operand, into = (entering, inflow) if fed and "x" in memory else (x, q)

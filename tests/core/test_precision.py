@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import brainstate
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -84,3 +85,41 @@ def test_random_feedback_is_as_large_as_small_weights_of_half_precision() -> Non
 
     half, single = run(lambda: (found(F16), found(F32)))
     assert relative_error(half, single) < 1e-2
+
+
+class Narrow(brainstate.nn.Module):
+    """A leaky layer without a bias, which would be broadcast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = np.random.default_rng(0)
+        self.W = brainstate.ParamState(jnp.asarray(draw.normal(size=(3, 4))))
+        self.R = brainstate.ParamState(jnp.asarray(draw.normal(size=(4, 2))))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.h, self.r = (brainstate.HiddenState(jnp.zeros((*lead, n))) for n in (4, 2))
+
+    def update(self, x: Any) -> Any:
+        self.h.value = 0.8 * self.h.value + x @ self.W.value
+        self.r.value = 0.5 * self.r.value + jnp.tanh(self.h.value) @ self.R.value
+        return self.r.value
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m: core.D_RTRL(m, window=1),
+        lambda m: core.ES_D_RTRL(m, 0.9, window=1),
+        lambda m: core.OTPE(m, window=2),
+        core.UORO,
+    ],
+    ids=["D_RTRL", "ES_D_RTRL", "OTPE", "UORO"],
+)
+def test_no_axis_is_added_unasked(make: Any) -> None:
+    """Under `jax_numpy_rank_promotion="raise"`."""
+    model, data = Narrow(), data_for(n_steps=3)
+    reset = np.array([[False, False], [True, False], [False, False]])
+    with jax.numpy_rank_promotion("raise"):
+        grads, _ = run(lambda: gradient_of(make(model), data, reset=reset, mask=np.ones((3, 2))))
+    assert np.any(grads["W"])
