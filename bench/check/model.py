@@ -43,6 +43,9 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
     }
     build = Rebuild(replace(config, algo=EXACT["algo"]), task, weights)
     with quoted("model"):
+        # Where the graph is refused, the model is left as it was, without states.
+        brainstate.nn.init_all_states(model, batch_size=SAMPLES)
+        past = bool(model.states(brainstate.HiddenState))
         represented = _graph(model, xs)
         (exact,) = float64_gradients(build, (xs, ys), {}, max_samples=SAMPLES)
     print(f"\nGradients beside BPTT's, {SAMPLES} sequences of {type(task).__name__}, float64:")
@@ -59,7 +62,7 @@ def run(cell: Cell, others: Sequence[Cell]) -> int:
         off = "" if far is None else f", relative error {far:.1e}"
         none = f", none for {', '.join(silent)}" if silent else ""
         print(f"  {algo:20}{said}{off}{none}", flush=True)
-    if not model.states(brainstate.HiddenState):
+    if not past:
         print(f"{name}: it has no HiddenState, so there is no past to keep a trace of")
         return 1
     print(f"{name}: {'traces can train it' if represented else 'only BPTT and immediate train it'}")
