@@ -9,7 +9,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from bench import child
@@ -64,8 +63,7 @@ def _asked(cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:
     ]
     # A cell that takes longer to build than it may has no time to run either.
     deadline_s = START_S + sum(c.config.limits.deadline_s for c in cells)
-    # Nothing is written: a plan may be of a folder that is never made.
-    env = {**launch.environment(replace(config, out=None)), "JAX_PLATFORMS": "cpu"}
+    env = {**launch.environment(config), "JAX_PLATFORMS": "cpu"}
     found, end = child.asked("bench.cell.probe", jobs, env, deadline_s, config.python)
     what = "task" if depth == "task" else "cell"
     if end.late:

@@ -63,7 +63,7 @@ def run_cell(
             job,
             on_line,
             python=config.python,
-            env=environment(config),
+            env=environment(config, kept=log.parents[1] / "compiled"),
             deadline_s=config.limits.deadline_s,
             memory_bytes=processes.memory_cap(config.limits),
         )
@@ -146,8 +146,8 @@ def _signal(number: int) -> str:
     return f"signal {number}{names.get(number, '')}"  # of most real-time signals there is none
 
 
-def environment(config: Config) -> dict[str, str]:
-    """The variables of a cell's process."""
+def environment(config: Config, kept: Path | None = None) -> dict[str, str]:
+    """The variables of a cell's process, and the folder for what is compiled and nobody times."""
     env = dict(os.environ)
     # Without bytecode files every cell would compile the libraries it imports anew.
     env.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -157,10 +157,9 @@ def environment(config: Config) -> dict[str, str]:
     if untimed:
         env.setdefault("NPROC", "1")
     cache = env.get(CACHE_VARIABLE)
-    kept = str(Path(config.out) / "compiled") if config.out else ""
     # A warm compilation cache would turn compile_s into the time of a file read.
     env["JAX_ENABLE_COMPILATION_CACHE"] = "true" if cache or untimed else "false"
-    env["JAX_COMPILATION_CACHE_DIR"] = cache or kept
+    env["JAX_COMPILATION_CACHE_DIR"] = cache or str(kept.resolve() if kept else "")
     env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     # Read once, at the first import of jax.
     env["JAX_PLATFORMS"] = "cuda" if config.device.platform == "gpu" else "cpu"

@@ -103,10 +103,8 @@ class EProp(D_RTRL):
         dh = graph.of_states(moved)
         known = zip(self.readouts(graph), self.filters(graph), local.own, strict=True)
         for readout, z, matrix in known:
-            block, dr = (
-                readout.op.blocks[readout.block],
-                readout.passed(moved[readout.below][z], matrix),
-            )
+            block = readout.op.blocks[readout.block]
+            dr = readout.passed(moved[readout.below][z], matrix)
             own = graph.groups[block.group]
             (s,) = own.live
             enter(dh, own.states[s], local.f[readout.source, readout.block][s] * dr, block.neurons)

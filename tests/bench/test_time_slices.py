@@ -19,7 +19,7 @@ from bench.cell.time_slices import TimeSlices
 from bench.command.cli import cells_of
 from bench.duel import cli
 from bench.duel.referee import Referee
-from bench.sweep import launch, provenance, sweep
+from bench.sweep import launch, provenance, record, sweep
 from tests.bench.sweeps import reports_here
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,7 +191,7 @@ def test_a_process_keeps_only_what_nobody_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(provenance.CACHE_VARIABLE, raising=False)
-    (cell,) = cells_of(None, [f"out={tmp_path}"], False)
+    (cell,) = cells_of(None, [], False)
     code = """
 import jax
 from bench.cell.program import kept
@@ -204,7 +204,14 @@ with kept():
     jax.jit(untimed)(1.0)
 jax.jit(lambda x: timed(x) + 3)(1.0)
 """
-    env = launch.environment(cell.config)
-    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+
+    def run(*_: Any, env: dict[str, str], **__: Any) -> None:
+        subprocess.run([sys.executable, "-c", code], env=env, check=True)
+        raise OSError("no cell is run")
+
+    monkeypatch.setattr(launch.child, "run", run)
+    log = tmp_path / "cells" / "a.log"
+    log.parent.mkdir()
+    launch.run_cell(cell, record.blank("a", None, {}, {}), log, lambda phase: None)
     names = {file.name.partition("-")[0] for file in (tmp_path / "compiled").iterdir()}
     assert names == {"jit_untimed"}
