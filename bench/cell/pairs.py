@@ -32,22 +32,15 @@ STRETCH = 3.0
 class Side:
     """A training step that takes turns with something else."""
 
-    def __init__(
-        self,
-        stepper: Stepper,
-        batch: tuple[np.ndarray, np.ndarray],
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, stepper: Stepper, batch: tuple[np.ndarray, np.ndarray]) -> None:
         self._stepper = stepper
         self._batch = stepper.prepare(*batch)
         self._values = stepper.values()
-        self._clock = clock
 
     def step(self) -> float:
         """Seconds of one step."""
-        started = self._clock()
-        self._values, _, _ = timed(self._stepper, self._values, self._batch)
-        return self._clock() - started
+        self._values, _, seconds = timed(self._stepper, self._values, self._batch)
+        return seconds
 
 
 def turn(step: Callable[[], float], turn_s: float = TURN_S) -> list[float]:
@@ -92,11 +85,7 @@ def time_ratio(
     ``budget_s``; ``STRETCH`` times that where fewer than ``LEAST_ROUNDS`` rounds fit or the
     interval is still twice as wide as asked.
     """
-    # Where there is more to do than cores, other programs cut into every step that outlasts a slice
-    # of the scheduler. With one thread the processor tells what the step itself took.
-    alone = run.config.threads == 1 and run.config.device.platform == "cpu"
-    clock = time.process_time if alone else time.perf_counter
-    sides = (Side(run.stepper, run.batch, clock), Side(other, run.batch, clock))
+    sides = (Side(run.stepper, run.batch), Side(other, run.batch))
     for side in sides:
         turn(side.step)
     turns: tuple[list[list[float]], list[list[float]]] = ([], [])

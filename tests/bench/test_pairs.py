@@ -13,8 +13,7 @@ import pytest
 
 from bench.cell import pairs
 from bench.cell.statistics import low_quantile, ratio_interval
-from bench.command.cli import cells_of
-from bench.config import Config, Limits
+from bench.config import Limits
 from bench.metrics.base import Run
 from bench.metrics.timing import Timing
 from tests.bench.test_metrics import built
@@ -48,18 +47,13 @@ def test_the_interval_covers() -> None:
     assert covered >= 88
 
 
-def one_thread() -> Config:
-    (cell,) = cells_of(None, [], False)
-    return cell.config
-
-
 def test_turns_alternate_and_end_when_the_interval_is_narrow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now, order = itertools.count(), []
 
     class Side:
-        def __init__(self, name: str, *_: object) -> None:
+        def __init__(self, name: str, _: object) -> None:
             self.name = name
 
         def step(self) -> float:
@@ -68,37 +62,11 @@ def test_turns_alternate_and_end_when_the_interval_is_narrow(
 
     monkeypatch.setattr(pairs, "Side", Side)
     monkeypatch.setattr(pairs.time, "perf_counter", lambda: float(next(now)))
-    run = types.SimpleNamespace(stepper="cell", batch=None, config=one_thread())
+    run = types.SimpleNamespace(stepper="cell", batch=None)
     found = pairs.time_ratio(run, "bptt", width=0.05, budget_s=1e6, least_s=0.0)  # type: ignore[arg-type]
     assert found == ((2.0, 2.0, 2.0), pairs.LEAST_ROUNDS)
     # A turn here is a step, and one before it that does not count; the first two are warm-up.
     assert order[4:12:2] == order[5:12:2] == ["cell", "bptt", "bptt", "cell"]
-
-
-@pytest.mark.parametrize(("threads", "ratio"), [(1, 2.0), (2, 8.0)])
-def test_interruptions_are_no_time_of_a_step_of_one_thread(
-    threads: int, ratio: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two steps, of 2 and 1 s of a processor; another program cuts 6 s into the first."""
-    wall, processor = [0.0], [0.0]
-
-    class Cut:
-        def __init__(self, takes: float, waits: float) -> None:
-            self.takes, self.waits = takes, waits
-
-        def prepare(self, xs: None, ys: None) -> None: ...
-        def values(self) -> None: ...
-        def __call__(self, values: None, batch: None) -> tuple[None, None]:
-            wall[0] += self.takes + self.waits
-            processor[0] += self.takes
-            return None, None
-
-    monkeypatch.setattr(pairs.time, "perf_counter", lambda: wall[0])
-    monkeypatch.setattr(pairs.time, "process_time", lambda: processor[0])
-    config = replace(one_thread(), threads=threads)
-    run = types.SimpleNamespace(stepper=Cut(2.0, 6.0), batch=(None, None), config=config)
-    found, _ = pairs.time_ratio(run, Cut(1.0, 0.0), width=0.05, budget_s=1e6, least_s=0.0)  # type: ignore[arg-type]
-    assert found == (ratio, ratio, ratio)
 
 
 def measured(run: Run, **timing: Any) -> dict[str, Any]:
