@@ -81,7 +81,11 @@ def _begun(cell: Cell, metric: str) -> tuple[Line, Sides | None]:
     elif few < LEAST:
         note = f"{few} process{'es' if few > 1 else ''} a side; repeats={LEAST} or more can tell"
     elif min(map(len, calm)) < LEAST:
-        note = _CONTENDED + "; threads=1 makes ratios that these do not move" * (metric == RATIO)
+        note = (
+            _CONTENDED
+            + "; threads=1, on a core of its own, makes ratios that these do not move"
+            * (metric == RATIO)
+        )
     else:
         testable = True
         note = f"{left_out} contended process{'es' * (left_out > 1)} left out" if left_out else ""

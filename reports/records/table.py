@@ -16,6 +16,7 @@ from reports.records.settings import whole
 
 _WORDS = ("key", "experiment", "backend", "algo", "batching", "model", "task", "device", "status",
           "reason", "health", "diverged")  # fmt: skip
+KEPT = 0.85  # share of the time that a process computed, below which it is contended
 # What decides whether two numbers may be compared; the load and the time of day do not.
 _COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
 
@@ -67,11 +68,15 @@ def recorded_contention(record: Record) -> float | None:
 
 
 def one_thread(table: pd.DataFrame) -> pd.Series:
-    """Whether each row's process computed on one thread. Load that takes the cores of several moves
-    even the ratio of two that take turns; that of one thread it leaves alone.
+    """Whether each row's process computed on one thread and kept its core meanwhile.
+
+    Load that takes the cores of several threads moves even the ratio of two that take turns. That
+    of one it leaves alone, unless there is more to do than cores: other programs then cut into
+    every step that outlasts a slice of the scheduler, and into the longer of two more often.
     """
-    told = table.reindex(columns=["cfg.threads", "env.cores"]).apply(pd.to_numeric, errors="coerce")
-    return told.astype("float64").eq(1).any(axis=1)
+    asked = ["cfg.threads", "env.cores", "cpu_per_wall"]
+    told = table.reindex(columns=asked).apply(pd.to_numeric, errors="coerce").astype("float64")
+    return told[asked[:2]].eq(1).any(axis=1) & ~told["cpu_per_wall"].lt(KEPT)
 
 
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -45,6 +45,8 @@ def test_one_thread_is_told_by_the_setting_or_by_the_cores(kind: Any) -> None:
     table = pd.DataFrame({k: pd.array(some, dtype=kind) for k, some in values.items()})
     assert one_thread(table).tolist() == [True, False, True, False]
     assert not one_thread(table[[]]).any()
+    starved = table.assign(cpu_per_wall=pd.array([0.4, 1.0, 0.99, 1.0], dtype="object"))
+    assert one_thread(starved).tolist() == [False, False, True, False]
 
 
 def test_further_metrics_and_intervals_stand_beside_theirs() -> None:
