@@ -42,7 +42,7 @@ LABELS = {
     "train_time_s": "training time (s)",
     "train_time_bptt_epochs": "training time (epochs of BPTT)",
 }
-BARS = " Bars: 95 % intervals between processes, of two both."
+BARS = " Bars: 95 % intervals between processes; of two processes, both values."
 MOST_LINES = 5  # of a name; more would leave no room for the drawing
 
 
