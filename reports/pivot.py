@@ -149,7 +149,7 @@ def to_latex(made: Pivot) -> str:
     texts, n = made.cells.map(_told), made.cells.index.nlevels
     texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
     names = [describe(name).title for name in texts.index.names]
-    ends = " with 95 % intervals (from three processes; both values of two)" if made.intervals else ""
+    ends = " with 95 % intervals (both values of two processes)" if made.intervals else ""
     figures = f"{'Mean' if made.intervals else 'Median'} {listed([m.title for m in metrics])}"
     caption = f"{figures}{ends} by {listed(names)}."
     style = texts.rename_axis(index=names, columns=[None] * texts.columns.nlevels).style
