@@ -28,6 +28,7 @@ from core.algorithms.es_d_rtrl import ES_D_RTRL, IODimVjpAlgorithm, pp_prop
 from core.algorithms.snap import SnAp
 from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
+from core.drivers.losses import check_aux
 from core.drivers.sequence import begin
 from core.errors import InvalidArgument, check_choice, is_whole
 
@@ -52,6 +53,9 @@ __all__ = [
     "nn",
     "pp_prop",
 ]
+
+# Options of the library's algorithms that change no gradient.
+_OF_THE_LIBRARY = ("name", "fast_solve", "chunked_trace")
 
 
 def compile(
@@ -128,9 +132,6 @@ def compile(
     if verbose:
         print(learner.graph)
     return Learner(learner, vmap)
-
-
-_OF_THE_LIBRARY = ("name", "fast_solve", "chunked_trace")
 
 
 def _is_algorithm(kind: Any) -> TypeGuard[type[OnlineAlgorithm]]:
@@ -219,12 +220,7 @@ class Learner(brainstate.nn.Module):
 
         def objective(slices: Any, share: Any) -> Any:
             found = step_fn(*slices)
-            if isinstance(found, tuple) != has_aux:
-                raise InvalidArgument(
-                    "(loss, aux) of a step_fn with has_aux, and a number without",
-                    f"{type(found).__name__} with has_aux={has_aux}",
-                    "Set has_aux accordingly.",
-                )
+            check_aux(found, has_aux, "step_fn")
             loss, aux = found if has_aux else (found, None)
             if jnp.shape(loss) != of_steps:
                 raise InvalidArgument(

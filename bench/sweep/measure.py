@@ -80,14 +80,14 @@ def _run(cell: Cell, result: dict[str, Any], log: Path, on_phase: Callable[[str]
     Other cells are looked for at both ends of the phase in which this one is timed: a cell takes
     longer than that phase.
     """
-    load, beside, timing = _load(), list[int](), False
+    load, beside, timing, clocks = _load(), list[int](), False, cell.clocks
 
     def phase_begins(phase: str) -> None:
         nonlocal timing
         on_phase(phase)
-        if timing or phase in cell.clocks:
+        if timing or phase in clocks:
             beside.append(others(cell.config.device.platform))
-        timing = phase in cell.clocks
+        timing = phase in clocks
 
     launch.run_cell(cell, result, log, phase_begins)
     result["provenance"] |= {"load_before": load, "load_after": _load()}

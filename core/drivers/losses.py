@@ -29,6 +29,18 @@ class StepLoss(NamedTuple):
     has_aux: bool
 
 
+def check_aux(found: Any, has_aux: bool, what: str) -> None:
+    """Refuse what a function returns that is no (loss, aux) with `has_aux`, or a tuple without."""
+    length = len(found) if isinstance(found, tuple) else 0
+    if length != (2 if has_aux else 0):
+        came = {0: "no tuple", 2: "a tuple"}.get(length, f"a tuple of {length}")
+        raise InvalidArgument(
+            f"(loss, aux) of a {what} with has_aux, and a number without",
+            f"{came} with has_aux={has_aux}",
+            "Set has_aux accordingly.",
+        )
+
+
 class Losses:
     """A loss, looked at once.
 
@@ -87,14 +99,7 @@ class Losses:
         self._tree: Any = jax.tree.structure(function.get_out_shapes(*example)[0])
 
     def _check(self, found: Any) -> None:
-        length = len(found) if isinstance(found, tuple) else 0
-        if length != (2 if self.has_aux else 0):
-            came = {0: "no tuple", 2: "a tuple"}.get(length, f"a tuple of {length}")
-            raise InvalidArgument(
-                "(loss, aux) of a loss with has_aux, and a number without",
-                f"{came} with has_aux={self.has_aux}",
-                "Set has_aux accordingly.",
-            )
+        check_aux(found, self.has_aux, "loss")
         value = found[0] if self.has_aux else found
         shape = getattr(value, "shape", None)
         if shape != ():

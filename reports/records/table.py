@@ -16,7 +16,7 @@ from reports.records.settings import whole
 
 _WORDS = ("key", "experiment", "backend", "algo", "batching", "model", "task", "device", "status",
           "reason", "health", "diverged")  # fmt: skip
-KEPT = 0.85  # share of the time that a process computed, below which it is contended
+LEAST_CPU = 0.85  # of the time; below it a process counts as contended, as bench has it
 # What decides whether two numbers may be compared; the load and the time of day do not.
 _COMPARED = ("versions", "python", "processor", "cores", "fingerprint", "commit")
 
@@ -76,7 +76,7 @@ def one_thread(table: pd.DataFrame) -> pd.Series:
     """
     asked = ["cfg.threads", "env.cores", "cpu_per_wall"]
     told = table.reindex(columns=asked).apply(pd.to_numeric, errors="coerce").astype("float64")
-    return told[asked[:2]].eq(1).any(axis=1) & ~told["cpu_per_wall"].lt(KEPT)
+    return told[asked[:2]].eq(1).any(axis=1) & ~told["cpu_per_wall"].lt(LEAST_CPU)
 
 
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any]]:

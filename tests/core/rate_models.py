@@ -94,6 +94,20 @@ LSTM = Case("lstm", cell("LSTMCell"), lstm_step, {"c": H, "h": H})
 # -- our own
 
 
+class Bare(brainstate.nn.Module):
+    """W [3, 4] into h [4], which R [4, 2] reads: no bias, and `update` is the test's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = np.random.default_rng(0)
+        self.W = brainstate.ParamState(jnp.asarray(draw.normal(size=(3, 4))))
+        self.R = brainstate.ParamState(jnp.asarray(draw.normal(size=(4, 2))))
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        lead = () if batch_size is None else (batch_size,)
+        self.h = brainstate.HiddenState(jnp.zeros((*lead, 4)))
+
+
 class LeakyTanh(brainstate.nn.Module):
     """h <- d h + (1 - d) tanh(gain * y), d = sigmoid(time): element-wise parameters of both kinds.
 

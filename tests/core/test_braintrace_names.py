@@ -15,6 +15,7 @@ import core
 import core.braintrace as ours
 
 from .cases import data_for, gradient_of, run
+from .rate_models import Bare
 from .references import assert_close, named, relative_error, squared_error
 from .test_peer import GATED, traced_operations
 from .test_peer import pytestmark as pytestmark  # the same warnings of the library
@@ -148,17 +149,7 @@ def test_cells_take_both_names_of_their_sizes() -> None:
 def leaky_learner(library: Any, **options: Any) -> tuple[Any, Any]:
     """h = h / 2 + tanh(x W), read by R."""
 
-    class Leaky(brainstate.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            draw = np.random.default_rng(0)
-            self.W = brainstate.ParamState(jnp.asarray(draw.normal(size=(3, 4))))
-            self.R = brainstate.ParamState(jnp.asarray(draw.normal(size=(4, 2))))
-
-        def init_state(self, batch_size: int | None = None, **_: Any) -> None:
-            lead = () if batch_size is None else (batch_size,)
-            self.h = brainstate.HiddenState(jnp.zeros((*lead, 4)))
-
+    class Leaky(Bare):
         def update(self, x: Any) -> Any:
             y = library.matmul(x, self.W.value)
             self.h.value = 0.5 * self.h.value + jnp.tanh(y)

@@ -13,6 +13,7 @@ import pytest
 import core
 
 from .cases import N_HIDDEN, N_IN, data_for, draw, gradient_of, run
+from .rate_models import Bare
 from .references import relative_error
 
 H = N_HIDDEN
@@ -87,18 +88,12 @@ def test_random_feedback_is_as_large_as_small_weights_of_half_precision() -> Non
     assert relative_error(half, single) < 1e-2
 
 
-class Narrow(brainstate.nn.Module):
-    """A leaky layer without a bias, which would be broadcast."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        draw = np.random.default_rng(0)
-        self.W = brainstate.ParamState(jnp.asarray(draw.normal(size=(3, 4))))
-        self.R = brainstate.ParamState(jnp.asarray(draw.normal(size=(4, 2))))
+class Narrow(Bare):
+    """Leaky layers without a bias, which would be broadcast."""
 
     def init_state(self, batch_size: int | None = None, **_: Any) -> None:
-        lead = () if batch_size is None else (batch_size,)
-        self.h, self.r = (brainstate.HiddenState(jnp.zeros((*lead, n))) for n in (4, 2))
+        super().init_state(batch_size)
+        self.r = brainstate.HiddenState(jnp.zeros_like(self.h.value[..., :2]))
 
     def update(self, x: Any) -> Any:
         self.h.value = 0.8 * self.h.value + x @ self.W.value
