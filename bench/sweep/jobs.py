@@ -112,6 +112,8 @@ def run(path: str) -> None:
         # A job that was queued again after its time limit goes on where it was.
         since, wanted = content["dealt"], Path(path).exists
         problems = sweep.in_turn(cells, folder, watcher, since, wanted)
+        if wanted():
+            problems += sweep.again_if_contended(cells, folder, watcher)
     if problems:
         raise OSError(f"{len(problems)} cells: {problems[0]}")
 

@@ -94,12 +94,23 @@ def run(
 
 
 def _stage(cells: list[Cell], folder: Folder, runner: Runner) -> list[str]:
-    """Runs those of the cells that have no record yet; returns what went wrong beside them."""
-    todo = [cell for cell in cells if not counts(cell, folder.of(cell))]
+    """Runs those of the cells that have no record yet; returns what went wrong beside them.
+
+    Records of a busy machine are timed once more, also those of a sweep that was finished then.
+    """
+    todo, busy = list[Cell](), list[Cell]()
+    for cell in cells:
+        if not counts(cell, found := folder.of(cell)):
+            todo.append(cell)
+        elif found and was_contended(cell, found):
+            busy.append(cell)
     with Watcher(len(todo)) as watcher:
         if len(todo) < len(cells):
             watcher.say(f"{len(cells) - len(todo)} of {len(cells)} cells are recorded already")
-        return runner(in_random_order(todo), folder, watcher)
+        problems = runner(in_random_order(todo), folder, watcher)
+        if folder.anywhere:  # each job has done so
+            return problems
+        return problems + again_if_contended(todo + busy, folder, watcher)
 
 
 def in_random_order(todo: list[Cell]) -> list[Cell]:
@@ -118,7 +129,7 @@ def in_turn(
     since: str = "",
     wanted: Callable[[], bool] = lambda: True,
 ) -> list[str]:
-    """Runs cells one after the other, each in a process of its own; times the disturbed once more.
+    """Runs cells one after the other, each in a process of its own.
 
     ``since`` is as of ``counts``; ``wanted`` is asked before each cell whether to go on. Returns a
     line for each record that could not be written.
@@ -138,7 +149,7 @@ def in_turn(
         watcher.say(f"another sweep runs {cell.title()} in this folder: waiting for it")
         with folder.lock(cell.key, wait=True):
             problems += _run(cell, folder, watcher, since)
-    return problems + (_again_if_contended(todo, folder, watcher) if wanted() else [])
+    return problems
 
 
 def _run(cell: Cell, folder: Folder, watcher: Watcher, since: str) -> list[str]:
@@ -164,15 +175,18 @@ def _save(folder: Folder, cell: Cell, result: Mapping[str, Any], watcher: Watche
         return [problem]
 
 
-def _again_if_contended(todo: list[Cell], folder: Folder, watcher: Watcher) -> list[str]:
-    """Times cells once more whose times are of a busy machine, if it is quiet now."""
+def again_if_contended(cells: list[Cell], folder: Folder, watcher: Watcher) -> list[str]:
+    """Times those cells once more whose times are of a busy machine, if it is quiet now.
+
+    Returns a line for each record that could not be written.
+    """
     problems: list[str] = []
 
     def disturbed(cell: Cell) -> dict[str, Any] | None:
         found = folder.load(cell.key)  # another machine's is left to that
         return found if found and was_contended(cell, found) else None
 
-    left = [cell for cell in todo if disturbed(cell)]
+    left = [cell for cell in cells if disturbed(cell)]
     while left and machine_is_quiet():
         cell = left.pop(0)
         with folder.lock(cell.key) as mine:

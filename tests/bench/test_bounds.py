@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from bench import instantiate
 from bench.bounds import Count, NotNegative, Positive
+from bench.command import cli
 from bench.errors import BadInput
 from bench.sweep.provenance import ROOT
 
@@ -66,6 +68,10 @@ class Kept:
 
 
 def loose(**settings: Any) -> None: ...
+
+
+def plainly(**settings: Any) -> dict[str, Any]:
+    return settings
 
 
 def check(target: str, **hyperparameters: object) -> None:
@@ -147,6 +153,16 @@ def test_values_of_yaml_come_as_their_hints_say() -> None:
     assert made.all == (Colour.RED, None, (), None)
     with pytest.raises(BadInput, match="expected one of RED, BLUE, null; got BLU"):
         check("Kept", colour="BLU")
+
+
+def test_settings_by_number_come_as_they_were_typed() -> None:
+    typed = "{0: 0.9, half: [{1.5: 2, true: 3}], NaN: 4, -2: 5}"
+    (cell,) = cli.cells_of(None, [f"+algo.table={typed}"], False)
+    table = json.loads(json.dumps(cell.config.plain()["algo"]["table"]))
+    made = instantiate.instantiate({"_target_": f"{__name__}.Kept", "table": table})
+    assert set(made.all[3]) == {"0", "half", "NaN", "-2"}  # names, says its hint
+    made = instantiate.instantiate({"_target_": f"{__name__}.plainly", "x": table})
+    assert made == {"x": {0: 0.9, "half": [{1.5: 2, True: 3}], "NaN": 4, -2: 5}}
 
 
 def test_a_number_to_try_is_the_default_or_the_least() -> None:

@@ -131,6 +131,20 @@ def test_a_contended_cell_is_timed_once_more_if_that_is_quieter(
     assert not list((tmp_path / "out" / "cells").glob(".*.log"))
 
 
+def test_a_finished_sweep_is_timed_once_more_by_the_same_command_on_a_quiet_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    busier = {**BUSY, "step_time_ms": 3.0}
+    found, _ = run(out, monkeypatch, [BUSY], False)
+    found, asked = run(out, monkeypatch, [busier], True)
+    assert (found["metrics"]["step_time_ms"], asked) == (2.0, [["timing"]])
+    found, asked = run(out, monkeypatch, [QUIET], True)
+    assert (found["metrics"]["step_time_ms"], asked) == (1.0, [["timing"]])
+    found, asked = run(out, monkeypatch, [], True)
+    assert (found["metrics"]["step_time_ms"], asked) == (1.0, [])
+
+
 def test_a_clock_of_another_name_is_timed_again_and_what_is_no_clock_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
