@@ -62,9 +62,6 @@ def quoted(what: str) -> Iterator[None]:
 class Skip(EtraceError):
     """A cell that a part of the harness declares it does not support; the text is the reason."""
 
-    def __str__(self) -> str:
-        return super().__str__() or "no reason given"
-
 
 def suggest(name: str, options: Iterable[str]) -> str:
     """``Did you mean ...?`` for the option closest to ``name``, or an empty string."""

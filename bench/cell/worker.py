@@ -1,7 +1,7 @@
 """Inside a cell's process: build, compile, measure, and report each part as soon as it is there.
 
-Started as ``python -m bench.cell.worker FD PARENT``: the job comes as JSON on standard input,
-reports go as JSON lines to the file descriptor FD, and the process dies with PARENT.
+A report is ``{"phase": NAME}`` as one begins, ``{"parts": {...}}`` of the record that are final, or
+the end, ``{"status": ..., "reason": ...}``.
 """
 
 from __future__ import annotations
@@ -14,52 +14,29 @@ from bench import child, processes
 from bench.cell import late_imports
 from bench.config import Config
 from bench.errors import BadInput, Skip
-from bench.sweep.record import COMPILE_PHASES, merge, plain
+from bench.sweep.record import merge, plain
 from core.errors import NotRepresentable
-
-
-class Reporter:
-    """Writes phases, parts and the end of a cell to the parent."""
-
-    def __init__(self, send: Callable[[Any], None]) -> None:
-        self._send = send
-        self.current = "start"
-
-    def phase(self, name: str) -> None:
-        """The cell enters a phase."""
-        self.current = name
-        self._send({"phase": name})
-
-    def parts(self, parts: Mapping[str, Any]) -> None:
-        """Parts of the record that are final."""
-        self._send({"parts": plain(parts)})
-
-    def end(self, status: str, reason: str = "") -> None:
-        """The cell is done."""
-        self._send({"status": status, "reason": reason})
 
 
 def main() -> None:
     """Runs the job on standard input; every outcome is reported, none is raised."""
     job, send = child.question_here(__doc__)
-    reporter = Reporter(send)
     config = Config.of(job["config"])
     processes.cap_memory(processes.memory_cap(config.limits))
     late_imports.load_later()
     with child.leaving():
         try:
-            invalid, notes = measure(config, job["choices"], reporter)
-            reporter.phase("end")
-            reporter.end("invalid" if invalid else "ok", "; ".join([*invalid, *notes]))
-        except Skip as reason:
-            reporter.end("skipped", str(reason))
+            invalid, notes = measure(config, job["choices"], send)
+            send({"phase": "end"})
+            status, reason = "invalid" if invalid else "ok", "; ".join([*invalid, *notes])
         except Exception as error:
             traceback.print_exc()
-            reporter.end(*failure(error, reporter.current))
+            status, reason = failure(error)
+        send({"status": status, "reason": reason})
 
 
 def measure(
-    config: Config, choices: Mapping[str, str], reporter: Reporter
+    config: Config, choices: Mapping[str, str], send: Callable[[Any], None]
 ) -> tuple[list[str], list[str]]:
     """Measures a cell: why its numbers cannot be used, and what has to be known about them."""
     # Imported here so that a failing import is a row like any other failure.
@@ -67,14 +44,14 @@ def measure(
     from bench.instantiate import instantiate
     from bench.metrics.base import in_order
 
-    run, parts = build(config, choices, reporter.phase)
-    reporter.parts(parts)
+    run, parts = build(config, choices, lambda phase: send({"phase": phase}))
+    send({"parts": plain(parts)})
     run.parts = merge({}, parts)
     invalid: list[str] = []
     notes: list[str] = []
     metrics = {name: instantiate(node) for name, node in config.metric.items()}
     for name, metric in in_order(metrics).items():
-        reporter.phase(name)
+        send({"phase": name})
         # Whether a record has room for it, the sweep says of each part.
         found = metric.measure(run)
         if not isinstance(found, Mapping):
@@ -86,7 +63,7 @@ def measure(
             came, do = f"{min(twice)}, which the cell has already", "Give it another name."
             raise BadInput(f"metric.{name}", "entries of the record of its own", came, do)
         merge(run.parts, found)
-        reporter.parts(found)
+        send({"parts": plain(found)})
     return invalid, notes
 
 
@@ -99,17 +76,18 @@ def _entries(parts: Mapping[str, Any]) -> set[str]:
     }
 
 
-def failure(error: Exception, phase: str) -> tuple[str, str]:
+def failure(error: Exception) -> tuple[str, str]:
     """Status and reason of a cell that raised, told from the error's own words."""
+    if isinstance(error, Skip):
+        return "skipped", str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = f"{type(error).__name__}: {lines[0][:400]}" if lines else type(error).__name__
     if isinstance(error, NotRepresentable):  # of an algorithm on a model: an answer, not a fault
         return "skipped", text.partition(": ")[2]
     words = "RESOURCE_EXHAUSTED", "Out of memory", "out of memory"
     if isinstance(error, MemoryError) or any(word in str(error) for word in words):
-        where = "compile" if phase in COMPILE_PHASES else "run"
-        return "oom", f"out of memory at {where} (phase {phase}): {text}"
-    return "crashed", f"{text} (phase {phase})"
+        return "oom", f"out of memory: {text}"
+    return "crashed", text
 
 
 if __name__ == "__main__":

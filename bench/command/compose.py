@@ -228,8 +228,8 @@ class Composer:
         tune = settings.get("tune")
         if not isinstance(tune, dict):  # tune: 8, as an experiment may have it
             settings["tune"] = {**_plain(self.defaults["tune"]), "trials": tune}
-        experiment = chosen.get("experiment")
-        if experiment and settings.get("experiment"):
+        experiment, typed = chosen.get("experiment"), settings.get("experiment")
+        if experiment and typed:
             expected = "# @package _global_ as its first line"
             came = "settings of an experiment, not of its cells"
             raise BadInput(f"experiment/{experiment}.yaml", expected, came)
@@ -250,7 +250,7 @@ class Composer:
                 if not isinstance(node, dict) or "_target_" in node
             }
         # A cell's process gets it as JSON, whose keys are text.
-        plain = json.loads(json.dumps({**settings, "experiment": experiment}))
+        plain = json.loads(json.dumps({**settings, "experiment": typed or experiment}))
         return Point(plain, {group: str(chosen[group]) for group in GROUPS})
 
     def _chooses(self, override: Override) -> bool:

@@ -46,9 +46,6 @@ class Contest:
         if any(LEARNS not in way.config.metric for way in self.ways):
             do = "Leave metric= out, or tune=N."
             raise BadInput("metric", "learning among them, to tune by", "others only", do)
-        if (seed := max(cell.config.seed for cell in cells)) + tuning.seeds > MAX_SEED:
-            expected = f"room for {tuning.seeds} fresh seeds above it"
-            raise BadInput("seed", expected, str(seed), "Try seed=0.")
         self._refuse_axes()
 
     def first(self) -> list[Cell]:
@@ -72,7 +69,7 @@ class Contest:
             if math.isfinite(best := min(losses)):
                 chosen.append((way, self._points[losses.index(best)]))
         finals = [
-            _learning(way, point, "final", way.config.seed + 1 + k)
+            _learning(way, point, "final", (way.config.seed + 1 + k) % (MAX_SEED + 1))
             for k in range(self._tuning.seeds)
             for way, point in chosen
         ]

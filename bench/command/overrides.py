@@ -74,19 +74,14 @@ def _values(override: Override) -> list[str]:
     """The values that an override asks for, one unless it is a sweep, as overrides of their own."""
     if not override.is_sweep_override():
         return [text(override)]
-    if not override.is_discrete_sweep():
-        do = "An interval has no finite list of points."
-        raise refusal(override, "a list of values, range(...) or glob(...)", do)
     if any(isinstance(value, Glob) for value in getattr(override.value(), "list", ())):
         raise refusal(override, "names, or glob(...) alone", "Try glob([A,B*]).")
     key = override.get_key_element()
     try:
         values = [f"{key}={value}" for value in override.sweep_string_iterator()]
-    except HydraException as error:  # without a loader nobody knows the options of a group
-        do = "Two versions may have other options."
-        raise refusal(override, "values by name", do) from error
-    except ValueError as error:  # of a range
-        raise refusal(override, "values", f"{one_line(error).rstrip('.')}.") from error
+    except (HydraException, ValueError) as error:  # an interval, or a glob where two versions run
+        do = f"{one_line(error).rstrip('.')}."
+        raise refusal(override, "values by name, or a range of them", do) from error
     if not values:
         raise refusal(override, "at least one value")
     return values
@@ -98,9 +93,6 @@ def refuse_of_hydra(overrides: Sequence[Override]) -> None:
         key = override.key_or_group
         if key == "hydra":
             raise BadInput("hydra", "hydra.KEY=VALUE", text(override))
-        if key.startswith("experiment.") or (key == "experiment" and _is_settings(override)):
-            do = "Settings of an experiment are those of its cells."
-            raise BadInput("experiment", "+experiment=NAME", text(override), do)
         if not override.is_hydra_override() and key != "experiment":
             continue
         if override.is_sweep_override():
@@ -110,10 +102,6 @@ def refuse_of_hydra(overrides: Sequence[Override]) -> None:
             expected = f"a setting of Hydra that the harness follows ({', '.join(OF_HYDRA)})"
             do = "out=DIR names the folder of a sweep, and cells start in the current one."
             raise refusal(override, expected, do)
-
-
-def _is_settings(override: Override) -> bool:
-    return not override.is_delete() and isinstance(override.value(), dict)
 
 
 def refuse_command(overrides: Sequence[Override]) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
+import sys
 from functools import cache
+from importlib import metadata
 from typing import Any
 
 from bench.errors import BadInput
 from bench.processes import output_of
-from bench.sweep import installed
 
 # What every cell imports, whatever its backend.
 NEEDED = (
     *("jax", "jaxlib", "numpy", "psutil", "brainstate", "braintools", "brainunit"),
     "lazy-loader",
 )
+ASK = "import json, platform, sys; print(json.dumps([platform.python_version(), sys.path]))"
 
 
 def checked(value: object) -> str | None:
@@ -33,22 +36,24 @@ def checked(value: object) -> str | None:
 
 @cache
 def packages(python: str | None, names: tuple[str, ...]) -> dict[str, Any]:
-    """What an interpreter has, as of ``installed``; None is this one.
+    """``{"python": its version, "versions": {name: version}}`` of an interpreter; None is this one.
 
     A BadInput where it is none, or lacks what cells need.
     """
-    if python is None:
-        return installed.installed(names)
-    # Isolated, so that it tells what is installed there and not what is on the path here.
-    command = [python, "-I", installed.__file__, *names, *NEEDED]
+    told, wanted = (platform.python_version(), sys.path), names
     try:
-        told = json.loads(output_of(command, timeout_s=60.0) or "")
-        found = dict(told["versions"])
+        if python is not None:
+            # Isolated, so that it tells what is installed there and not what is on the path here.
+            command = [python, "-I", "-c", ASK]
+            told, wanted = json.loads(output_of(command, timeout_s=60.0) or ""), names + NEEDED
+        version, path = told
+        there = {name: list(metadata.distributions(name=name, path=path)) for name in wanted}
     except Exception as error:  # any program may be named, and answer anything
         do = "It does not answer like one."
-        raise BadInput("python", "a Python interpreter", python, do) from error
-    if missing := [name for name in NEEDED if name not in found]:
+        raise BadInput("python", "a Python interpreter", str(python), do) from error
+    found = {name: some[0].version for name, some in there.items() if some}
+    if missing := [name for name in NEEDED if python and name not in found]:
         expected = "an interpreter that has what cells import"
         came = f"{python}, which lacks {', '.join(missing)}"
         raise BadInput("python", expected, came, "Install them into its environment.")
-    return {**told, "versions": {name: found[name] for name in names if name in found}}
+    return {"python": version, "versions": {name: found[name] for name in names if name in found}}

@@ -79,9 +79,10 @@ def run_cell(
     record.merge(result, {"provenance": took})
     _save(log, end.output)
     if result["status"] == "crashed" and not result["reason"]:
+        result["status"], result["reason"] = _ended(end, config.limits.deadline_s)
+    if result["status"] in ("crashed", "oom", "timeout"):
         part = "compile" if running in record.COMPILE_PHASES else "run"
-        where = f"at {part} (phase {running})"
-        result["status"], result["reason"] = _ended(end, where, config.limits.deadline_s)
+        result["reason"] += f", at {part} (phase {running})"
     if garbage:
         if result["status"] in record.FINE:
             result["status"] = "invalid"
@@ -119,25 +120,25 @@ def _message(line: bytes, taken: Set[str]) -> dict[str, Any]:
     raise ValueError(ascii(message)[:SHOWN])
 
 
-def _ended(end: child.End, where: str, deadline_s: float) -> tuple[str, str]:
+def _ended(end: child.End, deadline_s: float) -> tuple[str, str]:
     """Status and reason of a process that did not report its own end."""
     code, printed = end.code, end.output.lower()
     last = one_line(end.last_line())[:300]
     if end.late:
-        return "timeout", f"no result after {deadline_s:g} s (deadline), {where}"
+        return "timeout", f"no result after {deadline_s:g} s (deadline)"
     if end.held:
-        return "oom", f"held {end.held / 2**30:.2f} GiB, above the memory cap, {where}"
+        return "oom", f"held {end.held / 2**30:.2f} GiB, above the memory cap"
     if code == -signal.SIGABRT and (b"bad_alloc" in printed or b"out of memory" in printed):
-        return "oom", f"{last}, {where}"
+        return "oom", last
     if code is None:
-        return "crashed", f"its process does not end, not even by signal 9, {where}"
+        return "crashed", "its process does not end, not even by signal 9"
     if code >= 0:
-        return "crashed", f"exited with status {code} and no result, {where}: {last}"
-    reason = f"ended by {_signal(-code)}, {where}"
+        return "crashed", f"exited with status {code} and no result ({last})"
+    reason = f"ended by {_signal(-code)}"
     if code == -signal.SIGABRT and printed.strip():
         reason += f": {last}"
     if code == -signal.SIGKILL:
-        reason += "; the kernel does this when memory runs out"
+        reason += ", as the kernel does when memory runs out"
     return "crashed", reason
 
 

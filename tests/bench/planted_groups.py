@@ -34,14 +34,6 @@ class Throwing(Leaky):
         raise KeyError("channel")
 
 
-class Counting(Leaky):
-    """A parameter of whole numbers, which no optimizer can change."""
-
-    def __init__(self, n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> None:
-        super().__init__(n_in, n_hidden, n_out, recurrent=False)
-        self.clock = brainstate.ParamState(jnp.arange(n_hidden))
-
-
 class Answering(Leaky):
     """What it returns depends on the number of its layers."""
 

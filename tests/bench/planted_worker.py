@@ -10,10 +10,8 @@ import time
 from pathlib import Path
 
 from bench import child, processes
-from bench.cell.worker import Reporter, failure
+from bench.cell.worker import failure
 from bench.config import Config
-
-REPORTER: Reporter
 
 
 def allocate_without_end() -> None:
@@ -103,18 +101,17 @@ BY_SEED = (
 
 def main() -> None:
     job, send = child.question_here(__doc__)
-    global REPORTER
-    REPORTER = reporter = Reporter(send)
     config = Config.of(job["config"])
     processes.cap_memory(processes.memory_cap(config.limits))
-    reporter.phase("compile")
-    reporter.parts({"metrics": {"trace_s": 1.0, "loss_final": float("nan")}})
-    reporter.phase("timing")
+    send({"phase": "compile"})
+    send({"parts": {"metrics": {"trace_s": 1.0, "loss_final": float("nan")}}})
+    send({"phase": "timing"})
+    status, reason = "ok", ""
     try:
         globals()[config.question or BY_SEED[config.seed % len(BY_SEED)]]()
-        reporter.end("ok")
     except Exception as error:
-        reporter.end(*failure(error, reporter.current))
+        status, reason = failure(error)
+    send({"status": status, "reason": reason})
 
 
 if __name__ == "__main__":

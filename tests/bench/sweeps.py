@@ -68,7 +68,7 @@ def measured_here(cell: Cell) -> tuple[dict[str, Any], list[str]]:
     def send(message: Mapping[str, Any]) -> None:
         record.merge(found, json.loads(json.dumps(message)).get("parts", {}))
 
-    invalid, _ = worker.measure(cell.config, cell.choices, worker.Reporter(send))
+    invalid, _ = worker.measure(cell.config, cell.choices, send)
     return found, invalid
 
 

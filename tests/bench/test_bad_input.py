@@ -12,7 +12,7 @@ from bench import instantiate
 from bench.cell import probe
 from bench.command import cli, compose, overrides, plan
 from bench.config import Config
-from bench.errors import BadInput, Skip, quoted
+from bench.errors import BadInput, quoted
 from bench.sweep import provenance, sweep
 from tests.bench import sweeps
 from tests.bench.bad_inputs import CASES
@@ -70,12 +70,6 @@ def test_whatever_ends_code_of_somebodys_own_is_one_sentence(
     with pytest.raises(BadInput) as refused, quoted("model"):
         raise error
     assert str(refused.value) == f"model: {words}"
-
-
-def test_a_skip_without_a_word_says_so() -> None:
-    assert [str(Skip()), str(Skip("")), str(Skip("too wide"))] == ["no reason given"] * 2 + [
-        "too wide"
-    ]
 
 
 @pytest.mark.parametrize("argument", ["out=runs/ü", "question=größer?", "question=a(b"])

@@ -13,6 +13,7 @@ from bench.cell.probe import finding
 from bench.command import cli
 from bench.command import contest as contest_module
 from bench.command.contest import Contest, is_learning
+from bench.config import MAX_SEED
 from bench.sweep import sweep
 from bench.sweep.cell import Cell
 from bench.sweep.tuning import Tuning, tuning_of
@@ -145,6 +146,12 @@ def test_each_way_gets_fresh_seeds_at_its_own_best_trial() -> None:
     ]
     assert all(c.config.metric["learning"]["choose"] == "final" for c in finals)
     assert held.finals(lambda cell: None) == []
+
+
+def test_behind_the_largest_seed_comes_the_smallest() -> None:
+    held = contest("algo=es_d_rtrl", f"seed={MAX_SEED - 1}")
+    finals = held.finals(lambda cell: {"status": "ok", "metrics": {"validation_loss": 1.0}})
+    assert [cell.config.seed for cell in finals] == [MAX_SEED, 0, 1]
 
 
 def test_a_plan_counts_the_fresh_seeds_as_well(

@@ -48,27 +48,27 @@ def log(tmp_path: Path) -> Path:
     ("fault", "status", "reason"),
     [
         ("do_nothing_wrong", "ok", ""),
-        ("raise_in_the_middle", "crashed", "RuntimeError: planted (phase timing)"),
+        ("raise_in_the_middle", "crashed", "RuntimeError: planted, at run (phase timing)"),
         (
             "kill_itself",
             "crashed",
-            "ended by signal 9 (SIGKILL), at run (phase timing); "
-            "the kernel does this when memory runs out",
+            "ended by signal 9 (SIGKILL), as the kernel does when memory runs out, "
+            "at run (phase timing)",
         ),
         (
             "exit_without_a_word",
             "crashed",
-            "exited with status 3 and no result, at run (phase timing): no output",
+            "exited with status 3 and no result (no output), at run (phase timing)",
         ),
         ("end_by_a_signal_without_a_name", "crashed", "ended by signal 40, at run (phase timing)"),
         (
             "abort_with_words",
             "crashed",
-            "ended by signal 6 (SIGABRT), at run (phase timing): what(): "
-            "Bad StatusOr access: overflow",
+            "ended by signal 6 (SIGABRT): what(): Bad StatusOr access: overflow, "
+            "at run (phase timing)",
         ),
         ("report_garbage", "invalid", "its process reported what is no part of a record: [1, 2]"),
-        ("ask_for_too_much", "oom", "out of memory at run (phase timing): MemoryError"),
+        ("ask_for_too_much", "oom", "out of memory: MemoryError, at run (phase timing)"),
     ],
 )
 def test_every_end_is_an_outcome(fault: str, status: str, reason: str, log: Path) -> None:
@@ -83,8 +83,8 @@ def test_a_rule_that_is_not_defined_on_a_model_is_no_fault() -> None:
     said = ("leaky integrators", "a GRU", "Use core.D_RTRL.")
     refusal, misuse = core.NotRepresentable(*said), core.InvalidArgument(*said)
     words = "expected leaky integrators; got a GRU. Use core.D_RTRL."
-    assert failure(refusal, "trace") == ("skipped", words)
-    assert failure(misuse, "trace") == ("crashed", f"InvalidArgument: {words} (phase trace)")
+    assert failure(refusal) == ("skipped", words)
+    assert failure(misuse) == ("crashed", f"InvalidArgument: {words}")
 
 
 def test_deadline_ends_a_cell_that_sleeps_for_ever(log: Path) -> None:

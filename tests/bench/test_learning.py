@@ -151,5 +151,4 @@ def test_a_step_that_cannot_fit_says_what_it_asks_for() -> None:
     assert re.match(
         r"the compiled step asks for [\d,]+ MiB, the memory cap is 0 MiB", str(error.value)
     )
-    status, reason = failure(error.value, "first_call")
-    assert (status, reason.partition(": ")[0]) == ("oom", "out of memory at run (phase first_call)")
+    assert failure(error.value) == ("oom", f"out of memory: MemoryError: {error.value}")

@@ -64,7 +64,7 @@ class Noted(Metric):
 def test_what_a_metric_notes_may_be_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cell.build.build", lambda *_: (SimpleNamespace(), {}))
     config: Any = SimpleNamespace(metric={"m": {"_target_": "tests.bench.test_metrics.Noted"}})
-    said = worker.measure(config, {}, worker.Reporter(lambda message: None))
+    said = worker.measure(config, {}, lambda message: None)
     assert said == (["{'odd'}"], ["3"])
 
 
@@ -86,7 +86,7 @@ def test_a_metric_replaces_nothing_that_another_measured(
     node = {"_target_": f"tests.bench.test_metrics.{kind}"}
     config: Any = SimpleNamespace(metric={"shipped": node, "mine": node})
     with pytest.raises(BadInput, match=rf"metric\.mine: expected .* got {came}, which the cell"):
-        worker.measure(config, {}, worker.Reporter(lambda message: None))
+        worker.measure(config, {}, lambda message: None)
 
 
 def test_a_metric_that_returns_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_a_metric_that_returns_nothing_is_named(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         BadInput, match=r"metric\.odd: expected parts of a record by name; got None"
     ):
-        worker.measure(config, {}, worker.Reporter(lambda message: None))
+        worker.measure(config, {}, lambda message: None)
 
 
 def test_time_to_target_is_the_first_epoch_at_or_below() -> None:

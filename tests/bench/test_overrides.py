@@ -25,23 +25,21 @@ REFUSED = {
     "out=${hydra:runtime.output_dir}": "'hydra.runtime.output_dir has no value here'.",
     "out=${oc.env:ETRACE_NO_SUCH}": "\"Environment variable 'ETRACE_NO_SUCH' not found\".",
     "lr=???": "got Missing mandatory value: lr.",
-    "-m lr=interval(0,1)": "lr: expected a list of values, range(...) or glob(...); got "
-    "interval(0,1). An interval has no finite list of points.",
+    "-m lr=interval(0,1)": "lr: expected values by name, or a range of them; got interval(0,1). "
+    "Can only enumerate CHOICE and RANGE sweeps, type is ValueType.INTERVAL_SWEEP.",
     "-m n_hidden=8,,16": "got n_hidden=8,,16. A value is missing beside a comma.",
     "-m n_hidden=foo(8)": "got n_hidden=foo(8). Unknown function 'foo' Available: "
     "bool,choice,float,glob,int,interval,range,shuffle,sort,str,tag.",
-    "-m n_hidden=range(8,16,0)": "n_hidden: expected values; got range(8,16,0). range() arg 3 must "
-    "not be zero.",
+    "-m n_hidden=range(8,16,0)": "n_hidden: expected values by name, or a range of them; got "
+    "range(8,16,0). range() arg 3 must not be zero.",
     "-m algo=bptt,glob(d*)": "algo: expected names, or glob(...) alone; got bptt,glob(d*). Try "
     "glob([A,B*]).",
     "algo=bptt.yaml": "got bptt.yaml. Did you mean bptt?",
     "algo=../algo/d_rtrl": "got ../algo/d_rtrl. Did you mean d_rtrl?",
     "metric=[/timing]": "got /timing. Did you mean timing?",
     "+model@algo=gru": "got +model@algo=gru. Without the plus: model=gru.",
-    "+experiment.quick=1": "got +experiment.quick=1. Settings of an "
-    "experiment are those of its cells.",
-    "experiment={n_hidden:8}": "got +experiment={n_hidden:8}. Settings of an "
-    "experiment are those of its cells.",
+    "+experiment.quick=1": "experiment: expected text, or null; got {'quick': 1}.",
+    "experiment={n_hidden:8}": "experiment: expected text, or null; got {'n_hidden': 8}.",
     "hydra.searchpath=[nope]": "hydra.searchpath in command-line, path=nope is not available.",
     "n_hidden=${nope}": "n_hidden: expected values that Hydra can compose; got Interpolation key "
     "'nope' not found.",
