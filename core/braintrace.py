@@ -30,7 +30,7 @@ from core.algorithms.uoro import UORO
 from core.data import MultiStepData, SingleStepData
 from core.drivers.losses import check_aux
 from core.drivers.sequence import begin
-from core.errors import InvalidArgument, check_choice, is_whole
+from core.errors import InvalidArgument, check_choice, check_flags, is_whole
 
 __all__ = [
     "D_RTRL",
@@ -111,6 +111,7 @@ def compile(
             f"{vjp_method!r} for {algorithm.__name__}",
             "Leave it out; core.TruncatedBPTT backpropagates inside windows and carries no trace.",
         )
+    check_flags(vmap=vmap)
     shapes = [jnp.shape(a) for a in jax.tree.leaves(inputs)]
     if vmap and {shape[:1] for shape in shapes} != {(batch_size,)}:
         raise InvalidArgument(
@@ -207,6 +208,7 @@ class Learner(brainstate.nn.Module):
         Returns:
           Gradients by path; with `return_value` and `has_aux` a tuple of them, losses, aux.
         """
+        check_flags(has_aux=has_aux, return_value=return_value)
         check_choice("reduction", reduction, "mean", "sum")
         check_choice("loss_output", loss_output, "per_step", "masked", "scalar")
         weights = self.param_states if weights is None else weights
@@ -255,7 +257,7 @@ class Learner(brainstate.nn.Module):
         return_outputs: bool = False,
     ) -> Any:
         """Run sequences [T, ...] for the sake of states and traces; outputs if asked for."""
-
+        check_flags(return_outputs=return_outputs)
         size = _n_steps(sequences, chunk_size)[1]
 
         def one(*slices: Any) -> Any:

@@ -5,7 +5,7 @@ Both wrappers are pytrees, so `jit`, `vmap` and `brainstate.nn.Vmap` see through
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,20 @@ class MultiStepData:
     data: PyTree[Shaped[ArrayLike, "T ..."]]
 
 
+def check_numbers(what: str, given: PyTree) -> None:
+    """Refuse what is no number and no array of numbers."""
+    for leaf in jax.tree.leaves(given, is_leaf=lambda a: isinstance(a, Iterator)):
+        try:
+            jax.typeof(leaf)
+        except TypeError as error:
+            kind = getattr(leaf, "dtype", type(leaf).__name__)
+            raise InvalidArgument(
+                f"{what} of numbers and arrays of numbers",
+                kind,
+                "Put them into arrays first, for example by np.stack or np.asarray(values, float).",
+            ) from error
+
+
 def split_steps(args: Sequence[PyTree]) -> tuple[tuple[PyTree, ...], int | None]:
     """Unwrap a call's arguments.
 
@@ -45,14 +59,16 @@ def split_steps(args: Sequence[PyTree]) -> tuple[tuple[PyTree, ...], int | None]
     """
     arrays = [x for a in args if isinstance(a, MultiStepData) for x in jax.tree.leaves(a.data)]
     lengths = {shape[0] if (shape := np.shape(x)) else 0 for x in arrays}
-    if not any(isinstance(a, MultiStepData) for a in args):
-        return tuple(a.data if isinstance(a, SingleStepData) else a for a in args), None
-    if len(lengths) != 1 or 0 in lengths:
+    several = any(isinstance(a, MultiStepData) for a in args)
+    if several and (len(lengths) != 1 or 0 in lengths):
         raise InvalidArgument(
             "MultiStepData of one common length of at least one step",
             f"lengths {sorted(lengths)}",
             "Cut or pad the sequences so that their leading axes agree.",
         )
+    check_numbers("inputs", args)
+    if not several:
+        return tuple(a.data if isinstance(a, SingleStepData) else a for a in args), None
     (n_steps,) = lengths
 
     def expand(a: Any) -> Any:

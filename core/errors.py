@@ -59,6 +59,17 @@ def checked_seed(seed: object) -> int:
     raise InvalidArgument("seed to be an integer of 64 bits", repr(seed), "Try seed=0.")
 
 
+def check_flags(**flags: object) -> None:
+    """Refuse what is neither true nor false: a word, None, what is being traced."""
+    for name, value in flags.items():
+        try:
+            known = value in (True, False)
+        except (TypeError, ValueError):
+            known = False
+        if not known:
+            raise InvalidArgument(f"{name} to be True or False", repr(value), "Choose one of them.")
+
+
 def check_choice(name: str, value: object, *valid: str) -> None:
     """Refuse what is none of the words that are valid."""
     if not isinstance(value, str) or value not in valid:

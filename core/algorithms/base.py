@@ -57,8 +57,8 @@ class OnlineAlgorithm(Compiled):
         check_named(named)
         inputs, n_steps = split_steps(args)
         self.graph  # noqa: B018  raises before compile_graph
-        self.adapt(self.readable())
         leaves = self.input_leaves(inputs, 0 if n_steps is None else 1)
+        self.adapt(self.readable())
         if n_steps is None:
             leaves = tuple(leaf[None] for leaf in leaves)
         start = self.carry()
@@ -92,6 +92,12 @@ class OnlineAlgorithm(Compiled):
             )
         graph = self.graph
         dtypes = [graph.program.avals[v].dtype for v in graph.arg_vars[: len(expected)]]
+        if any(jax.dtypes.canonicalize_dtype(d) != d for d in dtypes):
+            raise InvalidArgument(
+                "the jax_enable_x64 under which the model was compiled",
+                "another, without 64 bits",
+                "Switch it on again, or make model and states anew.",
+            )
         came = [jax.dtypes.result_type(leaf) for leaf in leaves]
         if any(_kind(c) > _kind(d) for c, d in zip(came, dtypes, strict=True)):
             raise InvalidArgument(

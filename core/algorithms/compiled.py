@@ -40,15 +40,20 @@ def check_algorithm(algo: Any) -> None:
 
 
 def all_or_nothing(call: Call) -> Call:
-    """A function of an algorithm that leaves it and its model as they were if it fails: the clock,
-    who has begun, traces made ready for a loop. A call that is put right goes on from there."""
+    """A function of an algorithm that leaves it, its model and an optimizer as they were if it
+    fails: the clock, who has begun, traces made ready for a loop, moments. A call that is put right
+    goes on from there."""
 
     @functools.wraps(call)
     def whole(algo: Any, *args: Any, **options: Any) -> Any:
         check_algorithm(algo)
         # To read a State is noted by brainstate's transformations, which would carry it along.
         attributes: Any = vars(algo)
-        before = dict(attributes), [(s, vars(s)["_value"]) for s in algo.states().values()]
+        nodes = [
+            a for a in (algo, *args, *options.values()) if isinstance(a, brainstate.graph.Node)
+        ]
+        states = (s for node in nodes for s in brainstate.graph.states(node).values())
+        before = dict(attributes), [(s, vars(s)["_value"]) for s in states]
         try:
             return call(algo, *args, **options)
         except BaseException:

@@ -225,7 +225,7 @@ def _traced(
             f"{type(error).__name__}, for inputs {[jnp.shape(a) for a in jax.tree.leaves(args)]}: "
             + " ".join(str(error).split())[:200],
             "Make the states by core.initialise, with the input of one step: [B, ...], or [...] for"
-            ' batching="single".',
+            ' batching="single"; several inputs are one, a tuple or dict.',
         ) from error
     return function, clock
 

@@ -26,8 +26,9 @@ from core.algorithms.compiled import all_or_nothing, check_algorithm
 from core.data import idle_steps, lengths, restarts, step_weights
 from core.drivers.losses import StepLoss
 from core.drivers.stepper import Stepper, check_samples
-from core.errors import InvalidArgument, check_choice, is_whole
+from core.errors import InvalidArgument, check_choice, check_flags, is_whole
 from core.execution.axes import finite, over_windows
+from core.execution.derivative import in_reverse
 from core.execution.rollout import Carry, Window
 
 Loss = Callable[..., Float[Array, ""] | tuple[Float[Array, ""], PyTree]]
@@ -138,6 +139,7 @@ def gradient(
     Returns:
       Result with gradients summed (or averaged) over the steps.
     """
+    check_flags(outputs=outputs)
     stepper = Stepper(algo, xs)
     n_steps = stepper.n_steps
     reset = restarts(reset, n_steps, stepper.batch)
@@ -183,7 +185,8 @@ def gradient(
     held = stepper.algo.hold_traces(traces, size) if size < n_steps else traces
     inputs = (window, targets if per_step_targets else None, weight, stepper.clock)
     state = (start.states, held, jax.tree.map(jnp.zeros_like, trained))
-    (states, after, grads), (losses, aux, outs) = over_windows(tick, state, inputs, size)
+    with in_reverse():
+        (states, after, grads), (losses, aux, outs) = over_windows(tick, state, inputs, size)
     if fresh:
         after = traces
     elif len(jax.tree.leaves(held)) > len(jax.tree.leaves(traces)):  # not held by `train`
@@ -315,7 +318,8 @@ def check_optimizer(optimizer: Any, algo: OnlineAlgorithm) -> None:
         came,
         "Use for example braintools.optim.Adam, or wrap an optax optimizer in"
         " braintools.optim.OptaxOptimizer, and call its register_trainable_weights with"
-        " model.states(brainstate.ParamState).",
+        " model.states(brainstate.ParamState); a weight that is to stay as it is can be a state of"
+        " another kind, such as brainstate.LongTermState.",
     )
 
 

@@ -11,16 +11,17 @@ import jax.numpy as jnp
 
 from core.algorithms.base import OnlineAlgorithm, Params
 from core.analysis.graph import Graph
-from core.data import leading, lengths
+from core.data import check_numbers, leading, lengths
 from core.drivers.losses import Losses, StepLoss
 from core.equations.program import aval_of
-from core.errors import InvalidArgument
+from core.errors import InvalidArgument, check_flags
 from core.execution.derivative import once
 from core.execution.rollout import Carry
 
 
 def check_samples(xs: Any) -> None:
-    """Refuse arrays without an element."""
+    """Refuse arrays without an element, and what is no array."""
+    check_numbers("inputs", xs)
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(xs)]
     if any(0 in shape for shape in shapes):
         raise InvalidArgument(
@@ -42,6 +43,7 @@ class Stepper:
     """
 
     def __init__(self, algo: OnlineAlgorithm, xs: Any) -> None:
+        check_numbers("inputs", xs)
         leaves = jax.tree.leaves(xs)
         compiled = [algo.graph.program.avals[v].ndim for v in algo.graph.arg_vars]
         extra = {jnp.ndim(leaf) - 1 - n for leaf, n in zip(leaves, compiled, strict=False)}
@@ -56,6 +58,13 @@ class Stepper:
             raise InvalidArgument("a sequence of at least one step", "none", "Put time first.")
         check_samples(xs)
         mapped = extra == {1}
+        lead = {jnp.shape(leaf)[: 1 + mapped] for leaf in leaves}
+        if len(lead) > 1:
+            raise InvalidArgument(
+                "inputs of one number of steps, and of samples",
+                f"arrays of {' and '.join(map(str, sorted(lead)))}",
+                "Cut or pad them.",
+            )
         self.args = algo.input_leaves((xs,), 2 if mapped else 1)
         self.samples = (leaves[0].shape[1],) if mapped else ()
         self.algo = algo.over_samples(*self.samples) if mapped else algo
@@ -64,6 +73,9 @@ class Stepper:
     def adapt(self, loss: StepLoss, *, fresh: bool, credit: bool = True) -> Losses:
         """Look at the loss, and take the graph that it and the environment's settings need; without
         `credit` the step as it is will do."""
+        per_step = False if loss.per_step is None else loss.per_step
+        check_flags(fresh=fresh, has_aux=loss.has_aux, per_step_targets=per_step)
+        check_numbers("targets", loss.targets)
         leads = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(loss.targets)}
         if loss.per_step and leads - {(self.n_steps,)}:  # a longer one would be cut unnoticed
             raise InvalidArgument(

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from core.algorithms.base import OnlineAlgorithm
+from core.data import check_numbers
 from core.drivers.sequence import apply, check_norm, check_optimizer, gradient
 from core.errors import InvalidArgument
 
@@ -97,13 +98,27 @@ class Stream:
         if (reset is not None) is not self._restarts:  # a program with other states
             self.store()
         if self._values is None:
+            check_numbers("inputs, targets and resets", given)
             self._restarts = reset is not None
             self._step.make_jaxpr(*given)
             self._states, self._traces = tuple(self._step.get_states(*given)), traces
             leaves, self._tree = jax.tree.flatten(tuple(s.value for s in self._states))
             self._values = [jnp.array(a) for a in leaves]  # copies: what is handed on is given away
-        self._values, found = self._run(self._values, *given)
+        try:
+            self._values, found = self._run(self._values, *given)
+        except TypeError:  # to look beforehand would take time
+            check_numbers("inputs, targets and resets", given)
+            raise
         return found
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For copies and pickle: two streams would give away the same arrays."""
+        raise InvalidArgument(
+            "one stream of an algorithm",
+            "a copy of it",
+            "Call store, copy the algorithm (copy.deepcopy) or save its states' values, and make"
+            " another core.Stream.",
+        )
 
     def _of_leaves(self, leaves: list[Any], *given: Any) -> tuple[list[Any], Any]:
         """The step, from leaves to leaves: to flatten the states takes 9 us of a call."""

@@ -32,6 +32,13 @@ _REMEDY = (
     "or train this model with core.BPTT."
 )
 
+# Of what BPTT cannot differentiate either.
+OF_NONE = (
+    "Let a loop make a number of turns that is known beforehand (lax.scan, lax.fori_loop between"
+    " Python's integers), and put lax.stop_gradient before what has no derivative; core.BPTT needs"
+    " that as well."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Paths:
@@ -128,7 +135,7 @@ class Paths:
             return NotRepresentable(
                 f"an element-wise path into the state {self.state}",
                 f"the operation '{eqn.name}' at {eqn.source}",
-                _REMEDY,
+                OF_NONE if eqn.name == "while" else _REMEDY,
             )
         return NotRepresentable(
             f"fixed indices on the path into the state {self.state}",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +14,21 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from core.errors import NotRepresentable
+from core.equations.labels import OF_NONE
+from core.errors import NotRepresentable, Refusal
+
+
+@contextmanager
+def in_reverse() -> Iterator[None]:
+    """What jax cannot differentiate is refused in its words: which that is only jax can tell."""
+    try:
+        yield
+    except (NotImplementedError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        if isinstance(error, Refusal) or not re.search("differentiation|JVP", said, re.IGNORECASE):
+            raise
+        wanted = "a step and a loss that jax can differentiate in reverse"
+        raise NotRepresentable(wanted, said[:150], OF_NONE) from error
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 4))

@@ -75,3 +75,14 @@ def test_a_copy_of_a_learner_of_the_old_names() -> None:
 def test_to_pickle_a_learner_is_refused() -> None:
     with pytest.raises(core.InvalidArgument, match=r"a D_RTRL itself, to be pickled\. Save \{path"):
         pickle.dumps(core.D_RTRL(Net()))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_stream_is_one(copied: Any) -> None:
+    """Two would give away the same arrays."""
+    model = Net()
+    optimizer = braintools.optim.SGD(0.1)
+    optimizer.register_trainable_weights(model.states(brainstate.ParamState))
+    stream = core.Stream(core.D_RTRL(model), squared_error, optimizer)
+    with pytest.raises(core.InvalidArgument, match=r"Call store, copy the algorithm"):
+        copied(stream)

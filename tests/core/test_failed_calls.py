@@ -47,7 +47,7 @@ def decoded(model: Net) -> Callable[..., Any]:
 
 def started() -> tuple[Net, Any, Data, Any]:
     model, data = Net(), data_for()
-    optimizer = braintools.optim.SGD(0.1)
+    optimizer = braintools.optim.Adam(0.1)
     optimizer.register_trainable_weights(model.states(brainstate.ParamState))
     algo = core.D_RTRL(model, window=1, pending=2)
     core.initialise(algo, data.xs[0])
@@ -71,14 +71,30 @@ def of_the_users_own(model: Net, algo: Any, data: Data, optimizer: Any) -> None:
     core.train(algo, squared_error, *data, optimizer, update_every=1, **STEPS)
 
 
-@pytest.mark.parametrize("fail", [of_no_length, while_running, while_training, of_the_users_own])
+def after_an_update(model: Net, algo: Any, data: Data, optimizer: Any) -> None:
+    """The moments have moved, and the weights."""
+    update = optimizer.update
+
+    def failing(grads: Any) -> None:
+        update(grads)
+        pytest.fail("of the user's own")
+
+    optimizer.update = failing
+    core.train(algo, squared_error, *data, optimizer, **STEPS)
+
+
+USERS = [of_the_users_own, after_an_update]
+
+
+@pytest.mark.parametrize("fail", [of_no_length, while_running, while_training, *USERS])
 def test_a_failed_call_changes_nothing(fail: Any) -> None:
     model, algo, data, optimizer = started()
-    before = {path: jax.tree.map(np.asarray, s.value) for path, s in algo.states().items()}
-    error = pytest.fail.Exception if fail is of_the_users_own else core.CoreError
+    states = algo.states() | brainstate.graph.states(optimizer)
+    before = {path: jax.tree.map(np.asarray, s.value) for path, s in states.items()}
+    error = pytest.fail.Exception if fail in USERS else core.CoreError
     with pytest.raises(error):
         fail(model, algo, data, optimizer)
-    after = {path: state.value for path, state in algo.states().items()}
+    after = {path: state.value for path, state in states.items()}
     assert jax.tree.structure(after) == jax.tree.structure(before)
     jax.tree.map(np.testing.assert_array_equal, after, before)
     got = core.gradient(algo, squared_error, *data, **STEPS)
