@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -99,7 +100,8 @@ class Match:
         found = [e for e in self.entries if getattr(e, score) == place]
         if score == "best":
             return sorted(found, key=lambda e: (-e.mean, e.name))
-        return sorted(found, key=lambda e: (e.seconds, e.median_steps, e.name))
+        took = attrgetter("median_steps" if self.in_steps else "seconds")
+        return sorted(found, key=lambda e: (took(e), e.median_steps, e.name))
 
 
 def matches(table: pd.DataFrame, facts: Facts) -> list[Match]:

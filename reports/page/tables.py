@@ -241,14 +241,16 @@ def contest(match: Match, nth: int) -> Table:
     unit = "" if match.setting.metric == "test_r2" else " %"
     goal = f"{match.target * (100 if unit else 1):.3g}{unit}"
     goal = goal if match.target == match.target else "a target"
+    column = heading(AGAINST) if match.by_turns else "ms per training step"  # what is compared
     return tabulate(f"contest_{nth}", f"Contest on {match.name}", [{
         "way": Cell(e.name, mark="start" if e.best == "first" else ""),
         heading(match.setting.metric): _score(e),
         "learns": _learns(e),
         f"steps to {goal}": _span(e.steps.values(), e.median_steps),
-        f"s to {goal}": _span((s * e.ms / 1000 for s in e.steps.values()), e.seconds),
+        f"s to {goal}": _span((s * e.ms / 1000 for s in e.steps.values()), e.seconds,
+                              after="*" * (e.contention and e.seconds < math.inf)),
         "arrives": _SOONEST[e.soonest] * (match.target == match.target),
-        "ms per training step": shown(e.ms, after="*" * e.contention),
+        column: _costs(e.way, match.setting, "")[column],
         **{{"lr": "learning rate"}.get(k, k): _chosen(e, k) for k in ("lr", *tuned)},
     } for e in sorted(match.entries, key=lambda e: (-np.nan_to_num(e.mean, nan=-1), e.name))
     ])  # fmt: skip
@@ -296,11 +298,11 @@ def _score(entry: Entry | None, brief: bool = False) -> Cell:
     return shown(found, f"{len(values)} seeds, {found.kind or 'one value'}", after=" %" * share)
 
 
-def _span(values: Iterable[float], middle: float) -> Cell:
+def _span(values: Iterable[float], middle: float, after: str = "") -> Cell:
     """The median, least and most of what seeds took, where that is known."""
     known = [value for value in values if value == value]
     ends = Interval(middle, min(known), max(known)) if known else None
-    return shown(ends, "median, least to most" if known else "")
+    return shown(ends, "median, least to most" if known else "", after)
 
 
 def _chosen(entry: Entry, name: str) -> Cell:

@@ -164,9 +164,17 @@ def test_steps_stand_for_times_that_cannot_be_compared() -> None:
     match = one(*some)
     assert match.in_steps
     assert (names(match, "soonest"), names(match, "soonest", "behind")) == (["bptt"], ["d_rtrl"])
-    assert "In the fewest steps at 80.0 % of the validation data: **bptt**, after" in report(
-        [r for ways in some for r in ways]
-    )
+    # The next by steps is not the next by a time that is not compared.
+    slow = [way(rng, "es_d_rtrl", steps=500.0, ms=0.1), way(rng, "immediate", steps=5000.0)]
+    for costs, *_ in slow:
+        costs["metrics"]["contended"] = 1
+    told = report([r for ways in [*some, *slow] for r in ways])
+    assert "In the fewest steps at 80.0 % of the validation data: **bptt**, after" in told
+    assert "; next **d_rtrl** after 3" in told
+    rows = table_of(told)
+    assert [rows[a]["arrives"] for a in ("bptt", "d_rtrl", "es_d_rtrl", "immediate")] == [
+        "among the soonest", "later", "later", "not reached"]  # fmt: skip
+    assert [rows[a]["s to 80 %"][-1] for a in ("bptt", "d_rtrl", "immediate")] == ["*", "*", "∞"]
 
 
 @pytest.mark.parametrize("threads", [1, None])
@@ -182,7 +190,12 @@ def test_turns_with_bptt_tell_contended_times_of_one_thread_alone(threads: int |
             "time_vs_bptt_high": 1.03 * ratio,
         }
     match = one(*some)
+    told = report([r for ways in some for r in ways])
     assert match.by_turns == (threads == 1)
+    # The column of the contest is the one that its seconds are made of, as in the table of all.
+    column = "time over BPTT's" if threads else "ms per training step"
+    for name, row in table_of(told).items():
+        assert row[column] == {"bptt": ["3*", "1"], "immediate": ["9*", "0.5"]}[name][threads == 1]
     assert match.in_steps == (threads != 1)
     assert names(match, "soonest", "behind") == ["bptt"] * (threads == 1)
     # By steps, of which both take about as many, neither is sooner.
@@ -368,6 +381,13 @@ def test_the_page_escapes_a_contest_as_anything_else() -> None:
     made = page.html(Context(study([complete(r) for r in records]), [], []))
     assert "bptt&lt;b&gt;" in made
     assert "<b>" not in made.replace("<body>", "")
+
+
+def table_of(told: str) -> dict[str, dict[str, str]]:
+    """Way -> head -> cell, of the table of a report's one contest."""
+    lines = told.partition("Contest on")[2].partition("Every way tried")[0].splitlines()
+    head, _, *rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    return {row[0].strip("*"): dict(zip(head, row, strict=True)) for row in rows}
 
 
 def report(records: list[dict[str, Any]]) -> str:

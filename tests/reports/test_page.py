@@ -256,6 +256,20 @@ def test_a_stream_has_a_row_wherever_it_was_timed() -> None:
     assert not streams(study(sweep[2:]).facts)
 
 
+def test_an_answer_by_training_steps_says_what_one_step_of_a_stream_takes() -> None:
+    def page_of(latencies: dict[str, float]) -> str:
+        return told([record(algo, repeat=i, metrics={"step_time_ms": ms, "latency_p50_us": us})
+                     for (algo, us), ms in zip(latencies.items(), (5.0, 9.0), strict=True)
+                     for i in range(3)] + [record("rtrl", status="oom")])  # fmt: skip
+
+    other = page_of({"bptt": 200, "d_rtrl": 80})
+    assert "start with **bptt**" in other
+    said = "- A training step is a whole sequence. Of one step at a time, with its update, bptt has"
+    assert f"{said} a median latency of 200 us, d_rtrl one of 80." in other
+    assert f"{said} a median latency of 90 us." in page_of({"bptt": 90, "d_rtrl": 80})
+    assert "latency" not in told([record("bptt"), record("d_rtrl")])
+
+
 def test_each_weight_has_its_cosine_and_none_where_no_gradient_reaches_it() -> None:
     built = record("d_rtrl", backend="braintrace")
     built["fidelity"]["linear.weight"] = {"cosine": None, "rel_error": 1.0}
