@@ -244,6 +244,27 @@ def test_a_phone_shows_numbers_beside_long_names(
     assert head.size["height"] < 70
 
 
+def test_a_wide_screen_shows_verdicts_beside_long_names(
+    driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a stream on a busy machine: every way has the longest name and the widest figures."""
+    monkeypatch.setattr(plots, "make_all", lambda *_: ([], []))
+    turns = {"time_vs_bptt": 1.17, "time_vs_bptt_low": 1.12, "time_vs_bptt_high": 1.23}
+    records = [record(algo, seed=i, noise=0.3, metrics={**turns, "contended": 1.0})
+               for algo in ("d_rtrl", "es_d_rtrl", "immediate") for i in range(2)]  # fmt: skip
+    for nth, built in enumerate(records):
+        built["config"]["update_every"] = 1
+        built["metrics"]["time_vs_bptt"] += 0.01 * nth
+        built["metrics"]["test_accuracy"] = 0.503 + 0.011 * nth
+    page = build([write_sweep(tmp_path, records)]).page
+    assert "immediate (updated every step)" in page.read_text(encoding="utf-8")
+    visit(driver, page.resolve().as_uri(), *DESKTOP)
+    room, needed = driver.execute_script("""
+      const box = document.querySelector('#answer .scroll');
+      return [box.clientWidth, box.scrollWidth];""")
+    assert needed <= room
+
+
 def test_a_phone_shows_that_a_table_goes_on(driver: Any, url: str) -> None:
     visit(driver, url, *PHONE)
     boxes = driver.execute_script("""
