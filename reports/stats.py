@@ -109,6 +109,7 @@ def behind(
     costs nothing. Paired, the seeds that all share are blocks, where there are three of them. The
     noise is pooled, but for ways whose seeds scatter significantly more than the middle one's: one
     that diverged would hide every other difference. That of a way is its own where it is larger.
+    Nor do those count among the pairs of the others, which two of four would leave little power.
 
     Args:
         values: way -> seed -> value; higher is better (negate losses).
@@ -138,7 +139,8 @@ def behind(
     errors = np.sqrt((errors + errors[0]) / 2)
     gaps = rows[0].mean() - np.array([row.mean() for row in rows])
     still = errors < 1e-12
-    told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), len(ways), pooled)
+    compared = np.where(calm & calm[0], max(2, calm.sum()), len(ways))
+    told = stats.studentized_range.sf(gaps / np.where(still, 1, errors), compared, pooled)
     told = np.where(still, np.where(gaps > 1e-12, 0.0, 1.0), told)
     return p | dict(zip(ways[1:], told[1:].tolist(), strict=True))
 
