@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from reports.judge import Facts, Setting, Way
+from reports.judge import Facts, Learned, Setting, Way
 from reports.judge.answer import FAITHFUL
 from reports.judge.contest import Entry, Match
 from reports.judge.cost import AGAINST
@@ -79,7 +79,7 @@ def _standing(setting: Setting, way: Way) -> Cell:
         return Cell(failed or "skipped", mark="bad")
     why, flaw = answer.why.get(way.name, ""), f"not healthy: {way.flaw}" if way.flaw else ""
     found = way.learned
-    guessed = guesses(found.guessing, len(found.seeds)) if found else ""
+    guessed = _guesses(found)
     said = {"not healthy": flaw, "fails on some seeds": guessed}.get(why, why)
     if why == "significantly worse" and found:
         said += f" ({probability(found.p)})"
@@ -273,15 +273,17 @@ def overview(matches: Sequence[Match]) -> Table:
                           "the best of its column, as far as the seeds can tell."])  # fmt: skip
 
 
-def guesses(lost: int, seeds: int) -> str:
-    """How many seeds are no better than guessing, where some are and some are not."""
-    return f"{lost} of {plural(seeds, 'seed')} guessed" if 0 < lost < seeds else ""
+def _guesses(found: Learned | None) -> str:
+    """How many seeds are no better than guessing, of a way that is so on some alone."""
+    if not found or found.verdict == "at chance" or not found.guessing:
+        return ""
+    return f"{found.guessing} of {plural(len(found.seeds), 'seed')} guessed"
 
 
 def _learns(entry: Entry) -> str:
     return "; ".join(filter(None, [
         _BEST[entry.best],
-        guesses(entry.guessing, len(entry.scores)),
+        _guesses(entry.way.learned),
         f"{plural(entry.failed, 'run')} failed" if entry.failed else "",
     ]))  # fmt: skip
 

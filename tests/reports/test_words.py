@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from synthetic_records import record, told
+import numpy as np
+from synthetic_records import record, told, way
 
 
 def ways_of(words: str) -> dict[str, str]:
@@ -198,3 +199,11 @@ def test_what_the_first_screen_leaves_out_is_counted() -> None:
     tasks = [timed(algo, ms, task=t) for t in "abcde" for algo, ms in (("bptt", 3), ("d_rtrl", 9))]
     assert "2 further combinations of task, model and options" in told(tasks)
     assert "further combination" not in told(tasks[:6])
+
+
+def test_of_a_way_at_chance_no_seeds_are_said_to_guess_beside() -> None:
+    rng = np.random.default_rng(0)
+    lost = way(rng, "d_rtrl", 5, 20, 0.1, spread=0)
+    lost[0]["metrics"]["test_accuracy"] = 0.13  # above chance by itself, and the mean is not
+    words = told([*way(rng, "bptt", 5, 20), *lost])
+    assert ways_of(words)["d_rtrl"] == "at chance; within noise"
