@@ -112,9 +112,6 @@ class Composer:
         self.launcher: tuple[str, dict[str, Any]] = ("basic", {})
         self._parsed = cache(partial(overrides.parse, loader=self._loader))
         self._composed = cache(self._compose)
-        self._chosen = cache(self._put_together)
-        self._beside = cache(self._all_but)
-        self._first: dict[tuple[str, ...], tuple[str, ...]] = {}  # choices, by what they choose of
         self._is_group = cache(lambda key: bool(self.options(key)))
 
     @cached_property
@@ -174,46 +171,19 @@ class Composer:
     def _configs(self, asked: list[Override]) -> Iterator[DictConfig]:
         """The composed configuration of every combination.
 
-        Hydra takes 0.1 s for one, so where its part is the choice of options alone that is kept,
-        and the values are set here.
+        Hydra takes 0.1 s for one, so each choice of options is composed once and kept, and the
+        values are set here.
         """
         for combination in overrides.combinations(asked):
             parsed = [self._parsed(argument) for argument in combination]
             values = [o for o in parsed if not self._chooses(o)]
             if any(o.is_hydra_override() for o in parsed) or not all(map(_is_plain, values)):
                 values = []
-            config = copy.deepcopy(self._chosen(tuple(text(o) for o in parsed if o not in values)))
+            choices = tuple(text(o) for o in parsed if o not in values)
+            config = copy.deepcopy(self._composed(choices))
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value())
             yield config
-
-    def _put_together(self, asked: tuple[str, ...]) -> DictConfig:
-        """As of ``_compose``, which takes 0.2 s, from what each option alone changes.
-
-        An option that in place of the first one of its group changes more than that group's node
-        is composed with each of the others.
-        """
-        parsed = [self._parsed(argument) for argument in asked]
-        first = self._first.setdefault(tuple(o.key_or_group for o in parsed), asked)
-        changed = [i for i, word in enumerate(asked) if word != first[i]]
-        if len(changed) < 2:
-            return self._composed(asked)
-        config = copy.deepcopy(self._composed(first))
-        for i in changed:
-            group, alone = parsed[i].key_or_group, (*first[:i], asked[i], *first[i + 1 :])
-            own = group in GROUPS and _is_plain(parsed[i])
-            if not own or self._beside(alone, group) != self._beside(first, group):
-                return self._composed(asked)
-            option = self._composed(alone)
-            config[group] = option[group]
-            config.hydra.runtime.choices[group] = option.hydra.runtime.choices[group]
-        return config
-
-    def _all_but(self, asked: tuple[str, ...], group: str) -> tuple[dict[str, Any], ...]:
-        """What these overrides compose to beside the node of a group, and the other choices."""
-        plain: Any = OmegaConf.to_container(self._composed(asked))
-        choices = plain.pop("hydra")["runtime"]["choices"]
-        return tuple({k: v for k, v in part.items() if k != group} for part in (plain, choices))
 
     def _point(self, config: DictConfig, sweeps: bool) -> Point:
         chosen = config.hydra.runtime.choices

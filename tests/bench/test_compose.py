@@ -83,25 +83,6 @@ def test_one_cell_is_composed_once(asked: list[list[str]]) -> None:
     assert asked == [["algo=bptt"], ["algo=bptt"], []]
 
 
-def test_options_of_several_groups_are_composed_once_each(
-    asked: list[list[str]], tmp_path: Path
-) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "wide.yaml").write_text(
-        "# @package _global_\nmodel: {_target_: bench.models.gru.GRU}\nn_hidden: 99\n"
-    )
-    wide, grid = Composer(str(tmp_path)), ["task=sine,digits", "algo=bptt,es_d_rtrl,snap"]
-    together = list(wide.points([*grid, "model=gru,lif_net"], True))
-    assert len(together) == 12
-    assert len(asked) == 1 + 1 + (1 + 2 + 1)  # the defaults, the first, and each other option
-    # But for one that has more to say than what its group is.
-    together += list(wide.points([*grid, "model=lif_net,wide"], True))
-    assert {p.config["n_hidden"] for p in together if p.choices["model"] == "wide"} == {99}
-    for point in together[::7]:
-        alone = [f"{group}={point.choices[group]}" for group in ("task", "algo", "model")]
-        assert list(Composer(str(tmp_path)).points(alone, False)) == [point]
-
-
 def test_quick_is_twelve_cells() -> None:
     cells = cli.cells_of(None, ["+experiment=quick"], multirun=False)
     found = {(c.choices["algo"], c.choices["batching"], c.config.n_hidden) for c in cells}
