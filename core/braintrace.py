@@ -359,8 +359,8 @@ def lora_matmul(
     a_fn: Fn = None,
     bias_fn: Fn = None,
 ) -> Float[Array, "... O"]:
-    """alpha x B A (+ b)."""
-    return _plus(alpha * (x @ _of(b_fn, B) @ _of(a_fn, A)), bias, bias_fn)
+    """alpha x (B A) (+ b): in this order both factors have credit in time, as one matrix."""
+    return _plus(alpha * (x @ (_of(b_fn, B) @ _of(a_fn, A))), bias, bias_fn)
 
 
 def element_wise(weight: PyTree, *, weight_fn: Fn = None) -> PyTree:

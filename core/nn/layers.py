@@ -24,11 +24,12 @@ def width(size: Size) -> int:
 
 
 class LoRA(brainstate.nn.LoRA):
-    """``y = base(x) + x A B / rank``; brainstate's leaves the factor 1 / rank out."""
+    """``y = base(x) + x (A B) / rank``; brainstate's leaves the factor 1 / rank out, and gives A,
+    as the weight of a product of its own, its gradient within the step alone."""
 
     def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
         factors = self.weight.value
-        y = x @ factors["lora_a"] @ factors["lora_b"] / factors["lora_a"].shape[-1]
+        y = x @ (factors["lora_a"] @ factors["lora_b"]) / factors["lora_a"].shape[-1]
         return y if self.base_module is None else y + self.base_module(x)
 
 

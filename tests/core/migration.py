@@ -329,7 +329,7 @@ PROGRAMS = [
     Program("own layer, two sequences", plain, "D_RTRL", twice, "library"),
     Program("own layer, prediction", plain, "D_RTRL", prediction, "library"),
     Program("weights through a function", with_function, "D_RTRL", summed, "library"),
-    Program("low-rank product", low_rank, "D_RTRL", summed, "driver"),
+    Program("low-rank product", low_rank, "D_RTRL", summed, "library"),
     Program("gain of one's own", gain, "D_RTRL", summed, "driver"),
     # The library lets no groups into states of another shape.
     Program("groups", groups, "D_RTRL", summed, "driver"),
