@@ -28,7 +28,7 @@ def test_every_layer_is_trained_and_spikes(name: str) -> None:
     xs = (np.random.default_rng(0).random((12, 2, 20)) < 0.5).astype(float)
     with jax.enable_x64(True), brainstate.environ.context(precision=64, dt=1.0 * u.ms):
         brainstate.random.seed(0)
-        model = instantiate(node, n_in=20, n_hidden=24, n_out=3, n_layers=3)
+        model = instantiate(node, n_in=20, n_hidden=24, n_out=3, n_layers=2)
         algo = core.D_RTRL(model, window=1)
         layers = spiking_layers(model)
 
@@ -41,7 +41,7 @@ def test_every_layer_is_trained_and_spikes(name: str) -> None:
 
         found = brainstate.transform.jit(both)()
     assert found.outputs.shape == (12, 2, 3)
-    assert len(layers) == (0 if name in SMOOTH else 3)
+    assert len(layers) == (0 if name in SMOOTH else 2)
     spikes = [np.asarray(rate).mean() for rate in found.aux]
     if name in SILENT:
         assert not any(spikes)

@@ -14,10 +14,10 @@ from bench.sweep import sweep
 from bench.sweep.folder import Folder
 
 PLANNED = {
-    "wide": ["n_hidden=200000"],
+    "wide": ["n_hidden=40000", "limits.memory_gib=1"],
     "too wide": ["n_hidden=100000000"],
     "undefined": ["algo=otpe", "model=gru"],
-    "too many inputs": ["task=random_spikes", "task.n_in=100000", "n_steps=10000",
+    "too many inputs": ["task=random_spikes", "task.n_in=1000", "n_steps=1000000",
                         "batch_size=1024", "algo=es_d_rtrl"],
 }  # fmt: skip
 
@@ -35,8 +35,8 @@ def planned() -> dict[str, trial.Finding]:
 def test_memory_is_predicted_where_there_is_none_to_build_the_cell(
     planned: dict[str, trial.Finding],
 ) -> None:
-    # Its recurrent weights alone are 160 GB.
-    assert planned["wide"]["predicted_mib"] > 4 * 200_000**2 / 2**20
+    # Its recurrent weights alone are 6 GiB, more than its process may hold.
+    assert planned["wide"]["predicted_mib"] > 4 * 40_000**2 / 2**20
     assert planned["too wide"]["predicted_mib"] is None
     assert planned["too wide"]["note"].startswith("too large to build here: ")
 
@@ -51,7 +51,7 @@ def test_a_rule_that_is_not_defined_on_a_model_is_planned_as_skipped(
 def test_memory_is_predicted_where_there_is_none_to_draw_a_batch(
     planned: dict[str, trial.Finding],
 ) -> None:
-    inputs = 4 * 100_000 * 10_000 * 1024 / 2**20
+    inputs = 4 * 1000 * 1_000_000 * 1024 / 2**20
     assert inputs < planned["too many inputs"]["predicted_mib"] < 1.1 * inputs
 
 

@@ -285,7 +285,7 @@ def test_a_beginning_that_is_said_late_is_that_of_the_first_step_alone(every: in
     optimizer = braintools.optim.SGD(0.0)
     optimizer.register_trainable_weights(model.states(brainstate.ParamState))
 
-    def told(fresh: bool) -> Any:
+    def told() -> Any:
         algo = core.D_RTRL(model)
         core.initialise(algo, data.xs[0])
         with environ.context(i=100):
@@ -301,19 +301,13 @@ def test_a_beginning_that_is_said_late_is_that_of_the_first_step_alone(every: in
                     fresh=fresh,
                     has_aux=True,
                 ).aux
-                for _ in range(2)
+                for fresh in (False, False, True)
             ]
 
-    def both() -> Any:
-        return told(fresh=True), told(fresh=False)
-
-    if every == 4:  # a stream also in calls of their own, nothing compiled around them
-        again, later = run(lambda: told(fresh=True)), told(fresh=False)
-    else:
-        again, later = run(both)
+    # Also in calls of their own, nothing compiled around them.
+    found = told() if every == 4 else run(told)
     wanted = 100 + np.arange(6)
-    np.testing.assert_array_equal(again, [wanted, wanted])
-    np.testing.assert_array_equal(later, [wanted, wanted + 6])
+    np.testing.assert_array_equal(found, [wanted, wanted + 6, wanted])
 
 
 def test_compiled_calls_go_on_in_time_where_the_environment_holds_the_beginning() -> None:

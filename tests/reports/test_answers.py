@@ -18,8 +18,6 @@ from reports.judge.cost import Time
 from reports.page import Context, tables
 from reports.stats import Interval
 
-DRAWS = 2
-
 
 def said(records: Records) -> str:
     return page.answer(study(records).facts)
@@ -28,16 +26,14 @@ def said(records: Records) -> str:
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda p: p.__name__)
 def test_the_first_sentence_is_right(planted: Planted) -> None:
     wanted, unwanted = PLANTED[planted]
-    for draw in range(DRAWS):
-        rng = np.random.default_rng([draw, *planted.__name__.encode()])
-        records = planted(rng)
-        facts = study([records[i] for i in rng.permutation(len(records))]).facts
-        first = page.answer(facts)
-        if not draw:
-            assert said(records) == first
-            assert all(map(agree, facts.settings)), first
-        assert [w for w in wanted if w not in first] == [], first
-        assert [w for w in unwanted if w in first] == [], first
+    rng = np.random.default_rng([0, *planted.__name__.encode()])
+    records = planted(rng)
+    facts = study([records[i] for i in rng.permutation(len(records))]).facts
+    first = page.answer(facts)
+    assert said(records) == first
+    assert all(map(agree, facts.settings)), first
+    assert [w for w in wanted if w not in first] == [], first
+    assert [w for w in unwanted if w in first] == [], first
 
 
 def agree(setting: Setting) -> bool:
