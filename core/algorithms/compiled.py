@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PyTree
 
-from core.analysis.beginning import Beginning, learned_beginning
+from core.analysis.beginning import Beginning, learned_beginning, restoring
 from core.analysis.capture import trace_step
 from core.analysis.graph import Graph, starts_anew
 from core.data import lengths, split_steps
@@ -47,20 +47,12 @@ def all_or_nothing(call: Call) -> Call:
     @functools.wraps(call)
     def whole(algo: Any, *args: Any, **options: Any) -> Any:
         check_algorithm(algo)
-        # To read a State is noted by brainstate's transformations, which would carry it along.
-        attributes: Any = vars(algo)
-        nodes = [
-            a for a in (algo, *args, *options.values()) if isinstance(a, brainstate.graph.Node)
-        ]
-        states = (s for node in nodes for s in brainstate.graph.states(node).values())
-        before = dict(attributes), [(s, vars(s)["_value"]) for s in states]
+        given = (algo, *args, *options.values())
+        restore = restoring(*(a for a in given if isinstance(a, brainstate.graph.Node)))
         try:
             return call(algo, *args, **options)
         except BaseException:
-            attributes.clear()
-            attributes.update(before[0])
-            for state, value in before[1]:
-                vars(state)["_value"] = value
+            restore()
             raise
 
     return whole  # type: ignore[return-value]

@@ -34,7 +34,7 @@ from core.analysis.graph import Graph
 from core.analysis.reach import Reader, constant_decay, is_read, readers, with_components
 from core.execution.rollout import Record
 from core.execution.step import Values
-from core.execution.window import Derivatives, Moved, effects
+from core.execution.window import Derivatives, Moved, reading
 from core.traces.full import enter
 
 
@@ -83,10 +83,9 @@ class EProp(D_RTRL):
         transition = list(map(dict, local.transition))
         f = {place: dict(own) for place, own in local.f.items()}
         behind, matrices = self.feedback.of(graph, values), []
-        readouts = self.readouts(graph)
-        read = effects(graph, values, record, readouts)
-        for readout, z, (dz_dh, dz_dy) in zip(readouts, self.filters(graph), read, strict=True):
+        for readout, z in zip(self.readouts(graph), self.filters(graph), strict=True):
             op, group = readout.op, graph.groups[readout.below]
+            dz_dh, dz_dy = reading(graph, values, record, op.x, readout.below)
             dtype, own = graph.dtype(readout.below), transition[readout.below]
             own.update(((z, p), d) for p, d in dz_dh.items())
             own[z, z] = jnp.full((local.n_steps, *group.lead, group.n), readout.decay, dtype)

@@ -30,7 +30,7 @@ from core.execution.axes import along, behind, forget
 from core.execution.recurrence import accumulate, remembered
 from core.execution.rollout import Record
 from core.execution.step import Values
-from core.execution.window import Derivatives, Moved, effects
+from core.execution.window import Derivatives, Moved, reading
 from core.traces.dense import outer
 from core.traces.full import enter
 
@@ -49,7 +49,7 @@ class OTPE(OTTT):
     @once_a_graph
     def readers(self, graph: Graph) -> list[Reader]:
         """The layers that read others."""
-        return readers(graph, self.decays(graph), once=True)
+        return readers(graph, self.decays(graph))
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:
         """ex, and E by reader and by operation and block that it follows."""
@@ -66,8 +66,8 @@ class OTPE(OTTT):
         """With dz/dy by source, and the matrix [I, H], of each reader."""
         graph, local, read = self.graph, super().linearised(values, record, keep), []
         behind = self.feedback.of(graph, values)
-        every = self.readers(graph)
-        for reader, (_, dz) in zip(every, effects(graph, values, record, every), strict=True):
+        for reader in self.readers(graph):
+            _, dz = reading(graph, values, record, reader.op.x, reader.below)
             read.append((dz, behind[reader.op.w]))
         return replace(local, own=tuple(read))
 
@@ -111,7 +111,7 @@ class OTPE(OTTT):
             decay = {(0, 0): jnp.full_like(inflow[0], reader.decay)}
             z, _ = accumulate(decay, start, inflow, local.keep)
             left = reader.decay * reader.passed(z[0], matrix)
-            enter(dq, reader.source, left, reader.columns)
+            enter(dq, reader.source, left, reader.op.blocks[reader.block].columns)
         return dh, dq
 
 

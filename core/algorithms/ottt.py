@@ -10,7 +10,7 @@ of a weight a product of one of its input and the present: memory O(B I). A leak
 alike, with its own decay. a is read off the model, its spikes held fixed; a layer that has no such
 number (a GRU, an adaptive neuron, a synapse with a state of its own) is refused, and so is one that
 is not driven by y times a constant, or is read as it was before the step (ex_t is of the present
-v), and a y that feeds layers of two decays, or is read beside v.
+v), and a y that feeds two layers, or is read beside v.
 
 In one step dy_t = ex_t dW; for neurons without a reset this is D-RTRL.
 
@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree, Shaped
 
 from core.algorithms.windowed import WindowedAlgorithm, once_a_graph
-from core.analysis.cuts import late_states, read_beside
+from core.analysis.cuts import read_otherwise
 from core.analysis.graph import Graph
 from core.analysis.operation import pieces
 from core.analysis.reach import constant_decay
@@ -67,27 +67,20 @@ class OTTT(WindowedAlgorithm):
                     )
         for op in graph.trained_operations:
             for _, fed in pieces(op.blocks, op.width):
-                groups = [op.blocks[b].group for b in fed]
-                decays = [self.decays(graph)[g] for g in groups]
-                known = [a for a in decays if isinstance(a, float | complex)]  # not inside of jit
-                if len(decays) > 1 and (len(known) < len(decays) or len({*known}) > 1):
-                    states = (graph.hidden[s].name for g in groups for s in graph.groups[g].states)
+                if len(fed) > 1:
+                    groups = (graph.groups[op.blocks[b].group] for b in fed)
+                    states = ", ".join(graph.hidden[s].name for g in groups for s in g.states)
                     raise NotRepresentable(
-                        f"outputs of products that feed states of one decay, for {rule}",
-                        f"{op.name}, which feeds {', '.join(states)}",
+                        f"outputs of products that feed one state each, for {rule}",
+                        f"{op.name}, which feeds {states}",
                         "Give each a product of its own, or use core.D_RTRL or core.EProp.",
                     )
-        for op in read_beside(graph):
+        for came in read_otherwise(graph):
             raise NotRepresentable(
-                f"products that are read through the states that they feed alone, for {rule}",
-                f"{op.name}, whose output reaches an output of the model beside them",
-                "Give what is read there a product of its own, or use core.D_RTRL or core.EProp.",
-            )
-        for s in late_states(graph):
-            raise NotRepresentable(
-                f"states that are read after they have been updated, for {rule}",
-                f"{graph.hidden[s].name}, which another layer or an output reads one step late",
-                "Read it after its update, or use core.D_RTRL or core.EProp.",
+                f"states that are read once they have taken in what drives them, for {rule}",
+                came,
+                "Read the state after its update, give what is read beside it a product of its own,"
+                " or use core.D_RTRL or core.EProp.",
             )
         return graph
 

@@ -24,6 +24,7 @@ from core.algorithms.base import Arrays, OnlineAlgorithm, Params, check_window
 from core.analysis.graph import Graph
 from core.analysis.other_states import check_other_states
 from core.errors import NotRepresentable
+from core.execution.axes import over_time
 from core.execution.derivative import with_derivative
 from core.execution.rollout import Carry, Window
 
@@ -93,11 +94,6 @@ class RTRL(OnlineAlgorithm):
         # A derivative rule may exist in reverse alone; transposed, it is the forward one.
         new, pull = jax.vjp(last, {v: carry.states[v] for v in influence}, flat)
         push = jax.linear_transpose(pull, new)
-        directions = (influence, jnp.eye(flat.size, dtype=flat.dtype))
-        if graph.one_by_one:
-            first = jax.tree.map(lambda a: jnp.moveaxis(a, -1, 0), directions)
-            (new,) = lax.map(push, first)
-            new = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), new)
-        else:
-            (new,) = jax.vmap(push, in_axes=-1, out_axes=-1)(directions)
-        return {h.name: new[h.var] for h in graph.hidden}
+        first = {v: jnp.moveaxis(m, -1, 0) for v, m in influence.items()}
+        every = over_time(push, not graph.one_by_one)((first, jnp.eye(flat.size, dtype=flat.dtype)))
+        return {h.name: jnp.moveaxis(every[0][h.var], 0, -1) for h in graph.hidden}

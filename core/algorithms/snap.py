@@ -32,21 +32,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from core.algorithms.base import check_window
 from core.algorithms.d_rtrl import D_RTRL
 from core.algorithms.windowed import once_a_graph
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
-from core.analysis.operation import Block, Operation
-from core.analysis.reach import (
-    mixed_axes,
-    neurons_in_reach,
-    read_back,
-    with_components,
-    with_own_products,
-)
+from core.analysis.operation import Operation
+from core.analysis.reach import neurons_in_reach, read_back, with_components, with_own_products
 from core.errors import NotRepresentable
 from core.execution.axes import scan
 from core.execution.rollout import Record
@@ -87,13 +80,6 @@ class SnAp(D_RTRL):
         """Traces of all states, also of those that their own products alone read (a plain RNN)."""
         graph = join_biases(build_graph(self.stepped, args, watched, every_path=True))
         graph = with_own_products(graph)
-        for (k, _), axes in self.mixed(graph).items() if self.n > 1 else ():
-            if axes:
-                raise NotRepresentable(
-                    f"neurons that reach others of their own row alone, for SnAp-{self.n}",
-                    f"{graph.sources[k].name}, which reads other rows (a recurrent convolution)",
-                    "Use n=1, or core.RTRL.",
-                )
         for group, near in zip(graph.groups, self.near(graph), strict=True):
             if self.n > 1 and (near >= 0).all() and near.shape[1] == group.n > 1:
                 raise NotRepresentable(
@@ -104,15 +90,14 @@ class SnAp(D_RTRL):
         return graph
 
     @once_a_graph
-    def mixed(self, graph: Graph) -> dict[tuple[int, int], list[int]]:
-        """The axes along which each product reads other rows of the neurons that it feeds, by
-        source and block."""
-        return {
-            (k, b): mixed_axes(graph, op, block)
+    def recurrent(self, graph: Graph) -> dict[tuple[int, int], list[int]]:
+        """The states that products read of the groups that they feed, by source and block."""
+        every = {
+            (k, b): read_back(graph, op, block)
             for k, op in enumerate(graph.trained_operations)
             for b, block in enumerate(op.blocks)
-            if read_back(graph, op, block)
         }
+        return {place: back for place, back in every.items() if back}
 
     @once_a_graph
     def near(self, graph: Graph) -> list[np.ndarray]:
@@ -137,12 +122,8 @@ class SnAp(D_RTRL):
         graph, local = self.graph, super().linearised(values, record, keep)
         every, at = self.near(graph), self.components(graph)
         own = {
-            (k, b): _coupling(
-                graph, values, record, op, op.blocks[b], every, self.mixed(graph)[k, b]
-            )
-            for k, op in enumerate(graph.trained_operations)
-            for b in range(len(op.blocks))
-            if (k, b) in self.mixed(graph)
+            (k, b): _coupling(graph, values, record, graph.trained_operations[k], b, back, every)
+            for (k, b), back in self.recurrent(graph).items()
         }
         transition: list[dict[tuple[int, int], Any]] = [
             {
@@ -187,23 +168,20 @@ def _coupling(
     values: Any,
     record: Record,
     op: Operation,
-    block: Block,
+    b: int,
+    back: Sequence[int],
     every: Sequence[np.ndarray],
-    mixed: Sequence[int],
 ) -> dict[int, Any]:
-    """R of a block by state of its group, [K, lead, n, most, most]: what the neuron near[j, c] adds
-    to the y that feeds the neuron near[j, a], by every path inside the step; zero where the block
-    feeds another. Step after step, as all that moves y in one takes the memory of a trace."""
+    """R of a block by the states that it reads `back`, [K, lead, n, most, most]: what the neuron
+    near[j, c] adds to the y that feeds the neuron near[j, a], by every path inside the step; zero
+    where the block feeds another. Step after step, as all that moves y in one takes the memory of a
+    trace."""
+    block = op.blocks[b]
     group, near = graph.groups[block.group], every[block.group]
-    places = {p: graph.hidden[group.states[p]].var for p in read_back(graph, op, block)}
+    places = {p: graph.hidden[group.states[p]].var for p in back}
     row = np.full(group.n, block.width)  # of the output that feeds a neuron; a row of zeros
     row[block.of_neurons(np.arange(group.n))] = np.arange(block.width)
     both = (near[:, :, None] >= 0) & (near[:, None, :] >= 0)
-    # Rows [lead] none of which reads another: one pull tells what each does to itself.
-    apart = [np.ones((1,) * len(group.lead), bool)]
-    for axis in mixed:
-        place = np.arange(group.lead[axis]).reshape(-1, *(1,) * (-1 - axis))
-        apart = [rows & (place == i) for rows in apart for i in range(len(place))]
 
     def arranged(d: Any) -> Any:
         """dy/dh of all outputs, [width, lead, n], as [lead, n, most, most]."""
@@ -218,14 +196,8 @@ def _coupling(
         y, pull = jax.vjp(product, {v: read[v] for v in places.values()})
 
         def column(j: Any) -> dict[int, Any]:
-            def of(rows: Any) -> dict[int, Any]:
-                (d,) = pull(jnp.zeros_like(y).at[..., j].set(rows.astype(y.dtype)))
-                moved = {p: d[v].reshape(*group.lead, group.n) for p, v in places.items()}
-                return {p: jnp.where(rows[..., None], a, 0) for p, a in moved.items()}
-
-            if len(apart) == 1:
-                return of(apart[0])
-            return jax.tree.map(lambda a: a.sum(axis=0), lax.map(of, np.stack(apart)))
+            (d,) = pull(jnp.zeros_like(y).at[..., j].set(1))  # of all rows: none reads another
+            return {p: d[v] for p, v in places.items()}
 
         found = jax.vmap(column)(jnp.arange(block.columns.start, block.columns.stop))
         return None, jax.tree.map(arranged, found)

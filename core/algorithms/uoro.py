@@ -35,7 +35,7 @@ from core.algorithms.base import Arrays, OnlineAlgorithm, Params
 from core.analysis.build import build_graph, join_biases
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
-from core.analysis.reach import credited, mixes, reaching
+from core.analysis.reach import credited, making, mixes
 from core.errors import NotRepresentable, checked_seed
 from core.execution.axes import along, behind
 from core.execution.derivative import with_derivative
@@ -63,7 +63,7 @@ class UORO(OnlineAlgorithm):
 
     def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
         graph = join_biases(build_graph(self.stepped, args, watched, every_path=True))
-        for v in reaching(graph).intersection(graph.plain):
+        for v in making(graph, [h.new for h in graph.hidden]).intersection(graph.plain):
             raise NotRepresentable(
                 "weights of products, and parameters that reach a state neuron by neuron",
                 f"{graph.names[v]}, which reaches one through a product only",
@@ -85,7 +85,7 @@ class UORO(OnlineAlgorithm):
                 if h.var in start and h.new in graph.program.avals
             }
             start |= {op.y: op.shape for op in graph.trained_operations}
-            if any(mixes(graph, lead, axis, start, ends) for axis in range(-len(lead), 0)):
+            if mixes(graph, lead, start, ends):
                 raise NotRepresentable(
                     "states that depend on their own row of every operand alone, for UORO",
                     f"rows {list(lead)} that read one another (batch norm, a convolution)",

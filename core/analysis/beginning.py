@@ -111,10 +111,29 @@ def _form(value: Any) -> Any:
     return tree, [(jnp.shape(a), jnp.result_type(a)) for a in leaves]
 
 
+def restoring(*modules: Any) -> Callable[[], None]:
+    """What makes modules what they are now: attributes of their parts, and values of their
+    states."""
+    nodes = [node for m in modules for node in brainstate.graph.nodes(m).values()]
+    parts = [(vars(node), dict(vars(node))) for node in nodes]
+    # To read a State is noted by brainstate's transformations, which would carry it along.
+    states = [vars(s) for m in modules for s in brainstate.graph.states(m).values()]
+    values = [(state, state["_value"]) for state in states]
+
+    def restore() -> None:
+        for now, before in parts:
+            now.clear()
+            now.update(before)
+        for now, value in values:
+            now["_value"] = value
+
+    return restore
+
+
 @contextmanager
 def _left_alone(model: Any) -> Any:
     """`init_state` makes new states, which nobody else is to find; the old ones come back."""
-    nodes = [(node, dict(vars(node))) for node in model.nodes().values()]
+    restore = restoring(model)
     chance = np.random.get_state()  # a model may draw from it
     catchers = TRACE_CONTEXT.new_state_catcher
     TRACE_CONTEXT.new_state_catcher = []
@@ -123,9 +142,7 @@ def _left_alone(model: Any) -> Any:
     finally:
         TRACE_CONTEXT.new_state_catcher = catchers
         np.random.set_state(chance)
-        for node, attributes in nodes:
-            vars(node).clear()
-            vars(node).update(attributes)
+        restore()
 
 
 def _beginning(model: Any, function: Any, found: Any, lead: tuple[int, ...]) -> Beginning | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import brainstate
@@ -207,14 +206,10 @@ def _traced(
     try:
         function.make_jaxpr(clock, *args)
     except jax.errors.ConcretizationTypeError as error:
-        known = brainstate.transform.StatefulFunction(partial(step, clock), name="update")
-        try:
-            known.make_jaxpr(*args)
-        except jax.errors.ConcretizationTypeError:
-            raise error from None  # the clock is not what it needs
         raise NotRepresentable(
-            "a step that computes with the environment's i and t, which change with the steps",
-            f"one that needs their values beforehand: {str(error).splitlines()[0]}",
+            "a step that computes with inputs, states, and the environment's i and t, which change"
+            " with the steps",
+            f"one that needs values beforehand: {str(error).splitlines()[0]}",
             "Use jnp.where or brainstate.transform.cond in place of Python's if.",
         ) from error
     except (AttributeError, TypeError, ValueError) as error:

@@ -20,14 +20,13 @@ other derivatives: only by the groups of the cut that reach it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from core.analysis.graph import Credit, Graph, Product
-from core.analysis.operation import Operation
 from core.equations.differential import differential
 from core.equations.elements import Mask, compact, union
 from core.equations.links import reached
@@ -64,36 +63,27 @@ def credited_states(graph: Graph) -> frozenset[int]:
     return _credited(graph, range(len(graph.hidden)), set())
 
 
-def late_states(graph: Graph) -> frozenset[int]:
-    """Those of them that are read as they were before the step, by a path that nothing of what
-    drives the state in this step meets on its way."""
-    late = frozenset[int]()
+def read_otherwise(graph: Graph) -> Iterator[str]:
+    """States with a past, and trained operations that feed them, which reach an output by a path on
+    which the one does not meet the other; in words."""
     for g, group in enumerate(graph.groups):
-        own = {op.y: frozenset([g]) for op in graph.operations for b in op.blocks if b.group == g}
-        for i in (group.states[s] for s in group.live):
-            found = reached(needed(graph.body, [graph.hidden[i].new], given=own), own)
-            late |= _credited(graph, [i], {v for v, drives in found.items() if drives})
-    return late
+        live = [graph.hidden[group.states[s]] for s in group.live]
+        fed = [(op, b) for op in graph.operations for b in op.blocks if b.group == g and live]
+        ends = {op.y: frozenset("y") for op, _ in fed} | {h.var: frozenset("h") for h in live}
+        found = reached(needed(graph.body, [h.new for h in live], given=ends), ends)
+        met = {v for v, of in found.items() if len(of) > 1}
 
+        def before(v: int, mask: Mask, met: set[int] = met) -> Mask:
+            return 0 if v in met else mask
 
-def read_beside(graph: Graph) -> list[Operation]:
-    """Trained operations that feed a state with a past, and reach an output by a path that nothing
-    of such a past meets on its way."""
-    ys = {op.y for op in graph.operations}
-
-    def beside(op: Operation) -> bool:
-        fed, met = np.zeros(op.shape, graph.elements.dtype), dict[int, Any]()
-        for block in op.blocks:
-            group = graph.groups[block.group]
-            live = [graph.hidden[group.states[s]] for s in group.live]
-            past = {h.var: frozenset([h.var]) for h in live}
-            found = reached(needed(graph.body, [h.new for h in live], given=ys), past)
-            met |= {v: past for v, past in found.items() if past}
-            fed[..., block.columns] |= bool(live)
-        seen = graph.elements.forward({op.y: fed}, lambda v, mask: 0 if v in met else mask)
-        return any(np.any(seen.get(a, 0)) for a in graph.out_atoms if isinstance(a, int))
-
-    return [op for op in graph.trained_operations if beside(op)]
+        for i in _credited(graph, [group.states[s] for s in group.live], met):
+            yield f"{graph.hidden[i].name}, which another layer or an output reads one step late"
+        for op, block in fed:
+            columns = np.zeros(op.shape, graph.elements.dtype)
+            columns[..., block.columns] = 1
+            seen = graph.elements.forward({op.y: columns}, before)
+            if op.trainable and any(np.any(seen.get(a, 0)) for a in graph.out_atoms):
+                yield f"{op.name}, whose output reaches an output of the model beside its state"
 
 
 def _credited(graph: Graph, hidden: Iterable[int], ends: set[int]) -> frozenset[int]:
@@ -138,7 +128,7 @@ def _cuts(graph: Graph) -> dict[int, np.ndarray]:
         for block in op.blocks:
             cuts[op.y][block.columns] |= loops[block.group]
 
-    def live(op: Operation, found: Mask) -> np.ndarray:
+    def live(op: Any, found: Mask) -> np.ndarray:
         """The groups that some reader of a column sees live, [H]."""
         columns = np.broadcast_to(np.asarray(found, graph.elements.dtype), op.shape)
         return np.bitwise_or.reduce(columns.reshape(-1, op.width), axis=0)

@@ -12,9 +12,8 @@ What a weight has done to such a state only fades, by one number k for all neuro
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ from jax import lax
 
 from core.analysis.build import covered, labels_of
 from core.analysis.graph import Graph, Hidden
-from core.analysis.operation import Block, Operation, Parameter, pieces
+from core.analysis.operation import Block, Operation, Parameter
 from core.analysis.other_states import dependencies
 from core.equations.differential import RULES
 from core.equations.elements import Elements
@@ -44,52 +43,35 @@ from core.equations.program import (
 from core.errors import NotRepresentable
 
 
-def reaching(graph: Graph) -> set[int]:
-    """Variables that reach a new state in a step, by any path."""
-    equations = needed(graph.body, [h.new for h in graph.hidden])
-    return variables_of(equations, [v for eqn in equations for v in eqn.outputs])
-
-
 def credited(graph: Graph) -> list[Operation | Parameter]:
     """Sources that reach a state in a step."""
-    there = reaching(graph)
+    there = making(graph, [h.new for h in graph.hidden])
     return [s for s in graph.sources if s.y in there]
 
 
-def _read(graph: Graph, atoms: Sequence[int]) -> set[int]:
+def making(graph: Graph, atoms: Sequence[int]) -> set[int]:
     """Variables of which these are made in a step."""
     return variables_of(needed(graph.body, atoms), atoms)
 
 
 def read_back(graph: Graph, op: Operation, block: Block) -> list[int]:
     """The states of the group that a block feeds that its operation reads in turn."""
-    there, group = _read(graph, [op.x]), graph.groups[block.group]
+    there, group = making(graph, [op.x]), graph.groups[block.group]
     return [p for p in group.live if graph.hidden[group.states[p]].var in there]
-
-
-def mixed_axes(graph: Graph, op: Operation, block: Block) -> list[int]:
-    """The axes of its lead, from the last, along which an operation reads the states that it feeds
-    not only where it feeds them: a recurrent convolution, a mean over places."""
-    group = graph.groups[block.group]
-    hidden = [graph.hidden[group.states[s]] for s in read_back(graph, op, block)]
-    start, ends = {h.var: h.shape for h in hidden}, {op.x: op.x_shape}
-    return [axis for axis in range(-len(op.lead), 0) if mixes(graph, op.lead, axis, start, ends)]
 
 
 Shapes = Mapping[int, tuple[int, ...]]  # by variable
 
 
-def mixes(graph: Graph, lead: tuple[int, ...], axis: int, start: Shapes, ends: Shapes) -> bool:
-    """Whether something of `start`, [lead, ...], reaches `ends` at another place along an axis of
-    `lead`, counted from its last."""
-    # Two sets for each binary digit of a place: of those that have it, and of the others.
-    digits, place = range((lead[axis] - 1).bit_length()), np.arange(lead[axis])
-    own = sum((1 << (2 * k + (place >> k & 1)) for k in digits), 0 * place)
-    rows = own.reshape(-1, *(1,) * (-1 - axis)) + np.zeros(lead, int)
+def mixes(graph: Graph, lead: tuple[int, ...], start: Shapes, ends: Shapes) -> bool:
+    """Whether something of `start`, [lead, ...], reaches `ends` in another row of the `lead`."""
+    # Two sets for each binary digit of a row's number: of those that have it, and of the others.
+    row = np.arange(math.prod(lead)).reshape(*lead, 1)
+    digits = range((row.size - 1).bit_length())
+    own = sum((1 << (2 * k + (row >> k & 1)) for k in digits), 0 * row)
 
     def every(shape: tuple[int, ...]) -> np.ndarray:
-        own = np.broadcast_to(rows[..., None], (*lead, math.prod(shape) // math.prod(lead)))
-        return own.reshape(shape)
+        return np.broadcast_to(own, (*lead, math.prod(shape) // row.size)).reshape(shape)
 
     marked, step = {v: every(shape) for v, shape in start.items()}, graph.elements
     found = Elements(step.equations, step.links, 2 * len(digits)).forward(
@@ -102,54 +84,29 @@ def with_own_products(graph: Graph) -> Graph:
     """Traces of all states that a source moves, also through the products of its own group.
 
     Raises:
-      NotRepresentable: such a product whose weights are not trained.
+      NotRepresentable: such a product whose weights are not trained, of complex states, or that
+        reads other rows than its own.
     """
     reads = [set(group.reads) for group in graph.groups]
     for op in graph.operations:
         for block in op.blocks:
-            back = read_back(graph, op, block)
-            _check_kind(graph, op, block, back)
-            if back and not op.trainable:
+            back, states = read_back(graph, op, block), graph.groups[block.group].states
+            start = {h.var: h.shape for h in (graph.hidden[states[p]] for p in back)}
+            is_complex = jnp.issubdtype(graph.dtype(block.group), jnp.complexfloating)
+            wrong = {
+                "which is constant": not op.trainable,
+                "which feeds complex ones": is_complex,
+                "which reads other rows (a recurrent convolution)": back
+                and mixes(graph, op.lead, start, {op.x: op.x_shape}),
+            }
+            for came in (words for words, so in wrong.items() if back and so):
                 raise NotRepresentable(
-                    "recurrent products whose weights are trained, for SnAp",
-                    f"{op.name}, which is constant",
-                    "Make it a ParamState, or use core.RTRL or core.D_RTRL.",
+                    "trained products of real states that read their own row alone, for SnAp",
+                    f"{op.name}, {came}",
+                    "Use core.D_RTRL or core.BPTT.",
                 )
             reads[block.group].update((s, p) for s in block.components for p in back)
     return covered(graph, reads)
-
-
-def _check_kind(graph: Graph, op: Operation, block: Block, back: Sequence[int]) -> None:
-    """What passes from a complex state through a real number is no complex derivative."""
-    if not back or not jnp.issubdtype(graph.dtype(block.group), jnp.complexfloating):
-        return
-    step, states = graph.differential, graph.groups[block.group].states
-    start = {graph.hidden[states[p]].var: frozenset([p]) for p in back}
-    found = reached(step.equations, start, step.avals)
-    for eqn in needed(step.equations, [op.y]):
-        moved = [v for v in (*eqn.variables, *eqn.outputs) if found.get(v)]
-        kinds = [jnp.issubdtype(step.avals[v].dtype, jnp.complexfloating) for v in moved]
-        if (moved and eqn.name == "conj") or not all(kinds):
-            raise NotRepresentable(
-                "products that read complex states as complex numbers alone, for SnAp",
-                f"{op.name}, which reads '{eqn.name}' of one, at {eqn.source}",
-                "Use core.D_RTRL or core.BPTT.",
-            )
-
-
-def read_places(graph: Graph, op: Operation) -> dict[int, np.ndarray]:
-    """Which element of all that an operation reads, x [lead, I], each element of a state [lead, n]
-    or of the y [lead, H] of another operation is at, or NONE; by their variable.
-
-    Raises:
-      NotRepresentable: it reads a mixture of neurons.
-    """
-    dtype = graph.program.avals[op.x].dtype
-    x = Hidden(f"what {op.name} reads", op.x, op.x, op.x_shape, dtype)
-    labels = labels_of(graph, x, dependencies(graph))
-    width = {below.y: below.width for below in graph.operations}
-    width |= {graph.hidden[s].var: group.n for group in graph.groups for s in group.states}
-    return {v: label.reshape(-1, width[v]) for v, label in labels.items() if v in width}
 
 
 def _of_one(places: np.ndarray, step: int) -> np.ndarray | None:
@@ -163,10 +120,10 @@ def neurons_in_reach(graph: Graph, g: int, n: int) -> np.ndarray:
     [neurons, most], filled up with NONE."""
     size = graph.groups[g].n
     one = np.eye(size, dtype=bool)
-    for op in graph.operations if n > 1 else ():
+    for op, moved in _moved_by(graph, g) if n > 1 else ():
         for block in op.blocks:
-            if block.group == g and read_back(graph, op, block):
-                one[block.of_neurons(np.arange(size))] |= _moved_by(graph, op, g)[block.columns]
+            if block.group == g:
+                one[block.of_neurons(np.arange(size))] |= moved[block.columns]
     within = np.eye(size, dtype=bool)  # [reached, from]
     for _ in range(n - 1):
         within = one.astype(int) @ within > 0
@@ -175,28 +132,20 @@ def neurons_in_reach(graph: Graph, g: int, n: int) -> np.ndarray:
     return np.array([own + [NONE] * (most - len(own)) for own in order])
 
 
-def _moved_by(graph: Graph, op: Operation, g: int) -> np.ndarray:
-    """Whether y of an operation is moved by a neuron of a group within the step, [H, n]."""
-    group, x = graph.groups[g], np.zeros((op.n_in, graph.groups[g].n), bool)
-    places = dict[int, np.ndarray]()
-    try:
-        for v, label in read_places(graph, op).items():
-            place = _of_one(label, op.n_in)
-            if place is None:  # those of other rows
-                x[:] = True
-            else:
-                places[v] = place
-    except NotRepresentable:  # a mixture of neurons
-        x[:] = True
-    for s in group.states:
-        place = places.get(graph.hidden[s].var, np.full(group.n, NONE))
-        x[place[place != NONE], np.flatnonzero(place != NONE)] = True
-    for below in graph.operations:
-        if below.y in places and below is not op:
-            place = places[below.y]
-            moved = _moved_by(graph, below, g)
-            np.logical_or.at(x, place[place != NONE], moved[place != NONE])
-    return _occupied(graph, op.w).T.astype(int) @ x > 0
+def _moved_by(graph: Graph, g: int) -> list[tuple[Operation, np.ndarray]]:
+    """Whether y of each operation is moved by a neuron of a group within the step, [H, n]."""
+    group, step = graph.groups[g], graph.elements
+    sets, found = Elements(step.equations, step.links, group.n), []
+    own = np.array([1 << j for j in range(group.n)], sets.dtype)
+    states = [graph.hidden[s] for s in group.states]
+    marked = {h.var: np.broadcast_to(own, (*group.lead, group.n)).reshape(h.shape) for h in states}
+    for op in graph.operations:
+        x = sets.forward(marked, lambda v, mask: marked.get(v, mask)).get(op.x, 0)
+        row = np.broadcast_to(x, op.x_shape).reshape(-1, op.n_in)[0]  # all are alike
+        y = np.bitwise_or.reduce(np.where(_occupied(graph, op.w), row[:, None], 0), axis=0)
+        marked[op.y] = np.broadcast_to(y, op.shape)
+        found.append((op, np.stack([y >> j & 1 for j in range(group.n)], axis=1).astype(bool)))
+    return found
 
 
 def _occupied(graph: Graph, w: int) -> np.ndarray:
@@ -289,92 +238,70 @@ class Reader(NamedTuple):
     op: Operation
     source: int  # its place in Graph.sources
     block: int  # of the operation, which feeds the group
-    columns: slice  # of the block
     decay: Any  # of that group
     below: int  # the group that it reads
-    axes: int  # of that group, from the last, which it reads in an order of its own
-    x_shape: tuple[int, ...]  # what it makes of these
-    feature: np.ndarray  # for each of their elements its place there, or NONE
+    feature: np.ndarray  # for each of its neurons the place in a row of x, or NONE
 
     def passed(self, z: Any, matrix: Any) -> Any:
-        """z W of the neurons that it reads, [lead, n] -> [lead, width] of its columns, with W [I,
+        """z W of the neurons that it reads, [lead, n] -> [lead, width] of its block, with W [I,
         H]."""
-        z = z.reshape(*z.shape[: z.ndim - self.axes], -1)
-        reads, matrix = self.feature != NONE, matrix[:, self.columns].astype(z.dtype)
-        read, places = z[..., np.flatnonzero(reads)], self.feature[reads]
-        if len(self.x_shape) == 1:
-            return read @ matrix[places]
-        x = jnp.zeros((*z.shape[:-1], math.prod(self.x_shape)), z.dtype).at[..., places].add(read)
-        return x.reshape(*z.shape[:-1], *self.x_shape) @ matrix
+        reads, columns = self.feature != NONE, self.op.blocks[self.block].columns
+        matrix = matrix[self.feature[reads], columns].astype(z.dtype)
+        return z[..., np.flatnonzero(reads)] @ matrix
 
 
-def readers(graph: Graph, decays: Sequence[Any], *, once: bool = False) -> list[Reader]:
+def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:
     """All that feed a group with a decay; `decays` are by group, or None.
 
-    Args:
-      once: whether a column that feeds several groups is there for the first of them alone.
-
     Raises:
-      NotRepresentable: one that reads a mixture of neurons, or a neuron twice.
+      NotRepresentable: one that reads a mixture of neurons, a neuron twice, or another row.
     """
     found = list[Reader]()
     for k, op in enumerate(graph.trained_operations):
-        runs = [(block.columns, b) for b, block in enumerate(op.blocks)]
-        if once:
-            runs = [(columns, fed[0]) for columns, fed in pieces(op.blocks, op.width) if fed]
-        groups = {b: op.blocks[b].group for _, b in runs}
-        leaky = {b: g for b, g in groups.items() if decays[g] is not None and graph.groups[g].live}
-        for below, order in _read_below(graph, op) if leaky else ():
-            own = [(columns, b) for columns, b in runs if leaky.get(b, below) != below]
-            found += [Reader(op, k, b, run, decays[leaky[b]], below, *order) for run, b in own]
+        groups = [(b, block.group) for b, block in enumerate(op.blocks)]
+        leaky = [(b, g) for b, g in groups if decays[g] is not None and graph.groups[g].live]
+        for below, feature in _read_below(graph, op) if leaky else ():
+            found += [Reader(op, k, b, decays[g], below, feature) for b, g in leaky if g != below]
     return found
 
 
-def _read_below(graph: Graph, op: Operation) -> list[tuple[int, tuple[Any, ...]]]:
-    """The groups that an operation reads, and how: the last of what a Reader holds."""
-    places, found = read_places(graph, op), []
+def _read_below(graph: Graph, op: Operation) -> Iterator[tuple[int, np.ndarray]]:
+    """The groups that an operation reads, and the feature of each neuron, as of a Reader."""
+    dtype = graph.program.avals[op.x].dtype
+    x = Hidden(f"what {op.name} reads", op.x, op.x, op.x_shape, dtype)
+    places = labels_of(graph, x, dependencies(graph))  # in x, of each element by variable
+    fed = {source.y: np.zeros(source.width, int) for source in graph.operations}  # how often
     for below, group in enumerate(graph.groups):
-        at = np.full((math.prod(group.lead), group.n), NONE)
-
-        def enter(neurons: Any, new: np.ndarray, at: np.ndarray = at) -> None:
-            old = at[:, neurons]
-            if ((old != new) & (old != NONE) & (new != NONE)).any():
-                raise NotRepresentable(
-                    "leaky readouts that read each neuron once",
-                    f"{op.name}, which reads some at two places, now and as they were before",
-                    "Give what is read late a state and a product of its own, or use core.D_RTRL.",
-                )
-            at[:, neurons] = np.maximum(old, new)
-
-        for s in group.states:
-            if graph.hidden[s].var in places:
-                enter(slice(None), places[graph.hidden[s].var])
+        states = [graph.hidden[s].var for s in group.states]
+        read = [places[v].reshape(-1, group.n) for v in states if v in places]
         for source in graph.operations:
             for block in source.blocks if source.y in places else ():
                 if block.group == below:
-                    neurons = block.of_neurons(np.arange(group.n))
-                    enter(neurons, places[source.y][:, block.columns])
-        if (at != NONE).any():
-            found.append((below, _order(at, group.lead, op.x_shape)))
-    return found
-
-
-def _order(
-    at: np.ndarray, lead: tuple[int, ...], x_shape: tuple[int, ...]
-) -> tuple[int, tuple[int, ...], np.ndarray]:
-    """`axes`, `x_shape` and `feature` of a Reader, with as many axes of samples as both have."""
-    alike = [a == b for a, b in zip(lead, x_shape, strict=False)]
-    for n in range(len([*itertools.takewhile(bool, alike)]), 0, -1):
-        feature = _of_one(at.reshape(math.prod(lead[:n]), -1), math.prod(x_shape[n:]))
-        if feature is not None:
-            return len(lead) - n + 1, x_shape[n:], feature
-    return len(lead) + 1, x_shape, at.reshape(-1)
+                    label = np.full((math.prod(group.lead), group.n), NONE)
+                    columns = places[source.y].reshape(-1, source.width)[:, block.columns]
+                    label[:, block.of_neurons(np.arange(group.n))] = columns
+                    fed[source.y][block.columns] += (columns != NONE).any(axis=0)
+                    read.append(label)
+        if not read:
+            continue
+        merged = np.maximum.reduce(read)
+        feature = _of_one(merged, op.n_in)
+        several = [((a != merged) & (a != NONE)).any() for a in read]
+        if feature is None or any(several) or any((n > 1).any() for n in fed.values()):
+            raise NotRepresentable(
+                "leaky readouts that read each neuron, and what drives it, once, in its own row",
+                f"{op.name}, which reads some at two places (now and as they were before), by way"
+                " of two layers, or in another row (a convolution)",
+                "Give what is read late a state and a product of its own, or use core.D_RTRL.",
+            )
+        if (feature != NONE).any():
+            yield below, feature
 
 
 def is_read(graph: Graph, group: int) -> bool:
     """Whether an operation reads the group, one that feeds no state included."""
     own = {graph.hidden[s].var for s in graph.groups[group].states}
-    return not own.isdisjoint(_read(graph, [op.x for op in graph.operations]))
+    return not own.isdisjoint(making(graph, [op.x for op in graph.operations]))
 
 
 def with_components(graph: Graph, group: int, states: Sequence[int]) -> Graph:

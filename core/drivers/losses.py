@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core as jex
 
-from core.equations.program import flatten_jaxpr, variables_of
+from core.equations.differential import is_real
+from core.equations.program import flatten_jaxpr, program_of, variables_of
 from core.errors import InvalidArgument, Refusal
 from core.execution.axes import along
 
@@ -132,22 +133,16 @@ class Losses:
         avals, n_clock = self._closed.in_avals, len(jax.tree.leaves(self._no_clock))
         of = [s for s in self.states for _ in _leaves(s)]
         of = [None] * (len(avals) - len(of)) + of
-        weights = [
-            i for i, (s, a) in enumerate(zip(of, avals, strict=True))
-            if isinstance(s, brainstate.ParamState) and s in self.watched
-            and jnp.issubdtype(a.dtype, jnp.inexact)
-        ]  # fmt: skip
-
-        def value(mine: dict[int, Any], rest: dict[int, Any]) -> Any:
-            return self._pure(*({**mine, **rest}[i] for i in range(len(avals))))[0]
-
-        given = {i: jax.ShapeDtypeStruct(a.shape, a.dtype) for i, a in enumerate(avals)}
-        mine = {i: given.pop(i) for i in weights}
-        program = flatten_jaxpr(jax.make_jaxpr(jax.grad(value))(mine, given))
+        watched = [i for i, s in enumerate(of) if s in self.watched]
+        params = [i for i in watched if isinstance(of[i], brainstate.ParamState)]
+        weights = tuple(i for i in params if is_real(avals[i]))
+        if not weights:
+            return
+        grads = jax.grad(lambda *arrays: self._pure(*arrays)[0], weights)
+        program = program_of(grads, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals))
         read = variables_of(program.equations, program.outputs)
-        variables = dict(zip((*mine, *given), program.inputs, strict=True))
-        samples = [i for i in given if (i >= n_clock if of[i] is None else of[i] in self.watched)]
-        if any(variables[i] in read for i in samples):
+        samples = {*watched, *(i for i, s in enumerate(of) if s is None and i >= n_clock)}
+        if any(program.inputs[i] in read for i in samples.difference(weights)):
             raise InvalidArgument(
                 "a mask of steps, [T], for a loss in which a parameter meets the samples",
                 "one of samples, [T, B]",

@@ -77,6 +77,7 @@ def initialise(algo: OnlineAlgorithm, x: PyTree[ArrayLike], batching: str = "man
     algo.single = batching == "single"
 
 
+@all_or_nothing
 def begin(
     algo: OnlineAlgorithm, inputs: tuple[PyTree, ...], n_samples: int | None, *, mapped: bool
 ) -> None:
@@ -90,14 +91,7 @@ def begin(
 
     if mapped:
         of_all = brainstate.transform.vmap_new_states(of_all, state_tag="new", axis_size=n_samples)
-    before = [(node, dict(vars(node))) for node in algo.model.nodes().values()]
-    try:
-        of_all()
-    except BaseException:  # the old states come back, which the old graph knows
-        for node, attributes in before:
-            vars(node).clear()
-            vars(node).update(attributes)
-        raise
+    of_all()
 
 
 @all_or_nothing

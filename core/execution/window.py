@@ -15,12 +15,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Shaped
 
 from core.analysis.graph import Graph
 from core.analysis.operation import Operation, Parameter
-from core.analysis.reach import Reader
 from core.equations.program import needed, variables_of
 from core.execution.axes import over_time
 from core.execution.rollout import Record
@@ -94,23 +92,6 @@ def reading(
     by_state = {p: d.reshape(shape).astype(dtype) for p, d in pulled.items()}
     fed = [(k, s) for k, s in enumerate(graph.sources) if any(b.group == g for b in s.blocks)]
     return by_state, {k: _of_source(source, at) for k, source in fed}
-
-
-def effects(
-    graph: Graph, values: Values, record: Record, readers: Sequence[Reader]
-) -> list[tuple[dict[int, Any], dict[int, Any]]]:
-    """`reading` of what each reads; a source that does so by way of several groups counts once."""
-    found, seen = [], dict[Any, Any]()
-    for r in readers:
-        by_state, by_source = reading(graph, values, record, r.op.x, r.below)
-        for k, d in by_source.items():
-            place = r.source, r.block, r.columns.start, k
-            before, own = seen.get(place, False), np.zeros(d.shape[-1], bool)
-            for block in graph.sources[k].blocks:
-                own[block.columns] |= block.group == r.below
-            by_source[k], seen[place] = jnp.where(before, 0, d), own | before
-        found.append((by_state, by_source))
-    return found
 
 
 def whole_step(

@@ -219,10 +219,12 @@ def test_a_loss_may_read_the_clock() -> None:
     assert_close(grads, wanted, 1e-11)
 
 
-def test_a_step_that_needs_the_time_beforehand_is_refused() -> None:
+@pytest.mark.parametrize("what", ["time", "input"])
+def test_a_step_that_needs_values_beforehand_is_refused(what: str) -> None:
     class Branching(rate.Leaky):
         def update(self, x: Any) -> Any:
-            return super().update(x if environ.get("i") > 2 else 2 * x)
+            large = environ.get("i") > 2 if what == "time" else x.sum() > 0
+            return super().update(x if large else 2 * x)
 
     with pytest.raises(core.NotRepresentable, match="i and t, which change with the steps"):
         run(lambda: core.initialise(core.D_RTRL(Branching()), data_for().xs[0]))
