@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from bench.cell.stepper import stepper_of
 from bench.cell.trees import flat
 from bench.config import Config
 from bench.errors import BadInput, Skip
-from bench.instantiate import instantiate, task_of
+from bench.instantiate import instantiate, target_of, task_of
 from bench.metrics.base import Run
 from bench.tasks.base import Task
 
@@ -126,7 +127,11 @@ class Rebuild:
 
 
 def set_up(config: Config) -> None:
-    """Precision, time step and seed of this process."""
+    """Precision, time step and seed of this process, whatever a plug-in sets as it is imported."""
+    for node in (config.task, config.model, config.algo):
+        with contextlib.suppress(Exception, SystemExit):  # told where it is made
+            target_of(node)
+    jax.config.update("jax_disable_jit", False)
     jax.config.update("jax_enable_x64", config.dtype == "float64")
     brainstate.environ.set(dt=DT_MS * u.ms, precision=64 if config.dtype == "float64" else 32)
 

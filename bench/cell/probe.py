@@ -82,7 +82,7 @@ def _built(job: Mapping[str, Any]) -> Finding:
         trainee = backend.trainee(model, config)
         trainee.task = task
         return finding(predicted_mib=predict_mib(trainee, task, config))
-    except Exception as error:  # of somebody's own task or model it may be any
+    except (Exception, SystemExit) as error:  # of somebody's own task or model it may be any
         if isinstance(error, MemoryError) or _needs_numbers(error):
             raise
         words = words_of(error)
@@ -114,7 +114,7 @@ def _checked_task(job: Mapping[str, Any]) -> Any:
     return task
 
 
-def _needs_numbers(error: Exception) -> bool:
+def _needs_numbers(error: BaseException) -> bool:
     """Whether something computed with numbers where there are only shapes."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(error, jax.errors.JAXTypeError)

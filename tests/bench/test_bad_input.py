@@ -10,6 +10,7 @@ import pytest
 
 from bench import instantiate
 from bench.cell import probe
+from bench.cell.build import set_up
 from bench.command import cli, compose, overrides, plan
 from bench.config import Config
 from bench.errors import BadInput, quoted
@@ -226,3 +227,30 @@ def test_a_task_too_large_for_this_machine_is_left_to_its_cell(
         for cell in cli.cells_of(None, ["task=random_spikes", "n_steps=8,4"], multirun=True)
     ]
     assert [probe.look(job)["error"] for job in jobs] == ["", "task: n_steps: expected more"]
+
+
+def test_a_plug_in_that_ends_its_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    (cell,) = cli.cells_of(None, ["task=random_spikes"], multirun=False)
+    monkeypatch.setattr(probe, "task_of", sys.exit)
+    job = {"depth": "task", "config": cell.config}
+    assert probe.look(job)["error"].startswith("task: SystemExit: ")
+
+
+def test_settings_of_jax_are_the_cells_whatever_a_plug_in_sets_as_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jax
+
+    own = ("jax_enable_x64", "jax_disable_jit")
+    before = {name: getattr(jax.config, name) for name in own}
+    lines = ["import jax", *(f"jax.config.update('{name}', True)" for name in own), "Model = dict"]
+    (tmp_path / "sets_flags_of_jax.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    (cell,) = cli.cells_of(None, [], multirun=False)
+    try:
+        set_up(cell.having(model={"_target_": "sets_flags_of_jax.Model"}).config)
+        assert "sets_flags_of_jax" in sys.modules
+        assert not any(getattr(jax.config, name) for name in own)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
