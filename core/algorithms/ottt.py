@@ -20,7 +20,7 @@ arXiv:2210.04195.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from jaxtyping import Array, PyTree, Shaped
 from core.algorithms.windowed import WindowedAlgorithm, once_a_graph
 from core.analysis.cuts import read_otherwise
 from core.analysis.graph import Graph
-from core.analysis.operation import pieces
+from core.analysis.operation import Block, pieces
 from core.analysis.reach import constant_decay
 from core.errors import NotRepresentable
 from core.execution.recurrence import low_pass
@@ -49,40 +49,33 @@ class OTTT(WindowedAlgorithm):
     """
 
     def make_graph(self, args: tuple[PyTree, ...], watched: Sequence[Any] = ()) -> Graph:
-        graph, rule = super().make_graph(args, watched), type(self).__name__
-        for parameter in graph.parameters:
+        graph = super().make_graph(args, watched)
+        for came in self._undefined(graph):
             raise NotRepresentable(
-                f"weights and biases of products only, for {rule}",
-                f"the element-wise parameter {parameter.name}",
-                "Keep it constant, or use core.D_RTRL.",
+                "leaky integrators with one constant decay, driven each by products of its own and"
+                f" read after its update, for {type(self).__name__}",
+                came,
+                "Use core.D_RTRL or core.EProp.",
             )
+        return graph
+
+    def _undefined(self, graph: Graph) -> Iterator[str]:
+        """What the rule has no trace for, in words."""
+
+        def named(blocks: Iterable[Block]) -> str:
+            states = (s for block in blocks for s in graph.groups[block.group].states)
+            return ", ".join(dict.fromkeys(graph.hidden[s].name for s in states))
+
+        yield from (f"the element-wise parameter {p.name}" for p in graph.parameters)
         for op in graph.operations:
-            for g in {block.group for block in op.blocks}:
-                if self.decays(graph)[g] is None:
-                    names = ", ".join(graph.hidden[s].name for s in graph.groups[g].states)
-                    raise NotRepresentable(
-                        f"leaky integrators with one constant decay, for {rule}",
-                        f"{names}, which {op.name} feeds and which decays or is driven otherwise",
-                        "Use core.D_RTRL or core.EProp.",
-                    )
+            for block in op.blocks:
+                if self.decays(graph)[block.group] is None:
+                    yield f"{named([block])}, fed by {op.name}, which decays or is driven otherwise"
         for op in graph.trained_operations:
             for _, fed in pieces(op.blocks, op.width):
                 if len(fed) > 1:
-                    groups = (graph.groups[op.blocks[b].group] for b in fed)
-                    states = ", ".join(graph.hidden[s].name for g in groups for s in g.states)
-                    raise NotRepresentable(
-                        f"outputs of products that feed one state each, for {rule}",
-                        f"{op.name}, which feeds {states}",
-                        "Give each a product of its own, or use core.D_RTRL or core.EProp.",
-                    )
-        for came in read_otherwise(graph):
-            raise NotRepresentable(
-                f"states that are read once they have taken in what drives them, for {rule}",
-                came,
-                "Read the state after its update, give what is read beside it a product of its own,"
-                " or use core.D_RTRL or core.EProp.",
-            )
-        return graph
+                    yield f"{op.name}, which feeds {named(op.blocks[b] for b in fed)}"
+        yield from read_otherwise(graph)
 
     @once_a_graph
     def decays(self, graph: Graph) -> list[Any]:

@@ -70,27 +70,23 @@ class UORO(OnlineAlgorithm):
                 "Use core.RTRL or core.BPTT.",
             )
         leads = {source.lead for source in graph.sources}
-        real = all(jnp.issubdtype(h.dtype, jnp.floating) for h in graph.hidden)
-        if len(leads) > 1 or not real:
-            raise NotRepresentable(
-                "real states, and the same axes of samples in all products",
-                f"axes {sorted(leads)}" if real else "complex states",
-                "Use core.BPTT.",
-            )
-        for lead in leads:
-            start = {h.var: h.shape for h in graph.hidden if h.shape[: len(lead)] == lead}
-            ends = {
-                h.new: h.shape
-                for h in graph.hidden
-                if h.var in start and h.new in graph.program.avals
+        came = f"axes {sorted(leads)}" if len(leads) > 1 else ""
+        if not all(jnp.issubdtype(h.dtype, jnp.floating) for h in graph.hidden):
+            came = "complex states"
+        for lead in leads if not came else ():
+            own = [h for h in graph.hidden if h.shape[: len(lead)] == lead]
+            start = {h.var: h.shape for h in own} | {
+                op.y: op.shape for op in graph.trained_operations
             }
-            start |= {op.y: op.shape for op in graph.trained_operations}
+            ends = {h.new: h.shape for h in own if h.new in graph.program.avals}
             if mixes(graph, lead, start, ends):
-                raise NotRepresentable(
-                    "states that depend on their own row of every operand alone, for UORO",
-                    f"rows {list(lead)} that read one another (batch norm, a convolution)",
-                    "Use core.RTRL or core.BPTT.",
-                )
+                came = f"rows {list(lead)} that read one another (batch norm, a convolution)"
+        if came:
+            raise NotRepresentable(
+                "real states, one set of axes of samples, and rows that read no other, for UORO",
+                came,
+                "Use core.RTRL or core.BPTT.",
+            )
         return graph
 
     def init_traces(self, graph: Graph) -> dict[str, Any]:

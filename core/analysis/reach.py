@@ -285,7 +285,7 @@ def _read_below(graph: Graph, op: Operation) -> Iterator[tuple[int, np.ndarray]]
         if not read:
             continue
         merged = np.maximum.reduce(read)
-        feature = _of_one(merged, op.n_in)
+        feature = _of_one(merged, op.n_in) if group.lead == op.lead else None
         several = [((a != merged) & (a != NONE)).any() for a in read]
         if feature is None or any(several) or any((n > 1).any() for n in fed.values()):
             raise NotRepresentable(

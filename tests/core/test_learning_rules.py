@@ -201,7 +201,9 @@ class Reshaped(brainstate.nn.Module):
         return self.r.value.reshape(*lead, -1)
 
 
-@pytest.mark.parametrize("shapes", [((N_IN, 4), (2,)), ((6,), (N_IN, 2)), ((N_IN, 4), (6, 1))])
+@pytest.mark.parametrize(
+    "shapes", [((N_IN, 4), (2,)), ((6,), (N_IN, 2)), ((N_IN, 4), (6, 1)), ((6,), (1, 2))]
+)
 def test_a_layer_read_in_other_rows_is_refused(shapes: Any) -> None:
     """Also where a batch has as many samples as there are rows."""
     for make, batching in ((core.EProp, "manual"), (core.OTPE, "vmap")):
