@@ -71,8 +71,6 @@ def against_bptt(run: Run, **rule: float) -> dict[str, Any]:
     except Exception as error:
         # A cell is worth its own time where BPTT cannot be built, or does not fit.
         return {"note": f"not timed against BPTT: {words_of(error)}"}
-    finally:
-        run.stepper.store(run.initial)
     return {"metrics": {**dict(zip(COLUMNS, ratio, strict=True)), "paired_rounds": rounds}}
 
 

@@ -15,9 +15,11 @@ import pytest
 from bench.sweep.provenance import ROOT
 from tests.bench.sweeps import records
 
+# One that runs and one that says why it cannot.
 TINY = [
     "-m",
-    "algo=bptt,d_rtrl",
+    "batching=single",
+    "devices=1,2",
     "task=random_spikes",
     "n_steps=4",
     "n_hidden=4",
@@ -40,7 +42,7 @@ def bench(cwd: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess
 
 def learned(out: Path) -> list[Any]:
     return sorted(
-        (r["key"], r["row"], r["status"], r["metrics"]["loss_final"], r["curves"]["loss"])
+        (r["key"], r["row"], r["status"], r["reason"], r["curves"].get("loss"))
         for r in records(out)
     )
 
@@ -57,12 +59,12 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_jobs_run_the_cells_that_a_sweep_in_turn_would(local: Path) -> None:
-    assert [row[2] for row in learned(local / "out")] == ["ok", "ok"]
+    assert sorted(row[2] for row in learned(local / "out")) == ["ok", "skipped"]
     assert "2 of 2 cells are recorded already" in bench(local, *TINY, "out=out").stdout
 
 
 def test_submitit_on_this_machine(local: Path, tmp_path: Path) -> None:
-    answer = bench(tmp_path, *TINY, "out=out", "algo=bptt", "hydra/launcher=submitit_local")
+    answer = bench(tmp_path, *TINY, "out=out", "devices=1", "hydra/launcher=submitit_local")
     assert answer.returncode == 0, answer.stderr
     (row,) = learned(tmp_path / "out")
     assert row in learned(local / "out")

@@ -21,8 +21,6 @@ OPTIONS = {
     group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     for group in (*GROUPS, "metric")
 }
-
-
 ALGOS = ", ".join(OPTIONS["algo"])
 
 

@@ -192,18 +192,20 @@ def above(v: Any, threshold: Any) -> Any:
 
 
 above.defjvp(lambda p, t: (above(*p), (t[0] - t[1]) / (1 + (p[0] - p[1]) ** 2)))
+jitted_above = jax.jit(above)
 
 
 def test_a_parameter_inside_a_rule_wants_the_shape_of_the_state() -> None:
-    """The refusal says so, and it works."""
+    """The refusal says so, and it works; also of a function that was called with a constant."""
 
     class Threshold(Net):
         broadcast = False
 
         def update(self, x: Any) -> Any:
-            v, b = self.v.value, self.b.value
+            v, b = self.v.value, self.b.value[0]
+            fixed = jitted_above(v, np.float64(0.5))
             b = jnp.broadcast_to(b, v.shape) if self.broadcast else b
-            self.v.value = 0.8 * v - 0.3 * above(v, b) + x @ self.W.value
+            self.v.value = 0.8 * v - 0.3 * fixed - 0.3 * jitted_above(v, b) + x @ self.W.value
             return self.v.value @ self.R.value
 
     model = Case("threshold", lambda: Threshold(None, ""), None, {}).model()
