@@ -13,9 +13,10 @@ E_t is carried as one more state of a neuron, Z_t = k Z_{t-1} + z_t, with a trac
 which a change of r is (Z dW) B: a second array of the size of the trace. Layers below the last pass
 their credit up within the step. The decay of the model's own D_t is kept: a reset that the model
 differentiates is in it, where the paper leaves it out. Biases of the readout, and W_out, have
-their exact gradient. An activation that has no past, and that nothing but a readout reads, is no
-state: its weights have the gradient within the step, without what the readout remembers. Adaptive
-feedback, where B learns beside W_out, is the readout `core.nn.FeedbackLinear` under D-RTRL.
+their exact gradient; W_out may be constant. An activation that has no past, and that nothing but
+a readout reads, is no state: its weights have the gradient within the step, without what the
+readout remembers. Adaptive feedback, where B learns beside W_out, is the readout
+`core.nn.FeedbackLinear` under D-RTRL.
 
 Reference: G. Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking
 neurons", Nature Communications 11 (2020), arXiv:1901.09049.
@@ -23,6 +24,7 @@ neurons", Nature Communications 11 (2020), arXiv:1901.09049.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +32,16 @@ import jax.numpy as jnp
 
 from core.algorithms.d_rtrl import D_RTRL
 from core.algorithms.windowed import once_a_graph
+from core.analysis.beginning import Beginning
 from core.analysis.graph import Graph
-from core.analysis.reach import Reader, constant_decay, is_read, readers, with_components
+from core.analysis.reach import (
+    Reader,
+    constant_decay,
+    is_read,
+    readers,
+    with_components,
+    with_constant_readers,
+)
 from core.execution.rollout import Record
 from core.execution.step import Values
 from core.execution.window import Derivatives, Moved, reading
@@ -60,12 +70,23 @@ class EProp(D_RTRL):
     ) -> None:
         super().__init__(model, window=window, feedback=feedback, seed=seed, mode=mode)
 
+    def make_graph(self, args: tuple[Any, ...], watched: Sequence[Any] = ()) -> Graph:
+        graph = super().make_graph(args, watched)
+        return with_constant_readers(graph, self.leaky(graph))
+
+    @once_a_graph
+    def leaky(self, graph: Graph) -> list[Any]:
+        """Decays of the groups that no product reads in turn, None of the others."""
+        begins = graph.arg_vars[-1:] if isinstance(self.stepped, Beginning) else ()
+        groups = range(len(graph.groups))
+        return [
+            None if is_read(graph, g) else constant_decay(graph, g, never=begins) for g in groups
+        ]
+
     @once_a_graph
     def readouts(self, graph: Graph) -> list[Reader]:
-        """The leaky groups that no product reads in turn."""
-        groups = range(len(graph.groups))
-        decays = [None if is_read(graph, g) else constant_decay(graph, g) for g in groups]
-        return readers(graph, decays)
+        """What feeds these."""
+        return readers(graph, self.leaky(graph))
 
     def filters(self, graph: Graph) -> list[int]:
         """The component Z of the neurons that each readout reads."""

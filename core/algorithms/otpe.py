@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from core.algorithms.ottt import OTTT
 from core.algorithms.windowed import once_a_graph
 from core.analysis.graph import Graph
-from core.analysis.reach import Reader, readers
+from core.analysis.reach import Reader, readers, with_constant_readers
 from core.execution.axes import along, behind, forget
 from core.execution.recurrence import accumulate, remembered
 from core.execution.rollout import Record
@@ -45,6 +45,9 @@ class OTPE(OTTT):
       seed: as of D-RTRL.
       mode: as of D-RTRL.
     """
+
+    def with_readers(self, graph: Graph) -> Graph:
+        return with_constant_readers(graph, self.decays(graph))
 
     @once_a_graph
     def readers(self, graph: Graph) -> list[Reader]:

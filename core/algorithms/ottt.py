@@ -9,8 +9,8 @@ What a weight does to v is followed as if the neuron had not been reset since, w
 of a weight a product of one of its input and the present: memory O(B I). A leaky readout is treated
 alike, with its own decay. a is read off the model, its spikes held fixed; a layer that has no such
 number (a GRU, an adaptive neuron, a synapse with a state of its own) is refused, and so is one that
-is not driven by y times a constant, or is read as it was before the step (ex_t is of the present
-v), and a y that feeds two layers, or is read beside v.
+is not driven by y times a constant (a sum of spikes of y), or is read as it was before the step
+(ex_t is of the present v), and a y that feeds two layers, or is read beside v.
 
 In one step dy_t = ex_t dW; for neurons without a reset this is D-RTRL.
 
@@ -49,7 +49,7 @@ class OTTT(WindowedAlgorithm):
     """
 
     def make_graph(self, args: tuple[PyTree, ...], watched: Sequence[Any] = ()) -> Graph:
-        graph = super().make_graph(args, watched)
+        graph = self.with_readers(super().make_graph(args, watched))
         for came in self._undefined(graph):
             raise NotRepresentable(
                 "leaky integrators with one constant decay, driven each by products of its own and"
@@ -76,6 +76,10 @@ class OTTT(WindowedAlgorithm):
                 if len(fed) > 1:
                     yield f"{op.name}, which feeds {named(op.blocks[b] for b in fed)}"
         yield from read_otherwise(graph)
+
+    def with_readers(self, graph: Graph) -> Graph:
+        """Of constant products none has a part in this rule."""
+        return graph
 
     @once_a_graph
     def decays(self, graph: Graph) -> list[Any]:

@@ -14,9 +14,10 @@ trace, and D and R are matrices over these. With a dense recurrent matrix all ne
 and SnAp-n is RTRL (`core.RTRL`): n > 1 is for masked, sparse and grouped products.
 
 A neuron's states (a voltage and its adaptation) count as one unit; layers are apart, and credit
-passes down within the step as in D-RTRL. A gate that reaches h through another product only (a
-GRU's reset gate) has its exact gradient within the step; Menick et al. take another GRU. R is read
-off H pulls through the products of a step: O(B H^3) beside D-RTRL's cost.
+passes down within the step as in D-RTRL. dh_t/dW is with the other products given: what a gate
+does to h through another product (a GRU's reset gate) is credited within the step and not kept in
+M, also where the gate reaches h directly as well; Menick et al. take another GRU. R is read off H
+pulls through the products of a step: O(B H^3) beside D-RTRL's cost.
 
 Reference: J. Menick et al., "Practical Real Time Recurrent Learning with a Sparse Approximation",
 ICLR 2021, arXiv:2006.07232.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -107,8 +108,9 @@ class WindowedAlgorithm(OnlineAlgorithm):
                 if isinstance(state, brainstate.HiddenState)
                 and variables.issuperset(p for v in own for p in plain.parts.get(v, (v,)))
             ]
-            if self.same_traces(plain, self.graph_for([plain.states[i] for i in chosen])):
-                return chosen
+            with suppress(NotRepresentable):  # of a state that nothing but a loss would read
+                if self.same_traces(plain, self.graph_for([plain.states[i] for i in chosen])):
+                    return chosen
         return []
 
     def steps_per_window(self, n_steps: int) -> int:

@@ -31,6 +31,7 @@ from core.equations.elements import Elements
 from core.equations.links import NONE, reached
 from core.equations.program import (
     Equation,
+    Program,
     bind,
     evaluate,
     flatten_jaxpr,
@@ -167,8 +168,12 @@ def _occupied(graph: Graph, w: int) -> np.ndarray:
     return found
 
 
-def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
+def constant_decay(graph: Graph, group: int, held: bool = False, never: Sequence[int] = ()) -> Any:
     """dh_t/dh_{t-1} of a group of one live state, every operation's output held fixed.
+
+    Args:
+      held: whether spikes are too, unless something drives the state through them alone.
+      never: variables that are taken to be false.
 
     Returns:
       None where it depends on data or weights, differs from neuron to neuron, where several states
@@ -180,12 +185,13 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
     if len(own.live) != 1:
         return None if own.live else 0.0
     h = graph.hidden[own.states[own.live[0]]]
-    known = graph.program.constants
+    avals, held = graph.program.avals, held and _driven(graph, h.new)
+    known = graph.program.constants | {v: jnp.zeros(avals[v].shape, bool) for v in never}
     given = {*known, *(op.y for op in graph.operations)}
     equations = needed((*graph.prelude, *graph.body), [h.new], given=given)
     made = {v for eqn in equations for v in eqn.outputs}
     read_by = variables_of(equations, (h.var, h.new))
-    free = {v: like(graph.program.avals, v) for v in read_by - made - set(known)}
+    free = {v: like(avals, v) for v in read_by - made - set(known)}
 
     def hold(eqn: Equation, env: dict[int, Any]) -> list[Any] | None:
         if not held or not _is_spike(eqn):
@@ -221,15 +227,36 @@ def constant_decay(graph: Graph, group: int, held: bool = False) -> Any:
     return found.flat[0].item() if found.size and (found == found.flat[0]).all() else None
 
 
+def _driven(graph: Graph, new: Any) -> bool:
+    """Whether no operation reaches an element of a new state through spikes alone."""
+    ys, spikes = {op.y for op in graph.operations}, set[int]()
+    spikes.update(v for eqn in graph.body if _is_spike(eqn) for v in eqn.outputs)
+
+    def reached_by(y: int, shape: tuple[int, ...], ends: set[int]) -> Any:
+        start = {y: np.ones(shape, graph.elements.dtype)}
+        found = graph.elements.forward(start, lambda v, mask: 0 if v in ends - {y} else mask)
+        return np.broadcast_to(found.get(new, 0), graph.program.avals[new].shape)
+
+    ways = ((op.y, op.shape) for op in graph.operations if spikes)
+    return all((reached_by(*y, ys) == reached_by(*y, ys | spikes)).all() for y in ways)
+
+
 def _is_spike(eqn: Equation) -> bool:
     """Whether the derivative is that of a rule alone: the value is a step and has none. (A relu has
     a rule too, which is its own derivative.)"""
     if eqn.name not in RULES:
         return eqn.name == "heaviside_surrogate_gradient"  # braintools'
     value = flatten_jaxpr(eqn.params["call_jaxpr"])
-    own = [inner for inner in value.equations if not _is_spike(inner)]
+    own = [_but_nan(value, inner) for inner in value.equations if not _is_spike(inner)]
     moved = reached(own, {v: frozenset([v]) for v in value.inputs}, value.avals)
     return not any(moved.get(a) for a in value.outputs if isinstance(a, int))
+
+
+def _but_nan(value: Program, eqn: Equation) -> Equation:
+    """A choice that is made where something is no number (jax.numpy.heaviside), without that."""
+    nan = {e.outputs[0] for e in value.equations if e.name == "ne" and len({*e.inputs}) == 1}
+    chosen = eqn.name == "select_n" and eqn.inputs[0] in nan
+    return replace(eqn, inputs=eqn.inputs[:2]) if chosen else eqn
 
 
 class Reader(NamedTuple):
@@ -248,6 +275,19 @@ class Reader(NamedTuple):
         reads, columns = self.feature != NONE, self.op.blocks[self.block].columns
         matrix = matrix[self.feature[reads], columns].astype(z.dtype)
         return z[..., np.flatnonzero(reads)] @ matrix
+
+
+def with_constant_readers(graph: Graph, decays: Sequence[Any]) -> Graph:
+    """Leaky layers whose weights are constant among those that read others."""
+
+    def reads(op: Operation) -> bool:
+        leaky = any(decays[block.group] is not None for block in op.blocks)
+        return leaky and any(_read_below(graph, op))
+
+    found = {id(op) for op in graph.operations if not op.trainable and reads(op)}
+    if not found:
+        return graph
+    return graph.with_sources(lambda s: replace(s, trainable=True) if id(s) in found else s)
 
 
 def readers(graph: Graph, decays: Sequence[Any]) -> list[Reader]:

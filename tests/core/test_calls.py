@@ -107,9 +107,19 @@ class Aside(rate.Leaky):
         return out
 
 
-def test_a_state_without_a_trace_is_refused_where_its_derivative_is_asked_for() -> None:
+class OverNeurons(Aside):
+    """A mean over neurons too, for which there is no trace."""
+
+    def update(self, x: Any) -> Any:
+        out = super().update(x)
+        self.mean.value += self.cell.h.value.mean(axis=-1, keepdims=True)
+        return out
+
+
+@pytest.mark.parametrize("kind", [Aside, OverNeurons])
+def test_a_state_without_a_trace_is_refused_where_its_derivative_is_asked_for(kind: Any) -> None:
     data = data_for(n_steps=2)
-    model = rate.Case("aside", Aside, rate.leaky_step, {}).model()
+    model = rate.Case("aside", kind, rate.leaky_step, {}).model()
 
     def gradient(state: str) -> Any:
         algo = core.D_RTRL(model)

@@ -13,10 +13,13 @@ import pytest
 from .fuzz.check import check, report
 from .fuzz.description import Net, State
 from .fuzz.generate import random_net
-from .fuzz.plan import Plan, plans, program
+from .fuzz.plan import Plan, plans, program, rule_plans
 from .fuzz.program import load
 from .fuzz.reference import Rule, reference
+from .fuzz.rules import Integrators, SnAp
+from .fuzz.structure import analyse
 
+N_RULES = 8  # `--rules`
 N_MODELS = 12  # a few seconds each; `python -m tests.core.fuzz` runs thousands
 TRACE, FULL = Rule("trace"), Rule("full")
 
@@ -29,6 +32,14 @@ def test_a_random_model_has_the_gradients_of_the_definition(seed: int) -> None:
         assert outcome.kind in ("ok", "refused"), report(net, plan, outcome)
 
 
+@pytest.mark.parametrize("seed", range(N_RULES))
+def test_a_random_model_has_the_gradient_of_each_rule(seed: int) -> None:
+    net = random_net(seed, seed % 2 == 1)
+    for plan in rule_plans(net, seed, 1):
+        outcome = check(net, plan)
+        assert outcome.kind in ("ok", "refused"), report(net, plan, outcome)
+
+
 def worst(got: dict, want: dict) -> float:
     """The largest relative error of a gradient."""
     size = np.sqrt(sum((w**2).sum() for w in want.values())) or 1.0
@@ -37,8 +48,6 @@ def worst(got: dict, want: dict) -> float:
 
 def feeds_itself(net: Net) -> bool:
     """Whether an operation that feeds a state reads a previous one."""
-    from .fuzz.structure import analyse
-
     lines = {line.name: line for line in net.lines}
 
     def past(name: str) -> bool:
@@ -85,10 +94,27 @@ def test_without_a_matrix_on_a_previous_state_d_rtrl_is_bptt() -> None:
         assert worst(reference(net, Rule("influence")).grads, full.grads) < 1e-12
 
 
+def test_rules_are_exact_where_nothing_is_left_out() -> None:
+    """SnAp where all neurons are in reach is RTRL, and e-prop below no leaky layer is D-RTRL."""
+    chosen = [net for net in map(random_net, range(40)) if not analyse(net).mixes]
+    all_in_reach = no_filter = 0
+    for net in chosen:
+        snap, e_prop = SnAp(net, Rule("snap", n=9)), Integrators(net, Rule("e_prop"))
+        if len(snap.groups) == 1 and one_layer(net) and all(n.all() for n in snap.near.values()):
+            all_in_reach += 1
+            assert (
+                worst(reference(net, snap.rule, of=SnAp).grads, reference(net, FULL).grads) < 1e-12
+            )
+        if not e_prop.readers:
+            no_filter += 1
+            found = reference(net, e_prop.rule, of=Integrators).grads
+            assert worst(found, reference(net, TRACE).grads) < 1e-12
+    assert all_in_reach > 2
+    assert no_filter > 10
+
+
 def one_layer(net: Net) -> bool:
     """Whether no weight reaches a state through another operation."""
-    from .fuzz.structure import analyse
-
     s = analyse(net)
     lines = {line.name: line for line in net.lines}
 

@@ -106,6 +106,15 @@ def without_readout(m: Any, s: Any, x: Any) -> Any:
     return {"h": h, "k": k}, jnp.concatenate([h, k], -1) @ m.U.value
 
 
+def constant_readout(m: Any, s: Any, x: Any) -> Any:
+    h = leak(m, s, x)
+    r = 0.6 * s["r"] + jnp.tanh(h) @ FIXED
+    return {"h": h, "r": r}, r + h @ m.V.value
+
+
+FIXED = np.random.default_rng(1).normal(size=(H, O))
+
+
 EXACT: dict[str, tuple[Step, dict[str, int], tuple[Any, ...]]] = {
     "half leaks": (half_leaks, {"h": H, "r": O}, (E_PROP, OTPE)),
     "columns in a circle": (columns_in_a_circle, {"h": H, "r3": 3}, (E_PROP, OTPE)),
@@ -113,6 +122,7 @@ EXACT: dict[str, tuple[Step, dict[str, int], tuple[Any, ...]]] = {
     "two readouts": (partial(two_readouts, other=0.3), {"h": H, "r": O, "q": O}, (E_PROP,)),
     "two alike": (partial(two_readouts, other=0.6), {"h": H, "r": O, "q": O}, (E_PROP,)),
     "no readout": (without_readout, {"h": H, "k": H}, (OTTT, OTPE)),
+    "constant readout": (constant_readout, {"h": H, "r": O}, (E_PROP, OTPE)),
 }
 
 
@@ -127,6 +137,26 @@ def test_linear_in_time_is_exact(name: str) -> None:
     assert len(used) == 2
     for grads in found:
         assert max(relative_error(grads[path], wanted[path]) for path in used) < 1e-12
+
+
+class Begun(Model):
+    """With a readout that begins with a parameter."""
+
+    def init_state(self, batch_size: int | None = None, **_: Any) -> None:
+        super().init_state(batch_size)
+        self.r.value = jnp.broadcast_to(self.V.value[0], self.r.value.shape)
+
+
+def test_a_readout_that_begins_with_a_parameter_is_leaky() -> None:
+    def step(m: Any, s: Any, x: Any) -> Any:
+        h = leak(m, s, x)
+        r = 0.6 * s["r"] + jnp.tanh(h) @ m.V.value
+        return {"h": h, "r": r}, r
+
+    model, data = Begun(step, {"h": H, "r": O}), data_for()
+    wanted, found = run(lambda: [gradient_of(make(model), data)[0] for make in (core.BPTT, E_PROP)])
+    for path in (("W",), ("V",)):
+        assert relative_error(found[path], wanted[path]) < 1e-12
 
 
 def test_a_complex_readout_has_a_complex_decay() -> None:
@@ -152,6 +182,24 @@ def with_relu(m: Any, s: Any, x: Any) -> Any:
 
 def within_relu(m: Any, s: Any, x: Any) -> Any:
     h = jax.nn.relu(leak(m, s, x))
+    return {"h": h}, h @ m.V.value
+
+
+def with_rule(value: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A step with a slope."""
+    spike = jax.custom_jvp(value)
+    spike.defjvp(lambda v, d: (spike(*v), d[0] / (1 + v[0] ** 2)))
+    return spike
+
+
+SPIKES = [
+    with_rule(lambda v: (v >= 0).astype(v.dtype)),
+    with_rule(lambda v: jnp.heaviside(v, 1.0)),  # which is NaN where v is
+]
+
+
+def sum_of_spikes(m: Any, s: Any, x: Any) -> Any:
+    h = 0.9 * s["h"] + SPIKES[0](x @ m.W.value)
     return {"h": h}, h @ m.V.value
 
 
@@ -185,6 +233,7 @@ def rows(m: Any, s: Any, x: Any) -> Any:
 REFUSED: dict[str, tuple[Any, Model, str]] = {
     "relu(y)": (OTTT, Model(with_relu, {"h": H}), "decays or is driven otherwise"),
     "relu(h + y)": (OTTT, Model(within_relu, {"h": H}), "decays or is driven otherwise"),
+    "spikes(y)": (OTPE, Model(sum_of_spikes, {"h": H}), "decays or is driven otherwise"),
     "beside the state": (OTPE, Model(beside, {"h": H}), "got W, whose output reaches an output"),
     "two layers": (OTTT, Model(one_drive, DRIVE), "got W, which feeds h, k"),
     "by two layers": (E_PROP, Model(one_drive, DRIVE), "got V, which .* by way of two layers"),
@@ -204,6 +253,17 @@ def test_what_a_rule_cannot_tell_is_refused(name: str) -> None:
     make, model, text = REFUSED[name]
     with pytest.raises(core.NotRepresentable, match=text):
         core.initialise(make(model), data_for().xs[0])
+
+
+def test_a_spike_is_held_however_its_value_is_spelled() -> None:
+    def step(m: Any, s: Any, x: Any, spike: Any) -> Any:
+        h = 0.9 * (s["h"] - spike(s["h"])) + x @ m.W.value
+        return {"h": h}, spike(h) @ m.V.value
+
+    models = [Model(partial(step, spike=spike), {"h": H}) for spike in SPIKES]
+    first, second = run(lambda: [gradient_of(OTTT(model), data_for())[0] for model in models])
+    for path in (("W",), ("V",)):
+        assert relative_error(first[path], second[path]) < 1e-12
 
 
 def test_rows_that_are_apart_are_taken() -> None:

@@ -1,4 +1,5 @@
-"""Run many random models: `python -m tests.core.fuzz --models 1000 --seed 0`.
+"""Run many random models: `python -m tests.core.fuzz --models 1000 --seed 0`, with D-RTRL,
+ES-D-RTRL, BPTT and RTRL; with `--rules` the others, every second model of leaky integrators.
 
 Status 0 when every number was right and every refusal has a reason in the model's structure.
 """
@@ -20,7 +21,7 @@ import jax
 
 from .check import check, report
 from .generate import random_net
-from .plan import plans
+from .plan import plans, rule_plans
 from .shrink import shrunk
 
 
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--ways", type=int, default=2, help="how many ways to run each, up to 4")
     parser.add_argument("--plan", type=int, help="only this one of each model's ways to be run")
     parser.add_argument("--show", action="store_true", help="print failing models, made smaller")
+    parser.add_argument("--rules", action="store_true", help="the rules beside D-RTRL")
     options = parser.parse_args()
 
     warnings.filterwarnings("ignore")
@@ -42,8 +44,9 @@ def main() -> int:
         for seed in range(options.seed, options.seed + options.models):
             if time.monotonic() - begin > 60 * options.minutes:
                 break
-            net, models = random_net(seed), models + 1
-            for k, plan in enumerate(plans(net, seed, options.ways)):
+            net, models = random_net(seed, options.rules and bool(seed % 2)), models + 1
+            ways = rule_plans if options.rules else plans
+            for k, plan in enumerate(ways(net, seed, options.ways)):
                 if options.plan not in (None, k):
                     continue
                 outcome = check(net, plan)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import brainstate
 import brainunit as u
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import core
+import core.algorithms.uoro
+from core.execution.feedback import Feedback
 
 from .description import Net
 from .plan import RATE, Plan, data_of, dropout_of, program, resets
 from .program import load
-from .reference import Wanted, reference
+from .reference import Reference, Wanted, reference
+from .rules import BY_KIND, refused, signs
+from .step import feedback
 from .structure import analyse
 
 __all__ = ["Outcome", "check", "report"]
@@ -47,12 +55,29 @@ def wanted(net: Net, plan: Plan) -> Wanted:
         update_every=plan.update_every if plan.driver == "train" else 0,
         rate=RATE,
         dropped=dropout_of(net, plan),
+        of=BY_KIND.get(plan.rule.kind, Reference),
     )
+
+
+@contextmanager
+def given() -> Iterator[None]:
+    """What rules draw at random is known: functions of what it is drawn for."""
+
+    def of(self: Any, graph: Any, values: Any) -> Any:
+        found = {op.w: feedback(values[op.w], jnp) for op in graph.operations}
+        return {**values, **found} if self.random else values
+
+    def drawn(seed: int, common: Any, steps: Any, seen: Any, like: Any) -> Any:
+        count = [steps.reshape(*steps.shape, *(1,) * (h.ndim - steps.ndim)) for h in like]
+        return tuple(signs(h, n, jnp) for h, n in zip(like, count, strict=True))
+
+    with patch.object(Feedback, "of", of), patch.object(core.algorithms.uoro, "_signs", drawn):
+        yield
 
 
 def online(plan: Plan) -> bool:
     """Whether the algorithm has traces that are one number per neuron."""
-    return plan.rule.kind in ("trace", "decay", "window")
+    return plan.rule.kind in ("trace", "decay", "window", *BY_KIND)
 
 
 def _reads_a_stored_state(net: Net, plan: Plan, refusal: core.CoreError) -> bool:
@@ -64,21 +89,24 @@ def _reads_a_stored_state(net: Net, plan: Plan, refusal: core.CoreError) -> bool
 
 def check(net: Net, plan: Plan) -> Outcome:
     """Whether the core's numbers are the reference's."""
-    want = wanted(net, plan)
+    reason = refused(net, plan.rule)
+    want = None if reason else wanted(net, plan)
     namespace = load(net, program(net, plan))
     run = namespace["run"]
     try:
-        grads, losses, outs = brainstate.transform.jit(run)()
+        with given():
+            grads, losses, outs = brainstate.transform.jit(run)()
         jax.block_until_ready((losses, outs))
     except core.CoreError as refusal:
         s = analyse(net)
         stored = _reads_a_stored_state(net, plan, refusal)
-        reason = online(plan) and (s.mixes or s.looked_up or stored)
+        reason = reason or (online(plan) and (s.mixes or s.looked_up or stored))
         return Outcome("refused" if reason else "refused wrongly", kind_of(refusal), want)
     except Exception as crash:
         return Outcome("crashed", f"{type(crash).__name__}: {str(crash)[:300]}", want)
-    if analyse(net).mixes and online(plan):
-        return Outcome("off", f"not refused, although {analyse(net).mixes}", want)
+    reason = reason or (online(plan) and analyse(net).mixes)
+    if reason or want is None:
+        return Outcome("off", f"not refused, although {reason}", want)
     pairs = {f"gradient of {k}": v for k, v in compared(net, grads, want.grads).items()}
     if plan.driver == "train":
         now = {k: s.value for k, s in namespace["net"].states(brainstate.ParamState).items()}

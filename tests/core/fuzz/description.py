@@ -114,6 +114,7 @@ class Net:
     packs: tuple[Pack, ...] = ()
     product: str = "matmul"  # how x W is written: matmul, einsum or flipped
     seed: int = 0
+    integrates: bool = False  # mostly leaky integrators
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", tuple(self._used_params()))

@@ -25,6 +25,7 @@ CELLS = (
     "hard",
     "product",
 )
+INTEGRATORS = ("leaky", "leaky", "lif", "lif", "twin", "twin", "plain", "synapse")
 
 
 class Builder(Lines):
@@ -43,8 +44,10 @@ class Builder(Lines):
             return self.end(h, self.fn("tanh", self.drive(parts, n)))
         if kind == "leaky":
             y = self.drive(parts, n)
-            y = self.fn(smooth, y) if self.chance(0.6) else y
+            y = self.fn(smooth, y) if self.chance(self.rare(0.6)) else y
             return self.end(h, self.line("add", self.keep(self.prev(h)), y))
+        if kind == "twin":
+            return self.twin(h, parts, n)
         if kind == "product":  # multiplicative: h <- h sigmoid(y) + tanh(z)
             y, z = self.drive(parts, n), self.drive(parts, n)
             kept = self.line("mul", self.prev(h), self.fn("sigmoid", y))
@@ -83,6 +86,18 @@ class Builder(Lines):
         new = self.line("add", kept, self.line("mul", self.fn("sigmoid", i), self.fn("tanh", g)))
         self.end(c, new)
         return self.end(h, self.line("mul", self.fn("sigmoid", o), self.fn("tanh", new)))
+
+    def twin(self, h: str, parts: list[str], n: int) -> str:
+        """Two leaky states of one y, which know nothing of each other."""
+        y, twin, k = self.drive(parts, n), self.state(f"t{h}", n), self.number(0.4, 0.95)
+        other = self.scale(self.number(-1, 1), self.moved(y, n) if self.chance(0.4) else y)
+        other_k = k if self.chance(0.6) else self.number(0.4, 0.95)
+        first = self.end(h, self.line("add", self.scale(k, self.prev(h)), y))
+        second = self.end(twin, self.line("add", self.scale(other_k, self.prev(twin)), other))
+        how = self.pick(["first", "second", "sum", "both"])
+        if how == "both":
+            return self.concat([first, second])
+        return {"first": first, "second": second}.get(how) or self.line("add", first, second)
 
     def coupled(self, h: str, parts: list[str], n: int) -> str:
         """Two or three states per neuron with random couplings, some within the step."""
@@ -158,7 +173,11 @@ class Builder(Lines):
         self.widths["x"] = n_in
         first = self.line("ids", "x", value=3, n=3) if n_in > 2 and self.chance(0.1) else "x"
         layers = [
-            (self.pick(CELLS), width if same else self.pick([2, 3, 4])) for _ in range(n_layers)
+            (
+                self.pick(INTEGRATORS if self.integrates else CELLS),
+                width if same else self.pick([2, 3, 4]),
+            )
+            for _ in range(n_layers)
         ]
         for i, (kind, n) in enumerate(layers):
             if kind != "plain":
@@ -177,7 +196,7 @@ class Builder(Lines):
                 parts.append(self.late(f"h{i}", kind))
             others = [j for j in remembered if j != i]
             for j in others:
-                if self.chance(0.3):
+                if self.chance(self.rare(0.3)):
                     parts.append(self.late(f"h{j}", layers[j][0]))
             out = self.cell(kind, i, list(dict.fromkeys(parts)), n)
             if seen and self.widths[seen[-1]] == n and self.chance(0.2):
@@ -202,11 +221,17 @@ class Builder(Lines):
         parts = [seen[-1]]
         if len(seen) > 1 and self.chance(0.3):
             parts.append(self.pick(seen[:-1]))
-        if remembered and self.chance(0.25):
+        if remembered and self.chance(self.rare(0.25)):
             i = self.pick(remembered)
             parts.append(self.late(f"h{i}", layers[i][0]))
         parts = list(dict.fromkeys(parts))
         how = self.pick(["direct", "product", "product", "product", "leaky", "stored"])
+        if self.integrates and self.chance(0.7):
+            z = self.concat(parts)
+            z = self.moved(z, self.widths[z]) if self.chance(0.2) else z
+            if self.chance(0.5):
+                return self.twin(self.state("r", 2), [z], 2)
+            how = "leaky"
         if how == "direct":
             return self.concat(parts)
         y = self.bias(self.op(self.concat(parts), 2))
@@ -247,6 +272,7 @@ class Builder(Lines):
                 self.packs(),
                 self.pick(["matmul", "matmul", "einsum", "flipped"]),
                 self.seed,
+                self.integrates,
             )
         )
 
@@ -264,6 +290,6 @@ class Builder(Lines):
         return tuple(packs)
 
 
-def random_net(seed: int) -> Net:
-    """The model of a seed."""
-    return Builder(seed).net()
+def random_net(seed: int, integrates: bool = False) -> Net:
+    """The model of a seed; of leaky integrators, most of the time, if it `integrates`."""
+    return Builder(seed, integrates).net()

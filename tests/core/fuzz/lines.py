@@ -18,7 +18,8 @@ UNITS = ("mV", "mA", "nS")
 class Lines:
     """Collects the parts of a model; every choice is drawn from one generator."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, integrates: bool = False) -> None:
+        self.integrates = integrates  # what OTTT and OTPE are defined for, most of the time
         self.rng = np.random.default_rng([12, seed])
         self.seed = seed
         self.params: list[Param] = []
@@ -32,6 +33,9 @@ class Lines:
 
     def chance(self, p: float) -> bool:
         return bool(self.rng.random() < (p if not self.calm else 0.3 * p))
+
+    def rare(self, p: float) -> float:
+        return 0.15 * p if self.integrates else p
 
     def pick(self, options: Any) -> Any:
         return options[int(self.rng.integers(len(options)))]
@@ -128,14 +132,18 @@ class Lines:
 
     def keep(self, a: str) -> str:
         """A factor of memory: a number, or a learned one."""
-        if self.chance(0.25):
+        if self.chance(self.rare(0.25)):
             return self.line("leak", a, value=self.param(self.widths[a], shift=1.0))
         return self.scale(self.number(0.4, 0.95), a)
 
     def state(self, name: str, n: int, start: bool = True) -> str:
         """A new state whose value is not known yet; `end` sets it."""
         unit = self.pick(UNITS) if self.units and self.chance(0.4) else ""
-        kind = self.pick(["drawn", "drawn", "learned"]) if start and self.chance(0.15) else "zero"
+        kind = (
+            self.pick(["drawn", "drawn", "learned"])
+            if start and self.chance(self.rare(0.15))
+            else "zero"
+        )
         if kind == "learned":
             self.params.append(Param(f"start_{name}", (n,)))
         self.states.append(State(name, n, "", kind, unit))
@@ -156,7 +164,7 @@ class Lines:
         else:
             y = self.op(self.concat(parts), n)
         y = self.bias(y)
-        if self.chance(0.12):
+        if self.chance(self.rare(0.12)):
             y = self.line("gain", y, value=self.param(n, scale=0.3, shift=1.0))
         if self.chance(0.06):
             y = self.fn(self.pick(ESTIMATORS), y)

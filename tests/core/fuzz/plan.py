@@ -14,7 +14,7 @@ from .description import Net, draw
 from .program import calls, text
 from .reference import Rule
 
-__all__ = ["RATE", "Plan", "data_of", "dropout_of", "plans", "program", "resets"]
+__all__ = ["RATE", "Plan", "data_of", "dropout_of", "plans", "program", "resets", "rule_plans"]
 
 RATE = 0.03  # of learning, where parameters are updated on the way
 
@@ -80,6 +80,32 @@ def plans(net: Net, seed: int, count: int = 2) -> Iterator[Plan]:
     for algorithm, rule in [first, *(others[int(i)] for i in rng.permutation(3))][:count]:
         plan = Plan(algorithm, rule, pick(["manual", "vmap", "single"]))
         yield varied(net, plan, rng, pick)
+
+
+def rule_plans(net: Net, seed: int, count: int = 2) -> Iterator[Plan]:
+    """As `plans`, of the rules beside D-RTRL."""
+    rng = np.random.default_rng([14, seed])
+
+    def pick(options: Any) -> Any:
+        return options[int(rng.integers(len(options)))]
+
+    window = pick([1, 2, 3, net.n_steps, "auto", "sequence"])
+    random = bool(rng.random() < 0.4)
+    kind, n = ("random" if random else "symmetric"), pick([1, 1, 2, 3])
+    options = f"window={window!r}, feedback={kind!r}"
+    every = [
+        (f"core.EProp(net, {options})", Rule("e_prop", random=random)),
+        (f"core.OTTT(net, {options})", Rule("ottt", random=random)),
+        (f"core.OTPE(net, {options})", Rule("otpe", random=random)),
+        (f"core.SnAp(net, {n}, {options})", Rule("snap", n=n, random=random)),
+        ("core.UORO(net)", Rule("uoro")),
+        (f"core.D_RTRL(net, window={window!r}, feedback='random')", Rule("trace", random=True)),
+        ("core.Immediate(net)", Rule("full", 1)),
+    ]
+    first = seed // 2 % (3 if net.integrates else len(every))
+    order = [first, *(int(i) for i in rng.permutation(len(every)) if i != first)]
+    for k in order[:count]:
+        yield varied(net, Plan(*every[k], pick(["manual", "vmap", "single"])), rng, pick)
 
 
 def varied(net: Net, plan: Plan, rng: Any, pick: Any) -> Plan:

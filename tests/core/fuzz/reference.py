@@ -30,20 +30,25 @@ from .structure import Structure, analyse
 __all__ = ["Rule", "Wanted", "reference"]
 
 Array = np.ndarray
-FULL = ("full", "influence", "window")
+FULL = ("full", "influence", "window", "uoro")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Which gradient: kind full, influence (RTRL: full, never forgets), trace, window or decay.
+    """Which gradient: kind full, influence (RTRL: full, never forgets), trace, window or decay; and
+    those of `rules`: snap, ottt, otpe, e_prop, uoro.
 
     window: steps after which `full` forgets, or `window` hands over to the trace.
     decays: (a_x, a_f) of kind decay.
+    n: of SnAp.
+    random: whether credit passes back through `feedback`.
     """
 
     kind: str
     window: int = 0
     decays: tuple[float, float] = (0.0, 0.0)
+    n: int = 1
+    random: bool = False
 
 
 class Wanted(NamedTuple):
@@ -69,6 +74,10 @@ class Traces:
     ef: Array  # [B, N, Q]
     ex: Array  # [B, I + 1] of all operands and the constant one
     age: Array = field(default_factory=lambda: np.zeros(0))  # [B]
+
+    def arrays(self) -> list[Array]:
+        """All of them."""
+        return [self.eps, self.full, self.ef, self.ex, self.age]
 
 
 class Reference:
@@ -116,8 +125,9 @@ class Reference:
     ) -> Step:
         s = self.structure
         return Step(
-            self.net, self.layout, self.params, h, x, i, begins, rule, s.cuts, dropped, s.kept
-        )
+            self.net, self.layout, self.params, h, x, i, begins, rule, s.cuts, dropped, s.kept,
+            random=self.rule.random,
+        )  # fmt: skip
 
     def states(self, step: Step) -> tuple[Array, Array]:
         """The next states [B, N] and their derivatives [B, N, M]."""
@@ -253,7 +263,9 @@ class Reference:
             np.zeros(batch),
         )
 
-    def gradient_of_step(self, t: Traces, c_h: Array, c_q: Array, x: Array) -> Array:
+    def gradient_of_step(
+        self, t: Traces, c_h: Array, c_q: Array, x: Array, carry: Step, full: Step
+    ) -> Array:
         """[P], from the credit c_h [B, N] and c_q [B, Q]."""
         kind = self.rule.kind
         past = t.full if kind in FULL else t.eps
@@ -277,8 +289,9 @@ class Reference:
             ).ravel()
         return exact
 
-    def advance(self, t: Traces, carry: Local, full: Local, x: Array) -> Traces:
+    def advance(self, t: Traces, carry_step: Step, full_step: Step, x: Array) -> Traces:
         a_x, a_f = self.rule.decays
+        carry, full = self.local(carry_step), self.local(full_step)
         return Traces(
             carry.D @ t.eps + self.enter(x, carry.F),
             full.D @ t.full + self.enter(x, full.F),
@@ -300,6 +313,7 @@ def reference(
     xs: Any = None,
     ys: Any = None,
     dropped: Any = None,
+    of: type[Reference] = Reference,
 ) -> Wanted:
     """Gradient, losses and outputs of a sequence from fresh states and traces.
 
@@ -311,8 +325,9 @@ def reference(
       update_every: 0, or steps after which `params -= rate * grads`; `full` forgets there.
       xs, ys: data in place of the model's own.
       dropped: for each step, the factors of dropout by line.
+      of: what knows the rule.
     """
-    ref = Reference(net, rule)
+    ref = of(net, rule)
     made = net.data()
     xs, ys = made[0] if xs is None else xs, made[1] if ys is None else ys
     n_steps, batch = xs.shape[:2]
@@ -333,8 +348,8 @@ def reference(
             traces.full = traces.eps.copy()
         if reset is not None and reset[t].any():
             new, again = ref.fresh(batch), ref.start(batch)
-            for name in ("eps", "full", "ef", "ex", "age"):
-                getattr(traces, name)[reset[t]] = getattr(new, name)[reset[t]]
+            for old, zero in zip(traces.arrays(), new.arrays(), strict=True):
+                old[reset[t]] = zero[reset[t]]
             h = {k: np.where(reset[t][:, None], again[k], v) for k, v in h.items()}
         new_samples = np.full(batch, t == 0) if reset is None else reset[t] | (t == 0)
         factors = dropped[t] if dropped else {}
@@ -356,12 +371,13 @@ def reference(
             )
             c = np.einsum("bo,bom->bm", l_out, d_out) + np.einsum("bn,bnm->bm", l_h, d_new)
             x = ref.operands(credit)
-            g = ref.gradient_of_step(traces, c[:, : ref.n_state], c[:, ref.n_state :], x)
+            c_h, c_q = c[:, : ref.n_state], c[:, ref.n_state :]
+            g = ref.gradient_of_step(traces, c_h, c_q, x, carry, full)
             ref.pull_back(g, grads)
             for name, d in l_w.items():
                 grads[name] += share.mean() * d
         x = ref.operands(credit)
-        traces = ref.advance(traces, ref.local(carry), ref.local(full), x)
+        traces = ref.advance(traces, carry, full, x)
         h = {
             s.name: (
                 np.where(credit.look(s.new)[0] > 0, 0, h[s.name] + 1)

@@ -21,9 +21,9 @@ import jax
 import numpy as np
 
 from .description import ELEMENTWISE_PARAMS, Line, Net, draw
-from .functions import FUNCTIONS, sigmoid
+from .functions import ESTIMATORS, FUNCTIONS, SPIKES, sigmoid
 
-__all__ = ["Layout", "Step", "matrix"]
+__all__ = ["Layout", "Step", "feedback", "matrix"]
 
 Array = np.ndarray
 Cut = frozenset[str]  # names of states
@@ -83,6 +83,11 @@ def matrix(net: Net, name: str, params: Mapping[str, Array]) -> Array:
     return first
 
 
+def feedback(w: Any, functions: Any = np) -> Any:
+    """In the place of a random matrix: any function of W will do that is not W."""
+    return 0.3 + 0.5 * functions.cos(3 * w)
+
+
 @dataclass
 class Step:
     """Values and derivatives of the lines of one step.
@@ -93,6 +98,10 @@ class Step:
       begins: [B], which samples begin with it.
       dropped: factors [B, n] of dropout, by line.
       cuts: by operation, the states that its operand sees as constants (rule "credit").
+      held: spikes pass nothing on.
+      random: credit passes back through `feedback` of a weight.
+      ys: values [B, n] of operations, in the place of their own.
+      blocked: lines that pass nothing on.
       generic: every derivative that is not zero by structure is one, weights too.
     """
 
@@ -108,6 +117,10 @@ class Step:
     dropped: Mapping[str, Array] = field(default_factory=dict)
     kept: Cut = frozenset()  # lines that are the new values of states
     generic: bool = False
+    held: bool = False
+    random: bool = False
+    blocked: Cut = frozenset()
+    ys: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.lines = {line.name: line for line in self.net.lines}
@@ -120,7 +133,8 @@ class Step:
         if name in self.kept:
             cut = frozenset()  # a state of this very step, not of the past
         if (name, cut) not in self.found:
-            self.found[name, cut] = self._compute(self.lines[name], cut)
+            value, d = self._compute(self.lines[name], cut)
+            self.found[name, cut] = value, 0 * d if name in self.blocked else d
         return self.found[name, cut]
 
     def _still(self, value: Array) -> Array:
@@ -167,12 +181,13 @@ class Step:
     def _product(self, line: Line, cut: Cut) -> tuple[Array, Array]:
         W = matrix(self.net, line.value, self.params)
         x, _ = self.look(line.args[0])
-        y = x @ W
+        y = self.ys.get(line.name, x @ W)
         d = self._moving(f"d{line.name}", y)
         if self.rule != "carry":
             own = self.cuts[line.name] if self.rule == "credit" else frozenset()
             dx = self.look(line.args[0], cut | own)[1]
-            d = d + np.einsum("bim,ih->bhm", dx, np.ones_like(W) if self.generic else W)
+            back = feedback(W) if self.random and self.rule == "credit" else W
+            d = d + np.einsum("bim,ih->bhm", dx, np.ones_like(W) if self.generic else back)
         return y, d
 
     def _pointwise(self, line: Line, values: Any) -> tuple[Array, list[Array]]:
@@ -187,6 +202,8 @@ class Step:
             return a, [np.zeros_like(v) if stopped else np.ones_like(v) for v in values]
         one = np.ones_like(a)
         if kind == "fn":
+            if self.held and value in (*SPIKES, *ESTIMATORS) and not value.startswith("detached"):
+                return FUNCTIONS[value].value(a), [np.zeros_like(a)]
             return FUNCTIONS[value].value(a), [FUNCTIONS[value].slope(a)]
         if kind in ("add", "sub", "stacked"):
             sign = -1.0 if kind == "sub" else 1.0

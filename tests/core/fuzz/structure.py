@@ -28,6 +28,8 @@ class Structure:
 
     cuts: by operation.
     kept: lines that are the new value of a state that is read.
+    groups: by state that is read, the name of its group.
+    into: by state, what reaches its new value with every y given, [n, N + Q] booleans.
     fed: by source, [n] booleans: which of its elements reach a state that is read, every y given.
     mixes: why D-RTRL has no trace for this model, or nothing.
     looked_up: whether rows of a weight that are looked up reach a state: the core wants a product.
@@ -36,6 +38,8 @@ class Structure:
     layout: Layout
     cuts: dict[str, frozenset[str]]
     kept: frozenset[str]
+    groups: dict[str, str]
+    into: dict[str, np.ndarray]
     fed: dict[str, np.ndarray]
     mixes: str
     looked_up: bool
@@ -87,7 +91,8 @@ def analyse(net: Net) -> Structure:
     }
     kept = frozenset(s.new for s in read)
     looked_up = any(net.line_or_none(op.args[0], "ids") and fed[op.name].any() for op in layout.ops)
-    return Structure(layout, cuts, kept, fed, _mixing(layout, read, group, into), looked_up)
+    mixes = _mixing(layout, read, group, into)
+    return Structure(layout, cuts, kept, group, into, fed, mixes, looked_up)
 
 
 def _read(net: Net, lines: dict[str, Line], states: Iterable[State]) -> list[State]:
