@@ -186,7 +186,7 @@ def constant_decay(graph: Graph, group: int, held: bool = False, never: Sequence
         return None if own.live else 0.0
     h = graph.hidden[own.states[own.live[0]]]
     avals, held = graph.program.avals, held and _driven(graph, h.new)
-    known = graph.program.constants | {v: jnp.zeros(avals[v].shape, bool) for v in never}
+    known = {**graph.program.constants, **{v: jnp.zeros(avals[v].shape, bool) for v in never}}
     given = {*known, *(op.y for op in graph.operations)}
     equations = needed((*graph.prelude, *graph.body), [h.new], given=given)
     made = {v for eqn in equations for v in eqn.outputs}

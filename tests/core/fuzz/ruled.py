@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .description import Net
+from .description import Line, Net
 from .reference import Reference, Rule
 from .step import Step, feedback, matrix
 
@@ -40,6 +40,11 @@ class Ruled(Reference):
                 neuron, q = np.nonzero(s.into[p.name][:, N:])
                 self.home[g][q] = neuron
         self.fed = np.max([*self.home.values(), np.full(self.n_sources, -1)], axis=0) >= 0
+
+    def of(self, line: Line) -> slice:
+        """Where the elements of a source are among all."""
+        at = self.layout.at[f"d{line.name}"]
+        return slice(at.start - self.n_state, at.stop - self.n_state)
 
     # -- what a step says at random
 
@@ -131,10 +136,8 @@ class Ruled(Reference):
         """B of every operand and every y, [I, Q]; zero where there is no product."""
         found = np.zeros((self.n_inputs, self.n_sources))
         for op in self.layout.ops:
-            at = self.layout.at[f"d{op.name}"]
             W = matrix(self.net, op.value, self.params)
-            columns = slice(at.start - self.n_state, at.stop - self.n_state)
-            found[self.inputs[op.name], columns] = feedback(W) if self.rule.random else W
+            found[self.inputs[op.name], self.of(op)] = feedback(W) if self.rule.random else W
         return found
 
     def within(self, x: Array, c_q: Array) -> Array:

@@ -54,9 +54,8 @@ class SnAp(Ruled):
         """Why there is no gradient here, or nothing."""
         full = self.sampled("full")
         for op in self.layout.ops:
-            at = self.layout.at[f"d{op.name}"]
             for g in self.groups:
-                fed = self.home[g][at.start - self.n_state : at.stop - self.n_state] >= 0
+                fed = self.home[g][self.of(op)] >= 0
                 read = full.look(op.args[0])[1][..., self.own(g)].any()
                 if self.net.weights[op.value].how == "frozen" and fed.any() and read:
                     return f"{op.name} is constant, and recurrent"
@@ -83,9 +82,7 @@ class SnAp(Ruled):
         """dy/dh_{t-1} of what feeds a group by the group's states, [B, Q, states]."""
         found = np.zeros((len(step.x), self.n_sources, len(self.own(g))))
         for op in self.layout.ops:
-            at = self.layout.at[f"d{op.name}"]
-            columns = slice(at.start - self.n_state, at.stop - self.n_state)
-            found[:, columns] = step.look(op.name)[1][..., self.own(g)]
+            found[:, self.of(op)] = step.look(op.name)[1][..., self.own(g)]
         return found * (self.home[g] >= 0)[:, None]
 
     def moved(self, t: Traces, full: Step, g: str) -> Array:
@@ -139,25 +136,24 @@ class Integrators(Ruled):
     def undefined(self) -> str:
         """Why OTTT and OTPE have no gradient here, or nothing."""
         for line in self.layout.sources:
-            at = self.layout.at[f"d{line.name}"]
-            fed = self.fed[at.start - self.n_state : at.stop - self.n_state].any()
+            fed = self.fed[self.of(line)].any()
             if line.kind != "op" and fed and not self._joined(line):
                 return f"{line.name} is no weight and no bias of a product"
         for g in self.groups:
             if (self.home[g] >= 0).any() and self.decays[g] is None:
                 return f"{g} has no decay"
-        for q in range(self.n_sources):
-            fed = {self.decays[g] for g in self.groups if self.home[g][q] >= 0}
-            if len(fed) > 1:
-                return "one y feeds two decays"
+        for op in self.layout.ops:
+            fed = sum((home[self.of(op)] >= 0).astype(int) for home in self.home.values())
+            constant = self.net.weights[op.value].how == "frozen"
+            if np.max(fed, initial=0) > 1 and not (constant and self._is_no_reader(op)):
+                return f"{op.name} feeds two layers"
         return self._late() or self._beside()
 
     def read_twice(self) -> str:
         """Whether a leaky layer reads something of another at two places, or two at one."""
         reads = np.abs(self.reads(self.sampled("carry"))).max(axis=0) > 0
         for op in self.layout.ops:
-            at = self.layout.at[f"d{op.name}"]
-            q = slice(at.start - self.n_state, at.stop - self.n_state)
+            q = self.of(op)
             if not any((self.home[r][q] >= 0).any() for r in self.readers):
                 continue
             x = reads[self.inputs[op.name]]
@@ -171,8 +167,9 @@ class Integrators(Ruled):
                 )
                 if (own.sum(axis=0) > 1).any() or (own.sum(axis=1) > 1).any():
                     return f"{op.name} reads neurons of {g} twice"
-            if (x.sum(axis=0) > 1).any():
-                return f"{op.name} reads something at two places"
+            several = np.sum([home >= 0 for home in self.home.values()], axis=0) > 1
+            if (x.sum(axis=0) > 1).any() or (x[:, self.n_state :].any(axis=0) & several).any():
+                return f"{op.name} reads something at two places, or by way of two layers"
         return ""
 
     def _joined(self, line: Line) -> bool:
@@ -184,6 +181,11 @@ class Integrators(Ruled):
         uses = [other for other in self.layout.uses if other.value == line.value]
         whole = self.params[line.value].shape == (self.layout.width[line.name],)
         return whole and len(uses) == 1 and self.net.weights[of.value].how != "frozen"
+
+    def _is_no_reader(self, op: Line) -> bool:
+        """Whether OTPE has nothing to do with a product."""
+        d = self.reads(self.sampled("carry"))[:, self.inputs[op.name]].any(axis=(0, 1))
+        return self.rule.kind == "ottt" or not d.any()
 
     def _late(self) -> str:
         for g in self.groups:
@@ -200,7 +202,7 @@ class Integrators(Ruled):
             at, blocked = self.layout.at[f"d{op.name}"], set[str]()
             fed = np.zeros(at.stop - at.start, bool)
             for g in self.groups:
-                own = self.home[g][at.start - self.n_state : at.stop - self.n_state] >= 0
+                own = self.home[g][self.of(op)] >= 0
                 live = self.live(g) if own.any() else set()
                 fed |= own & bool(live)
                 for name in live:
@@ -257,8 +259,7 @@ class UORO(Ruled):
         """Why there is no gradient here, or nothing."""
         full = self.local(self.sampled("full")).F
         for line in (*self.layout.uses, *self.layout.starts):
-            at = self.layout.at[f"d{line.name}"]
-            q = slice(at.start - self.n_state, at.stop - self.n_state)
+            q = self.of(line)
             if full[..., q].any() and not self.fed[q].any():
                 return f"{line.name} reaches a state through products alone"
         return ""
