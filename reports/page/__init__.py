@@ -69,7 +69,9 @@ class Context:
         self.first = [d for d in drawings if d[0].first]
         self.more = [d for d in drawings if not d[0].first]
         if len(self.first) == 1 and self.more:  # nothing was trained: growth beside the costs
-            self.first.append(self.more.pop(0))
+            costs = self.first[0][0].section
+            grown = (i for i, (plot, _) in enumerate(self.more) if plot.section != costs)
+            self.first.append(self.more.pop(next(grown, 0)))
         self.contests = [(m, tables.contest(m, i)) for i, m in enumerate(study.contests, 1)]
         self.overview = tables.overview(study.contests)
         self.ways = [tables.ways(g[0], i) for i, g in enumerate(facts.groups[:MOST_GROUPS], 1)]

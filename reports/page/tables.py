@@ -147,7 +147,7 @@ def scaling(facts: Facts) -> Table:
 
 def _exponent(growth: Series) -> Cell:
     law = growth.law
-    if not law or law.dominated:
+    if not law or law.dominated or growth.points["contended"].any():
         return shown(None)
     found, low, high = (0.0 if abs(p) < 0.005 else p for p in (law.exponent, law.low, law.high))
     told = f" ({low:.2f} to {high:.2f})" if low == low != high else ""

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from contest_records import complete
 from contest_records import way as contestant
+from markupsafe import Markup
+from planted_records import UNTRAINED
 from synthetic_records import ALGOS, Records, grid, record, study
 
 from reports import plots
+from reports.page import Context
 from reports.plots.base import NotDrawn, Plot, folded, plain, round_ticks
 from reports.plots.frontier import pareto
 from reports.plots.style import MOST_SERIES
@@ -73,6 +76,18 @@ def test_what_is_not_drawn_is_reported_with_its_title() -> None:
     drawn, missing = plots.make_all(study([record(status="oom")]))
     assert not drawn
     assert len(missing) == len(KINDS)
+
+
+def test_growth_stands_beside_the_costs_where_nothing_was_trained() -> None:
+    records = grid(algo=ALGOS, n_steps=[8, 16, 64])
+    for built in records:
+        built["metrics"] |= UNTRAINED
+        built["curves"] = {}
+    found = study(records)
+    drawn = [(plot, Markup("")) for plot in plots.make_all(found)[0]]
+    context = Context(found, drawn, [])
+    assert [plot.name for plot, _ in context.first] == ["frontier_1", "memory_vs_n_steps_1"]
+    assert len(context.first) + len(context.more) == len(drawn)
 
 
 def test_names_of_drawings_are_unique_file_names(rich: Study) -> None:

@@ -10,6 +10,7 @@ import pytest
 from synthetic_records import ALGOS, grid, record, study
 
 from reports.judge.scaling import Series, fit, series
+from reports.page.tables import scaling as scaling_table
 from reports.plots import scaling
 
 X = np.array([16.0, 32, 64, 128, 256, 512])
@@ -122,3 +123,15 @@ def test_methods_that_change_places_are_told_between_which_sizes() -> None:
     assert bptt.crossing(d_rtrl) == (16, 64)
     drawn = next(p for p in scaling.make(study(records)) if p.name.startswith("time"))
     assert "bptt and d_rtrl change places between T = 16 and 64." in drawn.caption
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+def test_times_under_contention_have_no_exponent(busy: int) -> None:
+    records = grid(algo=["bptt"], n_steps=[8, 16, 32, 64])
+    for nth, built in enumerate(records):
+        built["metrics"]["contended"] = busy * (nth == 1)
+    rows = scaling_table(study(records).facts).cells.to_dict("records")
+    told = {row["quantity"]: (row["exponent"], row["reading"]) for row in rows}
+    assert told["memory by XLA (MiB)"][0].startswith("1.0")
+    time = told["step time (ms)"]
+    assert time == ("–", "measured under contention") if busy else time[0].startswith("1.0")
