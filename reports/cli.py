@@ -155,6 +155,9 @@ def table(chosen: Namespace) -> int:
     for metric, n in made.lacking.items():
         print(f"reports: left out of {metric}: {plural(n, 'ok cell')} whose training or gradient "
               "was not finite", file=sys.stderr)  # fmt: skip
+    if made.busy:
+        print(f"reports: no best time, for {plural(made.busy, 'ok cell')} had to share the "
+              "machine", file=sys.stderr)  # fmt: skip
     if made.unequal:
         print(f"reports: no best, for what is compared differs in {', '.join(made.unequal)}; add "
               f"--rows {','.join([*chosen.rows, *made.unequal])}", file=sys.stderr)  # fmt: skip

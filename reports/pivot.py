@@ -23,6 +23,7 @@ from reports.tables import Cell, Table, listed, shown
 from reports.text import short
 
 NOTHING = "–"
+_OF_A_CLOCK = ("ms", "us", "s", "1/s")
 
 
 class Pivot(NamedTuple):
@@ -37,6 +38,7 @@ class Pivot(NamedTuple):
     unequal: list[str]
     lacking: dict[str, int]  # metric -> how many ok rows have none because training diverged
     intervals: bool  # whether they are shown
+    busy: int  # ok rows whose times here were measured under contention: then no time is best
 
 
 def pivot(
@@ -85,12 +87,16 @@ def pivot(
         if c not in (*asked, *pooled) and of_no_way(c) and not c.endswith("._target_")
     ]
     best = _best(cells, [*rows, *cols], apart) & (not unequal)
+    timed = [name for name in values if describe(name).unit in _OF_A_CLOCK]
+    shared = table.get("contended", pd.Series(0.0, table.index)).eq(1)
+    if busy := int((ok & shared & numbers[timed].notna().any(axis=1)).sum()):
+        best[timed] = False
     if cols:
         cells, best = (long.unstack(list(cols)) for long in (cells, best))
     diverged = ok & table["diverged"].ne("")
     lacking = {m: n for m in values if (n := int((diverged & numbers[m].isna()).sum()))}
     return Pivot(cells.astype(object).fillna(NOTHING), best.eq(True), pooled, unequal, lacking,
-                 intervals)  # fmt: skip
+                 intervals, busy)  # fmt: skip
 
 
 def _best(cells: pd.DataFrame, keys: Sequence[str], apart: Sequence[str]) -> pd.DataFrame:
@@ -150,7 +156,7 @@ def to_latex(made: Pivot) -> str:
     texts = texts.rename(index=NAMES, columns=NAMES).rename(columns=heading, level=0)
     names = [describe(name).title for name in texts.index.names]
     ends = " with 95 % intervals (both values of two processes)" if made.intervals else ""
-    figures = f"{'Mean' if made.intervals else 'Median'} {listed([m.title for m in metrics])}"
+    figures = f"{'Means' if made.intervals else 'Medians'} of {listed([m.title for m in metrics])}"
     caption = f"{figures}{ends} by {listed(names)}."
     style = texts.rename_axis(index=names, columns=[None] * texts.columns.nlevels).style
     marks = np.where(made.best, "textbf:--rwrap;", "")

@@ -71,7 +71,8 @@ HELD = [s for s in SETTINGS if s not in WAYS]
 
 def describe(name: str) -> Column:
     """The documentation of a column; columns nobody documented describe themselves."""
-    untold = Column(name, "further", "", "", name.replace("_", " "), "recorded by this sweep")
+    title = name.rpartition(".")[2] if name.startswith("cfg.") else name
+    untold = Column(name, "further", "", "", title.replace("_", " "), "recorded by this sweep")
     return COLUMNS.get(name, untold)
 
 

@@ -187,7 +187,7 @@ def test_several_metrics_with_intervals() -> None:
     found = of.cells.loc["64", ("test_accuracy", "bptt")]
     assert found.centre == pytest.approx(np.mean(lucky))
     assert found.low < found.centre < found.high < 0.92
-    assert "Mean test accuracy with 95" in FORMATS["latex"](of)
+    assert "Means of test accuracy with 95" in FORMATS["latex"](of)
     mixed = frame(grid(algo=["bptt"], n_steps=[8, 16]))
     with pytest.raises(InputError, match=r"different n_steps inside of one\. Add --rows"):
         pivot(mixed, ["n_hidden"], ["algo"], ["step_time_ms"], intervals=True)
@@ -264,6 +264,20 @@ def test_seeds_that_diverged_are_not_left_out_in_silence(
     assert "left out of test_r2: 2 ok cells whose training or gradient was not finite" in told
 
 
+def test_no_time_of_a_busy_machine_is_called_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [record(algo, metrics={"step_time_ms": t, "accuracy": a, "contended": t < 2.5})
+            for algo, t, a in (("bptt", 2.0, 0.8), ("d_rtrl", 3.0, 0.9))]  # fmt: skip
+    command = ["table", str(write_sweep(tmp_path, rows)), "--format", "latex", "--values"]
+    assert main([*command, "step_time_ms,accuracy"]) == 0
+    told = capsys.readouterr()
+    assert r"64 & 2 & 3 & 0.8 & \textbf{0.9} \\" in told.out
+    assert "no best time, for 1 ok cell had to share the machine" in told.err
+    assert main([*command, "accuracy"]) == 0
+    assert not capsys.readouterr().err
+
+
 def test_a_list_of_folders_is_loaded_as_folders_are(tmp_path: Path) -> None:
     folders = [write_sweep(tmp_path / algo, [record(algo)]) for algo in ("bptt", "d_rtrl")]
     pd.testing.assert_frame_equal(reports.load(folders), reports.load(*map(str, folders)))
@@ -272,7 +286,8 @@ def test_a_list_of_folders_is_loaded_as_folders_are(tmp_path: Path) -> None:
 
 
 def test_latex_as_a_paper_wants_it() -> None:
-    rows = frame([record(algo, n_hidden=h, metrics={"step_time_ms": t, "accuracy": a})
+    rows = frame([record(algo, n_hidden=h, metrics={"step_time_ms": t, "accuracy": a,
+                                                    "latency_p50_us": 80.0})
                   for h, algo, t, a in [(64, "bptt", 2.0, 0.9), (64, "d_rtrl", 3.0, 0.95),
                                         (128, "bptt", 4.0, 0.9), (128, "my_way", 4.0, 0.8)]
                   ])  # fmt: skip
@@ -290,6 +305,11 @@ def test_latex_as_a_paper_wants_it() -> None:
     alone = FORMATS["latex"](pivot(rows, ["n_hidden", "algo"], [], ["step_time_ms"])).splitlines()
     assert r"width & algorithm & step time (ms) \\" in alone
     assert r"64 & D-RTRL & 3 \\" in alone
+    of_option = pivot(rows, ["algo", "cfg.update_every"], [], ["latency_p50_us"])
+    assert "algorithm & update every & median latency (us)" in FORMATS["latex"](of_option)
+    assert "{Medians of median latency by algorithm and update every.}" in FORMATS["latex"](
+        of_option
+    )
 
 
 @pytest.mark.parametrize(
