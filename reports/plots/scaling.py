@@ -17,6 +17,7 @@ from reports.plots.base import NotDrawn, Plot
 from reports.plots.style import FAINT, MOST_SERIES, Look
 from reports.records.columns import SYMBOLS
 from reports.study import Study
+from reports.tables import listed
 
 ORDER = 30
 TITLE = "Memory, time and cosine against steps, width and batch"
@@ -67,8 +68,10 @@ def _plot(
     turned = [f"{a.name} and {b.name} change places between {SYMBOLS[size]} = {at[0]:g} and "
               f"{at[1]:g}" for a, b in combinations(shown, 2)
               if metric != COSINE and (at := a.crossing(b))]  # fmt: skip
+    whole = [s.name for s in shown if metric != COSINE and s.carried.empty]
     caption = "".join([
         "Both axes are logarithmic." if metric != COSINE else _COSINE,
+        f" One window covers every sequence of {listed(whole)}: no trace is kept." * bool(whole),
         " Dashed: the slope of theory for large sizes, through the last point."
         * any(_slope(s) is not None for s in shown),
         " Dotted: up to here one window covers the sequence." * any(map(_window_end, shown)),

@@ -270,6 +270,11 @@ def test_where_one_window_ends_is_drawn() -> None:
     plot = made("scaling", records)[0]
     assert "one window covers the sequence" in plot.caption
     assert any(list(line.get_xdata()) == [16, 16] for line in painted(plot).lines)
+    assert "no trace is kept" not in plot.caption
+    short, timed = made("scaling", [r for r in records if r["row"]["n_steps"] < 32])[:2]
+    said = "One window covers every sequence of d_rtrl and es_d_rtrl: no trace is kept."
+    assert said in short.caption
+    assert said not in timed.caption
 
 
 def test_intervals_are_drawn_between_processes() -> None:
