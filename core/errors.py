@@ -21,7 +21,7 @@ class Refusal(EtraceError, ValueError):
 
     def __init__(self, expected: str, came: object, do: str = "", *, what: str = "") -> None:
         self.expected, self.came, self.do = expected, str(came) or "nothing", do
-        sentence = f"expected {expected}; got {self.came}."
+        sentence = f"expected {expected}; got {self.came.removesuffix('.')}."
         super().__init__(" ".join(part for part in (what and f"{what}:", sentence, do) if part))
 
 

@@ -99,6 +99,10 @@ class ModelTrainee(abc.ABC):
 
         from bench.cell.trees import norm
 
+        missing = [".".join(map(str, path)) for path in self.weights if path not in gradient]
+        if missing:
+            expected, came = "the gradient of each weight", f"none of {', '.join(missing)}"
+            raise BadInput("backend", expected, came, "A trainee's are by the paths of `weights`.")
         size = norm(gradient)
         self._optimizer.update(brainstate.nn.clip_grad_norm(gradient, self._config.clip_norm))
         return size

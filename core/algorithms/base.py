@@ -176,10 +176,11 @@ class OnlineAlgorithm(Compiled):
     def __reduce_ex__(self, protocol: Any) -> Any:
         """For pickle, which brainstate's modules do not allow."""
         raise InvalidArgument(
-            "states to be saved, which say all of a learner",
+            "the states of a learner to be saved",
             f"a {type(self).__name__} itself, to be pickled",
-            "Save {path: state.value for path, state in algo.states().items()}, and write the"
-            " values into an algorithm that has been initialised alike.",
+            "Save {path: state.value for path, state in"
+            " brainstate.graph.states((algo, optimizer)).items()}, and write the values into an"
+            " algorithm and an optimizer that have been made alike.",
         )
 
     def __deepcopy__(self, memo: Any) -> Self:

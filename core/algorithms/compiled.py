@@ -265,7 +265,8 @@ class Compiled(brainstate.nn.Module):
             raise NotCompiled(
                 "a compiled algorithm",
                 f"{type(self).__name__} before compile_graph",
-                "Call algo.compile_graph(x) with one step's input after initialising the states.",
+                "Call core.initialise(algo, x) with one step's input, or algo.compile_graph(x) after"
+                " initialising the states.",
             )
         return self._graph
 
@@ -360,8 +361,9 @@ class Compiled(brainstate.nn.Module):
             raise NotCompiled(
                 "the states that the graph was compiled with",
                 f"new ones: {', '.join(anew)}",
-                "Call compile_graph after init_all_states, or start again with"
-                " brainstate.nn.reset_all_states, which keeps the states.",
+                "Call core.initialise again, or compile_graph after init_all_states, or start again"
+                " with brainstate.nn.reset_all_states, which keeps the states. Another algorithm's"
+                " core.initialise makes new ones too.",
             )
         values = {id(state): state.value for state in graph.states}
         for state, variables in zip(graph.states, graph.state_vars, strict=True):

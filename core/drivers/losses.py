@@ -81,8 +81,8 @@ class Losses:
                 f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
                 "Use jnp.where in place of Python's if, and jnp in place of numpy."
                 if decides
-                else "Give targets as the loss wants them, with per_step_targets where they have"
-                " time; return numbers and arrays.",
+                else "Give xs with time first, and targets as the loss wants them, with"
+                " per_step_targets where they have time; return numbers and arrays.",
             ) from error
         written = [paths.get(id(s), type(s).__name__) for s in function.get_write_states(*example)]
         if written:

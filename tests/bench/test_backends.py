@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from bench.backends.base import Backend
+from bench.backends.base import Backend, ModelTrainee, StepResult
 from bench.backends.braintrace import Braintrace
 from bench.backends.core import Core
 from bench.backends.plain_jax import PlainJax
@@ -19,6 +19,7 @@ from bench.cell.gradients import cosine_and_error
 from bench.cell.trees import flat
 from bench.command import cli
 from bench.config import Batching, Config
+from bench.errors import BadInput
 from bench.tasks.random_spikes import RandomSpikes
 
 pytestmark = pytest.mark.usefixtures("kept")
@@ -62,6 +63,23 @@ def trained(backend: Backend, config: Config, updates: int) -> list[dict[str, np
     for _ in range(updates):
         step()
     return [gradient, flat({path: state.value for path, state in trainee.weights.items()})]
+
+
+class WithoutReadout(ModelTrainee):
+    def gradient(self, xs: Any, ys: Any) -> Any:
+        weights = {path: state.value for path, state in self.weights.items()}
+        return {("readout",): weights.pop(("readout", "weight")), **weights}, StepResult(xs, None)
+
+    def trace_bytes(self, xs: Any) -> dict[str, int]:
+        return {}
+
+
+def test_weights_without_a_gradient_are_named() -> None:
+    config = replace(CONFIG, model=MODELS["gru"], n_layers=1)
+    model = build.model_of(config, RandomSpikes(10, 3, seed=0, n_in=12, rate=0.3))
+    with pytest.raises(BadInput, match=r"got none of readout\.weight\."):
+        WithoutReadout(model, config).train(np.zeros((2, 3, 12)), np.zeros(3, int))
+
 
 
 @pytest.mark.parametrize(

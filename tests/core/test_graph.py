@@ -172,5 +172,6 @@ def test_before_compilation_there_is_none() -> None:
             ask()
         assert str(refused.value) == (
             "expected a compiled algorithm; got D_RTRL before compile_graph. "
-            "Call algo.compile_graph(x) with one step's input after initialising the states."
+            "Call core.initialise(algo, x) with one step's input, or algo.compile_graph(x) after "
+            "initialising the states."
         )

@@ -324,8 +324,9 @@ def test_states_made_anew_are_noticed() -> None:
         run(stale)
     assert str(refused.value) == (
         "expected the states that the graph was compiled with; got new ones: cell.h. Call "
-        "compile_graph after init_all_states, or start again with "
-        "brainstate.nn.reset_all_states, which keeps the states."
+        "core.initialise again, or compile_graph after init_all_states, or start again with "
+        "brainstate.nn.reset_all_states, which keeps the states. Another algorithm's "
+        "core.initialise makes new ones too."
     )
 
     def again() -> Any:

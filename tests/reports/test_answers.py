@@ -127,7 +127,7 @@ def test_rounds_under_contention_are_compared_and_the_table_says_so() -> None:
             for r in way(rng, algo, ms, 20, seeds=1, repeats=3)]  # fmt: skip
     told = page.markdown(Context(study(contended(made)), [], []))
     assert "start with **d_rtrl**, the fastest" in told
-    assert "so compared only with times of the same three rounds of the sweep or more." in told
+    assert "is compared only with times that share three of its rounds of the sweep." in told
 
 
 def test_times_of_a_broken_clock_are_no_error() -> None:
