@@ -319,6 +319,25 @@ def test_a_sample_that_starts_anew_has_forgotten(make: Any) -> None:
     assert_close(stream, wanted)
 
 
+def test_random_feedback_on_leaky_units_is_rflo() -> None:
+    """p = leak p + x f, g = (err B^T) p, with a B that is not W and the same for all data."""
+    model, found = rate.RECURRENT.model(), []
+    p = weights_of(model)
+    W = p["out.weight.weight"]
+    for seed in range(2):
+        data = data_for(seed)
+        grads, _ = run(lambda d=data: gradient_of(core.D_RTRL(model, feedback="random"), d))
+        local, own = leaky_local(p, *data), grads["cell.W.weight.weight"]
+        err = local.L @ np.linalg.pinv(W.T)  # L = err W^T has full rank
+        one = [np.repeat(err[..., [o]], N_HIDDEN, -1) for o in range(W.shape[1])]
+        basis = np.stack([dense_d_rtrl(local._replace(L=L))[0] for L in one])  # [O, I, H]
+        B = [np.linalg.lstsq(basis[..., j].T, own[:, j])[0] for j in range(N_HIDDEN)]
+        assert relative_error(np.einsum("oih,ho->ih", basis, np.stack(B)), own) < 1e-12
+        found.append(np.stack(B))
+    assert relative_error(found[0], found[1]) < 1e-12
+    assert relative_error(found[0], W) > 0.5
+
+
 def test_adaptive_feedback_learns_beside_the_readout() -> None:
     """L = err B^T; B and W have one gradient, that of the readout."""
     model, data = rate.RECURRENT.model(), data_for()
