@@ -265,8 +265,8 @@ class Compiled(brainstate.nn.Module):
             raise NotCompiled(
                 "a compiled algorithm",
                 f"{type(self).__name__} before compile_graph",
-                "Call core.initialise(algo, x) with one step's input, or algo.compile_graph(x) after"
-                " initialising the states.",
+                "Call core.initialise(algo, x) with one step's input, or algo.compile_graph(x)"
+                " after initialising the states.",
             )
         return self._graph
 

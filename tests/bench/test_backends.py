@@ -81,7 +81,6 @@ def test_weights_without_a_gradient_are_named() -> None:
         WithoutReadout(model, config).train(np.zeros((2, 3, 12)), np.zeros(3, int))
 
 
-
 @pytest.mark.parametrize(
     ("model", "mode", "updates"),
     [("gru", "vmap", 3), ("lif_net", "manual", 3), ("lif_net", "single", 0)],

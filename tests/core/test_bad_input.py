@@ -28,10 +28,11 @@ def cross_entropy(out: Any, label: Any) -> Any:
     [
         (np.s_[:], np.zeros(5, int), cross_entropy, "and target [(5,)]; got"),
         (np.s_[:], np.zeros((2, 2)), cross_entropy, "and target [(2, 2)]; got"),
+        (np.s_[:], np.zeros(2), cross_entropy, "must be int. Give xs with time first, and targets"),
         (np.s_[:, :0], np.zeros(0, int), cross_entropy, "a batch of at least one sample"),
         ("batch first", np.zeros(2, int), cross_entropy, "Put time first, then the batch."),
     ],
-    ids=["number of labels", "one-hot", "batch of 0", "batch first"],
+    ids=["number of labels", "one-hot", "labels of floats", "batch of 0", "batch first"],
 )
 def test_data_of_another_shape(xs: Any, targets: Any, loss: Any, text: str) -> None:
     data = data_for()
