@@ -159,7 +159,7 @@ def by_hydra(arguments: Sequence[str]) -> None:
     start_anew()
     typed, sys.argv = sys.argv, [sys.argv[0], *arguments]
     try:
-        hydra.main(str(CONF), "config", VERSION)(_never_runs)()
+        hydra.main(str(CONF), "config", VERSION)(lambda config: None)()
     except ValueError as error:
         raise BadInput.quoting("options", f"{error}.") from error
     except SystemExit as ended:
@@ -167,10 +167,6 @@ def by_hydra(arguments: Sequence[str]) -> None:
             raise
     finally:
         sys.argv = typed
-
-
-def _never_runs(_: object) -> None:
-    raise AssertionError("Hydra's own flags do not run a task")
 
 
 def _version() -> str:

@@ -37,16 +37,11 @@ from bench.errors import BadInput, one_line
 from bench.sweep import signals, sweep
 from bench.sweep.provenance import CACHE_VARIABLE
 from bench.sweep.record import write_json
-from core.errors import EtraceError
 
 SCHEMA = 1
 CELL_TIMEOUT_S, POLL_S = 900.0, 0.05
 # What a duel sets itself, so that a value of somebody else's would have no effect.
 OWN = ("metric", "plan", "repeats", "report", "resume", "tune")
-
-
-class NoDecision(EtraceError):
-    """The statistics could not be asked; the text says why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (OSError, NoDecision) as error:  # a full disk, a folder that is gone
+    except OSError as error:  # a full disk, a folder that is gone
         print(f"error: the duel cannot go on: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as ended:
@@ -219,7 +214,7 @@ def _decide(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
     write_json(folder / "duel.json", state)
     done = sweep.reports("duel", str(folder))
     if done.returncode not in (0, 1):
-        raise NoDecision(f"no decision could be made ({one_line(done.stderr)})")
+        raise ChildProcessError(f"no decision could be made ({one_line(done.stderr)})")
     decision: dict[str, Any] = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     return decision
 

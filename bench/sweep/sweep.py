@@ -17,7 +17,6 @@ from bench.sweep.cell import Cell
 from bench.sweep.folder import Folder
 from bench.sweep.measure import machine_is_quiet, measured, timed_again, was_contended
 from bench.sweep.progress import Watcher, closing_table
-from core.errors import EtraceError
 
 # Runs cells into a folder; returns what went wrong beside the cells' own failures.
 Runner = Callable[[list[Cell], Folder, Watcher], list[str]]
@@ -215,7 +214,7 @@ def _close(cells: list[Cell], folder: Folder, problems: list[str]) -> int:
     if config.report:
         try:
             page = build_report(folder.path, [node["_target_"] for node in config.plot.values()])
-        except (OSError, NoReport) as error:
+        except OSError as error:
             page = f"none ({error})"
             problems = [*problems, page]
     # Not before: until now the newest report is the one of the sweep before.
@@ -243,12 +242,8 @@ def _close(cells: list[Cell], folder: Folder, problems: list[str]) -> int:
     return 1 if failed or missing or problems else 0
 
 
-class NoReport(EtraceError):
-    """The report could not be made; the text says why."""
-
-
 def build_report(path: Path, modules: list[str]) -> str:
-    """Runs ``python -m reports`` on a folder; returns the report's path.
+    """Runs ``python -m reports`` on a folder; returns the report's path, or raises an OSError.
 
     The modules draw plots of the sweep's own: a report runs no code that only ``sweep.json`` names.
     """
@@ -258,7 +253,7 @@ def build_report(path: Path, modules: list[str]) -> str:
     if answer.returncode == 0 and page.exists():
         return str(page)
     lines = (answer.stderr or answer.stdout).strip().splitlines() or ["no output"]
-    raise NoReport(f"python -m reports ended with status {answer.returncode}: {lines[-1]}")
+    raise ChildProcessError(f"python -m reports ended with status {answer.returncode}: {lines[-1]}")
 
 
 def reports(*arguments: str, behind: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:

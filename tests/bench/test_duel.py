@@ -240,7 +240,7 @@ def test_statistics_that_cannot_be_asked_end_a_duel_with_one_sentence(
 ) -> None:
     answer = subprocess.CompletedProcess([], 2, "", "reports: no such\nfolder")
     monkeypatch.setattr(sweep, "reports", lambda *_: answer)
-    with pytest.raises(cli.NoDecision):
+    with pytest.raises(ChildProcessError):
         cli._decide(tmp_path, {})
     tree = plant(tmp_path / "a", 1.0)
     assert run(tmp_path, tree, tree, reports=lambda *_: answer) == 2

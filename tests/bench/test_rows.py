@@ -111,7 +111,7 @@ def test_a_report_that_failed_is_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(path: Path, modules: list[str]) -> str:
-        raise sweep.NoReport("python -m reports ended with status -9: Killed")
+        raise ChildProcessError("python -m reports ended with status -9: Killed")
 
     monkeypatch.setattr(sweep, "build_report", fails)
     assert run(cells_of("seed=0"), tmp_path / "out") == 1
