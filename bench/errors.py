@@ -49,11 +49,11 @@ def kind_and_words(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def quoted(what: str) -> Iterator[None]:
-    """Makes what somebody else's code raises in the block a BadInput in its words."""
+def quoted(what: str, *but: type[Exception]) -> Iterator[None]:
+    """Makes a BadInput of what somebody else's code raises in the block, but for these kinds."""
     try:
         yield
-    except BadInput:
+    except (BadInput, *but):
         raise
     except (Exception, SystemExit) as error:
         raise BadInput.quoting(what, words_of(error)) from error

@@ -6,7 +6,6 @@ there is no memory here costs no more than a small one.
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from bench import child, processes
 from bench.cell import late_imports
 from bench.config import Config
-from bench.errors import BadInput, words_of
+from bench.errors import BadInput, quoted, words_of
 from bench.instantiate import check, instantiate, task_of
 from core.errors import NotRepresentable, Refusal
 
@@ -28,96 +27,86 @@ def finding(*, error: str = "", predicted_mib: float | None = None, note: str = 
 
 def look(job: Mapping[str, Any]) -> Finding:
     """The finding about one configuration."""
+    config = job["config"]
     try:
-        # A task needs no jax, which takes seconds to import.
-        return _built(job) if job["depth"] == "task" else _from_shapes(job)
+        if job["depth"] != "task":  # which needs no jax: importing that takes seconds
+            from bench.cell.build import set_up
+
+            set_up(config)
+        task = _checked_task(config, job.get("tuned", False))
+        return finding() if job["depth"] == "task" else _from_shapes(job, task)
+    except BadInput as refused:
+        return finding(error=str(refused))
     except MemoryError as error:
         return finding(note=f"too large to build here: {words_of(error)}")
 
 
-def _from_shapes(job: Mapping[str, Any]) -> Finding:
+def _checked_task(config: Config, tuned: bool) -> Any:
+    """The task of a cell; where that is tuned, one that can be."""
+    with quoted("task", MemoryError):
+        check("task", config.task)
+        task = task_of(config)
+        if tuned and task.split() is None:
+            do = "Choose a task that can be learned, or leave tune out."
+            raise Refusal("validation data to tune by", f"none of {type(task).__name__}", do)
+        target = config.metric.get("learning", {}).get("target") if tuned else None
+        if target is not None and not task.guess.score < target <= 1:
+            score, guess = task.answers.name, task.guess.score
+            expected = f"a score ({score}) above that of guessing, {guess:.3g}, and at most 1"
+            key, do = "metric.learning.target", "Try metric.learning.target=0.9."
+            raise BadInput(key, expected, f"{target:g}", do)
+    return task
+
+
+def _from_shapes(job: Mapping[str, Any], task: Any) -> Finding:
     """Builds a cell with arrays that have a shape and no numbers, or else with numbers."""
     import brainstate
     from jax.errors import JAXTypeError
 
-    from bench.cell.build import set_up
-
-    set_up(job["config"])
     found: list[Finding] = []
-    traced = brainstate.transform.StatefulFunction(
-        lambda: found.append(_built(job)), return_only_write=False
-    )
+
+    def build() -> None:
+        found.append(_built(job, task))
+
     try:
         try:
-            traced.make_jaxpr()
+            brainstate.transform.StatefulFunction(build, return_only_write=False).make_jaxpr()
         except JAXTypeError:
-            # A constructor that computes with the numbers in its arrays.
-            found.append(_built(job))
+            build()  # a constructor that computes with the numbers in its arrays
         return found[-1]
     except JAXTypeError as error:
         return finding(note=words_of(error))
 
 
-def _built(job: Mapping[str, Any]) -> Finding:
-    config = job["config"]
-    at = "task"
-    try:
-        task = _checked_task(job)
-        if job["depth"] == "task":
-            return finding()
-        from bench.cell.build import model_of
+def _built(job: Mapping[str, Any], task: Any) -> Finding:
+    from jax.errors import JAXTypeError
 
-        at = "model"
+    from bench.cell.build import model_of
+
+    config, others = job["config"], (JAXTypeError, MemoryError)
+    with quoted("model", *others):
         check("model", config.model)
         model = model_of(config, task)
-        at = "algo"
+    with quoted("algo", *others):
         check("algo", config.algo)
         backend = instantiate(config.backend)
         if backend.unsupported(config, job["choices"]):
             return finding()
         instantiate(config.algo, model)
-        if job["depth"] != "memory":
-            return finding()
-        at = "memory"
+    if job["depth"] != "memory":
+        return finding()
+    try:
         trainee = backend.trainee(model, config)
         trainee.task = task
         return finding(predicted_mib=predict_mib(trainee, task, config))
-    except (Exception, SystemExit) as error:  # of somebody's own task or model it may be any
-        if isinstance(error, MemoryError) or _needs_numbers(error):
-            raise
-        words = words_of(error)
-        if at != "memory":
-            return finding(error=words if isinstance(error, BadInput) else f"{at}: {words}")
-        if isinstance(error, NotRepresentable):
-            return finding(error=words)
+    except others:
+        raise
+    except NotRepresentable as error:
+        return finding(error=words_of(error))
+    except (Exception, SystemExit) as error:
         # A prediction is a courtesy: the cell itself will say what is wrong.
         traceback.print_exc()
-        return finding(note=words)
-
-
-def _checked_task(job: Mapping[str, Any]) -> Any:
-    """The task of a cell; where that is tuned, one that can be."""
-    config = job["config"]
-    check("task", config.task)
-    task = task_of(config)
-    if not job.get("tuned"):
-        return task
-    if task.split() is None:
-        do = "Choose a task that can be learned, or leave tune out."
-        raise Refusal("validation data to tune by", f"none of {type(task).__name__}", do)
-    target = config.metric.get("learning", {}).get("target")
-    if target is not None and not task.guess.score < target <= 1:
-        score, guess = task.answers.name, task.guess.score
-        expected = f"a score ({score}) above that of guessing, {guess:.3g}, and at most 1"
-        key, do = "metric.learning.target", "Try metric.learning.target=0.9."
-        raise BadInput(key, expected, f"{target:g}", do)
-    return task
-
-
-def _needs_numbers(error: BaseException) -> bool:
-    """Whether something computed with numbers where there are only shapes."""
-    jax = sys.modules.get("jax")
-    return jax is not None and isinstance(error, jax.errors.JAXTypeError)
+        return finding(note=words_of(error))
 
 
 def predict_mib(trainee: Any, task: Any, config: Config) -> float:
