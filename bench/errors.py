@@ -53,7 +53,9 @@ def quoted(what: str, *but: type[Exception]) -> Iterator[None]:
     """Makes a BadInput of what somebody else's code raises in the block, but for these kinds."""
     try:
         yield
-    except (BadInput, *but):
+    except BadInput:
+        raise
+    except but:
         raise
     except (Exception, SystemExit) as error:
         raise BadInput.quoting(what, words_of(error)) from error

@@ -80,8 +80,7 @@ def _values(override: Override) -> list[str]:
     try:
         values = [f"{key}={value}" for value in override.sweep_string_iterator()]
     except (HydraException, ValueError) as error:  # an interval, or a glob where two versions run
-        do = f"{one_line(error).rstrip('.')}."
-        raise refusal(override, "values by name, or a range of them", do) from error
+        raise refusal(override, "values by name, or a range of them with a step") from error
     if not values:
         raise refusal(override, "at least one value")
     return values

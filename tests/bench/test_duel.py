@@ -178,7 +178,10 @@ def test_revisions_are_checked_out_and_removed_again(
             "order_seed: expected a whole number of at least 0, or null; got x.",
         ),
         (["base=.", "out="], "out: expected the name of a folder; got nothing. Leave it out"),
-        (["base=.", "algo=glob(*)"], "algo: expected values by name, or a range of them; got glob"),
+        (
+            ["base=.", "algo=glob(*)"],
+            "algo: expected values by name, or a range of them with a step",
+        ),
         (["base=.", "--fast"], "argument: expected KEY=VALUE; got --fast."),
         (["base=.", "repeats=5"], "repeats: expected no value, which a duel sets itself; got 5."),
         (["base=.", "tune=5"], "tune: expected no value, which a duel sets itself; got 5."),

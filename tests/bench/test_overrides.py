@@ -25,13 +25,13 @@ REFUSED = {
     "out=${hydra:runtime.output_dir}": "'hydra.runtime.output_dir has no value here'.",
     "out=${oc.env:ETRACE_NO_SUCH}": "\"Environment variable 'ETRACE_NO_SUCH' not found\".",
     "lr=???": "got Missing mandatory value: lr.",
-    "-m lr=interval(0,1)": "lr: expected values by name, or a range of them; got interval(0,1). "
-    "Can only enumerate CHOICE and RANGE sweeps, type is ValueType.INTERVAL_SWEEP.",
+    "-m lr=interval(0,1)": "lr: expected values by name, or a range of them with a step; got "
+    "interval(0,1).",
     "-m n_hidden=8,,16": "got n_hidden=8,,16. A value is missing beside a comma.",
     "-m n_hidden=foo(8)": "got n_hidden=foo(8). Unknown function 'foo' Available: "
     "bool,choice,float,glob,int,interval,range,shuffle,sort,str,tag.",
-    "-m n_hidden=range(8,16,0)": "n_hidden: expected values by name, or a range of them; got "
-    "range(8,16,0). range() arg 3 must not be zero.",
+    "-m n_hidden=range(8,16,0)": "n_hidden: expected values by name, or a range of them with a "
+    "step; got range(8,16,0).",
     "-m algo=bptt,glob(d*)": "algo: expected names, or glob(...) alone; got bptt,glob(d*). Try "
     "glob([A,B*]).",
     "algo=bptt.yaml": "got bptt.yaml. Did you mean bptt?",
