@@ -17,11 +17,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from bench import processes
 from bench.errors import BadInput
 
+HOME_OF_BRAINEVENT = "BRAINEVENT_CACHE_DIR"
 POLL_S, FROZEN_S = 0.1, 10.0
 LOOK_SPACING = 10
 DRAIN_S = 2.0
@@ -91,7 +93,7 @@ def run(
     known = set(processes.children(os.getpid()))
     deadline = time.monotonic() + deadline_s
     read_end, write_end = os.pipe()
-    with os.fdopen(read_end, "rb", buffering=0) as answers:
+    with os.fdopen(read_end, "rb", buffering=0) as answers, at_home(env) as env:
         try:
             # Not a pipe: it holds 64 KiB, and the process may never read.
             with _file() as stdin:
@@ -121,6 +123,25 @@ def run(
                 processes.end_adopted(known)
                 said.drain()
     return End(process.returncode, late, held, said.output())
+
+
+@contextlib.contextmanager
+def at_home(env: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """The variables of a process that imports brainevent, which makes a folder in the user's home.
+
+    Without one that can be written, as in a container, a folder of the block's is that.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            place = Path.home() / ".cache" / "brainevent"
+            place.mkdir(parents=True, exist_ok=True)
+            missing = not os.access(place, os.W_OK)
+        except (OSError, RuntimeError):  # nowhere, or no user of that number
+            missing = True
+        if missing and HOME_OF_BRAINEVENT not in env:
+            folder = held.enter_context(tempfile.TemporaryDirectory())
+            env = {**env, HOME_OF_BRAINEVENT: folder}
+        yield env
 
 
 def _file() -> IO[bytes]:

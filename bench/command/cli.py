@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hydra
 
+from bench.child import at_home
 from bench.command import help, plan, streams
 from bench.command.compose import CONF, VERSION, Composer, start_anew
 from bench.command.contest import Contest
@@ -229,20 +230,22 @@ def check(config_dir: str | None, overrides: list[str]) -> int:
     if others:
         one = f"one {'algorithm' if kind == 'algo' else kind}"
         raise BadInput("check", one, f"{1 + len(others)} cells", "Check one after the other.")
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    check_arguments(kind, getattr(cell.config, kind))
-    # Nothing else in this process needs jax, and importing it takes seconds.
-    if kind == "algo":
-        from bench.check import algorithm
+    with at_home({"JAX_PLATFORMS": "cpu", **os.environ}) as env:
+        os.environ.update(env)
+        check_arguments(kind, getattr(cell.config, kind))
+        # Nothing else in this process needs jax, and importing it takes seconds.
+        if kind == "algo":
+            from bench.check import algorithm
 
-        return algorithm.run(cell.config.algo, cell.choices["algo"])
-    if kind == "model":
-        from bench.check import model
+            return algorithm.run(cell.config.algo, cell.choices["algo"])
+        if kind == "model":
+            from bench.check import model
 
-        return model.run(cell, cells_of(config_dir, ["algo=glob(*)", *overrides], multirun=True))
-    from bench.check import task
+            every = cells_of(config_dir, ["algo=glob(*)", *overrides], multirun=True)
+            return model.run(cell, every)
+        from bench.check import task
 
-    return task.run(cell)
+        return task.run(cell)
 
 
 def cells_of(config_dir: str | None, overrides: list[str], multirun: bool) -> list[Cell]:

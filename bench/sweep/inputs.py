@@ -42,6 +42,8 @@ LEFT_OUT = re.compile(
     # What is said about a program, not what it computes.
     "|JAX_LOG|JAX_DEBUG_LOG_MODULES|JAX_TRACEBACK_|JAX_INCLUDE_FULL_TRACEBACKS"
     "|JAX_EXPLAIN_CACHE_MISSES|JAX_DUMP_IR_|TF_CPP_"
+    # Of Terraform, which may be secrets: a record holds the values of the others.
+    "|TF_(CLI|DATA|IGNORE|IN|LOG|PLUGIN|REGISTRY|REATTACH|SKIP|STATE|TOKEN|VAR|WORKSPACE)_?"
 )
 # A setting whose name ends in one of these names data on disk.
 OF_DATA = ("path", "file", "folder", "dir")

@@ -88,6 +88,23 @@ def test_what_is_printed_is_no_answer_and_nothing_stays(
     wait_for(lambda: gone(sleeper))
 
 
+@pytest.mark.parametrize("home", ["/proc/none", "home"])
+def test_a_home_that_cannot_be_written_is_replaced(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / home))  # an absolute one stays
+    monkeypatch.delenv(child.HOME_OF_BRAINEVENT, raising=False)
+    (tmp_path / "etb_home.py").write_text(
+        "from bench import child\nimport brainevent\n"
+        "cache = brainevent._op.kernix_pipeline._cache\n"
+        "child.answer(lambda _: [str(cache.base_dir)], '')"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    (folder,), _ = child.asked("etb_home", None, env, 100.0)
+    assert folder.startswith(str(tmp_path / "home")) is (home == "home")
+    assert Path(folder).exists() is (home == "home")
+
+
 def test_no_room_for_a_process_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,10 @@ def afresh() -> object:
         ("CUDA_VISIBLE_DEVICES", "", False, False),
         ("JAX_LOG_COMPILES", "1", False, False),
         ("TF_CPP_MIN_LOG_LEVEL", "3", False, False),
+        ("TF_CUDNN_DETERMINISTIC", "1", True, True),
+        ("TF_VAR_password", "secret", False, False),  # of Terraform
+        ("TF_TOKEN_app_terraform_io", "secret", False, False),
+        ("TF_CLI_CONFIG_FILE", "here", False, False),
         ("HOME", "elsewhere", False, False),
     ],
 )
