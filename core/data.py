@@ -153,8 +153,3 @@ def idle_steps(
 def lengths(x: PyTree[ArrayLike], axis: int = 0) -> list[int]:
     """Lengths of an axis, of the arrays that have it: a number is that of all samples."""
     return [int(jnp.shape(a)[axis]) for a in jax.tree.leaves(x) if jnp.ndim(a) > axis]
-
-
-def leading(x: PyTree[Shaped[Array, "n ..."]]) -> int:
-    """Length of the first axis."""
-    return int(jax.tree.leaves(x)[0].shape[0])

@@ -267,15 +267,11 @@ def train(
 
 def check_norm(clip_norm: Any) -> None:
     """Refuse what is no norm to clip to; what is being traced cannot be known."""
+    number = isinstance(clip_norm, numbers.Real | np.ndarray | jax.Array)
+    one = number and not isinstance(clip_norm, bool) and jnp.ndim(clip_norm) == 0
     traced = isinstance(clip_norm, jax.core.Tracer)
-    one = traced or (
-        isinstance(clip_norm, numbers.Real | np.ndarray | jax.Array)
-        and not isinstance(clip_norm, bool)
-        and jnp.isrealobj(clip_norm)
-    )
-    if clip_norm is not None and not (
-        one and jnp.ndim(clip_norm) == 0 and (traced or float(clip_norm) > 0)
-    ):
+    positive = one and jnp.isrealobj(clip_norm) and (traced or float(clip_norm) > 0)
+    if clip_norm is not None and not positive:
         raise InvalidArgument(
             "clip_norm to be a positive number or None", repr(clip_norm), "Choose one of them."
         )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from core.algorithms.base import OnlineAlgorithm, Params
 from core.analysis.graph import Graph
-from core.data import check_numbers, leading, lengths
+from core.data import check_numbers, lengths
 from core.drivers.losses import Losses, StepLoss
 from core.equations.program import aval_of
 from core.errors import InvalidArgument, check_flags
@@ -25,9 +25,9 @@ def check_samples(xs: Any) -> None:
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(xs)]
     if any(0 in shape for shape in shapes):
         raise InvalidArgument(
-            "a batch of at least one sample, of at least one number",
+            "at least one step, one sample and one number in each",
             f"shapes {shapes}",
-            "Leave empty batches out.",
+            "Leave out what is empty.",
         )
 
 
@@ -43,31 +43,22 @@ class Stepper:
     """
 
     def __init__(self, algo: OnlineAlgorithm, xs: Any) -> None:
-        check_numbers("inputs", xs)
-        leaves = jax.tree.leaves(xs)
-        compiled = [algo.graph.program.avals[v].ndim for v in algo.graph.arg_vars]
-        extra = {jnp.ndim(leaf) - 1 - n for leaf, n in zip(leaves, compiled, strict=False)}
-        if extra not in ({0}, {1}):
-            raise InvalidArgument(
-                f"input axes [T, ...] or [T, B, ...] over the compiled {compiled} axes a step",
-                f"shapes {[jnp.shape(leaf) for leaf in leaves]}",
-                "Put time first, then the batch.",
-            )
-        self.n_steps = leading(xs)
-        if self.n_steps < 1:
-            raise InvalidArgument("a sequence of at least one step", "none", "Put time first.")
         check_samples(xs)
-        mapped = extra == {1}
-        lead = {jnp.shape(leaf)[: 1 + mapped] for leaf in leaves}
-        if len(lead) > 1:
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(xs)]
+        compiled = [algo.graph.program.avals[v].ndim for v in algo.graph.arg_vars]
+        pairs = zip(shapes, compiled, strict=False)
+        leads = {shape[: max(0, len(shape) - n)] for shape, n in pairs}
+        lead = leads.pop() if len(leads) == 1 else ()
+        if len(lead) not in (1, 2):
             raise InvalidArgument(
-                "inputs of one number of steps, and of samples",
-                f"arrays of {' and '.join(map(str, sorted(lead)))}",
-                "Cut or pad them.",
+                "inputs of one number of steps, and of samples, [T, ...] or [T, B, ...] over the"
+                f" compiled {compiled} axes a step",
+                f"shapes {shapes}",
+                "Put time first, then the batch, and cut or pad them.",
             )
-        self.args = algo.input_leaves((xs,), 2 if mapped else 1)
-        self.samples = (leaves[0].shape[1],) if mapped else ()
-        self.algo = algo.over_samples(*self.samples) if mapped else algo
+        self.n_steps, self.samples = lead[0], lead[1:]
+        self.args = algo.input_leaves((xs,), len(lead))
+        self.algo = algo.over_samples(*self.samples) if self.samples else algo
         self.owner = algo
 
     def adapt(self, loss: StepLoss, *, fresh: bool, credit: bool = True) -> Losses:

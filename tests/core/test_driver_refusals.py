@@ -116,7 +116,12 @@ def test_a_loss_or_targets_of_another_shape_are_refused(
             np.s_[:, :1],
             "states of shapes {'cell.h': (1, 4)} for this input; got {'cell.h': (2, 4)}",
         ),
-        ("manual", np.s_[0], np.s_[:0], "expected a sequence of at least one step; got none."),
+        (
+            "manual",
+            np.s_[0],
+            np.s_[:0],
+            "expected at least one step, one sample and one number in each; got",
+        ),
     ],
 )
 def test_another_batch_than_the_states_hold_is_refused(
