@@ -50,7 +50,8 @@ def build(folders: list[Path], out: Path | None = None, others: Collection[str] 
             (report / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
         (report / "report.md").write_text(page.markdown(told), encoding="utf-8")
         (report / "index.html").write_text(page.html(told), encoding="utf-8")
-    return Built(target / "report" / "index.html", sweeps, page.answer(study.facts, study.contests))
+    answer = page.answer(study.facts, study.contests, len(sweeps.missing))
+    return Built(target / "report" / "index.html", sweeps, answer)
 
 
 def _place(folders: Sequence[Path]) -> Path:

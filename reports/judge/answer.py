@@ -29,7 +29,8 @@ _APPROXIMATIONS = {
     "immediate": 3,
 }
 
-Kind = Literal["start", "one way", "only one ran", "nothing learned", "not timed", "nothing ran"]
+Kind = Literal["start", "one way", "only one ran", "nothing learned", "unfinished", "not timed",
+               "nothing ran"]  # fmt: skip
 Basis = Literal["learning", "gradient", "cost"]
 Decided = Literal["memory", "accuracy", "approximations"]
 
@@ -57,12 +58,15 @@ class Answer:
     outpaced: Mapping[str, Way] = field(default_factory=dict)
 
 
-def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -> Answer:
+def answer(
+    ways: Sequence[Way], metric: str, memory: str, noise: Noise | None, contest: bool = False
+) -> Answer:
     """The answer for the ways of one setting.
 
     Args:
         metric: what training is judged by; "" where nothing was trained.
         memory: the column that stands for memory.
+        contest: the ways are tuned, so that learning alone is an answer.
     """
     ran = [w for w in ways if w.ok]
     basis: Basis = "learning" if metric else "cost"
@@ -70,6 +74,9 @@ def answer(ways: Sequence[Way], metric: str, memory: str, noise: Noise | None) -
         basis = "gradient"
     if not ran:
         return Answer("nothing ran", basis)
+    if contest and not metric:
+        why = dict.fromkeys((w.name for w in ran), "learning not measured")
+        return Answer("unfinished", "learning", why=why)
     why = {w.name: _why_not(w, basis) for w in ran}
     # For want of a sound way one that is not healthy is recommended, with what is wrong with it.
     able = next(filter(None, ([w for w in ran if why[w.name] == said]

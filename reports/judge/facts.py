@@ -83,6 +83,8 @@ def facts(table: pd.DataFrame) -> Facts:
     Nothing depends on the order of the rows, except that of two with one identity the later counts.
     """
     held = held_columns(table)
+    tuned = table.get("cfg.tune.trials", pd.Series(index=table.index, dtype=object)).notna()
+    contests = set(table.loc[tuned, "setting"])
     # Cutting a table into its ways takes long where it has all its settings, where texts are those
     # of an arrow table, and where each column lies apart, as it does until it is copied.
     table = table[[c for c in table if not c.startswith(("cfg.", "env.")) or c in held]]
@@ -112,7 +114,7 @@ def facts(table: pd.DataFrame) -> Facts:
         found.append(Setting(
             id=i, group=group_of[i], row=first[i], name=words(first[i], differs), sizes=sizes[i],
             whole=_whole(first[i], differs), ways=tuple(tried), memory=column, metric=judged,
-            answer=answer(tried, judged, column, noise),
+            answer=answer(tried, judged, column, noise, i in contests),
         ))  # fmt: skip
     groups: dict[tuple[str, ...], list[Setting]] = defaultdict(list)
     for setting in sorted(found, key=_rank):

@@ -58,11 +58,12 @@ class Context:
         self.title = (
             questions.pop() if len(questions) == 1 else "Which way of computing should I use?"
         )
-        machines = table["machine"].nunique()
+        machines, missing = table["machine"].nunique(), len(study.sweeps.missing)
         processors = {str(r["provenance"].get("processor") or "") for r in records} - {""}
         self.subtitle = " · ".join(filter(None, [
             ", ".join(sorted(set(table["experiment"]) - {""})[:4]),
             plural(len(table), "cell"),
+            f"{plural(missing, 'planned cell')} not run yet" * (missing > 0),
             f"{machines} machines" if machines > 1 else ", ".join(sorted(processors)),
         ]))  # fmt: skip
         # The drawings of the first screen, and those after the tables.
@@ -125,10 +126,15 @@ def markdown(context: Context) -> str:
     return one_blank_line(_environment("markdown").get_template("report.md.j2").render(c=context))
 
 
-def answer(facts: Facts, contests: Sequence[Match] = ()) -> str:
-    """The answer alone, as one line of text that moves no terminal's cursor."""
+def answer(facts: Facts, contests: Sequence[Match] = (), missing: int = 0) -> str:
+    """The answer alone, as one line of text that moves no terminal's cursor.
+
+    Args:
+        missing: planned cells that have not run yet.
+    """
     page = _environment("text").get_template("answer.txt.j2")
-    text = page.render(groups=facts.groups, settings=facts.settings, contests=contests)
+    text = page.render(groups=facts.groups, settings=facts.settings, contests=contests,
+                       missing=missing)  # fmt: skip
     return "".join(c for c in " ".join(text.split()) if c.isprintable())
 
 

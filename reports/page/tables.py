@@ -30,6 +30,7 @@ STEPS = 100  # training steps set beside what is paid once
 _UNDER_CONTENTION = "* measured under contention."
 _BEST = {"first": "among the best", "behind": "behind", "untold": "cannot tell",
          "nothing": "no better than guessing"}  # fmt: skip
+_NONE = {"nothing learned": "nothing learned", "unfinished": "no fresh seeds yet"}
 _SOONEST = {"first": "among the soonest", "behind": "later", "untold": "cannot tell",
             "nothing": "not reached"}  # fmt: skip
 
@@ -103,7 +104,7 @@ def _standing(setting: Setting, way: Way) -> Cell:
 
 def elsewhere(facts: Facts) -> Table:
     """What to use at every setting, where there are several."""
-    found = [s for s in facts.settings if s.answer.start or s.answer.kind == "nothing learned"]
+    found = [s for s in facts.settings if s.answer.start or s.answer.kind in _NONE]
     metrics = {s.metric for s in found if s.metric}
     learned = heading(metrics.pop()) if len(metrics) == 1 else "learned"
 
@@ -119,7 +120,7 @@ def elsewhere(facts: Facts) -> Table:
         costs["memory (MiB)"] = costs.pop(heading(setting.memory))
         return {
             "setting": setting.name,
-            "start with": answer.start.name + alone if answer.start else "nothing learned",
+            "start with": answer.start.name + alone if answer.start else _NONE[answer.kind],
             "as fast within noise": "not compared" if answer.uncompared else tied,
             **costs,
         }

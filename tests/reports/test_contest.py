@@ -348,6 +348,18 @@ def test_several_settings_have_one_table_over_all() -> None:
     assert rows[2][digits] == "–"
 
 
+def test_a_contest_without_fresh_seeds_recommends_nothing_for_its_cost() -> None:
+    rng = np.random.default_rng(2)
+    begun = [complete(r) for a in ("bptt", "d_rtrl") for r in way(rng, a)[:3]]
+    told = page.answer(study(begun).facts, missing=2)
+    assert told.endswith("Not run yet: 2 planned cells.")
+    assert told.startswith("No answer yet: the contest on gru on digits with T = 16, H = 32")
+    assert "start with" not in told
+    for each in begun:  # the same as no contest is about cost
+        each["config"] = {**each["config"], "tune": TUNE | {"trials": None}}
+    assert "start with" in page.answer(study(begun).facts)
+
+
 def test_one_page_has_one_verdict() -> None:
     """Where there is a contest it alone says who is best, on the page and in the terminal."""
     rng = np.random.default_rng(2)

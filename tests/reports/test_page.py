@@ -157,6 +157,8 @@ def test_the_markdown_twin_says_the_same(sweep: Path, page: str) -> None:
     assert lead
     words = re.sub(r"</?strong>", "**", lead.group(1))
     assert words in twin
+    for made in (page, twin):
+        assert " cells · 1 planned cell not run yet · Imaginary 9000" in made
     table = re.search(r"<h3>(Ways for [^<]*)</h3>\s*<div class=.scroll", page)
     assert table
     assert table[1] in twin
