@@ -18,7 +18,7 @@ from reports.judge.rows import no_gradient, number
 from reports.judge.scaling import LEAST_SIZES, TIME, TRACE, Series, series, sizes_swept
 from reports.records import Record
 from reports.records.columns import SYMBOLS, heading
-from reports.stats import Interval, interval
+from reports.stats import Interval
 from reports.study import Study
 from reports.tables import Cell, Table, change, kind, listed, probability, shown, tabulate
 from reports.text import plural, short
@@ -26,7 +26,6 @@ from reports.text import plural, short
 MOST_SETTINGS = 40  # rows of the table of settings
 MOST_SLICES = 3  # settings of the rest for which growth with a size is told
 MOST_WEIGHTS = 40
-STEPS = 100  # training steps set beside what is paid once
 _UNDER_CONTENTION = "* measured under contention."
 _BEST = {"first": "among the best", "behind": "behind", "untold": "cannot tell",
          "nothing": "no better than guessing"}  # fmt: skip
@@ -163,7 +162,6 @@ def phases(facts: Facts) -> Table:
     return tabulate("phases", f"Seconds paid once, and memory kept, for {where}", [{
         "way": w.name,
         **{heading(n): shown(w.median(n)) for n in once},
-        f"{STEPS} steps (s)": shown(w.ms * STEPS / 1e3),
         heading("memory_temp_mib"): shown(w.median("memory_temp_mib")),
         heading(TRACE): shown(w.median(TRACE)) if w.traced
         else shown(None, "one window covers the sequence, so none is made"),
@@ -292,13 +290,12 @@ def _learns(entry: Entry) -> str:
 def _score(entry: Entry | None, brief: bool = False) -> Cell:
     if not entry or not entry.scores or entry.way.learned is None:
         return shown(None)
-    share = entry.way.learned.metric != "test_r2"
-    values = [100 * score if share else score for score in entry.scores.values()]
-    found = interval(values, bounds=(0, 100) if share else (-math.inf, 1))
+    figure, share = entry.way.learned.figure, entry.way.learned.metric != "test_r2"
+    found = Interval(*(x * (100 if share else 1) for x in figure[:3]), figure.kind)
     if brief:
         told = f"{found.centre:{'.1f' if share else '.3f'}}"
         return Cell(told, _BEST[entry.best], "start" if entry.best == "first" else "", found)
-    return shown(found, f"{len(values)} seeds, {found.kind or 'one value'}", after=" %" * share)
+    return shown(found, kind(found, len(entry.scores), "seed"), after=" %" * share)
 
 
 def _span(values: Iterable[float], middle: float, after: str = "") -> Cell:
