@@ -175,12 +175,13 @@ def streams(facts: Facts) -> Table:
     notes = ["Medians over processes, those of a 99th percentile over the ones that have it; "
              "learning included."]  # fmt: skip
     notes += [_UNDER_CONTENTION] * any(busy for *_, busy in found)
-    further = ("latency_p99_us", "latency_steps", "stream_steps_per_s", "scan_steps_per_s")
+    columns = ("latency_p50_us", "latency_p99_us", "latency_steps", "stream_steps_per_s",
+               "scan_steps_per_s")  # fmt: skip
     return tabulate("streams", "One step at a time", [{
         "way": w.name,
         "at": s.name or "–",
-        heading("latency_p50_us"): shown(w.median("latency_p50_us"), after="*" * busy),
-        **{heading(n): shown(w.median(n)) for n in further},
+        **{heading(n): shown(w.median(n), after="*" * (busy and n != "latency_steps"))
+           for n in columns},
     } for s, w, busy in found], notes)  # fmt: skip
 
 

@@ -251,7 +251,7 @@ def test_a_stream_has_a_row_wherever_it_was_timed() -> None:
     ]
     table = streams(study(sweep).facts)
     assert table.cells.to_numpy().tolist() == [
-        ["d_rtrl", "gru", "80*", "999", "12000", "20000"],
+        ["d_rtrl", "gru", "80*", "999", "12000*", "20000*"],
         ["d_rtrl", "lif_net", "80", "999", "12000", "20000"],
     ]
     assert "contention" in table.notes[-1]
