@@ -264,7 +264,8 @@ def overview(matches: Sequence[Match]) -> Table:
     by_way = {e.name: [some[e.name] for some in entries.values() if e.name in some]
               for m in matches for e in m.entries if entries}  # fmt: skip
     best = {way: sum(e.best == "first" for e in some) for way, some in by_way.items()}
-    order = sorted(by_way, key=lambda way: (-best[way], -sum(e.mean for e in by_way[way]), way))
+    score = {way: np.nansum([e.mean for e in some]) for way, some in by_way.items()}
+    order = sorted(by_way, key=lambda way: (-best[way], -score[way], way))
     return tabulate("contest", "Test score of all ways in all settings", [{
         "way": way,
         **{where: _score(some.get(way), brief=True) for where, some in entries.items()},

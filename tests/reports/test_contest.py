@@ -220,12 +220,6 @@ def test_records_without_tuning_are_no_contest() -> None:
     assert study([complete(r) for r in untuned]).contests == []
 
 
-def test_trials_alone_are_no_contest_yet() -> None:
-    records = [complete(r) for r in way(np.random.default_rng(0), "bptt")[1:5]]
-    assert study(records).contests == []
-    assert "No answer" in page.answer(study(records).facts)
-
-
 def test_the_report_names_winners_and_ties() -> None:
     rng = np.random.default_rng(0)
     ways = [way(rng, "bptt", 0.95, best=3), way(rng, "d_rtrl", 0.90, ms=2.0),
@@ -346,18 +340,6 @@ def test_several_settings_have_one_table_over_all() -> None:
     assert [row[digits].startswith("**") for row in rows] == [True, False, False]
     assert [row[signals].startswith("**") for row in rows] == [True, True, False]
     assert rows[2][digits] == "–"
-
-
-def test_a_contest_without_fresh_seeds_recommends_nothing_for_its_cost() -> None:
-    rng = np.random.default_rng(2)
-    begun = [complete(r) for a in ("bptt", "d_rtrl") for r in way(rng, a)[:3]]
-    told = page.answer(study(begun).facts, missing=2)
-    assert told.endswith("Not run yet: 2 planned cells.")
-    assert told.startswith("No answer yet: the contest on gru on digits with T = 16, H = 32")
-    assert "start with" not in told
-    for each in begun:  # the same as no contest is about cost
-        each["config"] = {**each["config"], "tune": TUNE | {"trials": None}}
-    assert "start with" in page.answer(study(begun).facts)
 
 
 def test_one_page_has_one_verdict() -> None:
