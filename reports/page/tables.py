@@ -293,7 +293,8 @@ def _score(entry: Entry | None, brief: bool = False) -> Cell:
     if not entry or not entry.scores or entry.way.learned is None:
         return shown(None)
     figure, share = entry.way.learned.figure, entry.way.learned.metric != "test_r2"
-    found = Interval(*(x * (100 if share else 1) for x in figure[:3]), figure.kind)
+    centre, low, high = (x * (100 if share else 1) for x in figure[:3])
+    found = Interval(centre, low, high, figure.kind)
     if brief:
         told = f"{found.centre:{'.1f' if share else '.3f'}}"
         return Cell(told, _BEST[entry.best], "start" if entry.best == "first" else "", found)
