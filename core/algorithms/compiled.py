@@ -170,11 +170,8 @@ class Compiled(brainstate.nn.Module):
         leaves: tuple[Any, ...] = ()
         if isinstance(self.stepped, Beginning):
             shape = (*samples, *self.stepped.lead)
-            every = self._every_state()
-            known = zip(map(every.__getitem__, self._starting), self.initial.value, strict=True)
-            hidden = [(s, v) for s, v in known if isinstance(s, brainstate.HiddenState)]
-            states, initial = zip(*hidden, strict=True)
-            begins = self.stepped.begins(states, initial, len(shape))
+            initial = dict(zip(self._starting, self.initial.value, strict=True))
+            begins = self.stepped.begins(initial, len(shape))
             if not fresh:
                 begins &= ~self.begun.value
             self.begun.value = jnp.ones_like(self.begun.value)

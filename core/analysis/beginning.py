@@ -8,7 +8,7 @@ so D-RTRL and ES-D-RTRL start its trace with dh_0/dtheta.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,20 +49,21 @@ class Beginning:
             state.value = jax.tree.map(chosen, initial, state.value)
         return self.model.update(*given)
 
-    def begins(self, states: Sequence[Any], initial: Sequence[Any], lead: int) -> Any:
-        """Which samples, of `lead` axes, are where they begin; `initial` are the values there of
-        `states`, all HiddenStates."""
-        now = {id(s): v for s, v in zip(self.hidden, self.values(), strict=True)}
+    def begins(self, initial: Mapping[int, Any], lead: int) -> Any:
+        """Which samples, of `lead` axes, are where they begin; `initial` are the values there, by
+        the id of a state."""
+        states = self.model.states(brainstate.HiddenState).values()
 
-        def equal(others: Sequence[Any]) -> Any:
+        def equal(others: Mapping[int, Any]) -> Any:
             same: Any = True
-            for state, other in zip(states, others, strict=True):
-                for a, b in zip(*map(jax.tree.leaves, (state.value, other)), strict=True):
+            for state in (s for s in states if id(s) in others):
+                leaves = map(jax.tree.leaves, (state.value, others[id(state)]))
+                for a, b in zip(*leaves, strict=True):
                     same &= jnp.all(a == b, axis=tuple(range(lead, jnp.ndim(a))))
             return same
 
-        again = [now.get(id(s), v) for s, v in zip(states, initial, strict=True)]
-        return equal(initial) | equal(again)
+        now = zip(map(id, self.hidden), self.values(), strict=True)
+        return equal(initial) | equal({**initial, **dict(now)})
 
 
 def learned_beginning(model: Any, batch_sizes: Sequence[int]) -> Beginning | None:
