@@ -8,8 +8,10 @@ algorithm declares where it equals BPTT by a class attribute ``exact_on``: ``eve
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import brainstate
@@ -283,10 +285,19 @@ def run(node: Mapping[str, Any], name: str) -> int:
             except Exception as error:
                 # Somebody else's algorithm may raise anything; the other checks still say theirs.
                 verdict, words = "FAIL", kind_and_words(error)
+                if not isinstance(error, EtraceError):
+                    words += f", {_place(error)}"
             failed += verdict == "FAIL"
             print(f"{verdict:4}  {title}: {words}", flush=True)
     print(f"{name}: {len(CHECKS) - failed} of {len(CHECKS)} checks passed")
     return int(failed > 0)
+
+
+def _place(error: Exception) -> str:
+    """The last line outside of the libraries that an error came by."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = ([f for f in frames if "site-packages" not in f.filename] or frames)[-1]
+    return f"at {Path(last.filename).name}:{last.lineno} in {last.name}"
 
 
 def _same(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], what: str) -> str:
