@@ -47,18 +47,9 @@ class Cell:
     repeat: int = 0
     apart: tuple[str, ...] = ()
 
-    def plain(self) -> dict[str, Any]:
-        """As dictionaries, for a file."""
-        return {
-            "config": self.config.plain(),
-            "choices": self.choices,
-            "repeat": self.repeat,
-            "apart": self.apart,
-        }
-
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Cell:
-        """From the dictionaries that ``plain`` gave."""
+        """From the dictionaries that ``asdict`` gave."""
         return cls(**{**plain, "config": Config.of(plain["config"])})
 
     def row(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from bench.errors import BadInput, kind_and_words
@@ -90,7 +91,7 @@ def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
     with folder.writing():
         place.mkdir(parents=True)
         for job, path in enumerate(paths):
-            share = [cell.plain() for cell in cells[job::jobs]]
+            share = [asdict(cell) for cell in cells[job::jobs]]
             content = {"folder": str(folder.path.resolve()), "dealt": dealt, "cells": share}
             record.write_json(path, content)
     return paths
