@@ -12,7 +12,7 @@ COMMAND = [
     "-m",
     "bench",
     "-m",
-    "algo=bptt,d_rtrl,es_d_rtrl",
+    "algo=bptt,d_rtrl",
     "task=random_classification",
     "model=gru",
     "n_hidden=16",

@@ -8,13 +8,16 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reports import cli
-from tests.kept import ENVIRONMENT
+from bench.command import cli
+from reports import cli as reports_cli
+from tests.bench.sweeps import in_this_process
+from tests.kept import ENVIRONMENT, kept_programs
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -37,24 +40,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def records(folder: Path) -> dict[str, dict[str, object]]:
     """Records by algorithm, after running the page's first command on the page's files."""
-    quick = ["metric.timing.budget_s=0.2", "metric.timing.warmup_s=0.2"]
-    return {r["row"]["algo"]: r for r in run(folder, COMMANDS[0], "runs/mine", *quick)}
-
-
-def run(folder: Path, command: str, out: str, *more: str) -> list[dict[str, Any]]:
-    """The records that one of the page's commands leaves, with smaller sizes."""
-    started(folder, command, "epochs=2", "n_hidden=16", "batch_size=32", *more)
-    return [json.loads(file.read_text()) for file in (folder / out / "cells").glob("*.json")]
-
-
-def started(folder: Path, command: str, *more: str) -> str:
-    """What one of the page's commands prints."""
-    variable, *words = shlex.split(command)
-    assert variable == "PYTHONPATH=mine"
-    assert words[:3] == ["python", "-m", "bench"]
+    quick = [f"metric.timing.{k}" for k in ("budget_s=0.2", "warmup_s=0.2", "against=null")]
     path_value = os.pathsep.join([str(folder / "mine"), str(ROOT)])
     done = subprocess.run(
-        [sys.executable, *words[1:], *more],
+        [sys.executable, "-m", "bench", *words_of(COMMANDS[0]), *SMALL, *quick],
         cwd=folder,
         env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path_value},
         capture_output=True,
@@ -62,7 +51,37 @@ def started(folder: Path, command: str, *more: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return by_algorithm(folder / "runs/mine")
+
+
+SMALL = ["epochs=2", "n_hidden=16", "batch_size=32"]
+
+
+def words_of(command: str) -> list[str]:
+    """What one of the page's commands asks of bench."""
+    variable, *words = shlex.split(command)
+    assert variable == "PYTHONPATH=mine"
+    assert words[:3] == ["python", "-m", "bench"]
+    return words[3:]
+
+
+def by_algorithm(out: Path) -> dict[str, dict[str, Any]]:
+    found = [json.loads(file.read_text()) for file in (out / "cells").glob("*.json")]
+    return {record["row"]["algo"]: record for record in found}
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Commands and cells in this process, which finds the page's files."""
+    import jax
+
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder / "mine")
+    in_this_process(monkeypatch.setattr)
+    wide = jax.config.jax_enable_x64
+    with kept_programs():
+        yield
+    jax.config.update("jax_enable_x64", wide)
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +118,12 @@ def test_the_figures_say_what_the_page_says(records: dict[str, dict[str, object]
     assert 0.5 < cosine["fading"] < 0.999
 
 
+@pytest.mark.usefixtures("here")
 def test_the_library_agrees_with_the_core_and_says_what_it_lacks(folder: Path) -> None:
     # Its own cells: the agreement is with the core, whose cells are those of the first command.
     only = ["backend=autodiff", "metric=[agreement,learning]", "report=false"]
-    found = {r["row"]["algo"]: r for r in run(folder, COMMANDS[1], "runs/libraries", *only)}
+    assert cli.main([*words_of(COMMANDS[1]), *SMALL, *only]) == 0
+    found = by_algorithm(folder / "runs/libraries")
     assert {algo: r["status"] for algo, r in found.items()} == {"bptt": "ok", "d_rtrl": "skipped"}
     theirs = found["bptt"]["metrics"]
     assert theirs["agreement_weights"] == 4
@@ -111,9 +132,10 @@ def test_the_library_agrees_with_the_core_and_says_what_it_lacks(folder: Path) -
     assert found["d_rtrl"]["reason"].startswith("autodiff has algo=bptt")
 
 
-def test_the_algorithm_keeps_its_promises(folder: Path) -> None:
-    said = started(folder, COMMANDS[2])
-    assert said.endswith("fading: 9 of 9 checks passed\n")
+@pytest.mark.usefixtures("here")
+def test_the_algorithm_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words_of(COMMANDS[2])) == 0
+    assert capsys.readouterr().out.endswith("fading: 9 of 9 checks passed\n")
 
 
 def test_the_plot_is_in_the_report(report: Path) -> None:
@@ -133,7 +155,7 @@ def test_the_plot_is_drawn_again_by_name_alone(
 
     def rebuilt(*words: str) -> int:
         (report / "moved.svg").unlink(missing_ok=True)
-        return cli.main(["runs/mine", *words])
+        return reports_cli.main(["runs/mine", *words])
 
     # A folder may be a stranger's: what only its sweep.json names is not run.
     assert rebuilt() == 0

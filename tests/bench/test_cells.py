@@ -25,6 +25,7 @@ TINY = [
     "metric.timing.budget_s=0.5",
     "metric.timing.min_samples=6",
     "metric.timing.warmup_s=0.3",
+    "metric.timing.against=null",
 ]
 
 
