@@ -26,6 +26,7 @@ def make(study: Study) -> list[Plot]:
 
 def _plot(match: Match, nth: int) -> Plot:
     entries = sorted((e for e in match.entries if e.scores), key=lambda e: (-e.mean, e.name))
+    chance = next((e.way.learned.chance for e in entries if e.way.learned), math.nan)
 
     def draw(axes: Axes) -> None:
         for row, entry in enumerate(entries):
@@ -34,7 +35,6 @@ def _plot(match: Match, nth: int) -> Plot:
             axes.plot(values, [row] * len(values), "o", color=COLOURS[0], markerfacecolor=face)
             axes.plot([entry.mean] * 2, [row - 0.3, row + 0.3], color=COLOURS[0])
             tip(axes, entry.mean, row, f"{entry.name}: {entry.mean:.3f} over {len(values)} seeds")
-        chance = next((e.way.learned.chance for e in entries if e.way.learned), math.nan)
         if chance == chance:
             axes.axvline(chance, color="0.6", linewidth=1)
         axes.set_yticks(range(len(entries)), [folded(e.name, 24) for e in entries])
@@ -46,8 +46,8 @@ def _plot(match: Match, nth: int) -> Plot:
         section=TITLE,
         title=match.name,
         caption="Dots: seeds, each at the point that its way chose by validation data; bars: their "
-                "means. Filled: as good as the best, as far as the seeds can tell. Grey line: "
-                "guessing.",
+                "means. Filled: as good as the best, as far as the seeds can tell."
+                + " Grey line: guessing." * (chance == chance),
         data=pd.DataFrame([{"way": e.name, "seed": seed, match.setting.metric: value}
                            for e in entries for seed, value in e.scores.items()]),
         draw=draw,

@@ -322,6 +322,51 @@ def test_a_way_that_does_not_qualify_is_an_open_mark() -> None:
     assert marks == {"bptt": "full", "d_rtrl": "none"}
 
 
+def costs(ms: float, mib: float, **more: float) -> dict[str, float | None]:
+    return {"step_time_ms": ms, "memory_xla_mib": mib, "memory_peak_mib": 1.0, **more}
+
+
+def test_captions_say_what_is_drawn_and_nothing_else() -> None:
+    def drawn(kind: str, records: Records) -> tuple[str, list[Any]]:
+        plot = made(kind, records)[-1]
+        return plot.caption, painted(plot).lines
+
+    two = [record("bptt", metrics=costs(1, 20)), record("d_rtrl", metrics=costs(2, 10))]
+    one = [record("bptt", metrics=costs(1, 10)), record("d_rtrl", metrics=costs(2, 20))]
+    busy = [record(r["row"]["algo"], metrics={**r["metrics"], "contended": 1}) for r in two]
+    sick = [two[0], record("d_rtrl", health="never spikes", metrics=costs(2, 10))]
+    for records in (two, one, busy, sick):
+        said, lines = drawn("frontier", records)
+        front = [x for x in lines if x.get_drawstyle() == "steps-post" and len(x.get_xdata()) > 1]
+        assert ("grey line is the Pareto front" in said) == (records in (two, sick)) == bool(front)
+        hollow = any(x.get_fillstyle() == "none" for x in lines)
+        assert ("Open marks" in said) == (records is sick) == hollow
+        assert ("* measured under contention" in said) == (records is busy)
+
+    for algo, contended in (("bptt", 0), ("bptt", 1), ("uoro", 0)):
+        grown = grid(algo=[algo], n_steps=[8, 16, 64], metrics=[{"contended": contended}])
+        said, lines = drawn("scaling", [r | {"fidelity": {}} for r in grown])
+        dashed = [x for x in lines if x.get_linewidth() == 0.8]
+        assert ("Dashed: the slope of theory" in said) == (algo == "bptt") == bool(dashed)
+        hollow = any(x.get_fillstyle() == "none" for x in lines)
+        assert ("Open marks: measured under contention" in said) == bool(contended) == hollow
+
+    for seeds in ([0], [0, 1, 2]):
+        said, lines = drawn("learning", grid(algo=["bptt"], seed=seeds))
+        thin = [x for x in lines if x.get_linewidth() == 0.6]
+        assert ("One seed." in said, "Thin: each seed" in said) == (not thin, bool(thin))
+
+    for classes in (10, None):
+        rng = np.random.default_rng(0)
+        records = [complete(r) for a, x in (("bptt", 0.9), ("d_rtrl", 0.7))
+                   for r in contestant(rng, a, x)]  # fmt: skip
+        for built in records:
+            built["metrics"]["n_classes"] = classes
+        said, lines = drawn("contest", records)
+        assert ("Grey line: guessing" in said) == bool(classes)
+        assert any(x.get_color() == "0.6" for x in lines) == bool(classes)
+
+
 def test_learning_curves_of_two_libraries_are_two() -> None:
     (plot, *_) = made("learning", grid(algo=["bptt"], backend=["core", "other"], seed=[0, 1]))
     assert sorted(plot.data["way"].unique()) == ["bptt · core", "bptt · other"]
