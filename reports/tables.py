@@ -96,13 +96,15 @@ class Table:
         return [all(cell.value for cell in cells) for _, cells in self.cells.items()]
 
     def csv(self) -> str:
-        """Numbers with all their digits, the ends of intervals in columns beside them."""
+        """Numbers with all their digits, beside them the ends of intervals and what is marked *."""
         data = {}
         for head, cells in self.cells.items():
-            data[head] = [cell.value.centre if cell.value else cell for cell in cells]
+            data[head or "standing"] = [cell.value.centre if cell.value else cell for cell in cells]
             ends = [cell.value or Interval(math.nan) for cell in cells]
             if any(end.low == end.low for end in ends):
                 data |= {f"{head}_lo": [e.low for e in ends], f"{head}_hi": [e.high for e in ends]}
+            starred = [bool(cell.value) and cell.endswith("*") for cell in cells]
+            data |= {f"{head}_contended": starred} if any(starred) else {}
         return pd.DataFrame(data).to_csv(index=False)
 
     def markdown(self) -> Markup:

@@ -209,6 +209,10 @@ def test_the_csv_of_a_table_holds_numbers_and_the_ends_of_intervals(tmp_path: Pa
     assert "*" in page.read_text(encoding="utf-8").split("Ways for", 1)[1][:2000]
     times = table[["ms per training step", "ms per training step_lo", "ms per training step_hi"]]
     assert all(kind.kind == "f" for kind in times.dtypes)
+    assert table["standing"].notna().all()
+    # What the page marks * is no less doubtful in a paper.
+    marked = dict(zip(table["way"], table["ms per training step_contended"], strict=True))
+    assert marked == {"bptt": True, "d_rtrl": False}
     assert (times.diff(axis=1).iloc[:, 2] > 0).all()  # from the lower end to the upper
     study_of = {w.name: w.ms for w in study(records).facts.settings[0].ways}
     assert dict(zip(table["way"], times.iloc[:, 0], strict=True)) == pytest.approx(study_of)
