@@ -28,7 +28,7 @@ CASES = [
     (rate.LATE, ["sequence"]),
     (rate.FEEDBACK, [3]),
     (spiking.HARD, [3]),
-    (spiking.ADAPTIVE, [1, 4, "auto"]),
+    (spiking.ADAPTIVE, [1, 4]),
     (spiking.EXPONENTIAL, [3]),
     (spiking.LEAKY_READOUT, [3]),
     # The readout, live as it is, reads the previous voltage through the spikes of this step.

@@ -20,7 +20,7 @@ from .fuzz.rules import Integrators, SnAp
 from .fuzz.structure import analyse
 
 N_RULES = 8  # `--rules`
-N_MODELS = 12  # a few seconds each; `python -m tests.core.fuzz` runs thousands
+N_MODELS = 9  # a few seconds each; `python -m tests.core.fuzz` runs thousands
 TRACE, FULL = Rule("trace"), Rule("full")
 
 

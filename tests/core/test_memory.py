@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.benchmarks.networks import CASES, Case, loss, ours
 WIDE = CASES["LIF 128+512->512 B64 T64"]
 
 
+@functools.cache
 def temporaries(case: Case, make: Callable[[Any], Any], n_steps: int) -> int:
     """Bytes beside inputs and gradients; what is carried from step to step is among them."""
     xs, labels = case.data(n_steps)
@@ -69,16 +71,16 @@ def test_window_steps_are_those_that_fit_the_budget() -> None:
         assert found(core.D_RTRL(model, window=7), 1000, batching) == 7
 
 
-@pytest.mark.parametrize("window", [1, 16])
-def test_es_d_rtrl_is_flat_in_steps(window: int) -> None:
-    make = lambda m: core.ES_D_RTRL(m, 0.9, window=window)  # noqa: E731
-    case = Case(WIDE.network, 128, 256, 64, 64, 4)
-    assert abs(temporaries(case, make, 1024) / temporaries(case, make, 64) - 1) < 0.05
+NARROW, WIDER = (Case(WIDE.network, 128, h, 64, 64, 4) for h in (256, 1024))
+LONG, SHORT = (functools.partial(core.ES_D_RTRL, decay_or_rank=0.9, window=k) for k in (16, 1))
+
+
+@pytest.mark.parametrize("make", [SHORT, LONG])
+def test_es_d_rtrl_is_flat_in_steps(make: Callable[[Any], Any]) -> None:
+    assert abs(temporaries(NARROW, make, 1024) / temporaries(NARROW, make, 64) - 1) < 0.05
 
 
 def test_es_d_rtrl_is_linear_in_width() -> None:
-    make = lambda m: core.ES_D_RTRL(m, 0.9, window=16)  # noqa: E731
-    narrow, wide = (Case(WIDE.network, 128, h, 64, 64, 4) for h in (256, 1024))
     # The weights themselves are quadratic in H: their gradients are an output, and one copy is not.
-    grown = temporaries(wide, make, 64) / temporaries(narrow, make, 64)
+    grown = temporaries(WIDER, LONG, 64) / temporaries(NARROW, LONG, 64)
     assert grown < 4.5
