@@ -23,7 +23,7 @@ from core.analysis.graph import Graph, Group, Hidden
 from core.analysis.operation import Block, Parameter
 from core.analysis.other_states import check_delays, check_other_states, delays, dependencies
 from core.equations.elements import COPIES
-from core.equations.labels import Paths
+from core.equations.labels import Paths, one_row
 from core.equations.links import NONE
 from core.equations.program import Equation, closure, needed
 from core.errors import NotRepresentable
@@ -178,13 +178,9 @@ def _blocks(
                     f"{into.name} of dtype {into.dtype}",
                     "Use one dtype for both, or train with core.BPTT.",
                 )
-        merged = np.maximum.reduce(list(found.values()))
-        rows = merged.reshape(math.prod(group.lead), -1)
-        first = rows[0]
-        offsets = group.n * np.arange(len(rows))[:, None]
-        expected = np.where(first == NONE, NONE, first + offsets)
-        agree = all((label == merged)[label != NONE].all() for label in found.values())
-        if not agree or (rows != expected).any() or first.max() >= group.n:
+        rows = math.prod(group.lead)
+        first = one_row(list(found.values()), rows, group.n)
+        if first is None:
             raise NotRepresentable(
                 f"that {name} feeds {', '.join(graph.hidden[s].name for s in group.states)}"
                 " neuron by neuron, sample by sample, in one order",
@@ -192,7 +188,7 @@ def _blocks(
                 "Keep batch and neuron axes in the order of the state.",
             )
         for columns, neurons in _runs(first):
-            firsts = ((k, label.reshape(len(rows), -1)[0]) for k, label in found.items())
+            firsts = ((k, label.reshape(rows, -1)[0]) for k, label in found.items())
             fed = tuple(k for k, label in firsts if (label[columns] != NONE).any())
             blocks.append(Block(g, columns, neurons, fed))
     return tuple(blocks)

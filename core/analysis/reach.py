@@ -28,10 +28,12 @@ from core.analysis.operation import Block, Operation, Parameter
 from core.analysis.other_states import dependencies
 from core.equations.differential import RULES
 from core.equations.elements import Elements
+from core.equations.labels import one_row
 from core.equations.links import NONE, reached
 from core.equations.program import (
     Equation,
     Program,
+    Settled,
     bind,
     evaluate,
     flatten_jaxpr,
@@ -108,12 +110,6 @@ def with_own_products(graph: Graph) -> Graph:
                 )
             reads[block.group].update((s, p) for s in block.components for p in back)
     return covered(graph, reads)
-
-
-def _of_one(places: np.ndarray, step: int) -> np.ndarray | None:
-    """The first row of places, where every other has the same, `step` further from row to row."""
-    expected = np.where(places[0] == NONE, NONE, places[0] + step * np.arange(len(places))[:, None])
-    return places[0] if places[0].max() < step and (places == expected).all() else None
 
 
 def neurons_in_reach(graph: Graph, g: int, n: int) -> np.ndarray:
@@ -217,13 +213,10 @@ def constant_decay(graph: Graph, group: int, held: bool = False, never: Sequence
     if by.get(end) or any(data & by.get(a, frozenset()) for a in inflow):
         return None
 
-    def settled() -> Any:
-        return read(evaluate(needed(program.equations, [end]), dict(program.constants)), end)
-
-    if any(isinstance(a, jax.core.Tracer) for a in program.constants.values()):
-        return settled().reshape(-1)[0]  # of a model made inside of jit
-    with jax.ensure_compile_time_eval():
-        found = np.asarray(settled())
+    found = Settled(program.constants, program.equations).value(end)
+    if found is None:  # of a model made inside of jit
+        made_there = evaluate(needed(program.equations, [end]), dict(program.constants))
+        return read(made_there, end).reshape(-1)[0]
     return found.flat[0].item() if found.size and (found == found.flat[0]).all() else None
 
 
@@ -313,7 +306,7 @@ def _read_below(graph: Graph, op: Operation) -> Iterator[tuple[int, np.ndarray]]
     fed = {source.y: np.zeros(source.width, int) for source in graph.operations}  # how often
     for below, group in enumerate(graph.groups):
         states = [graph.hidden[s].var for s in group.states]
-        read = [places[v].reshape(-1, group.n) for v in states if v in places]
+        read = [places[v] for v in states if v in places]
         for source in graph.operations:
             for block in source.blocks if source.y in places else ():
                 if block.group == below:
@@ -322,20 +315,18 @@ def _read_below(graph: Graph, op: Operation) -> Iterator[tuple[int, np.ndarray]]
                     label[:, block.of_neurons(np.arange(group.n))] = columns
                     fed[source.y][block.columns] += (columns != NONE).any(axis=0)
                     read.append(label)
-        if not read:
+        if all((label == NONE).all() for label in read):
             continue
-        merged = np.maximum.reduce(read)
-        feature = _of_one(merged, op.n_in) if group.lead == op.lead else None
-        several = [((a != merged) & (a != NONE)).any() for a in read]
-        if feature is None or any(several) or any((n > 1).any() for n in fed.values()):
+        alike = group.lead == op.lead and all((n < 2).all() for n in fed.values())
+        feature = one_row(read, math.prod(group.lead), op.n_in) if alike else None
+        if feature is None:
             raise NotRepresentable(
                 "leaky readouts that read each neuron, and what drives it, once, in its own row",
                 f"{op.name}, which reads some at two places (now and as they were before), by way"
                 " of two layers, or in another row (a convolution)",
                 "Give what is read late a state and a product of its own, or use core.D_RTRL.",
             )
-        if (feature != NONE).any():
-            yield below, feature
+        yield below, feature
 
 
 def is_read(graph: Graph, group: int) -> bool:

@@ -151,6 +151,17 @@ def _differ(one: np.ndarray, other: np.ndarray) -> bool:
     return bool(((one != other) & (one != NONE) & (other != NONE)).any())
 
 
+def one_row(labels: Sequence[np.ndarray], rows: int, step: int) -> np.ndarray | None:
+    """What labels of the same elements say of the first row, where they agree and every other row
+    has the same, `step` further from row to row."""
+    found = [label.reshape(rows, -1) for label in labels]
+    merged = np.maximum.reduce(found)
+    first = merged[0]
+    expected = np.where(first == NONE, NONE, first + step * np.arange(rows)[:, None])
+    alike = (merged == expected).all() and not any(_differ(label, merged) for label in found)
+    return first if alike and first.max() < step else None
+
+
 def unlinear(eqn: Equation, or_else: str = ", or train with core.BPTT") -> NotRepresentable:
     """The refusal of a rule that `core.equations.differential` could not write out."""
     return NotRepresentable(
