@@ -61,10 +61,10 @@ class OnlineAlgorithm(Compiled):
         self.adapt(self.readable())
         if n_steps is None:
             leaves = tuple(leaf[None] for leaf in leaves)
-        start = self.carry()
+        params, start = self.params_and_carry()
         self.check_states(start)
         leaves += self.extra_leaves(n_steps or 1, fresh=False, anew=True)[0]
-        outs, carry = self.window(self.params(), start, Window(leaves))
+        outs, carry = self.window(params, start, Window(leaves))
         graph, n = self.graph, self.graph.out_tree.num_leaves
         seen = graph.apart({v: a[-1] for v, a in zip(graph.shown, outs[n:], strict=True)})
         states = {v: seen.get(v, new) for v, new in carry.states.items()}

@@ -318,18 +318,12 @@ class Compiled(brainstate.nn.Module):
 
     # -- states
 
-    def params(self) -> dict[int, Any]:
-        """The parameter arrays by variable."""
-        known = self._state_leaves()
-        return {v: known[v] for v in self.graph.param_vars}
-
-    def carry(self) -> Carry:
-        """The present states and traces."""
+    def params_and_carry(self) -> tuple[dict[int, Any], Carry]:
+        """The parameter arrays by variable; the present states and traces."""
         graph, known = self.graph, self._state_leaves()
         written = (*(h.var for h in graph.hidden), *(v for v, _ in graph.others))
-        states = {v: known.pop(v) for v in written}
-        constants = {v: a for v, a in known.items() if v not in graph.param_vars}
-        return Carry(states, constants, self.trace.value, {})
+        params, states = ({v: known.pop(v) for v in own} for own in (graph.param_vars, written))
+        return params, Carry(states, known, self.trace.value, {})
 
     def beginning(self) -> dict[int, Any]:
         """What a sample that starts anew begins with, by variable of Graph.restarting."""

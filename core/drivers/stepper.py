@@ -113,7 +113,7 @@ class Stepper:
         """As `adapt`, and begin: states, parameters and clock are taken as they are now."""
         found = self.adapt(loss, fresh=fresh, credit=credit)
         algo = self.owner
-        self.params, self.carry = algo.params(), algo.carry()
+        self.params, self.carry = algo.params_and_carry()
         self.algo = algo.over_samples(*self.samples) if self.samples else algo
         self.algo.check_states(self.carry)
         extra, clock = algo.extra_leaves(

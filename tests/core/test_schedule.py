@@ -120,7 +120,7 @@ def test_a_window_is_its_steps(make: Any) -> None:
                 result = core.gradient(
                     algo, loss, *data, per_step_targets=True, reset=again, outputs=True
                 )
-                found.append((result.outputs, algo.carry().states))
+                found.append((result.outputs, algo.params_and_carry()[1].states))
         plain = []
         core.initialise(algo, data.xs[0])
         for x in data.xs:
