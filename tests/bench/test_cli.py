@@ -52,7 +52,6 @@ def test_cfg_prints_the_cells_configuration(capsys: pytest.CaptureFixture[str]) 
     "arguments",
     [
         ["--help"],
-        ["check", "--help"],
         ["check", "algo=bptt", "-h"],
         ["--hydra-help"],
         ["--cfg", "hydra", "experiment=quick"],
