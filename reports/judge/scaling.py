@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 from scipy.special import stdtrit
 
-from reports.judge.cost import LEAST_BAR, UNKNOWN_BAR
+from reports.judge.cost import LEAST_BAR, SLACK_MIB, UNKNOWN_BAR
 from reports.judge.facts import Facts, Setting, Way
 from reports.judge.rows import number, words
 from reports.records.columns import SIZES
@@ -55,10 +55,11 @@ class Series:
     # A row a size, in order: x, y with its interval lo to hi, n processes, window and steps of a
     # sequence, contended, keys of the records.
     points: pd.DataFrame
+    apart: bool = False  # from the same method's other batchings
 
     @property
     def name(self) -> str:
-        return self.way.method
+        return self.way.name if self.apart else self.way.method
 
     @property
     def theory(self) -> float | None:
@@ -115,7 +116,9 @@ class Series:
         both = self.points.merge(other.points, on="x", suffixes=("", "_b"))
         gap = np.log(both["y"] / both["y_b"])
         bar = UNKNOWN_BAR if self.metric == TIME else LEAST_BAR
-        told = np.flatnonzero(gap.abs() > math.log1p(bar))
+        slack = SLACK_MIB if self.metric == "memory_peak_mib" else 0.0
+        seen = (both["y"] - both["y_b"]).abs() > slack
+        told = np.flatnonzero(seen & (gap.abs() > math.log1p(bar)))
         turns = [(i, j) for i, j in itertools.pairwise(told) if gap[i] * gap[j] < 0]
         # More than one turn is noise, or no crossing that a sentence could tell.
         if len(turns) != 1 or both[["contended", "contended_b"]].any(axis=None):
@@ -126,17 +129,18 @@ class Series:
 
 def series(
     facts: Facts, settings: Sequence[Setting], metric: str, size: str, *,
-    least: int = 2, most: int | None = None, batching: str = "",
+    least: int = 2, most: int | None = None, batching: str = "", apart: bool = False,
 ) -> list[Series]:  # fmt: skip
     """Every series with `least` sizes or more, of one batching for each method: the given one or
     the recommended one where it ran, else another.
 
     Args:
+        apart: of every batching instead.
         most: settings of the rest to look at, those with most points first.
     """
     held = [c for c in facts.varied if c != size]
     rows = [
-        {"where": words(setting.row, held), "method": way.method, "way": way,
+        {"where": words(setting.row, held), "method": way.name if apart else way.method, "way": way,
          "x": number(setting.row[size]), "y": y, "lo": low, "hi": high,
          "n": way.time.n if metric == TIME and way.time else way.ok,
          "window": way.median("window_steps"), "steps": number(setting.row["n_steps"]),
@@ -159,7 +163,7 @@ def series(
         mine = points[[batched == chosen for batched in ran]]
         if len(mine) >= least:
             points = mine.drop(columns=["where", "method", "way"])
-            found.append(Series(metric, size, where, mine["way"].iloc[-1], points))
+            found.append(Series(metric, size, where, mine["way"].iloc[-1], points, apart))
     return found
 
 

@@ -28,12 +28,13 @@ _COSINE = "The angle to BPTT's gradient at the initial weights: 1 is the same di
 
 def make(study: Study) -> list[Plot]:
     facts = study.facts
-    looks = base.looks(study)
     drawn: list[Plot] = []
     for size in sizes_swept(facts):
+        apart = size == "batch_size"  # how batchings grow with it is what it is swept for
+        looks = base.looks(study, "name" if apart else "method")
         for metric in (facts.memory, TIME, *[COSINE] * (size == "n_steps")):
             least = LEAST_SIZES if metric == COSINE else 2
-            found = series(facts, facts.settings, metric, size, least=least)
+            found = series(facts, facts.settings, metric, size, least=least, apart=apart)
             slices = [list(some) for _, some in groupby(found, key=lambda s: s.where)]
             rich = sorted(slices, key=lambda some: -sum(len(s.points) for s in some))[:MOST_SLICES]
             cut = base.left_out(len(rich), len(slices), "settings, those with most cells")
@@ -78,7 +79,8 @@ def _plot(
         base.BARS * any((s.points["n"] > 1).any() and s.points["lo"].notna().any() for s in shown),
         " Open marks: measured under contention." * any(s.points["contended"].any() for s in shown),
         f" {'; '.join(turned)}." * bool(turned),
-        f" Batching: {', '.join(sorted({s.way.batching for s in shown}))}.",
+        f" Batching: {', '.join(sorted({s.way.batching for s in shown}))}."
+        * (shown[0].name == shown[0].way.method),
         base.left_out(len(shown), len(found), "methods") + cut,
     ])  # fmt: skip
     names = {"x": size, "y": metric, "lo": f"{metric}_lo", "hi": f"{metric}_hi"}

@@ -246,6 +246,14 @@ def test_the_recommended_batching_is_drawn_and_named() -> None:
     assert set(plot.data["way"].str.split(" · ").str[1]) == {"vmap"}
 
 
+def test_batchings_are_apart_where_the_batch_grows() -> None:
+    batchings = ["manual", "vmap", "single"]
+    memory, time = made("scaling", grid(algo=["bptt"], batching=batchings, batch_size=[1, 4, 16]))
+    named = {f"bptt · {batching}" for batching in batchings}
+    assert {*memory.data["way"]} == {*time.data["way"]} == named
+    assert {x.get_label() for x in painted(time).lines if x.get_label()[0] != "_"} == named
+
+
 def test_each_seed_is_thin_and_their_median_thick() -> None:
     (plot, *_) = made("learning", grid(algo=["bptt", "d_rtrl"], seed=[0, 1, 2]))
     widths = [line.get_linewidth() for line in painted(plot).lines if len(line.get_xdata()) > 2]

@@ -56,6 +56,10 @@ def test_a_crossing_was_seen_or_is_none() -> None:
     assert rising.crossing(curve(X * 2)) is None
     assert rising.crossing(curve(X * 1.01)) is None
     assert rising.crossing(curve(np.full(6, 100.0), contended=True)) is None
+    # Peaks of which only pages and slack are seen.
+    for scale, found in ((1.0, (64, 128)), (1e-3, None)):
+        peaks = curve(X * scale, metric="memory_peak_mib")
+        assert peaks.crossing(curve(np.full(6, 100.0 * scale), metric="memory_peak_mib")) == found
     rng = np.random.default_rng(0)
     seen = [
         curve(X * np.exp(0.02 * rng.standard_normal(6)), metric="step_time_ms").crossing(

@@ -65,6 +65,13 @@ def test_times_that_contradict_each_other_are_a_problem() -> None:
     assert "spans" not in words
 
 
+def test_peaks_that_count_as_equal_are_said_to_be_so_within_their_slack() -> None:
+    peaks = {"manual": 0.148, "single": 0.328}
+    words = told([record("d_rtrl", batching, metrics={"step_time_ms": 5.0, "memory_peak_mib": mib})
+                  for batching, mib in peaks.items()])  # fmt: skip
+    assert "which are equal in memory (up to 2 % or 0.5 MiB) and test accuracy, and" in words
+
+
 def test_an_option_that_is_null_is_called_as_it_is_set() -> None:
     records = [record(), record(seed=1)]
     for built, threads in zip(records, (1, None), strict=True):
