@@ -6,7 +6,6 @@ same hints. For a type checker ``Count`` is int, ``Positive`` and ``NotNegative`
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import sys
@@ -92,36 +91,16 @@ def as_hinted(value: Any, hint: Any) -> Any:
     """A value that fits, as a constructor takes it.
 
     A name or value of an enumeration is its member. A pair of numbers in YAML is a list, which is
-    given as a tuple unless the hint is list. Names of settings are as of ``_named``.
+    given as a tuple unless the hint is list. Settings by number are by text where the hint says so.
     """
     for option in _options(hint):
         if isinstance(option, EnumType) and (members := _members(value, option)):
             return members[0]
         if isinstance(value, list) and (get_origin(option) or option) is list:
             return value
-    value = _named(value, hint)
+        if isinstance(value, Mapping) and get_args(option)[:1] == (str,):
+            return {str(name): setting for name, setting in value.items()}
     return tuple(value) if isinstance(value, list) else value
-
-
-def _named(value: Any, hint: Any = None) -> Any:
-    """Settings by number as they were before JSON, whose names are text, unless that is hinted."""
-    if isinstance(value, list):
-        return [_named(inner) for inner in value]
-    if not isinstance(value, Mapping):
-        return value
-    pairs = [get_args(option) for option in _options(hint) if len(get_args(option)) == 2]
-    name, inner = pairs[0] if pairs else (None, None)
-    return {k if name is str else _number(k): _named(v, inner) for k, v in value.items()}
-
-
-def _number(name: str) -> Any:
-    """The number, truth value or null that JSON writes like this, or the name."""
-    with contextlib.suppress(ValueError):
-        value = json.loads(name)
-        known = value is None or isinstance(value, bool) or is_number(value)
-        if known and json.dumps(value) == name:
-            return value
-    return name
 
 
 def _members(value: Any, hint: Any) -> list[Any]:

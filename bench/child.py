@@ -1,6 +1,6 @@
 """Processes of this project: how one is started, asked, kept to its limits, and answers.
 
-The question comes as JSON on standard input, answers go as JSON lines to a descriptor of their own:
+The question comes pickled on standard input, answers go as JSON lines to a descriptor of their own:
 what a plug-in prints is none. A process ends with the one that asked, and its own children with it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import selectors
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def run(
 
     Args:
         module: what runs; it calls ``answer`` or ``question_here``.
-        question: anything JSON can hold.
+        question: what the process can unpickle.
         on_line: told each line of its answers as it comes.
         env: the variables of the process.
         deadline_s: seconds after which it is ended.
@@ -97,7 +98,7 @@ def run(
         try:
             # Not a pipe: it holds 64 KiB, and the process may never read.
             with _file() as stdin:
-                stdin.write(json.dumps(question).encode())
+                stdin.write(pickle.dumps(question))
                 stdin.seek(0)
                 arguments = [module, str(write_end), str(os.getpid())]
                 process = subprocess.Popen(
@@ -274,4 +275,4 @@ def question_here(about: str | None) -> tuple[Any, Callable[[Any], None]]:
         file.write(json.dumps(found) + "\n")
         file.flush()
 
-    return json.load(sys.stdin), send
+    return pickle.load(sys.stdin.buffer), send

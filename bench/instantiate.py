@@ -104,7 +104,7 @@ def check_call(
     known = set(parameters) - {*given}
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name, value in arguments.items():
-        key = prefix + name
+        key = f"{prefix}{name}"
         if name in known:
             hint, default = parameters[name].annotation, parameters[name].default
             if is_dataclass(hint):
@@ -113,7 +113,7 @@ def check_call(
                 bounds.check(key, value, hint, defaults().get(name, default))
         elif not is_open or name in given:
             expected = one_of(known, "no hyperparameter")
-            raise BadInput(key, expected, name, suggest(name, known))
+            raise BadInput(key, expected, name, suggest(str(name), known))
     for name in known - {*arguments}:
         if parameters[name].default is inspect.Parameter.empty and not is_open:
             raise BadInput(prefix + name, "a value", "none at all")

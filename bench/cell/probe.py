@@ -135,9 +135,8 @@ def predict_mib(trainee: Any, task: Any, config: Config) -> float:
 def looked(jobs: list[Mapping[str, Any]]) -> Iterator[Finding]:
     """The findings about all configurations, each within the memory of its cell."""
     for job in jobs:
-        config = Config.of(job["config"])
-        processes.cap_memory(processes.memory_cap(config.limits))
-        yield look({**job, "config": config})
+        processes.cap_memory(processes.memory_cap(job["config"].limits))
+        yield look(job)
 
 
 if __name__ == "__main__":

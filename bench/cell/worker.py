@@ -21,7 +21,7 @@ from core.errors import NotRepresentable
 def main() -> None:
     """Runs the job on standard input; every outcome is reported, none is raised."""
     job, send = child.question_here(__doc__)
-    config = Config.of(job["config"])
+    config: Config = job["config"]
     processes.cap_memory(processes.memory_cap(config.limits))
     late_imports.load_later()
     with child.leaving():

@@ -194,7 +194,7 @@ class Composer:
         run, sweep = str(config.hydra.run.dir), str(config.hydra.sweep.dir)
         first, second = (sweep, run) if sweeps else (run, sweep)
         folder = second if first == "." else first
-        settings = {k: _plain(v) for k, v in config.items() if k not in ("hydra", "cases")}
+        settings = {str(k): _plain(v) for k, v in config.items() if k not in ("hydra", "cases")}
         tune = settings.get("tune")
         if not isinstance(tune, dict):  # tune: 8, as an experiment may have it
             settings["tune"] = {**_plain(self.defaults["tune"]), "trials": tune}
@@ -219,8 +219,8 @@ class Composer:
                 for name, node in (settings.get("metric") or {}).items()
                 if not isinstance(node, dict) or "_target_" in node
             }
-        # A cell's process gets it as JSON, whose keys are text.
-        plain = json.loads(json.dumps({**settings, "experiment": typed or experiment}))
+        plain = {**settings, "experiment": typed or experiment}
+        json.dumps(plain)  # a record holds nothing else
         return Point(plain, {group: str(chosen[group]) for group in GROUPS})
 
     def _chooses(self, override: Override) -> bool:

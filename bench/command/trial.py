@@ -5,7 +5,6 @@ This process has neither jax nor data: a child, ``python -m bench.cell.probe``, 
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from bench import child
 from bench.errors import BadInput
 from bench.sweep import launch
 from bench.sweep.cell import AXES, GROUPS, Cell
+from bench.sweep.inputs import digest
 
 # What is found about a cell: {"error": text or "", "predicted_mib": number or None, "note": why
 # there is no number, or ""}.
@@ -43,7 +43,7 @@ def trial(cells: list[Cell], depth: Depth, tuned: bool = False) -> dict[int, Fin
     for place, cell in enumerate(cells):
         if depth != "task" or tuned or "steps_multiple_of" not in cell.config.task:
             plain = cell.config.plain()
-            own = json.dumps([plain[key] for key in matter], sort_keys=True)
+            own = digest([plain[key] for key in matter])
             alike[cell.config.python, own].append(place)
     findings: dict[int, Finding] = {}
     for python in dict.fromkeys(python for python, _ in alike):
@@ -58,8 +58,7 @@ def _asked(cells: list[Cell], depth: Depth, tuned: bool) -> list[Finding]:
     """Findings about cells of one interpreter."""
     config = cells[0].config
     jobs = [
-        {"config": c.config.plain(), "choices": c.choices, "depth": depth, "tuned": tuned}
-        for c in cells
+        {"config": c.config, "choices": c.choices, "depth": depth, "tuned": tuned} for c in cells
     ]
     # A cell that takes longer to build than it may has no time to run either.
     deadline_s = START_S + sum(c.config.limits.deadline_s for c in cells)

@@ -155,7 +155,7 @@ def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
         if isinstance(value, Mapping):
             yield from _flat(value, f"{path}{key}.")
         else:
-            yield path + key, value
+            yield f"{path}{key}", value
 
 
 def kind_of(row: Mapping[str, Any]) -> str:

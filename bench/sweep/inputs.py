@@ -51,7 +51,8 @@ OF_DATA = ("path", "file", "folder", "dir")
 
 def digest(value: Any) -> str:
     """16 hexadecimal digits that stand for a JSON-like value."""
-    text = json.dumps(value, sort_keys=True, default=str)
+    named = json.loads(json.dumps(value, default=str))  # by text: numbers and text have no order
+    text = json.dumps(named, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

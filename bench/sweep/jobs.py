@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
+import pickle
 import shutil
 import sys
 import time
@@ -87,13 +87,13 @@ def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
     """Writes each job's cells to a file, in turn, so that long cells do not meet in one job."""
     dealt = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     place = folder.path.resolve() / "shares" / f"{time.time_ns()}-{os.getpid()}"
-    paths = [place / f"{job}.json" for job in range(jobs)]
+    paths = [place / f"{job}.pickle" for job in range(jobs)]
     with folder.writing():
         place.mkdir(parents=True)
         for job, path in enumerate(paths):
             share = [asdict(cell) for cell in cells[job::jobs]]
             content = {"folder": str(folder.path.resolve()), "dealt": dealt, "cells": share}
-            record.write_json(path, content)
+            record.write_bytes(path, pickle.dumps(content))
     return paths
 
 
@@ -104,7 +104,7 @@ def run(path: str) -> None:
     not be written.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = pickle.loads(Path(path).read_bytes())
     except FileNotFoundError:
         return
     folder = Folder.open(Path(content["folder"]), anywhere=True)

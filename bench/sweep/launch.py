@@ -41,7 +41,7 @@ def run_cell(
         on_phase: told the name of every phase as it begins.
     """
     config = cell.config
-    job = {"config": config.plain(), "choices": cell.choices}
+    job = {"config": config, "choices": cell.choices}
     begun = [("start", time.monotonic())]  # phases, and when
     garbage: list[str] = []
 

@@ -101,7 +101,7 @@ BY_SEED = (
 
 def main() -> None:
     job, send = child.question_here(__doc__)
-    config = Config.of(job["config"])
+    config: Config = job["config"]
     processes.cap_memory(processes.memory_cap(config.limits))
     send({"phase": "compile"})
     send({"parts": {"metrics": {"trace_s": 1.0, "loss_final": float("nan")}}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -50,7 +51,7 @@ def in_this_process(setattr_: Callable[[object, str, Any], None]) -> None:
     """Cells, and what tries them first, without a process for each."""
 
     def asked(module: str, jobs: list[dict[str, Any]], *_: Any) -> tuple[list[Any], child.End]:
-        return list(probe.looked(json.loads(json.dumps(jobs)))), child.End(0, False, 0, b"")
+        return list(probe.looked(pickle.loads(pickle.dumps(jobs)))), child.End(0, False, 0, b"")
 
     def run_cell(cell: Cell, result: dict[str, Any], *_: Any) -> None:
         found, invalid = measured_here(cell)

@@ -42,6 +42,8 @@ def answers(question):
         time.sleep(60)
     if question == "thread":
         threading.Thread(target=time.sleep, args=[60]).start()
+    if question == {1: 2}:
+        yield "by number"
     yield question
 
 child.answer(answers, "What this is.")
@@ -74,13 +76,14 @@ def test_to_be_stopped_for_hours_costs_no_cell_its_time(monkeypatch: pytest.Monk
     ("question", "found", "last", "late"),
     [
         ("x" * 100_000, ["x" * 100_000], "from a library", False),
+        ({1: 2}, ["by number", {"1": 2}], "from a library", False),
         ("fail", [], "KeyError: 'lost'", False),
         ("late", [], "from a library", True),
         ("thread", ["thread"], "from a library", False),
     ],
 )
 def test_what_is_printed_is_no_answer_and_nothing_stays(
-    question: str, found: list[str], last: str, late: bool, module: dict[str, str]
+    question: Any, found: list[Any], last: str, late: bool, module: dict[str, str]
 ) -> None:
     limit = 5 if late else 60
     (sleeper, *rest), end = child.asked("etb_child", question, env=module, timeout_s=limit)

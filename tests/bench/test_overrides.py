@@ -219,8 +219,8 @@ def test_an_experiment_of_ones_own_that_says_something_else(
     assert capsys.readouterr().err == f"error: {complaint}\n"
 
 
-def test_keys_that_are_numbers_are_text_for_everybody(tmp_path: Path) -> None:
+def test_keys_that_are_numbers_stay_numbers(tmp_path: Path) -> None:
     (tmp_path / "algo").mkdir()
-    (tmp_path / "algo" / "mine.yaml").write_text("_target_: m.N\nmap: {1: [{2: 3}], a: b}\n")
+    (tmp_path / "algo" / "mine.yaml").write_text("_target_: m.N\nmap: {1: [{2: 3}], '4': b}\n")
     (point,) = Composer(str(tmp_path)).points(["algo=mine"], False)
-    assert point.config["algo"]["map"] == {"1": [{"2": 3}], "a": "b"}
+    assert point.config["algo"]["map"] == {1: [{2: 3}], "4": "b"}
