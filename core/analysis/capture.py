@@ -205,12 +205,13 @@ def _traced(
     function = brainstate.transform.StatefulFunction(step, name="update")
     try:
         function.make_jaxpr(clock, *args)
-    except jax.errors.ConcretizationTypeError as error:
+    except jax.errors.JAXTypeError as error:
         raise NotRepresentable(
             "a step that computes with inputs, states, and the environment's i and t, which change"
             " with the steps",
             f"one that needs values beforehand: {str(error).splitlines()[0]}",
-            "Use jnp.where or brainstate.transform.cond in place of Python's if.",
+            "Use jnp.where or brainstate.transform.cond in place of Python's if, and jnp in place"
+            " of numpy.",
         ) from error
     except (AttributeError, TypeError, ValueError) as error:
         if isinstance(error, Refusal):

@@ -74,13 +74,12 @@ class Losses:
             if isinstance(error, Refusal):  # of the loss itself as well
                 raise
             shapes = [jnp.shape(a) for a in jax.tree.leaves(of_one)]
-            decides = isinstance(error, jax.errors.ConcretizationTypeError)
             raise InvalidArgument(
                 f"a loss of one step's output {[a.shape for a in jax.tree.leaves(out)]} and target"
                 f" {shapes}",
                 f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
                 "Use jnp.where in place of Python's if, and jnp in place of numpy."
-                if decides
+                if isinstance(error, jax.errors.JAXTypeError)
                 else "Give xs with time first, and targets as the loss wants them, with"
                 " per_step_targets where they have time; return numbers and arrays.",
             ) from error

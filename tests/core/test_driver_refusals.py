@@ -299,10 +299,16 @@ def test_a_loop_before_which_the_gradient_stops() -> None:
     np.testing.assert_allclose(online[0]["W"], exact[0]["W"], rtol=1e-12)
 
 
-def test_a_loss_that_decides_in_python_is_told_how_else() -> None:
+PYTHONS = [lambda a: a if a.sum() > 0 else -a, lambda a: a * np.asarray(a)]
+
+
+@pytest.mark.parametrize("of", PYTHONS, ids=["if", "numpy"])
+def test_what_needs_numbers_beforehand_is_told_how_else(of: Any) -> None:
     algo, data = core.D_RTRL(rate.LEAKY.model()), data_for()
-    with pytest.raises(core.InvalidArgument, match=r"Use jnp\.where in place of Python's if"):
-        gradient_of(algo, data, loss=lambda o, y: o.sum() if o.sum() > 0 else y.sum())
+    with pytest.raises(core.InvalidArgument, match=r"Use jnp\.where.* and jnp in place of numpy"):
+        gradient_of(algo, data, loss=lambda out, y: of(out - y).sum())
+    with pytest.raises(core.NotRepresentable, match=r"Use jnp\.where.* and jnp in place of numpy"):
+        core.initialise(core.BPTT(Turning(of, jnp.tanh)), data.xs[0])
 
 
 def test_a_model_of_64_bits_is_refused_where_jax_has_32() -> None:
