@@ -53,7 +53,8 @@ class SnAp(D_RTRL):
     """Sparse n-step approximation of RTRL: memory O(B I H) for each neuron in reach of one.
 
     Args:
-      model: any brainstate module whose recurrent weights are trained.
+      model: any brainstate module whose recurrent products are trained, of real states, and read
+        their own row (no convolution from state to state).
       n: steps in which a weight may reach the neurons at which it is followed.
       window: as of D-RTRL; it never changes the gradient.
       feedback: as of D-RTRL.

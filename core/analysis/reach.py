@@ -176,7 +176,6 @@ def constant_decay(graph: Graph, group: int, held: bool = False, never: Sequence
       carry credit, or where dh_t/dy_t of what drives it depends on data. Zero where no state
       carries credit. An array that is being traced is taken to be alike for all neurons.
     """
-    graph = graph.sample or graph
     own = graph.groups[group]
     if len(own.live) != 1:
         return None if own.live else 0.0
