@@ -277,6 +277,10 @@ class Composer:
             what = f"{error.problem_mark.name}, line {error.problem_mark.line + 1}"
             came = f"a mistake {error.context or 'there'} ({error.problem})"
             return BadInput(what, "YAML", came)
+        if isinstance(error, UnicodeDecodeError) and (folder := ConfigDir.folder):
+            alike = (f for f in folder.rglob("*.*") if f.suffix in YAML)
+            file = next((f for f in alike if f.read_bytes() == error.object), folder)
+            return BadInput(str(file), "YAML in UTF-8", f"{error.reason} at byte {error.start + 1}")
         unknown = error.__cause__ or error
         if isinstance(unknown, ConfigAttributeError | ConfigKeyError) and unknown.full_key:
             node, key = unknown.parent_node, str(unknown.key)

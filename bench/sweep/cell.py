@@ -183,6 +183,7 @@ def checked(
     if not config["metric"]:
         do = "Leave metric= out for all of them."
         raise BadInput("metric", "at least one metric", "none", do)
+    bounds.check("metric", config["metric"], dict)  # a file of a list, say
     for group, node in [
         *((group, config[group]) for group in BUILT),
         *((f"metric.{name}", node) for name, node in config["metric"].items()),

@@ -140,6 +140,25 @@ def test_a_plug_in_that_cannot_be_imported_says_why(
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"- 1\n", "metric: expected settings by name; got [1]."),
+        (
+            "# Größe\n".encode("latin-1"),
+            "mine.yaml: expected YAML in UTF-8; got invalid start byte at byte 5.",
+        ),
+    ],
+)
+def test_a_file_that_is_no_settings(
+    content: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metric").mkdir()
+    (tmp_path / "metric" / "mine.yaml").write_bytes(content)
+    assert cli.main(["--config-dir", str(tmp_path), "metric=[mine]"]) == 2
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("by", ["--config-dir", "hydra.searchpath"])
 def test_an_option_of_ones_own_has_a_name_of_its_own(
     by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
