@@ -47,11 +47,6 @@ class Cell:
     repeat: int = 0
     apart: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Cell:
-        """From the dictionaries that ``asdict`` gave."""
-        return cls(**{**plain, "config": Config.of(plain["config"])})
-
     def row(self) -> dict[str, Any]:
         """The identifying columns of the cell's row."""
         return {

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import BadInput, kind_and_words
@@ -91,9 +91,9 @@ def deal(cells: list[Cell], folder: Folder, jobs: int) -> list[Path]:
     with folder.writing():
         place.mkdir(parents=True)
         for job, path in enumerate(paths):
-            share = [asdict(cell) for cell in cells[job::jobs]]
-            content = {"folder": str(folder.path.resolve()), "dealt": dealt, "cells": share}
-            record.write_bytes(path, pickle.dumps(content))
+            # Afresh, without a name: that depends on the machine.
+            share = [replace(cell) for cell in cells[job::jobs]]
+            record.write_bytes(path, pickle.dumps((folder.path.resolve(), dealt, share)))
     return paths
 
 
@@ -104,14 +104,12 @@ def run(path: str) -> None:
     not be written.
     """
     try:
-        content = pickle.loads(Path(path).read_bytes())
+        place, since, cells = pickle.loads(Path(path).read_bytes())
     except FileNotFoundError:
         return
-    folder = Folder.open(Path(content["folder"]), anywhere=True)
-    cells = [Cell.of(cell) for cell in content["cells"]]
+    folder, wanted = Folder.open(place, anywhere=True), Path(path).exists
     with Watcher(len(cells)) as watcher:
         # A job that was queued again after its time limit goes on where it was.
-        since, wanted = content["dealt"], Path(path).exists
         problems = sweep.in_turn(cells, folder, watcher, since, wanted)
         if wanted():
             problems += sweep.again_if_contended(cells, folder, watcher)

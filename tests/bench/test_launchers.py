@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -171,6 +172,17 @@ def test_a_job_that_is_queued_again_goes_on_where_it_was(
     # Seed 1 fails, which is a result that its job does not try again.
     run(tmp_path / "out", "seed=0,1", f"resume={resume}", launcher=InProcess(1, work=twice))
     assert planted == [0, 1]
+
+
+def test_a_cell_goes_to_its_job_without_the_names_that_it_has_on_this_machine(
+    tmp_path: Path,
+) -> None:
+    (cell,) = cells_of("seed=0")
+    assert cell.key
+    (share,) = jobs.deal([cell], Folder.open(tmp_path), 1)
+    (sent,) = pickle.loads(share.read_bytes())[2]
+    assert sent == cell
+    assert not {"key", "identity", "identity_anywhere"} & {*vars(sent)}
 
 
 def test_a_withdrawn_sweep_stops_between_cells(
