@@ -142,6 +142,12 @@ def nothing_learned(rng: Rng) -> Records:
             for r in way(rng, a, ms, 20, 0.1, spread=0.005, seeds=seeds)]  # fmt: skip
 
 
+@says("so their times say nothing; training is not healthy: never spikes. Try")
+def nothing_learned_for_the_same_reason(rng: Rng) -> Records:
+    return [r for algo in ("bptt", "d_rtrl") for r in way(rng, algo, 5, 20, 0.1,
+                                                          health="never spikes")]  # fmt: skip
+
+
 @says("No recommendation: nothing learned. For lif_net on hard", "start with d_rtrl, the",
       never=("start with bptt",))  # fmt: skip
 def one_task_learned(rng: Rng) -> Records:
