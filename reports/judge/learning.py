@@ -163,8 +163,10 @@ def _judged(found: Mapping[str, Learned]) -> dict[str, Learned]:
     pool = {m: f for m, f in above.items() if f.sound} or above
     if not pool:
         return dict(found)
-    top = max(pool, key=lambda m: (pool[m].better, m))
-    best = pool[top]
+    ranked = sorted(pool, key=lambda m: (pool[m].better, m))
+    top, best = ranked[-1], pool[ranked[-1]]
+    # Where that is of too few seeds, the others are tested against the best that is not.
+    rival = next((m for m in ranked[::-1] if len(pool[m].seeds) >= LEAST), top)
     loss = best.metric == "loss_final"
     same, much = (
         (SAME * abs(best.figure.centre), _MUCH * abs(best.chance)) if loss else (SAME, _MUCH)
@@ -173,14 +175,15 @@ def _judged(found: Mapping[str, Learned]) -> dict[str, Learned]:
     logs = loss and min(v for f in above.values() for v in f.seeds.values()) > 0
     values = {m: {s: -math.log(v) if logs else _sign(f.metric) * v for s, v in f.seeds.items()}
               for m, f in above.items()}  # fmt: skip
-    p = behind(values, top)
+    p = dict.fromkeys(sorted(above.keys() - {top}), math.nan)
+    p |= {m: chance for m, chance in behind(values, rival).items() if m in p}
     below = _below_by_test_data({m: above[m] for m in p if math.isnan(p[m])}, best)
     out = dict(found)
     for name in p:
         one = above[name]
         verdict: Verdict = "learned"
         lags = best.better - one.better > same
-        if p[name] < ALPHA and lags:
+        if p[name] < ALPHA and pool[rival].better - one.better > same:
             verdict = "significantly worse"
         elif one.gained < min(_MOST_OF_IT * best.gained, best.gained - much):
             verdict = "far behind"

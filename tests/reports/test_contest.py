@@ -146,6 +146,13 @@ def test_a_way_that_mostly_misses_the_target_is_not_among_the_soonest() -> None:
     assert "; too few seeds of **immediate** got there to tell." in told
 
 
+def test_one_lucky_seed_on_top_hides_no_difference() -> None:
+    rng = np.random.default_rng(0)
+    match = one(way(rng, "bptt", 0.9), way(rng, "d_rtrl", 0.6), way(rng, "snap", 0.95, seeds=1))
+    assert names(match, "best") == ["bptt"]
+    assert names(match, "best", "behind") == ["d_rtrl"]
+
+
 def test_two_seeds_and_contended_times_tell_nothing() -> None:
     rng = np.random.default_rng(0)
     two = one(way(rng, "bptt", 0.95, seeds=2), way(rng, "d_rtrl", 0.5, seeds=2))
