@@ -81,16 +81,17 @@ def test_targets_are_constant_unless_said_otherwise() -> None:
     ("name", "batching"), [("d_rtrl", "vmap"), ("es_d_rtrl", "manual"), ("rank 2", "manual")]
 )
 def test_a_sample_may_start_anew(name: str, batching: str) -> None:
-    """A reset of one sample cuts its stream in two; the other goes on."""
+    """A reset of one sample, in a window that others follow, cuts its stream in two; the other
+    sample goes on."""
     model, data = rate.RECURRENT.model(), data_for()
     reset = np.zeros((6, 2), bool)
-    reset[4, 0] = True
+    reset[1, 0] = True
     make = ALGORITHMS[name]
 
     def everything() -> Any:
         parts = [
-            Data(data.xs[:4, :1], data.ys[:4, :1]),
-            Data(data.xs[4:, :1], data.ys[4:, :1]),
+            Data(data.xs[:1, :1], data.ys[:1, :1]),
+            Data(data.xs[1:, :1], data.ys[1:, :1]),
             Data(data.xs[:, 1:], data.ys[:, 1:]),
         ]
         return (
