@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -80,10 +81,14 @@ def check(group: str, node: Mapping[str, Any], base: type | None = None) -> None
 
 
 def made(group: str, node: Mapping[str, Any], base: type | None = None) -> Any:
-    """The object of a node that somebody may have written; the base is as of ``check``."""
-    check(group, node, base)
-    with quoted(group):
-        return instantiate(node)
+    """The object of a node that somebody may have written; the base is as of ``check``.
+
+    Whatever folder that goes to, this process, which has more to do, stays where it is.
+    """
+    with contextlib.chdir("."):
+        check(group, node, base)
+        with quoted(group):
+            return instantiate(node)
 
 
 def check_call(

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from bench.errors import BadInput, kind_and_words
+from bench.errors import BadInput, counted, kind_and_words
 from bench.launchers.base import Job, Launcher
 from bench.sweep import record, signals, sweep
 from bench.sweep.cell import Cell
@@ -35,7 +35,7 @@ def launch(launcher: Launcher, todo: list[Cell], folder: Folder, watcher: Watche
         return []
     n = launcher.jobs_for(len(todo))
     shares = deal(todo, folder, n)
-    watcher.say(f"{len(todo)} cells for {n} job{'s' if n > 1 else ''}")
+    watcher.say(f"{counted(len(todo), 'cell')} for {counted(n, 'job')}")
     timed = any(cell.clocks for cell in todo)
     if n > 1 and launcher.here and timed:
         watcher.say(
@@ -46,7 +46,7 @@ def launch(launcher: Launcher, todo: list[Cell], folder: Folder, watcher: Watche
         lost = _watched(launcher.start(shares, folder.path / "jobs"), folder, watcher)
     except BadInput:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # Such as a queue that answers no more: what is recorded is worth a report all the same.
         lost = [kind_and_words(error)]
     finally:

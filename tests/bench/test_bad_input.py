@@ -159,6 +159,17 @@ def test_a_file_that_is_no_settings(
     assert words in capsys.readouterr().err
 
 
+def test_a_plug_in_that_changes_folders_takes_the_sweep_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import os\nfrom bench.metrics.health import Health as M\nos.chdir('/')\n"
+    (tmp_path / "goes_away.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    cli.cells_of(None, ["+metric.mine={_target_: goes_away.M}"], multirun=False)
+    assert Path.cwd() == tmp_path
+
+
 @pytest.mark.parametrize("by", ["--config-dir", "hydra.searchpath"])
 def test_an_option_of_ones_own_has_a_name_of_its_own(
     by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

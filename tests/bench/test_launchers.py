@@ -201,17 +201,21 @@ def test_a_withdrawn_sweep_stops_between_cells(
     assert planted == [0]
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, SystemExit])
 def test_a_launcher_that_breaks_still_gets_a_report(
-    planted: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: type[BaseException],
+    planted: list[int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def broken(path: str) -> None:
         jobs.run(path)
-        raise RuntimeError("no answer\nfrom the queue")
+        raise kind("no answer\nfrom the queue")
 
     assert run(tmp_path / "out", "seed=0,5", launcher=InProcess(2, work=broken)) == 1
     assert planted == [0]
     printed = capsys.readouterr().out
-    assert "lost: RuntimeError: no answer from the queue" in printed
+    assert f"lost: {kind.__name__}: no answer from the queue" in printed
     assert "report:  none" in printed
     assert not (tmp_path / "out" / "shares").exists()
 
