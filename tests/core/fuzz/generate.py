@@ -25,7 +25,7 @@ CELLS = (
     "hard",
     "product",
 )
-INTEGRATORS = ("leaky", "leaky", "lif", "lif", "twin", "twin", "plain", "synapse")
+INTEGRATORS = ("leaky", "leaky", "leaky", "lif", "lif", "lif", "lif", "twin", "plain")
 
 
 class Builder(Lines):
@@ -229,7 +229,7 @@ class Builder(Lines):
         if self.integrates and self.chance(0.7):
             z = self.concat(parts)
             z = self.moved(z, self.widths[z]) if self.chance(0.2) else z
-            if self.chance(0.5):
+            if self.chance(0.25):
                 return self.twin(self.state("r", 2), [z], 2)
             how = "leaky"
         if how == "direct":

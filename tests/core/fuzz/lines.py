@@ -127,7 +127,7 @@ class Lines:
     def bias(self, a: str, p: float = 0.6) -> str:
         if not self.chance(p):
             return a
-        shape = (self.widths[a],) if not self.chance(0.15) else self.pick([(), (1,)])
+        shape = (self.widths[a],) if not self.chance(self.rare(0.15)) else self.pick([(), (1,)])
         return self.line("bias", a, value=self.param(*shape, unit=True))
 
     def keep(self, a: str) -> str:
@@ -158,7 +158,7 @@ class Lines:
 
     def drive(self, parts: list[str], n: int) -> str:
         """The input of a cell: one product of all, or several added."""
-        if len(parts) > 1 and (self.looked_up(parts[0]) or self.chance(0.4)):
+        if len(parts) > 1 and (self.looked_up(parts[0]) or self.chance(self.rare(0.4))):
             y = self.op(parts[0], n)
             y = self.line("add", y, self.op(self.concat(parts[1:]), n))
         else:

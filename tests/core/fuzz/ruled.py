@@ -46,6 +46,16 @@ class Ruled(Reference):
         at = self.layout.at[f"d{line.name}"]
         return slice(at.start - self.n_state, at.stop - self.n_state)
 
+    def joined(self, line: Line) -> bool:
+        """Whether a parameter is the bias of one product, which nothing else reads."""
+        readers = [other for other in self.net.lines if set(line.args) & set(other.args)]
+        of = self.net.line_or_none(line.args[0], "op") if line.args else None
+        if line.kind != "bias" or of is None or len(readers) > 1:
+            return False
+        uses = [other for other in self.layout.uses if other.value == line.value]
+        whole = self.params[line.value].shape == (self.layout.width[line.name],)
+        return whole and len(uses) == 1 and self.net.weights[of.value].how != "frozen"
+
     # -- what a step says at random
 
     def sampled(

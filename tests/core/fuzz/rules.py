@@ -137,7 +137,7 @@ class Integrators(Ruled):
         """Why OTTT and OTPE have no gradient here, or nothing."""
         for line in self.layout.sources:
             fed = self.fed[self.of(line)].any()
-            if line.kind != "op" and fed and not self._joined(line):
+            if line.kind != "op" and fed and not self.joined(line):
                 return f"{line.name} is no weight and no bias of a product"
         for g in self.groups:
             if (self.home[g] >= 0).any() and self.decays[g] is None:
@@ -171,16 +171,6 @@ class Integrators(Ruled):
             if (x.sum(axis=0) > 1).any() or (x[:, self.n_state :].any(axis=0) & several).any():
                 return f"{op.name} reads something at two places, or by way of two layers"
         return ""
-
-    def _joined(self, line: Line) -> bool:
-        """Whether a parameter is the bias of one product, which nothing else reads."""
-        readers = [other for other in self.net.lines if set(line.args) & set(other.args)]
-        of = self.net.line_or_none(line.args[0], "op") if line.args else None
-        if line.kind != "bias" or of is None or len(readers) > 1:
-            return False
-        uses = [other for other in self.layout.uses if other.value == line.value]
-        whole = self.params[line.value].shape == (self.layout.width[line.name],)
-        return whole and len(uses) == 1 and self.net.weights[of.value].how != "frozen"
 
     def _is_no_reader(self, op: Line) -> bool:
         """Whether OTPE has nothing to do with a product."""
@@ -260,7 +250,7 @@ class UORO(Ruled):
         full = self.local(self.sampled("full")).F
         for line in (*self.layout.uses, *self.layout.starts):
             q = self.of(line)
-            if full[..., q].any() and not self.fed[q].any():
+            if full[..., q].any() and not self.fed[q].any() and not self.joined(line):
                 return f"{line.name} reaches a state through products alone"
         return ""
 
@@ -279,6 +269,8 @@ class UORO(Ruled):
         nu = signs(self.states(full)[0], t.age[:, None])
         passed = np.einsum("bmn,bn->bm", local.D, t.eps)
         now = self.enter(x, np.einsum("bn,bnq->bq", nu, local.F)[:, None])[:, 0]
+        for op in self.layout.ops:
+            now[:, self.spans[op.name]] *= self.net.weights[op.value].how != "frozen"
         r0, r1 = root(t.ex, passed), root(now, nu)
         t.eps, t.ex, t.age = r0 * passed + r1 * nu, t.ex / r0 + now / r1, t.age + 1
         return t

@@ -100,7 +100,8 @@ class Step:
       cuts: by operation, the states that its operand sees as constants (rule "credit").
       held: spikes pass nothing on.
       random: credit passes back through `feedback` of a weight.
-      ys: values [B, n] of operations, in the place of their own.
+      ys: values [B, n] of operations in the place of their own; functions then keep theirs, so that
+        derivatives are met at all values.
       blocked: lines that pass nothing on.
       generic: every derivative that is not zero by structure is one, weights too.
     """
@@ -203,8 +204,9 @@ class Step:
         one = np.ones_like(a)
         if kind == "fn":
             if self.held and value in (*SPIKES, *ESTIMATORS) and not value.startswith("detached"):
-                return FUNCTIONS[value].value(a), [np.zeros_like(a)]
-            return FUNCTIONS[value].value(a), [FUNCTIONS[value].slope(a)]
+                return a, [np.zeros_like(a)]
+            own = a if self.ys else FUNCTIONS[value].value(a)  # a step would hide what varies
+            return own, [FUNCTIONS[value].slope(a)]
         if kind in ("add", "sub", "stacked"):
             sign = -1.0 if kind == "sub" else 1.0
             return a + sign * values[1], [one, sign * one]
