@@ -82,7 +82,8 @@ def run_cell(
         result["status"], result["reason"] = _ended(end, config.limits.deadline_s)
     if result["status"] in ("crashed", "oom", "timeout"):
         part = "compile" if running in record.COMPILE_PHASES else "run"
-        result["reason"] += f", at {part} (phase {running})"
+        said = result["reason"].removesuffix(".")
+        result["reason"] = f"{said}, at {part} (phase {running})"
     if garbage:
         if result["status"] in record.FINE:
             result["status"] = "invalid"

@@ -34,7 +34,7 @@ def kill_itself() -> None:
 
 
 def raise_in_the_middle() -> None:
-    raise RuntimeError("planted\nwith a second line")
+    raise RuntimeError("planted.\nwith a second line")
 
 
 def print_megabytes() -> None:
