@@ -70,8 +70,10 @@ class Series:
             return _WORK[self.size] if self.way.algo in _KEPT["n_hidden"] else None
         if self.size == "batch_size" and self.way.batching == "single":
             return 0.0 if self.metric == "memory_xla_mib" else None  # a call sees one sample
-        if self.size == "n_steps" and self.metric in _WITH_DATA and self.way.algo != "bptt":
-            return None  # the data grow with the sequence under every algorithm
+        known = {"n_steps": "bptt", "n_hidden": "d_rtrl"}.get(self.size, self.way.algo)
+        if self.metric in _WITH_DATA and self.way.algo != known:
+            # Data grow with the sequence under every algorithm, weights with the width's square.
+            return None
         return None if self.carried.empty else _KEPT[self.size].get(self.way.algo)
 
     @property

@@ -139,3 +139,11 @@ def test_times_under_contention_have_no_exponent(busy: int) -> None:
     assert told["memory by XLA (MiB)"][0].startswith("1.0")
     time = told["step time (ms)"]
     assert time == ("–", "measured under contention") if busy else time[0].startswith("1.0")
+
+
+def test_what_holds_the_weights_is_held_against_the_theory_of_traces_alone() -> None:
+    records = grid(algo=ALGOS, n_hidden=[64, 128, 256, 512])
+    linear = {"bptt": 1.0, "d_rtrl": 2.0, "es_d_rtrl": 1.0}
+    for metric, known in (("memory_xla_mib", {"d_rtrl": 2.0}), ("memory_temp_mib", linear)):
+        found = {s.name: s.theory for s in series_of(records, metric, "n_hidden")}
+        assert found == {**dict.fromkeys(ALGOS), **known}
