@@ -5,11 +5,20 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 
 from core.errors import EtraceError, Refusal
 
 MOST_LETTERS = 2000
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asked this process to end; ``status`` is what a shell then reports of a program."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
 
 
 class BadInput(Refusal):
@@ -51,13 +60,12 @@ def kind_and_words(error: BaseException) -> str:
 @contextlib.contextmanager
 def quoted(what: str, *but: type[Exception]) -> Iterator[None]:
     """Makes a BadInput of what somebody else's code raises in the block, but for these kinds."""
+    told: tuple[type[BaseException], ...] = (BadInput, Ended, *but)
     try:
         yield
-    except BadInput:
+    except told:
         raise
-    except but:
-        raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         raise BadInput.quoting(what, words_of(error)) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import bounds
 from bench.config import Config
-from bench.errors import BadInput, one_of, quoted, suggest
+from bench.errors import BadInput, Ended, kind_and_words, one_of, quoted, suggest
 from core.errors import is_whole
 
 # Arguments that a cell passes to a group's target by itself.
@@ -68,9 +68,11 @@ def check(group: str, node: Mapping[str, Any], base: type | None = None) -> None
     """
     try:
         target = target_of(node)
-    except (Exception, SystemExit) as error:  # importing a plug-in runs its code
+    except Ended:
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # importing a plug-in runs its code
         expected = "package.module.Name of something that can be imported"
-        do = f"{type(error).__name__}: {error}."
+        do = f"{kind_and_words(error)}."
         raise BadInput(f"{group}._target_", expected, node["_target_"], do) from error
     if base is not None and not (isinstance(target, type) and issubclass(target, base)):
         expected = f"a subclass of {base.__module__}.{base.__name__}"

@@ -21,7 +21,7 @@ from bench.cell.program import Phase, compilations, kept
 from bench.cell.stepper import stepper_of
 from bench.cell.trees import flat
 from bench.config import Config
-from bench.errors import BadInput, Skip
+from bench.errors import BadInput, Skip, quoted
 from bench.instantiate import instantiate, target_of, task_of
 from bench.metrics.base import Run
 from bench.tasks.base import Task
@@ -129,7 +129,7 @@ class Rebuild:
 def set_up(config: Config) -> None:
     """Precision, time step and seed of this process, whatever a plug-in sets as it is imported."""
     for node in (config.task, config.model, config.algo):
-        with contextlib.suppress(Exception, SystemExit):  # told where it is made
+        with contextlib.suppress(BadInput), quoted(""):  # told where it is made
             target_of(node)
     jax.config.update("jax_disable_jit", False)
     jax.config.update("jax_enable_x64", config.dtype == "float64")

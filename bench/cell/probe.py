@@ -20,9 +20,9 @@ from core.errors import NotRepresentable, Refusal
 Finding = dict[str, Any]  # as in bench.command.trial
 
 
-def finding(*, error: str = "", predicted_mib: float | None = None, note: str = "") -> Finding:
+def finding(**found: str | float | None) -> Finding:
     """What is found about a cell, nothing unless it is given."""
-    return {"error": error, "predicted_mib": predicted_mib, "note": note}
+    return {"error": "", "skipped": "", "predicted_mib": None, "note": ""} | found
 
 
 def look(job: Mapping[str, Any]) -> Finding:
@@ -89,9 +89,11 @@ def _built(job: Mapping[str, Any], task: Any) -> Finding:
         model = model_of(config, task)
     with quoted("algo", *others):
         check("algo", config.algo)
+    with quoted("backend"):
         backend = instantiate(config.backend)
         if backend.unsupported(config, job["choices"]):
             return finding()
+    with quoted("algo", *others):
         instantiate(config.algo, model)
     if job["depth"] != "memory":
         return finding()
@@ -102,7 +104,7 @@ def _built(job: Mapping[str, Any], task: Any) -> Finding:
     except others:
         raise
     except NotRepresentable as error:
-        return finding(error=words_of(error))
+        return finding(skipped=words_of(error))
     except (Exception, SystemExit) as error:
         # A prediction is a courtesy: the cell itself will say what is wrong.
         traceback.print_exc()

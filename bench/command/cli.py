@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None reads the command line.
 
     Returns:
-        0 when every cell is ok or skipped, 1 when some failed, 2 for bad input, 141 when what a
-        command is there to print (``--help``, ``plan=true``) was not read to its end.
+        0 when every cell is ok or skipped, 1 when some failed or would, 2 for bad input, 141 when
+        what a command is there to print (``--help``, ``plan=true``) was not read to its end.
     """
     if argv is None:
         streams.prepare()
@@ -193,14 +193,14 @@ def run(config_dir: str | None, overrides: list[str], multirun: bool) -> int:
     anywhere = launcher is not None
     if first.plan:
         elsewhere = launcher is not None and not launcher.here
-        plan.show(cells, findings, Folder(path, anywhere), elsewhere)
+        crash = plan.show(cells, findings, Folder(path, anywhere), elsewhere)
         if contest is not None and tuning is not None:
             print(
                 f"then {counted(tuning.seeds * len(contest.ways), 'cell')}: "
                 f"{counted(tuning.seeds, 'fresh seed')} of each way at the best of its "
                 f"{counted(tuning.trials, 'trial')}. Cells that learn run side by side."
             )
-        return streams.printed()
+        return streams.printed(1 if crash else 0)
     about = {
         "experiment": first.experiment or "",
         "question": first.question,

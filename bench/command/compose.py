@@ -303,6 +303,10 @@ class Composer:
             elif not do and isinstance(node, DictConfig) and "_target_" in node:
                 do = f"If {node['_target_']} takes it, write +{unknown.full_key}=VALUE."
             return BadInput(str(unknown.full_key), expected, key, do)
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # os.getcwd
+            return BadInput(
+                "working directory", "one that is there", "a deleted one", "Use another."
+            )
         said, *more = _lines(error)
         if error.__cause__ is not None:
             said = f"{said.rstrip('.')}: {_lines(error.__cause__)[0]}"

@@ -21,27 +21,29 @@ NOTE_WIDTH = 200
 
 def show(
     cells: list[Cell], findings: Mapping[int, Finding], folder: Folder, elsewhere: bool = False
-) -> None:
+) -> int:
     """Prints every cell, whether it would run, and the time that the sweep may take.
 
-    The folder need not exist. A cell that runs elsewhere may lack its device here.
+    The folder need not exist. A cell that runs elsewhere may lack its device here. Returns how many
+    of the cells would crash.
     """
     table = Table(show_edge=False)
     for name in ("cell", "seed", "state", "predicted MiB", "estimated s"):
         table.add_column(name, no_wrap=name != "state")
+    recorded = [counts(cell, folder.of(cell)) for cell in cells]
     past = folder.times()
     usual = fmean(past.values()) if past else 0.0
-    total, left, notes = 0.0, 0, list[str]()
-    for place, cell in enumerate(cells):
+    total, left, crashed, notes = 0.0, 0, 0, list[str]()
+    for place, (cell, done) in enumerate(zip(cells, recorded, strict=True)):
         found, row = findings[place], cell.row()
-        reason = why_skipped(cell, elsewhere) or found["error"]
-        done = counts(cell, folder.of(cell))
-        runs = not reason and not done
-        guess = past.get(kind_of(row), usual) if runs else 0.0
-        total, left = total + guess, left + runs
-        state = f"skipped: {reason}" if reason else "recorded" if done else "runs"
+        skipped, crashes = why_skipped(cell, elsewhere) or found["skipped"], found["error"]
+        state = f"crashes: {crashes}" if crashes else "runs"
+        state = f"skipped: {skipped}" if skipped else "recorded" if done else state
+        guess = past.get(kind_of(row), usual) if state == "runs" else 0.0
+        total, left = total + guess, left + (state == "runs")
+        crashed += state.startswith("crashes")
         # A reason says it all.
-        predicted, note = (None, "") if reason else (found["predicted_mib"], found["note"])
+        predicted, note = (None, "") if skipped else (found["predicted_mib"], found["note"])
         notes += [note] if note and note not in notes else []
         table.add_row(
             Text(cell.title()),
@@ -59,3 +61,4 @@ def show(
     out.print(
         f"{counted(len(cells), 'cell')} in {folder.path}; {when}", soft_wrap=True, markup=False
     )
+    return crashed

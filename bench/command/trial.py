@@ -16,8 +16,8 @@ from bench.sweep import launch
 from bench.sweep.cell import AXES, GROUPS, Cell
 from bench.sweep.inputs import digest
 
-# What is found about a cell: {"error": text or "", "predicted_mib": number or None, "note": why
-# there is no number, or ""}.
+# What is found about a cell: {"error": text or "", "skipped": why it is not defined, or "",
+# "predicted_mib": number or None, "note": why there is no number, or ""}.
 Finding = dict[str, Any]
 
 # How far a cell is built: its task alone, the model and the algorithm as well, or up to the traced
@@ -85,5 +85,5 @@ def refuse_bad_values(findings: Mapping[int, Finding], of: tuple[str, ...]) -> N
     """Refuses a sweep with a cell whose objects of these groups cannot be built, in their words."""
     for finding in findings.values():
         place, _, words = finding["error"].partition(": ")
-        if place.partition(".")[0] in (*of, "metric"):
+        if place.partition(".")[0] in (*of, "backend", "metric"):
             raise BadInput.quoting(place, words)

@@ -44,9 +44,8 @@ class Folder:
     """
 
     def __init__(self, path: Path, anywhere: bool = False) -> None:
-        self.path = path
-        self.cells = path / "cells"
-        self.anywhere = anywhere
+        self.path, self.cells, self.anywhere = path, path / "cells", anywhere
+        self._opened, self._named = False, set[Path]()
         with self.writing(), contextlib.suppress(FileNotFoundError):
             self.cells.stat()
 
@@ -56,6 +55,7 @@ class Folder:
         folder = cls(path, anywhere)
         with folder.writing():
             folder.cells.mkdir(parents=True, exist_ok=True)
+        folder._opened = True
         return folder
 
     @contextlib.contextmanager
@@ -100,14 +100,16 @@ class Folder:
         return found
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """The record of a cell; what cannot be read is named, set aside and counts as missing."""
+        """The record of a cell; what cannot be read is named, and set aside if this was opened."""
         path = self.cells / f"{key}.json"
         try:
             return record.read(path)
         except (record.Corrupt, OSError) as error:
             print(one_line(f"corrupt record, the cell runs again: {error}"), file=sys.stderr)
+            self._named.add(path)
             with contextlib.suppress(OSError):
-                os.replace(path, path.with_suffix(".corrupt"))
+                if self._opened:
+                    os.replace(path, path.with_suffix(".corrupt"))
             return None
 
     def save(self, value: Mapping[str, Any]) -> None:
@@ -148,10 +150,10 @@ class Folder:
     def times(self) -> dict[str, float]:
         """The mean wall-clock seconds that cells of a kind took, as ``kind_of`` tells them apart.
 
-        Whatever machine and code made their records; one that cannot be used is named.
+        Whatever machine and code made their records; one that cannot be used is named, once.
         """
         times = dict[str, list[float]]()
-        for path in sorted(self._records()):
+        for path in sorted({*self._records()} - self._named):
             try:
                 value = record.read(path)
             except (record.Corrupt, OSError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from bench import processes
+from bench import bounds, processes
 from bench.backends.base import Backend
 from bench.errors import kind_and_words
 from bench.instantiate import instantiate
@@ -125,7 +125,7 @@ def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
     platform = cell.config.device.platform
     missing = "" if elsewhere else provenance.missing_device(platform)
     backend: Backend = instantiate(cell.config.backend)
-    return (
+    return str(
         missing
         or _unsplittable(cell)
         or backend.unsupported(cell.config, cell.choices)
@@ -134,6 +134,7 @@ def why_skipped(cell: Cell, elsewhere: bool = False) -> str:
 
 
 def _not_installed(cell: Cell, backend: Backend) -> str:
+    bounds.check("backend.requires", backend.requires, tuple)
     python, needed = cell.config.python, tuple(backend.requires)
     has = packages(python, needed)["versions"] if needed else {}
     lacks = [package for package in needed if package not in has]

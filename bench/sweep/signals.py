@@ -8,17 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 
+from bench.errors import Ended
+
 TOLD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # One end may be told twice: ``timeout`` signals its process, and then the group that it is in.
 TOGETHER_S = 0.1
-
-
-class Ended(KeyboardInterrupt):
-    """A signal asked this process to end; ``status`` is what a shell then reports of a program."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.status = 128 + number
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from bench import instantiate
+from bench.backends.base import Backend, ModelTrainee
 from bench.cell import probe
 from bench.cell.build import set_up
-from bench.command import cli, compose, overrides, plan
+from bench.command import cli, compose, overrides, plan, trial
 from bench.config import Config
-from bench.errors import BadInput, quoted
-from bench.sweep import provenance, sweep
+from bench.errors import BadInput, Ended, quoted
+from bench.sweep import measure, provenance, sweep
 from tests.bench import sweeps
 from tests.bench.bad_inputs import CASES
 
@@ -63,7 +65,12 @@ class Mute(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "words"), [(SystemExit("I give up"), "SystemExit: I give up"), (Mute(), "Mute")]
+    ("error", "words"),
+    [
+        (SystemExit("I give up"), "SystemExit: I give up"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (Mute(), "Mute"),
+    ],
 )
 def test_whatever_ends_code_of_somebodys_own_is_one_sentence(
     error: BaseException, words: str
@@ -71,6 +78,73 @@ def test_whatever_ends_code_of_somebodys_own_is_one_sentence(
     with pytest.raises(BadInput) as refused, quoted("model"):
         raise error
     assert str(refused.value) == f"model: {words}"
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        ("KeyboardInterrupt()", "got interrupts.Mine. KeyboardInterrupt."),
+        ("ImportError('one\\ntwo')", "got interrupts.Mine. ImportError: one two."),
+        ("Ended(15)", "SIGTERM"),
+    ],
+)
+def test_an_interruption_is_a_signals_and_no_plug_ins(
+    raised: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "interrupts.py").write_text(f"from bench.errors import Ended\nraise {raised}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    node, ended = {"_target_": "interrupts.Mine"}, raised.startswith("Ended")
+    with pytest.raises(Ended if ended else BadInput) as refused:
+        instantiate.made("metric.mine", node)
+    assert str(refused.value).endswith(told)
+    (cell,) = cli.cells_of(None, [], multirun=False)
+    with pytest.raises(Ended) if ended else contextlib.nullcontext():
+        set_up(cell.having(model=node).config)
+
+
+class Loose(Backend):
+    """Says what no backend may say."""
+
+    requires = "jax"  # type: ignore[assignment]
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+
+    def unsupported(self, *_: object) -> str:
+        if self.fails:
+            raise KeyError("algo")
+        return True  # type: ignore[return-value]
+
+    def trainee(self, model: object, config: Config) -> ModelTrainee:
+        raise NotImplementedError
+
+
+def test_what_a_backend_says_of_a_cell_is_text_and_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    (cell,) = cli.cells_of(None, ["n_hidden=4"], multirun=False)
+    cell = cell.having(backend={"_target_": f"{__name__}.Loose"})
+    assert measure.why_skipped(cell) == "True"  # a record's reason is text
+    job = {"choices": cell.choices, "depth": "objects"}
+    config = cell.having(backend={**cell.config.backend, "fails": True}).config
+    found = probe.look({**job, "config": config})
+    assert found["error"] == "backend: KeyError: 'algo'"
+    with pytest.raises(BadInput, match="backend: KeyError"):
+        trial.refuse_bad_values({0: found}, ("task",))
+    monkeypatch.setattr(Loose, "unsupported", lambda *_: "")
+    with pytest.raises(BadInput, match=r"backend.requires: expected a list; got jax\."):
+        measure.why_skipped(cell)
+
+
+def test_a_folder_that_was_deleted_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert cli.main(["--config-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        "error: working directory: expected one that is there; got a deleted one. Use another.\n"
+    )
 
 
 @pytest.mark.parametrize("argument", ["out=runs/ü", "question=größer?", "question=a(b"])

@@ -19,7 +19,7 @@ import pytest
 from bench import __main__, child
 from bench.child import End
 from bench.command import cli, compose, trial
-from bench.errors import BadInput
+from bench.errors import BadInput, Ended
 from bench.sweep import signals, sweep
 from bench.sweep.folder import Folder
 from bench.sweep.progress import Watcher
@@ -227,7 +227,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     with signals.endable():
         os.kill(os.getpid(), signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        with pytest.raises(signals.Ended):
+        with pytest.raises(Ended):
             os.kill(os.getpid(), signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # a second one ends at once
     # Only the main thread can be told.

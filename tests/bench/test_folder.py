@@ -87,6 +87,18 @@ def test_a_corrupt_record_is_named_once_and_set_aside(
     assert path.with_suffix(".corrupt").exists()
 
 
+def test_a_plan_leaves_a_corrupt_record_where_it_is_and_names_it_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Folder.open(tmp_path).cells / "aa.json"
+    path.write_text("{")
+    read_only = Folder(tmp_path)
+    assert read_only.load("aa") is None
+    assert read_only.times() == {}
+    assert capsys.readouterr().err.count("aa.json") == 1
+    assert [file.name for file in path.parent.iterdir()] == ["aa.json"]
+
+
 @pytest.mark.parametrize("text", ["../../mine", "\udcff", "a" * 100, "aa\n", ""])
 def test_an_index_that_leads_elsewhere_deletes_nothing(text: str, tmp_path: Path) -> None:
     folder = Folder.open(tmp_path / "out", anywhere=True)

@@ -44,8 +44,22 @@ def test_memory_is_predicted_where_there_is_none_to_build_the_cell(
 def test_a_rule_that_is_not_defined_on_a_model_is_planned_as_skipped(
     planned: dict[str, trial.Finding],
 ) -> None:
-    error = planned["undefined"]["error"]
-    assert error.startswith("expected leaky integrators with one constant decay")
+    reason = planned["undefined"]["skipped"]
+    assert reason.startswith("expected leaky integrators with one constant decay")
+
+
+def test_a_cell_that_would_crash_is_not_planned_as_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = {"crashes": finding(error="algo: no"), "skipped": finding(skipped="no such rule")}
+    for state, status in (("crashes", 1), ("skipped", 0)):
+        monkeypatch.setattr(cli, "trial", lambda *_, state=state, **__: {0: found[state]})
+        assert cli.main(["plan=true"]) == status
+        assert (
+            f"{state}: {found[state]['error'] or found[state]['skipped']}"
+            in capsys.readouterr().out
+        )
 
 
 def test_memory_is_predicted_where_there_is_none_to_draw_a_batch(
