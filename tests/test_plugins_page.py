@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import pytest
 from bench.command import cli
 from reports import cli as reports_cli
 from tests.bench.sweeps import in_this_process
-from tests.kept import ENVIRONMENT, kept_programs
+from tests.kept import kept_programs
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -37,20 +35,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextmanager
+def cells_here(folder: Path) -> Iterator[None]:
+    """Commands and cells in this process, which finds the page's files; so does a report's."""
+    import jax
+
+    wide = jax.config.jax_enable_x64
+    with pytest.MonkeyPatch.context() as patch, kept_programs():
+        patch.chdir(folder)
+        patch.syspath_prepend(folder / "mine")
+        patch.setenv("PYTHONPATH", str(folder / "mine"))
+        in_this_process(patch.setattr)
+        yield
+    jax.config.update("jax_enable_x64", wide)
+
+
 @pytest.fixture(scope="module")
 def records(folder: Path) -> dict[str, dict[str, object]]:
     """Records by algorithm, after running the page's first command on the page's files."""
     only = ["metric=[learning,fidelity,weights]"]  # no clock, and no rates of the machine for it
-    path_value = os.pathsep.join([str(folder / "mine"), str(ROOT)])
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *words_of(COMMANDS[0]), *SMALL, *only],
-        cwd=folder,
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": path_value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    with cells_here(folder):
+        assert cli.main([*words_of(COMMANDS[0]), *SMALL, *only]) == 0
     return by_algorithm(folder / "runs/mine")
 
 
@@ -71,17 +76,9 @@ def by_algorithm(out: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Commands and cells in this process, which finds the page's files."""
-    import jax
-
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(folder / "mine")
-    in_this_process(monkeypatch.setattr)
-    wide = jax.config.jax_enable_x64
-    with kept_programs():
+def here(folder: Path) -> Iterator[None]:
+    with cells_here(folder):
         yield
-    jax.config.update("jax_enable_x64", wide)
 
 
 @pytest.fixture(scope="module")

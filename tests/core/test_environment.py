@@ -307,7 +307,7 @@ def test_a_beginning_that_is_said_late_is_that_of_the_first_step_alone(every: in
             ]
 
     # Also in calls of their own, nothing compiled around them.
-    found = told() if every == 4 else run(told)
+    found = told() if every == "sequence" else run(told)
     wanted = 100 + np.arange(6)
     np.testing.assert_array_equal(found, [wanted, wanted + 6, wanted])
 

@@ -149,10 +149,10 @@ class Everywhere(brainstate.nn.Module):
     ("name", "batching"), list(zip(FUNCTIONS, itertools.cycle(["manual", "vmap"])))
 )
 def test_credit_passes_as_the_rule_says(name: str, batching: str) -> None:
-    """Through every position at once; full RTRL where rules are nested or looped over."""
+    """Through every position at once; full RTRL where rules are nested."""
     model = Case(name, lambda: Everywhere(FUNCTIONS[name]), None, {}).model()
     algorithms = [core.D_RTRL(model, window=3 if batching == "manual" else 1)]
-    if name in ("nested", "in a loop"):
+    if name == "nested":
         algorithms.append(core.RTRL(model, window=3))
     exact, found = run(
         lambda: (

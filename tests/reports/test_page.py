@@ -186,6 +186,7 @@ def test_a_folder_may_have_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert len(read_parquet(folder / "results.parquet")) == 1
 
 
+@pytest.mark.usefixtures("few_plots")
 def test_several_sweeps_merge_beside_the_first(tmp_path: Path) -> None:
     a = write_sweep(tmp_path / "a", grid(algo=["bptt"]))
     b = write_sweep(tmp_path / "b", grid(algo=["d_rtrl"]))

@@ -25,21 +25,27 @@ PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 TOLERANCE = 1e-12
 
 
-def compiled(entry: Entry) -> Any:
+def made(entry: Entry) -> Any:
     """D-RTRL of the entry's model, and its inputs [T, B, ...]."""
     brainstate.random.seed(0)
     model, xs = entry.make(), entry.xs()
     for state in model.states(brainstate.ParamState).values():
         state.value = jax.tree.map(_not_zero, state.value, is_leaf=u.math.is_quantity)
-    algo = core.D_RTRL(model, window=2)
-    core.initialise(algo, xs[0], entry.batching)
-    return algo, xs
+    return core.D_RTRL(model, window=2), xs
 
 
 def refusal(entry: Entry) -> str:
-    """The sentence, without the place in the code; none where the model is taken."""
+    """The sentence, without the place in the code; none where the model is taken.
+
+    By tracing alone, which needs no numbers.
+    """
+    algo, xs = made(entry)
+
+    def compiled() -> None:
+        core.initialise(algo, xs[0], entry.batching)
+
     try:
-        compiled(entry)
+        brainstate.transform.StatefulFunction(compiled, return_only_write=False).make_jaxpr()
     except core.NotRepresentable as error:
         return _without_places(error)
     return ""
@@ -52,8 +58,9 @@ def _without_places(error: core.NotRepresentable) -> str:
 
 def verdict(entry: Entry) -> tuple[str, str]:
     """("right", ""), ("refused", the sentence) or ("WRONG", what is off)."""
+    algo, xs = made(entry)
     try:
-        algo, xs = compiled(entry)
+        core.initialise(algo, xs[0], entry.batching)
     except core.NotRepresentable as error:
         return "refused", _without_places(error)
     lead = (1,) if entry.batching == "single" else xs.shape[1:2]
