@@ -47,18 +47,24 @@ def plant_without_processes(setattr_: Callable[[object, str, Any], None]) -> Non
     setattr_(launch, "run_cell", run_cell)
 
 
-def in_this_process(setattr_: Callable[[object, str, Any], None]) -> None:
-    """Cells, and what tries them first, without a process for each."""
+def tried_in_this_process(setattr_: Callable[[object, str, Any], None]) -> None:
+    """What tries cells before they run, without a process for it."""
 
     def asked(module: str, jobs: list[dict[str, Any]], *_: Any) -> tuple[list[Any], child.End]:
         return list(probe.looked(pickle.loads(pickle.dumps(jobs)))), child.End(0, False, 0, b"")
+
+    setattr_(child, "asked", asked)
+    setattr_(processes, "cap_memory", lambda _: None)
+
+
+def in_this_process(setattr_: Callable[[object, str, Any], None]) -> None:
+    """Cells, and what tries them first, without a process for each."""
 
     def run_cell(cell: Cell, result: dict[str, Any], *_: Any) -> None:
         found, invalid = measured_here(cell)
         record.merge(result, found | {"status": "invalid" if invalid else "ok"})
 
-    setattr_(child, "asked", asked)
-    setattr_(processes, "cap_memory", lambda _: None)
+    tried_in_this_process(setattr_)
     setattr_(launch, "run_cell", run_cell)
 
 

@@ -46,6 +46,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         patch.chdir(out)
         patch.setattr(sweep, "build_report", lambda *_: "none")
         patch.setattr(measure, "rates_here", lambda *_: {})
+        sweeps.tried_in_this_process(patch.setattr)
         arguments = ["--config-dir", str(PLUGINS / "conf"), f"out={out}", metrics, *TINY]
         assert cli.main(arguments) == 0
     (found,) = sweeps.records(out)
