@@ -41,6 +41,7 @@ EXACT_ON = (
     (core.TruncatedBPTT, ""),
     (core.BPTT, "everywhere"),
     (core.RTRL, "everywhere"),
+    (core.ES_D_RTRL, ""),
     (core.D_RTRL, "element-wise"),
 )
 
@@ -203,7 +204,7 @@ def exactness(subject: Subject) -> str:
     algo = subject.build()
     families = [where for family, where in EXACT_ON if isinstance(algo, family)]
     declared = getattr(algo, "exact_on", families[0] if families else "")
-    if subject.node.get("credit") == "window" or truncates(algo):
+    if subject.node.get("credit") == "window":
         declared = ""
     ours, truth = subject.gradient(), subject.bptt()
     near, _ = cosine_and_error(ours, truth)

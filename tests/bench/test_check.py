@@ -74,6 +74,11 @@ def test_some_promise_neither_windows_nor_exactness(node: dict[str, object]) -> 
     assert algorithm.exactness(subject).endswith("exact nowhere by declaration")
 
 
+def test_low_passed_traces_do_not_promise_the_gradient_of_bptt() -> None:
+    subject = algorithm.Subject({"_target_": "core.ES_D_RTRL", "decay_or_rank": 0.9})
+    assert algorithm.exactness(subject).endswith("exact nowhere by declaration")
+
+
 def test_what_cannot_be_built_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "algo=drtrl"]) == 2
     assert "Did you mean d_rtrl?" in capsys.readouterr().err
