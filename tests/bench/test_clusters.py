@@ -79,7 +79,7 @@ SLURM = {
             export SLURM_JOB_ID=7 SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task
             export SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0
             export SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=localhost
-            (bash "$script" > "$CLUSTER/$task.out" 2>&1
+            (bash "$CLUSTER/script" > "$CLUSTER/$task.out" 2>&1
              echo "7_$task|COMPLETED|node" >> "$CLUSTER/ended") > "$CLUSTER/no" 2>&1 &
         done
         echo "Submitted batch job 7" """,
