@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from statistics import fmean
 
@@ -33,22 +34,23 @@ def show(
     recorded = [counts(cell, folder.of(cell)) for cell in cells]
     past = folder.times()
     usual = fmean(past.values()) if past else 0.0
-    total, left, crashed, notes = 0.0, 0, 0, list[str]()
+    total, states, notes = 0.0, Counter[str](), list[str]()
     for place, (cell, done) in enumerate(zip(cells, recorded, strict=True)):
         found, row = findings[place], cell.row()
         skipped, crashes = why_skipped(cell, elsewhere) or found["skipped"], found["error"]
-        state = f"crashes: {crashes}" if crashes else "runs"
-        state = f"skipped: {skipped}" if skipped else "recorded" if done else state
+        state = "recorded" if done else "crashes" if crashes else "runs"
+        state = "skipped" if skipped else state
+        why = {"skipped": skipped, "crashes": crashes}.get(state)
         guess = past.get(kind_of(row), usual) if state == "runs" else 0.0
-        total, left = total + guess, left + (state == "runs")
-        crashed += state.startswith("crashes")
+        total += guess
+        states[state] += 1
         # A reason says it all.
         predicted, note = (None, "") if skipped else (found["predicted_mib"], found["note"])
         notes += [note] if note and note not in notes else []
         table.add_row(
             Text(cell.title()),
             str(row["seed"]),
-            Text(state),
+            Text(f"{state}: {why}" if why else state),
             f"{predicted:.1f}" if predicted is not None else "?" if note else "",
             f"{guess:.0f}" if guess else "",
         )
@@ -56,9 +58,9 @@ def show(
     out.print(table)
     for note in notes:
         out.print(f"no memory predicted: {note[:NOTE_WIDTH]}", soft_wrap=True, markup=False)
-    when = "no past records to estimate from" if left else "nothing is left to run"
+    when = "no past records to estimate from" if states["runs"] else "nothing is left to run"
     when = f"about {total:.0f} s one by one, from past records" if total else when
     out.print(
         f"{counted(len(cells), 'cell')} in {folder.path}; {when}", soft_wrap=True, markup=False
     )
-    return crashed
+    return states["crashes"]
